@@ -1,0 +1,103 @@
+"""A patient is one bag: all tiles of all slides. The only module that pads or packs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pathoml.errors import CohortError
+from pathoml.store import read_embeddings
+from pathoml.types import Bag, BagBatch, Cohort, Embeddings
+
+
+def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddings]:
+    """Read the embeddings of a cohort.
+
+    Args:
+        folder: embeddings/ENCODING.
+
+    Returns:
+        The cohort without patients of whom no slide could be embedded (they are in `excluded`), one bag a patient in its order,
+        and the first slide's embeddings, which say what all have in common (encoder, weights, scale).
+
+    Raises:
+        CohortError: no embeddings at all; encoders, weights or scales are mixed; one slide file belongs to two patients.
+        StoreError: a file is torn or changed.
+    """
+    patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
+    found = {s: read_embeddings(folder / f"{s}.h5") for s in patient_of if (folder / f"{s}.h5").exists()}
+    if not found:
+        raise CohortError(f"{folder} holds no embeddings of this cohort. Run `pathoml embed` first.")
+    first = next(iter(found.values()))
+    owner: dict[str, str] = {}
+    for slide_id, slide in found.items():
+        for name in ("encoder", "encoder_sha256", "mpp", "tile_px"):
+            if getattr(slide, name) != getattr(first, name):
+                raise CohortError(
+                    f"Slide {slide_id} was embedded with {name} {getattr(slide, name)}, "
+                    f"slide {first.slide_id} with {getattr(first, name)}. Delete {folder / slide_id}.h5 and run `pathoml embed`."
+                )
+        other = owner.setdefault(slide.slide_sha256, slide_id)
+        if patient_of[other] != patient_of[slide_id]:
+            raise CohortError(
+                f"Slides {other} (patient {patient_of[other]}) and {slide_id} (patient {patient_of[slide_id]}) are the same file. "
+                "One patient cannot be on both sides of a split: correct slides.csv."
+            )
+    bags, patients, excluded = [], [], list(cohort.excluded)
+    for patient in cohort.patients:
+        slides = [found[s] for s in patient.slide_ids if s in found]
+        if slides:
+            bags.append(_bag(patient.patient_id, slides))
+            patients.append(patient)
+        else:
+            excluded.append((patient.patient_id, "no slide could be embedded"))
+    return replace(cohort, patients=tuple(patients), excluded=tuple(excluded)), bags, first
+
+
+def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
+    return Bag(
+        patient_id=patient_id,
+        features=np.concatenate([s.features for s in slides]),
+        slide_index=np.repeat(np.arange(len(slides)), [len(s.features) for s in slides]),
+        slide_ids=tuple(s.slide_id for s in slides),
+        xy_l0=np.concatenate([s.xy_l0 for s in slides]),
+    )
+
+
+def mean_features(bags: Sequence[Bag]) -> npt.NDArray[np.float64]:
+    """Return (B, D) the mean of each bag's tiles: what a model without attention sees."""
+    return np.stack([bag.features.mean(axis=0, dtype=np.float64) for bag in bags])
+
+
+def pad_bags(bags: Sequence[npt.NDArray[np.floating]]) -> BagBatch:
+    """Return bags of different length as one batch; `is_tile` is False where there is padding.
+
+    Args:
+        bags: (N_i, D) each.
+    """
+    longest = max(len(b) for b in bags)
+    features = torch.zeros(len(bags), longest, bags[0].shape[1])
+    is_tile = torch.zeros(len(bags), longest, dtype=torch.bool)
+    for i, bag in enumerate(bags):
+        features[i, : len(bag)] = torch.from_numpy(np.asarray(bag, dtype=np.float32))
+        is_tile[i, : len(bag)] = True
+    return BagBatch(features=features, is_tile=is_tile)
+
+
+def sample_tiles(bag_sizes: Sequence[int], tiles_a_bag: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return (B, tiles_a_bag) indices into the packed tiles of all bags: equal samples, so that nothing is padded.
+
+    A bag with fewer tiles gives each of them at least once, some again; a larger one gives distinct tiles.
+    """
+    starts = np.concatenate([[0], np.cumsum(bag_sizes)[:-1]])
+    rows = []
+    for start, size in zip(starts, bag_sizes):
+        whole, rest = divmod(tiles_a_bag, size)
+        parts = [np.tile(np.arange(size), whole), rng.choice(size, rest, replace=False)]
+        rows.append(start + np.concatenate(parts))
+    return np.stack(rows).astype(np.int64)

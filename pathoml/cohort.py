@@ -1,0 +1,168 @@
+"""Read slides.csv and patients.csv into a cohort: one row a patient, refused row by row."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pathoml.config import EndpointConfig, Study
+from pathoml.errors import CohortError
+from pathoml.tables import Table, find_table, parse_number, read_table
+from pathoml.types import Cohort, Patient, Slide
+
+DAYS_A_MONTH = 365.25 / 12
+EVENT_WORDS = {"0": 0, "1": 1, "2": 2, "0.0": 0, "1.0": 1, "2.0": 2, "no": 0, "yes": 1, "nein": 0, "ja": 1, "false": 0, "true": 1}
+SPECIMENS = {
+    "primary": "primary",
+    "primaertumor": "primary",
+    "primärtumor": "primary",
+    "primary tumour": "primary",
+    "primary tumor": "primary",
+    "metastasis": "metastasis",
+    "metastase": "metastasis",
+    "other": "other",
+    "": "other",
+}
+SAFE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ ()+-]{0,120}$")  # a slide's id becomes a file name
+MOST_LISTED = 20
+
+
+def read_cohort(study: Study) -> Cohort:
+    """Return the patients with their slides, in the order of patients.csv.
+
+    Raises:
+        CohortError: duplicates, slides without a patient, impossible rows, missing columns; every row is listed.
+    """
+    slides = read_slides(study.folder, find_table(study.folder, "slides"))
+    patients, excluded = _read_patients(study, find_table(study.folder, "patients"), slides)
+    if not patients:
+        raise CohortError("No patient has both a slide and follow-up. Compare patient_id in slides.csv and patients.csv.")
+    chosen = {p.patient_id for p in patients}
+    return Cohort(
+        patients=tuple(patients),
+        slides=tuple(s for s in slides if s.patient_id in chosen),
+        endpoint=study.config.endpoint.name,
+        time_zero=study.config.endpoint.time_zero,
+        excluded=tuple(excluded),
+    )
+
+
+def read_slides(folder: Path, path: Path) -> list[Slide]:
+    """Return the rows of slides.csv; relative paths are relative to the study folder.
+
+    Raises:
+        CohortError: a column is missing, or rows are refused.
+    """
+    table = read_table(path)
+    table.require(("slide_id", "patient_id", "path"))
+    slides, refused = [], _duplicates(table, "slide_id")
+    for number, row in enumerate(table.rows, 2):
+        where = f"{path.name} line {number}, slide {row['slide_id']!r}"
+        mpp = parse_number(row["mpp"]) if row.get("mpp") else None
+        specimen = SPECIMENS.get(row.get("specimen", "").lower())
+        if not SAFE_ID.match(row["slide_id"]):
+            refused.append(f"{where}: a slide_id needs letters, digits, '.', '_', '-' only, since it names files.")
+        elif not row["patient_id"]:
+            refused.append(f"{where} has no patient_id.")
+        elif row.get("mpp") and mpp is None:
+            refused.append(f"{where}: mpp {row['mpp']!r} is no number.")
+        elif specimen is None:
+            refused.append(f"{where}: specimen {row['specimen']!r} is not one of primary, metastasis, other.")
+        else:
+            extras = {k: v for k, v in row.items() if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")}
+            location = (folder / row["path"]) if row["path"] else None
+            slides.append(
+                Slide(
+                    slide_id=row["slide_id"],
+                    patient_id=row["patient_id"],
+                    path=location,
+                    specimen=specimen,
+                    mpp=mpp,
+                    extras=extras,
+                )
+            )
+    _refuse(path.name, refused)
+    return slides
+
+
+def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[list[Patient], list[tuple[str, str]]]:
+    config, endpoint = study.config.cohort, study.config.endpoint
+    table = read_table(path)
+    treatment = (config.treatment,) if config.treatment else ()
+    table.require(("patient_id", config.centre, endpoint.time, endpoint.event, *config.covariates, *treatment))
+    slide_ids: dict[str, list[str]] = defaultdict(list)
+    for slide in slides:
+        slide_ids[slide.patient_id].append(slide.slide_id)
+    known = {row["patient_id"] for row in table.rows}
+    refused = _duplicates(table, "patient_id")
+    refused += [
+        f"Slide {s!r} belongs to patient {p!r}, who has no row in {path.name}." for p in slide_ids if p not in known for s in slide_ids[p]
+    ]
+    covariates = [*config.covariates, *(t for t in treatment if t not in config.covariates)]
+    read_covariate = {name: _covariate_reader(row[name] for row in table.rows) for name in covariates}
+    patients, excluded = [], []
+    for number, row in enumerate(table.rows, 2):
+        who = row["patient_id"]
+        if not who:
+            refused.append(f"{path.name} line {number} has no patient_id.")
+        elif not row[endpoint.time] or not row[endpoint.event]:
+            excluded.append((who, "no follow-up"))
+        elif who not in slide_ids and config.without_slides == "refuse":
+            refused.append(f"Patient {who} has no slide in slides.csv.")
+        elif who not in slide_ids:
+            excluded.append((who, "no slide"))
+        else:
+            try:
+                time_months, event = _outcome(row, endpoint, f"{path.name} line {number}, patient {who}")
+            except CohortError as error:
+                refused.append(str(error))
+                continue
+            patients.append(
+                Patient(
+                    patient_id=who,
+                    centre=row[config.centre] or "unknown",
+                    time_months=time_months,
+                    event=event,
+                    slide_ids=tuple(slide_ids[who]),
+                    covariates={name: read_covariate[name](row[name]) for name in covariates},
+                )
+            )
+    _refuse(path.name, refused)
+    return patients, excluded
+
+
+def _outcome(row: Mapping[str, str], endpoint: EndpointConfig, where: str) -> tuple[float, int]:
+    time = parse_number(row[endpoint.time])
+    if time is None or not math.isfinite(time):
+        raise CohortError(f"{where}: {endpoint.time} = {row[endpoint.time]!r} is no number of {endpoint.unit}.")
+    if time <= 0:
+        raise CohortError(
+            f"{where}: {endpoint.time} = {time:g} {endpoint.unit}; it must be over 0, counted from {endpoint.time_zero}. "
+            "Correct the dates or drop the row."
+        )
+    event = EVENT_WORDS.get(row[endpoint.event].lower())
+    if event is None:
+        raise CohortError(f"{where}: {endpoint.event} = {row[endpoint.event]!r}; it must be 0 censored, 1 event or 2 competing event.")
+    return time / (DAYS_A_MONTH if endpoint.unit == "days" else 1.0), event
+
+
+def _covariate_reader(cells: Iterable[str]) -> Callable[[str], float | str | None]:
+    """A column is numeric if all its cells are numbers; else it is a category."""
+    if all(parse_number(cell) is not None for cell in cells if cell):
+        return lambda cell: parse_number(cell) if cell else None
+    return lambda cell: cell or None
+
+
+def _duplicates(table: Table, column: str) -> list[str]:
+    counts = Counter(row[column] for row in table.rows if row[column])
+    return [f"{table.path.name} has {n} rows for {column} {value!r}; it needs exactly one." for value, n in counts.items() if n > 1]
+
+
+def _refuse(name: str, refused: list[str]) -> None:
+    if refused:
+        more = f"\n(+{len(refused) - MOST_LISTED} more)" if len(refused) > MOST_LISTED else ""
+        noun = "row is" if len(refused) == 1 else "rows are"
+        raise CohortError(f"{len(refused)} {noun} refused; correct {name}:\n" + "\n".join(refused[:MOST_LISTED]) + more)

@@ -1,0 +1,235 @@
+"""study.yaml: one pydantic model per section is the single source of names, defaults, units and bounds."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pathoml.errors import ConfigError, nearest
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+FlagName = Literal["pen", "dark"]
+
+
+class Section(BaseModel):
+    """A section refuses unknown keys and cannot be changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EndpointConfig(Section):
+    """What is predicted, from when on. The only section without defaults."""
+
+    name: str = Field(description="the endpoint as a sentence", examples=["progression-free survival"])
+    time_zero: str = Field(description="the day that time counts from, as a sentence")
+    time: str = Field(description="column of patients.csv with the time to event or last visit")
+    event: str = Field(description="column of patients.csv: 0 censored, 1 event, 2 competing event")
+    unit: Literal["months", "days"] = Field("months", description="unit of the time column")
+    data_cut: dt.date | None = Field(None, description="the day that follow-up was closed, yyyy-mm-dd")
+
+
+class CohortConfig(Section):
+    """Which columns describe the patients."""
+
+    centre: str = Field("centre", description="column of patients.csv with the hospital")
+    covariates: tuple[str, ...] = Field((), description="columns of the clinical model; numbers or categories")
+    treatment: str | None = Field(None, description="column with the treatment, 0 or 1")
+    without_slides: Literal["exclude", "refuse"] = Field("exclude", description="patients without a slide: leave out and list, or stop")
+
+
+class SlidesConfig(Section):
+    """What slides do not say of themselves."""
+
+    mpp: float | None = Field(None, gt=0.02, lt=20, description="micrometres per pixel of slides that do not say; slides.csv wins")
+
+
+class TilesConfig(Section):
+    """Tiles of one physical side on every scanner."""
+
+    tile_px: int | None = Field(None, ge=16, le=2048, description="pixels as the encoder sees them; null = the encoder's own")
+    mpp: float | None = Field(None, gt=0.02, lt=20, description="micrometres per pixel; null = what the encoder was trained on")
+    min_tissue: float = Field(0.25, ge=0, le=1, description="least share of tissue in a tile")
+    upsample: bool = Field(False, description="allow tiles finer than the slide's own resolution")
+    exclude: tuple[FlagName, ...] = Field(("pen", "dark"), description="tiles with these flags are kept in the grid but not embedded")
+
+
+class SplitsConfig(Section):
+    """Who trains and who is scored."""
+
+    scheme: Literal["stratified", "leave_one_centre_out", "centre_preserving"] = Field("stratified", description="how folds are made")
+    folds: int = Field(5, ge=2, le=50, description="folds of a partition (not used by leave_one_centre_out)")
+    repeats: int = Field(5, ge=1, le=100, description="new partitions; a patient's score is the mean over them")
+    seed: int = Field(1, ge=0, description="seed of the partitions")
+
+
+class TrainConfig(Section):
+    """The attention model and how it is fitted: fixed epochs, no selection on the scored fold."""
+
+    head: str = Field("abmil", description="a file in pathoml/mil/")
+    seeds: int = Field(1, ge=1, le=100, description="initialisations averaged inside a fold")
+    epochs: int = Field(60, ge=1, le=10_000, description="passes over the cohort, fixed beforehand")
+    tiles_per_patient: int = Field(128, ge=1, le=65_536, description="tiles sampled from each bag in an epoch; all at inference")
+    projection: int | None = Field(
+        64, ge=2, le=4096, description="principal components of the training fold in front of the head; null = none"
+    )
+    hidden: int = Field(64, ge=2, le=4096, description="width of the attention layer")
+    dropout: float = Field(0.25, ge=0, lt=1, description="dropout on the projected features in training")
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="AdamW's learning rate, cosine to zero")
+    weight_decay: float = Field(1e-2, ge=0, le=10, description="AdamW's weight decay")
+
+
+class SignificanceConfig(Section):
+    """Permutations and bootstraps."""
+
+    permutations: int = Field(200, ge=0, le=100_000, description="repetitions of the whole cross-validation with permuted bags")
+    repeats: int = Field(1, ge=1, le=100, description="partitions on both sides of the permutation test")
+    bootstraps: int = Field(1000, ge=0, le=100_000, description="draws of patients for an interval")
+
+
+class ComputeConfig(Section):
+    """Where it runs. Never changes what is computed, beyond rounding."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
+    workers: int | Literal["auto"] = Field("auto", description="processes that read slides; auto = the cores this process may use")
+    deterministic: bool | Literal["auto"] = Field("auto", description="bit-equal reruns; auto = on for the CPU")
+    batch_size: int | Literal["auto"] = Field("auto", description="tiles the encoder sees at once")
+
+
+class StudyConfig(Section):
+    """The whole of study.yaml."""
+
+    endpoint: EndpointConfig
+    secondary_endpoints: tuple[EndpointConfig, ...] = ()
+    cohort: CohortConfig = CohortConfig()
+    slides: SlidesConfig = SlidesConfig()
+    tiles: TilesConfig = TilesConfig()
+    encoder: str = Field("efficientnet_lite0", description="a file in pathoml/encoders/")
+    splits: SplitsConfig = SplitsConfig()
+    train: TrainConfig = TrainConfig()
+    significance: SignificanceConfig = SignificanceConfig()
+    compute: ComputeConfig = ComputeConfig()
+    run: Name = Field("main", description="the folder under runs/")
+
+
+class Study(Section):
+    """A study folder with its resolved configuration."""
+
+    folder: Path
+    config: StudyConfig
+
+    @property
+    def run_folder(self) -> Path:
+        return self.folder / "runs" / self.config.run
+
+
+def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
+    """Read STUDY/study.yaml and apply `section.key=value` overrides.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key (with the nearest known one), or a value out of bounds.
+    """
+    path = folder / "study.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{folder} has no study.yaml. Go to a study's folder, or run `pathoml init {folder} --slides FOLDER` first.")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"study.yaml is not readable YAML: {' '.join(str(error).split())}. Check indentation and colons.") from error
+    if not isinstance(content, dict):
+        raise ConfigError("study.yaml must hold sections such as 'endpoint:'. See configs/default.yaml.")
+    for override in overrides:
+        _apply_override(content, override)
+    return Study(folder=folder, config=parse_config(content))
+
+
+def parse_config(content: Mapping[str, Any]) -> StudyConfig:
+    """Check the content of a study.yaml and fill in the defaults.
+
+    Raises:
+        ConfigError: every wrong key and value, one sentence each.
+    """
+    try:
+        return StudyConfig.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(e) for e in error.errors())) from error
+
+
+def resolved_yaml(config: StudyConfig) -> str:
+    """Return every key with the value in force, as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def section_keys(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    """Return the fields of a section as (key, field) pairs."""
+    return list(model.model_fields.items())
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice; plain YAML would keep the last silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
+        twice = [k for k in keys if keys.count(k) > 1]
+        if twice:
+            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice (line {node.start_mark.line + 1})")
+        return super().construct_mapping(node, deep)
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", key):
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example --set train.epochs=20.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not readable ({' '.join(str(error).split())}).") from error
+    *sections, last = key.split(".")
+    target = content
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override!r}: {section!r} is not a section of study.yaml.")
+    target[last] = value
+
+
+def _sentence(error: Any) -> str:
+    path = [str(p) for p in error["loc"] if not str(p).startswith(("literal[", "int", "float", "bool", "str", "constrained"))]
+    *parents, key = path or ["study.yaml"]
+    where = "study.yaml: " + "".join(f"{p}: " for p in parents)
+    if error["type"] == "extra_forbidden":
+        return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
+    if error["type"] == "missing":
+        return f"{where}{key!r} is missing. {_describe(parents, key)}"
+    return f"{where}{key} = {error['input']!r} is refused: {error['msg'][0].lower()}{error['msg'][1:]}. {_describe(parents, key)}".rstrip()
+
+
+def _model_at(parents: Sequence[str]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = StudyConfig
+    for parent in parents:
+        if parent.isdigit() or model is None or parent not in model.model_fields:
+            continue
+        annotation = model.model_fields[parent].annotation
+        inner = getattr(annotation, "__args__", (annotation,))[0]
+        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return model
+
+
+def _known_keys(parents: Sequence[str]) -> list[str]:
+    model = _model_at(parents)
+    return list(model.model_fields) if model else []
+
+
+def _describe(parents: Sequence[str], key: str) -> str:
+    model = _model_at(parents)
+    field = model.model_fields.get(key) if model else None
+    if field is None:
+        return ""
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return f"It needs {', '.join(k for k, f in field.annotation.model_fields.items() if f.is_required())}."
+    return f"Meaning: {field.description}." if field.description else ""

@@ -1,0 +1,16 @@
+"""ResNet-50 trained on ImageNet: the baseline that every pathology encoder has to beat."""
+
+from pathoml.types import Encoder
+
+ENCODER = Encoder(
+    timm_name="resnet50",
+    hub="timm/resnet50.a1_in1k",
+    dim=2048,
+    tile_px=224,
+    mpp=0.5,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    parameters=23_508_032,
+    licence="Apache-2.0",
+    source="He et al., CVPR 2016, arXiv:1512.03385; weights: Wightman et al., arXiv:2110.00476",
+)

@@ -1,0 +1,41 @@
+"""Gated attention with a linear risk read-out, so that every tile's contribution to the risk is exact.
+
+Source: Ilse, Tomczak & Welling, ICML 2018, arXiv:1802.04712 (gated attention); the read-out w h_i of each tile before pooling makes
+log_risk = sum_i a_i (w h_i), which is the additive form of Javed et al., NeurIPS 2022, arXiv:2206.01794.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pathoml.types import HeadOutput
+
+
+class Head(nn.Module):
+    """Gated attention over tiles, linear risk."""
+
+    exact = True
+
+    def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.content = nn.Linear(in_dim, hidden)
+        self.gate = nn.Linear(in_dim, hidden)
+        self.score = nn.Linear(hidden, 1)
+        self.risk = nn.Linear(in_dim, 1, bias=False)  # the Cox likelihood knows no intercept
+        nn.init.zeros_(self.risk.weight)  # what is not learned must not colour the map
+
+    def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
+        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
+        features = self.dropout(features)
+        gated = torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features))  # (B, N, H)
+        attention_logits = self.score(gated).squeeze(-1)  # (B, N)
+        attention = torch.softmax(attention_logits.masked_fill(~is_tile, -torch.inf), dim=1)  # (B, N) sums to 1
+        contribution = attention * self.risk(features).squeeze(-1)  # (B, N)
+        return HeadOutput(
+            log_risk=contribution.sum(1),  # (B,)
+            attention=attention,
+            contribution=contribution,
+            bias=torch.zeros_like(contribution[:, 0]),  # (B,)
+        )

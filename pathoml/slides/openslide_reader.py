@@ -1,0 +1,94 @@
+"""Everything that OpenSlide reads: SVS, NDPI, MRXS, SCN, BIF, Philips and tiled TIFF, DICOM WSI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import openslide
+
+from pathoml.errors import SlideError
+from pathoml.types import Image
+
+PRIORITY = 10
+
+
+def detect_format(path: Path) -> bool:
+    """Return whether OpenSlide knows the file, or the DICOM files of the folder."""
+    entry = _entry_file(path)
+    return entry is not None and openslide.OpenSlide.detect_format(entry) is not None
+
+
+def open_slide(path: Path) -> OpenSlideReader:
+    """Open a slide with OpenSlide.
+
+    Raises:
+        SlideError: the format is known but the file is damaged.
+    """
+    entry = _entry_file(path)
+    try:
+        return OpenSlideReader(openslide.OpenSlide(str(entry)), path.name)
+    except openslide.OpenSlideError as error:
+        raise SlideError(
+            f"Slide {path.name} cannot be opened ({error}). Copy it again, or convert it to a tiled pyramidal JPEG TIFF."
+        ) from error
+
+
+def _entry_file(path: Path) -> Path | None:
+    if path.is_file():
+        return path
+    series = [p for p in path.glob("*.dcm") if p.is_file()]  # a DICOM slide is a folder; its largest file is a level, not a label
+    return max(series, key=lambda p: p.stat().st_size) if series else None
+
+
+class OpenSlideReader:
+    """A slide that OpenSlide has opened."""
+
+    def __init__(self, handle: openslide.OpenSlide, name: str) -> None:
+        self._handle = handle
+        self._name = name
+
+    @property
+    def size_l0(self) -> tuple[int, int]:
+        width, height = self._handle.dimensions
+        return width, height
+
+    @property
+    def stated_mpp(self) -> tuple[float, float] | None:
+        try:
+            return (float(self._handle.properties["openslide.mpp-x"]), float(self._handle.properties["openslide.mpp-y"]))
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def level_downsamples(self) -> tuple[float, ...]:
+        return tuple(float(d) for d in self._handle.level_downsamples)
+
+    @property
+    def vendor(self) -> str:
+        return str(self._handle.properties.get("openslide.vendor", "unknown"))
+
+    def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
+        try:
+            rgba = np.asarray(self._handle.read_region(xy_l0, level, size_px))  # (H, W, 4)
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"Slide {self._name} cannot be read at {xy_l0} ({error}). Copy it again from the scanner's archive."
+            ) from error
+        opaque = rgba[:, :, 3:] == 255
+        if opaque.all():
+            return np.ascontiguousarray(rgba[:, :, :3])
+        alpha = rgba[:, :, 3:].astype(np.uint16)
+        on_white = (rgba[:, :, :3].astype(np.uint16) * alpha + 255 * (255 - alpha)) // 255  # transparent is glass, not black
+        return on_white.astype(np.uint8)
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

