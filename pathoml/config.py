@@ -72,15 +72,15 @@ class TrainConfig(Section):
     """The attention model and how it is fitted: fixed epochs, no selection on the scored fold."""
 
     head: str = Field("abmil", description="a file in pathoml/mil/")
-    seeds: int = Field(1, ge=1, le=100, description="initialisations averaged inside a fold")
-    epochs: int = Field(60, ge=1, le=10_000, description="passes over the cohort, fixed beforehand")
-    tiles_per_patient: int = Field(128, ge=1, le=65_536, description="tiles sampled from each bag in an epoch; all at inference")
+    seeds: int = Field(3, ge=1, le=100, description="initialisations averaged inside a fold")
+    epochs: int = Field(40, ge=1, le=10_000, description="passes over the cohort, fixed beforehand")
+    tiles_per_patient: int = Field(64, ge=1, le=65_536, description="tiles sampled from each bag in an epoch; all at inference")
     projection: int | None = Field(
         64, ge=2, le=4096, description="principal components of the training fold in front of the head; null = none"
     )
-    hidden: int = Field(64, ge=2, le=4096, description="width of the attention layer")
-    dropout: float = Field(0.25, ge=0, lt=1, description="dropout on the projected features in training")
-    learning_rate: float = Field(3e-3, gt=0, le=1, description="AdamW's learning rate, cosine to zero")
+    hidden: int = Field(64, ge=2, le=4096, description="width of the transform and of the attention layer")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the transformed features in training")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="AdamW's learning rate, cosine to zero")
     weight_decay: float = Field(1e-2, ge=0, le=10, description="AdamW's weight decay")
 
 
@@ -165,11 +165,6 @@ def resolved_yaml(config: StudyConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def section_keys(model: type[BaseModel]) -> list[tuple[str, Any]]:
-    """Return the fields of a section as (key, field) pairs."""
-    return list(model.model_fields.items())
-
-
 class _StrictLoader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice; plain YAML would keep the last silently."""
 
@@ -233,3 +228,25 @@ def _describe(parents: Sequence[str], key: str) -> str:
     if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
         return f"It needs {', '.join(k for k, f in field.annotation.model_fields.items() if f.is_required())}."
     return f"Meaning: {field.description}." if field.description else ""
+
+
+def schema_rows() -> list[tuple[str, str, str, str]]:
+    """Return (key, type, default, meaning) of every key of study.yaml."""
+    rows = []
+    for name, field in StudyConfig.model_fields.items():
+        section = _model_at([name])
+        if section is None:
+            rows.append((name, _type_text(field.annotation), _default_text(field), field.description or ""))
+            continue
+        for key, inner in section.model_fields.items():
+            rows.append((f"{name}.{key}", _type_text(inner.annotation), _default_text(inner), inner.description or ""))
+    return rows
+
+
+def _type_text(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return re.sub(r"(typing|datetime)\.|Annotated\[|<class '|'>", "", text)
+
+
+def _default_text(field: Any) -> str:
+    return "required" if field.is_required() else yaml.safe_dump(field.get_default(), default_flow_style=True).split("\n")[0]

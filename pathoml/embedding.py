@@ -73,12 +73,8 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_precision(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device computes in it natively, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    cpuinfo = Path("/proc/cpuinfo")
-    native = cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
-    return torch.bfloat16 if native else torch.float32
+    """Return what the encoder computes in: bfloat16 on a GPU that has it, float32 elsewhere (docs/decisions/0002)."""
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
 def embed_recipe(encoder_name: str, encoder_sha256: str, tiles_sha256: str, exclude: Sequence[str]) -> Recipe:
@@ -115,8 +111,7 @@ def embed_slides(
     if not jobs:
         return report
     model, encoder_sha256 = load_encoder(encoder_name)
-    precision = pick_precision(device)
-    model = model.to(device, precision).to(memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)  # weights stay float32; autocast picks what may be shorter
     folder = jobs[0].embeddings_path.parent
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -159,7 +154,7 @@ def _embed_one(
         np.concatenate(parts),
         encoder=encoder_name,
         encoder_sha256=encoder_sha256,
-        precision=str(next(model.network.parameters()).dtype).removeprefix("torch."),
+        precision=str(pick_precision(device)).removeprefix("torch."),
         recipe=embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude),
     )
     return len(grid.xy_l0)
@@ -167,7 +162,8 @@ def _embed_one(
 
 def embed_tiles(model: EncoderModel, tiles: Image, device: torch.device) -> npt.NDArray[np.float16]:
     """Return (B, D) float16 features of (B, H, W, 3) uint8 tiles."""
-    with torch.inference_mode():
+    precision = pick_precision(device)
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
         features: npt.NDArray[np.float16] = model(torch.from_numpy(tiles).to(device)).to(torch.float16).cpu().numpy()
     return features
 

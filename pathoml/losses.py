@@ -8,6 +8,9 @@ from torch import Tensor
 from pathoml.errors import CohortError
 
 
+SMALLEST = 1e-300  # a risk set this far below the largest risk would underflow to log(0)
+
+
 class CoxLoss:
     """The negative log partial likelihood, averaged over events, ties by Efron, of one cohort under many training masks.
 
@@ -46,7 +49,7 @@ class CoxLoss:
         shift = risk.detach().masked_fill(self.weight == 0, -torch.inf).amax(dim=1, keepdim=True)  # (M, 1)
         hazard = torch.exp((risk - shift).clamp(max=0)) * self.weight  # (M, B)
         at_risk = hazard @ self.at_risk.T - self.efron * ((hazard * self.dead) @ self.tied.T)  # (M, B)
-        log_at_risk = torch.log(at_risk.masked_fill(self.dead == 0, 1.0)) + shift  # (M, B)
+        log_at_risk = torch.log(at_risk.masked_fill(self.dead == 0, 1.0).clamp(min=SMALLEST)) + shift  # (M, B)
         return ((log_at_risk - risk) * self.dead).sum(1) / self.dead.sum(1)  # (M,)
 
 

@@ -86,7 +86,8 @@ class ModelStack(nn.Module):
         components = torch.cat(self.components, dim=1)  # (D, F * K) one large product is several times faster than F small ones
         offset = torch.cat([mean @ one for mean, one in zip(self.means, self.components)])  # (F * K,)
         projected = features @ components - offset  # (N, F * K)
-        return projected.unflatten(1, (len(self.means), -1)).transpose(0, 1).contiguous()  # (F, N, K)
+        split: Tensor = projected.reshape(len(projected), len(self.means), -1)  # (N, F, K)
+        return split.transpose(0, 1).contiguous()  # (F, N, K)
 
     def forward(self, projected: Tensor, is_tile: Tensor) -> HeadOutput:
         """Run every head.
@@ -130,8 +131,8 @@ class ModelStack(nn.Module):
         return np.stack([self.read_bag(bag.features).log_risk.double().cpu().numpy() for bag in bags], axis=1)
 
 
-def save_models(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec], *, extra: dict[str, Any]) -> None:
-    """Write models/NAME.safetensors for each model, with its projection, and models/models.json."""
+def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+    """Write models/NAME.safetensors for each model, with its projection; return what models.json says of them."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for m, spec in enumerate(specs):
@@ -150,7 +151,12 @@ def save_models(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec], *, 
                 "train": list(spec.train),
             }
         )
-    write_json(folder / "models.json", {"head": vars(stack.spec), **extra, "models": entries})
+    return entries
+
+
+def save_index(folder: Path, spec: HeadSpec, entries: Sequence[dict[str, Any]], **notes: Any) -> None:
+    """Write models/models.json, last: a folder with it is complete."""
+    write_json(folder / "models.json", {"head": vars(spec), **notes, "models": list(entries)})
 
 
 def load_models(folder: Path, device: torch.device) -> tuple[ModelStack, list[ModelSpec], list[str]]:

@@ -11,7 +11,6 @@ from torch import Tensor
 from pathoml.types import Bag
 
 TILES_A_PATIENT = 64  # enough for the leading components; every patient weighs the same
-WHITEN=0
 OVERSAMPLING = 16  # extra directions of the randomised decomposition
 POWER_ITERATIONS = 2
 
@@ -45,5 +44,4 @@ def fit_projection(bags: Sequence[Bag], dim: int | None, seed: int, device: torc
     components = (basis @ right.T)[:, :dim]  # (D, K)
     components = components * torch.where(components.sum(0) < 0, -1.0, 1.0)  # a sign that does not depend on rounding
     spread = singular[:dim] / len(tiles) ** 0.5  # (K,) standard deviations
-    if WHITEN: return mean, components / spread.pow(WHITEN).clamp(min=1e-6) * (spread.pow(WHITEN)/spread).pow(2).mean().sqrt()
     return mean, components / spread.pow(2).mean().sqrt().clamp(min=1e-6)

@@ -17,12 +17,12 @@ PACKAGE = ROOT / "pathoml"
 # A module, or a folder with everything in it, imports from its own floor or a lower one (docs/architecture.md).
 FLOORS = {
     6: "cli report viewer __main__",
-    5: "scoring attention discovery permutation baselines evaluation survival",
+    5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival",
     4: "mil losses projection model_stack training",
     3: "cohort splits bags",
-    2: "encoders embedding interop",
+    2: "encoders embedding interop study",
     1: "slides tissue artefacts tiling synthetic",
-    0: "errors types plugins tables config store provenance study engines",
+    0: "errors types plugins tables config store provenance engines",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

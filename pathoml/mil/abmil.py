@@ -1,6 +1,6 @@
-"""Gated attention with a linear risk read-out, so that every tile's contribution to the risk is exact.
+"""Gated attention with a linear risk read-out of each tile, so that every tile's contribution to the risk is exact.
 
-Source: Ilse, Tomczak & Welling, ICML 2018, arXiv:1802.04712 (gated attention); the read-out w h_i of each tile before pooling makes
+Source: Ilse, Tomczak & Welling, ICML 2018, arXiv:1802.04712 (gated attention); the read-out w h_i of each transformed tile before pooling makes
 log_risk = sum_i a_i (w h_i), which is the additive form of Javed et al., NeurIPS 2022, arXiv:2206.01794.
 """
 
@@ -20,15 +20,16 @@ class Head(nn.Module):
     def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.content = nn.Linear(in_dim, hidden)
-        self.gate = nn.Linear(in_dim, hidden)
+        self.transform = nn.Linear(in_dim, hidden)
+        self.content = nn.Linear(hidden, hidden)
+        self.gate = nn.Linear(hidden, hidden)
         self.score = nn.Linear(hidden, 1)
-        self.risk = nn.Linear(in_dim, 1, bias=False)  # the Cox likelihood knows no intercept
+        self.risk = nn.Linear(hidden, 1, bias=False)  # the Cox likelihood knows no intercept
         nn.init.zeros_(self.risk.weight)  # what is not learned must not colour the map
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
         """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
-        features = self.dropout(features)
+        features = self.dropout(torch.relu(self.transform(features)))
         gated = torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features))  # (B, N, H)
         attention_logits = self.score(gated).squeeze(-1)  # (B, N)
         attention = torch.softmax(attention_logits.masked_fill(~is_tile, -torch.inf), dim=1)  # (B, N) sums to 1

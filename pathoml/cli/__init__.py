@@ -1,0 +1,138 @@
+"""The command line: `pathoml VERB [STUDY] [--set section.key=value ...]`. One file a verb; each imports its step when it is called.
+
+Exit codes: 0 done, 1 some slides failed (failures.csv says which and why), 2 the user's input, 70 our bug.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import pathoml
+from pathoml.errors import PathomlError
+
+app = typer.Typer(
+    name="pathoml",
+    help="From whole-slide images and a clinical table to an honest risk score, maps and a report. Research use only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+STUDY_VERBS = {
+    "check": "Read study.yaml, the tables and the slides' headers; print the flow of patients and what is refused.",
+    "tile": "Find the tissue and lay tiles of one physical side over it: tiles/.",
+    "embed": "Run the encoder over the tiles: embeddings/.",
+    "train": "Train all folds, repeats and seeds; write models and out-of-fold scores: runs/RUN/.",
+    "evaluate": "Concordance with intervals, baselines, permutation p: metrics.json, permutation.json, analysis.R.",
+    "explain": "Attention and signed contribution of every tile: runs/RUN/attention/.",
+    "report": "One self-contained page: runs/RUN/report.html.",
+    "run": "Every step above that is stale, in order.",
+}
+StudyArgument = Annotated[Path, typer.Argument(help="The study folder.", show_default="the current folder")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a key of study.yaml: section.key=value.")]
+
+
+def _add_study_verb(verb: str, text: str) -> None:
+    def command(study: StudyArgument = Path(), settings: SetOption = None) -> None:
+        from pathoml.cli.console import Console
+        from pathoml.config import load_study
+
+        raise typer.Exit(importlib.import_module(f"pathoml.cli.{verb}").run(load_study(study, settings or ()), Console()))
+
+    app.command(verb, help=text)(command)
+
+
+for _verb, _text in STUDY_VERBS.items():
+    _add_study_verb(_verb, _text)
+
+
+@app.command("demo")
+def demo_command(
+    folder: Annotated[Path, typer.Argument(help="Where to put the synthetic study.")] = Path("demo-study"),
+    patients: Annotated[int, typer.Option(min=12, help="Patients of the synthetic cohort.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cohort.")] = 1,
+) -> None:
+    """Draw a synthetic multi-centre cohort with known truth and run all of pathoml on it."""
+    from pathoml.cli import demo as verb
+    from pathoml.cli.console import Console
+
+    raise typer.Exit(verb.run(folder, patients=patients, seed=seed, console=Console()))
+
+
+@app.command("init")
+def init_command(
+    study: Annotated[Path, typer.Argument(help="The study folder to make.")],
+    slides: Annotated[Path, typer.Option("--slides", help="The folder with the slides.")],
+) -> None:
+    """Write study.yaml, slides.csv and a patients.csv to fill in."""
+    from pathoml.cli import init as verb
+    from pathoml.cli.console import Console
+
+    raise typer.Exit(verb.run(study, slides, Console()))
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Say what works on this machine, what is missing and how to get it."""
+    from pathoml.cli import doctor as verb
+    from pathoml.cli.console import Console
+
+    raise typer.Exit(verb.run(Console()))
+
+
+@app.command("config")
+def config_command(
+    what: Annotated[str, typer.Argument(help="'show' the values in force, or the 'schema': every key, type and default.")] = "show",
+    study: StudyArgument = Path(),
+    settings: SetOption = None,
+) -> None:
+    """Show the resolved configuration, or every key there is."""
+    from pathoml.cli import config as verb
+    from pathoml.cli.console import Console
+
+    raise typer.Exit(verb.run(what, study, settings or [], Console()))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pathoml {pathoml.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(guarded(lambda: app(arguments, standalone_mode=True)))
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Return the exit code of a command: a user's mistake is a sentence, our bug keeps its traceback."""
+    try:
+        command()
+    except PathomlError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. What was finished is kept; the same command goes on from there.\n")
+        return 130
+    except Exception:  # noqa: BLE001 - the border of the program: name it as our bug
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.write("This is a bug of pathoml. Please report the lines above; they hold no patient data beyond ids.\n")
+        return 70
+    return 0

@@ -1,0 +1,22 @@
+"""`pathoml config`: the values in force, or every key there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pathoml.cli.console import Console
+
+
+def run(what: str, study: Path, settings: Sequence[str], console: Console) -> int:
+    """Print the resolved configuration of a study ("show") or the table of keys ("schema")."""
+    from pathoml.config import load_study, resolved_yaml, schema_rows
+    from pathoml.errors import ConfigError
+
+    if what == "schema":
+        console.table(schema_rows(), ("key", "type", "default", "meaning"))
+        return 0
+    if what != "show":
+        raise ConfigError(f"pathoml config {what}: say 'show' or 'schema'.")
+    console.say(resolved_yaml(load_study(study, settings).config))
+    return 0

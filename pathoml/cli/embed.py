@@ -1,0 +1,44 @@
+"""`pathoml embed`: embeddings/ENCODING/."""
+
+from __future__ import annotations
+
+from pathoml.cli.console import Console
+from pathoml.cli.tile import say_failures
+from pathoml.config import Study
+
+
+def run(study: Study, console: Console) -> int:
+    """Embed the slides whose embeddings are missing or stale. Returns 1 if a slide failed."""
+    from pathoml.cohort import read_cohort
+    from pathoml.embedding import embed_slides, pick_device, stale_jobs
+    from pathoml.encoders import find_encoder, find_weights
+    from pathoml.store import read_tiles, sha256_of_file
+    from pathoml.study import embed_jobs, embeddings_folder, workers
+    from pathoml.tiling import kept_tiles
+
+    name = study.config.encoder
+    jobs = embed_jobs(study, read_cohort(study))
+    stale = stale_jobs(jobs, name, sha256_of_file(find_weights(name, find_encoder(name))))
+    device = pick_device(study.config.compute.device)
+    console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)} on {device}: {len(stale)} of {len(jobs)} slides to do")
+    if not stale:
+        return 0
+    total = sum(len(kept_tiles(read_tiles(j.tiles_path)[0], j.exclude).xy_l0) for j in stale)
+    batch = study.config.compute.batch_size
+    with console.bar("embed", "tiles") as bar:
+        done = 0
+
+        def on_tiles(slide_id: str, tiles: int) -> None:  # noqa: ARG001
+            nonlocal done
+            done += tiles
+            bar(done, total)
+
+        report = embed_slides(
+            stale,
+            encoder_name=name,
+            device=device,
+            workers=workers(study),
+            batch_size=None if batch == "auto" else batch,
+            on_tiles=on_tiles,
+        )
+    return say_failures(report.failures, console)

@@ -1,0 +1,101 @@
+"""`pathoml evaluate`: metrics.json, permutation.json and analysis.R in runs/RUN/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pathoml.cli.console import Console
+from pathoml.config import Study
+
+OUTPUTS = ("metrics.json", "permutation.json", "analysis.R")
+
+
+def run(study: Study, console: Console) -> int:
+    """Evaluate the scores if they or the configuration changed."""
+    from pathoml.cohort import read_cohort
+    from pathoml.evaluation import metrics, read_score_table, write_analysis
+    from pathoml.provenance import file_hash, is_fresh, record_step
+    from pathoml.store import write_json
+    from pathoml.types import Recipe
+
+    folder, config = study.run_folder, study.config
+    inputs = {name: file_hash(folder / name) for name in ("scores.csv", "baselines.csv", "models/models.json")}
+    sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort"})
+    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 1})
+    fresh = is_fresh(folder, recipe, OUTPUTS)
+    console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
+    if fresh:
+        return 0
+    cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
+    content = metrics(study, cohort, columns, groups, counts)
+    write_json(folder / "metrics.json", content)
+    write_analysis(study, content["tau_months"])
+    write_json(folder / "permutation.json", _permutation(study, content, console))
+    record_step(folder, recipe)
+    say_metrics(content, console)
+    return 0
+
+
+def say_metrics(content: dict[str, Any], console: Console) -> None:
+    """Print C with its interval beside the baselines, and the alarms."""
+    rows = [
+        ("attention model", content["harrell_c"]),
+        ("  within centres", content["harrell_c_centre_stratified"]),
+        ("ridge Cox on mean embeddings", content["ridge_cox"]["harrell_c"]),
+        ("clinical only", content["clinical"]["harrell_c"]),
+    ]
+    console.table([(name, interval_text(c)) for name, c in rows], ("out of fold", "Harrell's C (95 % interval)"))
+    for alarm in content["alarms"]:
+        console.say(f"  ALARM {alarm['name']}: {alarm['message']}")
+
+
+def interval_text(estimate: dict[str, Any]) -> str:
+    """
+    >>> interval_text({"estimate": 0.7, "low": 0.6, "high": 0.8})
+    '0.700 (0.600-0.800)'
+    """
+    if estimate["estimate"] is None:
+        return str(estimate.get("note", "not estimable"))
+    if estimate["low"] is None:
+        return f"{estimate['estimate']:.3f}"
+    return f"{estimate['estimate']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
+
+
+def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
+    from pathoml.baselines import clinical_columns
+    from pathoml.evaluation import CAVEAT
+    from pathoml.permutation import first_repeats, permutation_tests
+    from pathoml.runs import load_run
+    from pathoml.survival.design import fit_design
+
+    wanted = study.config.significance
+    wald_p = content["hazard_ratio_per_sd"].get("wald_p")
+    shared = {"permutations": wanted.permutations, "wald_p": wald_p, "note": CAVEAT}
+    if not wanted.permutations:
+        return {"p_value": None, **shared}
+    loaded = load_run(study)
+    columns = clinical_columns(loaded.cohort)
+    names = list(dict.fromkeys(f.repeat for f in loaded.folds))[: wanted.repeats]
+    with console.bar("permute", "model epochs") as bar:
+        concordance, gain = permutation_tests(
+            loaded.cohort,
+            loaded.bags,
+            [s for s in loaded.splits if s.name in names],
+            first_repeats(loaded.folds, wanted.repeats),
+            fit_design(columns).transform(columns),
+            study.config.train,
+            permutations=wanted.permutations,
+            seed=study.config.splits.seed,
+            device=study.config.compute.device,
+            on_epoch=bar,
+        )
+    console.say(f"  permutation p = {concordance.p_value:.3f} ({wanted.permutations} permutations), Wald p = {wald_p} (anticonservative)")
+    return {
+        "p_value": concordance.p_value,
+        **shared,
+        "repeats": len(names),
+        "statistic": "centre-stratified Harrell's C",
+        "observed": concordance.observed,
+        "null": list(concordance.null),
+        "added_value": {"p_value": gain.p_value, "observed": gain.observed, "null": list(gain.null)},
+    }

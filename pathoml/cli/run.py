@@ -1,0 +1,16 @@
+"""`pathoml run`: every step that is stale, in order."""
+
+from __future__ import annotations
+
+from pathoml.cli.console import Console
+from pathoml.config import Study
+
+
+def run(study: Study, console: Console) -> int:
+    """Run check, tile, embed, train, evaluate, explain and report. Returns 1 if a slide failed on the way."""
+    from pathoml.cli import check, embed, evaluate, explain, report, tile, train
+
+    codes: list[int] = []
+    for step in (check, tile, embed, train, evaluate, explain, report):
+        codes.append(step.run(study, console))
+    return max(codes)

@@ -1,0 +1,28 @@
+"""`pathoml train`: models, splits and out-of-fold scores in runs/RUN/."""
+
+from __future__ import annotations
+
+from pathoml.cli.console import Console
+from pathoml.config import Study
+
+
+def run(study: Study, console: Console) -> int:
+    """Train if the data or the configuration changed."""
+    from pathoml.cohort import read_cohort
+    from pathoml.provenance import is_fresh
+    from pathoml.runs import TRAIN_OUTPUTS, train_recipe
+    from pathoml.training_run import train_study
+
+    recipe = train_recipe(study, read_cohort(study))
+    fresh = is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS)
+    config = study.config
+    what = f"{config.train.head}, {config.splits.scheme}, {config.splits.repeats} repeats, {config.train.seeds} seeds"
+    console.heading(f"train  runs/{config.run}: {'up to date' if fresh else what}")
+    if fresh:
+        return 0
+    with console.bar("train", "model epochs") as bar:
+        trained = train_study(study, recipe, bar)
+    for patient, reason in trained.excluded:
+        console.say(f"  left out {patient}: {reason}")
+    console.say(f"  {trained.models} models on {trained.patients} patients, {trained.events} events; scores: {study.run_folder}/scores.csv")
+    return 0

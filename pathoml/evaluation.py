@@ -1,0 +1,258 @@
+"""Step `evaluate`: what the out-of-fold scores are worth, against whom, and with which caveats; writes metrics.json and analysis.R."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.baselines import clinical_columns
+from pathoml.cohort import DAYS_A_MONTH
+from pathoml.config import Study
+from pathoml.errors import CohortError, StoreError
+from pathoml.store import write_text
+from pathoml.survival.concordance import (
+    harrell_c,
+    harrell_c_difference,
+    harrell_c_interval,
+    uno_c_interval,
+)
+from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
+from pathoml.survival.design import fit_design
+from pathoml.survival.estimate import Estimate
+from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
+from pathoml.survival.r_script import analysis_script
+from pathoml.tables import find_table, parse_number, read_table
+from pathoml.types import Cohort
+
+Array = npt.NDArray[np.float64]
+LEAK_C = 0.75  # an internal C above this raises an alarm (REQUIREMENTS: honest aims are 0.60-0.65)
+UNO_QUANTILE = 0.9  # tau is this quantile of follow-up, so that a few late patients do not carry the weights
+TILE_COUNT_CORRELATION = 0.4  # rank correlation of score and tile count that raises an alarm
+INTERVAL_NOTE = (
+    "95 % interval by bootstrap over patients within centres, conditional on the fitted models: it leaves out that other training "
+    "data would give other models."
+)
+CAVEAT = "Wald and likelihood-ratio p values on out-of-fold scores are anticonservative; the permutation p is the test."
+Json = dict[str, Any]
+
+
+def read_score_table(study: Study, cohort: Cohort) -> tuple[Cohort, dict[str, Array], list[str], Json]:
+    """Read scores.csv and baselines.csv beside the cohort.
+
+    Returns:
+        The cohort in the order of scores.csv, the columns score_sd, log_risk, ridge_cox and clinical (if there), score_group,
+        and the counts of slides and tiles.
+
+    Raises:
+        StoreError: the tables are missing or name other patients than the cohort.
+    """
+    from dataclasses import replace
+
+    tables = {}
+    for name in ("scores.csv", "baselines.csv"):
+        if not (study.run_folder / name).exists():
+            raise StoreError(f"{study.run_folder / name} is missing. Run `pathoml train` first.")
+        tables[name] = {row["patient_id"]: row for row in read_table(study.run_folder / name).rows}
+    known = {p.patient_id: p for p in cohort.patients}
+    scores, baselines = tables["scores.csv"], tables["baselines.csv"]
+    if set(scores) - set(known) or set(baselines) != set(scores):
+        raise StoreError(f"{study.run_folder}/scores.csv names other patients than patients.csv. Run `pathoml train` again.")
+    ids = [p for p in known if p in scores]
+    left_out = tuple((p, "no slide could be embedded") for p in known if p not in scores)
+    cohort = replace(cohort, patients=tuple(known[p] for p in ids), excluded=cohort.excluded + left_out)
+    columns = {name: _numbers(scores[p][name] for p in ids) for name in ("score_sd", "log_risk", "n_tiles", "n_slides")}
+    for name in ("ridge_cox", "clinical"):
+        if all(baselines[p].get(name) for p in ids):
+            columns[name] = _numbers(baselines[p][name] for p in ids)
+    counts = {"slides": int(columns["n_slides"].sum()), "tiles": int(columns["n_tiles"].sum())}
+    return cohort, columns, [scores[p]["score_group"] for p in ids], {**counts, "score_type": scores[ids[0]]["score_type"]}
+
+
+def _numbers(cells: Any) -> Array:
+    return np.array([parse_number(c) for c in cells], dtype=np.float64)
+
+
+def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Sequence[str], counts: Json) -> Json:
+    """Return the content of metrics.json.
+
+    Args:
+        cohort: in the order of the columns.
+        columns: score_sd, log_risk, n_tiles, ridge_cox and (if there are covariates) clinical, (B,) each.
+        groups: "high" or "low" a patient, by cut-offs of the training folds.
+    """
+    config = study.config.significance
+    time_months, event, centre, score = cohort.time_months, cohort.event, cohort.centre, columns["score_sd"]
+    draw: Json = {"bootstraps": config.bootstraps, "seed": 1, "resample_within": centre}
+    tau = float(np.quantile(time_months, UNO_QUANTILE))
+
+    def interval(values: Array, **options: Any) -> Json:
+        return _or_not_estimable(lambda: harrell_c_interval(values, time_months, event, **draw, **options))
+
+    def within(name: str) -> Estimate:
+        rows = centre == name
+        return harrell_c_interval(score[rows], time_months[rows], event[rows], bootstraps=config.bootstraps, seed=1)
+
+    content: Json = {
+        "endpoint": cohort.endpoint,
+        "time_zero": cohort.time_zero,
+        "score_type": counts["score_type"],
+        "n": len(score),
+        "events": int(event.sum()),
+        "tau_months": tau,
+        "median_follow_up_months": median_follow_up(time_months, event),
+        "harrell_c": interval(score),
+        "harrell_c_centre_stratified": interval(score, stratum=centre),
+        "harrell_c_fold_mean": _fold_mean(study, cohort, columns["log_risk"]),
+        "harrell_c_by_centre": {str(c): _or_not_estimable(lambda c=c: within(c)) for c in np.unique(centre)},  # type: ignore[misc]
+        "uno_c": _or_not_estimable(lambda: uno_c_interval(score, time_months, event, tau=tau, **draw)),
+        "ridge_cox": {
+            "harrell_c": interval(columns["ridge_cox"]),
+            "harrell_c_centre_stratified": interval(columns["ridge_cox"], stratum=centre),
+        },
+        "clinical": {
+            "covariates": list(clinical_columns(cohort)),
+            "harrell_c": interval(columns["clinical"]) if "clinical" in columns else _none("no covariates in study.yaml"),
+        },
+        "interval_note": INTERVAL_NOTE,
+    }
+    content["hazard_ratio_per_sd"] = _or_not_estimable(lambda: _hazard_ratio(score[:, None], cohort))
+    content["added_value"] = _or_not_estimable(lambda: _added_value(score, cohort, draw))
+    content["kaplan_meier"] = _kaplan_meier(cohort, np.array(groups))
+    content["flow"] = _flow(cohort, counts)
+    content["alarms"] = _alarms(content, columns)
+    return content
+
+
+def _or_not_estimable(compute: Callable[[], Any]) -> Json:
+    """A number, or why there is none; never a number that only looks right."""
+    try:
+        value = compute()
+    except CohortError as error:
+        return _none(str(error))
+    result: Json = value.to_json() if isinstance(value, Estimate) else value
+    return result
+
+
+def _none(note: str) -> Json:
+    return {"estimate": None, "low": None, "high": None, "n": None, "events": None, "note": f"not estimable: {note}"}
+
+
+def _hazard_ratio(covariates: Array, cohort: Cohort) -> Json:
+    fit = fit_cox(covariates, cohort.time_months, cohort.event)
+    last = covariates.shape[1] - 1
+    likelihood_ratio = likelihood_ratio_test(fit, fit_cox(covariates[:, :0], cohort.time_months, cohort.event)) if last == 0 else None
+    tests = {"wald_p": wald_test(fit, last), "likelihood_ratio_p": likelihood_ratio.p if likelihood_ratio else None, "note": CAVEAT}
+    return {**hazard_ratio(fit, last).to_json(), **tests}
+
+
+def _added_value(score: Array, cohort: Cohort, draw: Json) -> Json:
+    """Clinical against clinical + score on the same rows; fitted and judged on all of them, which the note says."""
+    columns = clinical_columns(cohort)
+    clinical = fit_design(columns).transform(columns) if columns else np.zeros((len(score), 0))
+    if not clinical.shape[1]:
+        raise CohortError("no clinical covariates in study.yaml (cohort.covariates)")
+    both = np.column_stack([clinical, score])
+    reduced = fit_cox(clinical, cohort.time_months, cohort.event)
+    full = fit_cox(both, cohort.time_months, cohort.event)
+    test = likelihood_ratio_test(full, reduced)
+    delta = harrell_c_difference(both @ full.coefficients, clinical @ reduced.coefficients, cohort.time_months, cohort.event, **draw)
+    return {
+        "likelihood_ratio_chi2": test.chi2,
+        "df": test.df,
+        "p_value_anticonservative": test.p,
+        "delta_harrell_c": delta.to_json(),
+        "hazard_ratio_per_sd": hazard_ratio(full, both.shape[1] - 1).to_json(),
+        "note": f"{CAVEAT} The change of C is apparent: both models are fitted and judged on the same patients.",
+    }
+
+
+def _fold_mean(study: Study, cohort: Cohort, log_risk: Array) -> float | None:
+    """The mean over folds of C within the fold's test patients, first repeat; needs a comparable pair in each fold."""
+    from pathoml.splits import read_splits
+
+    values = []
+    for fold in read_splits(study.run_folder / "splits.json")[0].folds:
+        rows = np.isin(cohort.patient_ids, fold.test)
+        try:
+            values.append(harrell_c(log_risk[rows], cohort.time_months[rows], cohort.event[rows]))
+        except CohortError:
+            return None
+    return float(np.mean(values))
+
+
+def _kaplan_meier(cohort: Cohort, groups: npt.NDArray[np.str_]) -> Json:
+    content: Json = {"note": "cut-off: median of each model's own training patients", "groups": {}, "log_rank_p": None}
+    for name in ("high", "low"):
+        rows = groups == name
+        if rows.any():
+            curve = kaplan_meier(cohort.time_months[rows], cohort.event[rows])
+            content["groups"][name] = {
+                key: [None if v != v else v for v in getattr(curve, key).tolist()]
+                for key in ("times", "survival", "low", "high", "at_risk", "events")
+            }
+    if len(content["groups"]) == 2:
+        content["log_rank_p"] = log_rank(cohort.time_months, cohort.event, groups).p
+    return content
+
+
+def _flow(cohort: Cohort, counts: Json) -> Json:
+    slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
+    by_centre = {
+        str(c): {
+            "patients": int((cohort.centre == c).sum()),
+            "events": int(cohort.event[cohort.centre == c].sum()),
+            "slides": slides[str(c)],
+        }
+        for c in np.unique(cohort.centre)
+    }
+    return {
+        "patients": len(cohort.patients) + len(cohort.excluded),
+        "analysed": len(cohort.patients),
+        "slides": counts["slides"],
+        "tiles": counts["tiles"],
+        "excluded": [{"patient_id": p, "reason": reason} for p, reason in cohort.excluded],
+        "by_centre": by_centre,
+    }
+
+
+def _alarms(content: Json, columns: dict[str, Array]) -> list[Json]:
+    from scipy.stats import spearmanr
+
+    alarms = []
+    c = content["harrell_c"]["estimate"]
+    if c is not None and c > LEAK_C:
+        message = f"Internal C is {c:.2f}, above {LEAK_C}. Progression is rarely that predictable: look for a leak before believing it."
+        alarms.append({"name": "leak", "message": message})
+    if np.ptp(columns["score_sd"]) > 0 and np.ptp(columns["n_tiles"]) > 0:
+        correlation = float(spearmanr(columns["score_sd"], columns["n_tiles"]).statistic)
+        if abs(correlation) > TILE_COUNT_CORRELATION:
+            message = f"The score goes with the number of tiles (rank correlation {correlation:.2f}): it may read the size of the specimen."
+            alarms.append({"name": "tile_count", "message": message})
+    ridge = content["ridge_cox"]["harrell_c"]["estimate"]
+    if c is not None and ridge is not None and ridge > c:
+        message = f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."
+        alarms.append({"name": "baseline", "message": message})
+    return alarms
+
+
+def write_analysis(study: Study, tau_months: float) -> Path:
+    """Write analysis.R beside the scores: R reads the same files and prints the report's numbers."""
+    endpoint = study.config.endpoint
+    table = read_table(find_table(study.folder, "patients"))
+    script = analysis_script(
+        time_column=endpoint.time,
+        event_column=endpoint.event,
+        covariates=study.config.cohort.covariates,
+        tau_months=tau_months,
+        months_per_unit=1 / DAYS_A_MONTH if endpoint.unit == "days" else 1.0,
+        separator={"semicolon": ";", "tab": "\t"}.get(table.understood.split(",")[0], ","),
+        encoding="latin1" if "Latin-1" in table.understood else "UTF-8",
+    )
+    path = study.run_folder / "analysis.R"
+    write_text(path, script)
+    return path

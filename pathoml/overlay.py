@@ -1,0 +1,122 @@
+"""Draw a map on its slide: true tile borders, no blur, one scale for the whole cohort, and a legend that says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
+
+from pathoml.slides import SlideReader, read_overview, read_tile
+from pathoml.types import AttentionMap, Floats, Image
+
+RAISES, LOWERS = np.array([230, 138, 0]), np.array([0, 90, 200])  # orange and blue: told apart by everyone, and from H&E
+STRONGEST_ALPHA = 0.75
+GREYED = 0.65  # the tissue's own colour is taken back, so that pink does not read as risk
+LONGEST_SIDE_PX = 1100
+FOOTER_PX = 84
+TILES_SHOWN = 6
+THUMBNAIL_PX = 112
+SCALE_PERCENTILE = 99.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapScale:
+    """The cohort's scale: a tile's contribution times the tiles in its bag, which is comparable between patients."""
+
+    limit: float
+
+    def fraction(self, values: Floats) -> npt.NDArray[np.float64]:
+        """Return (N,) in [-1, 1]."""
+        return np.clip(values / self.limit, -1, 1)
+
+
+def cohort_scale(contributions: Sequence[Floats]) -> MapScale:
+    """Return the scale that 99 % of the cohort's tiles do not exceed.
+
+    Args:
+        contributions: (N_i,) a patient, already multiplied by N_i.
+    """
+    limit = float(np.percentile(np.abs(np.concatenate(contributions)), SCALE_PERCENTILE)) if contributions else 1.0
+    return MapScale(limit=max(limit, 1e-9))
+
+
+def tile_colours(fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """Return (N, 3) colours of values in [-1, 1]: white at zero, orange raises risk, blue lowers it."""
+    strength = np.abs(fraction)[:, None]
+    hue = np.where(fraction[:, None] > 0, RAISES, LOWERS)
+    return np.asarray(255 * (1 - strength) + hue * strength, dtype=np.uint8)
+
+
+def draw_map(reader: SlideReader, tile_map: AttentionMap, fraction: npt.NDArray[np.float64], scale: MapScale, percentile: float) -> Image:
+    """Return the slide with its tiles coloured by contribution, and a legend below.
+
+    Args:
+        fraction: (N,) contribution on the cohort's scale, in [-1, 1].
+        percentile: of the patient's risk in the cohort, 0-100.
+    """
+    overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / LONGEST_SIDE_PX))
+    grey = cv2.cvtColor(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    canvas = cv2.addWeighted(overview, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
+    hue = np.where(fraction[:, None] > 0, RAISES, LOWERS)
+    for (x, y), colour, alpha in zip(tile_map.xy_l0 / downsample, hue, np.abs(fraction) * STRONGEST_ALPHA):
+        side = tile_map.tile_l0 / downsample
+        rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
+        canvas[rows, columns] = canvas[rows, columns] * (1 - alpha) + colour * alpha
+    return _with_legend(canvas.astype(np.uint8), tile_map, scale, percentile, downsample * tile_map.level0_mpp)
+
+
+def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percentile: float, um_per_px: float) -> Image:
+    width = max(picture.shape[1], 640)
+    page = PillowImage.new("RGB", (width, picture.shape[0] + FOOTER_PX), "white")
+    page.paste(PillowImage.fromarray(picture), (0, 0))
+    draw, top = ImageDraw.Draw(page), picture.shape[0]
+    text, small = ImageFont.load_default(size=15), ImageFont.load_default(size=12)
+    bar = tile_colours(np.linspace(-1, 1, 180))
+    page.paste(PillowImage.fromarray(np.repeat(bar[None], 14, axis=0)), (10, top + 10))
+    draw.text((10, top + 27), f"-{scale.limit:.2g} lowers", fill="black", font=small)
+    draw.text((190, top + 27), f"raises +{scale.limit:.2g}", fill="black", font=small, anchor="ra")
+    side_um = tile_map.tile_l0 * tile_map.level0_mpp
+    draw.text((210, top + 6), f"{tile_map.slide_id}   risk percentile {percentile:.0f} of the cohort", fill="black", font=text)
+    draw.text(
+        (210, top + 27), f"contribution to predicted log-risk x tiles; tiles of {side_um:.0f} um; one scale", fill="black", font=small
+    )
+    draw.text((10, top + 48), "Explains the model, not the disease. Zero = average training patient.", fill="black", font=small)
+    draw.text((10, top + 64), "Research use only, not a medical device.", fill="black", font=small)
+    length_um = _round_length(picture.shape[1] * um_per_px / 5)
+    length_px = round(length_um / um_per_px)
+    draw.line([(width - 12 - length_px, top + 52), (width - 12, top + 52)], fill="black", width=4)
+    label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
+    draw.text((width - 12, top + 60), label, fill="black", font=small, anchor="ra")
+    return np.asarray(page, dtype=np.uint8)
+
+
+def _round_length(um: float) -> float:
+    """Return the largest of 1, 2, 5 x 10^k that is not longer.
+
+    >>> _round_length(730.0)
+    500.0
+    """
+    power = 10.0 ** np.floor(np.log10(max(um, 1e-6)))
+    return float(max(s * power for s in (1, 2, 5) if s * power <= um))
+
+
+def draw_tiles(reader: SlideReader, tile_map: AttentionMap, fraction: npt.NDArray[np.float64]) -> Image:
+    """Return a strip of the tiles that raise (first row) and lower (second row) the risk most, framed in the map's colours."""
+    order = np.argsort(fraction)
+    rows = [order[::-1][:TILES_SHOWN], order[:TILES_SHOWN]]
+    pitch = THUMBNAIL_PX + 10
+    strip = np.full((2 * pitch, TILES_SHOWN * pitch, 3), 255, np.uint8)
+    for row, chosen in enumerate(rows):
+        for column, i in enumerate(chosen):
+            top, left = row * pitch, column * pitch
+            strip[top : top + pitch - 2, left : left + pitch - 2] = tile_colours(fraction[i : i + 1])[0]
+            x, y = (int(v) for v in tile_map.xy_l0[i])
+            strip[top + 4 : top + 4 + THUMBNAIL_PX, left + 4 : left + 4 + THUMBNAIL_PX] = read_tile(
+                reader, (x, y), tile_map.tile_l0, THUMBNAIL_PX
+            )
+    return strip

@@ -1,0 +1,66 @@
+"""Read back what `train` wrote: the models, how they score everyone, and the splits, for the steps that come after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pathoml.bags import read_bags
+from pathoml.cohort import read_cohort
+from pathoml.config import Study
+from pathoml.embedding import pick_device
+from pathoml.errors import StoreError
+from pathoml.model_stack import ModelStack, load_models
+from pathoml.provenance import is_fresh
+from pathoml.scoring import FoldScores, fold_scores
+from pathoml.splits import check_splits, read_splits
+from pathoml.store import read_embeddings, stored_attr
+from pathoml.study import embeddings_folder
+from pathoml.types import Bag, Cohort, Embeddings, Recipe, Split
+
+TRAINING_VERSION = 1  # raise it when the same data and configuration train other models
+TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRun:
+    """A trained run with the bags it was trained on."""
+
+    cohort: Cohort
+    bags: Sequence[Bag]
+    splits: Sequence[Split]
+    stack: ModelStack
+    folds: Sequence[FoldScores]
+
+
+def train_recipe(study: Study, cohort: Cohort) -> Recipe:
+    """Return everything that decides the models and scores of a run."""
+    config, folder = study.config, embeddings_folder(study)
+    hashes = {s.slide_id: stored_attr(folder / f"{s.slide_id}.h5", "content_sha256") for s in cohort.slides}
+    patients = [[p.patient_id, p.centre, p.time_months, p.event, list(p.slide_ids), dict(p.covariates)] for p in cohort.patients]
+    sections = config.model_dump(mode="json", include={"endpoint", "cohort", "splits", "train", "encoder"})
+    return Recipe(step="train", inputs={**sections, "patients": patients, "embeddings": hashes, "version": TRAINING_VERSION})
+
+
+def load_run(study: Study) -> LoadedRun:
+    """Read a run with its models and how they score each bag.
+
+    Raises:
+        StoreError: not trained yet, or the cohort, embeddings or configuration changed since.
+    """
+    cohort = read_cohort(study)
+    if not is_fresh(study.run_folder, train_recipe(study, cohort), TRAIN_OUTPUTS):
+        raise StoreError(f"{study.run_folder} is not trained, or its data or configuration changed since. Run `pathoml train` first.")
+    cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
+    splits = read_splits(study.run_folder / "splits.json")
+    check_splits(splits, cohort)
+    stack, specs, _ = load_models(study.run_folder / "models", pick_device(study.config.compute.device))
+    raw = np.asarray(stack.log_risks(bags))
+    return LoadedRun(cohort=cohort, bags=bags, splits=splits, stack=stack, folds=fold_scores(raw, specs, cohort.patient_ids))
+
+
+def bag_slides(study: Study, bag: Bag) -> list[Embeddings]:
+    """Return the embeddings of a bag's slides, for their geometry."""
+    return [read_embeddings(embeddings_folder(study) / f"{slide_id}.h5") for slide_id in bag.slide_ids]

@@ -1,0 +1,106 @@
+"""Step `train` as a whole: from embeddings and tables to models, splits, scores and baselines in runs/RUN/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pathoml.bags import read_bags
+from pathoml.baselines import clinical_scores, ridge_cox_scores
+from pathoml.cohort import read_cohort
+from pathoml.config import Study, resolved_yaml
+from pathoml.embedding import pick_device
+from pathoml.model_stack import load_models, save_block, save_index
+from pathoml.provenance import record_step
+from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, fold_scores, risk_scores
+from pathoml.splits import check_splits, make_splits, write_splits
+from pathoml.store import atomic_path, sha256_of_file, sweep_temporaries, write_text
+from pathoml.study import embeddings_folder
+from pathoml.tables import write_table
+from pathoml.training import LogRow, OnEpoch, model_specs, train_models
+from pathoml.types import Cohort, Floats, Recipe, RiskScore
+
+NOTICE = "Research use only, not a medical device."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training run did."""
+
+    models: int
+    patients: int
+    events: int
+    excluded: tuple[tuple[str, str], ...]
+
+
+def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
+    """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav), baselines.csv and log.csv.
+
+    Raises:
+        CohortError: the cohort cannot be split or trained on; says why.
+    """
+    config, folder = study.config, study.run_folder
+    cohort, bags, slide = read_bags(read_cohort(study), embeddings_folder(study))
+    splits = make_splits(cohort, config.splits)
+    check_splits(splits, cohort)
+    specs = model_specs(splits, config.train.seeds)
+    device = pick_device(config.compute.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep_temporaries(folder)
+    write_text(folder / "study.resolved.yaml", resolved_yaml(config))
+    write_splits(folder / "splits.json", splits, config.splits.scheme)
+    for stale in (folder / "models").glob("*.safetensors"):
+        stale.unlink()
+    log: list[LogRow] = []
+    entries = []
+    blocks = train_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=on_epoch, log=log)
+    for block, stack in blocks:
+        entries += save_block(folder / "models", stack, specs[block])
+    encoder = {"encoder": slide.encoder, "encoder_sha256": slide.encoder_sha256, "tile_px": slide.tile_px, "mpp": slide.mpp}
+    save_index(folder / "models", stack.spec, entries, **encoder, notice=NOTICE)
+    stack, specs, hashes = load_models(folder / "models", device)  # scored as every later step reads them
+    folds = fold_scores(np.asarray(stack.log_risks(bags)), specs, cohort.patient_ids)
+    scores = risk_scores(
+        cohort,
+        bags,
+        folds,
+        model_hashes=hashes,
+        splits_sha256=sha256_of_file(folder / "splits.json"),
+        score_type="loco" if config.splits.scheme == "leave_one_centre_out" else "oof",
+        data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
+    )
+    write_scores(folder, scores)
+    _write_baselines(folder / "baselines.csv", cohort, ridge_cox_scores(cohort, bags, splits), clinical_scores(cohort, splits))
+    with atomic_path(folder / "log.csv") as path:
+        write_table(path, ("model", "epoch", "loss"), [(row["model"], row["epoch"], row["loss"]) for row in log])
+    record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder)
+    return Trained(models=len(specs), patients=len(cohort.patients), events=int(cohort.event.sum()), excluded=cohort.excluded)
+
+
+def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
+    """Write scores.csv, its dictionary, and the same table for Stata and SPSS."""
+    import pandas as pd
+    import pyreadstat
+
+    rows = [[getattr(score, column) for column in SCORE_COLUMNS] for score in scores]
+    with atomic_path(folder / "scores.csv") as path:
+        write_table(path, SCORE_COLUMNS, rows)
+    with atomic_path(folder / "scores.dictionary.csv") as path:
+        table = [(name, *DESCRIPTIONS[name]) for name in SCORE_COLUMNS]
+        write_table(path, ("column", "meaning", "unit"), [*table, ("notice", NOTICE, "")])
+    frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    labels = {name: DESCRIPTIONS[name][0][:79] for name in SCORE_COLUMNS}  # Stata holds 80 characters
+    writers: tuple[tuple[str, Callable[..., None]], ...] = (("scores.dta", pyreadstat.write_dta), ("scores.sav", pyreadstat.write_sav))
+    for name, write in writers:
+        with atomic_path(folder / name) as path:
+            write(frame, str(path), column_labels=labels)
+
+
+def _write_baselines(path: Path, cohort: Cohort, ridge: Floats, clinical: Floats | None) -> None:
+    columns = ("patient_id", "ridge_cox", "clinical")
+    values = clinical if clinical is not None else np.full(len(cohort.patients), np.nan)
+    with atomic_path(path) as temporary:
+        write_table(temporary, columns, [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, ridge, values)])
