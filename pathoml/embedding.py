@@ -6,6 +6,7 @@ else is embedded.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pathoml.config import ComputeConfig
 from pathoml.encoders import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
 from pathoml.slides import SlideReader, open_slide, read_tile
@@ -70,6 +72,16 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise EncoderError("compute.device is cuda, but no GPU is to be seen. `pathoml doctor` says more; compute.device: auto goes on.")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def prepare_device(compute: ComputeConfig) -> torch.device:
+    """Return the device of a study, with torch set to deterministic algorithms where that is wanted (auto: on the CPU)."""
+    device = pick_device(compute.device)
+    deterministic = device.type == "cpu" if compute.deterministic == "auto" else compute.deterministic
+    if deterministic and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    torch.use_deterministic_algorithms(deterministic)
+    return device
 
 
 def pick_precision(device: torch.device) -> torch.dtype:

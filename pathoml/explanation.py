@@ -45,7 +45,7 @@ def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], N
     total, done = sum(len(bag.slide_ids) for bag in run.bags), 0
     failures: dict[str, str] = {}
     for explanation, bag in zip(explanations, run.bags):
-        percentile = float(percentileofscore(risks, explanation.log_risk, kind="mean"))
+        percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
         for tile_map in slide_maps(explanation, bag, bag_slides(study, bag), score_type):
             write_attention(folder / f"{tile_map.slide_id}.h5", tile_map, recipe)
             try:

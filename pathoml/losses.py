@@ -7,7 +7,6 @@ from torch import Tensor
 
 from pathoml.errors import CohortError
 
-
 SMALLEST = 1e-300  # a risk set this far below the largest risk would underflow to log(0)
 
 

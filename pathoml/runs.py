@@ -10,7 +10,7 @@ import numpy as np
 from pathoml.bags import read_bags
 from pathoml.cohort import read_cohort
 from pathoml.config import Study
-from pathoml.embedding import pick_device
+from pathoml.embedding import prepare_device
 from pathoml.errors import StoreError
 from pathoml.model_stack import ModelStack, load_models
 from pathoml.provenance import is_fresh
@@ -20,7 +20,7 @@ from pathoml.store import read_embeddings, stored_attr
 from pathoml.study import embeddings_folder
 from pathoml.types import Bag, Cohort, Embeddings, Recipe, Split
 
-TRAINING_VERSION = 1  # raise it when the same data and configuration train other models
+TRAINING_VERSION = 2  # raise it when the same data and configuration train other models
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 
 
@@ -56,7 +56,7 @@ def load_run(study: Study) -> LoadedRun:
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
     splits = read_splits(study.run_folder / "splits.json")
     check_splits(splits, cohort)
-    stack, specs, _ = load_models(study.run_folder / "models", pick_device(study.config.compute.device))
+    stack, specs, _ = load_models(study.run_folder / "models", prepare_device(study.config.compute))
     raw = np.asarray(stack.log_risks(bags))
     return LoadedRun(cohort=cohort, bags=bags, splits=splits, stack=stack, folds=fold_scores(raw, specs, cohort.patient_ids))
 

@@ -12,7 +12,7 @@ from pathoml.bags import read_bags
 from pathoml.baselines import clinical_scores, ridge_cox_scores
 from pathoml.cohort import read_cohort
 from pathoml.config import Study, resolved_yaml
-from pathoml.embedding import pick_device
+from pathoml.embedding import prepare_device
 from pathoml.model_stack import load_models, save_block, save_index
 from pathoml.provenance import record_step
 from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, fold_scores, risk_scores
@@ -47,7 +47,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     splits = make_splits(cohort, config.splits)
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
-    device = pick_device(config.compute.device)
+    device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
     write_text(folder / "study.resolved.yaml", resolved_yaml(config))

@@ -9,7 +9,9 @@ from pathoml.types import Bag, Cohort, Patient, Slide
 DIM = 24
 
 
-def planted_cohort(patients: int = 40, *, seed: int = 0, effect: float = 3.0, centres: int = 2) -> tuple[Cohort, list[Bag], list[np.ndarray]]:
+def planted_cohort(
+    patients: int = 40, *, seed: int = 0, effect: float = 3.0, centres: int = 2
+) -> tuple[Cohort, list[Bag], list[np.ndarray]]:
     """Return a cohort, its bags (two slides for every third patient), and which tiles are bad."""
     rng = np.random.default_rng(seed)
     share = rng.uniform(0.05, 0.95, patients)

@@ -32,7 +32,10 @@ def test_a_patient_with_two_slides_is_one_patient(tmp_path: Path) -> None:
 def test_semicolons_decimal_commas_and_umlauts_are_read(tmp_path: Path) -> None:
     patients = "patient_id;centre;pfs_months;pfs_event;age;sex\nA;Köln;12,5;ja;61;w\nB;Köln;3;nein;55,5;m\n"
     cohort = read_cohort(study(tmp_path, patients=patients, encoding="latin-1", slides=SLIDES.replace(",", ";")))
-    assert [(p.centre, p.time_months, p.event, p.covariates["age"]) for p in cohort.patients] == [("Köln", 12.5, 1, 61.0), ("Köln", 3.0, 0, 55.5)]
+    assert [(p.centre, p.time_months, p.event, p.covariates["age"]) for p in cohort.patients] == [
+        ("Köln", 12.5, 1, 61.0),
+        ("Köln", 3.0, 0, 55.5),
+    ]
 
 
 def test_days_become_months(tmp_path: Path) -> None:
@@ -59,7 +62,10 @@ def test_a_patient_without_a_slide_is_left_out_or_refused_as_configured(tmp_path
         ({"patients": PATIENTS + "A,north,2,0,50,f\n"}, "patients.csv has 2 rows for patient_id 'A'"),
         ({"slides": SLIDES + "C1,C,c.svs,primary\n"}, "Slide 'C1' belongs to patient 'C', who has no row in patients.csv"),
         ({"slides": SLIDES + "A1,A,c.svs,primary\n"}, "slides.csv has 2 rows for slide_id 'A1'"),
-        ({"patients": PATIENTS.replace("12.5", "-2.0")}, "patient A: pfs_months = -2 months; it must be over 0, counted from first ablation"),
+        (
+            {"patients": PATIENTS.replace("12.5", "-2.0")},
+            "patient A: pfs_months = -2 months; it must be over 0, counted from first ablation",
+        ),
         ({"patients": PATIENTS.replace("12.5,1", "12.5,7")}, "patient A: pfs_event = '7'; it must be 0 censored"),
         ({"patients": PATIENTS.replace("12.5", "soon")}, "pfs_months = 'soon' is no number of months"),
         ({"patients": PATIENTS.replace("pfs_event", "event")}, "no column 'pfs_event'.*Did you mean 'event'"),

@@ -87,7 +87,9 @@ def test_an_outcome_planted_in_test_patients_cannot_be_seen() -> None:
     split = make_splits(cohort, SplitsConfig(folds=3, repeats=1))[0]
     fold = split.folds[0]
     leaked = [
-        replace(bag, features=(bag.features + 4 * (30 - patient.time_months)).astype(np.float16)) if patient.patient_id in fold.test else bag
+        replace(bag, features=(bag.features + 4 * (30 - patient.time_months)).astype(np.float16))
+        if patient.patient_id in fold.test
+        else bag
         for patient, bag in zip(cohort.patients, bags)
     ]
     _, _, clean = train(cohort, bags, [replace(split, folds=(fold,))])
@@ -128,7 +130,7 @@ def test_models_survive_the_file_and_a_changed_file_is_refused(trained, tmp_path
 
 
 def test_training_in_small_blocks_gives_every_model_once(trained, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    cohort, bags, _, splits, _, specs, *_ = trained
+    cohort, bags, *_, specs, _, _ = trained
     monkeypatch.setattr("pathoml.training.BLOCK_BYTES", len(bags) * 24 * 8 * 4 * 5)
     blocks = [block for block, _ in train_models(cohort, bags, specs, replace_epochs(2), device=CPU, seed=1)]
     assert [b.stop - b.start for b in blocks] == [5, 5, 2]

@@ -67,6 +67,6 @@ def test_large_risks_stay_finite() -> None:
 
 
 def test_a_fold_without_an_event_is_refused() -> None:
-    risk, time, event = tied_cohort()
+    _, time, event = tied_cohort()
     with pytest.raises(CohortError, match="no event among its training patients"):
         CoxLoss(time, event, ~event[None])

@@ -210,7 +210,7 @@ def test_the_page_requests_nothing_and_runs_nothing(study):
     text = page_text(study)
     page = Page(text)
     assert "://" not in text
-    assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.requests)
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.requests)
     assert page.tags & {"script", "iframe", "object", "embed", "link", "base", "form"} == set()
     assert {a[1:] for a in page.requests if a.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", text)) <= set(page.ids)
 

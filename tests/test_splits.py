@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from learning import planted_cohort
 
 from pathoml.config import SplitsConfig
 from pathoml.errors import CohortError
 from pathoml.splits import check_splits, make_splits, read_splits, write_splits
-from learning import planted_cohort
 
 SCHEMES = ["stratified", "leave_one_centre_out", "centre_preserving"]
 
@@ -33,6 +33,15 @@ def test_folds_are_even_in_patients_and_events() -> None:
         events = [sum(event[p] for p in f.test) for f in split.folds]
         assert max(sizes) - min(sizes) <= 1
         assert max(events) - min(events) <= 1
+
+
+def test_folds_are_even_in_the_events_of_each_centre() -> None:
+    cohort, _, _ = planted_cohort(60, centres=3)
+    events = {(p.centre, p.patient_id) for p in cohort.patients if p.event == 1}
+    for split in make_splits(cohort, SplitsConfig(folds=5, repeats=3)):
+        for centre in ("C0", "C1", "C2"):
+            counts = [sum((centre, p) in events for p in f.test) for f in split.folds]
+            assert max(counts) - min(counts) <= 1
 
 
 def test_repeats_are_different_partitions_and_the_seed_fixes_them() -> None:

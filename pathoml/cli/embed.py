@@ -10,7 +10,7 @@ from pathoml.config import Study
 def run(study: Study, console: Console) -> int:
     """Embed the slides whose embeddings are missing or stale. Returns 1 if a slide failed."""
     from pathoml.cohort import read_cohort
-    from pathoml.embedding import embed_slides, pick_device, stale_jobs
+    from pathoml.embedding import embed_slides, prepare_device, stale_jobs
     from pathoml.encoders import find_encoder, find_weights
     from pathoml.store import read_tiles, sha256_of_file
     from pathoml.study import embed_jobs, embeddings_folder, workers
@@ -19,7 +19,7 @@ def run(study: Study, console: Console) -> int:
     name = study.config.encoder
     jobs = embed_jobs(study, read_cohort(study))
     stale = stale_jobs(jobs, name, sha256_of_file(find_weights(name, find_encoder(name))))
-    device = pick_device(study.config.compute.device)
+    device = prepare_device(study.config.compute)
     console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)} on {device}: {len(stale)} of {len(jobs)} slides to do")
     if not stale:
         return 0

@@ -1,7 +1,7 @@
 """Gated attention with a linear risk read-out of each tile, so that every tile's contribution to the risk is exact.
 
-Source: Ilse, Tomczak & Welling, ICML 2018, arXiv:1802.04712 (gated attention); the read-out w h_i of each transformed tile before pooling makes
-log_risk = sum_i a_i (w h_i), which is the additive form of Javed et al., NeurIPS 2022, arXiv:2206.01794.
+Source: Ilse, Tomczak & Welling, ICML 2018, arXiv:1802.04712 (gated attention); the read-out w h_i of each transformed tile before
+pooling makes log_risk = sum_i a_i (w h_i), which is the additive form of Javed et al., NeurIPS 2022, arXiv:2206.01794.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ forbids the browser to fetch anything. Equal inputs give equal bytes.
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
@@ -31,6 +33,7 @@ PATIENTS_SHOWN = 3  # at each end of the cohort
 SLIDES_SHOWN = 2  # of a patient; the others are named
 LONGEST_LISTING = 24  # entries of a list in provenance.json that the page repeats
 NOT_REPEATED = ("patients", "embeddings")  # provenance.json holds outcomes of single patients there; the page does not
+JPEG_QUALITY = 88
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 MAP_TOLERANCE = 1e-4  # a map's log_risk and the score's may differ by the digits that scores.csv keeps
 
@@ -249,9 +252,13 @@ def _patient_maps(patient: ScoredPatient, files: Sequence[Path]) -> PatientMaps:
 
 
 def _data_uri(path: Path) -> str:
-    """Return a PNG as a data: URI, "" if there is none."""
-    content = path.read_bytes() if path.is_file() else b""
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii") if content.startswith(PNG_HEAD) else ""
+    """Return a picture as a data: URI, "" if there is none; as JPEG, since six maps as PNG would weigh 15 MB."""
+    if not path.is_file() or not path.read_bytes().startswith(PNG_HEAD):
+        return ""
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _provenance(content: Json) -> dict[str, Any]:
