@@ -49,6 +49,8 @@ def permute_within_centre(centre: npt.NDArray[np.str_], rng: np.random.Generator
 def likelihood_ratio_gain(score: Array, clinical: Array, cohort: Cohort) -> float:
     """Return the likelihood-ratio chi2 of adding the score to the clinical covariates, stratified by centre.
 
+    It is negative where the score enters with the wrong sign: a score that must be turned round has gained nothing.
+
     Args:
         score: (B,).
         clinical: (B, p) covariates, p may be 0.
@@ -57,9 +59,8 @@ def likelihood_ratio_gain(score: Array, clinical: Array, cohort: Cohort) -> floa
         return 0.0
     time_months, event, centre = cohort.time_months, cohort.event, cohort.centre
     full = fit_cox(np.column_stack([clinical, score]), time_months, event, stratum=centre)
-    if not clinical.shape[1]:
-        return 2 * (full.log_likelihood - full.null_log_likelihood)
-    return likelihood_ratio_test(full, fit_cox(clinical, time_months, event, stratum=centre)).chi2
+    reduced = fit_cox(clinical, time_months, event, stratum=centre)
+    return float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, reduced).chi2
 
 
 def permutation_tests(
