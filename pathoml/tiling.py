@@ -121,14 +121,14 @@ def tile_one(job: TileJob) -> TileCount:
     tissue = tissue_mask(overview, um_per_px)
     mask = TissueMask(slide_id=info.slide_id, mask=tissue, downsample=downsample, method=f"density-{TILING_VERSION}", flags=flags)
     grid = tile_grid(info, mask, job)
+    with atomic_path(job.folder / f"{info.slide_id}.png") as path:
+        path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
     if not len(grid.xy_l0):
         raise SlideError(
             f"Slide {info.slide_id} has no tile of {grid.tile_um:.0f} micrometres with {job.tiles.min_tissue:.0%} tissue "
             f"({tissue.sum() * um_per_px**2 / 1e6:.2f} mm2 of tissue found). Look at its picture, lower tiles.min_tissue, or leave it out."
         )
     write_tiles(job.folder / f"{info.slide_id}.h5", grid, mask, tile_recipe(job, info.sha256))
-    with atomic_path(job.folder / f"{info.slide_id}.png") as path:
-        path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
     return TileCount(
         slide_id=info.slide_id,
         tiles=len(grid.xy_l0),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pathoml.cli import guarded, main
+from pathoml.cli.init import find_slides
 from pathoml.synthetic.cohort import write_cohort
 
 SETTINGS = {
@@ -154,6 +155,13 @@ def test_init_makes_a_study_that_check_understands(study: Path, tmp_path: Path, 
     assert "No patient has both a slide and follow-up" in capsys.readouterr().err
     assert pathoml("init", str(tmp_path / "mine"), "--slides", str(study / "slides")) == 2
     assert "nothing was changed" in capsys.readouterr().err
+
+
+def test_a_folder_of_dicom_files_is_one_slide_but_a_stray_one_does_not_swallow_its_neighbours(tmp_path: Path) -> None:
+    for name in ("a.svs", "stray.dcm", "series/1.dcm", "series/2.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [str(p.relative_to(tmp_path)) for p in find_slides(tmp_path)] == ["a.svs", "series", "stray.dcm"]
 
 
 def test_doctor_and_config_answer(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

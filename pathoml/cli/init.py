@@ -50,9 +50,10 @@ def run(study: Path, slides: Path, console: Console) -> int:
 
 
 def find_slides(folder: Path) -> list[Path]:
-    """Return the slides below a folder, sorted; a folder of .dcm files is one slide."""
+    """Return the slides below a folder, sorted; a folder of nothing but .dcm files is one slide."""
     found = {path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in SLIDE_SUFFIXES}
-    found |= {path.parent for path in folder.rglob("*.dcm")}
+    mixed = {path.parent for path in found} | {folder}
+    found |= {path if path.parent in mixed else path.parent for path in folder.rglob("*.dcm")}
     return sorted(found)
 
 
