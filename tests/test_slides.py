@@ -153,3 +153,13 @@ def test_the_small_aperio_slide_and_its_dicom_copy_have_0_499_micrometres(shared
 def test_a_wrong_scale_of_a_real_slide_is_refused_with_the_value(shared_data):
     with open_slide(shared_data / "wsi" / "CMU-1-Small-Region.jpeg.tiff") as reader, pytest.raises(SlideError, match=r"says 0\.00499 "):
         slide_mpp(reader, "CMU", row_mpp=None, study_mpp=None)
+
+
+def test_the_bounds_of_a_scan_are_read_for_exports_and_are_zero_where_there_are_none() -> None:
+    from types import SimpleNamespace
+
+    from pathoml.slides.openslide_reader import OpenSlideReader
+
+    scanned = SimpleNamespace(properties={"openslide.bounds-x": "1500", "openslide.bounds-y": "320"})
+    assert OpenSlideReader(scanned, "a.mrxs").bounds_l0 == (1500, 320)
+    assert OpenSlideReader(SimpleNamespace(properties={}), "a.svs").bounds_l0 == (0, 0)

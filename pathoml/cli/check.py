@@ -26,6 +26,8 @@ def run(study: Study, console: Console) -> int:
         table = read_table(find_table(study.folder, stem))
         console.say(f"  {table.path.name}: {len(table.rows)} rows, read as {table.understood}")
     console.say(f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events")
+    if config.secondary_endpoints:
+        console.say("  NOT ANALYSED: secondary_endpoints; run each as its own study.yaml endpoint with another `run` for now")
     slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
     rows = [
         (c, int((cohort.centre == c).sum()), int(cohort.event[cohort.centre == c].sum()), slides[c])
