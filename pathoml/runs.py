@@ -20,7 +20,7 @@ from pathoml.store import read_embeddings, stored_attr
 from pathoml.study import embeddings_folder
 from pathoml.types import Bag, Cohort, Embeddings, Recipe, Split
 
-TRAINING_VERSION = 2  # raise it when the same data and configuration train other models
+TRAINING_VERSION = 3  # raise it when the same data and configuration train other models
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 
 

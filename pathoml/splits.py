@@ -38,10 +38,10 @@ def make_splits(cohort: Cohort, config: SplitsConfig) -> tuple[Split, ...]:
 
 
 def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator) -> Ints:
-    """Deal patients to folds in turn, first those with an event, centre by centre, in random order.
+    """Deal patients to folds in turn, first those with an event, in random order.
 
-    Folds that differ in a centre's events make a model's idea of that centre lower just for the fold that holds them, which pushes
-    C under 0.5 when there is no signal (Parker, Guenter & Bedo, BMC Bioinformatics 8 (2007) 326).
+    Centres are left to chance on purpose: folds that share each centre's rate of events would let a model profit from what that
+    rate happens to be in this sample, and push the pooled C above 0.5 when there is no signal (docs/decisions/0004).
     """
     events = int(cohort.event.sum())
     if events < folds or len(cohort.patients) < 2 * folds:
@@ -50,9 +50,7 @@ def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator) -> Ints:
             "Lower splits.folds, or wait for more follow-up."
         )
     order = rng.permutation(len(cohort.patients))
-    centres = np.unique(cohort.centre, return_inverse=True)[1]
-    shuffled = rng.permutation(centres.max() + 1)[centres]  # which centre comes first is drawn anew in each repeat
-    order = order[np.lexsort((shuffled[order], ~cohort.event[order]))]
+    order = order[np.argsort(~cohort.event[order], kind="stable")]
     assignment = np.empty(len(order), np.int64)
     assignment[order] = rng.permutation(folds)[np.arange(len(order)) % folds]
     return assignment

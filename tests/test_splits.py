@@ -35,15 +35,6 @@ def test_folds_are_even_in_patients_and_events() -> None:
         assert max(events) - min(events) <= 1
 
 
-def test_folds_are_even_in_the_events_of_each_centre() -> None:
-    cohort, _, _ = planted_cohort(60, centres=3)
-    events = {(p.centre, p.patient_id) for p in cohort.patients if p.event == 1}
-    for split in make_splits(cohort, SplitsConfig(folds=5, repeats=3)):
-        for centre in ("C0", "C1", "C2"):
-            counts = [sum((centre, p) in events for p in f.test) for f in split.folds]
-            assert max(counts) - min(counts) <= 1
-
-
 def test_repeats_are_different_partitions_and_the_seed_fixes_them() -> None:
     cohort, _, _ = planted_cohort(40)
     first, second = make_splits(cohort, SplitsConfig(repeats=2))
