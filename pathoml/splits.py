@@ -41,7 +41,7 @@ def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator) -> Ints:
     """Deal patients to folds in turn, first those with an event, in random order.
 
     Centres are left to chance on purpose: folds that share each centre's rate of events would let a model profit from what that
-    rate happens to be in this sample, and push the pooled C above 0.5 when there is no signal (docs/decisions/0004).
+    rate happens to be in this sample (docs/decisions/0004).
     """
     events = int(cohort.event.sum())
     if events < folds or len(cohort.patients) < 2 * folds:
