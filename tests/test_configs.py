@@ -15,7 +15,7 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_a_shipped_configuration_loads(path: Path) -> None:
-    parse_config(yaml.safe_load(path.read_text()))
+    assert parse_config(yaml.safe_load(path.read_text())).endpoint.time_zero
 
 
 def test_default_yaml_names_every_key_with_its_default() -> None:
