@@ -99,6 +99,36 @@ def config_command(
     raise typer.Exit(verb.run(what, study, settings or [], Console()))
 
 
+@app.command("import")
+def import_command(
+    study: Annotated[Path, typer.Argument(help="The study folder.")],
+    source: Annotated[Path, typer.Argument(help="What the other tool wrote: a file or a folder.")],
+    name: Annotated[str, typer.Option("--from", help="A file of pathoml/interop/ that can import.")],
+    settings: SetOption = None,
+) -> None:
+    """Read features or scores of another tool into the study."""
+    from pathoml.cli import exchange as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run_import(load_study(study, settings or ()), name, source, Console()))
+
+
+@app.command("export")
+def export_command(
+    study: StudyArgument = Path(),
+    name: Annotated[str, typer.Option("--to", help="A file of pathoml/interop/ that can export.")] = "qupath",  # what pathologists have
+    target: Annotated[Path | None, typer.Option("--out", help="The folder to write.", show_default="runs/RUN/export/NAME")] = None,
+    settings: SetOption = None,
+) -> None:
+    """Write a run, or the study's embeddings, as another tool reads them."""
+    from pathoml.cli import exchange as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run_export(load_study(study, settings or ()), name, target, Console()))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"pathoml {pathoml.__version__}")

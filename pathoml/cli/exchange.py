@@ -1,0 +1,38 @@
+"""Verbs `import` and `export`: another tool's features, scores or maps, through one file of pathoml/interop/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pathoml.cli.console import Console
+from pathoml.config import Study
+from pathoml.errors import ConfigError
+from pathoml.interop import Exchange
+
+
+def run_import(study: Study, name: str, source: Path, console: Console) -> int:
+    """Read what another tool wrote into the study."""
+    from pathoml.plugins import load_plugin
+
+    format_ = load_plugin("pathoml.interop", name, "import_into")
+    if not source.exists():
+        raise ConfigError(f"{source} does not exist. Give the file or folder that {name} wrote.")
+    return _say(format_.import_into(study, source), f"imported from {name} into {study.folder}", console)
+
+
+def run_export(study: Study, name: str, target: Path | None, console: Console) -> int:
+    """Write the run as another tool reads it."""
+    from pathoml.plugins import load_plugin
+
+    format_ = load_plugin("pathoml.interop", name, "export_to")
+    target = target or study.run_folder / "export" / name
+    return _say(format_.export_to(study, target), f"written for {name} below {target}", console)
+
+
+def _say(exchange: Exchange, what: str, console: Console) -> int:
+    console.say(f"{len(exchange.files)} files {what}")
+    for note in exchange.notes:
+        console.say(f"  {note}")
+    if exchange.failures:
+        console.table(list(exchange.failures.items()), ("not exchanged", "reason"))
+    return 1 if exchange.failures else 0
