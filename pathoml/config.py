@@ -92,6 +92,15 @@ class SignificanceConfig(Section):
     bootstraps: int = Field(1000, ge=0, le=100_000, description="draws of patients for an interval")
 
 
+class EvaluateConfig(Section):
+    """What is asked of the scores beyond their concordance; state it before looking."""
+
+    horizons_months: tuple[Annotated[float, Field(gt=0, le=1200)], ...] = Field(
+        (12.0, 24.0, 36.0, 60.0), min_length=1, description="months at which AUC, Brier score, calibration and net benefit are given"
+    )
+    subgroups: tuple[str, ...] = Field((), description="expressions over columns of patients.csv, such as 'age <= 60 and n_lesions >= 4'")
+
+
 class ComputeConfig(Section):
     """Where it runs. Never changes what is computed, beyond rounding."""
 
@@ -113,6 +122,7 @@ class StudyConfig(Section):
     splits: SplitsConfig = SplitsConfig()
     train: TrainConfig = TrainConfig()
     significance: SignificanceConfig = SignificanceConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     compute: ComputeConfig = ComputeConfig()
     run: Name = Field("main", description="the folder under runs/")
 

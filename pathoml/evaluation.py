@@ -1,4 +1,29 @@
-"""Step `evaluate`: what the out-of-fold scores are worth, against whom, and with which caveats; writes metrics.json and analysis.R."""
+"""Step `evaluate`: what the out-of-fold scores are worth, against whom, and with which caveats; writes metrics.json and analysis.R.
+
+Sections of metrics.json beside the concordances. An EST is {"estimate", "low", "high", "n", "events"}, with "note" where it is not
+estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical, image or clinical_and_image, out-of-fold absolute risks.
+
+    horizons_months         [12, 24, ...]
+    time_dependent_auc      {H: EST}                                        of the score; cumulative cases, dynamic controls
+    brier                   {H: {MODEL: EST}}, integrated_brier: {"until_months", MODEL: EST}
+    calibration             {"slope": EST, "in_the_large": EST, MODEL: {H: {"expected", "observed": EST, "observed_to_expected": EST,
+                             "groups": [{"predicted", "estimate", "low", "high", "n", "events"}], "curve": {"predicted", "observed"}}}}
+    decision_curve          {H: {"threshold": [], "treat_all": [], MODEL: []}}     net benefit; treat none is 0
+    hazard_ratio_per_sd, hazard_ratio_per_sd_centre_stratified      EST with wald_p, likelihood_ratio_p
+    proportional_hazards    {"score": {"chi2", "df", "p_value"}, "with_clinical": [{"covariate", "chi2", "df", "p_value"}, ...]}
+    spline                  {"chi2", "df", "p_value", "knots", "curve": {"score", "hazard_ratio", "low", "high"}}
+    subgroups               [{"expression", "score": EST, "complement": EST, "treatment": EST, "chi2", "p_value", "q_value"}]
+    treatment_interaction   {"treatment", "interaction": EST, "chi2", "p_value", "overlap_weighted": EST, "balance": [{"covariate",
+                             "before", "after"}], "effect_curve": {"score", "quantile", "hazard_ratio", "low", "high"}, "exploratory", "verdict"}
+    competing_risks         {"cumulative_incidence": {"event" | "competing": {"times", "incidence", "low", "high"}}, "at": {H: {same: EST}},
+                             "cause_specific": {same: EST}}
+    restricted_mean         {"until_months", "high": EST, "low": EST, "difference": EST, "p_value"}
+    heterogeneity           {"patients", "shift": EST, "shift_p", "agreement", "agreement_p"}    of primary and metastasis of one patient
+    prospective             {"harrell_c", "slope", "in_the_large", "hazard_ratio_per_sd": EST}   of a locked score
+    power                   {"detectable_hazard_ratio_per_sd", "detectable_interaction", "c_half_width", "affordable_parameters"}
+    multiplicity            {"family", "size", "tests": [{"hypothesis", "p_value", "q_value"}]}
+    missing                 [{"covariate", "missing", "share"}]
+"""
 
 from __future__ import annotations
 
