@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +63,63 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
 def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
     return Bag(
         patient_id=patient_id,
-        features=np.concatenate([s.features for s in slides]),
+        features=slides[0].features if len(slides) == 1 else Rows([s.features for s in slides]),  # type: ignore[arg-type]
         slide_index=np.repeat(np.arange(len(slides)), [len(s.features) for s in slides]),
         slide_ids=tuple(s.slide_id for s in slides),
         xy_l0=np.concatenate([s.xy_l0 for s in slides]),
     )
+
+
+def feature_parts(bag: Bag) -> list[npt.NDArray[np.float16]]:
+    """Return the features of a bag's slides as they lie in memory or in the mapped files, without a copy."""
+    features = bag.features
+    return list(features.parts) if isinstance(features, Rows) else [features]
+
+
+class Rows:
+    """Arrays one below the other, read as one without being copied together: the slides of a patient."""
+
+    def __init__(self, parts: Sequence[npt.NDArray[np.float16]]) -> None:
+        self.parts = tuple(parts)
+        self._starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (N, D)."""
+        return int(self._starts[-1]), self.parts[0].shape[1]
+
+    ndim = 2
+
+    @property
+    def dtype(self) -> np.dtype[np.float16]:
+        """Return the type of the numbers."""
+        return self.parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        whole = np.concatenate(self.parts)
+        return whole if dtype is None else whole.astype(dtype)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        if isinstance(key, slice) and key.step in (None, 1):
+            start, stop, _ = key.indices(len(self))
+            pieces = [p[max(start - s, 0) : max(stop - s, 0)] for p, s in zip(self.parts, self._starts)]
+            return np.concatenate(pieces)
+        rows = np.asarray(key)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        taken = np.empty((*rows.shape, self.shape[1]), self.dtype)
+        part_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for i, part in enumerate(self.parts):
+            here = part_of == i
+            taken[here] = part[rows[here] - self._starts[i]]
+        return taken
+
+    def mean(self, axis: int, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+        """Return the mean over tiles (axis 0)."""
+        total = np.sum([p.sum(axis=axis, dtype=dtype) for p in self.parts], axis=0)
+        return np.asarray(total / len(self))
 
 
 def mean_features(bags: Sequence[Bag]) -> npt.NDArray[np.float64]:
@@ -87,6 +140,29 @@ def pad_bags(bags: Sequence[npt.NDArray[np.floating]]) -> BagBatch:
         features[i, : len(bag)] = torch.from_numpy(np.asarray(bag, dtype=np.float32))
         is_tile[i, : len(bag)] = True
     return BagBatch(features=features, is_tile=is_tile)
+
+
+def batches_by_size(bag_sizes: Sequence[int], most_tiles: int) -> list[list[int]]:
+    """Return the bags in batches of similar size, each of at most `most_tiles` tiles with the padding, or of one bag.
+
+    >>> batches_by_size([5, 100, 6], 12)
+    [[0, 2], [1]]
+    """
+    batches: list[list[int]] = []
+    for bag in sorted(range(len(bag_sizes)), key=lambda b: bag_sizes[b]):
+        if batches and (len(batches[-1]) + 1) * bag_sizes[bag] <= most_tiles:
+            batches[-1].append(bag)
+        else:
+            batches.append([bag])
+    return batches
+
+
+def padded_rows(starts: npt.NDArray[np.int64], sizes: Sequence[int], batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return packed rows (b, N) and `is_tile` (b, N) of several whole bags; padding repeats a bag's last tile."""
+    size = torch.tensor([sizes[b] for b in batch])[:, None]  # (b, 1)
+    place = torch.arange(int(size.max()))[None]  # (1, N)
+    start = torch.tensor([int(starts[b]) for b in batch])[:, None]  # (b, 1)
+    return start + torch.minimum(place, size - 1), place < size
 
 
 def sample_tiles(bag_sizes: Sequence[int], tiles_a_bag: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

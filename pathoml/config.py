@@ -82,6 +82,8 @@ class TrainConfig(Section):
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the transformed features in training")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="AdamW's learning rate, cosine to zero")
     weight_decay: float = Field(1e-2, ge=0, le=10, description="AdamW's weight decay")
+    loss: Literal["cox", "discrete_time"] = Field("cox", description="exact partial likelihood, or likelihood of time in intervals")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the heads in training; scores are always fp32")
 
 
 class SignificanceConfig(Section):

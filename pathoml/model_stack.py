@@ -1,11 +1,11 @@
 """Many models as one: the parameters of M heads stacked, each head with the projection of its own fold.
 
-A head is an ordinary nn.Module and knows nothing of the stack: torch.func runs one head's code over all parameters at once.
+A head is an ordinary nn.Module and knows nothing of the stack (stacked_layers.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,38 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call
 
 from pathoml.errors import StoreError
 from pathoml.plugins import load_plugin
+from pathoml.stacked_layers import stack_heads
 from pathoml.store import atomic_path, read_json, sha256_of_file, sha256_of_json, write_json
+from pathoml.tile_bank import Projection, StackedProjection
 from pathoml.types import Bag, HeadOutput
 
 PROJECTION_KEYS = ("projection.mean", "projection.components")
+READ_VALUES = 2**24  # activations of one layer held at once when whole bags are read: 64 MB
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """One model: a fold of a repeat with one initialisation."""
+    """One model: a fold of a repeat with one initialisation, and for a permutation whose bag each patient gets."""
 
     repeat: str
     fold: str
     seed: int
     train: tuple[str, ...]
+    permutation: int = 0  # 0 = nothing permuted
+    bag_of: tuple[int, ...] | None = None  # (B,) index of each patient's bag; None = their own
 
     @property
     def name(self) -> str:
         return f"{self.repeat}_fold-{self.fold}_seed-{self.seed}".replace("/", "-").replace(" ", "-")
+
+    @property
+    def tiles_seen(self) -> tuple[str, str, int]:
+        """Models of which this is equal learn from the same tiles and share a projection."""
+        return self.repeat, self.fold, self.permutation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,59 +69,39 @@ class ModelStack(nn.Module):
     Several models may share a projection: `projection_of[m]` is the index of model m's.
     """
 
-    def __init__(
-        self, spec: HeadSpec, heads: Sequence[nn.Module], projections: Sequence[tuple[Tensor, Tensor]], projection_of: Sequence[int]
-    ) -> None:
+    def __init__(self, spec: HeadSpec, heads: Sequence[nn.Module], projections: Sequence[Projection], projection_of: Sequence[int]) -> None:
         super().__init__()
         self.spec = spec
         self.projection_of = list(projection_of)
-        self.means = [mean for mean, _ in projections]  # F x (D,)
-        self.components = [components for _, components in projections]  # F x (D, K)
-        parameters, buffers = stack_module_state(list(heads))
-        self.names = list(parameters)
-        self.heads = nn.ParameterList([nn.Parameter(parameters[n].detach().clone()) for n in self.names])  # (M, ...) each
-        self.buffer_values = buffers
-        self.skeleton = [spec.build().to("meta")]  # a list, so that its parameters are not the stack's
+        self.projections = list(projections)  # F x (mean (D,), components (D, K))
+        self.exact = bool(getattr(heads[0], "exact", False))  # whether contributions sum to the risk
+        self.head = stack_heads(heads)
 
     def __len__(self) -> int:
         return len(self.projection_of)
-
-    @property
-    def exact(self) -> bool:
-        """Whether contributions sum to the risk."""
-        return bool(getattr(self.skeleton[0], "exact", False))
-
-    def project(self, features: Tensor) -> Tensor:
-        """Return (F, N, K) of (N, D) features: once a projection, not once a model."""
-        components = torch.cat(self.components, dim=1)  # (D, F * K) one large product is several times faster than F small ones
-        offset = torch.cat([mean @ one for mean, one in zip(self.means, self.components)])  # (F * K,)
-        projected = features @ components - offset  # (N, F * K)
-        split: Tensor = projected.reshape(len(projected), len(self.means), -1)  # (N, F, K)
-        return split.transpose(0, 1).contiguous()  # (F, N, K)
 
     def forward(self, projected: Tensor, is_tile: Tensor) -> HeadOutput:
         """Run every head.
 
         Args:
             projected: (M, B, N, K) features, each model's own.
-            is_tile: (B, N) bool.
+            is_tile: (B, N) bool, or (M, B, N).
 
         Returns:
             log_risk (M, B), attention (M, B, N), contribution (M, B, N), bias (M, B).
         """
-        skeleton = self.skeleton[0].train(self.training)
+        return HeadOutput(*self.head(projected, is_tile.expand(*projected.shape[:3])))
 
-        def one_head(parameters: dict[str, Tensor], buffers: dict[str, Tensor], features: Tensor) -> tuple[Tensor, ...]:
-            output = functional_call(skeleton, (parameters, buffers), (features, is_tile))
-            return tuple(output)
-
-        parameters = dict(zip(self.names, self.heads))
-        run: Callable[..., tuple[Tensor, ...]] = vmap(one_head, randomness="different")
-        return HeadOutput(*run(parameters, self.buffer_values, projected))
+    def forward_some(self, models: slice, projected: Tensor, is_tile: Tensor) -> HeadOutput:
+        """Run some of the heads only, for whole bags that would not fit into memory under all of them."""
+        if models == slice(0, len(self)):
+            return HeadOutput(*self(projected, is_tile))
+        some = {name: value[models] for name, value in self.head.named_parameters()}
+        return HeadOutput(*functional_call(self.head, some, (projected, is_tile.expand(*projected.shape[:3]))))
 
     @torch.inference_mode()
     def read_bag(self, features: npt.NDArray[Any]) -> HeadOutput:
-        """Run every model over one whole bag: the one forward path of scores and maps.
+        """Run every model over one whole bag: the one forward path of maps.
 
         Args:
             features: (N, D).
@@ -120,11 +110,16 @@ class ModelStack(nn.Module):
             log_risk (M,), attention (M, N), contribution (M, N), bias (M,), uncentred.
         """
         self.eval()
-        device = self.means[0].device
-        projected = self.project(torch.from_numpy(np.asarray(features, dtype=np.float32)).to(device))  # (F, N, K)
-        is_tile = torch.ones(1, projected.shape[1], dtype=torch.bool, device=device)  # (1, N)
-        output = self(projected[self.projection_of][:, None], is_tile)
-        return HeadOutput(*(value[:, 0] for value in output))
+        device = self.projections[0][0].device
+        tiles = torch.from_numpy(np.asarray(features, dtype=np.float32)).to(device)
+        is_tile = torch.ones(1, len(tiles), dtype=torch.bool, device=device)  # (1, N)
+        outputs: list[HeadOutput] = []
+        for models in blocks(len(self), max(1, READ_VALUES // (len(tiles) * max(self.spec.hidden, self.spec.in_dim)))):
+            wanted = sorted(set(self.projection_of[models]))
+            projected = StackedProjection([self.projections[f] for f in wanted])(tiles)  # (F, N, K)
+            mine = projected[[wanted.index(f) for f in self.projection_of[models]]]  # (M, N, K)
+            outputs.append(self.forward_some(models, mine[:, None], is_tile))
+        return HeadOutput(*(torch.cat([value[:, 0] for value in values]) for values in zip(*outputs)))
 
     def log_risks(self, bags: Sequence[Bag]) -> npt.NDArray[np.float64]:
         """Return (M, B) raw log-risks on full bags."""
@@ -137,8 +132,8 @@ def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> l
     entries = []
     for m, spec in enumerate(specs):
         f = stack.projection_of[m]
-        tensors = {name: values[m].detach().cpu().contiguous() for name, values in zip(stack.names, stack.heads)}
-        tensors |= dict(zip(PROJECTION_KEYS, (stack.means[f].cpu().contiguous(), stack.components[f].cpu().contiguous())))
+        tensors = {name: values[m].detach().cpu().contiguous() for name, values in stack.head.by_name().items()}
+        tensors |= {key: tensor.cpu().contiguous() for key, tensor in zip(PROJECTION_KEYS, stack.projections[f])}
         with atomic_path(folder / f"{spec.name}.safetensors") as path:
             save_file(tensors, path)
         entries.append(
@@ -171,7 +166,7 @@ def load_models(folder: Path, device: torch.device) -> tuple[ModelStack, list[Mo
     content = read_json(folder / "models.json")
     spec = HeadSpec(**content["head"])
     heads, specs, hashes = [], [], []
-    projections: list[tuple[Tensor, Tensor]] = []
+    projections: list[Projection] = []
     projection_of: list[int] = []
     seen: dict[str, int] = {}
     for entry in content["models"]:

@@ -118,7 +118,7 @@ def _cross_validate(
     on_epoch: Callable[[int, int], None] | None,
 ) -> list[FoldScores]:
     blocks = train_models(cohort, bags, specs, config, device=pick_device(device), seed=seed, on_epoch=on_epoch)
-    raw = np.concatenate([stack.log_risks(bags) for _, stack in blocks])
+    raw = np.concatenate([block.raw for block in blocks])
     return fold_scores(raw, specs, cohort.patient_ids)
 
 

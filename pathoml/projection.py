@@ -5,43 +5,68 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pathoml.types import Bag
 
-TILES_A_PATIENT = 64  # enough for the leading components; every patient weighs the same
+TILES_A_PATIENT = 64  # every patient weighs the same
+TILES = 8192  # of a cohort: enough for the leading components; larger cohorts take fewer tiles of each patient
+FEWEST_TILES = 16  # a patient
 OVERSAMPLING = 16  # extra directions of the randomised decomposition
 POWER_ITERATIONS = 2
+SMALLEST_SD = 1e-6  # a feature that is constant must not be blown up
 
 
-def fit_projection(bags: Sequence[Bag], dim: int | None, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return (mean (D,), components (D, K)) so that (features - mean) @ components has K columns of comparable size.
+def fit_projections(
+    bags: Sequence[Bag], trainings: Sequence[npt.NDArray[np.integer]], dim: int | None, seed: int, device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    """Return (mean (D,), components (D, K)) for each set of training bags, so that (features - mean) @ components has comparable columns.
+
+    Without a dimension the second tensor is (D,), a scale for each feature.
 
     Args:
-        bags: of the training patients only.
+        bags: of the whole cohort; a fit reads those of its own set only.
+        trainings: indices of the training bags, one array a fold.
         dim: number of principal components; None keeps all D features and only centres and scales them.
-        seed: of the tile sample and the decomposition.
+        seed: of the tile samples and the decomposition.
 
     Source: Halko, Martinsson & Tropp, SIAM Review 53 (2011) 217-288 (randomised principal components).
     """
-    rng = np.random.default_rng(seed)
-    rows = []
-    for bag in bags:
-        chosen = rng.choice(len(bag.features), TILES_A_PATIENT, replace=len(bag.features) < TILES_A_PATIENT)
-        rows.append(np.asarray(bag.features[np.sort(chosen)], dtype=np.float32))
-    tiles = torch.from_numpy(np.concatenate(rows)).to(device)  # (B * TILES_A_PATIENT, D)
+    samples = _sample(bags, min(TILES_A_PATIENT, max(FEWEST_TILES, TILES // len(bags))), seed).to(device)  # (B, n, D)
+    if dim is None:
+        mean, square = samples.double().mean(1), samples.double().square().mean(1)  # (B, D) each
+        moments = [(mean[t].mean(0), square[t].mean(0)) for t in trainings]
+        return [(m.float(), 1 / (s - m.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_SD).float()) for m, s in moments]
+    return [_principal_components(samples[t].flatten(0, 1), dim, seed) for t in trainings]
+
+
+def fit_projection(bags: Sequence[Bag], dim: int | None, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the projection fitted on all of these bags."""
+    return fit_projections(bags, [np.arange(len(bags))], dim, seed, device)[0]
+
+
+def _sample(bags: Sequence[Bag], tiles: int, seed: int) -> Tensor:
+    """Return (B, tiles, D) of each bag, the same whoever else is in the cohort."""
+    rows = np.empty((len(bags), tiles, bags[0].features.shape[1]), np.float32)
+    for i, bag in enumerate(bags):
+        rng = np.random.default_rng([seed, i])
+        chosen = rng.choice(len(bag.features), tiles, replace=len(bag.features) < tiles)
+        rows[i] = bag.features[np.sort(chosen)]
+    return torch.from_numpy(rows)
+
+
+def _principal_components(tiles: Tensor, dim: int, seed: int) -> tuple[Tensor, Tensor]:
     mean = tiles.mean(0)  # (D,)
     centred = tiles - mean
-    if dim is None:
-        return mean, torch.diag(1 / centred.std(0).clamp(min=1e-6))  # (D, D)
     dim = min(dim, *tiles.shape)
-    generator = torch.Generator(device=device).manual_seed(seed)
-    basis = torch.randn(tiles.shape[1], dim + OVERSAMPLING, generator=generator, device=device)  # (D, K')
+    generator = torch.Generator(device=tiles.device).manual_seed(seed)
+    basis = torch.randn(tiles.shape[1], dim + OVERSAMPLING, generator=generator, device=tiles.device)  # (D, K')
     for _ in range(POWER_ITERATIONS):
         basis = torch.linalg.qr(centred.T @ (centred @ basis)).Q
     _, singular, right = torch.linalg.svd(centred @ basis, full_matrices=False)  # (K',), (K', K')
     components = (basis @ right.T)[:, :dim]  # (D, K)
     components = components * torch.where(components.sum(0) < 0, -1.0, 1.0)  # a sign that does not depend on rounding
     spread = singular[:dim] / len(tiles) ** 0.5  # (K,) standard deviations
-    return mean, components / spread.pow(2).mean().sqrt().clamp(min=1e-6)
+    return mean, components / spread.pow(2).mean().sqrt().clamp(min=SMALLEST_SD)

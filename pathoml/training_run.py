@@ -57,10 +57,11 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     log: list[LogRow] = []
     entries = []
     blocks = train_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=on_epoch, log=log)
-    for block, stack in blocks:
-        entries += save_block(folder / "models", stack, specs[block])
+    for block in blocks:
+        entries += save_block(folder / "models", block.stack, specs[block.models])
+        spec = block.stack.spec
     encoder = {"encoder": slide.encoder, "encoder_sha256": slide.encoder_sha256, "tile_px": slide.tile_px, "mpp": slide.mpp}
-    save_index(folder / "models", stack.spec, entries, **encoder, notice=NOTICE)
+    save_index(folder / "models", spec, entries, **encoder, notice=NOTICE)
     stack, specs, hashes = load_models(folder / "models", device)  # scored as every later step reads them
     folds = fold_scores(np.asarray(stack.log_risks(bags)), specs, cohort.patient_ids)
     scores = risk_scores(

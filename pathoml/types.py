@@ -188,7 +188,7 @@ class Bag:
     """All tiles of all slides of one patient."""
 
     patient_id: str
-    features: npt.NDArray[Any]  # (N, D)
+    features: npt.NDArray[Any]  # (N, D); with several slides it may be a bags.Rows, which reads like an array without being copied
     slide_index: Ints  # (N,) index into slide_ids
     slide_ids: tuple[str, ...]
     xy_l0: Ints  # (N, 2)

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "pathoml"
 FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival",
-    4: "mil losses projection model_stack training",
+    4: "mil losses projection stacked_layers tile_bank model_stack training",
     3: "cohort splits bags",
     2: "encoders embedding interop study",
     1: "slides tissue artefacts tiling synthetic",
@@ -27,7 +27,7 @@ FLOORS = {
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
 # A heavy package and who may import it. cli may import any of them, but only inside a verb's function.
-_LEARN = "encoders embedding interop bags mil losses projection model_stack training"
+_LEARN = "encoders embedding interop bags mil losses projection stacked_layers tile_bank model_stack training"
 HEAVY = {
     "torch": f"{_LEARN} scoring attention",
     "torchvision": "encoders embedding",

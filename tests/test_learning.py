@@ -10,6 +10,7 @@ import pytest
 import torch
 from learning import planted_cohort
 
+from pathoml import training
 from pathoml.attention import explain_bag
 from pathoml.baselines import clinical_scores, ridge_cox_scores
 from pathoml.config import SplitsConfig, TrainConfig
@@ -29,8 +30,8 @@ CPU = torch.device("cpu")
 
 def train(cohort, bags, splits, config=CONFIG, seed=1):  # type: ignore[no-untyped-def]
     specs = model_specs(splits, config.seeds)
-    [(_, stack)] = list(train_models(cohort, bags, specs, config, device=CPU, seed=seed))
-    return stack, specs, stack.log_risks(bags)
+    [block] = list(train_models(cohort, bags, specs, config, device=CPU, seed=seed))
+    return block.stack, specs, block.stack.log_risks(bags)
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,8 @@ def test_models_survive_the_file_and_a_changed_file_is_refused(trained, tmp_path
 
 def test_training_in_small_blocks_gives_every_model_once(trained, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     cohort, bags, *_, specs, _, _ = trained
-    monkeypatch.setattr("pathoml.training.BLOCK_BYTES", len(bags) * 24 * 8 * 4 * 5)
-    blocks = [block for block, _ in train_models(cohort, bags, specs, replace_epochs(2), device=CPU, seed=1)]
+    monkeypatch.setitem(training.BLOCK_VALUES, "cpu", len(bags) * 24 * 8 * 5)
+    blocks = [block.models for block in train_models(cohort, bags, specs, replace_epochs(2), device=CPU, seed=1)]
     assert [b.stop - b.start for b in blocks] == [5, 5, 2]
 
 

@@ -30,7 +30,8 @@ class Head(nn.Module):
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
         """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
         features = self.dropout(torch.relu(self.transform(features)))
-        gated = torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features))  # (B, N, H)
+        content = 2 * torch.sigmoid(2 * self.content(features)) - 1  # tanh, which costs twice as much on a CPU
+        gated = content * torch.sigmoid(self.gate(features))  # (B, N, H)
         attention_logits = self.score(gated).squeeze(-1)  # (B, N)
         attention = torch.softmax(attention_logits.masked_fill(~is_tile, -torch.inf), dim=1)  # (B, N) sums to 1
         contribution = attention * self.risk(features).squeeze(-1)  # (B, N)
