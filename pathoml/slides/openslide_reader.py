@@ -67,6 +67,11 @@ class OpenSlideReader:
         return tuple(float(d) for d in self._handle.level_downsamples)
 
     @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) of each level."""
+        return tuple((w, h) for w, h in self._handle.level_dimensions)
+
+    @property
     def bounds_l0(self) -> tuple[int, int]:
         """Top left corner of the scanned area; QuPath counts from it (MRXS), we and OpenSlide from (0, 0)."""
         x, y = (int(self._handle.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
