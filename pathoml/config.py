@@ -66,6 +66,8 @@ class SplitsConfig(Section):
     folds: int = Field(5, ge=2, le=50, description="folds of a partition (not used by leave_one_centre_out)")
     repeats: int = Field(5, ge=1, le=100, description="new partitions; a patient's score is the mean over them")
     seed: int = Field(1, ge=0, description="seed of the partitions")
+    stratify_by: Literal["event", "centre_and_event"] = Field("event", description="what each fold of scheme stratified has its share of")
+    file: str | None = Field(None, description="splits to use instead: splits.json, or a folder or CSV of CLAM or SurvPath")
 
 
 class TrainConfig(Section):
@@ -91,6 +93,7 @@ class SignificanceConfig(Section):
 
     permutations: int = Field(200, ge=0, le=100_000, description="repetitions of the whole cross-validation with permuted bags")
     repeats: int = Field(1, ge=1, le=100, description="partitions on both sides of the permutation test")
+    seeds: int = Field(1, ge=1, le=100, description="initialisations on both sides of the permutation test, at most train.seeds")
     bootstraps: int = Field(1000, ge=0, le=100_000, description="draws of patients for an interval")
 
 

@@ -24,6 +24,7 @@ from pathoml.store import atomic_path, read_json, sha256_of_file, sha256_of_json
 from pathoml.tile_bank import Projection, StackedProjection
 from pathoml.types import Bag, HeadOutput
 
+RAW_SCORES = "raw_log_risk.safetensors"
 PROJECTION_KEYS = ("projection.mean", "projection.components")
 READ_VALUES = 2**24  # activations of one layer held at once when whole bags are read: 64 MB
 
@@ -147,6 +148,25 @@ def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> l
             }
         )
     return entries
+
+
+def save_raw_scores(folder: Path, raw: npt.NDArray[np.float64]) -> dict[str, str]:
+    """Write models/raw_log_risk.safetensors, (M, B): every model on every whole bag, so that nobody has to read the bags again."""
+    with atomic_path(folder / RAW_SCORES) as path:
+        save_file({"raw_log_risk": torch.from_numpy(np.ascontiguousarray(raw))}, path)
+    return {"file": RAW_SCORES, "sha256": sha256_of_file(folder / RAW_SCORES)}
+
+
+def read_raw_scores(folder: Path) -> npt.NDArray[np.float64]:
+    """Read (M, B) raw log-risks, models in the order of models.json, patients in that of scores.csv.
+
+    Raises:
+        StoreError: the file is missing or its bytes are not those that models.json names.
+    """
+    entry, path = read_json(folder / "models.json").get("raw_log_risk", {}), folder / RAW_SCORES
+    if not path.exists() or sha256_of_file(path) != entry.get("sha256"):
+        raise StoreError(f"{path} is missing or was changed after training. Run `pathoml train` again.")
+    return np.asarray(load_file(path)["raw_log_risk"].numpy())
 
 
 def save_index(folder: Path, spec: HeadSpec, entries: Sequence[dict[str, Any]], **notes: Any) -> None:

@@ -7,7 +7,7 @@ sides. Theory: Hoefling & Tibshirani, Ann Appl Stat 2 (2008), doi 10.1214/07-AOA
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from pathoml.embedding import pick_device
 from pathoml.model_stack import ModelSpec
 from pathoml.scoring import FoldScores, fold_scores, out_of_fold, standardise
 from pathoml.survival.concordance import stratified_harrell_c
-from pathoml.survival.cox import fit_cox, likelihood_ratio_test
+from pathoml.survival.cox import CoxFit, fit_cox, likelihood_ratio_test
 from pathoml.training import model_specs, train_models
 from pathoml.types import Bag, Cohort, Split
 
@@ -55,12 +55,23 @@ def likelihood_ratio_gain(score: Array, clinical: Array, cohort: Cohort) -> floa
         score: (B,).
         clinical: (B, p) covariates, p may be 0.
     """
+    reduced = fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
+    return _gain(score, clinical, cohort, reduced)
+
+
+def _gain(score: Array, clinical: Array, cohort: Cohort, reduced: CoxFit) -> float:
     if np.ptp(score) == 0:
         return 0.0
-    time_months, event, centre = cohort.time_months, cohort.event, cohort.centre
-    full = fit_cox(np.column_stack([clinical, score]), time_months, event, stratum=centre)
-    reduced = fit_cox(clinical, time_months, event, stratum=centre)
+    full = fit_cox(np.column_stack([clinical, score]), cohort.time_months, cohort.event, stratum=cohort.centre)
     return float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, reduced).chi2
+
+
+def permuted_specs(cohort: Cohort, splits: Sequence[Split], seeds: int, permutations: int, seed: int) -> list[ModelSpec]:
+    """Return the models of every permutation, one permutation after the other."""
+    rng = np.random.default_rng(seed)
+    specs = model_specs(splits, seeds)
+    orders = [tuple(permute_within_centre(cohort.centre, rng).tolist()) for _ in range(permutations)]
+    return [replace(spec, permutation=b, bag_of=order) for b, order in enumerate(orders, 1) for spec in specs]
 
 
 def permutation_tests(
@@ -80,55 +91,29 @@ def permutation_tests(
 
     Args:
         splits: the partitions on both sides of the test (the first `significance.repeats` of the run).
-        observed: the run's fold scores on these partitions.
+        observed: the run's fold scores on these partitions, with as many seeds as `config`.
         clinical: (B, p) covariates of the clinical model.
 
     Returns:
         The test of discrimination and the test of added value.
     """
+    reduced = fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
 
     def statistics(folds: Sequence[FoldScores]) -> tuple[float, float]:
         score = standardise(out_of_fold(folds, "standardised"))
         concordance = stratified_harrell_c(score, cohort.time_months, cohort.event, cohort.centre)
-        return concordance, likelihood_ratio_gain(score, clinical, cohort)
+        return concordance, _gain(score, clinical, cohort, reduced)
 
-    rng = np.random.default_rng(seed)
-    orders = [permute_within_centre(cohort.centre, rng) for _ in range(permutations)]
-    specs = model_specs(splits, config.seeds)
+    specs = permuted_specs(cohort, splits, config.seeds, permutations, seed)
+    blocks = train_models(cohort, bags, specs, config, device=pick_device(device), seed=seed, on_epoch=on_epoch)
+    raw = np.concatenate([block.raw for block in blocks])  # (M, B)
+    each = len(specs) // permutations
     null = [
-        statistics(
-            _cross_validate(cohort, [bags[i] for i in order], specs, config, seed + 1 + b, device, _progress(on_epoch, b, permutations))
-        )
-        for b, order in enumerate(orders)
+        statistics(fold_scores(raw[first : first + each], specs[first : first + each], cohort.patient_ids))
+        for first in range(0, len(specs), each)
     ]
     concordance, gain = statistics(observed)
     return (
         PermutationTest(observed=concordance, null=tuple(c for c, _ in null)),
         PermutationTest(observed=gain, null=tuple(g for _, g in null)),
     )
-
-
-def _cross_validate(
-    cohort: Cohort,
-    bags: Sequence[Bag],
-    specs: Sequence[ModelSpec],
-    config: TrainConfig,
-    seed: int,
-    device: str,
-    on_epoch: Callable[[int, int], None] | None,
-) -> list[FoldScores]:
-    blocks = train_models(cohort, bags, specs, config, device=pick_device(device), seed=seed, on_epoch=on_epoch)
-    raw = np.concatenate([block.raw for block in blocks])
-    return fold_scores(raw, specs, cohort.patient_ids)
-
-
-def _progress(on_epoch: Callable[[int, int], None] | None, done: int, permutations: int) -> Callable[[int, int], None] | None:
-    if on_epoch is None:
-        return None
-    return lambda epoch, epochs: on_epoch(done * epochs + epoch, permutations * epochs)
-
-
-def first_repeats(folds: Sequence[FoldScores], repeats: int) -> list[FoldScores]:
-    """Return the fold scores of the first repeats of a run."""
-    names = list(dict.fromkeys(f.repeat for f in folds))[:repeats]
-    return [f for f in folds if f.repeat in names]

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pathoml.bags import read_bags
 from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.embedding import prepare_device
 from pathoml.errors import StoreError
-from pathoml.model_stack import ModelStack, load_models
+from pathoml.model_stack import ModelSpec, ModelStack, load_models, read_raw_scores
 from pathoml.provenance import is_fresh
 from pathoml.scoring import FoldScores, fold_scores
 from pathoml.splits import check_splits, read_splits
@@ -20,7 +21,7 @@ from pathoml.store import read_embeddings, stored_attr
 from pathoml.study import embeddings_folder
 from pathoml.types import Bag, Cohort, Embeddings, Recipe, Split
 
-TRAINING_VERSION = 3  # raise it when the same data and configuration train other models
+TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 
 
@@ -33,6 +34,14 @@ class LoadedRun:
     splits: Sequence[Split]
     stack: ModelStack
     folds: Sequence[FoldScores]
+    specs: Sequence[ModelSpec]
+    raw: npt.NDArray[np.float64]  # (M, B) raw log-risks of whole bags
+
+    def some_folds(self, repeats: int, seeds: int) -> list[FoldScores]:
+        """Return the fold scores of the first repeats by the first seeds."""
+        names = [s.name for s in self.splits[:repeats]]
+        mine = [m for m, spec in enumerate(self.specs) if spec.repeat in names and spec.seed <= seeds]
+        return fold_scores(self.raw[mine], [self.specs[m] for m in mine], self.cohort.patient_ids)
 
 
 def train_recipe(study: Study, cohort: Cohort) -> Recipe:
@@ -57,8 +66,9 @@ def load_run(study: Study) -> LoadedRun:
     splits = read_splits(study.run_folder / "splits.json")
     check_splits(splits, cohort)
     stack, specs, _ = load_models(study.run_folder / "models", prepare_device(study.config.compute))
-    raw = np.asarray(stack.log_risks(bags))
-    return LoadedRun(cohort=cohort, bags=bags, splits=splits, stack=stack, folds=fold_scores(raw, specs, cohort.patient_ids))
+    raw = read_raw_scores(study.run_folder / "models")
+    folds = fold_scores(raw, specs, cohort.patient_ids)
+    return LoadedRun(cohort=cohort, bags=bags, splits=splits, stack=stack, folds=folds, specs=specs, raw=raw)
 
 
 def bag_slides(study: Study, bag: Bag) -> list[Embeddings]:

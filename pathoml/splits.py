@@ -31,17 +31,18 @@ def make_splits(cohort: Cohort, config: SplitsConfig) -> tuple[Split, ...]:
     for repeat in range(1, config.repeats + 1):
         seed = config.seed * REPEAT_STRIDE + repeat
         rng = np.random.default_rng(seed)
-        deal = _stratified if config.scheme == "stratified" else _centre_preserving
-        assignment = deal(cohort, config.folds, rng)
+        if config.scheme == "stratified":
+            assignment = _stratified(cohort, config.folds, rng, by_centre=config.stratify_by == "centre_and_event")
+        else:
+            assignment = _centre_preserving(cohort, config.folds, rng)
         splits.append(_split(f"repeat-{repeat}", cohort, assignment, [str(f + 1) for f in range(config.folds)], seed))
     return tuple(splits)
 
 
-def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator) -> Ints:
-    """Deal patients to folds in turn, first those with an event, in random order.
+def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator, *, by_centre: bool) -> Ints:
+    """Deal patients to folds in turn, first those with an event, in random order; or so within each centre, one after the other.
 
-    Centres are left to chance on purpose: folds that share each centre's rate of events would let a model profit from what that
-    rate happens to be in this sample (docs/decisions/0004).
+    Which of the two is better is not obvious: docs/decisions/0004.
     """
     events = int(cohort.event.sum())
     if events < folds or len(cohort.patients) < 2 * folds:
@@ -50,6 +51,8 @@ def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator) -> Ints:
             "Lower splits.folds, or wait for more follow-up."
         )
     order = rng.permutation(len(cohort.patients))
+    if by_centre:
+        order = order[np.argsort(cohort.centre[order], kind="stable")]
     order = order[np.argsort(~cohort.event[order], kind="stable")]
     assignment = np.empty(len(order), np.int64)
     assignment[order] = rng.permutation(folds)[np.arange(len(order)) % folds]

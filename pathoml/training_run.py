@@ -13,7 +13,7 @@ from pathoml.baselines import clinical_scores, ridge_cox_scores
 from pathoml.cohort import read_cohort
 from pathoml.config import Study, resolved_yaml
 from pathoml.embedding import prepare_device
-from pathoml.model_stack import load_models, save_block, save_index
+from pathoml.model_stack import save_block, save_index, save_raw_scores
 from pathoml.provenance import record_step
 from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, fold_scores, risk_scores
 from pathoml.splits import check_splits, make_splits, write_splits
@@ -57,13 +57,16 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     log: list[LogRow] = []
     entries = []
     blocks = train_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=on_epoch, log=log)
+    raw = []
     for block in blocks:
+        raw.append(block.raw)
         entries += save_block(folder / "models", block.stack, specs[block.models])
         spec = block.stack.spec
     encoder = {"encoder": slide.encoder, "encoder_sha256": slide.encoder_sha256, "tile_px": slide.tile_px, "mpp": slide.mpp}
-    save_index(folder / "models", spec, entries, **encoder, notice=NOTICE)
-    stack, specs, hashes = load_models(folder / "models", device)  # scored as every later step reads them
-    folds = fold_scores(np.asarray(stack.log_risks(bags)), specs, cohort.patient_ids)
+    scored = save_raw_scores(folder / "models", np.concatenate(raw))
+    save_index(folder / "models", spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
+    hashes = [entry["sha256"] for entry in entries]
+    folds = fold_scores(np.concatenate(raw), specs, cohort.patient_ids)
     scores = risk_scores(
         cohort,
         bags,

@@ -64,7 +64,7 @@ def interval_text(estimate: dict[str, Any]) -> str:
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
     from pathoml.baselines import clinical_columns
     from pathoml.evaluation import CAVEAT
-    from pathoml.permutation import first_repeats, permutation_tests
+    from pathoml.permutation import permutation_tests
     from pathoml.runs import load_run
     from pathoml.survival.design import fit_design
 
@@ -75,15 +75,16 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
         return {"p_value": None, **shared}
     loaded = load_run(study)
     columns = clinical_columns(loaded.cohort)
-    names = list(dict.fromkeys(f.repeat for f in loaded.folds))[: wanted.repeats]
+    splits = loaded.splits[: wanted.repeats]
+    seeds = min(wanted.seeds, study.config.train.seeds)
     with console.bar("permute", "model epochs") as bar:
         concordance, gain = permutation_tests(
             loaded.cohort,
             loaded.bags,
-            [s for s in loaded.splits if s.name in names],
-            first_repeats(loaded.folds, wanted.repeats),
+            splits,
+            loaded.some_folds(wanted.repeats, seeds),
             fit_design(columns).transform(columns),
-            study.config.train,
+            study.config.train.model_copy(update={"seeds": seeds}),
             permutations=wanted.permutations,
             seed=study.config.splits.seed,
             device=study.config.compute.device,
@@ -93,7 +94,8 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
     return {
         "p_value": concordance.p_value,
         **shared,
-        "repeats": len(names),
+        "repeats": len(splits),
+        "seeds": seeds,
         "statistic": "centre-stratified Harrell's C",
         "observed": concordance.observed,
         "null": list(concordance.null),
