@@ -43,6 +43,8 @@ def test_contributions_and_bias_sum_to_the_risk(head: torch.nn.Module) -> None:
     output = head(*pad_bags([b.numpy() for b in bags()]))
     if head.exact:
         assert torch.allclose(output.contribution.sum(1) + output.bias, output.log_risk, atol=1e-5)
+    else:
+        assert not output.contribution.any(), "a head without exact contributions gives none, lest somebody draws them"
     assert torch.allclose(output.attention.sum(1), torch.ones(3), atol=1e-6)
 
 
@@ -54,7 +56,7 @@ def test_the_order_of_tiles_does_not_matter(head: torch.nn.Module) -> None:
 def test_a_head_that_is_dropped_in_is_found(drop_in: object) -> None:
     drop_in(  # type: ignore[operator]
         "pathoml.mil",
-        "max_pool",
+        "dropped_in",
         "import torch\nfrom torch import nn\nfrom pathoml.types import HeadOutput\n\n"
         "class Head(nn.Module):\n    exact = False\n\n"
         "    def __init__(self, in_dim, hidden, dropout):\n        super().__init__()\n        self.risk = nn.Linear(in_dim, 1)\n\n"
@@ -63,5 +65,5 @@ def test_a_head_that_is_dropped_in_is_found(drop_in: object) -> None:
         "        a = torch.softmax(g * 1e4, dim=1)\n"
         "        return HeadOutput(g.amax(1), a, a * 0, g[:, 0] * 0)\n",
     )
-    head = HeadSpec(head="max_pool", in_dim=6, hidden=4, dropout=0.0).build()
+    head = HeadSpec(head="dropped_in", in_dim=6, hidden=4, dropout=0.0).build()
     assert head(bags()[0][None], torch.ones(1, 4, dtype=torch.bool)).log_risk.shape == (1,)

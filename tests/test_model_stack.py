@@ -14,6 +14,7 @@ from pathoml.stacked_layers import FastDropout, MappedHead, StackedHead, stack_h
 
 HEADS = names_with("pathoml.mil", "Head")
 PATIENTS, TILES, DIM, MODELS = 14, 9, 6, 3
+CHOOSES_A_TILE = ("max_pool", "dsmil")  # rounding may choose another tile: another gradient, not a worse one
 BF16_BOUND = 3e-2  # of the largest gradient: 8 bits of mantissa are 4e-3 a product, summed over a few layers
 
 
@@ -65,12 +66,10 @@ def test_gradients_of_the_stack_are_those_of_the_loop_bag_by_bag(name: str, kind
             assert torch.allclose(value[m], expected[m][key], atol=1e-5), (key, m)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", [h for h in HEADS if h not in CHOOSES_A_TILE])
 def test_bfloat16_gradients_stay_within_their_own_bound(name: str) -> None:
     expected, found = loop_gradients(heads(name)), stack_gradients(stack_heads(heads(name)), torch.bfloat16)
     largest = max(float(g.abs().max()) for one in expected for g in one.values())
-    if name in ("max_pool", "dsmil"):
-        pytest.skip("a maximum may fall on another tile after rounding; its gradient is then another one, not a worse one")
     for key, value in found.items():
         for m in range(MODELS):
             assert float((value[m] - expected[m][key]).abs().max()) < BF16_BOUND * largest, (key, m)
