@@ -13,8 +13,9 @@ estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical
     proportional_hazards    {"score": {"chi2", "df", "p_value"}, "with_clinical": [{"covariate", "chi2", "df", "p_value"}, ...]}
     spline                  {"chi2", "df", "p_value", "knots", "curve": {"score", "hazard_ratio", "low", "high"}}
     subgroups               [{"expression", "score": EST, "complement": EST, "treatment": EST, "chi2", "p_value", "q_value"}]
-    treatment_interaction   {"treatment", "interaction": EST, "chi2", "p_value", "overlap_weighted": EST, "balance": [{"covariate",
-                             "before", "after"}], "effect_curve": {"score", "quantile", "hazard_ratio", "low", "high"}, "exploratory", "verdict"}
+    treatment_interaction   {"treatment", "interaction": EST, "chi2", "p_value", "overlap_weighted": EST,
+                             "balance": [{"covariate", "before", "after"}], "exploratory", "verdict",
+                             "effect_curve": {"score", "quantile", "hazard_ratio", "low", "high"}}
     competing_risks         {"cumulative_incidence": {"event" | "competing": {"times", "incidence", "low", "high"}}, "at": {H: {same: EST}},
                              "cause_specific": {same: EST}}
     restricted_mean         {"until_months", "high": EST, "low": EST, "difference": EST, "p_value"}

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.survival.censoring import uncensored_before
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.outcome import checked_groups, checked_outcome, checked_score
 
@@ -27,7 +28,6 @@ MIN_PATIENTS = 10  # below this an interval is "not estimable" (REQUIREMENTS.md,
 MAX_EMPTY_DRAWS = 0.05  # share of bootstrap draws without a comparable pair; above it the percentiles mean little
 
 Array = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 def harrell_c(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike) -> float:
@@ -212,27 +212,9 @@ class _Pairs:
 
     def uno_concordance(self, counts: Array, tau: float | None) -> Array:
         """Return Uno's C of every draw, (R,)."""
-        uncensored = _uncensored_before(counts, self.time, self.event)[:, self.first]  # (R, E)
+        uncensored = uncensored_before(counts, self.time, self.event)[:, self.first]  # (R, E)
         counted = np.ones(len(self.first)) if tau is None else (self.time[self.first] <= tau).astype(float)
         return self.concordance(counts, counted / uncensored**2)
-
-
-def _uncensored_before(counts: Array, time: Array, event: Bools) -> Array:
-    """Return G(t-) at each patient's time for every draw: (R, B). A patient who is not drawn may get 1 in place of 0 / 0."""
-    unique, at = np.unique(time, return_inverse=True)
-    order = np.argsort(at, kind="stable")
-    start = np.searchsorted(at[order], np.arange(len(unique)))
-    sorted_counts = counts[:, order]
-    left = np.add.reduceat(sorted_counts, start, axis=1)  # (R, T) everyone whose follow-up ends at this time
-    died = np.add.reduceat(sorted_counts * event[order], start, axis=1)  # (R, T)
-    at_risk = left[:, ::-1].cumsum(axis=1)[:, ::-1] - died  # (R, T) an event comes before a censoring at the same time
-    stays = np.divide(at_risk - (left - died), at_risk, out=np.ones_like(at_risk), where=at_risk > 0)
-    before = np.ones_like(stays)
-    before[:, 1:] = np.cumprod(stays, axis=1)[:, :-1]
-    # Zero only where nobody of the draw is left: such patients are not in the draw, and count 0 times.
-    before[before <= 0] = 1.0
-    at_patient: Array = before[:, at]  # (R, B)
-    return at_patient
 
 
 def _estimate(concordance: Array, pairs: _Pairs, tau: float | None = None) -> float:

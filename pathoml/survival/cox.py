@@ -1,10 +1,14 @@
-"""The Cox model: Newton-Raphson on the partial likelihood, ties by Efron, strata, offset and a ridge penalty.
+"""The Cox model: Newton-Raphson on the partial likelihood, ties by Efron; strata, offset, weights, delayed entry, ridge penalty.
 
 Why not lifelines: it imports pandas and autograd, stops at 2e-6 of R by default, and the nested cross-validation of the
 ridge baseline needs thousands of fits. Here the risk sets are cumulative sums, and the information matrix is one product:
 sum over events of S2 / S0 is X' diag(a) X with a the cumulative hazard that each patient has run up.
 
-Source: Efron, JASA 72 (1977) 557-565; ridge: Verweij & van Houwelingen, Stat Med 13 (1994) 2427-2436.
+With an entry time a row is at risk from just after entry until its time, so that a patient who entered late was not at risk before,
+and a time-varying treatment is several rows of one patient (start-stop rows).
+
+Source: Efron, JASA 72 (1977) 557-565; ridge: Verweij & van Houwelingen, Stat Med 13 (1994) 2427-2436; robust variance: Lin & Wei,
+JASA 84 (1989) 1074-1078.
 Checked against R survival::coxph in tests/test_survival_cox.py.
 """
 
@@ -21,7 +25,7 @@ from scipy import stats
 from pathoml.errors import CohortError
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.one_thread import one_blas_thread
-from pathoml.survival.outcome import checked_groups, checked_outcome, checked_score
+from pathoml.survival.outcome import checked_entry, checked_groups, checked_outcome, checked_score, checked_weight
 
 MAX_ITERATIONS = 40  # Newton needs 4 to 8; a coefficient that runs to infinity takes all of them, about 1 / SD each
 STEP_TOLERANCE = 1e-9  # in units of a coefficient per SD of its covariate; the error after such a step is its square
@@ -59,6 +63,8 @@ def fit_cox(
     ridge: float = 0.0,
     stratum: npt.ArrayLike | None = None,
     offset: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
+    weight: npt.ArrayLike | None = None,
     start: npt.ArrayLike | None = None,
     names: Sequence[str] | None = None,
 ) -> CoxFit:
@@ -71,6 +77,9 @@ def fit_cox(
         ridge: 0.5 * ridge * sum(coefficients**2) is subtracted from the log-likelihood, in the units of the covariates given.
         stratum: (B,) labels; each has its own baseline hazard.
         offset: (B,) added to the linear predictor with coefficient 1.
+        entry_months: (B,) months at which the row comes under observation; None: from time zero. An entry at the time of an event
+            is after it.
+        weight: (B,) case weights; with other weights than counts use robust_covariance.
         start: (p,) coefficients to start from; the answer does not depend on them, the time does.
         names: (p,) of the covariates, for messages.
 
@@ -101,7 +110,7 @@ def fit_cox(
     varies = (given != given[:1]).any(axis=0)  # (p,)
     scale = np.where(varies, given.std(axis=0), 1.0)  # (p,)
     standard = np.where(varies, (given - given.mean(axis=0)) / scale, 0.0)  # (B, p)
-    risk_sets = _RiskSets(time, seen, strata)
+    risk_sets = RiskSets(time, seen, strata, checked_entry(entry_months, time), checked_weight(weight, n))
     coefficients = np.zeros(given.shape[1]) if start is None else np.asarray(start, dtype=np.float64) * scale
     null = risk_sets.log_likelihood(shift)
     with one_blas_thread():
@@ -128,7 +137,7 @@ def partial_log_likelihood(
     """
     time, seen = checked_outcome(time_months, event)
     strata = np.zeros(len(time), dtype=np.int64) if stratum is None else checked_groups(stratum, len(time), "stratum")
-    return _RiskSets(time, seen, strata).log_likelihood(checked_score(log_risk, len(time)))
+    return RiskSets(time, seen, strata).log_likelihood(checked_score(log_risk, len(time)))
 
 
 def likelihood_ratio_test(full: CoxFit, reduced: CoxFit) -> LikelihoodRatio:
@@ -162,6 +171,64 @@ def wald_test(fit: CoxFit, column: int) -> float:
     return float(2 * stats.norm.sf(abs(z)))
 
 
+def robust_covariance(
+    fit: CoxFit,
+    covariates: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    weight: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
+    stratum: npt.ArrayLike | None = None,
+    cluster: npt.ArrayLike | None = None,
+) -> Array:
+    """Return the sandwich covariance (p, p) of Lin & Wei, as R coxph(robust = TRUE) or cluster(): for weights, or rows of one patient.
+
+    Args:
+        fit: of the same rows.
+        cluster: (B,) labels of the patients where several rows belong to one; None: each row is one.
+    """
+    influence = influences(fit, covariates, time_months, event, weight=weight, entry_months=entry_months, stratum=stratum)
+    if cluster is not None:
+        group = checked_groups(cluster, len(influence), "cluster")
+        summed = np.zeros((int(group.max()) + 1, influence.shape[1]))
+        np.add.at(summed, group, influence)
+        influence = summed
+    covariance: Array = influence.T @ influence
+    return covariance
+
+
+def influences(
+    fit: CoxFit,
+    covariates: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    weight: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
+    stratum: npt.ArrayLike | None = None,
+) -> Array:
+    """Return the weighted dfbeta of every row, (B, p): how far the coefficients move with the row; R residuals(type = "dfbeta")."""
+    time, seen = checked_outcome(time_months, event)
+    x = np.asarray(covariates, dtype=np.float64)
+    strata = np.zeros(len(time), dtype=np.int64) if stratum is None else checked_groups(stratum, len(time), "stratum")
+    risk_sets = RiskSets(time, seen, strata, checked_entry(entry_months, time), checked_weight(weight, len(time)))
+    residual = np.zeros_like(x)  # (B, p) score residuals times case weight
+    for part in risk_sets.strata:
+        predictor, at_risk_weight = part.weights(x @ fit.coefficients)
+        sorted_x = x[part.rows]
+        inverse = 1 / part.at_risk(at_risk_weight)  # (E,)
+        means = part.at_risk(at_risk_weight[:, None] * sorted_x) * inverse[:, None]  # (E, p)
+        jump = part.event_weight * inverse  # (E,)
+        own = -np.exp(predictor)[:, None] * (sorted_x * part.run_up(jump)[:, None] - part.run_up(jump[:, None] * means))
+        size = np.bincount(part.tie)[part.tie][:, None]
+        tied_mean = np.add.reduceat(means / size, part.tie_start, axis=0)[part.tie]
+        own[part.event_rows] += sorted_x[part.event_rows] - tied_mean
+        residual[part.rows] = own * part.case_weight[:, None]
+    moved: Array = residual @ fit.covariance
+    return moved
+
+
 def hazard_ratio(fit: CoxFit, column: int, level: float = 0.95) -> Estimate:
     """Return the hazard ratio per unit of one covariate, with its Wald interval."""
     coefficient, error = fit.coefficients[column], np.sqrt(fit.covariance[column, column])
@@ -170,12 +237,20 @@ def hazard_ratio(fit: CoxFit, column: int, level: float = 0.95) -> Estimate:
     return Estimate(estimate=float(ratio), low=float(low), high=float(high), n=fit.n, events=fit.events)
 
 
-class _RiskSets:
+class RiskSets:
     """Who is at risk at each event: rows sorted from the latest time to the earliest, so risk sets are cumulative sums."""
 
-    def __init__(self, time: Array, event: npt.NDArray[np.bool_], strata: npt.NDArray[np.int64]) -> None:
-        self.strata = [_Stratum(np.flatnonzero(strata == value), time, event) for value in np.unique(strata)]
-        self.strata = [stratum for stratum in self.strata if len(stratum.event_rows)]  # the others say nothing
+    def __init__(
+        self,
+        time: Array,
+        event: npt.NDArray[np.bool_],
+        strata: npt.NDArray[np.int64],
+        entry: Array | None = None,
+        weight: Array | None = None,
+    ) -> None:
+        case_weight = np.ones(len(time)) if weight is None else weight
+        parts = [np.flatnonzero(strata == value) for value in np.unique(strata)]
+        self.strata = [_Stratum(rows, time, event, entry, case_weight) for rows in parts if event[rows].any()]  # the others say nothing
 
     def log_likelihood(self, predictor: Array) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -192,51 +267,77 @@ class _RiskSets:
 class _Stratum:
     """The risk sets of one stratum; B rows and E events below are those of the stratum."""
 
-    def __init__(self, rows: npt.NDArray[np.int64], time: Array, event: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, rows: npt.NDArray[np.int64], time: Array, event: npt.NDArray[np.bool_], entry: Array | None, weight: Array) -> None:
         self.rows = rows[np.lexsort((~event[rows], -time[rows]))]  # latest first; at one time, events first
         sorted_time, sorted_event = time[self.rows], event[self.rows]
+        self.case_weight = weight[self.rows]  # (B,)
         self.event_rows = np.flatnonzero(sorted_event)  # (E,) positions among the sorted rows
         event_time = -sorted_time[self.event_rows]  # ascending, as searchsorted wants it
+        self.event_time = -event_time  # (E,) descending
         self.last_at_risk = np.searchsorted(-sorted_time, event_time, side="right") - 1  # (E,)
         self.tie_start = np.flatnonzero(np.diff(event_time, prepend=-np.inf))  # (K,) first event of each event time
         tie_size = np.diff(self.tie_start, append=len(event_time))  # (K,)
         self.tie = np.repeat(np.arange(len(tie_size)), tie_size)  # (E,) which event time
         rank = np.arange(len(event_time)) - self.tie_start[self.tie]
         self.efron = rank / tie_size[self.tie]  # (E,) share of the tied events that has already left the risk set
-        # A patient is at risk at the events from here on (events are sorted from late to early).
+        tied_weight = np.add.reduceat(self.case_weight[self.event_rows], self.tie_start)
+        self.event_weight = (tied_weight / tie_size)[self.tie]  # (E,) tied events share their weight evenly, as in R
+        # A patient is at risk at the events from here on (events are sorted from late to early) ...
         self.first_event = np.searchsorted(event_time, -sorted_time, side="left")  # (B,)
+        # ... and, if observation began late, at those before this one.
+        self.entry_order: npt.NDArray[np.int64] | None = None
+        if entry is not None:
+            sorted_entry = entry[self.rows]
+            self.entry_order = np.argsort(-sorted_entry, kind="stable")
+            latest_first = -sorted_entry[self.entry_order]
+            self.not_yet = np.searchsorted(latest_first, event_time, side="right")  # (E,) rows that enter at the event or later
+            self.end_event = np.searchsorted(event_time, -sorted_entry, side="left")  # (B,)
 
     def log_likelihood(self, predictor: Array) -> float:
-        sorted_predictor, weight = self._weights(predictor)
-        return float((sorted_predictor[self.event_rows] - np.log(self._at_risk(weight))).sum())
+        sorted_predictor, weight = self.weights(predictor)
+        own = self.case_weight[self.event_rows] * sorted_predictor[self.event_rows]
+        return float((own - self.event_weight * np.log(self.at_risk(weight))).sum())
 
     def derivatives(self, covariates: Array, predictor: Array) -> tuple[Array, Array]:
-        _, weight = self._weights(predictor)
+        _, weight = self.weights(predictor)
         x = covariates[self.rows]  # (B, p)
-        inverse = 1 / self._at_risk(weight)  # (E,)
-        means = self._at_risk(weight[:, None] * x) * inverse[:, None]  # (E, p)
-        gradient = x[self.event_rows].sum(axis=0) - means.sum(axis=0)  # (p,)
-        later = np.append(inverse[::-1].cumsum()[::-1], 0.0)
-        hazard = later[self.first_event]  # (B,) cumulative hazard that the patient has run up
-        hazard[self.event_rows] -= np.add.reduceat(self.efron * inverse, self.tie_start)[self.tie]
-        information = (x * (weight * hazard)[:, None]).T @ x - means.T @ means  # (p, p)
+        inverse = 1 / self.at_risk(weight)  # (E,)
+        means = self.at_risk(weight[:, None] * x) * inverse[:, None]  # (E, p)
+        own = self.case_weight[self.event_rows, None] * x[self.event_rows]
+        gradient = own.sum(axis=0) - (self.event_weight[:, None] * means).sum(axis=0)  # (p,)
+        hazard = self.run_up(self.event_weight * inverse)  # (B,)
+        information = (x * (weight * hazard)[:, None]).T @ x - (self.event_weight[:, None] * means).T @ means  # (p, p)
         return gradient, information
 
-    def _weights(self, predictor: Array) -> tuple[Array, Array]:
+    def run_up(self, increments: Array) -> Array:
+        """Return what each row has run up of the events' increments while at risk, less Efron's share of its own: (B,) or (B, p)."""
+        later = np.concatenate([increments[::-1].cumsum(axis=0)[::-1], np.zeros((1, *increments.shape[1:]))])
+        total: Array = later[self.first_event]
+        if self.entry_order is not None:
+            total = total - later[self.end_event]
+        share = self.efron if increments.ndim == 1 else self.efron[:, None]
+        total[self.event_rows] -= np.add.reduceat(share * increments, self.tie_start, axis=0)[self.tie]
+        return total
+
+    def weights(self, predictor: Array) -> tuple[Array, Array]:
+        """Return the predictor of the sorted rows, its level removed, and case weight times exp of it, (B,) each."""
         sorted_predictor = predictor[self.rows]
         sorted_predictor = sorted_predictor - sorted_predictor.max()  # the likelihood does not see the level; exp does
-        return sorted_predictor, np.exp(sorted_predictor)
+        return sorted_predictor, self.case_weight * np.exp(sorted_predictor)
 
-    def _at_risk(self, values: Array) -> Array:
+    def at_risk(self, values: Array) -> Array:
         """Return sums over the risk set of each event, less Efron's share of those tied with it: (E,) or (E, p)."""
         tied = np.add.reduceat(values[self.event_rows], self.tie_start, axis=0)[self.tie]
         share = self.efron if values.ndim == 1 else self.efron[:, None]
         sums: Array = values.cumsum(axis=0)[self.last_at_risk] - share * tied
+        if self.entry_order is not None:
+            entering = np.concatenate([np.zeros((1, *values.shape[1:])), values[self.entry_order].cumsum(axis=0)])
+            sums = sums - entering[self.not_yet]
         return sums
 
 
 def _newton(
-    covariates: Array, risk_sets: _RiskSets, offset: Array, penalty: Array, coefficients: Array, labels: Sequence[str]
+    covariates: Array, risk_sets: RiskSets, offset: Array, penalty: Array, coefficients: Array, labels: Sequence[str]
 ) -> tuple[Array, Array, bool]:
     """Return coefficients per SD, the penalised information there, and whether the steps died out."""
     if covariates.shape[1] == 0:
@@ -277,7 +378,7 @@ def _newton(
     return coefficients, _information(covariates, risk_sets, offset, penalty, coefficients), False
 
 
-def _information(covariates: Array, risk_sets: _RiskSets, offset: Array, penalty: Array, coefficients: Array) -> Array:
+def _information(covariates: Array, risk_sets: RiskSets, offset: Array, penalty: Array, coefficients: Array) -> Array:
     return risk_sets.derivatives(covariates, covariates @ coefficients + offset)[1] + np.diag(penalty)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from pathoml.errors import CohortError
-from pathoml.survival.outcome import checked_groups, checked_outcome
+from pathoml.survival.outcome import checked_entry, checked_groups, checked_outcome
 
 Array = npt.NDArray[np.float64]
 HALF_TOLERANCE = 1e-9  # a product of fractions that should be 0.5 may miss it by rounding
@@ -40,8 +40,16 @@ class LogRank(NamedTuple):
     p: float
 
 
-def kaplan_meier(time_months: npt.ArrayLike, event: npt.ArrayLike, *, level: float = 0.95) -> KaplanMeierCurve:
+def kaplan_meier(
+    time_months: npt.ArrayLike, event: npt.ArrayLike, *, entry_months: npt.ArrayLike | None = None, level: float = 0.95
+) -> KaplanMeierCurve:
     """Return the Kaplan-Meier curve with its pointwise log(-log) interval (Greenwood's variance).
+
+    Args:
+        time_months: (B,) months to the event or the last visit.
+        event: (B,) bool or 0/1.
+        entry_months: (B,) when observation began; None: at time zero for all.
+        level: coverage of the interval.
 
     >>> curve = kaplan_meier([1, 2, 2, 3], [1, 1, 0, 0])
     >>> curve.survival  # 3/4, then 2/3 of it
@@ -54,6 +62,9 @@ def kaplan_meier(time_months: npt.ArrayLike, event: npt.ArrayLike, *, level: flo
     left = np.bincount(at)  # (T,)
     events = np.bincount(at, weights=seen).astype(np.int64)
     risk = left[::-1].cumsum()[::-1]
+    entry = checked_entry(entry_months, time)
+    if entry is not None:  # whoever enters at this time or later is not at risk yet
+        risk = risk - (len(entry) - np.searchsorted(np.sort(entry), times, side="left"))
     survival = np.cumprod(1 - events / risk)
     with np.errstate(divide="ignore", invalid="ignore"):  # at survival 1 and 0 this is 0 / 0 and inf / inf: NaN, as in R
         log_survival = np.log(survival)

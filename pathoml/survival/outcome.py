@@ -45,6 +45,27 @@ def checked_score(log_risk: npt.ArrayLike, n: int, name: str = "log_risk") -> np
     return score
 
 
+def checked_entry(entry_months: npt.ArrayLike | None, time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """Return entry times as float64, each before its follow-up ends; None stays None."""
+    if entry_months is None:
+        return None
+    entry = checked_score(entry_months, len(time), "entry_months")
+    if not (entry < time).all():
+        row = int(np.flatnonzero(~(entry < time))[0])
+        raise CohortError(f"Row {row} enters at {entry[row]:g} months and leaves at {time[row]:g}: exit must come after entry.")
+    return entry
+
+
+def checked_weight(weight: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64] | None:
+    """Return weights as float64, none negative and one at least positive; None stays None."""
+    if weight is None:
+        return None
+    checked = checked_score(weight, n, "weight")
+    if (checked < 0).any() or not checked.any():
+        raise CohortError("Weights must not be negative, and not all zero.")
+    return checked
+
+
 def checked_groups(group: npt.ArrayLike, n: int, name: str) -> npt.NDArray[np.int64]:
     """Return group numbers 0, 1, ... in sorted order of the labels.
 
