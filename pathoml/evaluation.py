@@ -29,19 +29,23 @@ estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.analysis_plan import read_analysis_plan
 from pathoml.baselines import clinical_columns
 from pathoml.cohort import DAYS_A_MONTH
 from pathoml.config import Study
+from pathoml.effects import competing_section, form_sections, interaction_sections, planning_sections, restricted_mean_section
 from pathoml.errors import CohortError, StoreError
+from pathoml.predicted_risk import risk_sections
 from pathoml.store import write_text
 from pathoml.survival.concordance import (
+    draw_counts,
     harrell_c,
     harrell_c_difference,
     harrell_c_interval,
@@ -51,6 +55,7 @@ from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, w
 from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
+from pathoml.survival.not_estimable import not_estimable, or_not_estimable
 from pathoml.survival.r_script import analysis_script
 from pathoml.tables import find_table, parse_number, read_table
 from pathoml.types import Cohort
@@ -96,7 +101,8 @@ def read_score_table(study: Study, cohort: Cohort) -> tuple[Cohort, dict[str, Ar
         if all(baselines[p].get(name) for p in ids):
             columns[name] = _numbers(baselines[p][name] for p in ids)
     counts = {"slides": int(columns["n_slides"].sum()), "tiles": int(columns["n_tiles"].sum())}
-    return cohort, columns, [scores[p]["score_group"] for p in ids], {**counts, "score_type": scores[ids[0]]["score_type"]}
+    described = {"score_type": scores[ids[0]]["score_type"], "fold": [scores[p].get("fold", "").split(";")[0] for p in ids]}
+    return cohort, columns, [scores[p]["score_group"] for p in ids], {**counts, **described}
 
 
 def _numbers(cells: Any) -> Array:
@@ -117,7 +123,7 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
     tau = float(np.quantile(time_months, UNO_QUANTILE))
 
     def interval(values: Array, **options: Any) -> Json:
-        return _or_not_estimable(lambda: harrell_c_interval(values, time_months, event, **draw, **options))
+        return or_not_estimable(lambda: harrell_c_interval(values, time_months, event, **draw, **options))
 
     def within(name: str) -> Estimate:
         rows = centre == name
@@ -134,38 +140,66 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
         "harrell_c": interval(score),
         "harrell_c_centre_stratified": interval(score, stratum=centre),
         "harrell_c_fold_mean": _fold_mean(study, cohort, columns["log_risk"]),
-        "harrell_c_by_centre": {str(c): _or_not_estimable(lambda c=c: within(c)) for c in np.unique(centre)},  # type: ignore[misc]
-        "uno_c": _or_not_estimable(lambda: uno_c_interval(score, time_months, event, tau=tau, **draw)),
+        "harrell_c_by_centre": {str(c): or_not_estimable(lambda c=c: within(c)) for c in np.unique(centre)},  # type: ignore[misc]
+        "uno_c": or_not_estimable(lambda: uno_c_interval(score, time_months, event, tau=tau, **draw)),
         "ridge_cox": {
             "harrell_c": interval(columns["ridge_cox"]),
             "harrell_c_centre_stratified": interval(columns["ridge_cox"], stratum=centre),
         },
         "clinical": {
             "covariates": list(clinical_columns(cohort)),
-            "harrell_c": interval(columns["clinical"]) if "clinical" in columns else _none("no covariates in study.yaml"),
+            "harrell_c": interval(columns["clinical"]) if "clinical" in columns else not_estimable("no covariates in study.yaml"),
         },
         "interval_note": INTERVAL_NOTE,
     }
-    content["hazard_ratio_per_sd"] = _or_not_estimable(lambda: _hazard_ratio(score[:, None], cohort))
-    content["added_value"] = _or_not_estimable(lambda: _added_value(score, cohort, draw))
+    content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _hazard_ratio(score[:, None], cohort))
+    content["added_value"] = or_not_estimable(lambda: _added_value(score, cohort, draw))
     content["kaplan_meier"] = _kaplan_meier(cohort, np.array(groups))
+    content |= _further_sections(study, cohort, columns, groups, counts)
     content["flow"] = _flow(cohort, counts)
     content["alarms"] = _alarms(content, columns)
     return content
 
 
-def _or_not_estimable(compute: Callable[[], Any]) -> Json:
-    """A number, or why there is none; never a number that only looks right."""
-    try:
-        value = compute()
-    except CohortError as error:
-        return _none(str(error))
-    result: Json = value.to_json() if isinstance(value, Estimate) else value
-    return result
+def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Sequence[str], counts: Json) -> Json:
+    """Return the sections of predicted_risk.py and effects.py."""
+    config, score, clinical = study.config, columns["score_sd"], clinical_columns(cohort)
+    horizons = config.evaluate.horizons_months
+    rows = {row["patient_id"]: row for row in read_table(find_table(study.folder, "patients")).rows}
+    table = {name: [rows[p][name] for p in cohort.patient_ids] for name in next(iter(rows.values()))}
+    treatment = config.cohort.treatment
+    reasons = {name: values for name, values in clinical.items() if name != treatment}
+    draws = draw_counts(len(score), config.significance.bootstraps, 1, cohort.centre)
+    given = [value for value in table[treatment] if value] if treatment else []
+    share = sum(value.lower() in ("1", "1.0", "yes", "ja", "true") for value in given) / len(given) if given else None
+    return {
+        **risk_sections(cohort, columns, clinical, counts.get("fold", [""] * len(score)), horizons, draws if len(draws) else None),
+        **form_sections(cohort, score, clinical),
+        **interaction_sections(
+            cohort,
+            score,
+            reasons,
+            treatment,
+            {name: [parsed(v) for v in values] for name, values in table.items()},
+            config.evaluate.subgroups,
+            read_analysis_plan(study.folder),
+            study.folder / "runs",
+            config.run,
+        ),
+        "competing_risks": competing_section(cohort, score, horizons),
+        "restricted_mean": restricted_mean_section(cohort, groups, horizons),
+        **planning_sections(cohort, clinical, share),
+    }
 
 
-def _none(note: str) -> Json:
-    return {"estimate": None, "low": None, "high": None, "n": None, "events": None, "note": f"not estimable: {note}"}
+def parsed(cell: str) -> float | str | None:
+    """Return a cell as a number if it is one, None if it is empty.
+
+    >>> parsed("61,5"), parsed("LMS"), parsed("")
+    (61.5, 'LMS', None)
+    """
+    number = parse_number(cell)
+    return number if number is not None else cell or None
 
 
 def _hazard_ratio(covariates: Array, cohort: Cohort) -> Json:

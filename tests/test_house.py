@@ -17,7 +17,8 @@ PACKAGE = ROOT / "pathoml"
 # A module, or a folder with everything in it, imports from its own floor or a lower one (docs/architecture.md).
 FLOORS = {
     6: "cli report viewer __main__",
-    5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival",
+    5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival "
+    "predicted_risk effects ledger analysis_plan",
     4: "mil losses projection stacked_layers tile_bank model_stack training",
     3: "cohort splits bags",
     2: "encoders embedding interop study",

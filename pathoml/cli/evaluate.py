@@ -20,8 +20,8 @@ def run(study: Study, console: Console) -> int:
 
     folder, config = study.run_folder, study.config
     inputs = {name: file_hash(folder / name) for name in ("scores.csv", "baselines.csv", "models/models.json")}
-    sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort"})
-    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 1})
+    sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "evaluate"})
+    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 2})
     fresh = is_fresh(folder, recipe, OUTPUTS)
     console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
     if fresh:

@@ -1,6 +1,6 @@
 """Many hypotheses, one family: the false discovery rate of Benjamini & Hochberg, with the size of the family given, not guessed.
 
-Source: Benjamini & Hochberg, J R Stat Soc B 57 (1995) 289-300. Equals R p.adjust(p, "BH", n = size); tests/test_survival_agreement_with_r.py.
+Source: Benjamini & Hochberg, J R Stat Soc B 57 (1995) 289-300. Equals R p.adjust(p, "BH", n = size).
 """
 
 from __future__ import annotations

@@ -1,0 +1,200 @@
+"""Sections of metrics.json that rest on absolute risks: AUC at horizons, Brier score, calibration, decision curve.
+
+Every patient's risk comes from a Cox model and a baseline fitted to the patients of the other folds (first repeat). The image score
+enters as it stands in scores.csv; the scores of those other patients came from models that had seen this fold, so the coefficient of
+clinical_and_image is slightly optimistic. Nested scores, where a run has them, are the better input of a nomogram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.errors import CohortError
+from pathoml.survival.absolute_risk import cross_fitted_hazard, patterned_folds
+from pathoml.survival.brier import MIN_AT_RISK, brier_score, integrated_brier_score
+from pathoml.survival.calibration import calibration_curve, calibration_slope, observed_risk, observed_to_expected, risk_groups
+from pathoml.survival.cox import fit_cox
+from pathoml.survival.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_treating_all
+from pathoml.survival.design import fit_design
+from pathoml.survival.estimate import normal_estimate
+from pathoml.survival.not_estimable import json_numbers, or_not_estimable
+from pathoml.survival.time_dependent_auc import time_dependent_auc
+from pathoml.types import Cohort
+
+Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Json = dict[str, Any]
+RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite, as in the clinical baseline
+GRID_POINTS = 24  # of the integrated Brier score
+CURVE_POINTS = 50
+GROUPS_BY_EVENTS = ((100, 5), (30, 3))  # (events, groups of the calibration plot): 10 events a group at least
+MODELS = ("no_model", "clinical", "image", "clinical_and_image")
+
+
+def risk_sections(
+    cohort: Cohort,
+    columns: Mapping[str, Array],
+    clinical: Mapping[str, Sequence[object]],
+    fold: Sequence[str],
+    horizons_months: Sequence[float],
+    counts: Array | None,
+) -> Json:
+    """Return the sections horizons_months, time_dependent_auc, brier, integrated_brier, calibration and decision_curve.
+
+    Args:
+        cohort: B patients.
+        columns: score_sd and log_risk, (B,) each.
+        clinical: the covariates of the clinical model, by name; may be empty.
+        fold: (B,) the patient's fold in the first repeat; "" throughout for scores that came without.
+        horizons_months: at which risks are judged.
+        counts: (R, B) bootstrap draws; None: no intervals.
+    """
+    time, event, score = cohort.time_months, cohort.event, columns["score_sd"]
+    label = np.asarray(fold) if len(set(fold)) > 1 else patterned_folds(event)
+    grid = _grid(time, horizons_months)
+    months = [*horizons_months, *grid]
+    hazards: dict[str, tuple[Array, Array]] = {}
+    problem: dict[str, str] = {}
+    for name, fit in _models(cohort, score, clinical).items():
+        try:
+            hazards[name] = cross_fitted_hazard(fit, time, event, label, months)
+        except CohortError as error:
+            problem[name] = str(error)
+    risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
+
+    def each_model(judge: Callable[[str], Any]) -> Json:
+        return {name: or_not_estimable(lambda name=name: judge(name)) for name in (*hazards, *problem)}  # type: ignore[misc]
+
+    def risk_of(name: str) -> Array:
+        if name in problem:
+            raise CohortError(problem[name])
+        return risks[name]
+
+    sections: Json = {"horizons_months": list(horizons_months), "time_dependent_auc": {}, "brier": {}, "decision_curve": {}}
+    sections["calibration"] = {
+        "slope": or_not_estimable(lambda: calibration_slope(columns["log_risk"], time, event)),
+        "in_the_large": or_not_estimable(lambda: observed_to_expected(_own(hazards, problem, "image"), event)),
+        **{name: {} for name in (*hazards, *problem) if name != "no_model"},
+    }
+    for m, horizon in enumerate(horizons_months):
+        key = f"{horizon:g}"
+        sections["time_dependent_auc"][key] = or_not_estimable(
+            lambda horizon=horizon: time_dependent_auc(score, time, event, horizon, counts=counts)  # type: ignore[misc]
+        )
+        sections["brier"][key] = each_model(
+            lambda name, m=m, horizon=horizon: brier_score(risk_of(name)[:, m], time, event, horizon, counts=counts)  # type: ignore[misc]
+        )
+        for name in sections["calibration"].keys() - {"slope", "in_the_large"}:
+            sections["calibration"][name][key] = or_not_estimable(
+                lambda name=name, m=m, horizon=horizon: _calibration(risk_of(name)[:, m], time, event, horizon)  # type: ignore[misc]
+            )
+        sections["decision_curve"][key] = _decision_curve({n: r[:, m] for n, r in risks.items() if n != "no_model"}, time, event, horizon)
+    sections["integrated_brier"] = {
+        "until_months": grid[-1] if grid else None,
+        **each_model(lambda name: _integrated(risk_of(name)[:, len(horizons_months) :], time, event, grid, counts)),
+    }
+    return sections
+
+
+def _grid(time: Array, horizons_months: Sequence[float]) -> list[float]:
+    """Return even steps up to the last horizon beyond which ten patients are followed."""
+    reached = [h for h in horizons_months if (time > h).sum() >= MIN_AT_RISK]
+    return [max(reached) * k / GRID_POINTS for k in range(1, GRID_POINTS + 1)] if reached else []
+
+
+def _integrated(risk: Array, time: Array, event: Bools, grid: Sequence[float], counts: Array | None) -> Any:
+    if not grid:
+        raise CohortError("not estimable: fewer than 10 patients are followed beyond the first horizon.")
+    return integrated_brier_score(risk, time, event, grid, counts=counts)
+
+
+def _own(hazards: Mapping[str, tuple[Array, Array]], problem: Mapping[str, str], name: str) -> Array:
+    if name in problem:
+        raise CohortError(problem[name])
+    return hazards[name][1]
+
+
+def _models(cohort: Cohort, score: Array, clinical: Mapping[str, Sequence[object]]) -> dict[str, Callable[[Bools], Array]]:
+    """Return a function for each model that fits it to training rows and returns everyone's linear predictor."""
+    time, event = cohort.time_months, cohort.event
+
+    def fit_with(with_score: bool, with_clinical: bool) -> Callable[[Bools], Array]:
+        def fit(train: Bools) -> Array:
+            blocks = [score[:, None]] if with_score else []
+            if with_clinical:
+                design = fit_design({name: [v for v, t in zip(values, train) if t] for name, values in clinical.items()})
+                blocks.append(design.transform(clinical))
+            x = np.concatenate([np.empty((len(score), 0)), *blocks], axis=1)
+            if not x.shape[1]:
+                return np.zeros(len(score))
+            predictor: Array = x @ fit_cox(x[train], time[train], event[train], ridge=RIDGE if with_clinical else 0.0).coefficients
+            return predictor
+
+        return fit
+
+    models = {"no_model": fit_with(False, False), "image": fit_with(True, False)}
+    if clinical:
+        models |= {"clinical": fit_with(False, True), "clinical_and_image": fit_with(True, True)}
+    return {name: models[name] for name in MODELS if name in models}
+
+
+def _calibration(risk: Array, time: Array, event: Bools, months: float) -> Json:
+    observed = observed_risk(time, event, months)
+    expected = float(risk.mean())
+    events = int(event.sum())
+    curve = or_not_estimable(lambda: _curve(risk, time, event, months))
+    groups = next((k for least, k in GROUPS_BY_EVENTS if events >= least), 0)
+    member = risk_groups(risk, groups) if groups else np.full(len(risk), -1)
+    return {
+        "expected": expected,
+        "observed": observed.to_json(),
+        "observed_to_expected": or_not_estimable(
+            lambda: _ratio(observed.estimate, observed.low, observed.high, expected, observed.n, events)
+        ),
+        "groups": [
+            {"predicted": float(risk[member == g].mean()), **or_not_estimable(lambda g=g: _observed(time, event, member == g, months))}  # type: ignore[misc]
+            for g in range(groups)
+            if (member == g).any()
+        ],
+        "curve": {key: curve.get(key) for key in ("predicted", "observed")},
+        "integrated_index": curve.get("integrated_index"),
+    }
+
+
+def _ratio(observed: float, low: float | None, high: float | None, expected: float, n: int, events: int) -> Any:
+    """Observed over expected; the interval is that of the observed risk, as the expected one is given."""
+    if expected <= 0 or observed <= 0:
+        raise CohortError("not estimable: no event expected, or none observed, by this horizon.")
+    if low is None or high is None or low <= 0:
+        return normal_estimate(observed / expected, float("nan"), n=n, events=events)
+    middle = normal_estimate(observed / expected, 0.0, n=n, events=events).to_json()
+    return {**middle, "low": low / expected, "high": high / expected}
+
+
+def _observed(time: Array, event: Bools, rows: Bools, months: float) -> Any:
+    if (time[rows] > months).sum() < 1:
+        raise CohortError(f"not estimable: nobody of this group is followed beyond {months:g} months.")
+    return observed_risk(time[rows], event[rows], months)
+
+
+def _curve(risk: Array, time: Array, event: Bools, months: float) -> Json:
+    curve = calibration_curve(risk, time, event, months)
+    shown = np.round(np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk)))).astype(int)
+    return {
+        "predicted": json_numbers(curve.predicted[shown]),
+        "observed": json_numbers(curve.observed[shown]),
+        "integrated_index": curve.integrated_index,
+    }
+
+
+def _decision_curve(risks: Mapping[str, Array], time: Array, event: Bools, months: float) -> Json:
+    try:
+        curves = {name: json_numbers(net_benefit(risk, time, event, months)) for name, risk in risks.items()}
+        everyone = json_numbers(net_benefit_of_treating_all(time, event, months, THRESHOLDS))
+    except CohortError as error:
+        return {"note": str(error)}
+    return {"threshold": list(THRESHOLDS), "treat_all": everyone, **curves}
