@@ -235,3 +235,13 @@ def test_246_patients_and_64_covariates_take_less_than_50_ms():
         fit_cox(x, time, event, ridge=10.0)
         seconds.append(clock.process_time() - start)
     assert min(seconds) < 0.05
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_separation_is_named_also_beside_other_covariates_and_rounded_times(seed):
+    rng = np.random.default_rng(seed)
+    died, left = rng.exponential(10, size=246), rng.exponential(30, size=246)
+    event = died <= left
+    covariates = np.column_stack([rng.normal(size=246), event, rng.integers(2, size=246)])
+    with pytest.raises(CohortError, match="'tell_tale' runs to infinity"):
+        fit_cox(covariates, np.ceil(10 * np.minimum(died, left)) / 10, event, names=["age", "tell_tale", "treated"])

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from pathoml.survival.outcome import checked_entry, checked_groups, checked_outc
 
 MAX_ITERATIONS = 40  # Newton needs 4 to 8; a coefficient that runs to infinity takes all of them, about 1 / SD each
 STEP_TOLERANCE = 1e-9  # in units of a coefficient per SD of its covariate; the error after such a step is its square
+RUNAWAY = 5.0  # log hazard ratio per SD: a coefficient and a standard error above it are no estimate (e^5 = 148)
 SINGULAR = 1e-9  # smallest eigenvalue of the information, as a correlation matrix, that still counts as information
 
 Array = npt.NDArray[np.float64]
@@ -368,18 +369,32 @@ def _newton(
             step_value = penalised(coefficients + step)
         coefficients, value = coefficients + step, step_value
         if np.abs(step).max() < STEP_TOLERANCE * (1 + np.abs(coefficients).max()):
-            return coefficients, _information(covariates, risk_sets, offset, penalty, coefficients), True
+            information = _information(covariates, risk_sets, offset, penalty, coefficients)
+            if not penalty.any():
+                _refuse_separated(coefficients, information, labels)
+            return coefficients, information, True
     if not penalty.any() and np.abs(step).max() > 1e-3:
-        column = int(np.argmax(np.abs(step)))
-        raise CohortError(
-            f"The coefficient of covariate {labels[column]} runs to infinity: its values separate patients with early "
-            "events from the others. Merge rare levels, leave it out, or fit with ridge > 0."
-        )
+        _raise_separated(labels[int(np.argmax(np.abs(step)))])
     return coefficients, _information(covariates, risk_sets, offset, penalty, coefficients), False
 
 
 def _information(covariates: Array, risk_sets: RiskSets, offset: Array, penalty: Array, coefficients: Array) -> Array:
     return risk_sets.derivatives(covariates, covariates @ coefficients + offset)[1] + np.diag(penalty)
+
+
+def _refuse_separated(coefficients: Array, information: Array, labels: Sequence[str]) -> None:
+    """Raise if a coefficient is far out and the data say nothing of it there: far out, rounding can stop the steps by chance."""
+    error = np.sqrt(1 / np.diag(information).clip(min=1e-300))  # per SD, the other coefficients held
+    runaway = np.flatnonzero((np.abs(coefficients) > RUNAWAY) & (error > RUNAWAY))
+    if len(runaway):
+        _raise_separated(labels[int(runaway[0])])
+
+
+def _raise_separated(label: str) -> NoReturn:
+    raise CohortError(
+        f"The coefficient of covariate {label} runs to infinity: its values separate patients with early "
+        "events from the others. Merge rare levels, leave it out, or fit with ridge > 0."
+    )
 
 
 def _refuse_singular(information: Array, labels: Sequence[str]) -> None:
