@@ -34,7 +34,8 @@ class Exchange(nn.Module):
         reading = torch.softmax(self.landmark(normal).masked_fill(~is_tile[..., None], -torch.inf), dim=1)  # (B, N, L)
         landmarks = reading.transpose(1, 2) @ self.value(normal)  # (B, L, H)
         heard = torch.softmax(self.query(normal), dim=-1) @ landmarks  # (B, N, H)
-        return tiles + self.dropout(self.out(heard))
+        exchanged: Tensor = tiles + self.dropout(self.out(heard))
+        return exchanged
 
 
 class Head(nn.Module):
