@@ -129,6 +129,28 @@ def export_command(
     raise typer.Exit(verb.run_export(load_study(study, settings or ()), name, target, Console()))
 
 
+@app.command("view")
+def view_command(
+    study: StudyArgument = Path(),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the viewer.")] = 8765,
+    bind: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs a token.")] = "127.0.0.1",
+    token: Annotated[str, typer.Option(help="Secret in the address, for a bind that is not loopback; made up if left out.")] = "",
+    host: Annotated[list[str] | None, typer.Option("--host", help="A further name that people type to reach this machine.")] = None,
+    blinded: Annotated[bool, typer.Option(help="Serve the blinded reading room only: no scores, no outcome, no maps before a read.")] = False,
+    static: Annotated[Path | None, typer.Option(help="Write a folder that opens without any server, instead of serving.")] = None,
+    settings: SetOption = None,
+) -> None:
+    """Open the slides, their maps and the reading room in the browser."""
+    from pathoml.cli import view as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    loaded, console = load_study(study, settings or ()), Console()
+    if static is not None:
+        raise typer.Exit(verb.run_static(loaded, console, static))
+    raise typer.Exit(verb.run(loaded, console, port=port, bind=bind, token=token, hosts=host or [], blinded=blinded))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"pathoml {pathoml.__version__}")

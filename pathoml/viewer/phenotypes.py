@@ -1,0 +1,25 @@
+"""Which phenotype `discover` gave each tile of a map, where it did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.config import Study
+from pathoml.types import AttentionMap
+
+
+def slide_phenotypes(study: Study, tile_map: AttentionMap) -> npt.NDArray[Any] | None:
+    """Return (N,) the number of each tile's phenotype, -1 where it has none; None before `discover`."""
+    path = study.run_folder / "features" / "assignments" / f"{tile_map.slide_id}.h5"
+    if not path.is_file():
+        return None
+    from pathoml import store
+
+    read = getattr(store, "read_assignments", None)
+    if read is None:
+        return None
+    found = read(path)
+    return np.asarray(found.phenotype) if len(found.phenotype) == len(tile_map.attention) else None

@@ -1,0 +1,152 @@
+"""What raters say and what was opened: one SQLite file in WAL mode, an audit log that nothing can change, and CSV for `discover`.
+
+Every call opens its own connection, so that threads and several viewers on one study never share one; writers wait for each other.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pathoml.errors import StoreError
+
+MOST_NAME = 120  # characters of a rater's or a feature's name
+MOST_NOTE = 4000
+WAIT_S = 10.0  # for another writer
+COLUMNS = ("rater", "phenotype", "item", "name", "presence", "repeat", "note", "read_at")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS readings (
+    id INTEGER PRIMARY KEY, rater TEXT NOT NULL, phenotype TEXT NOT NULL, item TEXT NOT NULL, slide_id TEXT NOT NULL,
+    name TEXT NOT NULL, presence INTEGER NOT NULL CHECK (presence BETWEEN 1 AND 5), repeat INTEGER NOT NULL CHECK (repeat IN (0, 1)),
+    note TEXT NOT NULL, blinded INTEGER NOT NULL CHECK (blinded IN (0, 1)), read_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS audit (
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL, action TEXT NOT NULL, slide_id TEXT NOT NULL, rater TEXT NOT NULL,
+    model_sha256 TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TRIGGER IF NOT EXISTS audit_keeps_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS audit_keeps_values BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS readings_keep_rows BEFORE DELETE ON readings BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
+CREATE TRIGGER IF NOT EXISTS readings_keep_values BEFORE UPDATE ON readings BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One rating: how clearly a named feature is present, 1 absent to 5 unmistakable."""
+
+    rater: str
+    item: str  # a code of the naming sheet, or the slide's id
+    slide_id: str
+    name: str
+    presence: int
+    phenotype: str = ""
+    repeat: int = 0
+    note: str = ""
+    blinded: bool = False
+
+
+class Readings:
+    """The file readings/readings.sqlite of a study."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(SCHEMA)
+            connection.execute("INSERT OR IGNORE INTO secrets VALUES ('blinding', ?)", (secrets.token_hex(32),))
+            self.blinding_key = bytes.fromhex(connection.execute("SELECT value FROM secrets WHERE name = 'blinding'").fetchone()[0])
+
+    def save(self, reading: Reading, model_sha256: str) -> int:
+        """Append a reading and its line in the audit log, both or neither; return the number of readings of that rater."""
+        now = _now()
+        with self._connection() as connection:
+            values = (reading.rater, reading.phenotype, reading.item, reading.slide_id, reading.name, reading.presence)
+            connection.execute(
+                "INSERT INTO readings (rater, phenotype, item, slide_id, name, presence, repeat, note, blinded, read_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, reading.repeat, reading.note, int(reading.blinded), now),
+            )
+            detail = {"item": reading.item, "presence": reading.presence, "repeat": reading.repeat, "blinded": reading.blinded}
+            _append_audit(connection, now, "reading", reading.slide_id, reading.rater, model_sha256, detail)
+            count = connection.execute("SELECT count(*) FROM readings WHERE rater = ?", (reading.rater,)).fetchone()[0]
+            return int(count)
+
+    def audit(self, action: str, slide_id: str = "", rater: str = "", model_sha256: str = "", detail: Mapping[str, Any] | None = None) -> None:
+        """Append a line: when, what, which slide, who, which models."""
+        with self._connection() as connection:
+            _append_audit(connection, _now(), action, slide_id, rater, model_sha256, detail or {})
+
+    def audit_rows(self) -> list[dict[str, Any]]:
+        """Return the audit log, oldest first."""
+        return self._select("SELECT * FROM audit ORDER BY id")
+
+    def rows(self, *, blinded: bool | None = None, rater: str | None = None) -> list[dict[str, Any]]:
+        """Return readings, oldest first; of the reading room, of the open viewer, or both."""
+        wanted = "WHERE (? IS NULL OR blinded = ?) AND (? IS NULL OR rater = ?)"
+        return self._select(f"SELECT * FROM readings {wanted} ORDER BY id", (blinded, blinded, rater, rater))
+
+    def names(self) -> list[str]:
+        """Return the names that features were given so far, the commonest first."""
+        return [r["name"] for r in self._select("SELECT name FROM readings WHERE name != '' GROUP BY name ORDER BY count(*) DESC, name")]
+
+    def as_csv(self, *, blinded: bool) -> str:
+        """Return the readings as `pathoml discover --labels` reads them; cells that a spreadsheet would run are disarmed."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for row in self.rows(blinded=blinded):
+            writer.writerow([_disarmed(row[c]) for c in COLUMNS])
+        return text.getvalue()
+
+    def _select(self, statement: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        with self._connection() as connection:
+            cursor = connection.execute(statement, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(self._path, timeout=WAIT_S)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} cannot be opened ({error}). Keep readings/ on a local disk, writable.") from error
+        try:
+            connection.execute("PRAGMA synchronous = FULL")  # a saved reading outlives a power cut
+            with connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self._path}: {error}. Keep readings/ on a local disk, writable.") from error
+        finally:
+            connection.close()
+
+
+def _append_audit(
+    connection: sqlite3.Connection, at: str, action: str, slide_id: str, rater: str, model_sha256: str, detail: Mapping[str, Any]
+) -> None:
+    values = (at, action, slide_id, rater, model_sha256, json.dumps(detail, ensure_ascii=False))
+    connection.execute("INSERT INTO audit (at, action, slide_id, rater, model_sha256, detail) VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def _disarmed(value: Any) -> Any:
+    """
+    >>> _disarmed("=1+1"), _disarmed("sheets of cells"), _disarmed(4)
+    ("'=1+1", 'sheets of cells', 4)
+    """
+    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
