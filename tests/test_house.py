@@ -27,7 +27,7 @@ FLOORS = {
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
-# A heavy package and who may import it. cli may import any of them, but only inside a verb's function.
+# A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
 _LEARN = "encoders embedding interop bags mil losses projection stacked_layers tile_bank model_stack training"
 HEAVY = {
     "torch": f"{_LEARN} scoring attention",
@@ -104,7 +104,7 @@ def floor_findings(package: Path) -> list[str]:
                 continue
             heavy = "torch" if imported.startswith("safetensors.torch") else top
             allowed = HEAVY.get(heavy, place).split()
-            if heavy in HEAVY and place not in allowed and not (place == "cli" and in_function):
+            if heavy in HEAVY and place not in allowed and not (place in ("cli", "viewer") and in_function):
                 found.append(f"{where}: {heavy} may be imported in {' '.join(allowed) or 'tests'} only.")
     return found
 

@@ -136,7 +136,9 @@ def view_command(
     bind: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs a token.")] = "127.0.0.1",
     token: Annotated[str, typer.Option(help="Secret in the address, for a bind that is not loopback; made up if left out.")] = "",
     host: Annotated[list[str] | None, typer.Option("--host", help="A further name that people type to reach this machine.")] = None,
-    blinded: Annotated[bool, typer.Option(help="Serve the blinded reading room only: no scores, no outcome, no maps before a read.")] = False,
+    blinded: Annotated[
+        bool, typer.Option(help="Serve the blinded reading room only: no scores, no outcome, no maps before a read.")
+    ] = False,
     static: Annotated[Path | None, typer.Option(help="Write a folder that opens without any server, instead of serving.")] = None,
     settings: SetOption = None,
 ) -> None:

@@ -16,9 +16,9 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.store import read_attention, read_json, read_tiles, stored_attr
-from pathoml.study import tiles_folder
 from pathoml.tables import parse_number, read_table
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
+from pathoml.viewer.run_folders import run_tiles_folder
 
 NOTICE = "Research use only, not a medical device."
 SCALE_PERCENTILE = 99.0  # of the cohort's tiles; the rest is drawn at full strength, as in the pictures of `explain`
@@ -96,7 +96,7 @@ def read_catalogue(study: Study) -> Catalogue:
             slides[slide.slide_id] = _entry(study, slide, maps[slide.slide_id], bag_tiles, faithful.get(slide.slide_id), collected)
     return Catalogue(
         study=study,
-        patients=tuple(sorted(cohort.patients, key=lambda p: -scores.get(p.patient_id, {}).get("score_sd", -np.inf))),
+        patients=tuple(sorted(cohort.patients, key=lambda p: -scores.get(p.patient_id, {}).get("log_risk", -np.inf))),
         scores=scores,
         slides=slides,
         scale={**_scales(collected), **_stored_limit(study)},
@@ -113,8 +113,9 @@ def read_map(study: Study, slide_id: str) -> AttentionMap:
 
 def read_slide_tiles(study: Study, slide_id: str) -> TileGrid | None:
     """Return all tiles of a slide with their flags, those that were left out of the embeddings too; None if it was not tiled."""
-    path = tiles_folder(study) / f"{slide_id}.h5"
-    return read_tiles(path)[0] if path.exists() else None
+    folder = run_tiles_folder(study)
+    path = folder / f"{slide_id}.h5" if folder is not None else None
+    return read_tiles(path)[0] if path is not None and path.exists() else None
 
 
 def study_payload(catalogue: Catalogue) -> Row:
@@ -241,7 +242,7 @@ def _gallery(collected: _Collected) -> dict[str, list[Row]]:
     gallery: dict[str, list[Row]] = {}
     for kind, key in keys.items():
         seen: dict[str, int] = {}
-        rows = []
+        rows: list[Row] = []
         for row in sorted(collected.extremes[kind], key=key):
             seen[row["patient_id"]] = seen.get(row["patient_id"], 0) + 1
             if seen[row["patient_id"]] <= GALLERY_A_PATIENT and len(rows) < GALLERY_TILES:
@@ -314,7 +315,8 @@ def _map(study: Study, slide_id: str) -> AttentionMap | str:
 
 def _version(study: Study, slide: Slide) -> str:
     """The first digits of a hash of the slide's file as `tile` took it, else of its name, size and time."""
-    stored = stored_attr(tiles_folder(study) / f"{slide.slide_id}.h5", "slide_sha256")
+    folder = run_tiles_folder(study)
+    stored = stored_attr(folder / f"{slide.slide_id}.h5", "slide_sha256") if folder is not None else ""
     if stored:
         return stored[:16]
     stat = slide.path.stat() if slide.path is not None and slide.path.exists() else None

@@ -58,6 +58,7 @@ def seats(items: Sequence[Item], rater: str, key: bytes) -> list[Seat]:
     >>> len(mine), sum(s.repeat for s in mine), len({s.code for s in mine})
     (22, 2, 22)
     """
+    items = sorted(items, key=lambda i: (i.item, i.phenotype))  # the order depends on what is read, not on how it was listed
     rng = np.random.default_rng(int.from_bytes(hmac.digest(key, f"order/{rater}".encode(), "sha256")[:8]))
     order = [int(i) for i in rng.permutation(len(items))]
     repeated = order[: math.ceil(len(items) * REPEATED_SHARE)] if len(items) > 1 else []  # the longest time between both reads
@@ -65,11 +66,13 @@ def seats(items: Sequence[Item], rater: str, key: bytes) -> list[Seat]:
     half = (len(places) + 1) // 2
     for i in repeated:
         places.insert(int(rng.integers(half, len(places) + 1)), (i, 1))
-    return [Seat(code=_code(key, rater, items[i].item, repeat), item=items[i], repeat=repeat, rater=rater) for i, repeat in places]
+    return [Seat(code=_code(key, rater, items[i], repeat), item=items[i], repeat=repeat, rater=rater) for i, repeat in places]
 
 
-def _code(key: bytes, rater: str, item: str, repeat: int) -> str:
-    return "r" + hmac.new(key, f"{rater}\0{item}\0{repeat}".encode(), hashlib.sha256).hexdigest()[:CODE_DIGITS]
+def _code(key: bytes, rater: str, item: Item, repeat: int) -> str:
+    return (
+        "r" + hmac.new(key, "\0".join((rater, item.item, item.phenotype, str(repeat))).encode(), hashlib.sha256).hexdigest()[:CODE_DIGITS]
+    )
 
 
 def is_read(seat: Seat, rows: Sequence[Mapping[str, Any]]) -> bool:

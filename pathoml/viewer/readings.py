@@ -84,7 +84,9 @@ class Readings:
             count = connection.execute("SELECT count(*) FROM readings WHERE rater = ?", (reading.rater,)).fetchone()[0]
             return int(count)
 
-    def audit(self, action: str, slide_id: str = "", rater: str = "", model_sha256: str = "", detail: Mapping[str, Any] | None = None) -> None:
+    def audit(
+        self, action: str, slide_id: str = "", rater: str = "", model_sha256: str = "", detail: Mapping[str, Any] | None = None
+    ) -> None:
         """Append a line: when, what, which slide, who, which models."""
         with self._connection() as connection:
             _append_audit(connection, _now(), action, slide_id, rater, model_sha256, detail or {})

@@ -31,7 +31,7 @@ from pathoml.viewer.phenotypes import slide_phenotypes
 from pathoml.viewer.pixels import Pixels, encode_jpeg
 from pathoml.viewer.reading_room import Seat, is_read, reading_items, seats
 from pathoml.viewer.readings import MOST_NAME, Reading, Readings
-from pathoml.viewer.what_if import Models
+from pathoml.viewer.what_if import ModelsProcess, Question
 
 FOR_EVER = "private, max-age=31536000, immutable"  # the address holds the slide's version
 ASK_AGAIN = "private, no-cache"
@@ -51,7 +51,7 @@ class Viewer:
         self.assets: dict[str, Asset] = read_assets()
         self.pixels = Pixels(self.catalogue.paths)
         self.readings = Readings(study.folder / "readings" / "readings.sqlite")
-        self.models = Models(study)
+        self.models = ModelsProcess(study)
         self.model_sha256 = model_sha256(study)
         self.items = reading_items(study.run_folder, list(self.catalogue.slides))
         self.pool = ThreadPoolExecutor(max_workers=max(2, min(8, 2 * available_workers())), thread_name_prefix="pixels")
@@ -131,7 +131,14 @@ class Viewer:
         if seat is None:
             return _json(slide_payload(self.catalogue, slide_id, size_l0, mpp))
         allowed = self.map_allowed(key)
-        blinded = {"slide_id": key, "version": key, "size_l0": list(size_l0), "mpp": mpp, "has_map": entry.has_map and allowed, "warnings": []}
+        blinded = {
+            "slide_id": key,
+            "version": key,
+            "size_l0": list(size_l0),
+            "mpp": mpp,
+            "has_map": entry.has_map and allowed,
+            "warnings": [],
+        }
         return _json({**blinded, "phenotype": seat.item.phenotype, "bag_tiles": entry.bag_tiles if allowed else 0})
 
     def _geometry(self, slide_id: str) -> tuple[tuple[int, int], float | None]:
@@ -217,7 +224,8 @@ class Viewer:
         score = self.catalogue.scores.get(patient.patient_id)
         if score is None:
             raise Refused(409, "This patient has no score yet. Run `pathoml run`.")
-        answer = self.models.risk_without(patient, {slide_id: tiles}, score)
+        question = Question(patient=patient, removed={slide_id: tiles}, log_risk=score["log_risk"], model_sha256=score["model_sha256"])
+        answer = self.models.answer(question)
         self.readings.audit("what_if", slide_id, "", self.model_sha256, {"tiles": answer.tiles_removed})
         every = [row["log_risk"] for row in self.catalogue.scores.values()]
         percentiles = {
@@ -280,6 +288,7 @@ def create_app(study: Study, *, border: Border | None = None, blinded_only: bool
             threading.Thread(target=_warm, args=(viewer,), daemon=True).start()
         yield
         viewer.pool.shutdown(wait=False, cancel_futures=True)
+        viewer.models.close()
         viewer.pixels.pool.close()
 
     tile = "/tiles/{key}/{version}/{level:int}/{column:int}_{row:int}.jpg"

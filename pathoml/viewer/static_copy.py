@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pathoml.config import Study
-from pathoml.errors import ConfigError, PathomlError, StoreError
+from pathoml.errors import ConfigError, PathomlError
 from pathoml.slides import slide_mpp
 from pathoml.store import atomic_path, write_text
 from pathoml.viewer.assets import read_assets
@@ -93,7 +93,9 @@ def joined_script(assets: dict[str, str], name: str) -> str:
 
 def _static_page(html: str, page: str) -> str:
     html = html.replace("/static/vendor/openseadragon/", "").replace("/static/", "")
-    return html.replace(f'<script type="module" src="{page}.js"></script>', f'<script src="study.js"></script>\n  <script defer src="{page}.js"></script>')
+    return html.replace(
+        f'<script type="module" src="{page}.js"></script>', f'<script src="study.js"></script>\n  <script defer src="{page}.js"></script>'
+    )
 
 
 def file_stem(slide_id: str) -> str:
@@ -118,15 +120,13 @@ def _write_slide(folder: Path, catalogue: Catalogue, pixels: Pixels, slide_id: s
     mini = thumbnail
     if tile_map is not None:
         mini = draw_mini_map(thumbnail, downsample, tile_map, entry.bag_tiles, catalogue.scale["contribution"])
-        for index in _gallery_tiles(tile_map.contribution, [r["index"] for k in catalogue.gallery.values() for r in k if r["slide_id"] == slide_id]):
+        for index in _gallery_tiles(
+            tile_map.contribution, [r["index"] for k in catalogue.gallery.values() for r in k if r["slide_id"] == slide_id]
+        ):
             x, y = (int(v) for v in tile_map.xy_l0[index])
             _write_bytes(folder / "images" / f"{stem}_tile_{index}.jpg", pixels.crop(slide_id, (x, y), tile_map.tile_l0, CROP_PX))
     _write_bytes(folder / "images" / f"{stem}_map.jpg", encode_jpeg(mini))
-    layers = ""
-    try:
-        layers = base64.b64encode(map_arrays(tile_map, read_slide_tiles(study, slide_id), phenotype)).decode()
-    except StoreError:
-        pass
+    layers = base64.b64encode(map_arrays(tile_map, read_slide_tiles(study, slide_id), phenotype)).decode()
     meta = {**slide_payload(catalogue, slide_id, size_l0, mpp), "cover_l0": [overview.shape[1] * exact, overview.shape[0] * exact]}
     text = f"window.pathomlStatic.slides[{_script_json(slide_id)}].loaded = {_script_json({'meta': meta, 'layers': layers})};\n"
     write_text(folder / "data" / f"{stem}.js", text)
@@ -145,7 +145,7 @@ def control_tiles(count: int, wanted: int) -> list[int]:
     >>> control_tiles(1000, 3)
     [168, 881, 80]
     """
-    state, chosen = 2463534242, []
+    state, chosen = 2463534242, list[int]()
     while len(chosen) < min(wanted, count):
         state = _int32(state ^ _int32(state << 13))
         state = _int32(state ^ (state & 0xFFFFFFFF) >> 17)

@@ -2,28 +2,42 @@
 
 All models of the score centre on their training patients; that reference cancels in the difference of two risks of one patient, so
 only this patient's embeddings are read. Taking tiles out of an attention bag says how the model leans on them, not what a
-treatment would change.
+treatment would change. The models live in a process of their own: torch weighs more than the whole viewer.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
-from pathoml.errors import CohortError, StoreError
+from pathoml.errors import CohortError, PathomlError, StoreError
 from pathoml.store import read_embeddings
-from pathoml.study import embeddings_folder
 from pathoml.types import Patient
+from pathoml.viewer.run_folders import run_embeddings
 
 if TYPE_CHECKING:
     from pathoml.model_stack import ModelSpec, ModelStack
+
+ANSWER_WITHIN_S = 60.0  # the first question waits for torch; later ones take tenths of a second
+WARM_UP = "warm up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which tiles to leave out: slide_id -> positions in that slide's embeddings."""
+
+    patient: Patient
+    removed: Mapping[str, Sequence[int]]
+    log_risk: float  # of scores.csv, on the full bag
+    model_sha256: str  # of scores.csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +55,14 @@ class Models:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._lock = threading.Lock()
         self._loaded: tuple[int, ModelStack, list[ModelSpec], list[str]] | None = None
 
     def warm(self) -> None:
-        """Load torch and the models ahead of the first question; a study without models has nothing to warm."""
-        if (self._folder / "models.json").is_file():
-            self._load()
+        """Load torch and the models ahead of the first question."""
+        self._load()
 
-    def risk_without(self, patient: Patient, removed: Mapping[str, Sequence[int]], score: Mapping[str, Any]) -> WhatIf:
+    def answer(self, question: Question) -> WhatIf:
         """Return the patient's risk without some tiles.
-
-        Args:
-            removed: slide_id -> positions of tiles in that slide's embeddings.
-            score: the patient's row of scores.csv, whose log_risk stands for the full bag.
 
         Raises:
             CohortError: nothing would be left, or a tile does not exist.
@@ -62,62 +70,157 @@ class Models:
         """
         from pathoml.model_stack import models_sha256
 
-        with self._lock:
-            _, stack, specs, hashes = self._load()
-            unseen = [m for m, spec in enumerate(specs) if patient.patient_id not in spec.train]
-            if not unseen or models_sha256([hashes[m] for m in unseen]) != score.get("model_sha256"):
-                raise StoreError(f"The models are not those that scored {patient.patient_id}. Run `pathoml run` and start the viewer again.")
-            features, keep = self._bag(patient, removed)
-            full, part = (self._mean_risk(stack, specs, unseen, chosen) for chosen in (features, features[keep]))
-        log_risk = float(score["log_risk"])
-        removed_count = int((~keep).sum())
-        return WhatIf(log_risk=log_risk, without=log_risk + part - full, tiles_removed=removed_count, tiles_left=int(keep.sum()))
-
-    @property
-    def _folder(self) -> Path:
-        return self._study.run_folder / "models"
+        _, stack, specs, hashes = self._load()
+        patient = question.patient
+        unseen = [m for m, spec in enumerate(specs) if patient.patient_id not in spec.train]
+        if not unseen or models_sha256([hashes[m] for m in unseen]) != question.model_sha256:
+            raise StoreError(f"The models are not those that scored {patient.patient_id}. Run `pathoml run`, then start the viewer again.")
+        features, keep = removed_from_bag(self._study, patient, question.removed)
+        full, part = (_mean_risk(stack, specs, unseen, chosen) for chosen in (features, features[keep]))
+        return WhatIf(
+            log_risk=question.log_risk,
+            without=question.log_risk + part - full,
+            tiles_removed=int((~keep).sum()),
+            tiles_left=int(keep.sum()),
+        )
 
     def _load(self) -> tuple[int, ModelStack, list[ModelSpec], list[str]]:
-        from pathoml.embedding import prepare_device
+        import torch
+
         from pathoml.model_stack import load_models
 
-        index = self._folder / "models.json"
+        folder = self._study.run_folder / "models"
+        index = folder / "models.json"
         written = index.stat().st_mtime_ns if index.is_file() else 0
         if self._loaded is None or self._loaded[0] != written:
-            self._loaded = (written, *load_models(self._folder, prepare_device(self._study.config.compute)))
+            self._loaded = (written, *load_models(folder, torch.device("cpu")))
         return self._loaded
 
-    def _bag(self, patient: Patient, removed: Mapping[str, Sequence[int]]) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
-        """Return (N, D) features of all of the patient's slides and (N,) which tiles are kept."""
-        unknown = set(removed) - set(patient.slide_ids)
-        if unknown:
-            raise CohortError(f"Patient {patient.patient_id} has no slide {sorted(unknown)[0]!r}.")
-        folder = embeddings_folder(self._study)
-        features, keeps = [], []
-        for slide_id in patient.slide_ids:
-            path = folder / f"{slide_id}.h5"
-            if not path.exists():
-                continue
-            found = read_embeddings(path).features
-            keep = np.ones(len(found), dtype=bool)
-            chosen = np.asarray(removed.get(slide_id, ()), dtype=np.int64)
-            if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(found)):
-                raise CohortError(f"Slide {slide_id} has {len(found)} tiles; one that was drawn around is not among them.")
-            keep[chosen] = False
-            features.append(found)
-            keeps.append(keep)
-        if not features:
-            raise StoreError(f"Patient {patient.patient_id} has no embeddings any more. Run `pathoml embed`.")
-        keep = np.concatenate(keeps)
-        if not keep.any():
-            raise CohortError("Nothing would be left of this patient. Draw a smaller region.")
-        return np.concatenate(features), keep
 
-    @staticmethod
-    def _mean_risk(stack: ModelStack, specs: Sequence[ModelSpec], unseen: Sequence[int], features: npt.NDArray[Any]) -> float:
-        """Average as the score does: seeds within a fold first, then folds."""
-        raw = stack.read_bag(features).log_risk.double().cpu().numpy()  # (M,)
-        folds: dict[tuple[str, str], list[float]] = {}
-        for m in unseen:
-            folds.setdefault((specs[m].repeat, specs[m].fold), []).append(float(raw[m]))
-        return float(np.mean([np.mean(values) for values in folds.values()]))
+def removed_from_bag(
+    study: Study, patient: Patient, removed: Mapping[str, Sequence[int]]
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
+    """Return (N, D) features of all of the patient's slides and (N,) which tiles are kept.
+
+    Raises:
+        CohortError: nothing would be left, or a slide or tile is not the patient's.
+        StoreError: the embeddings are not those of the run.
+    """
+    unknown = set(removed) - set(patient.slide_ids)
+    if unknown:
+        raise CohortError(f"Patient {patient.patient_id} has no slide {sorted(unknown)[0]!r}.")
+    features, keeps = [], []
+    for slide_id in patient.slide_ids:
+        path = run_embeddings(study, slide_id)
+        if path is None:
+            continue
+        found = read_embeddings(path).features
+        kept = np.ones(len(found), dtype=bool)
+        chosen = np.asarray(removed.get(slide_id, ()), dtype=np.int64)
+        if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(found)):
+            raise CohortError(f"Slide {slide_id} has {len(found)} tiles; one of the region's is not among them.")
+        kept[chosen] = False
+        features.append(found)
+        keeps.append(kept)
+    if not features:
+        raise StoreError(f"Patient {patient.patient_id} has no embeddings. Run `pathoml embed`.")
+    keep = np.concatenate(keeps)
+    if not keep.any():
+        raise CohortError("Nothing would be left of this patient. Draw a smaller region.")
+    return np.concatenate(features), keep
+
+
+def _mean_risk(stack: ModelStack, specs: Sequence[ModelSpec], unseen: Sequence[int], features: npt.NDArray[Any]) -> float:
+    """Average as the score does: seeds within a fold first, then folds."""
+    raw = stack.read_bag(features).log_risk.double().cpu().numpy()  # (M,)
+    folds: dict[tuple[str, str], list[float]] = {}
+    for m in unseen:
+        folds.setdefault((specs[m].repeat, specs[m].fold), []).append(float(raw[m]))
+    return float(np.mean([np.mean(values) for values in folds.values()]))
+
+
+class ModelsProcess:
+    """The models in a process of their own, started with the first question or warm-up, asked one question at a time."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._lock = threading.Lock()
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    def warm(self) -> None:
+        """Start the process and have it load the models; a study without models has nothing to warm."""
+        if (self._study.run_folder / "models" / "models.json").is_file():
+            self._ask(WARM_UP)
+
+    def answer(self, question: Question) -> WhatIf:
+        """Return what `Models.answer` returns.
+
+        Raises:
+            PathomlError: as there, or the process died.
+        """
+        answer = self._ask(question)
+        if not isinstance(answer, WhatIf):
+            raise StoreError(f"The models gave no answer ({answer}).")
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._end()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def _ask(self, question: Question | str) -> WhatIf | str:
+        with self._lock:
+            connection = self._start()
+            try:
+                connection.send(question)
+                if not connection.poll(ANSWER_WITHIN_S):
+                    self._end()
+                    raise StoreError(f"The models did not answer within {ANSWER_WITHIN_S:.0f} seconds. Try again.")
+                answer = connection.recv()
+            except (EOFError, OSError) as error:
+                self._end()
+                raise StoreError(
+                    "The process with the models ended. Try again; if it does so again, there is too little memory."
+                ) from error
+        if isinstance(answer, PathomlError):
+            raise answer
+        return answer if isinstance(answer, WhatIf) else str(answer)
+
+    def _start(self) -> Connection:
+        if self._process is None or self._connection is None or not self._process.is_alive():
+            context = multiprocessing.get_context("spawn")  # a fork while threads read slides can deadlock (decision 0001)
+            self._connection, theirs = context.Pipe()
+            self._process = context.Process(target=_answer_questions, args=(self._study, theirs), daemon=True, name="pathoml models")
+            self._process.start()
+            theirs.close()
+        return self._connection
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join(timeout=5)
+        self._process = self._connection = None
+
+
+def _answer_questions(study: Study, connection: Connection) -> None:
+    models = Models(study)
+    while True:
+        try:
+            question = connection.recv()
+        except (EOFError, KeyboardInterrupt):  # the viewer has gone
+            return
+        try:
+            if isinstance(question, Question):
+                connection.send(models.answer(question))
+            else:
+                models.warm()
+                connection.send(WARM_UP)
+        except PathomlError as error:
+            connection.send(error)

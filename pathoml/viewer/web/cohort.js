@@ -18,7 +18,7 @@ function patientRow(patient, place) {
   const group = patient.score_group ? make("span", { class: `group ${patient.score_group}` }, t(patient.score_group)) : null;
   return make("li", { class: "patient", "data-patient": patient.patient_id },
     make("div", { class: "who" }, make("span", { class: "rank" }, String(place)), make("h2", {}, patient.patient_id), make("p", { class: "small" }, patient.centre),
-      riskBar(patient), make("p", { class: "small" }, patient.score_sd === undefined ? "" : t("score", { s: number(patient.score_sd) }), " ", group),
+      riskBar(patient), make("p", { class: "small" }, patient.score_sd === undefined ? "" : t("score", { s: number(patient.score_sd), r: number(patient.log_risk) }), " ", group),
       patient.slides.length > 1 ? make("a", { class: "small", href: pageAddress("compare", { left: patient.slides[0].slide_id, right: patient.slides[1].slide_id }) }, t("side_by_side")) : null),
     make("div", { class: "slides" }, patient.slides.map((slide) => slideCard(slide, patient))));
 }

@@ -52,11 +52,11 @@ function jumpTo(tile, immediately = false) {
 function drawSummary() {
   const patient = slide.patient, flags = slide.warnings.filter((w) => !["unfaithful", "no_map"].includes(w)).map((w) => t(`flag_${w}`)).join(", ");
   const faithfulness = slide.faithfulness ? (slide.faithfulness.faithful ? ["good", t("faithful")] : ["bad", t("unfaithful")]) : ["", t("not_checked")];
-  byId("summary").replaceChildren(
+  byId("summary").replaceChildren(...[
     make("h1", {}, slide.slide_id), make("p", { class: "small" }, `${patient.patient_id} · ${patient.centre} · ${t(slide.specimen)}`),
-    riskBar(patient), make("p", { class: "small" }, patient.score_sd === undefined ? "" : `${t("score", { s: number(patient.score_sd) })}. ${t("higher_earlier")}`),
+    riskBar(patient), make("p", { class: "small" }, patient.score_sd === undefined ? "" : `${t("score", { s: number(patient.score_sd), r: number(patient.log_risk) })}. ${t("higher_earlier")}`),
     slide.has_map ? make("p", { class: `mark-line ${faithfulness[0]}` }, faithfulness[1]) : make("p", { class: "mark-line bad" }, t("no_map_yet")),
-    flags ? make("p", { class: "mark-line bad" }, t("flagged_warning", { p: Math.round(slide.flagged_share * 100), flags })) : null);
+    flags ? make("p", { class: "mark-line bad" }, t("flagged_warning", { p: Math.round(slide.flagged_share * 100), flags })) : null].filter(Boolean));
 }
 
 function drawGallery() {

@@ -1,0 +1,98 @@
+"""A small study that the viewer can show: six patients, eight slides that OpenSlide opens, made-up features, real training and maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from pathoml.cohort import read_cohort
+from pathoml.config import Study, load_study
+from pathoml.explanation import explain_recipe, explain_study
+from pathoml.runs import train_recipe
+from pathoml.store import write_embeddings, write_tiles
+from pathoml.training_run import train_study
+from pathoml.types import Recipe, TileGrid, TissueMask
+
+SIDE = 1536  # level-0 pixels of a slide
+TILE = 128  # of a tile, both level-0 and as the encoder saw it
+MPP = 0.5
+PATIENTS = 6
+SLIDES = [f"S{i}" for i in range(PATIENTS)] + ["S0-met", "S1-met"]
+STUDY_YAML = """
+endpoint: {name: invented progression, time_zero: invented, time: pfs, event: event}
+tiles: {tile_px: 128, mpp: 0.5}
+splits: {scheme: stratified, folds: 2, repeats: 2}
+train: {epochs: 3, seeds: 1}
+significance: {permutations: 0}
+compute: {device: cpu, workers: 1}
+"""
+
+
+def checkerboard(tiles: int = SIDE // TILE) -> np.ndarray:
+    """Return a slide whose tiles are pale pink or violet by turns, with borders where the tiles' borders are."""
+    odd = np.add.outer(np.arange(tiles), np.arange(tiles)) % 2
+    small = np.where(odd[..., None] == 1, (120, 70, 150), (240, 205, 220)).astype(np.uint8)
+    return np.kron(small, np.ones((TILE, TILE, 1), np.uint8))
+
+
+def write_jpeg_pyramid(path: Path, picture: np.ndarray, *, mpp: float | None = MPP, levels: int = 3, step: int = 2) -> None:
+    """Write a tiled JPEG pyramid, halved from level to level, as a scanner would."""
+    with tifffile.TiffWriter(path) as file:
+        for level in range(levels):
+            scale = step**level
+            options = {"resolution": (1e4 / (mpp * scale),) * 2, "resolutionunit": 3} if mpp else {}
+            file.write(
+                np.ascontiguousarray(picture[::scale, ::scale]),
+                tile=(256, 256),
+                photometric="rgb",
+                compression="jpeg",
+                compressionargs={"level": 90, "outcolorspace": "ycbcr"},
+                subsampling=(2, 2),
+                subfiletype=int(level > 0),
+                metadata=None,
+                **options,
+            )
+
+
+def write_study(folder: Path) -> Study:
+    """Write the tables, slides, tiles and embeddings of the study and return it; nothing is trained yet."""
+    (folder / "slides").mkdir(parents=True)
+    (folder / "study.yaml").write_text(STUDY_YAML, encoding="utf-8")
+    rows = [f"{s},P{s[1]},slides/{s}.tiff,{'metastasis' if 'met' in s else 'primary'}" for s in SLIDES]
+    (folder / "slides.csv").write_text("slide_id,patient_id,path,specimen\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    rows = [f"P{i},{'north' if i % 2 else 'south'},{4 + 3 * i},{int(i % 3 < 2)}" for i in range(PATIENTS)]
+    (folder / "patients.csv").write_text("patient_id,centre,pfs,event\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    rng, picture = np.random.default_rng(0), checkerboard()
+    for slide_id in SLIDES:
+        write_jpeg_pyramid(folder / "slides" / f"{slide_id}.tiff", np.roll(picture, TILE * int(rng.integers(2)), axis=1))
+        _write_tiles(folder, slide_id, rng)
+    return load_study(folder, ())
+
+
+def _write_tiles(folder: Path, slide_id: str, rng: np.random.Generator) -> None:
+    side = SIDE // TILE
+    x, y = np.meshgrid(np.arange(side) * TILE, np.arange(side) * TILE)
+    xy = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)
+    flags = np.zeros(len(xy), np.uint8)
+    flags[: side if slide_id == "S0" else 0] = 1  # a row of pen on one slide
+    grid = TileGrid(
+        slide_id=slide_id, xy_l0=xy, tile_l0=TILE, tile_px=TILE, mpp=MPP, level0_mpp=MPP, size_l0=(SIDE, SIDE),
+        tissue_fraction=np.ones(len(xy), np.float32), flags=flags, slide_sha256=slide_id.encode().hex().ljust(64, "0"),
+    )  # fmt: skip
+    mask = TissueMask(slide_id=slide_id, mask=np.ones((12, 12), bool), downsample=float(TILE), method="made up", flags={})
+    recipe = Recipe(step="test", inputs={"slide": slide_id})
+    write_tiles(folder / "tiles" / "128px_0.5mpp" / f"{slide_id}.h5", grid, mask, recipe)
+    features = rng.normal(size=(len(xy), 16)).astype(np.float16)
+    features[:, 0] += np.linspace(-1, 1, len(xy)) * (1 + int(slide_id[1])) / 3
+    path = folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / f"{slide_id}.h5"
+    write_embeddings(path, grid, features, encoder="efficientnet_lite0", encoder_sha256="0" * 64, precision="fp32", recipe=recipe)
+
+
+def trained_study(folder: Path) -> Study:
+    """Write the study, train it and draw its maps."""
+    study = write_study(folder)
+    train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
+    explain_study(study, explain_recipe(study), lambda *_: None)
+    return study
