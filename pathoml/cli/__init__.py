@@ -77,6 +77,21 @@ def init_command(
     raise typer.Exit(verb.run(study, slides, Console()))
 
 
+@app.command("power")
+def power_command(
+    study: StudyArgument = Path(),
+    settings: SetOption = None,
+    patients: Annotated[int | None, typer.Option(min=2, help="Plan with this many patients instead of reading the study.")] = None,
+    events: Annotated[int | None, typer.Option(min=1, help="Events among them.")] = None,
+    treated_share: Annotated[float | None, typer.Option(min=0.01, max=0.99, help="Share of patients with the treatment.")] = None,
+) -> None:
+    """Say which effects the cohort's n and events can show, how precise C will be, and how many parameters they pay for."""
+    from pathoml.cli import power as verb
+    from pathoml.cli.console import Console
+
+    raise typer.Exit(verb.run(study, settings or [], Console(), patients=patients, events=events, treated_share=treated_share))
+
+
 @app.command("doctor")
 def doctor_command() -> None:
     """Say what works on this machine, what is missing and how to get it."""

@@ -1,0 +1,64 @@
+"""`pathoml power`: what the cohort's n and events can show, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pathoml.cli.console import Console
+
+INTERVAL = 1.959963984540054  # standard errors to each side of a 95 % interval
+
+
+def run(
+    folder: Path, settings: list[str], console: Console, *, patients: int | None, events: int | None, treated_share: float | None
+) -> int:
+    """Print the smallest effects that are found with 80 % power, the half-width of C, and the affordable parameters.
+
+    Numbers given on the command line stand for a cohort that is only planned; else the study's tables are read.
+    """
+    from pathoml.errors import CohortError
+    from pathoml.survival.power import (
+        affordable_parameters,
+        c_standard_error,
+        detectable_hazard_ratio,
+        detectable_interaction,
+        planned_follow_up,
+    )
+
+    if (patients is None) != (events is None):
+        raise CohortError("Give both --patients and --events, or neither to read the study's tables.")
+    covariates: int | None = None
+    if patients is not None and events is not None:
+        time, seen = planned_follow_up(patients, events)
+    else:
+        from pathoml.baselines import clinical_columns
+        from pathoml.cohort import read_cohort
+        from pathoml.config import load_study
+        from pathoml.survival.design import fit_design
+
+        study = load_study(folder, settings)
+        cohort = read_cohort(study)
+        time, seen = cohort.time_months, cohort.event
+        patients, events = len(time), int(seen.sum())
+        columns = clinical_columns(cohort)
+        covariates = len(fit_design(columns).names) if columns else 0
+        treatment = study.config.cohort.treatment
+        if treated_share is None and treatment:
+            given = [float(v) for v in columns[treatment] if v in (0, 1)]
+            treated_share = sum(given) / len(given) if given else None
+    if events == 0:
+        raise CohortError(f"{patients} patients have no event yet: nothing can be shown. Wait for more follow-up.")
+    share = 0.5 if treated_share is None else treated_share
+    budget = affordable_parameters(patients, events)
+    rows = [
+        ("hazard ratio per SD of the score", f"{detectable_hazard_ratio(events):.2f}"),
+        (f"interaction with a treatment given to {share:.0%}", f"{detectable_interaction(events, treated_share=share):.2f}"),
+        ("Harrell's C, half-width of the 95 % interval", f"+/- {INTERVAL * c_standard_error(time, seen):.3f}"),
+        ("parameters, ten events each", f"{budget['ten_events_each']:.0f}"),
+        ("parameters, shrinkage 0.9 (Riley)", f"{budget['riley_shrinkage']:.0f}"),
+    ]
+    console.heading(f"power  {patients} patients, {events} events; 80 % power, two-sided 5 %")
+    console.table(rows, ("smallest effect found, precision, budget", ""))
+    if covariates is not None and covariates > budget["ten_events_each"]:
+        console.say(f"  WARNING the clinical model has {covariates} parameters, {budget['ten_events_each']:.0f} can be paid for.")
+    return 0
