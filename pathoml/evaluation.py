@@ -302,14 +302,17 @@ def _alarms(content: Json, columns: dict[str, Array]) -> list[Json]:
 
 def write_analysis(study: Study, tau_months: float) -> Path:
     """Write analysis.R beside the scores: R reads the same files and prints the report's numbers."""
-    endpoint = study.config.endpoint
+    config, endpoint = study.config, study.config.endpoint
     table = read_table(find_table(study.folder, "patients"))
     script = analysis_script(
         time_column=endpoint.time,
         event_column=endpoint.event,
-        covariates=study.config.cohort.covariates,
+        covariates=list(dict.fromkeys([*config.cohort.covariates, *([config.cohort.treatment] if config.cohort.treatment else [])])),
+        treatment=config.cohort.treatment,
+        subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
-        months_per_unit=1 / DAYS_A_MONTH if endpoint.unit == "days" else 1.0,
+        units_per_month=DAYS_A_MONTH if endpoint.unit == "days" else 1.0,
+        horizons_months=config.evaluate.horizons_months,
         separator={"semicolon": ";", "tab": "\t"}.get(table.understood.split(",")[0], ","),
         encoding="latin1" if "Latin-1" in table.understood else "UTF-8",
     )

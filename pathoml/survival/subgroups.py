@@ -109,7 +109,8 @@ def _holds(text: str, condition: Condition, value: object) -> float:
         return float("nan")
     compare = OPERATORS[condition.operator]
     if isinstance(condition.value, str):
-        return float(compare(str(value).strip(), condition.value))
+        text_value = f"{value:g}" if isinstance(value, float) else str(value).strip()  # a stage 3 that was read as 3.0
+        return float(compare(text_value, condition.value))
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -1,0 +1,409 @@
+# Written by pathoml. Run in the folder of the run: Rscript analysis.R
+# Reads scores.csv, baselines.csv and patients.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
+# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model.
+# Not here: percentile intervals of the bootstrap (another generator of random numbers) and permutation tests (they train models).
+library(survival)
+
+show <- function(name, value) cat(name, sprintf("%.15g", as.numeric(value)), "\n")
+estimate <- function(name, value) {  # value, low, high
+  for (k in seq_along(value)) show(paste0(name, ".", c("estimate", "low", "high")[k]), value[k])
+}
+section <- function(name, code) {
+  tryCatch(force(code), error = function(e) message(name, ": not estimable: ", conditionMessage(e)))
+  invisible()
+}
+strict <- coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100, outer.max = 100, timefix = FALSE)
+ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
+  exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
+}
+wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
+gain <- function(full, reduced) 2 * (tail(full$loglik, 1) - tail(reduced$loglik, 1))
+p_chi2 <- function(chi2, df = 1) pchisq(chi2, df, lower.tail = FALSE)
+
+# Tables, as people have them: every cell as text, then a column of numbers is a column of numbers (also with decimal commas).
+missing_words <- c(@missing_words@)
+as_read <- function(cells) {
+  cells <- trimws(cells)
+  cells[tolower(cells) %in% missing_words] <- NA
+  numbers <- suppressWarnings(as.numeric(sub(",", ".", gsub(" ", "", cells, fixed = TRUE), fixed = TRUE)))
+  if (all(is.na(cells) | !is.na(numbers))) numbers else cells
+}
+scores <- read.csv(@scores_path@, check.names = FALSE, encoding = "UTF-8", na.strings = c("", "NA"), colClasses = "character")
+patients <- read.csv(@patients_path@, check.names = FALSE, sep = @separator@, strip.white = TRUE, colClasses = "character",
+                     na.strings = character())
+patients[] <- lapply(patients, iconv, from = @encoding@, to = "UTF-8")
+names(patients) <- sub("^\ufeff", "", iconv(names(patients), from = @encoding@, to = "UTF-8"))
+absent <- setdiff(c(@needed@), names(patients))
+if (length(absent)) stop("patients.csv has no column ", paste(absent, collapse = ", "))
+if (anyDuplicated(scores$patient_id)) stop("scores.csv has more than one row for a patient")
+ids <- trimws(patients[[@patient_column@]])
+if (anyDuplicated(ids)) stop("patients.csv has more than one row for a patient")
+if (!all(scores$patient_id %in% ids)) stop("patients.csv has no row for ", paste(setdiff(scores$patient_id, ids), collapse = ", "))
+all_rows <- which(ids %in% scores$patient_id)  # pathoml analyses the patients in the order of patients.csv
+patients[] <- lapply(patients, as_read)  # types are those of the whole table
+patients <- patients[all_rows, , drop = FALSE]
+scores <- scores[match(ids[all_rows], scores$patient_id), ]
+
+time_months <- as.numeric(patients[[@time_column@]]) / @units_per_month@
+words <- c("0" = 0, "1" = 1, "2" = 2, no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
+code <- unname(words[tolower(as.character(patients[[@event_column@]]))])
+event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
+y <- Surv(time_months, event)
+if (anyNA(y)) stop("follow-up is missing for ", paste(scores$patient_id[is.na(y)], collapse = ", "))
+score <- as.numeric(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
+log_risk <- as.numeric(scores$log_risk)
+centre <- scores$centre
+n <- length(score)
+show("n", n)
+show("events", sum(event))
+show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 1), 0.5, conf.int = FALSE))
+
+# Discrimination. reverse = TRUE because a higher score means shorter survival.
+c_of <- function(x, rows = rep(TRUE, n)) concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
+within_c <- function(x) concordance(y ~ x + strata(centre), reverse = TRUE, timefix = FALSE)$concordance
+show("harrell_c.estimate", c_of(score))
+show("harrell_c_centre_stratified.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
+for (name in unique(centre)) section(name, show(paste0("harrell_c_by_centre.", gsub(" ", "_", name), ".estimate"), c_of(score, centre == name)))
+show("uno_c.estimate", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = @tau@, timefix = FALSE)$concordance)
+fold <- sub(";.*", "", ifelse(is.na(scores$fold), "", scores$fold))  # of the first repeat
+if (length(unique(fold)) > 1) {
+  section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
+} else {
+  fold <- as.character((ave(seq_len(n), event, FUN = seq_along) - 1) %% 5 + 1)
+}
+if (file.exists("baselines.csv")) {
+  baselines <- read.csv("baselines.csv", colClasses = c(patient_id = "character"))
+  baselines <- baselines[match(scores$patient_id, baselines$patient_id), ]
+  section("ridge_cox", {
+    show("ridge_cox.harrell_c.estimate", c_of(baselines$ridge_cox))
+    show("ridge_cox.harrell_c_centre_stratified.estimate",
+         if (length(unique(centre)) > 1) within_c(baselines$ridge_cox) else c_of(baselines$ridge_cox))
+  })
+  if ("clinical" %in% names(baselines) && !anyNA(baselines$clinical)) show("clinical.harrell_c.estimate", c_of(baselines$clinical))
+}
+
+# Hazard ratio per SD of the score, ties by Efron.
+# CAVEAT: the score is out-of-fold. Each patient's score comes from models fitted to the outcomes of the others, so the rows
+# are not independent, and the Wald and likelihood-ratio p values below are anticonservative: at a nominal 5 % they rejected
+# about 20 % of cohorts without any signal. The p value to report is the permutation p in permutation.json.
+null <- coxph(y ~ 1)
+section("hazard_ratio_per_sd", {
+  fit <- coxph(y ~ score, control = strict)
+  estimate("hazard_ratio_per_sd", ratio(fit))
+  show("hazard_ratio_per_sd.wald_p", wald_p(fit))
+  show("hazard_ratio_per_sd.likelihood_ratio_p", p_chi2(2 * diff(fit$loglik)))
+  by_centre <- coxph(y ~ score + strata(centre), control = strict)
+  estimate("hazard_ratio_per_sd_centre_stratified", ratio(by_centre))
+  show("hazard_ratio_per_sd_centre_stratified.wald_p", wald_p(by_centre))
+  test <- cox.zph(fit, global = FALSE)$table
+  for (k in 1:3) show(paste0("proportional_hazards.score.", c("chi2", "df", "p_value")[k]), test[1, k])
+})
+
+# Covariates of the clinical model, learned on training rows: numbers get the median where missing and are standardised, categories
+# get the level "missing" and an indicator for each level but the commonest.
+clinical_names <- c(@covariates@)
+learn <- function(names, train) {
+  columns <- list()
+  for (name in names) {
+    values <- patients[[name]]
+    if (is.numeric(values)) {
+      known <- values[train & !is.na(values)]
+      if (length(unique(known)) < 2) next
+      filled <- ifelse(is.na(values), median(known), values)
+      spread <- sqrt(mean((filled[train] - mean(filled[train]))^2))
+      columns[[name]] <- cbind((filled - mean(filled[train])) / spread)
+    } else {
+      level <- ifelse(is.na(values), "missing", values)
+      count <- table(level[train])
+      if (length(count) < 2) next
+      commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+      columns[[name]] <- sapply(setdiff(sort(names(count), method = "radix"), commonest), function(l) as.numeric(level == l))
+    }
+  }
+  columns
+}
+everyone <- rep(TRUE, n)
+clinical <- learn(clinical_names, everyone)
+x <- do.call(cbind, clinical)
+if (length(clinical)) section("added_value", {
+  clinical_fit <- coxph(y ~ x, control = strict)
+  both <- coxph(y ~ x + score, control = strict)
+  show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
+  show("added_value.df", 1)
+  show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
+  show("added_value.delta_harrell_c.estimate", c_of(both$linear.predictors) - c_of(clinical_fit$linear.predictors))
+  estimate("added_value.hazard_ratio_per_sd", ratio(both))
+  terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
+  data <- lapply(terms, as.matrix)
+  table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
+  for (k in seq_len(nrow(table))) for (m in 1:3) {
+    show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
+  }
+})
+
+section("spline", {
+  knots <- quantile(score, c(0.05, 0.35, 0.65, 0.95))
+  basis <- function(v) Hmisc::rcspline.eval(v, knots = knots, inclx = TRUE)
+  bent <- coxph(y ~ basis(score), control = strict)
+  chi2 <- gain(bent, coxph(y ~ score, control = strict))
+  show("spline.chi2", chi2)
+  show("spline.df", 2)
+  show("spline.p_value", p_chi2(chi2, 2))
+  show("spline.knots", knots)
+  grid <- seq(quantile(score, 0.025), quantile(score, 0.975), length.out = 41)
+  contrast <- sweep(basis(grid), 2, basis(c(median(score), grid))[1, ])
+  effect <- contrast %*% coef(bent)
+  reach <- qnorm(0.975) * sqrt(rowSums((contrast %*% vcov(bent)) * contrast))
+  show("spline.curve.score", grid)
+  show("spline.curve.hazard_ratio", exp(effect))
+  show("spline.curve.low", exp(effect - reach))
+  show("spline.curve.high", exp(effect + reach))
+})
+
+# Kaplan-Meier by score_group (cut-offs from training folds only), and event-free months.
+horizons <- c(@horizons@)
+group <- scores$score_group
+curve_of <- function(rows) survfit(y[rows] ~ 1, conf.type = "log-log", timefix = FALSE)
+for (name in intersect(c("high", "low"), group)) {
+  curve <- curve_of(group == name)
+  parts <- list(times = curve$time, survival = curve$surv, low = curve$lower, high = curve$upper, at_risk = curve$n.risk, events = curve$n.event)
+  for (part in names(parts)) show(paste0("kaplan_meier.groups.", name, ".", part), parts[[part]])
+}
+if (all(c("high", "low") %in% group)) section("score groups", {
+  show("kaplan_meier.log_rank_p", p_chi2(survdiff(y ~ group)$chisq))
+  reached <- horizons[sapply(horizons, function(h) min(sum(time_months[group == "high"] > h), sum(time_months[group == "low"] > h)) >= 10)]
+  if (length(reached)) {
+    until <- max(reached)
+    show("restricted_mean.until_months", until)
+    means <- sapply(c("high", "low"), function(g) summary(curve_of(group == g), rmean = until)$table[c("rmean", "se(rmean)")])
+    interval <- function(v, se) v + c(0, -1, 1) * qnorm(0.975) * se
+    for (g in colnames(means)) estimate(paste0("restricted_mean.", g), interval(means[1, g], means[2, g]))
+    se <- sqrt(sum(means[2, ]^2))
+    estimate("restricted_mean.difference", interval(means[1, 1] - means[1, 2], se))
+    show("restricted_mean.p_value", 2 * pnorm(-abs((means[1, 1] - means[1, 2]) / se)))
+  }
+})
+
+# Absolute risks of each patient by models of the other folds.
+efron_hazard <- function(predictor, rows) {
+  times <- sort(unique(time_months[rows & event == 1]))
+  jump <- sapply(times, function(t) {
+    at_risk <- sum(exp(predictor[rows & time_months >= t]))
+    tied <- exp(predictor[rows & time_months == t & event == 1])
+    sum(1 / (at_risk - (seq_along(tied) - 1) / length(tied) * sum(tied)))
+  })
+  function(months) c(0, cumsum(jump))[findInterval(months, times) + 1]
+}
+fitted_by <- function(covariates, train, penalised) {
+  if (!ncol(covariates)) return(rep(0, n))
+  data <- list(z = covariates[train, , drop = FALSE], time = time_months[train], event = event[train])
+  fit <- if (penalised) coxph(Surv(time, event) ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
+         else coxph(Surv(time, event) ~ z, data = data, control = strict)
+  drop(covariates %*% coef(fit))
+}
+reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
+grid <- if (length(reached)) max(reached) * (1:24) / 24
+months <- c(horizons, grid)
+predicted <- function(with_score, with_clinical) {
+  risk <- matrix(NA, n, length(months))
+  own <- numeric(n)
+  for (f in unique(fold)) {
+    train <- fold != f
+    z <- cbind(if (with_score) score, if (with_clinical) do.call(cbind, learn(clinical_names, train)))
+    if (is.null(z)) z <- matrix(0, n, 0)
+    predictor <- fitted_by(z, train, with_clinical)
+    hazard <- efron_hazard(predictor, train)
+    risk[!train, ] <- 1 - exp(-outer(exp(predictor[!train]), hazard(months)))
+    own[!train] <- exp(predictor[!train]) * hazard(time_months[!train])
+  }
+  list(risk = risk, own = own)
+}
+models <- list(no_model = predicted(FALSE, FALSE), image = predicted(TRUE, FALSE))
+if (length(clinical_names)) section("clinical risks", {
+  models$clinical <- predicted(FALSE, TRUE)
+  models$clinical_and_image <- predicted(TRUE, TRUE)
+})
+if (length(reached)) section("riskRegression", {
+  suppressWarnings(suppressMessages(library(riskRegression)))
+  judged <- function(times, columns, metrics) suppressMessages(Score(
+    c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
+    formula = Surv(time_months, event) ~ 1, data = data.frame(time_months, event), times = times, metrics = metrics,
+    null.model = FALSE, se.fit = FALSE, cens.model = "km"))
+  at <- judged(reached, match(reached, months), c("auc", "brier"))
+  for (h in reached) {
+    of <- function(table, model) table[[2]][table$model == model & table$times == h]
+    auc <- at$AUC$score
+    show(paste0("time_dependent_auc.", h, ".estimate"), auc$AUC[auc$model == "score" & auc$times == h])
+    brier <- at$Brier$score
+    for (m in names(models)) show(paste0("brier.", h, ".", m, ".estimate"), brier$Brier[brier$model == m & brier$times == h])
+  }
+  over_time <- judged(grid, length(horizons) + seq_along(grid), "brier")$Brier$score
+  show("integrated_brier.until_months", max(grid))
+  for (m in names(models)) {
+    b <- c(0, over_time$Brier[over_time$model == m])
+    show(paste0("integrated_brier.", m, ".estimate"), sum((head(b, -1) + tail(b, -1)) / 2) * diff(grid)[1] / max(grid))
+  }
+})
+
+# Calibration and decision curves.
+section("calibration.slope", {
+  fit <- coxph(y ~ log_risk, control = strict)
+  estimate("calibration.slope", c(coef(fit), confint(fit)))
+})
+estimate("calibration.in_the_large", exp(log(sum(event) / sum(models$image$own)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event))))
+observed_at <- function(rows, h) {
+  at <- summary(curve_of(rows), times = h, extend = TRUE)
+  1 - c(at$surv, at$upper, at$lower)
+}
+groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
+for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
+  risk <- models[[m]]$risk[, match(h, horizons)]
+  name <- paste0("calibration.", m, ".", h)
+  if (h > max(time_months)) stop("nobody is followed that long")
+  observed <- observed_at(everyone, h)
+  show(paste0(name, ".expected"), mean(risk))
+  estimate(paste0(name, ".observed"), observed)
+  estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+  if (groups) {
+    member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
+    for (g in seq_along(sort(unique(member)))) {
+      rows <- member == sort(unique(member))[g]
+      show(paste0(name, ".groups.", g, ".predicted"), mean(risk[rows]))
+      if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h))
+    }
+  }
+  if (sum(time_months > h) >= 10) {
+    link <- log(-log(1 - pmin(pmax(risk, 1e-9), 1 - 1e-9)))  # a certain risk has no link
+    bent <- Hmisc::rcspline.eval(link, knots = quantile(link, c(0.1, 0.5, 0.9)), inclx = TRUE)
+    fit <- coxph(y ~ bent, control = strict)
+    predictor <- drop(bent %*% coef(fit))
+    smooth <- 1 - exp(-efron_hazard(predictor, everyone)(h) * exp(predictor))
+    shown <- order(risk)[round(seq(0, n - 1, length.out = min(50, n))) + 1]
+    show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
+    show(paste0(name, ".curve.predicted"), risk[shown])
+    show(paste0(name, ".curve.observed"), smooth[shown])
+    benefit <- function(probability, p) {
+      rows <- probability >= p
+      if (!any(rows)) return(0)
+      s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
+      mean(rows) * ((1 - s) - s * p / (1 - p))
+    }
+    thresholds <- (1:19) / 20
+    show(paste0("decision_curve.", h, ".threshold"), thresholds)
+    show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
+    show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
+  }
+})
+
+# Subgroups, treatment, and how many hypotheses that was.
+treatment <- @treatment@
+treated <- if (!is.null(treatment)) unname(words[tolower(as.character(patients[[treatment]]))])
+effects <- function(name, variable, member, parts) {
+  known <- !is.na(variable)
+  inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
+  outside <- coxph(y ~ variable, subset = known & member %in% FALSE, control = strict)
+  rows <- known & !is.na(member)
+  g <- as.numeric(member)
+  chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
+  estimate(paste0(name, parts[1]), ratio(inside))
+  estimate(paste0(name, parts[2]), ratio(outside))
+  show(paste0(name, parts[3], "chi2"), chi2)
+  show(paste0(name, parts[3], "p_value"), p_chi2(chi2))
+  p_chi2(chi2)
+}
+p_values <- list()
+members <- list(@subgroups@)
+for (k in seq_along(members)) {
+  name <- paste0("subgroups.", k, ".")
+  section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
+  if (!is.null(treatment)) section(name, {
+    p_values[[paste("treatment", k)]] <- effects(name, treated, members[[k]], c("treatment", "treatment_complement", "treatment_"))
+  })
+}
+if (!is.null(treatment)) section("treatment_interaction", {
+  rows <- !is.na(treated)
+  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), rows))[rows, , drop = FALSE]
+  s <- score[rows]; t <- treated[rows]; yr <- y[rows]
+  chi2 <- gain(coxph(yr ~ reasons + t * s, control = strict), coxph(yr ~ reasons + t + s, control = strict))
+  name <- "treatment_interaction."
+  estimate(paste0(name, "interaction"), ratio(coxph(yr ~ reasons + t * s, control = strict)))
+  show(paste0(name, "chi2"), chi2)
+  show(paste0(name, "df"), 1)
+  show(paste0(name, "p_value"), p_chi2(chi2))
+  p_values[["interaction"]] <- p_chi2(chi2)
+  z <- cbind(reasons, s)
+  e <- fitted(glm(t ~ z, family = binomial, control = glm.control(epsilon = 1e-14, maxit = 100)))
+  w <- ifelse(t == 1, 1 - e, e)
+  for (k in seq_len(ncol(z))) {
+    pooled <- sqrt((var(z[t == 1, k]) + var(z[t == 0, k])) / 2)
+    distance <- function(w) (weighted.mean(z[t == 1, k], w[t == 1]) - weighted.mean(z[t == 0, k], w[t == 0])) / pooled
+    show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
+    show(paste0(name, "balance.", k, ".after"), distance(w))
+  }
+  weighted <- coxph(yr ~ t * s, weights = w, robust = TRUE, control = strict)
+  estimate(paste0(name, "overlap_weighted"), ratio(weighted))
+  at <- quantile(s, (1:19) / 20)
+  v <- vcov(weighted)
+  effect <- coef(weighted)[1] + coef(weighted)[3] * at
+  reach <- qnorm(0.975) * sqrt(v[1, 1] + 2 * at * v[1, 3] + at^2 * v[3, 3])
+  show(paste0(name, "effect_curve.quantile"), (1:19) / 20)
+  show(paste0(name, "effect_curve.score"), at)
+  show(paste0(name, "effect_curve.hazard_ratio"), exp(effect))
+  show(paste0(name, "effect_curve.low"), exp(effect - reach))
+  show(paste0(name, "effect_curve.high"), exp(effect + reach))
+})
+if (!length(p_values)) show("multiplicity.size", 0)
+if (length(p_values) && file.exists(@ledger_path@)) {
+  ledger <- read.csv(@ledger_path@, colClasses = "character")
+  size <- sum(ledger$family == "interactions")
+  show("multiplicity.size", size)
+  q <- p.adjust(unlist(p_values), "BH", n = max(size, length(p_values)))
+  for (k in seq_along(members)) for (kind in c("score", "treatment")) {
+    key <- paste(kind, k)
+    if (key %in% names(q)) show(paste0("subgroups.", k, ".", if (kind == "score") "" else "treatment_", "q_value"), q[[key]])
+  }
+}
+
+# Competing events: cumulative incidence, cause-specific hazards; Fine-Gray's subdistribution hazard stands here only.
+if (any(code == 2)) section("competing_risks", {
+  curve <- survfit(Surv(time_months, factor(code, 0:2)) ~ 1, timefix = FALSE)
+  jumps <- rowSums(curve$n.event[, 2:3]) > 0
+  loglog <- function(f, se) {
+    reach <- qnorm(0.975) * se / (f * abs(log(f)))
+    list(low = ifelse(f > 0 & f < 1, f^exp(reach), NA), high = ifelse(f > 0 & f < 1, f^exp(-reach), NA))
+  }
+  for (k in 1:2) {
+    name <- c("event", "competing")[k]
+    f <- curve$pstate[jumps, k + 1]
+    interval <- loglog(f, curve$std.err[jumps, k + 1])
+    parts <- list(times = curve$time[jumps], incidence = f, low = interval$low, high = interval$high)
+    for (part in names(parts)) show(paste0("competing_risks.cumulative_incidence.", name, ".", part), parts[[part]])
+    for (h in reached) {
+      at <- summary(curve, times = h)
+      interval <- loglog(at$pstate[, k + 1], at$std.err[, k + 1])
+      estimate(paste0("competing_risks.at.", h, ".", name), c(at$pstate[, k + 1], interval$low, interval$high))
+    }
+    estimate(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+  }
+  fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
+  estimate("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+})
+
+# What this cohort can show, and what is missing.
+show("power.events", sum(event))
+show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
+share <- if (is.null(treatment)) 0.5 else mean(treated, na.rm = TRUE)
+show("power.treated_share", share)
+show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
+first <- which(event == 1)
+outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
+balance <- -colSums(outlives)
+balance[first] <- balance[first] + rowSums(outlives)
+show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))
+show("power.affordable_parameters.ten_events_each", sum(event) %/% 10)
+largest <- 1 - exp(2 * (sum(event) * log(mean(event)) - sum(event)) / n)
+show("power.affordable_parameters.riley_shrinkage", -0.1 * n * log(1 - 0.15 * largest / 0.9))
+for (k in seq_along(clinical_names)) {
+  show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
+  show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))
+}

@@ -1,0 +1,116 @@
+"""analysis.R, run by R on the files of a run, prints every number of metrics.json that R can compute: the same within FACTS' tolerances."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from r_oracle import r_survival_is_there, run_r, unavailable
+from score_study import write_score_study
+
+from pathoml.cohort import read_cohort
+from pathoml.evaluation import metrics, read_score_table, write_analysis
+
+pytestmark = pytest.mark.ci
+PACKAGES = ("rms", "riskRegression", "cmprsk")
+# Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), counts that are no statistic, settings.
+NOT_COMPARED = re.compile(
+    r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
+    r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
+    r"|\.(n|events|unknown)$|^flow\.|^tau_months$|^horizons_months|^alarms|\.planned$|^multiplicity\.tests"
+    r"|^treatment_interaction\.(treated|untreated|exploratory)$"
+)
+RELATIVE, ABSOLUTE = 1e-6, 1e-8  # the better of FACTS.md's figures and 1e-6
+
+
+def leaves(node, path=""):
+    """Yield (path, numbers) of every number and list of numbers; elements of other lists count from 1, as R does."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, f"{path}.{str(key).replace(' ', '_')}".lstrip("."))
+    elif isinstance(node, list) and node and all(isinstance(v, int | float | None) for v in node):
+        yield path, np.array([math.nan if v is None else v for v in node])
+    elif isinstance(node, list):
+        for k, value in enumerate(node, 1):
+            yield from leaves(value, f"{path}.{k}")
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield path, np.array([float(node)])
+
+
+def in_days_and_german(folder):
+    """Rewrite patients.csv with semicolons, decimal commas, days and Latin-1."""
+    path = folder / "patients.csv"
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["pfs_months"] = str(round(float(row["pfs_months"]) * 30.4375)).replace(".", ",") + ",5"
+        row["age"] = row["age"] and row["age"] + ",5"
+        row["subtype"] = row["subtype"].replace("other", "übrige")
+        row["systemic"] = {"1": "ja", "0": "nein", "": "k.A."}[row["systemic"]].replace("k.A.", "n/a")
+    with path.open("w", newline="", encoding="cp1252") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";", lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+STUDIES = {
+    "n246": {"n": 246, "seed": 1},
+    "n120_one_centre_no_competing": {"n": 120, "seed": 2, "centres": 1, "competing": False},
+    "n400": {"n": 400, "seed": 3},
+    "n246_leave_one_centre_out": {"n": 246, "seed": 4, "splits": {"scheme": "leave_one_centre_out"}},
+    "n246_no_covariates_no_treatment": {"n": 246, "seed": 5, "cohort": {}, "evaluate": {"horizons_months": [6, 18]}},
+}
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def both(request, tmp_path_factory):
+    """Return (metrics.json, what R printed) of one study."""
+    if r_survival_is_there():
+        for package in PACKAGES:
+            if subprocess.run(["Rscript", "-e", f"library({package})"], capture_output=True, check=False).returncode:
+                unavailable(f"needs R's package {package} (apt-get install r-cran-{package.lower()})")
+    folder = tmp_path_factory.mktemp(request.param)
+    study = write_score_study(folder, significance={"permutations": 0, "bootstraps": 50}, **STUDIES[request.param])
+    return evaluated_twice(study)
+
+
+def evaluated_twice(study):
+    content = metrics(study, *read_score_table(study, read_cohort(study)))
+    script = write_analysis(study, content["tau_months"])
+    return content, run_r(script.read_text(encoding="utf-8"), folder=study.run_folder)
+
+
+def disagreements(content, of_r):
+    found = []
+    for path, ours in leaves(content):
+        if NOT_COMPARED.search(path) or np.isnan(ours).all():
+            continue
+        theirs = of_r.get(path)
+        if theirs is None or theirs.shape != ours.shape:
+            found.append(f"{path}: R prints {'nothing' if theirs is None else theirs.shape}, metrics.json has {ours[:3]}")
+        elif not np.allclose(ours, theirs, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):
+            worst = int(np.nanargmax(np.abs(ours - theirs)))
+            found.append(f"{path}[{worst}]: {ours[worst]!r}, R {theirs[worst]!r}")
+    return found
+
+
+def test_r_reproduces_every_number_of_metrics_json(both):
+    assert disagreements(*both) == []
+
+
+def test_a_german_table_in_days_is_read_alike_by_r(tmp_path):
+    study = write_score_study(tmp_path, significance={"permutations": 0, "bootstraps": 50})
+    in_days_and_german(tmp_path)
+    endpoint = study.config.endpoint.model_copy(update={"unit": "days"})
+    study = study.model_copy(update={"config": study.config.model_copy(update={"endpoint": endpoint})})
+    assert disagreements(*evaluated_twice(study)) == []
+
+
+def test_a_number_that_r_does_not_print_is_found(both):
+    content, of_r = both
+    assert disagreements(content, {k: v for k, v in of_r.items() if k != "uno_c.estimate"}) != []
+    assert disagreements(content, {**of_r, "uno_c.estimate": of_r["uno_c.estimate"] + 1e-5}) != []
