@@ -13,6 +13,7 @@ import torch
 
 from pathoml.errors import CohortError
 from pathoml.store import read_embeddings
+from pathoml.study import SAME_SCALE
 from pathoml.types import Bag, BagBatch, Cohort, Embeddings
 
 
@@ -38,7 +39,7 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
     owner: dict[str, str] = {}
     for slide_id, slide in found.items():
         for name in ("encoder", "encoder_sha256", "mpp", "tile_px"):
-            if getattr(slide, name) != getattr(first, name):
+            if not _same(getattr(slide, name), getattr(first, name)):
                 raise CohortError(
                     f"Slide {slide_id} was embedded with {name} {getattr(slide, name)}, "
                     f"slide {first.slide_id} with {getattr(first, name)}. Delete {folder / slide_id}.h5 and run `pathoml embed`."
@@ -58,6 +59,11 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
         else:
             excluded.append((patient.patient_id, "no slide could be embedded"))
     return replace(cohort, patients=tuple(patients), excluded=tuple(excluded)), bags, first
+
+
+def _same(a: str | float, b: str | float) -> bool:
+    """Scales of imported tiles follow the scanner (0.2500, 0.2525 for "40x"); our own are equal to the last digit."""
+    return a == b or (isinstance(a, float) and isinstance(b, float) and abs(a / b - 1) <= SAME_SCALE)
 
 
 def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pathoml.errors import StoreError
 from pathoml.types import AttentionMap, Embeddings, Recipe, TileGrid, TissueMask
 
 MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
+MOST_PACKING = 100  # a compressed array of another tool may declare this many times its bytes; features shrink by a third at most
 SECONDS_A_DAY = 86_400
 NOMINAL_MAGNIFICATIONS = (80.0, 40.0, 20.0, 10.0, 5.0, 2.5, 1.25)  # 10 / mpp rounds to the nearest of these on a log scale
 ROOT_ATTRS = ("mpp", "level0_mpp", "tile_um", "slide_sha256", "recipe_sha256", "content_sha256", "pathoml_version")
@@ -174,6 +176,7 @@ def write_embeddings(
     encoder_sha256: str,
     precision: str,
     recipe: Recipe,
+    imported_from: str = "",
 ) -> None:
     """Write embeddings/ENCODING/SLIDE.h5.
 
@@ -181,6 +184,7 @@ def write_embeddings(
         grid: the N tiles that were embedded, in this order.
         features: (N, D) float16.
         precision: what the encoder computed in; recorded, but no reason to embed again on another machine.
+        imported_from: the tool that made the features, if it was not pathoml.
 
     Raises:
         StoreError: the features are not finite, or not one row a tile.
@@ -191,6 +195,7 @@ def write_embeddings(
         raise StoreError(f"{grid.slide_id}: {encoder} gave NaN or infinite features. Embed in fp32, or leave the slide out.")
     arrays: dict[str, npt.NDArray[Any]] = {"coords": grid.xy_l0.astype(np.int64), "features": features}
     root = {**_root_attrs(grid, grid.slide_sha256, recipe), "encoder_sha256": encoder_sha256, "precision": precision}
+    root |= {"imported_from": imported_from} if imported_from else {}
     _write_h5(path, arrays, root, {"coords": _coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}})
 
 
@@ -270,6 +275,43 @@ def read_attention(path: Path) -> AttentionMap:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ForeignFile:
+    """An HDF5 file of another tool: what it holds, by name."""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    root: Mapping[str, Any]  # attributes of the file
+    attrs: Mapping[str, Mapping[str, Any]]  # attributes of each array
+
+
+def read_foreign(path: Path) -> ForeignFile:
+    """Read every array at the root of another tool's HDF5 file.
+
+    Raises:
+        StoreError: torn, not HDF5, with links to other files, or with a shape that the file cannot fill.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            names = [
+                name
+                for name in file
+                if not isinstance(file.get(name, getlink=True), h5py.HardLink) or file.get(name, getclass=True) is h5py.Dataset
+            ]
+            arrays = {name: _read_dataset(path, file, name, most_packing=MOST_PACKING) for name in names}
+            return ForeignFile(arrays=arrays, root=dict(file.attrs), attrs={name: dict(file[name].attrs) for name in names})
+    except OSError as error:
+        raise StoreError(f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it again.") from error
+
+
+def write_foreign(path: Path, content: ForeignFile) -> None:
+    """Write an HDF5 file in another tool's layout, atomically."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in content.arrays.items():
+            file.create_dataset(name, data=array)
+            file[name].attrs.update(content.attrs.get(name, {}))
+        file.attrs.update(content.root)
+
+
 def stored_attr(path: Path, name: str) -> str:
     """Return one root attribute of a file as text, or "" if the file is absent, torn or lacks it."""
     try:
@@ -339,14 +381,14 @@ def _read_h5(path: Path, names: tuple[str, ...]) -> tuple[dict[str, npt.NDArray[
     return arrays, root, coord
 
 
-def _read_dataset(path: Path, file: h5py.File, name: str) -> npt.NDArray[Any]:
+def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1) -> npt.NDArray[Any]:
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
-        raise StoreError(f"{path} has no array {name!r} of its own; links to other files are refused. It was not written by pathoml.")
+        raise StoreError(f"{path} has no array {name!r} of its own; links to other files are refused. Write it again as one file.")
     dataset = file[name]
     if dataset.is_virtual or dataset.external:
         raise StoreError(f"{path}: array {name!r} lies in another file, which is refused.")
     declared = dataset.size * dataset.dtype.itemsize
-    if declared > min(MAX_ARRAY_BYTES, dataset.id.get_storage_size()):
+    if declared > min(MAX_ARRAY_BYTES, most_packing * dataset.id.get_storage_size()):
         raise StoreError(f"{path}: array {name!r} declares {dataset.size} values, more than the file holds or any slide has.")
     return np.asarray(dataset[()])

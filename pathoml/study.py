@@ -8,15 +8,21 @@ from pathoml.config import Study
 from pathoml.embedding import EmbedJob, encoding_name
 from pathoml.encoders import find_encoder
 from pathoml.engines.local import available_workers
-from pathoml.errors import ConfigError
+from pathoml.errors import ConfigError, EncoderError
+from pathoml.store import stored_attr
 from pathoml.tiling import TileJob, grid_name
 from pathoml.types import Cohort
+
+SAME_SCALE = 0.05  # scales of imported tiles that differ by no more go into one folder: scanners' 0.2500 to 0.2525 for "40x"
 
 
 def tile_size(study: Study) -> tuple[int, float]:
     """Return (tile_px, mpp): as study.yaml says, else what the encoder was trained on."""
+    tile_px, mpp = study.config.tiles.tile_px, study.config.tiles.mpp
+    if tile_px is not None and mpp is not None:  # an encoder whose features were imported needs no file of ours
+        return tile_px, mpp
     encoder = find_encoder(study.config.encoder)
-    return study.config.tiles.tile_px or encoder.tile_px, study.config.tiles.mpp or encoder.mpp
+    return tile_px or encoder.tile_px, mpp or encoder.mpp
 
 
 def tiles_folder(study: Study) -> Path:
@@ -26,12 +32,23 @@ def tiles_folder(study: Study) -> Path:
 
 def embeddings_folder(study: Study) -> Path:
     """Return embeddings/ENCODING."""
-    name = encoding_name(study.config.encoder, find_encoder(study.config.encoder), *tile_size(study))
-    return study.folder / "embeddings" / name
+    name, (tile_px, mpp) = study.config.encoder, tile_size(study)
+    try:
+        return study.folder / "embeddings" / encoding_name(name, find_encoder(name), tile_px, mpp)
+    except EncoderError:
+        imported = study.folder / "embeddings" / f"{name}@{grid_name(tile_px, mpp)}"
+        if imported.is_dir():
+            return imported
+        raise
+
+
+def is_imported(study: Study, slide_id: str) -> bool:
+    """Return whether a slide's features came from another tool: then it is neither tiled nor embedded here."""
+    return bool(stored_attr(embeddings_folder(study) / f"{slide_id}.h5", "imported_from"))
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return one job a slide of the cohort."""
+    """Return one job a slide of the cohort whose features were not imported."""
     tile_px, mpp = tile_size(study)
     return [
         TileJob(
@@ -43,11 +60,12 @@ def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
             folder=tiles_folder(study),
         )
         for slide in cohort.slides
+        if not is_imported(study, slide.slide_id)
     ]
 
 
 def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
-    """Return one job a slide that has tiles.
+    """Return one job a slide that has tiles and whose features were not imported.
 
     Raises:
         ConfigError: no slide has tiles yet.
@@ -62,9 +80,9 @@ def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
             exclude=study.config.tiles.exclude,
         )
         for slide in cohort.slides
-        if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists()
+        if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(study, slide.slide_id)
     ]
-    if not jobs:
+    if not jobs and not any(is_imported(study, slide.slide_id) for slide in cohort.slides):
         raise ConfigError(f"{tiles} holds no tiles of this cohort. Run `pathoml tile` first; its failures.csv says why slides failed.")
     return jobs
 

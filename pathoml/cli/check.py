@@ -11,13 +11,13 @@ from pathoml.config import Study
 def run(study: Study, console: Console) -> int:
     """Print the flow of patients and what is left out. Returns 1 if a slide file is missing."""
     from pathoml.cohort import read_cohort
-    from pathoml.encoders import find_encoder
     from pathoml.plugins import load_plugin
     from pathoml.splits import make_splits
+    from pathoml.study import embeddings_folder
     from pathoml.tables import find_table, read_table
 
     config = study.config
-    find_encoder(config.encoder)
+    embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
     load_plugin("pathoml.mil", config.train.head, "Head")
     cohort = read_cohort(study)
     make_splits(cohort, config.splits)

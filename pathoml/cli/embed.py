@@ -18,6 +18,9 @@ def run(study: Study, console: Console) -> int:
 
     name = study.config.encoder
     jobs = embed_jobs(study, read_cohort(study))
+    if not jobs:
+        console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)}: all features were imported")
+        return 0
     stale = stale_jobs(jobs, name, sha256_of_file(find_weights(name, find_encoder(name))))
     device = prepare_device(study.config.compute)
     console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)} on {device}: {len(stale)} of {len(jobs)} slides to do")

@@ -1,0 +1,227 @@
+"""Features of other tools, in the terms of pathoml: level-0 pixels and micrometres; what all feature formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.config import Study
+from pathoml.embedding import encoding_name
+from pathoml.encoders import find_encoder
+from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
+from pathoml.interop import Exchange
+from pathoml.slides import open_slide, slide_mpp
+from pathoml.store import ForeignFile, read_embeddings, sha256_of_arrays, sha256_of_file, write_embeddings, write_tiles
+from pathoml.study import SAME_SCALE, embeddings_folder, tile_size
+from pathoml.tables import find_table, parse_number, read_table
+from pathoml.tiling import grid_name
+from pathoml.types import Embeddings, Ints, Recipe, TileGrid, TissueMask
+
+IMPORT_VERSION = 1  # raise it when the same foreign file comes out otherwise
+MOST_LEVEL0_PX = 2**31 - 1  # no slide is wider
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSlide:
+    """A row of slides.csv as far as an import needs it."""
+
+    slide_id: str
+    path: Path | None
+    level0_mpp: float
+    size_l0: tuple[int, int] | None  # None if the slide itself is not here
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignFeatures:
+    """One slide's features of another tool, converted."""
+
+    xy_l0: Ints  # (N, 2) top left corners
+    tile_l0: int
+    tile_px: int
+    features: npt.NDArray[np.floating[Any]]  # (N, D)
+    encoder: str
+    size_l0: tuple[int, int] | None = None  # as the file says it, if it does
+
+
+Convert = Callable[[Path, KnownSlide], ForeignFeatures]
+
+
+def import_features(study: Study, tool: str, files: Iterable[tuple[str, Path]], convert: Convert) -> Exchange:
+    """Write the features of another tool into tiles/GRID and embeddings/ENCODING.
+
+    Args:
+        files: (slide's name as the tool knows it, file).
+        convert: reads one file, given what slides.csv and the slide say of the scale.
+
+    Raises:
+        ConfigError: no file, or more than one encoder or tile size among them.
+    """
+    rows = _slide_rows(study)
+    read: list[tuple[KnownSlide, ForeignFeatures]] = []
+    failures: dict[str, str] = {}
+    for name, path in files:
+        try:
+            slide = _known_slide(study, rows, name)
+            found = convert(path, slide)
+            _check(path, found)
+            read.append((slide, found))
+        except (SlideError, StoreError) as error:
+            failures[name] = str(error)
+    if not read and not failures:
+        raise ConfigError(f"No features that {tool} wrote were found there. Give the folder that holds them.")
+    if not read:
+        return Exchange(files=(), failures=failures)
+    folder, tiles, mpp, notes = _folders(study, tool, read)
+    written = []
+    for slide, found in read:
+        if not _same_scale(_implied_mpp(slide, found), mpp):
+            failures[slide.slide_id] = (
+                f"Slide {slide.slide_id}: tiles of {found.tile_l0} level-0 pixels are {found.tile_l0 * slide.level0_mpp:.0f} micrometres "
+                f"wide, the study's {found.tile_px * mpp:.0f}. Extract it at that side, or check its mpp in slides.csv."
+            )
+            continue
+        target = folder / f"{slide.slide_id}.h5"
+        _write(target, tiles / target.name, tool, slide, found)
+        written.append(target)
+    return Exchange(files=tuple(written), failures=failures, notes=tuple(notes))
+
+
+def study_embeddings(study: Study) -> Iterator[Embeddings]:
+    """Yield the embeddings of a study that are to be exported.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    paths = sorted(embeddings_folder(study).glob("*.h5"))
+    if not paths:
+        raise ConfigError(f"{embeddings_folder(study)} holds no embeddings. Run `pathoml embed` first.")
+    for path in paths:
+        yield read_embeddings(path)
+
+
+def array_of(content: ForeignFile, path: Path, name: str) -> npt.NDArray[Any]:
+    """Return one array of a foreign file.
+
+    Raises:
+        StoreError: it has none of that name.
+    """
+    if name not in content.arrays:
+        raise StoreError(f"{path} has no array {name!r}; it has {', '.join(content.arrays) or 'none'}.")
+    return content.arrays[name]
+
+
+def _slide_rows(study: Study) -> dict[str, dict[str, str]]:
+    table = read_table(find_table(study.folder, "slides"))
+    table.require(("slide_id", "path"))
+    return {row["slide_id"]: dict(row) for row in table.rows}
+
+
+def _known_slide(study: Study, rows: dict[str, dict[str, str]], name: str) -> KnownSlide:
+    by_stem = {Path(row["path"]).stem: slide_id for slide_id, row in rows.items() if row["path"]}
+    slide_id = name if name in rows else by_stem.get(name, "")
+    if not slide_id:
+        raise SlideError(f"{name} is no slide_id of slides.csv and no file name there.{nearest(name, rows)} Add a row for it.")
+    row = rows[slide_id]
+    path = study.folder / row["path"] if row["path"] and (study.folder / row["path"]).exists() else None
+    stated = parse_number(row["mpp"]) if row.get("mpp") else None
+    if path is not None:
+        with open_slide(path) as reader:
+            mpp, _ = slide_mpp(reader, slide_id, row_mpp=stated, study_mpp=study.config.slides.mpp)
+            return KnownSlide(slide_id=slide_id, path=path, level0_mpp=mpp, size_l0=reader.size_l0)
+    mpp_or_none = stated or study.config.slides.mpp
+    if mpp_or_none is None:
+        raise SlideError(
+            f"Slide {slide_id} is not here and its micrometres per pixel are not stated; a magnification is no scale. "
+            "Add a column 'mpp' to slides.csv, or set slides.mpp in study.yaml."
+        )
+    return KnownSlide(slide_id=slide_id, path=None, level0_mpp=mpp_or_none, size_l0=None)
+
+
+def _check(path: Path, found: ForeignFeatures) -> None:
+    features, xy = found.features, found.xy_l0
+    if features.ndim != 2 or not len(features) or xy.shape != (len(features), 2):
+        raise StoreError(f"{path}: features {features.shape}, coordinates {xy.shape}; expected (N, D) and (N, 2), N at least 1.")
+    if features.dtype.kind != "f":
+        raise StoreError(f"{path}: features are {features.dtype}; expected float16, float32 or float64.")
+    if not np.isfinite(features.astype(np.float16)).all():
+        raise StoreError(f"{path}: features are NaN, infinite, or beyond float16.")
+    if (xy < 0).any() or (xy > MOST_LEVEL0_PX).any() or found.tile_l0 < 1 or found.tile_px < 1:
+        raise StoreError(f"{path}: tiles of {found.tile_l0} level-0 pixels from {xy.min()} to {xy.max()} lie on no slide.")
+
+
+def _folders(study: Study, tool: str, read: list[tuple[KnownSlide, ForeignFeatures]]) -> tuple[Path, Path, float, list[str]]:
+    """Return embeddings/ENCODING, tiles/GRID, their scale, and what to write into study.yaml, for features of one encoder."""
+    for what in ("encoder", "tile_px"):
+        values = sorted({str(getattr(found, what)) for _, found in read})
+        if len(values) > 1:
+            raise ConfigError(f"The features differ in {what} ({', '.join(values)}). Import one folder a time, each into its own encoding.")
+    encoder, tile_px = read[0][1].encoder, read[0][1].tile_px
+    implied = [_implied_mpp(slide, found) for slide, found in read]
+    try:
+        wanted_px, wanted_mpp = tile_size(study)
+    except EncoderError:
+        wanted_px, wanted_mpp = 0, 0.0
+    fits = wanted_px == tile_px and 2 * sum(_same_scale(m, wanted_mpp) for m in implied) >= len(implied)
+    mpp = wanted_mpp if fits else float(f"{np.median(implied):.3g}")
+    try:
+        name = encoding_name(encoder, find_encoder(encoder), tile_px, mpp)
+    except EncoderError:
+        name = f"{encoder}@{grid_name(tile_px, mpp)}"
+    widths = [tile_px * m for m in implied]
+    notes = [f"Tiles are {min(widths):.1f} to {max(widths):.1f} micrometres wide."]
+    if study.config.encoder != encoder or not fits:
+        notes.append(f"To use them, write into study.yaml: encoder: {encoder}, tiles: {{tile_px: {tile_px}, mpp: {mpp:g}}}")
+    notes.append(f"{tool} does not record the weights; `encoder_sha256` says so.")
+    return study.folder / "embeddings" / name, study.folder / "tiles" / grid_name(tile_px, mpp), mpp, notes
+
+
+def _same_scale(mpp: float, wanted: float) -> bool:
+    return abs(mpp / wanted - 1) <= SAME_SCALE
+
+
+def _implied_mpp(slide: KnownSlide, found: ForeignFeatures) -> float:
+    return found.tile_l0 * slide.level0_mpp / found.tile_px
+
+
+def _write(target: Path, tiles: Path, tool: str, slide: KnownSlide, found: ForeignFeatures) -> None:
+    edge = found.xy_l0.max(axis=0) + found.tile_l0
+    arrays = {"coords": found.xy_l0.astype(np.int64), "features": found.features}
+    content = sha256_of_arrays(arrays)
+    grid = TileGrid(
+        slide_id=slide.slide_id,
+        xy_l0=found.xy_l0.astype(np.int64),
+        tile_l0=found.tile_l0,
+        tile_px=found.tile_px,
+        mpp=_implied_mpp(slide, found),
+        level0_mpp=slide.level0_mpp,
+        size_l0=slide.size_l0 or found.size_l0 or (int(edge[0]), int(edge[1])),
+        tissue_fraction=np.ones(len(found.xy_l0), np.float32),
+        flags=np.zeros(len(found.xy_l0), np.uint8),
+        slide_sha256=sha256_of_file(slide.path) if slide.path else content,
+    )
+    recipe = Recipe(step="import", inputs={"tool": tool, "encoder": found.encoder, "content": content, "version": IMPORT_VERSION})
+    write_tiles(tiles, grid, _mask_of_tiles(grid), recipe)
+    write_embeddings(
+        target,
+        grid,
+        found.features.astype(np.float16),
+        encoder=found.encoder,
+        encoder_sha256=f"not recorded by {tool}",
+        precision=str(found.features.dtype),
+        recipe=recipe,
+        imported_from=tool,
+    )
+
+
+def _mask_of_tiles(grid: TileGrid) -> TissueMask:
+    """Return a mask that is True under the tiles, since the other tool's own mask is not at hand."""
+    width, height = (side // grid.tile_l0 + 1 for side in grid.size_l0)
+    mask = np.zeros((height, width), bool)
+    column, row = (grid.xy_l0 + grid.tile_l0 // 2).T // grid.tile_l0
+    mask[np.minimum(row, height - 1), np.minimum(column, width - 1)] = True
+    return TissueMask(slide_id=grid.slide_id, mask=mask, downsample=float(grid.tile_l0), method="imported tiles", flags={})

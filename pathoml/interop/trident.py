@@ -1,0 +1,84 @@
+"""TRIDENT: JOB/<mag>x_<px>px_<overlap>px_overlap/features_<encoder>/SLIDE.h5, which is also what torchmil and Patho-Bench read.
+
+Its tiles are a number of pixels at a binned magnification, so their side in micrometres differs between scanners; the import keeps
+each slide's side and says what it is (github.com/mahmoodlab/TRIDENT, issue 119).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pathoml.config import Study
+from pathoml.errors import StoreError
+from pathoml.interop import Exchange
+from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
+from pathoml.store import ForeignFile, nominal_magnification, read_foreign, write_foreign
+from pathoml.types import Embeddings
+
+FEATURES = "features_"
+
+
+def import_into(study: Study, source: Path) -> Exchange:
+    """Import features_<encoder>/SLIDE.h5 of a job, or one such folder."""
+    return import_features(study, "trident", _files(source), _convert)
+
+
+def export_to(study: Study, target: Path) -> Exchange:
+    """Write the study's embeddings as a TRIDENT job: patches and features."""
+    written = []
+    for slide in study_embeddings(study):
+        job = target / f"{nominal_magnification(slide.mpp)}x_{slide.tile_px}px_0px_overlap"
+        attrs = _coord_attrs(slide, job)
+        coords = slide.xy_l0.astype(np.int64)
+        patches = job / "patches" / f"{slide.slide_id}_patches.h5"
+        features = job / f"{FEATURES}{slide.encoder}" / f"{slide.slide_id}.h5"
+        named = {"encoder": slide.encoder, "name": slide.slide_id, "savetodir": str(features.parent)}
+        write_foreign(patches, ForeignFile(arrays={"coords": coords}, root={}, attrs={"coords": attrs}))
+        write_foreign(
+            features,
+            ForeignFile(arrays={"features": slide.features, "coords": coords}, root={}, attrs={"features": named, "coords": attrs}),
+        )
+        written += [patches, features]
+    return Exchange(files=tuple(written), notes=("Magnifications are nominal; the tiles' true side stands in embeddings/.",))
+
+
+def _files(source: Path) -> Iterator[tuple[str, Path]]:
+    folders = [source] if source.name.startswith(FEATURES) else sorted(p for p in source.rglob(f"{FEATURES}*") if p.is_dir())
+    for folder in folders:
+        for path in sorted(folder.glob("*.h5")):
+            yield path.stem, path
+
+
+def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:  # noqa: ARG001 - the scale of the slide is applied to level-0 pixels later
+    content = read_foreign(path)
+    features, coords = array_of(content, path, "features"), array_of(content, path, "coords")
+    attrs = content.attrs["coords"]
+    if "patch_size_level0" not in attrs or "patch_size" not in attrs:
+        raise StoreError(f"{path}: coords lack patch_size_level0 or patch_size, so the tiles have no size. Extract with a newer TRIDENT.")
+    size = (int(attrs.get("level0_width", 0)), int(attrs.get("level0_height", 0)))
+    return ForeignFeatures(
+        xy_l0=coords.astype(np.int64),
+        tile_l0=int(attrs["patch_size_level0"]),
+        tile_px=int(attrs["patch_size"]),
+        features=features,
+        encoder=str(content.attrs["features"].get("encoder") or path.parent.name.removeprefix(FEATURES)),
+        size_l0=size if all(size) else None,
+    )
+
+
+def _coord_attrs(slide: Embeddings, job: Path) -> dict[str, Any]:
+    return {
+        "patch_size": slide.tile_px,
+        "patch_size_level0": slide.tile_l0,
+        "level0_magnification": nominal_magnification(slide.level0_mpp),
+        "target_magnification": nominal_magnification(slide.mpp),
+        "overlap": 0,
+        "name": slide.slide_id,
+        "savetodir": str(job),
+        "level0_width": slide.size_l0[0],
+        "level0_height": slide.size_l0[1],
+    }
