@@ -389,6 +389,20 @@ if (any(code == 2)) section("competing_risks", {
   estimate("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
 })
 
+# Delayed entry and a treatment that begins under observation: start-stop rows.
+if (file.exists("start_stop.csv")) section("timing", {
+  rows <- read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
+  first <- !duplicated(rows$patient_id)
+  show("timing.rows", nrow(rows))
+  show("timing.delayed_entry", sum(rows$start_months[first] > 0))
+  show("timing.treated_under_observation", nrow(rows) - sum(first))
+  formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
+  if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
+  fit <- coxph(formula, data = rows, control = strict)
+  estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
+  if ("treated" %in% names(coef(fit))) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+})
+
 # What this cohort can show, and what is missing.
 show("power.events", sum(event))
 show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
