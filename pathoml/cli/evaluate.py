@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.types import Cohort
 
 OUTPUTS = ("metrics.json", "permutation.json", "analysis.R")
 
@@ -28,6 +33,7 @@ def run(study: Study, console: Console) -> int:
         return 0
     cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
     content = metrics(study, cohort, columns, groups, counts)
+    content["heterogeneity"] = _heterogeneity(study, cohort, columns)
     write_json(folder / "metrics.json", content)
     write_analysis(study, content["tau_months"])
     write_json(folder / "permutation.json", _permutation(study, content, console))
@@ -59,6 +65,17 @@ def interval_text(estimate: dict[str, Any]) -> str:
     if estimate["low"] is None:
         return f"{estimate['estimate']:.3f}"
     return f"{estimate['estimate']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
+
+
+def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dict[str, Any]:
+    from pathoml.runs import load_run
+    from pathoml.specimens import has_both_kinds, heterogeneity_section
+
+    if not has_both_kinds(cohort) or not (study.run_folder / "models" / "models.json").exists():
+        return {"patients": 0, "note": "no patient has slides of a primary and of a metastasis, scored by models of this run"}
+    loaded = load_run(study)
+    of_patient = dict(zip(cohort.patient_ids, columns["score_sd"].tolist()))
+    return heterogeneity_section(loaded, np.array([of_patient[p] for p in loaded.cohort.patient_ids]))
 
 
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
