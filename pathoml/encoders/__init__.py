@@ -17,6 +17,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from pathoml.encoders._dinov2_names import timm_names
 from pathoml.errors import ConfigError, EncoderError
 from pathoml.plugins import load_plugin
 from pathoml.store import sha256_of_file
@@ -139,6 +140,8 @@ def load_encoder(name: str) -> tuple[EncoderModel, str]:
     path = find_weights(name, encoder)
     model = build_architecture(encoder)
     weights = read_weights(path)
+    if encoder.names == "dinov2":
+        weights = timm_names(weights)
     wanted = model.state_dict()
     if encoder.by_order and not wanted.keys() <= weights.keys():  # a safetensors file keeps names, not order
         surplus = len(weights) - len(wanted)  # the classifier comes last

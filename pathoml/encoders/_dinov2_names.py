@@ -1,0 +1,48 @@
+"""Weights of a DINOv2 vision transformer as the hub's `transformers` files name them, renamed for timm's vision transformer.
+
+The networks are the same; only query, key and value are three matrices there and one here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+NOT_NEEDED = ("embeddings.mask_token",)  # used in pretraining only
+RENAMED = (
+    ("embeddings.cls_token", "cls_token"),
+    ("embeddings.position_embeddings", "pos_embed"),
+    ("embeddings.patch_embeddings.projection.", "patch_embed.proj."),
+    ("encoder.layer.", "blocks."),
+    (".attention.output.dense.", ".attn.proj."),
+    (".layer_scale1.lambda1", ".ls1.gamma"),
+    (".layer_scale2.lambda1", ".ls2.gamma"),
+    (".mlp.weights_in.", ".mlp.fc1."),
+    (".mlp.weights_out.", ".mlp.fc2."),
+    ("layernorm.", "norm."),
+)
+QUERY = re.compile(r"^(blocks\.\d+)\.attention\.attention\.query\.(weight|bias)$")
+
+
+def timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict of timm's vision transformer; names that are not known stay, so that strict loading refuses them.
+
+    >>> sorted(timm_names({"layernorm.weight": torch.ones(2), "embeddings.mask_token": torch.ones(1)}))
+    ['norm.weight']
+    """
+    renamed = {}
+    for key, value in weights.items():
+        if key not in NOT_NEEDED:
+            for theirs, ours in RENAMED:
+                key = key.replace(theirs, ours)
+            renamed[key] = value
+    for key in list(renamed):
+        found = QUERY.match(key)
+        if found is not None:
+            block, kind = found.groups()
+            parts = [renamed.pop(f"{block}.attention.attention.{name}.{kind}", None) for name in ("query", "key", "value")]
+            renamed[f"{block}.attn.qkv.{kind}"] = torch.cat([p for p in parts if p is not None])  # (3 D, D) or (3 D,)
+    return renamed
