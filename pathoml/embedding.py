@@ -1,16 +1,17 @@
 """Step `embed`: run the encoder over the tiles of every slide; writes embeddings/ENCODING/.
 
-Threads read tiles ahead of the encoder. Batches are cut from one slide in a fixed order, so that features do not depend on what
-else is embedded.
+Threads read tiles ahead of the encoder, of the next slides too, so that the encoder does not wait where a small slide ends. Batches
+are cut from one slide in a fixed order, so that features do not depend on what else is embedded.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,14 +22,15 @@ import torch
 from pathoml.config import ComputeConfig
 from pathoml.encoders import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
-from pathoml.slides import SlideReader, open_slide, read_tile
+from pathoml.slides import open_slide, read_tile
 from pathoml.store import read_tiles, recipe_sha256, stored_attr, sweep_temporaries, write_embeddings
 from pathoml.tiling import grid_name, kept_tiles, write_failures
-from pathoml.types import Encoder, Image, Recipe, TileGrid
+from pathoml.types import Encoder, Image, Recipe
 
 EMBEDDING_VERSION = 1  # raise it when the same tiles and weights come out otherwise
 BATCH_SIZE = {"cpu": 32, "cuda": 256}
-BATCHES_AHEAD = 4  # read while the encoder works; bounds the memory
+BATCHES_AHEAD = 4  # read while the encoder works, over all open slides; bounds the memory
+SLIDES_AHEAD = 4  # open at once at most; bounds the readers' caches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,9 @@ class EmbedReport:
 
     slides: int = 0
     tiles: int = 0
+    seconds: float = 0.0  # wall clock of reading, encoding and writing
+    waited: float = 0.0  # of these, seconds in which the encoder had no tiles
+    slide_seconds: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -127,72 +132,156 @@ def embed_slides(
     folder = jobs[0].embeddings_path.parent
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
-    with ThreadPoolExecutor(workers) as readers:
+    started = time.monotonic()
+    with ThreadPoolExecutor(workers) as readers, ReadAhead(jobs, batch_size or BATCH_SIZE[device.type], readers) as ahead:
         for job in jobs:
+            begun = time.monotonic()
             try:
-                report.tiles += _embed_one(
-                    job, model, encoder_name, encoder_sha256, device, batch_size or BATCH_SIZE[device.type], readers, on_tiles
-                )
+                report.tiles += _embed_one(job, ahead, model, encoder_name, encoder_sha256, device, on_tiles)
                 report.slides += 1
+                report.slide_seconds[job.slide_id] = time.monotonic() - begun
             except (SlideError, StoreError) as error:
                 report.failures[job.slide_id] = str(error)
             except Exception as error:  # noqa: BLE001 - one bad slide must not end the batch
                 report.failures[job.slide_id] = f"{type(error).__name__}: {error}"
+        report.waited = ahead.waited
+    report.seconds = time.monotonic() - started
     write_failures(folder, report.failures)
     return report
 
 
 def _embed_one(
     job: EmbedJob,
+    ahead: ReadAhead,
     model: EncoderModel,
     encoder_name: str,
     encoder_sha256: str,
     device: torch.device,
-    batch_size: int,
-    readers: ThreadPoolExecutor,
     on_tiles: Callable[[str, int], None],
 ) -> int:
-    grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
-    if not len(grid.xy_l0):
-        raise SlideError(f"Slide {job.slide_id}: every tile is flagged ({', '.join(job.exclude)}). Look at its picture in tiles/.")
-    with open_slide(job.slide_path) as reader, closing(_batches(reader, grid, batch_size, readers)) as batches:
-        parts = []
-        for tiles in batches:
+    parts = []
+    with ahead.next_slide() as slide:
+        while (tiles := ahead.next_batch(slide)) is not None:
             parts.append(embed_tiles(model, tiles, device))
             on_tiles(job.slide_id, len(tiles))
     write_embeddings(
         job.embeddings_path,
-        grid,
+        slide.grid,
         np.concatenate(parts),
         encoder=encoder_name,
         encoder_sha256=encoder_sha256,
         precision=str(pick_precision(device)).removeprefix("torch."),
         recipe=embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude),
     )
-    return len(grid.xy_l0)
+    return len(slide.grid.xy_l0)
 
 
 def embed_tiles(model: EncoderModel, tiles: Image, device: torch.device) -> npt.NDArray[np.float16]:
-    """Return (B, D) float16 features of (B, H, W, 3) uint8 tiles."""
+    """Return (B, D) float16 features of (B, H, W, 3) uint8 tiles; a batch that does not fit the memory is halved."""
+    try:
+        return _embed_batch(model, tiles, device)
+    except torch.OutOfMemoryError:
+        if len(tiles) == 1:
+            raise
+    half = len(tiles) // 2  # after the handler, whose traceback would keep the failed batch in memory
+    return np.concatenate([embed_tiles(model, part, device) for part in (tiles[:half], tiles[half:])])
+
+
+def _embed_batch(model: EncoderModel, tiles: Image, device: torch.device) -> npt.NDArray[np.float16]:
     precision = pick_precision(device)
+    on_host = torch.from_numpy(tiles)
+    if device.type == "cuda":
+        on_host = on_host.pin_memory()  # torch keeps and reuses pinned buffers; only from them does a copy run beside the encoder
     with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        features: npt.NDArray[np.float16] = model(torch.from_numpy(tiles).to(device)).to(torch.float16).cpu().numpy()
+        features: npt.NDArray[np.float16] = model(on_host.to(device, non_blocking=True)).to(torch.float16).cpu().numpy()
     return features
 
 
-def _batches(reader: SlideReader, grid: TileGrid, batch_size: int, readers: ThreadPoolExecutor) -> Generator[Image]:
-    """Yield (B, tile_px, tile_px, 3) in the order of the grid, read ahead by threads."""
-    ahead: deque[list[Future[Image]]] = deque()
-    corners = [(int(x), int(y)) for x, y in grid.xy_l0]
-    try:
-        for start in range(0, len(corners), batch_size):
-            ahead.append([readers.submit(read_tile, reader, xy, grid.tile_l0, grid.tile_px) for xy in corners[start : start + batch_size]])
-            if len(ahead) > BATCHES_AHEAD:
-                yield np.stack([f.result() for f in ahead[0]])
-                ahead.popleft()
-        while ahead:
-            yield np.stack([f.result() for f in ahead[0]])
-            ahead.popleft()
-    finally:  # the slide is closed next: never under a thread that still reads it
-        unread = [f for batch in ahead for f in batch if not f.cancel()]
-        wait(unread)
+class SlideTiles:
+    """The tiles of one open slide, read ahead by threads; it is closed only when no thread reads it any more."""
+
+    def __init__(self, job: EmbedJob, batch_size: int, readers: ThreadPoolExecutor) -> None:
+        self.grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
+        if not len(self.grid.xy_l0):
+            raise SlideError(f"Slide {job.slide_id}: every tile is flagged ({', '.join(job.exclude)}). Look at its picture in tiles/.")
+        corners = [(int(x), int(y)) for x, y in self.grid.xy_l0]
+        self.unread = deque(corners[start : start + batch_size] for start in range(0, len(corners), batch_size))
+        self.ahead: deque[list[Future[Image]]] = deque()
+        self._readers = readers
+        self._close = ExitStack()
+        self._reader = self._close.enter_context(open_slide(job.slide_path))
+
+    def __enter__(self) -> SlideTiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wait([f for batch in self.ahead for f in batch if not f.cancel()])
+        self._close.close()
+
+    def read_batch(self) -> None:
+        """Ask the threads for one batch more."""
+        tile_l0, tile_px = self.grid.tile_l0, self.grid.tile_px
+        self.ahead.append([self._readers.submit(read_tile, self._reader, xy, tile_l0, tile_px) for xy in self.unread.popleft()])
+
+
+class ReadAhead:
+    """Slides in their order, the next ones opened and read while the encoder works on the first."""
+
+    def __init__(self, jobs: Sequence[EmbedJob], batch_size: int, readers: ThreadPoolExecutor) -> None:
+        self._jobs, self._batch_size, self._readers = deque(jobs), batch_size, readers
+        self._slides: deque[SlideTiles | Exception] = deque()
+        self.waited = 0.0  # seconds
+
+    def __enter__(self) -> ReadAhead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for slide in self._slides:
+            if isinstance(slide, SlideTiles):
+                slide.__exit__()
+
+    def next_slide(self) -> SlideTiles:
+        """Return the next slide; the caller closes it.
+
+        Raises:
+            SlideError, StoreError: it could not be opened.
+        """
+        if not self._slides:
+            self._open_one()
+        slide = self._slides.popleft()
+        if isinstance(slide, Exception):
+            raise slide
+        return slide
+
+    def next_batch(self, slide: SlideTiles) -> Image | None:
+        """Return (B, tile_px, tile_px, 3) of the slide in the order of its grid, or None when it is finished."""
+        begun = time.monotonic()
+        self._top_up(slide)
+        if not slide.ahead:
+            return None
+        tiles = np.stack([f.result() for f in slide.ahead[0]])  # it stays in `ahead` until it is read: closing waits for it
+        slide.ahead.popleft()
+        self._top_up(slide)
+        self.waited += time.monotonic() - begun
+        return tiles
+
+    def _top_up(self, current: SlideTiles) -> None:
+        slides = [current, *(s for s in self._slides if isinstance(s, SlideTiles))]
+        ahead = sum(len(s.ahead) for s in slides)
+        while ahead <= BATCHES_AHEAD:
+            slide = next((s for s in slides if s.unread), None)
+            if slide is not None:
+                slide.read_batch()
+                ahead += 1
+            elif self._jobs and len(self._slides) < SLIDES_AHEAD:
+                slides += [s for s in [self._open_one()] if isinstance(s, SlideTiles)]
+            else:
+                return
+
+    def _open_one(self) -> SlideTiles | Exception:
+        job = self._jobs.popleft()
+        try:
+            self._slides.append(SlideTiles(job, self._batch_size, self._readers))
+        except Exception as error:  # noqa: BLE001 - told when its turn comes; the slides before it go on
+            self._slides.append(error)
+        return self._slides[-1]

@@ -201,6 +201,62 @@ def test_a_slide_is_never_closed_under_a_thread_that_still_reads_it(make_job, mo
     assert not fragile.closed_under_a_reader
 
 
+def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_job, monkeypatch):
+    jobs, opened, seen = [make_job(name) for name in ("A", "BB", "CCC")], [], []
+    monkeypatch.setattr(embedding, "open_slide", lambda path: opened.append(path.stem) or open_slide(path))
+    embed_slides(
+        jobs, encoder_name="tiny", device=CPU, workers=2, batch_size=512, on_tiles=lambda name, _: seen.append((name, list(opened)))
+    )
+    assert seen[0] == ("A", ["A", "BB", "CCC"])
+    assert [name for name, _ in seen] == ["A", "BB", "CCC"]
+
+
+def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeypatch):
+    read = []
+    monkeypatch.setattr(embedding, "read_tile", lambda *where: read.append(1) or read_tile(*where))
+    jobs, most_ahead, embedded = [make_job("A" * n) for n in range(1, 9)], [], []
+
+    def on_tiles(_: str, tiles: int) -> None:
+        embedded.append(tiles)
+        most_ahead.append(len(read) - sum(embedded))
+
+    embed_slides(jobs, encoder_name="tiny", device=CPU, workers=2, batch_size=4, on_tiles=on_tiles)
+    assert 0 < max(most_ahead) <= 4 * (embedding.BATCHES_AHEAD + 1)
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_halved_and_the_features_are_the_same(encoder, make_job):
+    job = make_job("A")
+    embed([job], batch_size=16)
+    whole, sizes, compute = features(job), [], encoder.network.forward
+
+    def small_memory(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(images)
+
+    encoder.network.forward = small_memory
+    assert embed([job], batch_size=16).failures == {}
+    np.testing.assert_allclose(features(job), whole, atol=0.01)
+    assert sizes[:4] == [16, 8, 4, 4]
+
+
+def test_memory_too_small_for_one_tile_fails_the_slide_by_name(encoder, make_job):
+    def no_memory(_: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    encoder.network.forward = no_memory
+    assert "OutOfMemoryError" in embed([make_job("A")]).failures["A"]
+
+
+def test_the_report_says_how_long_the_encoder_waited_and_each_slide_took(make_job, monkeypatch):
+    monkeypatch.setattr(embedding, "read_tile", lambda *where: time.sleep(0.01) or read_tile(*where))
+    report = embed([make_job("A"), make_job("BB")], workers=1)
+    assert 0.5 < report.waited / report.seconds <= 1  # a hundredth of a second a tile is far more than this encoder takes
+    assert set(report.slide_seconds) == {"A", "BB"}
+    assert sum(report.slide_seconds.values()) <= report.seconds
+
+
 def test_progress_counts_every_tile_once(make_job):
     job, seen = make_job("A"), []
     embed_slides([job], encoder_name="tiny", device=CPU, workers=2, batch_size=10, on_tiles=lambda name, n: seen.append((name, n)))

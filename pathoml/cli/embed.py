@@ -6,6 +6,8 @@ from pathoml.cli.console import Console
 from pathoml.cli.tile import say_failures
 from pathoml.config import Study
 
+SLOWEST = 5  # slides named at the end
+
 
 def run(study: Study, console: Console) -> int:
     """Embed the slides whose embeddings are missing or stale. Returns 1 if a slide failed."""
@@ -44,4 +46,12 @@ def run(study: Study, console: Console) -> int:
             batch_size=None if batch == "auto" else batch,
             on_tiles=on_tiles,
         )
+    if report.tiles:
+        share = report.waited / report.seconds
+        console.say(
+            f"  {report.tiles / report.seconds:.1f} tiles/s with reading and writing; the encoder waited {share:.0%} of the time for tiles"
+        )
+    slowest = sorted(report.slide_seconds.items(), key=lambda item: -item[1])[:SLOWEST]
+    if len(report.slide_seconds) > 1:
+        console.table([(slide_id, f"{seconds:.1f}") for slide_id, seconds in slowest], ("slowest slides", "seconds"))
     return say_failures(report.failures, console)
