@@ -29,7 +29,7 @@ estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from pathoml.config import Study
 from pathoml.effects import competing_section, form_sections, interaction_sections, planning_sections, restricted_mean_section
 from pathoml.errors import CohortError, StoreError
 from pathoml.predicted_risk import risk_sections
+from pathoml.prospective import prospective_section
 from pathoml.store import write_text
 from pathoml.survival.concordance import (
     draw_counts,
@@ -84,9 +85,12 @@ def read_score_table(study: Study, cohort: Cohort) -> tuple[Cohort, dict[str, Ar
     """
     from dataclasses import replace
 
-    tables = {}
+    tables: dict[str, dict[str, Mapping[str, str]]] = {}
     for name in ("scores.csv", "baselines.csv"):
         if not (study.run_folder / name).exists():
+            if name == "baselines.csv" and tables["scores.csv"] and _all_locked(tables["scores.csv"]):
+                tables[name] = {p: {} for p in tables["scores.csv"]}  # `predict` trains no baseline beside a locked score
+                continue
             raise StoreError(f"{study.run_folder / name} is missing. Run `pathoml train` first.")
         tables[name] = {row["patient_id"]: row for row in read_table(study.run_folder / name).rows}
     known = {p.patient_id: p for p in cohort.patients}
@@ -103,6 +107,10 @@ def read_score_table(study: Study, cohort: Cohort) -> tuple[Cohort, dict[str, Ar
     counts = {"slides": int(columns["n_slides"].sum()), "tiles": int(columns["n_tiles"].sum())}
     described = {"score_type": scores[ids[0]]["score_type"], "fold": [scores[p].get("fold", "").split(";")[0] for p in ids]}
     return cohort, columns, [scores[p]["score_group"] for p in ids], {**counts, **described}
+
+
+def _all_locked(scores: Mapping[str, Mapping[str, str]]) -> bool:
+    return all(row["score_type"] == "locked" for row in scores.values())
 
 
 def _numbers(cells: Any) -> Array:
@@ -145,7 +153,9 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
         "ridge_cox": {
             "harrell_c": interval(columns["ridge_cox"]),
             "harrell_c_centre_stratified": interval(columns["ridge_cox"], stratum=centre),
-        },
+        }
+        if "ridge_cox" in columns
+        else {k: not_estimable("the scores were imported, without embeddings") for k in ("harrell_c", "harrell_c_centre_stratified")},
         "clinical": {
             "covariates": list(clinical_columns(cohort)),
             "harrell_c": interval(columns["clinical"]) if "clinical" in columns else not_estimable("no covariates in study.yaml"),
@@ -186,6 +196,7 @@ def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], g
             study.folder / "runs",
             config.run,
         ),
+        "prospective": prospective_section(study, cohort, score, counts["score_type"]),
         "competing_risks": competing_section(cohort, score, horizons),
         "restricted_mean": restricted_mean_section(cohort, groups, horizons),
         **planning_sections(cohort, clinical, share),
@@ -236,6 +247,8 @@ def _fold_mean(study: Study, cohort: Cohort, log_risk: Array) -> float | None:
     from pathoml.splits import read_splits
 
     values = []
+    if not (study.run_folder / "splits.json").exists():
+        return None
     for fold in read_splits(study.run_folder / "splits.json")[0].folds:
         rows = np.isin(cohort.patient_ids, fold.test)
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from score_study import write_csv, write_run, write_score_study
 
 from pathoml.cohort import read_cohort
 from pathoml.config import load_study
-from pathoml.errors import CohortError, ConfigError
+from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.evaluation import metrics, read_score_table
 
 QUICK = {"permutations": 0, "bootstraps": 100}
@@ -129,13 +131,45 @@ def test_a_covariate_that_separates_perfectly_is_named_and_costs_only_what_needs
     assert content["harrell_c"]["estimate"] is not None
 
 
-def test_scores_of_a_locked_model_without_folds_are_evaluated(tmp_path):
-    study = write_score_study(tmp_path, significance=QUICK)
+def lock(study, log_hazard_ratio, monthly_hazard):
+    """Turn the run into what `predict` leaves: locked scores alone, and a bundle that foretells a constant hazard."""
+    bundle = study.folder / "bundles" / "main" / "bundle.json"
+    bundle.parent.mkdir(parents=True)
+    months = [float(m) for m in range(1, 121)]
+    survival = [math.exp(-monthly_hazard * m) for m in months]
+    content = {"baseline_survival": {"times_months": months, "survival": survival, "log_hazard_ratio_per_sd": log_hazard_ratio}}
+    bundle.write_text(json.dumps(content), encoding="utf-8")
+    made_by = hashlib.sha256(bundle.read_bytes()).hexdigest()
     path = study.run_folder / "scores.csv"
     with path.open(encoding="utf-8") as file:
-        rows = [{**row, "fold": ""} for row in csv.DictReader(file)]
+        rows = [{**row, "fold": "", "score_type": "locked", "splits_sha256": made_by} for row in csv.DictReader(file)]
     write_csv(path, " ".join(rows[0]), [row.values() for row in rows])
-    assert evaluated(study)["integrated_brier"]["image"]["estimate"] == pytest.approx(0.17, abs=0.05)
+    for name in ("baselines.csv", "splits.json"):
+        (study.run_folder / name).unlink()
+
+
+def test_a_locked_score_is_validated_against_the_bundle_that_made_it(tmp_path):
+    study = write_score_study(tmp_path, significance=QUICK, competing=False)
+    lock(study, 0.8, 1 / 16)  # drawn with 0.4 a SD and about 16 months to an event
+    content = evaluated(study)["prospective"]
+    assert content["slope"]["estimate"] == pytest.approx(0.5, abs=0.15)
+    assert content["hazard_ratio_per_sd"]["low"] < math.exp(0.4) < content["hazard_ratio_per_sd"]["high"]
+    expected = np.array([math.exp(0.8 * s) for s in scores_of(study)]) * np.floor(read_cohort(study).time_months) / 16
+    assert content["in_the_large"]["estimate"] == pytest.approx(read_cohort(study).event.sum() / expected.sum(), rel=1e-9)
+
+
+def scores_of(study):
+    with (study.run_folder / "scores.csv").open(encoding="utf-8") as file:
+        of_patient = {row["patient_id"]: float(row["score_sd"]) for row in csv.DictReader(file)}
+    return [of_patient[p] for p in read_cohort(study).patient_ids]
+
+
+def test_another_bundle_than_the_one_that_made_the_scores_is_refused(tmp_path):
+    study = write_score_study(tmp_path, significance=QUICK)
+    lock(study, 0.8, 1 / 16)
+    (tmp_path / "bundles" / "main" / "bundle.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(StoreError, match="is not the bundle"):
+        evaluated(study)
 
 
 @pytest.mark.parametrize("patients", [30])

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "pathoml"
 FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival "
-    "predicted_risk effects specimens ledger analysis_plan",
+    "predicted_risk effects specimens prospective ledger analysis_plan",
     4: "mil losses projection stacked_layers tile_bank model_stack training",
     3: "cohort splits bags",
     2: "encoders embedding interop study",

@@ -90,6 +90,9 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
     shared = {"permutations": wanted.permutations, "wald_p": wald_p, "note": CAVEAT}
     if not wanted.permutations:
         return {"p_value": None, **shared}
+    if not (study.run_folder / "models" / "models.json").exists():
+        note = "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood ratio are all there is."
+        return {"p_value": None, **shared, "permutations": 0, "note": note}
     loaded = load_run(study)
     columns = clinical_columns(loaded.cohort)
     splits = loaded.splits[: wanted.repeats]
