@@ -9,7 +9,7 @@ import importlib
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import cv2
 import numpy as np
@@ -59,6 +59,20 @@ class SlideReader(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+@runtime_checkable
+class ScaledReader(Protocol):
+    """A reader whose decoder can shrink by 2, 4 or 8 while it decodes."""
+
+    def read_scaled(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], factor: int) -> Image: ...
+
+
+@runtime_checkable
+class ShrinkingReader(Protocol):
+    """A reader with a shorter way to `resample(read_region(...))`, of the same pixels."""
+
+    def read_shrunk(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], shrunk_px: tuple[int, int]) -> Image: ...
 
 
 def open_slide(path: Path) -> SlideReader:
@@ -133,11 +147,31 @@ def best_level(level_downsamples: tuple[float, ...], downsample: float) -> int:
     return max(fine, key=lambda i: level_downsamples[i]) if fine else 0
 
 
-def read_tile(reader: SlideReader, xy_l0: tuple[int, int], tile_l0: int, tile_px: int) -> Image:
-    """Return (tile_px, tile_px, 3) RGB of a square of `tile_l0` level-0 pixels, by area resampling of the best level."""
+def read_tile(reader: SlideReader, xy_l0: tuple[int, int], tile_l0: int, tile_px: int, *, scaled_decoding: bool = False) -> Image:
+    """Return (tile_px, tile_px, 3) RGB of a square of `tile_l0` level-0 pixels, by area resampling of the best level.
+
+    Args:
+        scaled_decoding: let the JPEG decoder do what it can of the shrinking, where the reader offers it: faster, slightly other pixels.
+    """
     level = best_level(reader.level_downsamples, tile_l0 / tile_px)
     side_px = max(1, round(tile_l0 / reader.level_downsamples[level]))
+    if scaled_decoding and isinstance(reader, ScaledReader):
+        factor = scaled_factor(side_px / tile_px)
+        if factor > 1:
+            side_px = max(1, round(side_px / factor))
+            return resample(reader.read_scaled(xy_l0, level, (side_px, side_px), factor), (tile_px, tile_px))
+    if side_px > tile_px and isinstance(reader, ShrinkingReader):
+        return reader.read_shrunk(xy_l0, level, (side_px, side_px), (tile_px, tile_px))
     return resample(reader.read_region(xy_l0, level, (side_px, side_px)), (tile_px, tile_px))
+
+
+def scaled_factor(shrink: float) -> int:
+    """Return by how much a JPEG decoder may shrink: the largest of 1, 2, 4, 8 that is not over `shrink`, within 1 %.
+
+    >>> scaled_factor(1.99), scaled_factor(3.5), scaled_factor(30)
+    (2, 2, 8)
+    """
+    return max(f for f in (1, 2, 4, 8) if f == 1 or f <= shrink * 1.01)
 
 
 def resample(image: Image, size_px: tuple[int, int]) -> Image:
@@ -151,16 +185,23 @@ def resample(image: Image, size_px: tuple[int, int]) -> Image:
 def read_overview(reader: SlideReader, downsample: float) -> tuple[Image, float]:
     """Return the whole slide at about `downsample` level-0 pixels a pixel, and the exact figure; read in strips.
 
-    The image covers the slide from (0, 0); what does not fill a last pixel is left out.
+    The image covers the slide from (0, 0); what does not fill a last pixel is left out. A reader that can shrinks while it decodes, so
+    that a slide without a pyramid costs less than decoding it once. What cannot be decoded is white.
     """
     level = best_level(reader.level_downsamples, downsample)
     step = max(1, round(downsample / reader.level_downsamples[level]))  # level pixels a pixel of the overview
+    factor = scaled_factor(step) if isinstance(reader, ScaledReader) else 1
+    step = max(1, step // factor) * factor
     exact = step * reader.level_downsamples[level]
     width, height = (max(1, int(side / exact)) for side in reader.size_l0)
     rows_a_strip = max(1, STRIP_ROWS // step)
-    strips = []
+    overview = np.full((height, width, 3), 255, np.uint8)
     for row in range(0, height, rows_a_strip):
         rows = min(rows_a_strip, height - row)
-        region = reader.read_region((0, round(row * exact)), level, (width * step, rows * step))
-        strips.append(resample(region, (width, rows)))
-    return np.concatenate(strips), exact
+        corner, size = (0, round(row * exact)), (width * step // factor, rows * step // factor)
+        if isinstance(reader, ScaledReader) and factor > 1:
+            region = reader.read_scaled(corner, level, size, factor)
+        else:
+            region = reader.read_region(corner, level, size)
+        overview[row : row + rows] = resample(region, (width, rows))
+    return overview, exact

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -129,6 +129,12 @@ def whole_jpeg(tile: bytes, tables: bytes, *, is_ycbcr: bool) -> bytes:
     return b"\xff\xd8" + ADOBE + bytes([is_ycbcr]) + tables + tile[start:]
 
 
+def _at_scale(pyramid: JpegLevel, factor: int) -> JpegLevel:
+    """Return the level as it is when each tile is decoded at 1 / factor; what does not fill a last pixel is left out."""
+    size, tile = (tuple(side // factor for side in sides) for sides in (pyramid.size_px, pyramid.tile_px))
+    return replace(pyramid, size_px=(size[0], size[1]), tile_px=(tile[0], tile[1]))
+
+
 def _shift(image: Image, right: float, down: float) -> Image:
     """Return the image moved by less than a pixel, bilinear as OpenSlide does it: (H, W) -> (H - 1, W - 1) where it is moved."""
     if right:
@@ -145,7 +151,7 @@ class JpegTiffReader:
         self._fallback = fallback
         self._levels = levels
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._cache: OrderedDict[tuple[int, int], Image] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, int, int], Image] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
         self.size_l0 = fallback.size_l0
@@ -169,6 +175,29 @@ class JpegTiffReader:
         except (ValueError, OSError):  # missing or damaged: OpenSlide fills it in, or says what is wrong
             return self._fallback.read_region(xy_l0, level, size_px)
 
+    def read_scaled(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], factor: int) -> Image:
+        """Return `size_px` pixels, each of `factor` by `factor` pixels of the level, decoded at that size.
+
+        The decoder leaves out the finest frequencies instead of averaging: faster than `read_region` and area resampling, and other
+        pixels (1.8 grey levels on average).
+
+        Args:
+            factor: 2, 4 or 8.
+        """
+        width, height = size_px
+        pyramid = self._levels[level]
+        if pyramid is not None and all(side % (8 * factor) == 0 for side in pyramid.tile_px):
+            x, y = (c / self.level_downsamples[level] / factor for c in xy_l0)
+            left, top = math.floor(x), math.floor(y)
+            if left >= 0 and top >= 0:
+                try:
+                    size = (width + (x > left), height + (y > top))
+                    return _shift(self._compose(_at_scale(pyramid, factor), level, left, top, size, factor), x - left, y - top)
+                except (ValueError, OSError):  # as in read_region
+                    pass
+        region = self.read_region(xy_l0, level, (width * factor, height * factor))
+        return np.asarray(cv2.resize(region, size_px, interpolation=cv2.INTER_AREA), np.uint8)
+
     def tile_size_px(self, level: int) -> tuple[int, int] | None:
         """Return (width, height) of the compressed tiles of a level; None if `raw_jpeg_tile` has none there."""
         pyramid = self._levels[level]
@@ -183,11 +212,11 @@ class JpegTiffReader:
         if (column + 1) * width > pyramid.size_px[0] or (row + 1) * height > pyramid.size_px[1]:
             return None  # what lies beyond the edge is padding, which a viewer must not show
         try:
-            return self._jpeg(pyramid, row * pyramid.columns + column)
+            return self._jpeg(pyramid, row * pyramid.columns + column, 16 * width * height)
         except (ValueError, OSError):
             return None
 
-    def _compose(self, pyramid: JpegLevel, level: int, x: int, y: int, size_px: tuple[int, int]) -> Image:
+    def _compose(self, pyramid: JpegLevel, level: int, x: int, y: int, size_px: tuple[int, int], factor: int = 1) -> Image:
         (tile_w, tile_h), (width, height) = pyramid.tile_px, size_px
         left, top = max(x, 0), max(y, 0)
         right, bottom = min(x + width, pyramid.size_px[0]), min(y + height, pyramid.size_px[1])
@@ -201,20 +230,22 @@ class JpegTiffReader:
             y0, y1 = max(top, row * tile_h), min(bottom, (row + 1) * tile_h)
             for column in range(left // tile_w, (right - 1) // tile_w + 1):
                 x0, x1 = max(left, column * tile_w), min(right, (column + 1) * tile_w)
-                tile = self._tile(pyramid, level, row * pyramid.columns + column)
+                tile = self._tile(pyramid, level, row * pyramid.columns + column, factor)
                 part = tile[y0 - row * tile_h : y1 - row * tile_h, x0 - column * tile_w : x1 - column * tile_w]
                 region[y0 - y : y1 - y, x0 - x : x1 - x] = part
         return region
 
-    def _tile(self, pyramid: JpegLevel, level: int, index: int) -> Image:
-        key = (level, index)
+    def _tile(self, pyramid: JpegLevel, level: int, index: int, factor: int) -> Image:
+        key = (level, index, factor)
         with self._lock:
             tile = self._cache.get(key)
             if tile is not None:
                 self._cache.move_to_end(key)
                 return tile
-        tile = simplejpeg.decode_jpeg(self._jpeg(pyramid, index), "RGB")
-        if tile.shape[:2] != (pyramid.tile_px[1], pyramid.tile_px[0]):
+        width, height = pyramid.tile_px
+        jpeg = self._jpeg(pyramid, index, 16 * width * height * factor**2)
+        tile = simplejpeg.decode_jpeg(jpeg, "RGB", min_width=width, min_height=height, min_factor=factor)
+        if tile.shape[:2] != (height, width):
             raise ValueError(f"tile {index} has {tile.shape[1]} x {tile.shape[0]} pixels")
         with self._lock:
             self._cache[key] = tile
@@ -223,9 +254,9 @@ class JpegTiffReader:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return np.asarray(tile, np.uint8)
 
-    def _jpeg(self, pyramid: JpegLevel, index: int) -> bytes:
+    def _jpeg(self, pyramid: JpegLevel, index: int, most_bytes: int) -> bytes:
         count = int(pyramid.byte_counts[index])
-        if count < 4 or count > 16 * pyramid.tile_px[0] * pyramid.tile_px[1]:
+        if not 4 <= count <= most_bytes:
             raise ValueError(f"tile {index} has {count} bytes")
         tile = os.pread(self._file, count, int(pyramid.offsets[index]))
         if len(tile) != count or not tile.startswith(b"\xff\xd8"):

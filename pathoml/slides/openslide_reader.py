@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import cv2
 import numpy as np
 import openslide
+from openslide import lowlevel
 
 from pathoml.errors import SlideError
 from pathoml.types import Image
 
 PRIORITY = 10
+OPAQUE = 0xFF000000  # alpha is the highest byte of a pixel
 
 
 def detect_format(path: Path) -> bool:
@@ -41,6 +45,17 @@ def _entry_file(path: Path) -> Path | None:
         return path
     series = [p for p in path.glob("*.dcm") if p.is_file()]  # a DICOM slide is a folder; its largest file is a level, not a label
     return max(series, key=lambda p: p.stat().st_size) if series else None
+
+
+def on_white(bgra: Image) -> Image:
+    """Return (H, W, 3) RGB on white glass of (H, W, 4) BGRA whose colours are multiplied by alpha: transparent is glass, not black.
+
+    >>> on_white(np.array([[[8, 8, 8, 51]]], np.uint8)).tolist()
+    [[[212, 212, 212]]]
+    """
+    rgb = np.asarray(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGB), np.uint8)
+    is_opaque = bgra.view("<u4").min(initial=OPAQUE) >= OPAQUE
+    return rgb if is_opaque else rgb + (255 - bgra[:, :, 3:])
 
 
 class OpenSlideReader:
@@ -83,17 +98,29 @@ class OpenSlideReader:
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
         try:
-            rgba = np.asarray(self._handle.read_region(xy_l0, level, size_px))  # (H, W, 4)
+            bgra = self._premultiplied(xy_l0, level, size_px)  # (H, W, 4)
         except openslide.OpenSlideError as error:
-            raise SlideError(
-                f"Slide {self._name} cannot be read at {xy_l0} ({error}). Copy it again from the scanner's archive."
-            ) from error
-        opaque = rgba[:, :, 3:] == 255
-        if opaque.all():
-            return np.ascontiguousarray(rgba[:, :, :3])
-        alpha = rgba[:, :, 3:].astype(np.uint16)
-        on_white = (rgba[:, :, :3].astype(np.uint16) * alpha + 255 * (255 - alpha)) // 255  # transparent is glass, not black
-        return on_white.astype(np.uint8)
+            raise self._unreadable(xy_l0, error) from error
+        return on_white(bgra)
+
+    def read_shrunk(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], shrunk_px: tuple[int, int]) -> Image:
+        """Return `read_region` averaged over areas to (width, height) `shrunk_px`: colours are converted after it, on fewer pixels."""
+        try:
+            bgra = self._premultiplied(xy_l0, level, size_px)
+        except openslide.OpenSlideError as error:
+            raise self._unreadable(xy_l0, error) from error
+        return on_white(np.asarray(cv2.resize(bgra, shrunk_px, interpolation=cv2.INTER_AREA), np.uint8))
+
+    def _unreadable(self, xy_l0: tuple[int, int], error: openslide.OpenSlideError) -> SlideError:
+        return SlideError(f"Slide {self._name} cannot be read at {xy_l0} ({error}). Copy it again from the scanner's archive.")
+
+    def _premultiplied(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
+        """Return (H, W, 4) BGRA, colours multiplied by alpha: what OpenSlide's library gives, without the copies of its Python API."""
+        width, height = size_px
+        pixels = np.empty((height, width), np.uint32)
+        address = pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+        lowlevel._read_region(self._handle._osr, address, *xy_l0, level, width, height)
+        return pixels.astype("<u4", copy=False).view(np.uint8).reshape(height, width, 4)
 
     def close(self) -> None:
         self._handle.close()
