@@ -1,11 +1,18 @@
-"""Find what lies on the tissue but is not tissue: pen, and what is too dark to be judged."""
+"""Find what lies on the tissue but is no tissue to be judged: pen, darkness, folds, bubbles and edges, haze, lost focus.
+
+All but the focus is seen on the overview; the focus needs pixels of a micrometre. Thresholds were set on real tissue with planted
+artefacts (benchmarks/artefacts.py prints how many are found and how many clean tiles are flagged).
+"""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from pathoml.types import Bools, Image
+from pathoml.errors import SlideError
+from pathoml.slides import SlideReader, read_tile
+from pathoml.types import Bools, Image, Ints
 
 PEN_HUES = ((70.0, 245.0), (0.0, 16.0), (348.0, 360.0))  # degrees: green to blue ink; red ink. H&E lies between 250 and 345
 PEN_SATURATION = (0.25, 0.62)  # least saturation for green to blue, for red (eosin and blood are less pure than red ink)
@@ -13,18 +20,127 @@ PEN_VALUE = 0.15  # darker than this has no hue
 DARK_VALUE = 0.18  # share of full brightness; nuclei at overview resolution stay above
 SPREAD_UM = 24.0  # ink bleeds at its edge
 
+FOLD_TIMES = 2.5  # a fold lays three layers over each other; dense tissue reaches twice the slide's median density
+FOLD_FAINTEST = 0.03  # optical density from which on a pixel counts for that median
+FOLD_LENGTH_UM = 500.0
+FOLD_ASPECT = 2.5  # length over mean width
+
+RIM_DENSITY = 0.30  # optical density of all three channels at the rim of a bubble or cover glass; eosin and nuclei let red through
+RIM_WIDEST_UM = 90.0
+RIM_LENGTH_UM = 450.0
+
+BLANK_WINDOW_UM = 96.0
+BLANK_DEVIATION = 1.6  # grey levels; smooth haze and mounting medium are below, the palest stroma above
+BLANK_BRIGHTNESS = 200  # grey level; a smooth and darker part is stained
+FOCUS_UM = 1.0  # micrometres a pixel at which the focus is judged
+FOCUS_SIGMAS = (1.0, 2.0, 4.0)  # pixels; two neighbouring bands of detail are compared
+FOCUS_RATIO = 0.55  # finer over coarser detail: sharp real tissue 0.62-1.08, blurred by a 3 um Gaussian 0.35-0.48
+FOCUS_CELLS, FOCUS_SHARE = 4, 0.25  # cells a side of a tile; share of cells that makes a tile out of focus
+FOCUS_DETAIL = 0.6  # grey levels of coarser detail below which there is nothing to judge the focus by
+
 
 def artefact_masks(image: Image, um_per_px: float) -> dict[str, Bools]:
-    """Return {"pen": (H, W), "dark": (H, W)} of an RGB overview."""
-    hsv = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)  # hue in degrees, saturation and value in [0, 1]
+    """Return an (H, W) mask of an RGB overview for each of pen, dark, fold, bubble, blank."""
+    glass = max(200.0, float(np.percentile(image[::4, ::4], 98)))
+    table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(np.float32)
+    densities = [cv2.LUT(np.ascontiguousarray(image[..., c]), table) for c in range(3)]  # three of (H, W)
+    least = np.minimum(np.minimum(densities[0], densities[1]), densities[2])
+    mean = np.asarray((densities[0] + densities[1] + densities[2]) / 3, np.float32)
+    return {
+        "pen": _spread(_pen(image), um_per_px),
+        "dark": _spread(image.max(axis=2) < DARK_VALUE * 255, um_per_px),
+        "fold": _folds(mean, um_per_px),
+        "bubble": _bubbles(least, um_per_px),
+        "blank": _blank(image, um_per_px),
+    }
+
+
+def _pen(image: Image) -> Bools:
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)  # hue 256 = 360 degrees, saturation and value of 255
     hue, saturation, value = hsv[..., 0], hsv[..., 1], hsv[..., 2]
-    green_blue = (hue >= PEN_HUES[0][0]) & (hue <= PEN_HUES[0][1]) & (saturation > PEN_SATURATION[0])
-    red = ((hue <= PEN_HUES[1][1]) | (hue >= PEN_HUES[2][0])) & (saturation > PEN_SATURATION[1])
-    pen = (green_blue | red) & (value > PEN_VALUE)
-    return {"pen": _spread(pen, um_per_px), "dark": _spread(value < DARK_VALUE, um_per_px)}
+    turn = 256 / 360
+    green_blue = (hue >= PEN_HUES[0][0] * turn) & (hue <= PEN_HUES[0][1] * turn) & (saturation > PEN_SATURATION[0] * 255)
+    red = ((hue <= PEN_HUES[1][1] * turn) | (hue >= PEN_HUES[2][0] * turn)) & (saturation > PEN_SATURATION[1] * 255)
+    return np.asarray((green_blue | red) & (value > PEN_VALUE * 255), bool)
+
+
+def _folds(density: npt.NDArray[np.float32], um_per_px: float) -> Bools:
+    """Return long parts that are much denser than the slide's tissue is."""
+    smooth = cv2.GaussianBlur(density, (0, 0), max(0.8, 16.0 / um_per_px))
+    tissue = smooth[::2, ::2][smooth[::2, ::2] > FOLD_FAINTEST]
+    if not tissue.size:
+        return np.zeros(density.shape, bool)
+    thick = np.asarray(smooth > FOLD_TIMES * np.median(tissue), bool)
+    return _spread(_long_components(thick, um_per_px, FOLD_LENGTH_UM, FOLD_ASPECT), um_per_px)
+
+
+def _bubbles(least: npt.NDArray[np.float32], um_per_px: float) -> Bools:
+    """Return thin grey rims (of bubbles, of the cover glass) and what a closed rim surrounds."""
+    thin = least - cv2.morphologyEx(least, cv2.MORPH_OPEN, _disc(RIM_WIDEST_UM / um_per_px))
+    rim = cv2.morphologyEx((thin > RIM_DENSITY * 0.6).astype(np.uint8), cv2.MORPH_CLOSE, _disc(40.0 / um_per_px)).astype(bool)
+    rim = _long_components(rim & (least > RIM_DENSITY * 0.6), um_per_px, RIM_LENGTH_UM, 4.0)
+    contours, _ = cv2.findContours(rim.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros(rim.shape, np.uint8)
+    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
+    return _spread(filled.astype(bool), um_per_px)
+
+
+def _blank(image: Image, um_per_px: float) -> Bools:
+    side = 2 * max(1, round(BLANK_WINDOW_UM / um_per_px / 2)) + 1
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    mean = cv2.blur(grey, (side, side))
+    smooth = cv2.blur(grey * grey, (side, side)) - mean * mean < BLANK_DEVIATION**2
+    return np.asarray(smooth & (mean > BLANK_BRIGHTNESS), bool)
+
+
+def _long_components(mask: Bools, um_per_px: float, length_um: float, aspect: float) -> Bools:
+    """Return the connected parts that are long and thin, curved ones too: length is half the outline, width is area over length."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = np.zeros(len(stats), bool)
+    for contour in contours:
+        label = labels[contour[0, 0, 1], contour[0, 0, 0]]
+        length = cv2.arcLength(contour, True) / 2
+        width = stats[label, cv2.CC_STAT_AREA] / max(length, 1)
+        extent = max(stats[label, cv2.CC_STAT_WIDTH], stats[label, cv2.CC_STAT_HEIGHT])
+        keep[label] |= length * um_per_px >= length_um and length >= aspect * width and extent * um_per_px >= length_um / 2.5
+    return np.asarray(keep[labels], bool)
+
+
+def is_out_of_focus(tile: Image) -> bool:
+    """Return whether a quarter of an RGB tile at FOCUS_UM micrometres a pixel has lost its fine detail.
+
+    Two neighbouring bands of detail are compared in FOCUS_CELLS by FOCUS_CELLS cells, since focus is often lost in a part only.
+    """
+    grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    fine, middle, coarse = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in FOCUS_SIGMAS)
+    cells = (FOCUS_CELLS, FOCUS_CELLS)
+    finer, coarser = (
+        np.sqrt(cv2.resize(np.square(band), cells, interpolation=cv2.INTER_AREA)) for band in (fine - middle, middle - coarse)
+    )
+    judged = coarser > FOCUS_DETAIL
+    return bool((judged & (finer < FOCUS_RATIO * coarser)).mean() >= FOCUS_SHARE)
+
+
+def out_of_focus(reader: SlideReader, xy_l0: Ints, tile_l0: int, level0_mpp: float) -> Bools:
+    """Return (N,) whether each tile is out of focus, judged at a micrometre a pixel; tiles that cannot be read are not."""
+    side_px = max(16, round(tile_l0 * level0_mpp / FOCUS_UM))
+    blurred = np.zeros(len(xy_l0), bool)
+    if level0_mpp > FOCUS_UM * 1.1:  # too coarse to tell
+        return blurred
+    for i, (x, y) in enumerate(xy_l0.tolist()):
+        try:
+            blurred[i] = is_out_of_focus(read_tile(reader, (x, y), tile_l0, side_px))
+        except SlideError:
+            continue  # `embed` counts it
+    return blurred
+
+
+def _disc(diameter_px: float) -> Image:
+    side = 2 * max(1, round(diameter_px / 2)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def _spread(mask: Bools, um_per_px: float) -> Bools:
     cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # lone pixels are noise
-    side = 2 * max(1, round(SPREAD_UM / um_per_px)) + 1
-    return cv2.dilate(cleaned, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))).astype(bool)
+    return cv2.dilate(cleaned, _disc(2 * SPREAD_UM / um_per_px)).astype(bool)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pathoml.errors import ConfigError, nearest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-FlagName = Literal["pen", "dark"]
+FlagName = Literal["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"]
 
 
 class Section(BaseModel):
@@ -56,7 +56,9 @@ class TilesConfig(Section):
     mpp: float | None = Field(None, gt=0.02, lt=20, description="micrometres per pixel; null = what the encoder was trained on")
     min_tissue: float = Field(0.25, ge=0, le=1, description="least share of tissue in a tile")
     upsample: bool = Field(False, description="allow tiles finer than the slide's own resolution")
-    exclude: tuple[FlagName, ...] = Field(("pen", "dark"), description="tiles with these flags are kept in the grid but not embedded")
+    exclude: tuple[FlagName, ...] = Field(
+        ("pen", "dark", "out_of_focus"), description="tiles with these flags are kept in the grid but not embedded"
+    )
 
 
 class SplitsConfig(Section):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.artefacts import artefact_masks
+from pathoml.artefacts import artefact_masks, out_of_focus
 from pathoml.config import TilesConfig
 from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
@@ -26,13 +26,27 @@ from pathoml.store import (
 )
 from pathoml.tables import write_table
 from pathoml.tissue import OVERVIEW_UM, tissue_mask
-from pathoml.types import FLAGS, Bools, Floats, Image, Recipe, Slide, SlideInfo, TileGrid, TissueMask
+from pathoml.types import FLAGS, Bools, Floats, Image, Ints, Recipe, Slide, SlideInfo, TileGrid, TissueMask
 
-TILING_VERSION = 1  # raise it when tiles of the same slide and configuration come out otherwise
-FLAGGED_SHARE = 0.1  # a tile carries a flag when more than this share of it is flagged
+TILING_VERSION = 2  # raise it when tiles of the same slide and configuration come out otherwise
+FLAGGED_SHARE = {
+    "pen": 0.1,
+    "dark": 0.1,
+    "fold": 0.1,
+    "bubble": 0.1,
+    "blank": 0.9,
+    "excluded_region": 0.5,
+}  # of a tile, from which on it is flagged
 FINER_THAN_SLIDE = 1.05  # tolerated: 0.2525 for 0.25
 OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
-FLAG_COLOURS = {"pen": (0, 90, 181), "dark": (90, 90, 90)}  # colour-blind safe
+FLAG_COLOURS = {  # colour-blind safe
+    "pen": (0, 90, 181),
+    "dark": (90, 90, 90),
+    "fold": (220, 50, 32),
+    "bubble": (0, 170, 170),
+    "blank": (230, 200, 0),
+    "excluded_region": (150, 60, 150),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +129,9 @@ def tile_one(job: TileJob) -> TileCount:
         raise SlideError(f"Slide {job.slide.slide_id} has no path in slides.csv, and no imported embeddings.")
     with open_slide(job.slide.path) as reader:
         info = describe_slide(reader, job.slide.path, job)
-        overview, downsample = read_overview(reader, OVERVIEW_UM / info.mpp)
-    um_per_px = downsample * info.mpp
-    flags = artefact_masks(overview, um_per_px)
-    tissue = tissue_mask(overview, um_per_px)
-    mask = TissueMask(slide_id=info.slide_id, mask=tissue, downsample=downsample, method=f"density-{TILING_VERSION}", flags=flags)
-    grid = tile_grid(info, mask, job)
+        mask, overview = look_at(reader, info.mpp, info.slide_id)
+        grid = tile_grid(info, mask, job, reader)
+    tissue, um_per_px = mask.mask, mask.downsample * info.mpp
     with atomic_path(job.folder / f"{info.slide_id}.png") as path:
         path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
     if not len(grid.xy_l0):
@@ -135,6 +146,25 @@ def tile_one(job: TileJob) -> TileCount:
         flagged=int((grid.flags > 0).sum()),
         tissue_mm2=float(tissue.sum() * um_per_px**2 / 1e6),
     )
+
+
+def look_at(reader: SlideReader, mpp: float, slide_id: str) -> tuple[TissueMask, Image]:
+    """Return where the tissue and the artefacts are, and the overview that shows it, OVERVIEW_UM micrometres a pixel."""
+    overview, downsample = read_overview(reader, OVERVIEW_UM / mpp)
+    um_per_px = downsample * mpp
+    flags = artefact_masks(overview, um_per_px)
+    tissue = tissue_mask(overview, um_per_px)
+    return TissueMask(slide_id=slide_id, mask=tissue, downsample=downsample, method=f"density-{TILING_VERSION}", flags=flags), overview
+
+
+def flag_tiles(reader: SlideReader, mask: TissueMask, xy_l0: Ints, tile_l0: int, mpp: float) -> npt.NDArray[np.uint8]:
+    """Return (N,) bits, FLAGS[i] is bit i: artefacts of the overview that cover enough of a tile, and lost focus."""
+    flags = np.zeros(len(xy_l0), np.uint8)
+    for name, where in mask.flags.items():
+        share = box_means(where, xy_l0 / mask.downsample, tile_l0 / mask.downsample)
+        flags[share > FLAGGED_SHARE[name]] |= 1 << FLAGS.index(name)
+    flags[out_of_focus(reader, xy_l0, tile_l0, mpp)] |= 1 << FLAGS.index("out_of_focus")
+    return flags
 
 
 def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
@@ -162,7 +192,7 @@ def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
     )
 
 
-def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob) -> TileGrid:
+def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, reader: SlideReader) -> TileGrid:
     """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top left corner."""
     tile_l0 = round(job.tile_px * job.mpp / info.mpp)
     columns, rows = info.size_l0[0] // tile_l0, info.size_l0[1] // tile_l0
@@ -171,10 +201,7 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob) -> TileGrid:
     tissue_fraction = box_means(mask.mask, xy_l0 / mask.downsample, tile_l0 / mask.downsample)
     keep = tissue_fraction >= max(job.tiles.min_tissue, 1e-6)
     xy_l0, tissue_fraction = xy_l0[keep], tissue_fraction[keep]
-    flags = np.zeros(len(xy_l0), np.uint8)
-    for bit, name in enumerate(FLAGS):
-        share = box_means(mask.flags[name], xy_l0 / mask.downsample, tile_l0 / mask.downsample)
-        flags[share > FLAGGED_SHARE] |= 1 << bit
+    flags = flag_tiles(reader, mask, xy_l0, tile_l0, info.mpp)
     return TileGrid(
         slide_id=info.slide_id,
         xy_l0=xy_l0,

@@ -12,9 +12,9 @@ OVERVIEW_UM = 8.0  # micrometres a pixel of the mask; a lymphocyte is about one 
 GLASS_PERCENTILE = 98.0  # glass is the brightest large part of a slide; scanner glare is above it
 GLASS_AT_LEAST = 200  # grey level; a slide without any glass is judged against this
 DENSITY_BOUNDS = (0.025, 0.04)  # Otsu's threshold on optical density is kept inside: pale stains below, dark slides above
-SMOOTH_UM = 32.0  # closes membranes of fat cells and gaps between fibres
+SMOOTH_UM = 40.0  # closes membranes of fat cells and gaps between fibres
 SMALLEST_UM2 = 15_000.0  # specks of dust are smaller, needle biopsies larger
-HOLE_UM2 = 60_000.0  # holes that are filled: vessels, fat cells, small tears
+HOLE_UM2 = 200_000.0  # holes that are filled: vessels, fat cells, small tears; half a millimetre across
 
 
 def optical_density(image: Image) -> npt.NDArray[np.float32]:

@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
-FLAGS = ("pen", "dark")  # bit i of a tile's flags says FLAGS[i]
+FLAGS = ("pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region")  # bit i of a tile's flags says FLAGS[i]
 
 
 @dataclass(frozen=True, kw_only=True)

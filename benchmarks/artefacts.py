@@ -1,0 +1,106 @@
+"""Planted artefacts on real tissue: how many tiles are flagged by kind, how many clean ones, and how well the tissue is found.
+
+Slides and their truth come from compose_cohort.py (see results.md). On each slide one kind of artefact is planted at known places,
+the picture is compressed as a scanner does it, and the tiles are flagged as `pathoml tile` flags them.
+
+    python benchmarks/artefacts.py COHORT [every Nth slide]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+from pathoml.slides.plain_image import PlainImageReader
+from pathoml.tiling import box_means, flag_tiles, look_at
+from pathoml.types import FLAGS
+
+MPP, TILE = 1.0, 224
+INKS = {"green": (30, 130, 80), "blue": (40, 70, 170), "red": (200, 30, 40)}
+KINDS = {"clean": "", "pen green": "pen", "pen blue": "pen", "pen red": "pen", "blur": "out_of_focus", "fold": "fold", "bubble": "bubble"}
+PLANTED_SHARE, TOUCHED_SHARE = 0.3, 0.02  # a tile is planted from the first share on, clean up to the second
+
+
+def main() -> None:
+    cohort, step = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 6
+    planted_tiles, found, clean_tiles = defaultdict(int), defaultdict(int), 0
+    false: dict[str, int] = defaultdict(int)
+    both = either = 0
+    for number, path in enumerate(sorted((cohort / "slides").glob("*.tiff"))[::step]):
+        picture = tifffile.imread(path, key=0)
+        truth = np.load(cohort / "truth" / f"{path.stem}.npz")["classes"] > 0
+        for kind, flag in KINDS.items():
+            rng = np.random.default_rng([number, len(kind)])
+            image, planted = plant(rng, picture, kind)
+            image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], cv2.IMREAD_COLOR)
+            with PlainImageReader(image, (MPP, MPP)) as reader:
+                look, _ = look_at(reader, MPP, path.stem)
+                sides = np.arange(picture.shape[0] // TILE) * TILE
+                xy = np.stack([m.ravel() for m in np.meshgrid(sides, sides)], axis=1)
+                flags = flag_tiles(reader, look, xy, TILE, MPP)
+            is_tissue = box_means(truth, xy / 64, TILE / 64) >= 0.5
+            share = box_means(planted, xy, TILE)
+            if kind == "clean":
+                ours = box_means(look.mask, xy / look.downsample, TILE / look.downsample) >= 0.5
+                both, either = both + (ours & is_tissue).sum(), either + (ours | is_tissue).sum()
+                clean_tiles += is_tissue.sum()
+                for bit, name in enumerate(FLAGS):
+                    false[name] += ((flags >> bit) & 1)[is_tissue].sum()
+                false["any"] += (flags > 0)[is_tissue].sum()
+                continue
+            target = is_tissue & (share >= PLANTED_SHARE)
+            planted_tiles[kind] += target.sum()
+            found[kind] += ((flags >> FLAGS.index(flag)) & 1)[target].sum()
+    print(f"{cohort}: tiles of tissue {clean_tiles}, intersection over union with the truth {both / either:.3f}")
+    for kind in found:
+        print(f"  {kind:<10} {found[kind]:5d} of {planted_tiles[kind]:5d} planted tiles flagged, {found[kind] / planted_tiles[kind]:.1%}")
+    for name, count in false.items():
+        print(f"  clean tiles flagged {name:<13} {count:5d}, {count / clean_tiles:.2%}")
+
+
+def plant(rng: np.random.Generator, picture: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the picture with an artefact, in BGR, and (H, W) where it is. Sizes are in micrometres, which are pixels here."""
+    image, side = picture.astype(np.float32), picture.shape[0]
+    where = np.zeros(picture.shape[:2], np.uint8)
+    course = smooth_course(rng, side)
+    if kind.startswith("pen"):
+        cv2.polylines(where, [course], False, 1, int(rng.integers(180, 360)))
+        ink = np.array(INKS[kind.split()[1]], np.float32)
+        cover = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 6)[..., None] * rng.uniform(0.6, 0.85)
+        image = image * (1 - cover) + (0.25 * image * ink / 255 + 0.75 * ink) * cover
+    elif kind == "blur":
+        cv2.circle(where, tuple(rng.integers(side // 4, 3 * side // 4, 2).tolist()), int(rng.integers(500, 900)), 1, -1)
+        image = np.where(where[..., None] > 0, cv2.GaussianBlur(image, (0, 0), rng.uniform(2.5, 5)), image)
+    elif kind == "fold":
+        cv2.polylines(where, [course], False, 1, int(rng.integers(90, 200)))
+        edge = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 4)[..., None]
+        for shift in rng.integers(150, 400, (2, 2)):  # the section lies three times over itself
+            layer = np.minimum(np.roll(picture, shift, axis=(0, 1)) / np.float32(243), 1)
+            image = image * (1 + edge * (layer - 1))
+    elif kind == "bubble":
+        centre, radius = tuple(rng.integers(side // 4, 3 * side // 4, 2).tolist()), int(rng.integers(250, 700))
+        cv2.circle(where, centre, radius, 1, -1)
+        rim = np.zeros_like(where)
+        cv2.circle(rim, centre, radius, 1, int(rng.integers(25, 55)))
+        soft = cv2.GaussianBlur(rim.astype(np.float32), (0, 0), 4)[..., None]
+        inside = cv2.GaussianBlur(image, (0, 0), 2) * 0.9 + 24
+        image = np.where(where[..., None] > 0, inside, image) * (1 - 0.75 * soft)
+    return np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8)), where.astype(bool)
+
+
+def smooth_course(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Return (points, 1, 2) of a bent line across the slide."""
+    t = np.linspace(-0.35, 0.35, 60)
+    angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.8, 0.8)
+    along, across = t, bend * t**2 + 0.02 * np.sin(20 * t) + rng.uniform(-0.12, 0.12)
+    x, y = along * np.cos(angle) - across * np.sin(angle), along * np.sin(angle) + across * np.cos(angle)
+    return np.round((np.stack([x, y], 1) + 0.5) * side).astype(np.int32)[:, None]
+
+
+if __name__ == "__main__":
+    main()
