@@ -33,7 +33,7 @@ def main() -> None:
     both = either = 0
     for number, path in enumerate(sorted((cohort / "slides").glob("*.tiff"))[::step]):
         picture = tifffile.imread(path, key=0)
-        truth = np.load(cohort / "truth" / f"{path.stem}.npz")["classes"] > 0
+        truth = np.load(cohort / "truth" / f"{path.stem}.npz", allow_pickle=False)["classes"] > 0
         for kind, flag in KINDS.items():
             rng = np.random.default_rng([number, len(kind)])
             image, planted = plant(rng, picture, kind)
