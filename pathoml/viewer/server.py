@@ -35,6 +35,7 @@ from pathoml.viewer.what_if import ModelsProcess, Question
 
 FOR_EVER = "private, max-age=31536000, immutable"  # the address holds the slide's version
 ASK_AGAIN = "private, no-cache"
+ONE_DAY = "private, max-age=86400"
 NEVER = "no-store"
 THUMBNAIL_PX, PREVIEW_PX, CROP_PX = 360, 96, 128
 MOST_LEVEL, MOST_TILE = 40, 2**24  # beyond any slide; numbers above are not even looked up
@@ -107,7 +108,8 @@ class Viewer:
 
     @staticmethod
     def _asset(asset: Asset, request: Request) -> Response:
-        headers = {"cache-control": ASK_AGAIN, "etag": asset.etag}
+        lasts = ONE_DAY if asset.media_type == "image/svg+xml" else ASK_AGAIN  # a browser asks for the icon at every change of address
+        headers = {"cache-control": lasts, "etag": asset.etag}
         if request.headers.get("if-none-match") == asset.etag:
             return Response(status_code=304, headers=headers)
         return Response(asset.content, media_type=asset.media_type, headers=headers)

@@ -16,7 +16,7 @@ function setAnchor() {
 function follow(from) {
   if (!together || following || sides.some(({ slide }) => !slide.mpp)) return;
   following = true;
-  const lead = sides[from], other = sides[1 - from], [x, y] = lead.stage.viewport.getCenter(true).times(lead.stage.widthL0).toArray();
+  const lead = sides[from], other = sides[1 - from], [x, y] = lead.stage.centre();
   const umX = (x - anchor[from][0]) * lead.slide.mpp, umY = (y - anchor[from][1]) * lead.slide.mpp;
   const target = anchor[1 - from];
   const umPerPixel = lead.slide.mpp / lead.stage.zoomRatio();

@@ -1,0 +1,170 @@
+"""The viewer's pages in Chromium: what a pathologist sees is where it should be, and every way through the pages works."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+import uvicorn
+from viewing import SIDE, TILE, trained_study
+
+from pathoml.viewer.server import create_app
+from pathoml.viewer.static_copy import write_static
+
+pytestmark = pytest.mark.ci
+CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return trained_study(tmp_path_factory.mktemp("browser") / "study")
+
+
+@pytest.fixture(scope="module")
+def address(study):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(create_app(study, warm=True), port=port, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    page, problems = context.new_page(), []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def visit(page, address):
+    page.goto(address)
+    page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+
+
+def test_from_the_cohort_to_a_tile_and_back_by_its_link(page, address):
+    visit(page, address + "/")
+    assert page.locator(".patient").count() == 6
+    page.locator(".slide-card").first.click()
+    page.wait_for_selector("html[data-ready=yes]")
+    page.locator("#gallery button[data-tile]").first.click()
+    page.wait_for_timeout(1200)
+    here = page.evaluate("stage.centre()")
+    visit(page, page.url + "&")
+    assert np.allclose(page.evaluate("stage.centre()"), here, atol=3)
+
+
+def test_a_change_of_opacity_threshold_or_colour_asks_the_server_nothing(page, address):
+    visit(page, address + "/slide?id=S1")
+    page.wait_for_load_state("networkidle")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name in ("opacity", "threshold"):
+        page.locator(f"#control-{name}").fill("40")
+    for value in ("viridis", "cividis", "raw", "percentile", "attention", "flags"):
+        page.locator(f"input[value={value}]").check(force=True)
+    assert asked == []
+
+
+@pytest.mark.parametrize("rotation", [0, 37])
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 2.5])
+def test_map_and_tissue_lie_within_one_screen_pixel(page, address, ratio, rotation):
+    visit(page, address + "/slide?id=S2")
+    expected = page.evaluate(
+        """([ratio, rotation]) => { stage.viewport.setRotation(rotation, true);
+        stage.moveTo(700, 700, {ratio, immediately: true});
+        const item = stage.viewer.world.getItemAt(0); stage.viewer.forceRedraw();
+        return [[0, 0], [640, 896], [1536, 1536]].map(([x, y]) => {
+        const p = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(x, y));
+        const q = new DOMPoint(x, y).matrixTransform(stage.map.matrix()); return Math.hypot(p.x - q.x, p.y - q.y); }); }""",
+        [ratio, rotation],
+    )
+    assert max(expected) < 1
+
+
+def test_the_scale_bar_is_right_to_one_percent(page, address):
+    visit(page, address + "/slide?id=S2")
+    for ratio in (0.4, 1.0, 3.1):
+        page.evaluate("ratio => { stage.setZoomRatio(ratio, true); stage.viewer.forceRedraw(); stage.drawScale(); }", ratio)
+        um, width = page.evaluate(
+            "(() => { const l = stage.bar.children[0]; return [Number(l.dataset.um), l.getBoundingClientRect().width]; })()"
+        )
+        assert width * 0.5 / ratio == pytest.approx(um, rel=0.01)  # 0.5 micrometres a level-0 pixel
+
+
+def test_a_region_drawn_with_the_mouse_gives_the_risk_without_it(page, address):
+    visit(page, address + "/slide?id=S0")
+    page.locator("#what-if-draw").click()
+    for i, (x, y) in enumerate([(400, 300), (600, 300), (600, 500), (400, 500)]):
+        page.mouse.move(x, y, steps=4)
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector("#what-if-answer[data-without]", timeout=60_000)
+
+
+def test_side_by_side_both_show_as_many_micrometres_a_pixel(page, address):
+    visit(page, address + "/compare?left=S0&right=S0-met")
+    page.locator("#left").hover()
+    page.mouse.wheel(0, -400)
+    page.wait_for_timeout(1500)
+    left, right = page.evaluate("stages.map((s) => s.slide.mpp / s.zoomRatio())")
+    assert right == pytest.approx(left, rel=1e-3)
+
+
+def test_a_rater_reads_blind_by_keyboard_and_then_sees_the_map(page, address):
+    visit(page, address + "/reading")
+    page.locator("#rater").fill("KB")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#stage")
+    page.wait_for_selector("html[data-ready=yes]")
+    page.locator("#stage").focus()
+    page.keyboard.press("4")
+    page.keyboard.press("Enter")
+    page.locator("#reveal").click()
+    page.wait_for_selector("#after .bar")
+    page.keyboard.press("n")
+    page.wait_for_function("document.querySelector('#progress')?.textContent.startsWith('1 of')")
+
+
+def test_a_static_copy_opens_from_a_disk(page, study, tmp_path):
+    assert write_static(study, tmp_path / "copy", lambda *_: None) == {}
+    visit(page, (tmp_path / "copy" / "index.html").as_uri())
+    page.locator(".slide-card").first.click()
+    page.wait_for_selector("html[data-ready=yes]")
+    assert page.evaluate("raster.layers.contribution.length") == (SIDE // TILE) ** 2
+    page.wait_for_timeout(500)
+    assert page.evaluate("[...document.querySelectorAll('#gallery img')].every((i) => !i.complete || i.naturalWidth > 0)")
+
+
+@pytest.mark.parametrize("path", ["/", "/slide?id=S0", "/compare?left=S0&right=S1", "/reading"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, address, path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    visit(page, address + path)
+    found = axe.Axe().run(page).response["violations"]
+    context.close()
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
