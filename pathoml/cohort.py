@@ -11,9 +11,9 @@ from pathlib import Path
 from pathoml.config import EndpointConfig, Study
 from pathoml.errors import CohortError
 from pathoml.tables import Table, find_table, parse_number, read_table
+from pathoml.timing import DAYS_A_MONTH, check_timing, date_columns
 from pathoml.types import Cohort, Patient, Slide
 
-DAYS_A_MONTH = 365.25 / 12
 EVENT_WORDS = {"0": 0, "1": 1, "2": 2, "0.0": 0, "1.0": 1, "2.0": 2, "no": 0, "yes": 1, "nein": 0, "ja": 1, "false": 0, "true": 1}
 SPECIMENS = {
     "primary": "primary",
@@ -36,18 +36,26 @@ def read_cohort(study: Study) -> Cohort:
     Raises:
         CohortError: duplicates, slides without a patient, impossible rows, missing columns; every row is listed.
     """
-    slides = read_slides(study.folder, find_table(study.folder, "slides"))
+    slides = _slides_if_any(study)
     patients, excluded = _read_patients(study, find_table(study.folder, "patients"), slides)
     if not patients:
         raise CohortError("No patient has both a slide and follow-up. Compare patient_id in slides.csv and patients.csv.")
     chosen = {p.patient_id for p in patients}
+    landmark = study.config.dates.landmark_months
     return Cohort(
         patients=tuple(patients),
         slides=tuple(s for s in slides if s.patient_id in chosen),
         endpoint=study.config.endpoint.name,
-        time_zero=study.config.endpoint.time_zero,
+        time_zero=study.config.endpoint.time_zero + (f" + {landmark:g} months (landmark)" if landmark else ""),
         excluded=tuple(excluded),
     )
+
+
+def _slides_if_any(study: Study) -> list[Slide]:
+    """Return the slides; a study that keeps patients without slides need not have a slides.csv."""
+    if study.config.cohort.without_slides == "keep" and not any((study.folder / f"slides{s}").exists() for s in (".csv", ".xlsx")):
+        return []
+    return read_slides(study.folder, find_table(study.folder, "slides"))
 
 
 def read_slides(folder: Path, path: Path) -> list[Slide]:
@@ -90,12 +98,15 @@ def read_slides(folder: Path, path: Path) -> list[Slide]:
 
 def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[list[Patient], list[tuple[str, str]]]:
     config, endpoint = study.config.cohort, study.config.endpoint
-    table = read_table(path)
+    table = read_table(path, config.missing)
+    dates = study.config.dates
     treatment = (config.treatment,) if config.treatment else ()
-    table.require(("patient_id", config.centre, endpoint.time, endpoint.event, *config.covariates, *treatment))
+    table.require(("patient_id", config.centre, endpoint.time, endpoint.event, *config.covariates, *treatment, *date_columns(dates)))
     slide_ids: dict[str, list[str]] = defaultdict(list)
+    sampled: dict[str, dict[str, str]] = defaultdict(dict)
     for slide in slides:
         slide_ids[slide.patient_id].append(slide.slide_id)
+        sampled[slide.patient_id][slide.slide_id] = slide.extras.get("sampled_on", "")
     known = {row["patient_id"] for row in table.rows}
     refused = _duplicates(table, "patient_id")
     refused += [
@@ -112,22 +123,29 @@ def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[l
             excluded.append((who, "no follow-up"))
         elif who not in slide_ids and config.without_slides == "refuse":
             refused.append(f"Patient {who} has no slide in slides.csv.")
-        elif who not in slide_ids:
+        elif who not in slide_ids and config.without_slides == "exclude":
             excluded.append((who, "no slide"))
         else:
+            where = f"{path.name} line {number}, patient {who}"
             try:
-                time_months, event = _outcome(row, endpoint, f"{path.name} line {number}, patient {who}")
+                time_months, event = _outcome(row, endpoint, where)
+                timing = check_timing(row, sampled.get(who, {}), dates, endpoint, time_months, where)
             except CohortError as error:
                 refused.append(str(error))
+                continue
+            if time_months <= dates.landmark_months:
+                excluded.append((who, f"event or last visit before the landmark of {dates.landmark_months:g} months"))
                 continue
             patients.append(
                 Patient(
                     patient_id=who,
                     centre=row[config.centre] or "unknown",
-                    time_months=time_months,
+                    time_months=time_months - dates.landmark_months,
                     event=event,
                     slide_ids=tuple(slide_ids[who]),
                     covariates={name: read_covariate[name](row[name]) for name in covariates},
+                    entry_months=timing.entry_months,
+                    treatment_months=timing.treatment_months,
                 )
             )
     _refuse(path.name, refused)

@@ -40,7 +40,21 @@ class CohortConfig(Section):
     centre: str = Field("centre", description="column of patients.csv with the hospital")
     covariates: tuple[str, ...] = Field((), description="columns of the clinical model; numbers or categories")
     treatment: str | None = Field(None, description="column with the treatment, 0 or 1")
-    without_slides: Literal["exclude", "refuse"] = Field("exclude", description="patients without a slide: leave out and list, or stop")
+    without_slides: Literal["exclude", "refuse", "keep"] = Field(
+        "exclude", description="patients without a slide: leave out and list, stop, or keep (scores from elsewhere)"
+    )
+    missing: tuple[str, ...] = Field((), description="further spellings of a missing cell, such as 'not done'; [Not Available] is known")
+
+
+class DatesConfig(Section):
+    """Columns with dates. Each one that is named is checked row by row."""
+
+    time_zero: str | None = Field(None, description="column of patients.csv with the day of time zero")
+    entry: str | None = Field(None, description="column with the day the patient came under observation, if later than time zero")
+    exit: str | None = Field(None, description="column with the day of the event or the last visit")
+    treatment: str | None = Field(None, description="column with the day the treatment (such as LAT) began; empty = never")
+    metastasis: str | None = Field(None, description="column with the day of metastasis, before which treatment cannot be")
+    landmark_months: float = Field(0, ge=0, lt=600, description="time counts from here; who is not followed beyond it is left out")
 
 
 class SlidesConfig(Section):
@@ -108,6 +122,12 @@ class EvaluateConfig(Section):
     subgroups: tuple[str, ...] = Field((), description="expressions over columns of patients.csv, such as 'age <= 60 and n_lesions >= 4'")
 
 
+class ReportConfig(Section):
+    """What the page shows."""
+
+    smallest_cell: int = Field(0, ge=0, le=100, description="counts of patients or events under this are hidden, ids too; 5 to publish")
+
+
 class ComputeConfig(Section):
     """Where it runs. Never changes what is computed, beyond rounding."""
 
@@ -123,6 +143,7 @@ class StudyConfig(Section):
     endpoint: EndpointConfig
     secondary_endpoints: tuple[EndpointConfig, ...] = ()
     cohort: CohortConfig = CohortConfig()
+    dates: DatesConfig = DatesConfig()
     slides: SlidesConfig = SlidesConfig()
     tiles: TilesConfig = TilesConfig()
     encoder: str = Field("efficientnet_lite0", description="a file in pathoml/encoders/")
@@ -130,6 +151,7 @@ class StudyConfig(Section):
     train: TrainConfig = TrainConfig()
     significance: SignificanceConfig = SignificanceConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
     compute: ComputeConfig = ComputeConfig()
     run: Name = Field("main", description="the folder under runs/")
 

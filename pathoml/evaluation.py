@@ -23,6 +23,12 @@ estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical
     prospective             {"harrell_c", "slope", "in_the_large", "hazard_ratio_per_sd": EST}   of a locked score
     power                   {"detectable_hazard_ratio_per_sd", "detectable_interaction", "c_half_width", "affordable_parameters"}
     multiplicity            {"family", "size", "tests": [{"hypothesis", "p_value", "q_value"}]}
+    prognostic_score        {"points": [{"variable", "value", "points"}], "totals": [{"points", "risk": {H: x}}],
+                             "baseline_survival": {H: x},
+                             "coefficients": [{"name", "coefficient"}], "log_hazard_per_point", "n", "events"}
+    included_excluded       [{"variable", "included", "excluded", "difference"}]
+    timing                  {"rows", "delayed_entry", "treated_under_observation", "hazard_ratio_per_sd": EST,
+                             "treatment_hazard_ratio": EST}
     missing                 [{"covariate", "missing", "share"}]
 """
 
@@ -37,13 +43,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.analysis_plan import read_analysis_plan
+from pathoml.baseline_table import included_against_excluded
 from pathoml.baselines import clinical_columns
-from pathoml.cohort import DAYS_A_MONTH
 from pathoml.config import Study
 from pathoml.effects import competing_section, form_sections, interaction_sections, planning_sections, restricted_mean_section
 from pathoml.errors import CohortError, StoreError
 from pathoml.predicted_risk import risk_sections
+from pathoml.prognostic_score import prognostic_score
 from pathoml.prospective import prospective_section
+from pathoml.start_stop import timing_section
 from pathoml.store import write_text
 from pathoml.survival.concordance import (
     draw_counts,
@@ -59,6 +67,7 @@ from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
 from pathoml.survival.r_script import analysis_script
 from pathoml.tables import find_table, parse_number, read_table
+from pathoml.timing import DAYS_A_MONTH
 from pathoml.types import Cohort
 
 Array = npt.NDArray[np.float64]
@@ -175,7 +184,7 @@ def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], g
     """Return the sections of predicted_risk.py and effects.py."""
     config, score, clinical = study.config, columns["score_sd"], clinical_columns(cohort)
     horizons = config.evaluate.horizons_months
-    rows = {row["patient_id"]: row for row in read_table(find_table(study.folder, "patients")).rows}
+    rows = {row["patient_id"]: row for row in read_table(find_table(study.folder, "patients"), study.config.cohort.missing).rows}
     table = {name: [rows[p][name] for p in cohort.patient_ids] for name in next(iter(rows.values()))}
     treatment = config.cohort.treatment
     reasons = {name: values for name, values in clinical.items() if name != treatment}
@@ -198,6 +207,13 @@ def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], g
         ),
         "prospective": prospective_section(study, cohort, score, counts["score_type"]),
         "competing_risks": competing_section(cohort, score, horizons),
+        "timing": timing_section(cohort, score),
+        "prognostic_score": or_not_estimable(lambda: prognostic_score(cohort, score, clinical, horizons)),
+        "included_excluded": included_against_excluded(
+            rows, cohort.patient_ids, [p for p, _ in cohort.excluded], [config.cohort.centre, *clinical, config.endpoint.event]
+        )
+        if cohort.excluded
+        else [],
         "restricted_mean": restricted_mean_section(cohort, groups, horizons),
         **planning_sections(cohort, clinical, share),
     }
@@ -316,7 +332,7 @@ def _alarms(content: Json, columns: dict[str, Array]) -> list[Json]:
 def write_analysis(study: Study, tau_months: float) -> Path:
     """Write analysis.R beside the scores: R reads the same files and prints the report's numbers."""
     config, endpoint = study.config, study.config.endpoint
-    table = read_table(find_table(study.folder, "patients"))
+    table = read_table(find_table(study.folder, "patients"), study.config.cohort.missing)
     script = analysis_script(
         time_column=endpoint.time,
         event_column=endpoint.event,

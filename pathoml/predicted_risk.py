@@ -169,8 +169,8 @@ def _ratio(observed: float, low: float | None, high: float | None, expected: flo
     """Observed over expected; the interval is that of the observed risk, as the expected one is given."""
     if expected <= 0 or observed <= 0:
         raise CohortError("not estimable: no event expected, or none observed, by this horizon.")
-    if low is None or high is None or low <= 0:
-        return normal_estimate(observed / expected, float("nan"), n=n, events=events)
+    if low is None or high is None or not (low > 0 and high > 0):  # NaN where a curve has no interval
+        return {"estimate": observed / expected, "low": None, "high": None, "n": n, "events": events}
     middle = normal_estimate(observed / expected, 0.0, n=n, events=events).to_json()
     return {**middle, "low": low / expected, "high": high / expected}
 

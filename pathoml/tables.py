@@ -48,8 +48,11 @@ def find_table(folder: Path, stem: str) -> Path:
     raise CohortError(f"{folder} has no {stem}.csv (or {stem}.xlsx). `pathoml init {folder} --slides FOLDER` writes one to fill in.")
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, missing: Iterable[str] = ()) -> Table:
     """Read a CSV or .xlsx file as text cells, stripped; missing cells become empty strings.
+
+    Args:
+        missing: spellings of a missing cell beside MISSING, in any case of letters.
 
     Raises:
         CohortError: not readable, no header, a column twice, or a row longer than the header.
@@ -67,6 +70,7 @@ def read_table(path: Path) -> Table:
     duplicates = sorted({c for c in header if header.count(c) > 1})
     if duplicates:
         raise CohortError(f"{path.name} has the column {duplicates[0]!r} twice. Rename or remove one.")
+    absent = MISSING | {spelling.strip().lower() for spelling in missing}
     rows = []
     for number, cells in lines[1:]:
         if any(cells[len(header) :]):
@@ -75,7 +79,7 @@ def read_table(path: Path) -> Table:
                 " file does this: use semicolons between cells, or points in numbers."
             )
         cells = [*cells, *[""] * (len(header) - len(cells))]
-        rows.append({c: "" if v.lower() in MISSING else v for c, v in zip(header, cells)})
+        rows.append({c: "" if v.lower() in absent else v for c, v in zip(header, cells)})
     return Table(path=path, columns=tuple(header), rows=tuple(rows), understood=understood)
 
 

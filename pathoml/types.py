@@ -137,6 +137,8 @@ class Patient:
     event: int  # 0 censored, 1 event, 2 competing event
     slide_ids: tuple[str, ...]
     covariates: Mapping[str, float | str | None]
+    entry_months: float = 0.0  # under observation from then on; 0 = from time zero
+    treatment_months: float | None = None  # start of the treatment after time zero, None = never or not given as a date
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,9 @@ PACKAGE = ROOT / "pathoml"
 FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival "
-    "predicted_risk effects specimens prospective ledger analysis_plan",
+    "predicted_risk effects specimens prospective ledger analysis_plan imported_scores start_stop prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack training",
-    3: "cohort splits bags",
+    3: "cohort timing splits bags",
     2: "encoders embedding interop study",
     1: "slides tissue artefacts tiling synthetic",
     0: "errors types plugins tables config store provenance engines",
@@ -46,7 +46,7 @@ HEAVY = {
     "uvicorn": "viewer",
     "sksurv": "",  # GPL-3: a test oracle
 }
-NO_TORCH = {name for floor in (0, 1) for name in FLOORS[floor].split()} | {"cohort", "splits", "survival"}
+NO_TORCH = {name for floor in (0, 1) for name in FLOORS[floor].split()} | {"cohort", "timing", "splits", "survival"}
 
 Import = tuple[str, int, bool]  # dotted name, line, inside a function
 

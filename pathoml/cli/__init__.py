@@ -118,7 +118,8 @@ def config_command(
 def import_command(
     study: Annotated[Path, typer.Argument(help="The study folder.")],
     source: Annotated[Path, typer.Argument(help="What the other tool wrote: a file or a folder.")],
-    name: Annotated[str, typer.Option("--from", help="A file of pathoml/interop/ that can import.")],
+    name: Annotated[str, typer.Option("--from", help="A file of pathoml/interop/ that can import, or scores: a score a patient.")],
+    column: Annotated[str | None, typer.Option("--column", help="Of --from scores: the score's column.")] = None,
     settings: SetOption = None,
 ) -> None:
     """Read features or scores of another tool into the study."""
@@ -126,7 +127,7 @@ def import_command(
     from pathoml.cli.console import Console
     from pathoml.config import load_study
 
-    raise typer.Exit(verb.run_import(load_study(study, settings or ()), name, source, Console()))
+    raise typer.Exit(verb.run_import(load_study(study, settings or ()), name, source, Console(), column))
 
 
 @app.command("export")

@@ -22,8 +22,8 @@ def run(study: Study, console: Console) -> int:
     cohort = read_cohort(study)
     make_splits(cohort, config.splits)
     console.heading(f"check  {study.folder}")
-    for stem in ("slides", "patients"):
-        table = read_table(find_table(study.folder, stem))
+    for stem in ("slides", "patients") if cohort.slides else ("patients",):
+        table = read_table(find_table(study.folder, stem), config.cohort.missing)
         console.say(f"  {table.path.name}: {len(table.rows)} rows, read as {table.understood}")
     console.say(f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events")
     if config.secondary_endpoints:

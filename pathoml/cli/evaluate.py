@@ -12,7 +12,7 @@ from pathoml.config import Study
 if TYPE_CHECKING:
     from pathoml.types import Cohort
 
-OUTPUTS = ("metrics.json", "permutation.json", "analysis.R")
+OUTPUTS = ("metrics.json", "permutation.json", "analysis.R", "start_stop.csv")
 
 
 def run(study: Study, console: Console) -> int:
@@ -20,13 +20,14 @@ def run(study: Study, console: Console) -> int:
     from pathoml.cohort import read_cohort
     from pathoml.evaluation import metrics, read_score_table, write_analysis
     from pathoml.provenance import file_hash, is_fresh, record_step
+    from pathoml.start_stop import write_start_stop
     from pathoml.store import write_json
     from pathoml.types import Recipe
 
     folder, config = study.run_folder, study.config
     inputs = {name: file_hash(folder / name) for name in ("scores.csv", "baselines.csv", "models/models.json")}
-    sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "evaluate"})
-    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 2})
+    sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "dates", "evaluate"})
+    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 4})
     fresh = is_fresh(folder, recipe, OUTPUTS)
     console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
     if fresh:
@@ -35,6 +36,7 @@ def run(study: Study, console: Console) -> int:
     content = metrics(study, cohort, columns, groups, counts)
     content["heterogeneity"] = _heterogeneity(study, cohort, columns)
     write_json(folder / "metrics.json", content)
+    write_start_stop(folder / "start_stop.csv", cohort, columns["score_sd"])
     write_analysis(study, content["tau_months"])
     write_json(folder / "permutation.json", _permutation(study, content, console))
     record_step(folder, recipe)

@@ -10,13 +10,19 @@ from pathoml.errors import ConfigError
 from pathoml.interop import Exchange
 
 
-def run_import(study: Study, name: str, source: Path, console: Console) -> int:
+def run_import(study: Study, name: str, source: Path, console: Console, column: str | None = None) -> int:
     """Read what another tool wrote into the study."""
     from pathoml.plugins import load_plugin
 
-    format_ = load_plugin("pathoml.interop", name, "import_into")
     if not source.exists():
         raise ConfigError(f"{source} does not exist. Give the file or folder that {name} wrote.")
+    if name == "scores":  # makes a run, not tiles and embeddings: it needs the floors above interop/
+        from pathoml.imported_scores import import_scores
+
+        return _say(import_scores(study, source, column), f"written to {study.run_folder}; next: pathoml evaluate, pathoml report", console)
+    if column:
+        raise ConfigError(f"--column goes with --from scores; {name} has no such choice.")
+    format_ = load_plugin("pathoml.interop", name, "import_into")
     return _say(format_.import_into(study, source), f"imported from {name} into {study.folder}", console)
 
 

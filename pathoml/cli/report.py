@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathoml.cli.console import Console
 from pathoml.config import Study
 
-READ = ("scores.csv", "metrics.json", "permutation.json", "splits.json", "study.resolved.yaml")
+READ = (
+    "scores.csv",
+    "metrics.json",
+    "permutation.json",
+    "splits.json",
+    "study.resolved.yaml",
+    "faithfulness.json",
+    "features/phenotypes.csv",
+)
 
 
 def run(study: Study, console: Console) -> int:
@@ -17,7 +25,10 @@ def run(study: Study, console: Console) -> int:
     from pathoml.types import Recipe
 
     hashes = {name: file_hash(study.run_folder / name) for name in READ}
-    recipe = Recipe(step="report", inputs={**hashes, "maps": recipe_sha256(explain_recipe(study)), "version": 1})
+    recipe = Recipe(
+        step="report",
+        inputs={**hashes, "maps": recipe_sha256(explain_recipe(study)), "report": study.config.report.model_dump(), "version": 2},
+    )
     fresh = is_fresh(study.run_folder, recipe, ["report.html"])
     console.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
     if not fresh:

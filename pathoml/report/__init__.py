@@ -11,7 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.report import figures, wording
 from pathoml.report.figures import Curve, ForestRow
+from pathoml.report.sections import count_filters, further_sections
+from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.store import read_json, stored_attr, write_text
 from pathoml.tables import parse_number, read_table
 
 Json = Mapping[str, Any]
 PATIENTS_SHOWN = 3  # at each end of the cohort
 SLIDES_SHOWN = 2  # of a patient; the others are named
+MOST_CENTRES = 12  # beyond which a centre whose C is not estimable gets no row
 LONGEST_LISTING = 24  # entries of a list in provenance.json that the page repeats
 NOT_REPEATED = ("patients", "embeddings")  # provenance.json holds outcomes of single patients there; the page does not
 JPEG_QUALITY = 88
@@ -79,6 +82,11 @@ def write_report(study: Study) -> Path:
     folder = study.run_folder
     scores, table_facts = _read_scores(folder / "scores.csv")
     metrics = read_json(folder / "metrics.json")
+    smallest = study.config.report.smallest_cell
+    if smallest:
+        names = pooled_centres((metrics.get("flow") or {}).get("by_centre") or {}, smallest)
+        metrics = suppressed(metrics, smallest)
+        scores = [replace(p, centre=names.get(p.centre, p.centre), patient_id="a patient") for p in scores]
     permutation = _read_optional(folder / "permutation.json")
     splits = _read_optional(folder / "splits.json")
     context = {
@@ -86,30 +94,38 @@ def write_report(study: Study) -> Path:
         **_survival(metrics, study),
         **_permutation(permutation),
         **_flow(metrics, scores),
+        **further_sections(study, metrics, permutation),
         "config": study.config,
         "metrics": metrics,
         "permutation": permutation,
         "facts": table_facts,
-        "splits": splits,
+        "splits": {**splits, "splits": []} if smallest else splits,
         "summary": wording.summary(
             metrics, permutation, score_type=table_facts["score_type"], centres=len({patient.centre for patient in scores})
         ),
         "methods": wording.methods(study.config, metrics, permutation, splits.get("splits") or []),
-        "ends": _ends(folder / "attention", scores),
+        "ends": [] if smallest else _ends(folder / "attention", scores),
         "has_attention": (folder / "attention").is_dir(),
         "resolved": _read_text(folder / "study.resolved.yaml"),
         "provenance": _provenance(_read_optional(folder / "provenance.json")),
+        "show_ids": not smallest,
         "has_r_script": (folder / "analysis.R").is_file(),
     }
-    write_text(folder / "report.html", _render(context))
+    write_text(folder / "report.html", _render(context, smallest))
     return folder / "report.html"
 
 
-def _render(context: Json) -> str:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=wording.number, estimate=wording.estimate, p_value=wording.p_value)
-    template = resources.files("pathoml.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(context)
+def _render(context: Json, smallest: int) -> str:
+    files = resources.files("pathoml.report")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: files.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=wording.number, estimate=wording.estimate, p_value=wording.p_value, **count_filters(smallest))
+    return environment.get_template("report.html.j2").render(context)
 
 
 def _read_scores(path: Path) -> tuple[list[ScoredPatient], dict[str, str]]:
@@ -158,11 +174,13 @@ def _read_text(path: Path) -> str:
 def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     ridge, clinical = metrics.get("ridge_cox") or {}, metrics.get("clinical") or {}
     by_centre = metrics.get("harrell_c_by_centre") or {}
+    known = [centre for centre in sorted(by_centre) if wording.is_number(by_centre[centre].get("estimate"))]
+    shown = sorted(by_centre) if len(by_centre) <= MOST_CENTRES else known
     rows = [
         _forest_row("Image score, all patients", "image", metrics.get("harrell_c")),
         _forest_row("Image score, within centres", "image", metrics.get("harrell_c_centre_stratified")),
         _forest_row("Image score, Uno's C", "image", metrics.get("uno_c")),
-        *(_forest_row(f"  {centre}", "centre", by_centre[centre]) for centre in sorted(by_centre)),
+        *(_forest_row(f"  {centre}", "centre", by_centre[centre]) for centre in shown),
         _forest_row("Ridge Cox on mean features", "comparator", ridge.get("harrell_c")),
         _forest_row("Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")),
         _forest_row("Clinical covariates alone", "comparator", clinical.get("harrell_c")),
@@ -174,6 +192,7 @@ def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str,
         "forest_svg": Markup(figures.forest_figure(rows)),
         "distribution_svg": Markup(figures.distribution_figure(own)),
         "centres": centres,
+        "centres_not_estimable": len(by_centre) - len(shown),
     }
 
 
@@ -192,9 +211,14 @@ def _forest_row(label: str, kind: str, content: Json | None) -> ForestRow:
 
 
 def _survival(metrics: Json, study: Study) -> dict[str, Any]:
+    smallest = study.config.report.smallest_cell
     fields = ("times", "survival", "low", "high", "at_risk", "events")
     groups = (metrics.get("kaplan_meier") or {}).get("groups") or {}
-    curves = {name: Curve(**{f: groups[name][f] for f in fields}) for name in ("high", "low") if groups.get(name, {}).get("times")}
+    curves = {
+        name: Curve(**{f: groups[name][f] for f in fields}, smallest=smallest)
+        for name in ("high", "low")
+        if groups.get(name, {}).get("times")
+    }
     svg = figures.kaplan_meier_figure(curves, study.config.endpoint.name) if curves else ""
     return {"survival_svg": Markup(svg), "groups": list(curves)}
 

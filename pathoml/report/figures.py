@@ -66,6 +66,12 @@ class Curve:
     high: Sequence[float | None]
     at_risk: Sequence[int]
     events: Sequence[int]
+    smallest: int = 0  # numbers at risk under this are not printed
+
+    def at_risk_text(self, months: float) -> str:
+        """Return the number at risk as it may be printed."""
+        count = self.at_risk_at(months)
+        return f"<{self.smallest}" if 0 < count < self.smallest else str(count)
 
     def at_risk_at(self, months: float) -> int:
         """Return how many are followed just before the given month."""
@@ -87,7 +93,7 @@ def forest_figure(rows: Sequence[ForestRow]) -> str:
                 axes.plot([row.low, row.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
             axes.plot([row.estimate], [y], MARKERS[row.kind], color=colour, markersize=7 if row.kind == "image" else 6)
         axes.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(rows)), [_short(r.label) for r in reversed(rows)])
+        axes.set_yticks(range(len(rows)), [short(r.label) for r in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         numbers = [v for r in rows if r.estimate is not None for v in (r.estimate, r.low, r.high) if v is not None]
         axes.set_xlim(min([0.35, *numbers]) - 0.02, max([0.8, *numbers]) + 0.02)
@@ -97,7 +103,7 @@ def forest_figure(rows: Sequence[ForestRow]) -> str:
         axes.set_axisbelow(True)
         axes.set_xlabel("C (0.5 = a coin, 1 = perfect)")
 
-    return _svg("forest", "Concordance with 95 % intervals", (5.4, 0.8 + 0.31 * len(rows)), draw)
+    return svg("forest", "Concordance with 95 % intervals", (5.4, 0.8 + 0.31 * len(rows)), draw)
 
 
 def distribution_figure(scores: Mapping[str, npt.NDArray[np.float64]]) -> str:
@@ -127,11 +133,11 @@ def distribution_figure(scores: Mapping[str, npt.NDArray[np.float64]]) -> str:
             jitter = (np.arange(len(own)) * GOLDEN % 1 - 0.5) * 0.4
             axes.plot(np.sort(own), y + jitter, "o", color=BLUE, alpha=0.55, markersize=4, markeredgewidth=0)
         axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(names)), [f"{_short(name)} ({len(own)})" for name, own in zip(names, values)])
+        axes.set_yticks(range(len(names)), [f"{short(name)} ({len(own)})" for name, own in zip(names, values)])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("score in SD (right = earlier event expected)")
 
-    return _svg("scores", "Image score by centre", (6.4, 0.9 + 0.48 * len(scores)), draw)
+    return svg("scores", "Image score by centre", (6.4, 0.9 + 0.48 * len(scores)), draw)
 
 
 def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
@@ -162,10 +168,10 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
         axes.legend(frameon=False, loc="upper right")
         axes.tick_params(axis="x", labelbottom=True)
         axes.set_xticks(ticks)
-        axes.set_xlabel(f"months; {_short(endpoint, 60)}")
+        axes.set_xlabel(f"months; {short(endpoint, 60)}")
         for y, (name, curve) in enumerate(reversed(list(curves.items()))):
             for month in ticks:
-                table.text(month, y, str(curve.at_risk_at(month)), ha="center", va="center", fontsize=9, color=looks.get(name, (INK,))[0])
+                table.text(month, y, curve.at_risk_text(month), ha="center", va="center", fontsize=9, color=looks.get(name, (INK,))[0])
         table.set_yticks(range(len(curves)), [looks.get(name, ("", "", name))[2] for name in reversed(list(curves))], fontsize=9)
         table.set_ylim(-0.6, len(curves) - 0.3)
         table.set_title("at risk", loc="left", fontsize=9)
@@ -173,7 +179,7 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
         for spine in table.spines.values():
             spine.set_visible(False)
 
-    return _svg("survival", "Kaplan-Meier curves of patients with a high and a low score", (6.8, 4.6), draw)
+    return svg("survival", "Kaplan-Meier curves of patients with a high and a low score", (6.8, 4.6), draw)
 
 
 def permutation_figure(null: Sequence[float], observed: float, statistic: str, *, name: str) -> str:
@@ -194,10 +200,10 @@ def permutation_figure(null: Sequence[float], observed: float, statistic: str, *
             fontweight="bold",
         )
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel(_short(statistic, 60))
+        axes.set_xlabel(short(statistic, 60))
         axes.set_ylabel("shuffled cohorts")
 
-    return _svg(name, f"{len(null)} shuffled cohorts and the observed value", (6.4, 3.0), draw)
+    return svg(name, f"{len(null)} shuffled cohorts and the observed value", (6.4, 3.0), draw)
 
 
 def _padded(bound: Sequence[float | None], survival: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -212,11 +218,12 @@ def _month_ticks(end: float) -> list[float]:
     return [float(t) for t in np.arange(0, end + 1e-9, step)]
 
 
-def _short(text: str, longest: int = 34) -> str:
+def short(text: str, longest: int = 34) -> str:
+    """Return a label that fits beside a figure."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+def svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """Return the figure as an <svg> element for a page: no prolog, no style sheet, no namespaces, its own ids."""
     buffer = io.StringIO()
     with matplotlib.rc_context(), warnings.catch_warnings():

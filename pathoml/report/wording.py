@@ -12,6 +12,7 @@ MISSING = "not available"
 SCORED_BY = {
     "oof": "each scored only by models that had not seen them (cross-validation)",
     "loco": "each scored only by a model from the other centres (leave one centre out)",
+    "external": "scored by another program; how is not known here",
     "locked": "each scored by a locked model from another study",
     "insample": "scored by models that were trained on the same patients, which proves nothing",
 }
@@ -115,10 +116,13 @@ def _chance(permutation: Json) -> str:
 
 
 def _compared(metrics: Json) -> str:
-    ridge = estimate((metrics.get("ridge_cox") or {}).get("harrell_c"))
+    compared = (metrics.get("ridge_cox") or {}).get("harrell_c") or {}
+    ridge = estimate(compared)
     clinical = metrics.get("clinical") or {}
     covariates = [str(c) for c in clinical.get("covariates") or []]
     named = f" ({', '.join(covariates)})" if covariates else ""
+    if not is_number(compared.get("estimate")):
+        return f"For comparison, the clinical covariates alone{named} reach C {estimate(clinical.get('harrell_c'))}."
     return (
         f"For comparison, a ridge Cox model on the slides' average features reaches C {ridge}; "
         f"the clinical covariates alone{named}: {estimate(clinical.get('harrell_c'))}."
@@ -144,6 +148,8 @@ def _added(added: Json | None, permutation: Json) -> str:
 def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json]) -> str:
     """Return the methods paragraph, from the configuration in force and what was done."""
     tiles, train, split = config.tiles, config.train, config.splits
+    if metrics.get("score_type") == "external":
+        return _imported_methods(config, metrics, splits)
     side = f"{tiles.tile_px} px" if tiles.tile_px else "the encoder's own size"
     scale = f"{tiles.mpp:g} micrometres per pixel" if tiles.mpp else "the encoder's own resolution"
     parts = [
@@ -177,6 +183,19 @@ def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json
     else:
         parts.append("No permutation test was run.")
     return " ".join(parts)
+
+
+def _imported_methods(config: Any, metrics: Json, splits: Sequence[Json]) -> str:
+    """Return the methods paragraph of scores that were made elsewhere."""
+    return (
+        "The scores were made by another program and imported as they were, centred and divided by their standard deviation; who trained "
+        "them on whom is for their owner to say. The clinical baseline was fitted here: "
+        + _partition(config.splits, splits)
+        + " It is a Cox "
+        "model with a small ridge penalty; missing numbers became the training median, missing categories a level of their own. "
+        f"Discrimination is Harrell's C; intervals from {config.significance.bootstraps} draws of patients within centres. "
+        f"The score covers {number(metrics.get('n'), 0)} patients."
+    )
 
 
 def _partition(config: Any, splits: Sequence[Json]) -> str:

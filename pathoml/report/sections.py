@@ -1,0 +1,93 @@
+"""What the second part of the page needs of metrics.json and the run folder: figures drawn, tables in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from pathoml.config import Study
+from pathoml.report import further_figures as figures
+from pathoml.report.guidelines import guideline_tables
+from pathoml.store import read_json
+from pathoml.tables import read_table
+
+Json = Mapping[str, Any]
+BEST_FIRST = ("clinical_and_image", "image", "clinical")  # whose calibration is drawn
+MODELS = ("no_model", "clinical", "image", "clinical_and_image")
+MOST_PHENOTYPES = 20
+
+
+def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str, Any]:
+    """Return the context of further.html.j2; what a run does not have is empty."""
+    calibration, effect = metrics.get("calibration") or {}, metrics.get("treatment_interaction") or {}
+    horizons = [f"{h:g}" for h in metrics.get("horizons_months") or []]
+    best = next((name for name in BEST_FIRST if calibration.get(name)), "image")
+    competing = metrics.get("competing_risks") or {}
+    folder = study.run_folder
+    faithfulness = read_json(folder / "faithfulness.json") if (folder / "faithfulness.json").exists() else {}
+    drawn = {
+        "calibration_svg": figures.calibration_figure(calibration, best, horizons),
+        "decision_svg": figures.decision_figure(metrics.get("decision_curve") or {}, horizons),
+        "subgroup_svg": figures.subgroup_figure(metrics.get("subgroups") or []),
+        "spline_svg": figures.ratio_curve_figure((metrics.get("spline") or {}).get("curve") or {}, "spline", "score, SD", "hazard ratio"),
+        "effect_svg": figures.ratio_curve_figure(effect.get("effect_curve") or {}, "effect", "score, SD", "hazard ratio of treatment"),
+        "incidence_svg": figures.incidence_figure(competing.get("cumulative_incidence") or {}),
+    }
+    return {
+        **{name: Markup(text) for name, text in drawn.items()},
+        "horizons": horizons,
+        "calibration": calibration,
+        "best_model": best,
+        "brier_models": [m for m in MODELS if any(m in row for row in (metrics.get("brier") or {}).values())],
+        "competing": competing,
+        "phenotypes": _phenotypes(folder / "features" / "phenotypes.csv"),
+        "faithfulness": faithfulness,
+        "faithful_slides": sum(bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()),
+        "guidelines": guideline_tables(metrics, permutation, study.config),
+        "smallest_cell": study.config.report.smallest_cell,
+    }
+
+
+def count_filters(smallest: int) -> dict[str, Callable[[Any], Any]]:
+    """Return the filters `count` (a number, or "<5") and `hidden` (whether it is one of those).
+
+    >>> shown = count_filters(5)
+    >>> shown["count"](3), shown["count"](0), shown["count"](12), shown["hidden"](3)
+    ('<5', '0', '12', True)
+    """
+
+    def hidden(value: Any) -> bool:
+        return isinstance(value, int | float) and 0 < value < smallest
+
+    def count(value: Any) -> str:
+        return f"<{smallest}" if hidden(value) else f"{value:.0f}" if isinstance(value, int | float) else "not available"
+
+    return {"count": count, "hidden": hidden}
+
+
+def _phenotypes(path: Path) -> list[Mapping[str, str]]:
+    if not path.exists():
+        return []
+    names = (
+        "phenotype",
+        "name",
+        "share_mean",
+        "contribution_mean",
+        "n_patients",
+        "n_centres",
+        "hazard_ratio_sd",
+        "p_value",
+        "q_value",
+        "suspect",
+    )
+    return [{name: _short(row.get(name, "")) for name in names} for row in read_table(path).rows[:MOST_PHENOTYPES]]
+
+
+def _short(cell: str) -> str:
+    try:
+        return f"{float(cell):.3g}" if "." in cell else cell
+    except ValueError:
+        return cell

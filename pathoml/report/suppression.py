@@ -1,0 +1,65 @@
+"""What a page that is to be published hides: small counts, and the ids of patients and slides (report.smallest_cell).
+
+A hidden count must not follow from the others, so small centres and reasons are pooled instead of blanked, until no cell is small.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+POOLED = "other centres"
+POOLED_REASON = "for several reasons"
+
+
+def pooled_centres(by_centre: Mapping[str, Mapping[str, Any]], smallest: int) -> dict[str, str]:
+    """Return the name under which each centre is shown; small ones share one.
+
+    >>> small = {"A": {"patients": 20, "events": 9}, "B": {"patients": 3, "events": 1}, "C": {"patients": 9, "events": 6}}
+    >>> pooled_centres(small, 5)  # B alone would follow from the total, so C joins
+    {'A': 'A', 'B': 'other centres', 'C': 'other centres'}
+    """
+    order = sorted(by_centre, key=lambda centre: (by_centre[centre].get("patients") or 0, centre))
+    pool = [centre for centre in order if _is_small([by_centre[centre]], smallest)]
+    rest = [centre for centre in order if centre not in pool]
+    while pool and rest and _is_small([by_centre[centre] for centre in pool], smallest):
+        pool.append(rest.pop(0))
+    return {centre: POOLED if centre in pool else centre for centre in sorted(by_centre)}
+
+
+def _is_small(cells: list[Mapping[str, Any]], smallest: int) -> bool:
+    patients, events = (sum(cell.get(key) or 0 for cell in cells) for key in ("patients", "events"))
+    return any(0 < count < smallest for count in (patients, events, patients - events))
+
+
+def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
+    """Return metrics.json as it may be shown: small centres pooled, no ids, no small reason, no small subgroup."""
+    content = dict(metrics)
+    flow = dict(content.get("flow") or {})
+    names = pooled_centres(flow.get("by_centre") or {}, smallest)
+    flow["by_centre"] = _added_up(flow.get("by_centre") or {}, names)
+    excluded = flow.get("excluded") or []
+    reasons = Counter(row.get("reason") for row in excluded)
+    small = any(count < smallest for count in reasons.values())
+    flow["excluded"] = [{"reason": POOLED_REASON if small else row.get("reason")} for row in excluded]
+    if 0 < len(excluded) < smallest:  # the number would follow from the two totals
+        flow["excluded"], flow["patients"] = [], None
+    content["flow"] = flow
+    content["harrell_c_by_centre"] = {c: e for c, e in (content.get("harrell_c_by_centre") or {}).items() if names.get(c) == c}
+    content["subgroups"] = [row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)]
+    return content
+
+
+def _added_up(by_centre: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    shown: dict[str, dict[str, int]] = {}
+    for centre, cell in by_centre.items():
+        own = shown.setdefault(names[centre], {})
+        for key, count in cell.items():
+            own[key] = own.get(key, 0) + (count or 0)
+    return shown
+
+
+def _small_subgroup(row: Mapping[str, Any], smallest: int) -> bool:
+    cells = [{"patients": part.get("n"), "events": part.get("events")} for part in (row.get("score") or {}, row.get("complement") or {})]
+    return any(_is_small([cell], smallest) for cell in cells) or 0 < (row.get("unknown") or 0) < smallest

@@ -1,0 +1,74 @@
+"""The second part of the report: points, guideline tables, and what a page to be published hides."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from score_study import write_score_study
+from test_report import Page
+
+from pathoml.baselines import clinical_columns
+from pathoml.cohort import read_cohort
+from pathoml.evaluation import metrics, read_score_table
+from pathoml.prognostic_score import prognostic_score
+from pathoml.report import write_report
+from pathoml.store import write_json
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    study = write_score_study(folder, n=120, centres=4, significance={"permutations": 0, "bootstraps": 20})
+    table = folder / "patients.csv"
+    rows = table.read_text().splitlines()
+    small = [re.sub(r",C\d,", ",TINY,", row) if k in (1, 2) else row for k, row in enumerate(rows)]  # a centre of two
+    table.write_text("\n".join(small) + "\n")
+    write_json(study.run_folder / "metrics.json", metrics(study, *read_score_table(study, read_cohort(study))))
+    return study
+
+
+def page_of(study, smallest=0):
+    shown = study.config.model_copy(update={"report": study.config.report.model_copy(update={"smallest_cell": smallest})})
+    return write_report(study.model_copy(update={"config": shown})).read_text(encoding="utf-8")
+
+
+def test_the_difference_in_points_of_two_levels_is_their_coefficient(study):
+    cohort, columns, _, _ = read_score_table(study, read_cohort(study))
+    content = prognostic_score(cohort, columns["score_sd"], clinical_columns(cohort), (12.0, 24.0))
+    points = {row["value"]: row["points"] for row in content["points"] if row["variable"] == "subtype"}
+    coefficient = {row["name"]: row["coefficient"] for row in content["coefficients"]}
+    difference = (points["UPS"] - points["LMS"]) * content["log_hazard_per_point"]  # LMS is the commonest level
+    assert difference == pytest.approx(coefficient["subtype=UPS"], abs=0.1 * content["log_hazard_per_point"])
+
+
+def test_the_risk_of_a_total_follows_from_the_baseline_survival(study):
+    content = json.loads((study.run_folder / "metrics.json").read_text())["prognostic_score"]
+    row = content["totals"][3]
+    relative = 2.718281828459045 ** (row["points"] * content["log_hazard_per_point"])
+    assert row["risk"]["12"] == pytest.approx(1 - content["baseline_survival"]["12"] ** relative)
+
+
+def test_every_section_is_a_closed_page_without_requests(study):
+    text = page_of(study)
+    page = Page(text)
+    assert (page.open, page.wrong) == ([], [])
+    assert all(r.startswith(("data:", "#")) for r in page.requests)
+    assert {"risk", "points", "assumptions", "subgroups", "missing", "guidelines"} <= set(page.ids)
+
+
+def test_the_guidelines_name_the_file_of_each_value_or_the_authors(study):
+    text = page_of(study)
+    assert "REMARK" in text
+    assert "TRIPOD+AI" in text
+    assert text.count("<td>the authors</td>") >= 8
+    assert text.count("<td>metrics.json</td>") >= 8
+
+
+def test_a_published_page_shows_no_small_centre_and_no_id(study):
+    assert "TINY" in page_of(study)
+    published = page_of(study, smallest=5)
+    assert "TINY" not in published
+    assert "other centres" in published
+    assert not re.search(r"\bP0\d\d\d\b", published)
