@@ -84,7 +84,7 @@ def test_a_change_of_opacity_threshold_or_colour_asks_the_server_nothing(page, a
         page.locator(f"#control-{name}").fill("40")
     for value in ("viridis", "cividis", "raw", "percentile", "attention", "flags"):
         page.locator(f"input[value={value}]").check(force=True)
-    assert asked == []
+    assert [a for a in asked if not a.endswith("icon.svg")] == []  # Chromium asks for the icon at every change of address
 
 
 @pytest.mark.parametrize("rotation", [0, 37])
