@@ -11,13 +11,15 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.errors import CohortError
+from pathoml.attribution import integrated_gradients
+from pathoml.faithfulness import FEWEST_TILES, Judge, SlideFaithfulness, judge_slide
 from pathoml.model_stack import ModelStack
 from pathoml.scoring import FoldScores
 from pathoml.store import write_text
@@ -29,13 +31,20 @@ TILE_NAMESPACE = uuid.UUID("5b0a2c9e-9a51-5d7c-8f5e-6d2f6f1f7a10")  # of the sta
 
 @dataclass(frozen=True, kw_only=True)
 class BagExplanation:
-    """A patient's tiles as the models of the score saw them, averaged as the score is."""
+    """A patient's tiles as the U models that did not see the patient made of them, and their average as the score is averaged."""
 
     attention: Array  # (N,) sums to 1
     contribution: Array  # (N,)
-    bias: float
+    spread: Array  # (N,) SD of the contribution over the models: folds, repeats and seeds
+    bias: float  # NaN where contributions do not sum to the risk
     log_risk: float
     fold: str
+    method: str  # "exact" or "integrated gradients"
+    attention_by_model: Array  # (U, N)
+    contribution_by_model: Array  # (U, N) centred
+    reference_by_model: Array  # (U,) mean raw log-risk of each model's training patients
+    models: tuple[int, ...]  # (U,) indices into the stack
+    group: npt.NDArray[np.int64]  # (U,) models that judge together: the repeat, or the seed where there is one repeat
 
 
 def explain_bag(stack: ModelStack, folds: Sequence[FoldScores], bag: Bag, position: int) -> BagExplanation:
@@ -44,31 +53,84 @@ def explain_bag(stack: ModelStack, folds: Sequence[FoldScores], bag: Bag, positi
     Args:
         folds: all fold scores of the run.
         position: the patient's place in the cohort.
-
-    Raises:
-        CohortError: the head has no exact contributions, so that a map would only pretend to add up.
     """
-    if not stack.exact:
-        raise CohortError(f"The head {stack.spec.head!r} has no exact contributions. Use train.head: abmil for maps.")
-    output = stack.read_bag(bag.features)
-    attention, contribution = output.attention.double().cpu().numpy(), output.contribution.double().cpu().numpy()  # (M, N)
-    raw, bias = output.log_risk.double().cpu().numpy(), output.bias.double().cpu().numpy()  # (M,)
     mine = [f for f in folds if not f.is_training[position]]
-    attentions, contributions, biases, risks = [], [], [], []
-    for fold in mine:
-        models = list(fold.models)
-        read_out = fold.reference - float(bias[models].mean())  # g0: the reference without the intercept
-        attentions.append(attention[models].mean(axis=0))
-        contributions.append(contribution[models].mean(axis=0) - attentions[-1] * read_out)
-        risks.append(float(raw[models].mean()) - fold.reference)
-        biases.append(float(bias[models].mean()) - (fold.reference - read_out))
+    return explain_features(stack, mine, bag.features)
+
+
+def explain_features(stack: ModelStack, folds: Sequence[FoldScores], features: npt.NDArray[Any]) -> BagExplanation:
+    """Explain a bag by the models of some folds, each fold weighing the same; for a locked bundle those are all of them."""
+    models = [m for f in folds for m in f.models]
+    weight = np.concatenate([np.full(len(f.models), 1 / (len(folds) * len(f.models))) for f in folds])  # (U,) sums to 1
+    output = stack.read_bag(features, models)
+    attention, contribution = output.attention.double().cpu().numpy(), output.contribution.double().cpu().numpy()  # (U, N)
+    raw, bias = output.log_risk.double().cpu().numpy(), output.bias.double().cpu().numpy()  # (U,)
+    reference = np.concatenate([np.full(len(f.models), f.reference) for f in folds])  # (U,)
+    if stack.exact:
+        own = np.cumsum([0, *(len(f.models) for f in folds)])
+        mean_bias = np.concatenate([np.full(stop - start, bias[start:stop].mean()) for start, stop in pairwise(own)])
+        contribution = contribution - attention * (reference - mean_bias)[:, None]  # g0: the reference without the intercept
+    else:
+        contribution = integrated_gradients(stack, features, models)
+    spread = contribution.std(axis=0, ddof=1) if len(models) > 1 else np.zeros(contribution.shape[1])
+    repeats = {repeat: index for index, repeat in enumerate(dict.fromkeys(f.repeat for f in folds))}
+    by_repeat = [repeats[f.repeat] for f in folds for _ in f.models]
+    by_seed = [seed for f in folds for seed in range(len(f.models))]
     return BagExplanation(
-        attention=np.mean(attentions, axis=0),
-        contribution=np.mean(contributions, axis=0),
-        bias=float(np.mean(biases)),
-        log_risk=float(np.mean(risks)),
-        fold=";".join(f.fold for f in mine),
+        attention=weight @ attention,
+        contribution=weight @ contribution,
+        spread=spread,
+        bias=float(weight @ (bias - mean_bias)) if stack.exact else float("nan"),
+        log_risk=float(weight @ (raw - reference)),
+        fold=";".join(f.fold for f in folds),
+        method="exact" if stack.exact else "integrated gradients",
+        attention_by_model=attention,
+        contribution_by_model=contribution,
+        reference_by_model=reference,
+        models=tuple(models),
+        group=np.array(by_repeat if len(repeats) > 1 else by_seed, dtype=np.int64),
     )
+
+
+def slide_faithfulness(stack: ModelStack, explanation: BagExplanation, bag: Bag, slide: int, seed: int) -> SlideFaithfulness | None:
+    """Delete the tiles of one slide of a bag and let models judge that had no part in the map; None if nobody can.
+
+    Args:
+        slide: index into bag.slide_ids.
+    """
+    in_slide = bag.slide_index == slide
+    judge = None if _renormalises(stack, explanation, bag) else _reader(stack, explanation, bag)
+    return judge_slide(
+        explanation.attention_by_model, explanation.contribution_by_model, explanation.group, in_slide, seed=seed, judge=judge
+    )
+
+
+def _reader(stack: ModelStack, explanation: BagExplanation, bag: Bag) -> Judge:
+    features = np.asarray(bag.features)
+
+    def judge(kept: npt.NDArray[np.bool_]) -> Array:
+        risk = stack.read_bag(features[kept], explanation.models).log_risk.double().cpu().numpy()
+        return np.asarray(risk - explanation.reference_by_model)
+
+    return judge
+
+
+def _renormalises(stack: ModelStack, explanation: BagExplanation, bag: Bag) -> bool:
+    """Whether deleting tiles does no more than renormalise the attention: true of a softmax over tiles, not of a maximum.
+
+    Tried, not declared: the head reads the bag without its most attended tiles, and both answers have to agree.
+    """
+    n = len(bag.features)
+    if not stack.exact or n < FEWEST_TILES:
+        return False
+    attention, contribution = explanation.attention_by_model, explanation.contribution_by_model
+    kept = np.ones(n, dtype=bool)
+    kept[np.argsort(-attention.max(axis=0))[: n // 2]] = False
+    left = attention[:, kept].sum(axis=1)
+    if (left <= 0).any():
+        return False
+    read = _reader(stack, explanation, bag)(kept)
+    return bool(np.allclose(contribution[:, kept].sum(axis=1) / left, read, rtol=1e-3, atol=1e-3))
 
 
 def slide_maps(explanation: BagExplanation, bag: Bag, slides: Sequence[Embeddings], score_type: str) -> list[AttentionMap]:
@@ -90,6 +152,8 @@ def slide_maps(explanation: BagExplanation, bag: Bag, slides: Sequence[Embedding
                 bias=explanation.bias,
                 fold=explanation.fold,
                 score_type=score_type,
+                spread=explanation.spread[mine],
+                method=explanation.method,
             )
         )
     return maps

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import percentileofscore
 
-from pathoml.attention import explain_bag, slide_maps, write_geojson
+from pathoml.attention import BagExplanation, explain_bag, slide_faithfulness, slide_maps, write_geojson
 from pathoml.config import Study
 from pathoml.errors import SlideError
+from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
 from pathoml.overlay import MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
 from pathoml.provenance import file_hash, record_step
 from pathoml.runs import bag_slides, load_run
 from pathoml.slides import open_slide
-from pathoml.store import atomic_path, sweep_temporaries, write_attention
+from pathoml.store import atomic_path, read_tiles, sweep_temporaries, write_attention, write_json
+from pathoml.study import tiles_folder
 from pathoml.tiling import png_bytes, write_failures
-from pathoml.types import AttentionMap, Image, Recipe
+from pathoml.types import AttentionMap, Bag, Image, Recipe
 
-EXPLAIN_VERSION = 1
+EXPLAIN_VERSION = 2
+NOTHING = np.empty((0, 0))
 
 
 def explain_recipe(study: Study) -> Recipe:
@@ -29,7 +35,7 @@ def explain_recipe(study: Study) -> Recipe:
 
 
 def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> dict[str, str]:
-    """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide.
+    """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide, and faithfulness.json.
 
     Returns:
         slide_id -> reason for slides whose pixels could not be read; their numbers are written all the same.
@@ -38,7 +44,12 @@ def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], N
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
     score_type = "loco" if study.config.splits.scheme == "leave_one_centre_out" else "oof"
-    explanations = [explain_bag(run.stack, run.folds, bag, position) for position, bag in enumerate(run.bags)]
+    explanations, found = [], _Collected()
+    for position, bag in enumerate(run.bags):
+        explanation = explain_bag(run.stack, run.folds, bag, position)
+        for index, slide_id in enumerate(bag.slide_ids):
+            found.add(slide_id, explanation, bag, index, slide_faithfulness(run.stack, explanation, bag, index, seed=position))
+        explanations.append(replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING))  # they are large
     scale = cohort_scale([e.contribution * len(e.contribution) for e in explanations])
     risks = [e.log_risk for e in explanations]
     paths = {s.slide_id: s.path for s in run.cohort.slides}
@@ -48,18 +59,99 @@ def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], N
         percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
         for tile_map in slide_maps(explanation, bag, bag_slides(study, bag), score_type):
             write_attention(folder / f"{tile_map.slide_id}.h5", tile_map, recipe)
+            found.flagged[tile_map.slide_id] = share_from(_flagged(study, tile_map), tile_map.contribution.astype(np.float64))
             try:
-                _draw(folder, paths[tile_map.slide_id], tile_map, len(bag.features), scale, percentile)
+                mark = found.mark(tile_map.slide_id)
+                _draw(folder, paths[tile_map.slide_id], tile_map, len(bag.features), scale, percentile, mark)
             except SlideError as error:
                 failures[tile_map.slide_id] = str(error)
             done += 1
             on_slide(done, total)
+    write_json(study.run_folder / "faithfulness.json", found.to_json(sum(patient.event == 1 for patient in run.cohort.patients)))
     write_failures(folder, failures)
     record_step(study.run_folder, recipe, scale_limit=scale.limit)
     return failures
 
 
-def _draw(folder: Path, path: Path | None, tile_map: AttentionMap, bag_size: int, scale: MapScale, percentile: float) -> None:
+class _Collected:
+    """What faithfulness.json will say, while the bags go by one after the other."""
+
+    def __init__(self) -> None:
+        self.checked: dict[str, SlideFaithfulness | None] = {}
+        self.patient: dict[str, str] = {}
+        self.log_risk: dict[str, float] = {}
+        self.agreement: dict[str, float] = {}
+        self.flagged: dict[str, float] = {}
+
+    def add(self, slide_id: str, explanation: BagExplanation, bag: Bag, index: int, checked: SlideFaithfulness | None) -> None:
+        self.checked[slide_id] = checked
+        self.patient[slide_id], self.log_risk[slide_id] = bag.patient_id, explanation.log_risk
+        self.agreement[slide_id] = rank_agreement(explanation.contribution_by_model[:, bag.slide_index == index])
+
+    def mark(self, slide_id: str) -> str:
+        """Return what has to stand on the map, "" for nothing."""
+        checked = self.checked[slide_id]
+        if checked is None:
+            return "Faithfulness was not checked."
+        flagged = self.flagged.get(slide_id, 0.0)
+        if not checked.faithful:
+            return "NOT FAITHFUL: deleting its hot tiles changes the risk no more than deleting random ones."
+        return f"{flagged:.0%} of the contribution comes from flagged tiles." if flagged > FLAGGED_WARNING else ""
+
+    def to_json(self, events: int) -> dict[str, Any]:
+        known = {slide_id: s for slide_id, s in self.checked.items() if s is not None}
+        agreement = [a for a in self.agreement.values() if np.isfinite(a)]
+        content: dict[str, Any] = {
+            "method": "Tiles are deleted in 20 portions; judged by models that neither made the map nor saw the patient.",
+            "cohort": {},
+            "slides": {
+                slide_id: {
+                    "area": {"estimate": s.area, "low": s.low, "high": s.high, "n": s.n_tiles, "events": 0},
+                    "faithful": s.faithful,
+                    "bottom_area": s.bottom_area,
+                    "shuffled_area": s.shuffled_area,
+                    "rank_agreement": self.agreement[slide_id] if np.isfinite(self.agreement[slide_id]) else None,
+                    "flagged_share": self.flagged[slide_id],
+                    "flagged_warning": self.flagged[slide_id] > FLAGGED_WARNING,
+                }
+                for slide_id, s in known.items()
+            },
+            "not_checked": {
+                slide_id: "fewer than 10 tiles, or no second repeat or seed that could judge"
+                for slide_id, s in self.checked.items()
+                if s is None
+            },
+        }
+        if known:
+            cohort = summarise(list(known.values()), [self.patient[s] for s in known], np.array([self.log_risk[s] for s in known]))
+            content["cohort"] = {
+                "area": {"estimate": cohort.area, "low": cohort.low, "high": cohort.high, "n": cohort.patients, "events": events},
+                "faithful_slides": sum(s.faithful for s in known.values()),
+                "slides": len(known),
+                "high_risk_slides": cohort.high_risk_slides,
+                "high_risk_better_than_random": _number(cohort.high_risk_better),
+                "high_risk_shuffled_better_than_random": _number(cohort.high_risk_better_shuffled),
+                "rank_agreement": float(np.mean(agreement)) if agreement else None,
+                "flagged_share": float(np.mean(list(self.flagged.values()))),
+            }
+        return content
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _flagged(study: Study, tile_map: AttentionMap) -> npt.NDArray[np.bool_]:
+    """Return (N,) which tiles of a map carry a flag of tiles/; none where the slide was imported without tiles."""
+    path = tiles_folder(study) / f"{tile_map.slide_id}.h5"
+    if not path.exists():
+        return np.zeros(len(tile_map.xy_l0), dtype=bool)
+    grid, _ = read_tiles(path)
+    bad = {(int(x), int(y)) for x, y in grid.xy_l0[grid.flags > 0]}
+    return np.array([(int(x), int(y)) in bad for x, y in tile_map.xy_l0], dtype=bool)
+
+
+def _draw(folder: Path, path: Path | None, tile_map: AttentionMap, bag_size: int, scale: MapScale, percentile: float, mark: str) -> None:
     fraction = scale.fraction(tile_map.contribution.astype(np.float64) * bag_size)
     if path is None:
         write_geojson(folder / f"{tile_map.slide_id}.geojson", tile_map, tile_colours(fraction), (0, 0))
@@ -67,7 +159,7 @@ def _draw(folder: Path, path: Path | None, tile_map: AttentionMap, bag_size: int
     with open_slide(path) as reader:
         offset = getattr(reader, "bounds_l0", (0, 0))
         write_geojson(folder / f"{tile_map.slide_id}.geojson", tile_map, tile_colours(fraction), offset)
-        _write_png(folder / f"{tile_map.slide_id}.png", draw_map(reader, tile_map, fraction, scale, percentile))
+        _write_png(folder / f"{tile_map.slide_id}.png", draw_map(reader, tile_map, fraction, scale, percentile, mark))
         _write_png(folder / f"{tile_map.slide_id}_tiles.png", draw_tiles(reader, tile_map, fraction))
 
 

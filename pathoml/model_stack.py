@@ -93,19 +93,20 @@ class ModelStack(nn.Module):
         """
         return HeadOutput(*self.head(projected, is_tile.expand(*projected.shape[:3])))
 
-    def forward_some(self, models: slice, projected: Tensor, is_tile: Tensor) -> HeadOutput:
+    def forward_some(self, models: slice | list[int], projected: Tensor, is_tile: Tensor) -> HeadOutput:
         """Run some of the heads only, for whole bags that would not fit into memory under all of them."""
-        if models == slice(0, len(self)):
+        if models in (slice(0, len(self)), list(range(len(self)))):
             return HeadOutput(*self(projected, is_tile))
         some = {name: value[models] for name, value in self.head.named_parameters()}
         return HeadOutput(*functional_call(self.head, some, (projected, is_tile.expand(*projected.shape[:3]))))
 
     @torch.inference_mode()
-    def read_bag(self, features: npt.NDArray[Any]) -> HeadOutput:
-        """Run every model over one whole bag: the one forward path of maps.
+    def read_bag(self, features: npt.NDArray[Any], models: Sequence[int] | None = None) -> HeadOutput:
+        """Run every model, or some, over one whole bag: the one forward path of maps.
 
         Args:
             features: (N, D).
+            models: (M,) indices into the stack; None: all.
 
         Returns:
             log_risk (M,), attention (M, N), contribution (M, N), bias (M,), uncentred.
@@ -115,11 +116,13 @@ class ModelStack(nn.Module):
         tiles = torch.from_numpy(np.asarray(features, dtype=np.float32)).to(device)
         is_tile = torch.ones(1, len(tiles), dtype=torch.bool, device=device)  # (1, N)
         outputs: list[HeadOutput] = []
-        for models in blocks(len(self), max(1, READ_VALUES // (len(tiles) * max(self.spec.hidden, self.spec.in_dim)))):
-            wanted = sorted(set(self.projection_of[models]))
+        every = list(range(len(self))) if models is None else list(models)
+        for block in blocks(len(every), max(1, READ_VALUES // (len(tiles) * max(self.spec.hidden, self.spec.in_dim)))):
+            some = every[block]
+            wanted = sorted({self.projection_of[m] for m in some})
             projected = StackedProjection([self.projections[f] for f in wanted])(tiles)  # (F, N, K)
-            mine = projected[[wanted.index(f) for f in self.projection_of[models]]]  # (M, N, K)
-            outputs.append(self.forward_some(models, mine[:, None], is_tile))
+            mine = projected[[wanted.index(self.projection_of[m]) for m in some]]  # (M, N, K)
+            outputs.append(self.forward_some(some, mine[:, None], is_tile))
         return HeadOutput(*(torch.cat([value[:, 0] for value in values]) for values in zip(*outputs)))
 
     def log_risks(self, bags: Sequence[Bag]) -> npt.NDArray[np.float64]:

@@ -18,7 +18,7 @@ RAISES, LOWERS = np.array([230, 138, 0]), np.array([0, 90, 200])  # orange and b
 STRONGEST_ALPHA = 0.75
 GREYED = 0.65  # the tissue's own colour is taken back, so that pink does not read as risk
 LONGEST_SIDE_PX = 1100
-FOOTER_PX = 84
+FOOTER_PX = 102
 TILES_SHOWN = 6
 THUMBNAIL_PX = 112
 SCALE_PERCENTILE = 99.0
@@ -52,25 +52,30 @@ def tile_colours(fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     return np.asarray(255 * (1 - strength) + hue * strength, dtype=np.uint8)
 
 
-def draw_map(reader: SlideReader, tile_map: AttentionMap, fraction: npt.NDArray[np.float64], scale: MapScale, percentile: float) -> Image:
+def draw_map(
+    reader: SlideReader, tile_map: AttentionMap, fraction: npt.NDArray[np.float64], scale: MapScale, percentile: float, mark: str = ""
+) -> Image:
     """Return the slide with its tiles coloured by contribution, and a legend below.
 
     Args:
         fraction: (N,) contribution on the cohort's scale, in [-1, 1].
         percentile: of the patient's risk in the cohort, 0-100.
+        mark: a sentence against the map; one that is not faithful is drawn in grey.
     """
     overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / LONGEST_SIDE_PX))
     grey = cv2.cvtColor(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     canvas = cv2.addWeighted(overview, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
     hue = np.where(fraction[:, None] > 0, RAISES, LOWERS)
+    if mark.startswith("NOT FAITHFUL"):
+        hue = np.full_like(hue, 90)
     for (x, y), colour, alpha in zip(tile_map.xy_l0 / downsample, hue, np.abs(fraction) * STRONGEST_ALPHA):
         side = tile_map.tile_l0 / downsample
         rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
         canvas[rows, columns] = canvas[rows, columns] * (1 - alpha) + colour * alpha
-    return _with_legend(canvas.astype(np.uint8), tile_map, scale, percentile, downsample * tile_map.level0_mpp)
+    return _with_legend(canvas.astype(np.uint8), tile_map, scale, percentile, downsample * tile_map.level0_mpp, mark)
 
 
-def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percentile: float, um_per_px: float) -> Image:
+def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percentile: float, um_per_px: float, mark: str) -> Image:
     width = max(picture.shape[1], 640)
     page = PillowImage.new("RGB", (width, picture.shape[0] + FOOTER_PX), "white")
     page.paste(PillowImage.fromarray(picture), (0, 0))
@@ -87,6 +92,9 @@ def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percen
     )
     draw.text((10, top + 48), "Explains the model, not the disease. Zero = average training patient.", fill="black", font=small)
     draw.text((10, top + 64), "Research use only, not a medical device.", fill="black", font=small)
+    if tile_map.method != "exact":
+        mark = f"Contributions by {tile_map.method}: they do not sum to the risk. {mark}"
+    draw.text((10, top + 82), mark, fill=(176, 0, 32), font=small)
     length_um = _round_length(picture.shape[1] * um_per_px / 5)
     length_px = round(length_um / um_per_px)
     draw.line([(width - 12 - length_px, top + 52), (width - 12, top + 52)], fill="black", width=4)

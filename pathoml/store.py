@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 import pathoml
 from pathoml.errors import StoreError
-from pathoml.types import AttentionMap, Embeddings, Recipe, TileGrid, TissueMask
+from pathoml.types import Assignments, AttentionMap, Embeddings, Recipe, TileGrid, TissueMask
 
 MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
 MOST_PACKING = 100  # a compressed array of another tool may declare this many times its bytes; features shrink by a third at most
@@ -233,7 +233,10 @@ def write_attention(path: Path, tile_map: AttentionMap, recipe: Recipe) -> None:
         "attention": tile_map.attention.astype(np.float32),
         "contribution": tile_map.contribution.astype(np.float32),
     }
+    if tile_map.spread is not None:
+        arrays["spread"] = tile_map.spread.astype(np.float32)
     root = {
+        "method": tile_map.method,
         "log_risk": tile_map.log_risk,
         "bias": tile_map.bias,
         "fold": tile_map.fold,
@@ -258,7 +261,7 @@ def read_attention(path: Path) -> AttentionMap:
     Raises:
         StoreError: torn, foreign, or changed since it was written.
     """
-    arrays, root, coord = _read_h5(path, ("coords", "attention", "contribution"))
+    arrays, root, coord = _read_h5(path, ("coords", "attention", "contribution"), optional=("spread",))
     return AttentionMap(
         slide_id=str(coord["name"]),
         patient_id=str(root["patient_id"]),
@@ -272,6 +275,30 @@ def read_attention(path: Path) -> AttentionMap:
         bias=float(root["bias"]),
         fold=str(root["fold"]),
         score_type=str(root["score_type"]),
+        spread=arrays.get("spread"),
+        method=str(root.get("method", "exact")),
+    )
+
+
+def write_assignments(path: Path, assignments: Assignments) -> None:
+    """Write features/assignments/SLIDE.h5: the phenotype of each tile."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "coords": assignments.xy_l0.astype(np.int64),
+        "phenotype": assignments.phenotype.astype(np.int16),
+    }
+    coord = {"name": assignments.slide_id, "patch_size_level0": assignments.tile_l0}
+    _write_h5(path, arrays, {"pathoml_version": pathoml.__version__}, {"coords": coord})
+
+
+def read_assignments(path: Path) -> Assignments:
+    """Read features/assignments/SLIDE.h5 and verify its content.
+
+    Raises:
+        StoreError: torn, foreign, or changed since it was written.
+    """
+    arrays, _, coord = _read_h5(path, ("coords", "phenotype"))
+    return Assignments(
+        slide_id=str(coord["name"]), xy_l0=arrays["coords"], tile_l0=int(coord["patch_size_level0"]), phenotype=arrays["phenotype"]
     )
 
 
@@ -363,11 +390,13 @@ def _write_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]], root: Mapping[
         file.attrs.update({**root, "content_sha256": sha256_of_arrays(arrays)})
 
 
-def _read_h5(path: Path, names: tuple[str, ...]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], dict[str, Any]]:
+def _read_h5(
+    path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], dict[str, Any]]:
     again = "Delete it and rerun the step that writes it."
     try:
         with h5py.File(path, "r", locking=False) as file:
-            arrays = {name: _read_dataset(path, file, name) for name in names}
+            arrays = {name: _read_dataset(path, file, name) for name in (*names, *(o for o in optional if o in file))}
             root = dict(file.attrs)
             coord = dict(file["coords"].attrs)
             if "features" in arrays:

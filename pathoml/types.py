@@ -249,6 +249,18 @@ class AttentionMap:
     bias: float
     fold: str
     score_type: str
+    spread: Floats | None = None  # (N,) SD of the contribution over the models that did not see the patient
+    method: str = "exact"  # or how the contributions were found; only exact ones sum to the risk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignments:
+    """Which phenotype each tile of one slide belongs to."""
+
+    slide_id: str
+    xy_l0: Ints  # (N, 2)
+    tile_l0: int
+    phenotype: Ints  # (N,) number of the phenotype, from 0
 
 
 @dataclass(frozen=True, kw_only=True)

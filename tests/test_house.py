@@ -18,8 +18,9 @@ PACKAGE = ROOT / "pathoml"
 FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival "
+    "faithfulness "
     "predicted_risk effects specimens prospective ledger analysis_plan imported_scores start_stop prognostic_score baseline_table",
-    4: "mil losses projection stacked_layers tile_bank model_stack training",
+    4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits bags",
     2: "encoders embedding interop study",
     1: "slides tissue artefacts tiling synthetic",
@@ -28,7 +29,7 @@ FLOORS = {
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
 # A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
-_LEARN = "encoders embedding interop bags mil losses projection stacked_layers tile_bank model_stack training"
+_LEARN = "encoders embedding interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
 HEAVY = {
     "torch": f"{_LEARN} scoring attention",
     "torchvision": "encoders embedding",

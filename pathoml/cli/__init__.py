@@ -52,6 +52,20 @@ for _verb, _text in STUDY_VERBS.items():
     _add_study_verb(_verb, _text)
 
 
+@app.command("discover")
+def discover_command(
+    study: StudyArgument = Path(),
+    labels: Annotated[Path | None, typer.Option("--labels", help="Ratings of the naming sheet or of the viewer, as CSV.")] = None,
+    settings: SetOption = None,
+) -> None:
+    """Find groups of similar tiles, test them against the outcome, write sheets for naming: runs/RUN/features/."""
+    from pathoml.cli import discover as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run(load_study(study, settings or ()), Console(), labels))
+
+
 @app.command("demo")
 def demo_command(
     folder: Annotated[Path, typer.Argument(help="Where to put the synthetic study.")] = Path("demo-study"),

@@ -11,15 +11,27 @@ def run(study: Study, console: Console) -> int:
     from pathoml.cli.tile import say_failures
     from pathoml.cohort import read_cohort
     from pathoml.explanation import explain_recipe, explain_study
+    from pathoml.faithfulness import FLAGGED_WARNING
     from pathoml.provenance import is_fresh
+    from pathoml.store import read_json
 
     recipe = explain_recipe(study)
     slides = [s.slide_id for s in read_cohort(study).slides]
-    fresh = is_fresh(study.run_folder, recipe, ["attention"])
+    fresh = is_fresh(study.run_folder, recipe, ["attention", "faithfulness.json"])
     console.heading(f"explain  runs/{study.config.run}: {'up to date' if fresh else f'{len(slides)} slides'}")
     if fresh:
         return 0
     with console.bar("explain", "slides") as bar:
         failures = explain_study(study, recipe, bar)
     console.say(f"  maps: {study.run_folder}/attention/*.png, for QuPath: *.geojson")
+    cohort = read_json(study.run_folder / "faithfulness.json")["cohort"]
+    if cohort:
+        console.say(
+            f"  faithful: {cohort['faithful_slides']} of {cohort['slides']} maps (judged by models that did not make them); "
+            f"area {cohort['area']['estimate']:.3f} ({cohort['area']['low']:.3f} to {cohort['area']['high']:.3f})"
+        )
+        if cohort["flagged_share"] > FLAGGED_WARNING:
+            console.say(f"  WARNING: {cohort['flagged_share']:.0%} of the contribution comes from flagged tiles")
+    else:
+        console.say("  faithfulness was not checked: it needs a second repeat or seed (splits.repeats, train.seeds)")
     return say_failures(failures, console)

@@ -1,0 +1,50 @@
+"""`pathoml discover`: runs/RUN/features/, and what raters said of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pathoml.cli.console import Console
+from pathoml.config import Study
+
+
+def run(study: Study, console: Console, labels: Path | None = None) -> int:
+    """Find and test phenotypes if the run changed; with `labels`, read the raters back instead."""
+    from pathoml.discovery.step import discover_recipe, discover_study
+    from pathoml.provenance import is_fresh
+
+    if labels is not None:
+        return _say_labels(study, labels, console)
+    recipe = discover_recipe(study)
+    fresh = is_fresh(study.run_folder, recipe, ["features/phenotypes.csv"])
+    console.heading(f"discover  runs/{study.config.run}: {'up to date' if fresh else 'phenotypes of the whole cohort'}")
+    if fresh:
+        return 0
+    with console.bar("discover", "slides") as bar:
+        found = discover_study(study, recipe, bar)
+    rows = [
+        (
+            r["phenotype"],
+            f"{r['share_mean']:.0%}",
+            f"{r['hazard_ratio_sd']:.2f} ({r['low']:.2f} to {r['high']:.2f})" if r["hazard_ratio_sd"] else "-",
+            f"{r['p_value']:.4f}",
+            f"{r['q_value']:.3f}",
+            f"{r['stability']:.2f}",
+            r["suspect"] or "-",
+        )
+        for r in found.rows
+    ]
+    console.table(rows, ("phenotype", "share", "HR per SD (95 %)", "p (permutation)", "q", "stability", "suspect"))
+    console.say(f"  {found.family_size} hypotheses in this family so far (runs/ledger.csv)")
+    console.say(f"  for pathologists: {study.run_folder}/features/naming_sheet/index.html; then `pathoml discover --labels FILE`")
+    return 0
+
+
+def _say_labels(study: Study, labels: Path, console: Console) -> int:
+    from pathoml.discovery.labels import read_labels, weigh_labels
+
+    results = weigh_labels(study, read_labels(study, labels))
+    console.heading(f"discover  labels of {results.raters} raters")
+    console.table(results.rows, results.header)
+    console.say(f"  written: {study.run_folder}/features/labels.json")
+    return 0

@@ -1,0 +1,92 @@
+"""Does a patient's share of a phenotype go with earlier progression? Log-ratios, Cox per SD, permutation within centres, one family.
+
+A share is part of a whole: its log-ratio to the rest is tested, with half a tile added to both, adjusted for the clinical covariates
+and stratified by centre. The p value permutes log-ratios among patients of a centre; Benjamini-Hochberg runs over everything that was
+ever tested in this family (runs/ledger.csv).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.errors import CohortError
+from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
+from pathoml.survival.design import fit_design
+from pathoml.survival.estimate import Estimate
+from pathoml.survival.martingale import martingale_residuals, permutation_p
+from pathoml.types import Cohort
+
+Array = npt.NDArray[np.float64]
+PERMUTATIONS = 1999
+HALF_A_TILE = 0.5  # added to both parts, so that an absent phenotype has a log-ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What speaks for one value a patient; None where it could not be estimated."""
+
+    hazard_ratio_sd: Estimate | None  # adjusted and stratified
+    p_value: float  # by permutation
+    wald_p: float | None
+    interaction_p: float | None  # with the treatment; exploratory
+
+
+def log_ratios(counts: Array) -> Array:
+    """Return (B, C) log of each phenotype's tiles over all others.
+
+    Args:
+        counts: (B, C) tiles of each patient.
+
+    >>> log_ratios(np.array([[1.0, 1.0]])).tolist()
+    [[0.0, 0.0]]
+    """
+    total = counts.sum(axis=1, keepdims=True)
+    ratio: Array = np.log((counts + HALF_A_TILE) / (total - counts + HALF_A_TILE))
+    return ratio
+
+
+def clinical_design(cohort: Cohort, names: Sequence[str]) -> Array:
+    """Return (B, p) the clinical covariates as a Cox model takes them."""
+    columns: Mapping[str, Sequence[object]] = {name: [p.covariates[name] for p in cohort.patients] for name in names}
+    return fit_design(columns).transform(columns) if columns else np.empty((len(cohort.patients), 0))
+
+
+def weigh(values: Array, cohort: Cohort, clinical: Array, treated: Array | None = None, *, seed: int = 1) -> list[Evidence]:
+    """Test each column of values (B, C) against the outcome.
+
+    Args:
+        clinical: (B, p) covariates of the model that each is added to.
+        treated: (B,) 0 or 1, for the exploratory interaction.
+    """
+    time, event, centre = cohort.time_months, cohort.event, cohort.centre
+    base = fit_cox(clinical, time, event, stratum=centre)
+    residual = martingale_residuals(clinical @ base.coefficients, time, event, centre)
+    sd = values.std(axis=0, ddof=1)
+    scaled = (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1.0)  # (B, C)
+    p_values = permutation_p(residual, scaled, centre, permutations=PERMUTATIONS, seed=seed)
+    found = []
+    for column, p in zip(scaled.T, p_values):
+        try:
+            fit = fit_cox(np.column_stack([column, clinical]), time, event, stratum=centre)
+            ratio, wald = hazard_ratio(fit, 0), wald_test(fit, 0)
+        except CohortError:  # constant, or it separates the events
+            ratio, wald = None, None
+        found.append(
+            Evidence(hazard_ratio_sd=ratio, p_value=float(p), wald_p=wald, interaction_p=_interaction(column, cohort, clinical, treated))
+        )
+    return found
+
+
+def _interaction(value: Array, cohort: Cohort, clinical: Array, treated: Array | None) -> float | None:
+    if treated is None:
+        return None
+    main = np.column_stack([value, treated, clinical])
+    try:
+        full = fit_cox(np.column_stack([main, value * treated]), cohort.time_months, cohort.event, stratum=cohort.centre)
+        return likelihood_ratio_test(full, fit_cox(main, cohort.time_months, cohort.event, stratum=cohort.centre)).p
+    except CohortError:
+        return None

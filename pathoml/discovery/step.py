@@ -1,0 +1,221 @@
+"""Step `discover` as a whole: codebook, assignments, descriptions, evidence, contact sheets, naming sheet; runs/RUN/features/."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.config import Study
+from pathoml.discovery.codebook import Codebook, learn_codebook
+from pathoml.discovery.description import Description, describe
+from pathoml.discovery.evidence import Evidence, clinical_design, log_ratios, weigh
+from pathoml.discovery.naming import write_naming_sheet
+from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
+from pathoml.errors import CohortError
+from pathoml.ledger import record_hypotheses
+from pathoml.provenance import file_hash, record_step
+from pathoml.runs import LoadedRun, bag_slides, load_run
+from pathoml.store import atomic_path, read_attention, sha256_of_arrays, write_assignments, write_json, write_text
+from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
+from pathoml.survival.multiplicity import benjamini_hochberg
+from pathoml.tiling import png_bytes
+from pathoml.types import Assignments, Recipe
+
+Array = npt.NDArray[np.float64]
+DISCOVER_VERSION = 1
+FAMILY = "phenotypes"
+CANDIDATES = 4  # tiles of each slide and phenotype that may come onto a contact sheet
+COLUMNS = (
+    "phenotype",
+    "name",
+    "share_mean",
+    "contribution_mean",
+    "n_patients",
+    "n_centres",
+    "hazard_ratio_sd",
+    "low",
+    "high",
+    "p_value",
+    "q_value",
+    "suspect",
+    "stability",
+    "n_slides",
+    "wald_p",
+    "interaction_p",
+    "top_centre",
+    "top_centre_share",
+    "share_primary",
+    "share_metastasis",
+    "shift_p",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """What `discover` found, a phenotype a row of phenotypes.csv, from the strongest evidence to the weakest."""
+
+    rows: tuple[dict[str, Any], ...]
+    codebook: Codebook
+    family_size: int
+
+
+def discover_recipe(study: Study) -> Recipe:
+    """Return everything that decides the features."""
+    return Recipe(step="discover", inputs={"scores": file_hash(study.run_folder / "scores.csv"), "version": DISCOVER_VERSION})
+
+
+def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> Discovery:
+    """Learn phenotypes blind to the outcome, then test them; write runs/RUN/features/."""
+    run, folder = load_run(study), study.run_folder / "features"
+    codebook = learn_codebook(run.bags)
+    assigned = _assign(study, run, codebook, folder, on_slide)
+    cohort, config = run.cohort, study.config.cohort
+    stain = [_stain(run, p.slide_ids) for p in cohort.patients]
+    specimen = {s.slide_id: s.specimen for s in cohort.slides}
+    described = describe(assigned.counts, cohort.centre, stain, assigned.slide_counts, specimen, assigned.contribution)
+    clinical = clinical_design(cohort, config.covariates)
+    evidence = weigh(log_ratios(assigned.counts), cohort, clinical, _treated(run, config.treatment))
+    code = sha256_of_arrays({"centres": codebook.centres})[:8]
+    names = [f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))]
+    size = record_hypotheses(study.folder / "runs", FAMILY, names, study.config.run)
+    q_values = benjamini_hochberg([e.p_value for e in evidence], size)
+    shifts = [_paired(run, assigned.slide_counts, specimen, k) for k in range(len(evidence))]
+    rows = [_row(k, described[k], evidence[k], q_values[k], shifts[k], codebook) for k in range(len(evidence))]
+    rows.sort(key=lambda r: (r["p_value"], -(r["hazard_ratio_sd"] or 0)))
+    _write_table(folder / "phenotypes.csv", COLUMNS, rows)
+    _write_table(
+        folder / "ledger.csv",
+        ("hypothesis", "p_value", "q_value", "family_size"),
+        [{"hypothesis": n, "p_value": e.p_value, "q_value": float(q), "family_size": size} for n, e, q in zip(names, evidence, q_values)],
+    )
+    _write_sheets(folder, run, assigned.candidates)
+    write_naming_sheet(folder, run.cohort, assigned.candidates, [int(r["phenotype"]) for r in rows])
+    tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
+    write_json(folder / "codebook.json", {"hash": code, "tried": tried, "stability": codebook.stability.tolist(), "outcome_blind": True})
+    record_step(study.run_folder, recipe, codebook=code)
+    return Discovery(rows=tuple(rows), codebook=codebook, family_size=size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Assigned:
+    counts: Array  # (B, C)
+    slide_counts: dict[str, Array]
+    contribution: Array  # (C,)
+    candidates: list[list[TileRef]]  # (C,) tiles near each phenotype
+
+
+def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_slide: Callable[[int, int], None]) -> _Assigned:
+    count = len(codebook.centres)
+    counts, slide_counts = np.zeros((len(run.bags), count)), {}
+    candidates: list[list[TileRef]] = [[] for _ in range(count)]
+    summed, seen = np.zeros(count), np.zeros(count)
+    total, done = sum(len(b.slide_ids) for b in run.bags), 0
+    for patient, bag in enumerate(run.bags):
+        for slide in bag_slides(study, bag):
+            near = codebook.similarity(slide.features)  # (N, C)
+            phenotype = near.argmax(axis=1)
+            own = np.bincount(phenotype, minlength=count).astype(np.float64)
+            counts[patient] += own
+            slide_counts[slide.slide_id] = own
+            write_assignments(
+                folder / "assignments" / f"{slide.slide_id}.h5",
+                Assignments(slide_id=slide.slide_id, xy_l0=slide.xy_l0, tile_l0=slide.tile_l0, phenotype=phenotype),
+            )
+            map_path = study.run_folder / "attention" / f"{slide.slide_id}.h5"
+            if map_path.exists():
+                values = read_attention(map_path).contribution.astype(np.float64) * len(bag.features)
+                summed += np.bincount(phenotype, weights=values, minlength=count)
+                seen += own
+            for k in range(count):
+                mine = np.flatnonzero(phenotype == k)
+                for i in mine[np.argsort(-near[mine, k], kind="stable")[:CANDIDATES]]:
+                    x, y = (int(v) for v in slide.xy_l0[i])
+                    candidates[k].append(
+                        TileRef(
+                            slide_id=slide.slide_id, patient_id=bag.patient_id, xy_l0=(x, y), tile_l0=slide.tile_l0, value=float(near[i, k])
+                        )
+                    )
+            done += 1
+            on_slide(done, total)
+    mean = np.divide(summed, seen, out=np.full(count, np.nan), where=seen > 0)
+    return _Assigned(counts=counts, slide_counts=slide_counts, contribution=mean, candidates=candidates)
+
+
+def _stain(run: LoadedRun, slide_ids: Sequence[str]) -> str:
+    stains = {s.extras.get("stain", "") for s in run.cohort.slides if s.slide_id in slide_ids}
+    return ", ".join(sorted(stains))
+
+
+def _treated(run: LoadedRun, treatment: str | None) -> Array | None:
+    if treatment is None:
+        return None
+    given = [p.covariates.get(treatment) for p in run.cohort.patients]
+    return np.array(given, dtype=np.float64) if all(g in (0, 1) for g in given) else None
+
+
+def _paired(run: LoadedRun, slide_counts: dict[str, Array], specimen: dict[str, str], phenotype: int) -> PairedHeterogeneity | None:
+    """Compare the log-ratio in primary and metastasis of the same patients; None with fewer than 6 of them."""
+    first, second, centre = [], [], []
+    for patient in run.cohort.patients:
+        parts = {
+            kind: [slide_counts[s] for s in patient.slide_ids if s in slide_counts and specimen.get(s) == kind]
+            for kind in ("primary", "metastasis")
+        }
+        if parts["primary"] and parts["metastasis"]:
+            first.append(log_ratios(np.sum(parts["primary"], axis=0)[None])[0, phenotype])
+            second.append(log_ratios(np.sum(parts["metastasis"], axis=0)[None])[0, phenotype])
+            centre.append(patient.centre)
+    try:
+        return paired_heterogeneity(first, second, centre)
+    except CohortError:
+        return None
+
+
+def _row(k: int, d: Description, e: Evidence, q: float, shift: PairedHeterogeneity | None, codebook: Codebook) -> dict[str, Any]:
+    ratio = e.hazard_ratio_sd
+    return {
+        **{name: getattr(d, name) for name in COLUMNS if name in Description.__dataclass_fields__},
+        "phenotype": k,
+        "name": "",
+        "hazard_ratio_sd": ratio.estimate if ratio else None,
+        "low": ratio.low if ratio else None,
+        "high": ratio.high if ratio else None,
+        "p_value": e.p_value,
+        "q_value": float(q),
+        "wald_p": e.wald_p,
+        "interaction_p": e.interaction_p,
+        "shift_p": shift.shift_p if shift else None,
+        "stability": float(codebook.stability[k]),
+    }
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row[c]) for c in columns])
+    write_text(path, buffer.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _write_sheets(folder: Path, run: LoadedRun, candidates: Sequence[Sequence[TileRef]]) -> None:
+    paths = {s.slide_id: s.path for s in run.cohort.slides}
+    for k, tiles in enumerate(candidates):
+        best = best_tiles(tiles)
+        heading = f"Phenotype {k}: the tiles most like it, of {len({t.patient_id for t in best})} patients"
+        picture = draw_sheet([(heading, read_tiles_of(best, paths))])
+        with atomic_path(folder / "sheets" / f"phenotype_{k}.png") as temporary:
+            temporary.write_bytes(png_bytes(picture))

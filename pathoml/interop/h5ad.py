@@ -1,0 +1,77 @@
+"""AnnData: a slide's tiles as observations, as squidpy and wsidata read them: obs scores, obsm["spatial"], uns["spatial"], tile boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pathoml.config import Study
+from pathoml.errors import ConfigError, StoreError
+from pathoml.interop import Exchange
+from pathoml.store import atomic_path, read_assignments, read_attention, read_embeddings
+from pathoml.study import embeddings_folder
+from pathoml.types import AttentionMap
+
+
+def export_to(study: Study, target: Path) -> Exchange:
+    """Write SLIDE.h5ad for every slide that has a map: features in X, scores in obs, centres of tiles in obsm["spatial"].
+
+    Raises:
+        ConfigError: anndata is not installed.
+        StoreError: there are no maps yet.
+    """
+    maps = sorted((study.run_folder / "attention").glob("*.h5"))
+    if not maps:
+        raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
+    files, failures = [], {}
+    for path in maps:
+        tile_map = read_attention(path)
+        try:
+            features = np.asarray(read_embeddings(embeddings_folder(study) / path.name).features, dtype=np.float32)
+        except StoreError as error:
+            failures[tile_map.slide_id] = str(error)
+            continue
+        found = study.run_folder / "features" / "assignments" / path.name
+        phenotype = read_assignments(found).phenotype if found.exists() else None
+        written = target / f"{tile_map.slide_id}.h5ad"
+        with atomic_path(written) as temporary:
+            as_anndata(tile_map, features, phenotype).write_h5ad(temporary)
+        files.append(written)
+    note = 'obsm["spatial"] holds centres of tiles in level-0 pixels, uncropped; obs x1 y1 x2 y2 their boxes.'
+    return Exchange(files=tuple(files), failures=failures, notes=(note,))
+
+
+def as_anndata(tile_map: AttentionMap, features: Any, phenotype: Any = None) -> Any:
+    """Return the AnnData of one slide.
+
+    Args:
+        features: (N, D).
+        phenotype: (N,) of `discover`, if there is one.
+    """
+    try:
+        import anndata
+        import pandas as pd
+    except ImportError:
+        raise ConfigError("Exporting h5ad needs anndata. Install it with `pip install pathoml[exports]`.") from None
+    xy, side = np.asarray(tile_map.xy_l0, dtype=np.int64), tile_map.tile_l0
+    columns: dict[str, Any] = {
+        "contribution": np.asarray(tile_map.contribution, dtype=np.float32),
+        "attention": np.asarray(tile_map.attention, dtype=np.float32),
+        "x1": xy[:, 0],
+        "y1": xy[:, 1],
+        "x2": xy[:, 0] + side,
+        "y2": xy[:, 1] + side,
+    }
+    if tile_map.spread is not None:
+        columns["contribution_spread"] = np.asarray(tile_map.spread, dtype=np.float32)
+    if phenotype is not None:
+        columns["phenotype"] = pd.Categorical([str(p) for p in phenotype])
+    obs = pd.DataFrame(columns, index=[f"{tile_map.slide_id}_{x}_{y}" for x, y in xy])
+    scale = {"spot_diameter_fullres": float(side), "tissue_hires_scalef": 1.0, "microns_per_pixel": tile_map.level0_mpp}
+    uns = {
+        "spatial": {tile_map.slide_id: {"images": {}, "scalefactors": scale, "metadata": {"slide_id": tile_map.slide_id}}},
+        "pathoml": {"log_risk": tile_map.log_risk, "patient_id": tile_map.patient_id, "method": tile_map.method, "tile_l0": side},
+    }
+    return anndata.AnnData(X=features, obs=obs, obsm={"spatial": xy + side / 2}, uns=uns)
