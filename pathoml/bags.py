@@ -117,9 +117,9 @@ class Rows:
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         taken = np.empty((*rows.shape, self.shape[1]), self.dtype)
         part_of = np.searchsorted(self._starts, rows, side="right") - 1
-        for i, part in enumerate(self.parts):
+        for i in np.unique(part_of):
             here = part_of == i
-            taken[here] = part[rows[here] - self._starts[i]]
+            taken[here] = self.parts[i][rows[here] - self._starts[i]]
         return taken
 
     def mean(self, axis: int, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:

@@ -93,8 +93,8 @@ class TrainConfig(Section):
     seeds: int = Field(3, ge=1, le=100, description="initialisations averaged inside a fold")
     epochs: int = Field(40, ge=1, le=10_000, description="passes over the cohort, fixed beforehand")
     tiles_per_patient: int = Field(64, ge=1, le=65_536, description="tiles sampled from each bag in an epoch; all at inference")
-    projection: int | None = Field(
-        64, ge=2, le=4096, description="principal components of the training fold in front of the head; null = none"
+    projection: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] | None = Field(
+        "auto", description="principal components of the training fold in front of the head; null = none; auto = by cohort and device"
     )
     hidden: int = Field(64, ge=2, le=4096, description="width of the transform and of the attention layer")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the transformed features in training")

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from pathoml.config import TrainConfig
 from pathoml.embedding import pick_device
 from pathoml.model_stack import ModelSpec
+from pathoml.ridge_models import fit_models
 from pathoml.scoring import FoldScores, fold_scores, out_of_fold, standardise
 from pathoml.survival.concordance import stratified_harrell_c
 from pathoml.survival.cox import CoxFit, fit_cox, likelihood_ratio_test
-from pathoml.training import model_specs, train_models
+from pathoml.training import model_specs
 from pathoml.types import Bag, Cohort, Split
 
 Array = npt.NDArray[np.float64]
@@ -105,7 +106,7 @@ def permutation_tests(
         return concordance, _gain(score, clinical, cohort, reduced)
 
     specs = permuted_specs(cohort, splits, config.seeds, permutations, seed)
-    blocks = train_models(cohort, bags, specs, config, device=pick_device(device), seed=seed, on_epoch=on_epoch)
+    blocks = fit_models(cohort, bags, specs, config, device=pick_device(device), seed=seed, on_epoch=on_epoch)
     raw = np.concatenate([block.raw for block in blocks])  # (M, B)
     each = len(specs) // permutations
     null = [

@@ -14,9 +14,24 @@ from pathoml.types import Bag
 TILES_A_PATIENT = 64  # every patient weighs the same
 TILES = 8192  # of a cohort: enough for the leading components; larger cohorts take fewer tiles of each patient
 FEWEST_TILES = 16  # a patient
+COMPONENTS = 64  # what the figures of benchmarks/results.md were measured with; the cost grows in proportion
+LARGE_COHORT = 1000  # patients from which a GPU learns from all features
 OVERSAMPLING = 16  # extra directions of the randomised decomposition
 POWER_ITERATIONS = 2
 SMALLEST_SD = 1e-6  # a feature that is constant must not be blown up
+
+
+def choose_projection(wanted: int | str | None, patients: int, device: torch.device) -> int | None:
+    """Return the number of principal components: as study.yaml says, else by the size of the cohort and the device.
+
+    64 keep small cohorts from fitting noise and a CPU from multiplying by it; a large cohort on a GPU keeps all features.
+
+    >>> choose_projection("auto", 246, torch.device("cpu")), choose_projection(32, 246, torch.device("cpu"))
+    (64, 32)
+    """
+    if wanted != "auto":
+        return None if wanted is None else int(wanted)
+    return None if device.type == "cuda" and patients >= LARGE_COHORT else COMPONENTS
 
 
 def fit_projections(

@@ -200,12 +200,12 @@ def write_embeddings(
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Read embeddings/ENCODING/SLIDE.h5 and verify its content.
+    """Open embeddings/ENCODING/SLIDE.h5: features are mapped into memory, not read, once their content is verified.
 
     Raises:
         StoreError: torn, foreign, or changed since it was written.
     """
-    arrays, root, coord = _read_h5(path, ("coords", "features"))
+    arrays, root, coord = _read_h5(path, ("coords", "features"), mapped=("features",))
     coords, features = arrays["coords"], arrays["features"]
     if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype != np.float16:
         raise StoreError(f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected (N, D) float16, (N, 2).")
@@ -391,12 +391,14 @@ def _write_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]], root: Mapping[
 
 
 def _read_h5(
-    path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()
+    path: Path, names: tuple[str, ...], optional: tuple[str, ...] = (), mapped: tuple[str, ...] = ()
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], dict[str, Any]]:
     again = "Delete it and rerun the step that writes it."
     try:
         with h5py.File(path, "r", locking=False) as file:
-            arrays = {name: _read_dataset(path, file, name) for name in (*names, *(o for o in optional if o in file))}
+            arrays = {
+                name: _read_dataset(path, file, name, mapped=name in mapped) for name in (*names, *(o for o in optional if o in file))
+            }
             root = dict(file.attrs)
             coord = dict(file["coords"].attrs)
             if "features" in arrays:
@@ -405,12 +407,26 @@ def _read_h5(
         raise StoreError(f"{path} is missing. Run the step that writes it, or `pathoml run`.") from None
     except OSError as error:
         raise StoreError(f"{path} is torn or not HDF5. {again}") from error
-    if root.get("content_sha256") != sha256_of_arrays(arrays):
+    stat = path.stat()
+    if not _is_verified(arrays, str(root.get("content_sha256")), (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size, names)):
         raise StoreError(f"{path} was changed after it was written (content_sha256 differs). {again}")
     return arrays, root, coord
 
 
-def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1) -> npt.NDArray[Any]:
+_verified: set[tuple[object, ...]] = set()  # files of this process whose content was found to be what it says
+
+
+def _is_verified(arrays: Mapping[str, npt.NDArray[Any]], content_sha256: str, identity: tuple[object, ...]) -> bool:
+    """Return whether the arrays have the hash; a file that was verified and has not changed since is not read again for it."""
+    key = (*identity, content_sha256)
+    if key not in _verified:
+        if content_sha256 != sha256_of_arrays(arrays):
+            return False
+        _verified.add(key)
+    return True
+
+
+def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1, mapped: bool = False) -> npt.NDArray[Any]:
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise StoreError(f"{path} has no array {name!r} of its own; links to other files are refused. Write it again as one file.")
@@ -420,4 +436,7 @@ def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1)
     declared = dataset.size * dataset.dtype.itemsize
     if declared > min(MAX_ARRAY_BYTES, most_packing * dataset.id.get_storage_size()):
         raise StoreError(f"{path}: array {name!r} declares {dataset.size} values, more than the file holds or any slide has.")
+    offset = dataset.id.get_offset()
+    if mapped and offset is not None and dataset.chunks is None and dataset.size and dataset.dtype.isnative:
+        return np.asarray(np.memmap(path, dataset.dtype, "c", offset, dataset.shape))  # copy-on-write: the file cannot be changed
     return np.asarray(dataset[()])

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pathoml.bags import feature_parts
+from pathoml.bags import Rows, feature_parts
 from pathoml.types import Bag
 
+RESIDENT_SHARE = 0.6  # of the free GPU memory; the rest is for the models
 ROWS_AT_ONCE = 4096  # tiles converted to float32 together: 16 MB at 1024 dimensions, which stays in the cache
 Projection = tuple[Tensor, Tensor]  # mean (D,) and components (D, K), or a scale a dimension (D,)
 
@@ -27,11 +28,12 @@ class TileBank:
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)])  # (B + 1,)
         self.device = device
         self._projections = list(projections)
+        self._parts: Rows | None = None
         if projections[0][1].ndim == 1:
-            self._raw: Tensor | None = torch.cat([torch.from_numpy(part) for b in bags for part in feature_parts(b)]).to(device)
-            self.width = self._raw.shape[1]
+            self._parts = Rows([part for b in bags for part in feature_parts(b)])
+            self._resident = torch.from_numpy(np.asarray(self._parts)).to(device) if _fits(self._parts, device) else None  # (sum N, D)
+            self.width = self._parts.shape[1]
             return
-        self._raw = None
         self.width = projections[0][1].shape[1]
         self._projected = torch.empty(len(projections), int(self.starts[-1]), self.width, device=device)  # (F, sum N, K)
         stacked = StackedProjection(projections)
@@ -45,11 +47,31 @@ class TileBank:
 
     def take(self, projection_of: Sequence[int], rows: Tensor) -> Tensor:
         """Return (M, b, n, K) the tiles at packed rows (M, b, n), model m seeing them through projection_of[m]."""
-        if self._raw is None:
+        if self._parts is None:
             return torch.stack([self._projected[f].index_select(0, r.flatten()).view(*r.shape, -1) for f, r in zip(projection_of, rows)])
-        values = self._raw[rows].float()  # (M, b, n, D)
+        if self._resident is not None:
+            values = self._resident[rows].float()  # (M, b, n, D)
+        else:
+            values = torch.from_numpy(self._parts[rows.cpu().numpy()]).to(self.device).float()  # (M, b, n, D)
         mean, scale = (torch.stack([self._projections[f][k] for f in projection_of])[:, None, None] for k in (0, 1))
         return (values - mean) * scale
+
+
+def _fits(parts: Rows, device: torch.device) -> bool:
+    """Return whether unprojected features may lie in the GPU's memory; on a CPU they stay in the mapped files."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return parts.shape[0] * parts.shape[1] * parts.dtype.itemsize < RESIDENT_SHARE * free
+
+
+def where_tiles_lie(projection: int | None, device: torch.device) -> str:
+    """Return a sentence for the log: how the models see the tiles, and from where."""
+    memory = "GPU memory" if device.type == "cuda" else "memory"
+    if projection:
+        return f"tiles are seen through {projection} principal components of each training fold, kept in {memory}"
+    where = "GPU memory where they fit" if device.type == "cuda" else "the mapped files"
+    return f"tiles are seen with all features, scaled by training fold, from {where}"
 
 
 class StackedProjection:

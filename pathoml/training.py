@@ -21,7 +21,7 @@ from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
 from pathoml.losses import survival_loss
 from pathoml.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
-from pathoml.projection import fit_projections
+from pathoml.projection import choose_projection, fit_projections
 from pathoml.tile_bank import TileBank
 from pathoml.types import Bag, Cohort, Split
 
@@ -81,8 +81,9 @@ def train_models(
     tiles = min(config.tiles_per_patient, max(sizes))
     rng = np.random.default_rng(seed)
     plan = [torch.from_numpy(sample_tiles(sizes, tiles, rng)).to(device) for _ in range(config.epochs)]  # epochs x (B, n)
-    width = config.projection or bags[0].features.shape[1]
-    stored = sum(sizes) * width * 4 if config.projection else 1
+    projection = choose_projection(config.projection, len(bags), device)
+    width = projection or bags[0].features.shape[1]
+    stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
         bank, projections, projection_of = _project(cohort, bags, specs[group], config, seed, device)
@@ -142,7 +143,7 @@ def _project(
         if spec.tiles_seen not in place:
             place[spec.tiles_seen] = len(place)
             trainings.append(_bag_of(spec, len(bags))[[index[p] for p in spec.train]])
-    projections = fit_projections(bags, trainings, config.projection, seed, device)
+    projections = fit_projections(bags, trainings, choose_projection(config.projection, len(bags), device), seed, device)
     return TileBank(bags, projections, device), projections, [place[s.tiles_seen] for s in specs]
 
 

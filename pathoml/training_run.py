@@ -14,13 +14,16 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study, resolved_yaml
 from pathoml.embedding import prepare_device
 from pathoml.model_stack import save_block, save_index, save_raw_scores
+from pathoml.projection import choose_projection
 from pathoml.provenance import record_step
+from pathoml.ridge_models import fit_models
 from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, fold_scores, risk_scores
 from pathoml.splits import check_splits, make_splits, write_splits
 from pathoml.store import atomic_path, sha256_of_file, sweep_temporaries, write_text
 from pathoml.study import embeddings_folder
 from pathoml.tables import write_table
-from pathoml.training import LogRow, OnEpoch, model_specs, train_models
+from pathoml.tile_bank import where_tiles_lie
+from pathoml.training import LogRow, OnEpoch, model_specs
 from pathoml.types import Cohort, Floats, Recipe, RiskScore
 
 NOTICE = "Research use only, not a medical device."
@@ -33,6 +36,7 @@ class Trained:
     models: int
     patients: int
     events: int
+    tiles: str  # how the models saw the tiles, for the log
     excluded: tuple[tuple[str, str], ...]
 
 
@@ -56,7 +60,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         stale.unlink()
     log: list[LogRow] = []
     entries = []
-    blocks = train_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=on_epoch, log=log)
+    blocks = fit_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=on_epoch, log=log)
     raw = []
     for block in blocks:
         raw.append(block.raw)
@@ -80,8 +84,9 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     _write_baselines(folder / "baselines.csv", cohort, ridge_cox_scores(cohort, bags, splits), clinical_scores(cohort, splits))
     with atomic_path(folder / "log.csv") as path:
         write_table(path, ("model", "epoch", "loss"), [(row["model"], row["epoch"], row["loss"]) for row in log])
-    record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder)
-    return Trained(models=len(specs), patients=len(cohort.patients), events=int(cohort.event.sum()), excluded=cohort.excluded)
+    tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
+    record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder, tiles=tiles)
+    return Trained(models=len(specs), patients=len(bags), events=int(cohort.event.sum()), excluded=cohort.excluded, tiles=tiles)
 
 
 def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from pathoml.types import Bag, Cohort, Patient, Slide
+from pathoml.config import Study, load_study
+from pathoml.store import write_embeddings
+from pathoml.study import embeddings_folder
+from pathoml.types import Bag, Cohort, Patient, Recipe, Slide, TileGrid
 
 DIM = 24
 
@@ -47,3 +52,48 @@ def planted_cohort(
         )
         bad.append(is_bad)
     return Cohort(patients=tuple(people), slides=tuple(slides), endpoint="PFS", time_zero="now", excluded=()), bags, bad
+
+
+STUDY_YAML = """endpoint: {name: progression, time_zero: ablation, time: months, event: seen}
+cohort: {covariates: [age]}
+splits: {folds: 3, repeats: 2}
+train: {epochs: 12, tiles_per_patient: 16, projection: 8, hidden: 8, seeds: 2, learning_rate: 0.01}
+significance: {permutations: 9, bootstraps: 50}
+"""
+
+
+def write_study(folder: Path, cohort: Cohort, bags: list[Bag], *, mpp: float = 1.0, encoder_sha256: str = "e" * 64) -> Study:
+    """Write a study whose slides are embedded already, as an import leaves it; slides have no path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(STUDY_YAML + f"tiles: {{tile_px: 224, mpp: {mpp}}}\n")
+    rows = [f"{p.patient_id},{p.centre},{p.time_months},{p.event},{p.covariates['age']}" for p in cohort.patients]
+    (folder / "patients.csv").write_text("\n".join(["patient_id,centre,months,seen,age", *rows]) + "\n")
+    slides = [f"{s.slide_id},{s.patient_id},,{'AT2' if i % 2 else 'NanoZoomer'}" for i, s in enumerate(cohort.slides)]
+    (folder / "slides.csv").write_text("\n".join(["slide_id,patient_id,path,scanner", *slides]) + "\n")
+    study = load_study(folder)
+    for bag in bags:
+        for index, slide_id in enumerate(bag.slide_ids):
+            mine = bag.slide_index == index
+            n = int(mine.sum())
+            grid = TileGrid(
+                slide_id=slide_id,
+                xy_l0=np.stack([np.arange(n) * 900, np.zeros(n)], axis=1).astype(np.int64),
+                tile_l0=896,
+                tile_px=224,
+                mpp=mpp,
+                level0_mpp=0.25,
+                size_l0=(900 * n + 900, 1000),
+                tissue_fraction=np.ones(n, np.float32),
+                flags=np.zeros(n, np.uint8),
+                slide_sha256=f"{slide_id:>064}",
+            )
+            write_embeddings(
+                embeddings_folder(study) / f"{slide_id}.h5",
+                grid,
+                bag.features[mine],
+                encoder="efficientnet_lite0",
+                encoder_sha256=encoder_sha256,
+                precision="float32",
+                recipe=Recipe(step="embed", inputs={}),
+            )
+    return study

@@ -251,3 +251,25 @@ def test_a_stored_attribute_of_a_torn_or_absent_file_is_empty(tmp_path, embeddin
     (tmp_path / "torn.h5").write_bytes(b"\x89HDF")
     assert store.stored_attr(embeddings_path, "encoder_sha256") == "cd"
     assert [store.stored_attr(tmp_path / n, "encoder_sha256") for n in ("torn.h5", "no.h5")] == ["", ""]
+
+
+def test_features_are_mapped_not_read_and_writing_to_them_leaves_the_file_alone(embeddings_path):
+    features = store.read_embeddings(embeddings_path).features
+    root = features
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    assert isinstance(root, np.memmap)
+    features[0, 0] = 9
+    assert store.read_embeddings(embeddings_path).features[0, 0] == 0
+
+
+def test_content_is_verified_when_a_file_is_first_opened_and_again_when_it_changed(embeddings_path, monkeypatch):
+    hashed = []
+    real = store.sha256_of_arrays
+    monkeypatch.setattr(store, "sha256_of_arrays", lambda arrays: hashed.append(1) or real(arrays))
+    store.read_embeddings(embeddings_path)
+    store.read_embeddings(embeddings_path)
+    assert len(hashed) == 1
+    os.utime(embeddings_path, ns=(1, 1))
+    store.read_embeddings(embeddings_path)
+    assert len(hashed) == 2

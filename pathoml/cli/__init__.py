@@ -183,6 +183,51 @@ def view_command(
     raise typer.Exit(verb.run(loaded, console, port=port, bind=bind, token=token, hosts=host or [], blinded=blinded))
 
 
+@app.command("lock")
+def lock_command(
+    study: StudyArgument = Path(),
+    name: Annotated[str, typer.Option("--name", help="The folder under bundles/.")] = "locked",
+    settings: SetOption = None,
+) -> None:
+    """Freeze the run's recipe: an ensemble trained on all patients, with scaler and cut-offs: bundles/NAME/."""
+    from pathoml.cli import lock as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run(load_study(study, settings or ()), name, Console()))
+
+
+@app.command("predict")
+def predict_command(
+    study: Annotated[Path, typer.Argument(help="The study to score; its slides must be embedded as the bundle says.")],
+    bundle: Annotated[Path, typer.Option("--bundle", help="The folder that `pathoml lock` wrote.")],
+    settings: SetOption = None,
+) -> None:
+    """Score new patients with a locked bundle, outcomes unseen: runs/NAME/scores.csv and drift.csv."""
+    from pathoml.cli import predict as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run(load_study(study, settings or ()), bundle, Console()))
+
+
+@app.command("benchmark")
+def benchmark_command(
+    study: StudyArgument = Path(),
+    encoders: Annotated[list[str] | None, typer.Option("--encoder", help="Encoders to compare; the study's if none.")] = None,
+    heads: Annotated[list[str] | None, typer.Option("--head", help="Heads to compare.")] = None,
+    permutations: Annotated[int, typer.Option(min=0, help="Permutations of the best of all recipes.")] = 0,
+    settings: SetOption = None,
+) -> None:
+    """Compare encoders and heads on the same folds: C with paired intervals, cost, and what choosing costs."""
+    from pathoml.cli import benchmark as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    chosen = heads or ["abmil", "mean_pool", "ridge_cox"]
+    raise typer.Exit(verb.run(load_study(study, settings or ()), encoders or [], chosen, permutations, Console()))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"pathoml {pathoml.__version__}")

@@ -24,5 +24,6 @@ def run(study: Study, console: Console) -> int:
         trained = train_study(study, recipe, bar)
     for patient, reason in trained.excluded:
         console.say(f"  left out {patient}: {reason}")
+    console.say(f"  {trained.tiles}")
     console.say(f"  {trained.models} models on {trained.patients} patients, {trained.events} events; scores: {study.run_folder}/scores.csv")
     return 0

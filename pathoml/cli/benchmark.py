@@ -1,0 +1,34 @@
+"""`pathoml benchmark`: encoders x heads on the same folds, with intervals, cost, and the price of choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pathoml.cli.console import Console
+from pathoml.cli.evaluate import interval_text
+from pathoml.config import Study
+
+
+def run(study: Study, encoders: Sequence[str], heads: Sequence[str], permutations: int, console: Console) -> int:
+    """Compare and print one row a recipe."""
+    from pathoml.comparison import compare
+
+    encoders = encoders or [study.config.encoder]
+    console.heading(f"benchmark  {len(encoders)} encoders x {len(heads)} heads, {permutations} permutations")
+    content = compare(study, encoders, heads, permutations=permutations, say=console.say)
+    rows = [
+        (
+            c["encoder"],
+            c["head"],
+            interval_text(c["harrell_c"]),
+            f"{c['harrell_c_centre_stratified']:.3f}",
+            interval_text(c["difference_to_winner"]) if c["difference_to_winner"] else "the winner",
+            f"{c['cpu_seconds']:.0f}",
+        )
+        for c in content["candidates"]
+    ]
+    console.table(rows, ("encoder", "head", "C (95 %)", "within centres", "difference to the winner (95 %)", "CPU s"))
+    selection = content["selection"]
+    p = f"{selection['p_value']:.3f}" if selection["p_value"] is not None else "not computed (--permutations 199)"
+    console.say(f"  C of the choice, corrected for choosing: {selection['harrell_c_of_the_choice']:.3f}; permutation p of the best: {p}")
+    return 0

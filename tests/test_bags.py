@@ -1,0 +1,42 @@
+"""A patient's slides are one bag, read without being copied together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pathoml.bags import Rows, batches_by_size, padded_rows
+
+PARTS = [np.arange(6, dtype=np.float16).reshape(3, 2), np.arange(6, 14, dtype=np.float16).reshape(4, 2)]
+WHOLE = np.concatenate(PARTS)
+
+
+@pytest.mark.parametrize(
+    "key", [slice(0, 2), slice(2, 6), slice(None), np.array([6, 0, 3]), np.array([[1, 5], [4, 2]]), np.arange(7) % 2 == 0]
+)
+def test_rows_of_several_slides_read_like_one_array(key) -> None:  # type: ignore[no-untyped-def]
+    assert np.array_equal(Rows(PARTS)[key], WHOLE[key])
+
+
+def test_rows_know_their_shape_mean_and_array() -> None:
+    rows = Rows(PARTS)
+    assert (len(rows), rows.shape, rows.ndim, rows.dtype) == (7, (7, 2), 2, np.float16)
+    assert np.allclose(rows.mean(axis=0, dtype=np.float64), WHOLE.mean(axis=0))
+    assert np.array_equal(np.asarray(rows, dtype=np.float32), WHOLE.astype(np.float32))
+
+
+def test_rows_hold_the_slides_arrays_themselves() -> None:
+    assert Rows(PARTS).parts[0] is PARTS[0]
+
+
+def test_whole_bags_are_padded_by_tiles_of_their_own() -> None:
+    rows, is_tile = padded_rows(np.array([0, 3]), [3, 4], [0, 1])
+    assert torch.equal(rows, torch.tensor([[0, 1, 2, 2], [3, 4, 5, 6]]))
+    assert is_tile.sum(1).tolist() == [3, 4]
+
+
+def test_batches_hold_every_bag_once_and_a_bag_too_large_stands_alone() -> None:
+    batches = batches_by_size([7, 200_000, 3, 1], 20)
+    assert sorted(b for batch in batches for b in batch) == [0, 1, 2, 3]
+    assert [1] in batches
