@@ -30,6 +30,9 @@ estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical
     timing                  {"rows", "delayed_entry", "treated_under_observation", "hazard_ratio_per_sd": EST,
                              "treatment_hazard_ratio": EST}
     missing                 [{"covariate", "missing", "share"}]
+    leaks                   {"centre_from_embeddings": {"balanced_accuracy", "chance"}, "centre_from_score": {"share", "p_value"},
+                             "harrell_c_within": {"centre" | "subtype" | "specimen" | "organ": EST}, "gain_over_subtype",
+                             "rank_correlation": {"tile_count" | "mpp": {"rho", "p_value"}}}
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ from pathoml.baselines import clinical_columns
 from pathoml.config import Study
 from pathoml.effects import competing_section, form_sections, interaction_sections, planning_sections, restricted_mean_section
 from pathoml.errors import CohortError, StoreError
+from pathoml.leaks import leak_section
 from pathoml.predicted_risk import risk_sections
 from pathoml.prognostic_score import prognostic_score
 from pathoml.prospective import prospective_section
@@ -73,7 +77,6 @@ from pathoml.types import Cohort
 Array = npt.NDArray[np.float64]
 LEAK_C = 0.75  # an internal C above this raises an alarm (REQUIREMENTS: honest aims are 0.60-0.65)
 UNO_QUANTILE = 0.9  # tau is this quantile of follow-up, so that a few late patients do not carry the weights
-TILE_COUNT_CORRELATION = 0.4  # rank correlation of score and tile count that raises an alarm
 INTERVAL_NOTE = (
     "95 % interval by bootstrap over patients within centres, conditional on the fitted models: it leaves out that other training "
     "data would give other models."
@@ -176,7 +179,8 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
     content["kaplan_meier"] = _kaplan_meier(cohort, np.array(groups))
     content |= _further_sections(study, cohort, columns, groups, counts)
     content["flow"] = _flow(cohort, counts)
-    content["alarms"] = _alarms(content, columns)
+    content["leaks"], shortcuts = leak_section(study, cohort, score, columns["n_tiles"], content["harrell_c"]["estimate"])
+    content["alarms"] = _alarms(content) + shortcuts
     return content
 
 
@@ -309,19 +313,12 @@ def _flow(cohort: Cohort, counts: Json) -> Json:
     }
 
 
-def _alarms(content: Json, columns: dict[str, Array]) -> list[Json]:
-    from scipy.stats import spearmanr
-
+def _alarms(content: Json) -> list[Json]:
     alarms = []
     c = content["harrell_c"]["estimate"]
     if c is not None and c > LEAK_C:
         message = f"Internal C is {c:.2f}, above {LEAK_C}. Progression is rarely that predictable: look for a leak before believing it."
         alarms.append({"name": "leak", "message": message})
-    if np.ptp(columns["score_sd"]) > 0 and np.ptp(columns["n_tiles"]) > 0:
-        correlation = float(spearmanr(columns["score_sd"], columns["n_tiles"]).statistic)
-        if abs(correlation) > TILE_COUNT_CORRELATION:
-            message = f"The score goes with the number of tiles (rank correlation {correlation:.2f}): it may read the size of the specimen."
-            alarms.append({"name": "tile_count", "message": message})
     ridge = content["ridge_cox"]["harrell_c"]["estimate"]
     if c is not None and ridge is not None and ridge > c:
         message = f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."

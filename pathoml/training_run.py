@@ -18,6 +18,7 @@ from pathoml.projection import choose_projection
 from pathoml.provenance import record_step
 from pathoml.ridge_models import fit_models
 from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, fold_scores, risk_scores
+from pathoml.split_files import read_foreign_splits
 from pathoml.splits import check_splits, make_splits, write_splits
 from pathoml.store import atomic_path, sha256_of_file, sweep_temporaries, write_text
 from pathoml.study import embeddings_folder
@@ -48,7 +49,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     """
     config, folder = study.config, study.run_folder
     cohort, bags, slide = read_bags(read_cohort(study), embeddings_folder(study))
-    splits = make_splits(cohort, config.splits)
+    splits = read_foreign_splits(study.folder / config.splits.file, cohort) if config.splits.file else make_splits(cohort, config.splits)
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
     device = prepare_device(config.compute)

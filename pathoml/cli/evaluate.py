@@ -27,7 +27,7 @@ def run(study: Study, console: Console) -> int:
     folder, config = study.run_folder, study.config
     inputs = {name: file_hash(folder / name) for name in ("scores.csv", "baselines.csv", "models/models.json")}
     sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "dates", "evaluate"})
-    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 4})
+    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 5})
     fresh = is_fresh(folder, recipe, OUTPUTS)
     console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
     if fresh:
