@@ -26,7 +26,8 @@ from pathoml.viewer.run_folders import run_embeddings
 if TYPE_CHECKING:
     from pathoml.model_stack import ModelSpec, ModelStack
 
-ANSWER_WITHIN_S = 60.0  # the first question waits for torch; later ones take tenths of a second
+ANSWER_WITHIN_S = 60.0  # an answer takes tenths of a second
+START_WITHIN_S = 300.0  # the first question of a process waits for torch, which a cold and busy disk may make last minutes
 WARM_UP = "warm up"
 
 
@@ -147,6 +148,7 @@ class ModelsProcess:
         self._lock = threading.Lock()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
+        self._has_answered = False
 
     def warm(self) -> None:
         """Start the process and have it load the models; a study without models has nothing to warm."""
@@ -176,12 +178,14 @@ class ModelsProcess:
     def _ask(self, question: Question | str) -> WhatIf | str:
         with self._lock:
             connection = self._start()
+            within_s = ANSWER_WITHIN_S if self._has_answered else START_WITHIN_S
             try:
                 connection.send(question)
-                if not connection.poll(ANSWER_WITHIN_S):
+                if not connection.poll(within_s):
                     self._end()
-                    raise StoreError(f"The models did not answer within {ANSWER_WITHIN_S:.0f} seconds. Try again.")
+                    raise StoreError(f"The models did not answer within {within_s:.0f} seconds. Try again.")
                 answer = connection.recv()
+                self._has_answered = True
             except (EOFError, OSError) as error:
                 self._end()
                 raise StoreError(
@@ -207,6 +211,7 @@ class ModelsProcess:
             self._process.terminate()
             self._process.join(timeout=5)
         self._process = self._connection = None
+        self._has_answered = False
 
 
 def _answer_questions(study: Study, connection: Connection) -> None:
