@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
+from pathoml.errors import CohortError
 
 if TYPE_CHECKING:
     from pathoml.types import Cohort
@@ -81,11 +83,9 @@ def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dic
 
 
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
-    from pathoml.baselines import clinical_columns
     from pathoml.evaluation import CAVEAT
     from pathoml.permutation import permutation_tests
     from pathoml.runs import load_run
-    from pathoml.survival.design import fit_design
 
     wanted = study.config.significance
     wald_p = content["hazard_ratio_per_sd"].get("wald_p")
@@ -96,7 +96,7 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
         note = "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood ratio are all there is."
         return {"p_value": None, **shared, "permutations": 0, "note": note}
     loaded = load_run(study)
-    columns = clinical_columns(loaded.cohort)
+    clinical, missing = _clinical_model(loaded.cohort)
     splits = loaded.splits[: wanted.repeats]
     seeds = min(wanted.seeds, study.config.train.seeds)
     with console.bar("permute", "model epochs") as bar:
@@ -105,7 +105,7 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
             loaded.bags,
             splits,
             loaded.some_folds(wanted.repeats, seeds),
-            fit_design(columns).transform(columns),
+            clinical,
             study.config.train.model_copy(update={"seeds": seeds}),
             permutations=wanted.permutations,
             seed=study.config.splits.seed,
@@ -121,5 +121,23 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
         "statistic": "centre-stratified Harrell's C",
         "observed": concordance.observed,
         "null": list(concordance.null),
-        "added_value": {"p_value": gain.p_value, "observed": gain.observed, "null": list(gain.null)},
+        "added_value": {"p_value": gain.p_value, "observed": gain.observed, "null": list(gain.null), "note": missing},
     }
+
+
+def _clinical_model(cohort: Cohort) -> tuple[npt.NDArray[np.float64], str]:
+    """Return the (B, p) covariates over which a score may gain, and why there are none if there are none."""
+    from pathoml.baselines import clinical_columns
+    from pathoml.survival.cox import fit_cox
+    from pathoml.survival.design import fit_design
+
+    nothing = np.zeros((len(cohort.patients), 0))
+    columns = clinical_columns(cohort)
+    if not columns:
+        return nothing, "The gain is over no model at all: study.yaml names no covariates (cohort.covariates)."
+    clinical = fit_design(columns).transform(columns)
+    try:
+        fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
+    except CohortError as error:
+        return nothing, f"The gain is over no model at all: the clinical one is not estimable ({error})"
+    return clinical, ""
