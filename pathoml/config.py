@@ -135,6 +135,7 @@ class ComputeConfig(Section):
     workers: int | Literal["auto"] = Field("auto", description="processes that read slides; auto = the cores this process may use")
     deterministic: bool | Literal["auto"] = Field("auto", description="bit-equal reruns; auto = on for the CPU")
     batch_size: int | Literal["auto"] = Field("auto", description="tiles the encoder sees at once")
+    mlflow: bool = Field(False, description="log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed")
 
 
 class StudyConfig(Section):

@@ -24,13 +24,14 @@ class CoxLoss:
     Source: Efron, JASA 72 (1977) 557-565. Checked against R survival::coxph in tests/test_losses.py.
     """
 
-    def __init__(self, time_months: Tensor, event: Tensor, is_training: Tensor) -> None:
+    def __init__(self, time_months: Tensor, event: Tensor, is_training: Tensor, entry_months: Tensor | None = None) -> None:
         """Prepare the risk sets.
 
         Args:
             time_months: (B,) months from time zero to event or last visit, > 0.
             event: (B,) bool, True if the event was seen.
             is_training: (M, B) bool, the patients that each model may learn from.
+            entry_months: (B,) months from which a patient was under observation; None = from time zero.
 
         Raises:
             CohortError: a model has no training patient with an event; its likelihood is undefined.
@@ -43,7 +44,10 @@ class CoxLoss:
         earlier = torch.tril(tied, diagonal=-1)  # (B, B) ... and comes before i in the table
         self.weight = weight
         self.dead = dead
-        self.at_risk = (time_months[None, :] >= time_months[:, None]).double()  # (B, B) j is at risk when i dies
+        at_risk = time_months[None, :] >= time_months[:, None]  # (B, B) j is at risk when i dies
+        if entry_months is not None:
+            at_risk &= entry_months[None, :] < time_months[:, None]
+        self.at_risk = at_risk.double()
         self.tied = tied
         deaths = dead @ tied.T  # (M, B) deaths at i's time
         self.efron = (dead @ earlier.T) / deaths.clamp(min=1)  # (M, B) l / d of Efron's formula
@@ -82,15 +86,14 @@ class DiscreteTimeLoss:
         if bool(((self.weight * event.double()).sum(1) == 0).any()):
             raise CohortError("A fold has no event among its training patients. Use fewer folds or wait for more follow-up.")
         grid = torch.linspace(0, 1, INTERVALS + 1, dtype=torch.float64, device=time_months.device)[1:-1]
-        self.lived, self.died = [], []
+        lived, died = [], []
         for mask in is_training:
             cuts = torch.unique(torch.quantile(time_months.double()[mask & event], grid))  # (k - 1,) of this model's own patients
             interval = torch.bucketize(time_months.double(), cuts)  # (B,)
             place = torch.arange(INTERVALS, device=cuts.device)[None]  # (1, K)
-            died = (interval[:, None] == place) & event[:, None]  # (B, K)
-            self.died.append(died)
-            self.lived.append(interval[:, None] > place)  # censored in an interval: it does not count as lived through
-        self.lived_through, self.died_in = torch.stack(self.lived).double(), torch.stack(self.died).double()  # (M, B, K)
+            died.append((interval[:, None] == place) & event[:, None])  # (B, K)
+            lived.append(interval[:, None] > place)  # (B, K) an interval in which a patient was censored does not count
+        self.lived_through, self.died_in = torch.stack(lived).double(), torch.stack(died).double()  # (M, B, K)
 
     def __call__(self, log_risk: Tensor) -> Tensor:
         """Return (M,) losses of (M, B) log-risks; gradients flow to training patients only."""
@@ -112,11 +115,26 @@ class DiscreteTimeLoss:
 
 
 def survival_loss(
-    config: TrainConfig, time_months: npt.NDArray[np.float64], event: npt.NDArray[np.bool_], is_training: Tensor
+    config: TrainConfig,
+    time_months: npt.NDArray[np.float64],
+    event: npt.NDArray[np.bool_],
+    entry_months: npt.NDArray[np.float64],
+    is_training: Tensor,
 ) -> CoxLoss | DiscreteTimeLoss:
-    """Return the loss that study.yaml asks for, with its risk sets prepared."""
-    loss = CoxLoss if config.loss == "cox" else DiscreteTimeLoss
-    return loss(torch.from_numpy(time_months).to(is_training.device), torch.from_numpy(event).to(is_training.device), is_training)
+    """Return the loss that study.yaml asks for, with its risk sets prepared.
+
+    Raises:
+        CohortError: no event to learn from, or delayed entry with the discrete-time loss, which knows none.
+    """
+    device = is_training.device
+    outcome = torch.from_numpy(time_months).to(device), torch.from_numpy(event).to(device)
+    if config.loss == "cox":
+        return CoxLoss(*outcome, is_training, torch.from_numpy(entry_months).to(device))
+    if entry_months.any():
+        raise CohortError(
+            "train.loss is discrete_time, but patients enter observation late. Use train.loss: cox, whose risk sets know that."
+        )
+    return DiscreteTimeLoss(*outcome, is_training)
 
 
 def cox_loss(log_risk: Tensor, time_months: Tensor, event: Tensor) -> Tensor:

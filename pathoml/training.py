@@ -182,7 +182,8 @@ def _fit(
     training, bag_of = _training_patients(cohort, specs)
     training, bag_of = training.to(device), bag_of.to(device)  # (M, b) patients and their bags; `patients` fills up shorter folds
     is_training = torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, 1)[:, :-1].bool()  # (M, B)
-    loss = survival_loss(config, cohort.time_months, cohort.event, is_training)
+    entry = np.array([p.entry_months for p in cohort.patients], dtype=np.float64)
+    loss = survival_loss(config, cohort.time_months, cohort.event, entry, is_training)
     values = [*stack.head.by_name().values()]
     optimiser = torch.optim.AdamW(values, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.epochs)
@@ -201,6 +202,9 @@ def _fit(
                     risks.append(stack(features, is_tile).log_risk.float())  # (M, b)
             risk = torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, torch.cat(risks, dim=1))[:, :-1]  # (M, B)
             losses = loss(risk)  # (M,)
+            if not bool(torch.isfinite(losses).all()):
+                name = next(s.name for s, value in zip(specs, losses.tolist()) if not np.isfinite(value))
+                raise CohortError(f"The loss of {name} is not finite in epoch {epoch}. Lower train.learning_rate.")
             optimiser.zero_grad()
             losses.sum().backward()  # type: ignore[no-untyped-call]  # models share nothing, so the sum's gradient is each one's own
             clip_each_model(values)

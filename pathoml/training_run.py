@@ -25,6 +25,7 @@ from pathoml.study import embeddings_folder
 from pathoml.tables import write_table
 from pathoml.tile_bank import where_tiles_lie
 from pathoml.training import LogRow, OnEpoch, model_specs
+from pathoml.training_log import write_logs
 from pathoml.types import Cohort, Floats, Recipe, RiskScore
 
 NOTICE = "Research use only, not a medical device."
@@ -83,8 +84,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     )
     write_scores(folder, scores)
     _write_baselines(folder / "baselines.csv", cohort, ridge_cox_scores(cohort, bags, splits), clinical_scores(cohort, splits))
-    with atomic_path(folder / "log.csv") as path:
-        write_table(path, ("model", "epoch", "loss"), [(row["model"], row["epoch"], row["loss"]) for row in log])
+    write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder, tiles=tiles)
     return Trained(models=len(specs), patients=len(bags), events=int(cohort.event.sum()), excluded=cohort.excluded, tiles=tiles)

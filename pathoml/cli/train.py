@@ -13,14 +13,18 @@ def run(study: Study, console: Console) -> int:
     from pathoml.runs import TRAIN_OUTPUTS, train_recipe
     from pathoml.training_run import train_study
 
-    recipe = train_recipe(study, read_cohort(study))
+    cohort = read_cohort(study)
+    recipe = train_recipe(study, cohort)
     fresh = is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS)
     config = study.config
     what = f"{config.train.head}, {config.splits.scheme}, {config.splits.repeats} repeats, {config.train.seeds} seeds"
     console.heading(f"train  runs/{config.run}: {'up to date' if fresh else what}")
     if fresh:
         return 0
-    with console.bar("train", "model epochs") as bar:
+    folds = len({p.centre for p in cohort.patients}) if config.splits.scheme == "leave_one_centre_out" else config.splits.folds
+    repeats = 1 if config.splits.scheme == "leave_one_centre_out" else config.splits.repeats
+    models = f"{folds * repeats * config.train.seeds} models x {config.train.epochs} epochs"
+    with console.bar("train", "model epochs" if config.splits.file else f"model epochs ({models})") as bar:
         trained = train_study(study, recipe, bar)
     for patient, reason in trained.excluded:
         console.say(f"  left out {patient}: {reason}")
