@@ -15,6 +15,7 @@ from torch import Tensor
 from pathoml.bags import Rows, feature_parts
 from pathoml.types import Bag
 
+SCALED_BYTES = 2**28  # small cohorts are scaled once for each fold, larger ones anew in each epoch
 RESIDENT_SHARE = 0.6  # of the free GPU memory; the rest is for the models
 ROWS_AT_ONCE = 4096  # tiles converted to float32 together: 16 MB at 1024 dimensions, which stays in the cache
 Projection = tuple[Tensor, Tensor]  # mean (D,) and components (D, K), or a scale a dimension (D,)
@@ -29,12 +30,11 @@ class TileBank:
         self.device = device
         self._projections = list(projections)
         self._parts: Rows | None = None
-        if projections[0][1].ndim == 1:
+        self.width = projections[0][1].shape[-1]
+        if projections[0][1].ndim == 1 and len(projections) * int(self.starts[-1]) * self.width * 4 > SCALED_BYTES:
             self._parts = Rows([part for b in bags for part in feature_parts(b)])
             self._resident = torch.from_numpy(np.asarray(self._parts)).to(device) if _fits(self._parts, device) else None  # (sum N, D)
-            self.width = self._parts.shape[1]
             return
-        self.width = projections[0][1].shape[1]
         self._projected = torch.empty(len(projections), int(self.starts[-1]), self.width, device=device)  # (F, sum N, K)
         stacked = StackedProjection(projections)
         start = 0
@@ -48,7 +48,8 @@ class TileBank:
     def take(self, projection_of: Sequence[int], rows: Tensor) -> Tensor:
         """Return (M, b, n, K) the tiles at packed rows (M, b, n), model m seeing them through projection_of[m]."""
         if self._parts is None:
-            return torch.stack([self._projected[f].index_select(0, r.flatten()).view(*r.shape, -1) for f, r in zip(projection_of, rows)])
+            first = torch.tensor(projection_of, device=self.device)[:, None, None] * int(self.starts[-1])  # (M, 1, 1)
+            return self._projected.view(-1, self.width).index_select(0, (rows + first).flatten()).view(*rows.shape, -1)
         if self._resident is not None:
             values = self._resident[rows].float()  # (M, b, n, D)
         else:
