@@ -289,3 +289,10 @@ def test_a_run_without_scores_or_metrics_is_refused_with_the_next_step(study, na
     (study.run_folder / name).unlink()
     with pytest.raises(StoreError, match=rf"{name} is missing. .*`pathoml \w+`"):
         write_report(study)
+
+
+def test_a_map_that_is_not_faithful_is_marked(study):
+    shown = sorted(path.stem for path in (study.run_folder / "attention").glob("*.h5"))
+    assert "Unfaithful" not in page_text(study)
+    (study.run_folder / "faithfulness.json").write_text(json.dumps({"slides": {name: {"faithful": False} for name in shown}}))
+    assert page_text(study).count("Unfaithful") == 6

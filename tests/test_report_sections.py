@@ -72,3 +72,38 @@ def test_a_published_page_shows_no_small_centre_and_no_id(study):
     assert "TINY" not in published
     assert "other centres" in published
     assert not re.search(r"\bP0\d\d\d\b", published)
+
+
+def test_a_reason_that_holds_for_neighbouring_figures_stands_once(study):
+    reason = {"note": "not estimable: nobody of 120 is followed for 24 months."}
+    brier = dict.fromkeys(("no_model", "clinical", "image"), reason)
+    page = page_with(study, {"horizons_months": [24], "time_dependent_auc": {"24": reason}, "brier": {"24": brier}})
+    assert page.count("nobody of 120 is followed") == 2  # the AUC's cell, and one over the three Brier scores
+    assert '<td colspan="3">' in page
+
+
+def test_without_a_locked_score_the_page_has_no_section_on_new_patients(study):
+    locked = {"estimate": 0.66, "low": 0.6, "high": 0.72}
+    assert "A locked score on new patients" not in page_with(study, {"prospective": {"note": "the scores are oof"}})
+    assert "A locked score on new patients" in page_with(study, {"prospective": {"harrell_c": locked}})
+
+
+def test_the_page_says_how_far_the_maps_may_be_believed(study):
+    whole = {"area": {"estimate": 0.21, "low": 0.17, "high": 0.24}, "high_risk_slides": 39, "high_risk_better_than_random": 1.0}
+    page = page_with(study, {}, faithfulness={"cohort": whole, "slides": {"S1": {"faithful": True}, "S2": {"faithful": False}}})
+    assert "0.21 (0.17 to 0.24)" in page
+    assert "1 of 2 maps are faithful" in page
+
+
+def page_with(study, changes, faithfulness=None):
+    """The page of the run as if evaluate and explain had found this."""
+    path, checked = study.run_folder / "metrics.json", study.run_folder / "faithfulness.json"
+    before = path.read_text(encoding="utf-8")
+    try:
+        write_json(path, {**json.loads(before), **changes})
+        if faithfulness is not None:
+            write_json(checked, faithfulness)
+        return page_of(study)
+    finally:
+        path.write_text(before, encoding="utf-8")
+        checked.unlink(missing_ok=True)

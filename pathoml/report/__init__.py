@@ -10,7 +10,7 @@ import base64
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -62,6 +62,7 @@ class SlidePicture:
     overlay: str
     tiles: str
     stale: bool  # the map adds up to another score than scores.csv has
+    unfaithful: bool  # deleting its hottest tiles changes the risk no more than deleting others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,8 @@ def write_report(study: Study) -> Path:
         metrics = suppressed(metrics, smallest)
         scores = [replace(p, centre=names.get(p.centre, p.centre), patient_id="a patient") for p in scores]
     permutation = _read_optional(folder / "permutation.json")
-    splits = _read_optional(folder / "splits.json")
+    splits, provenance = _read_optional(folder / "splits.json"), _read_optional(folder / "provenance.json")
+    checked = _read_optional(folder / "faithfulness.json").get("slides") or {}
     context = {
         **_discrimination(metrics, scores),
         **_survival(metrics, study),
@@ -103,11 +105,17 @@ def write_report(study: Study) -> Path:
         "summary": wording.summary(
             metrics, permutation, score_type=table_facts["score_type"], centres=len({patient.centre for patient in scores})
         ),
-        "methods": wording.methods(study.config, metrics, permutation, splits.get("splits") or []),
-        "ends": [] if smallest else _ends(folder / "attention", scores),
+        "methods": wording.methods(
+            study.config,
+            metrics,
+            permutation,
+            splits.get("splits") or [],
+            tiles_seen=(provenance.get("steps") or {}).get("train", {}).get("tiles", ""),
+        ),
+        "ends": [] if smallest else _ends(folder / "attention", scores, {s for s, row in checked.items() if not row.get("faithful")}),
         "has_attention": (folder / "attention").is_dir(),
         "resolved": _read_text(folder / "study.resolved.yaml"),
-        "provenance": _provenance(_read_optional(folder / "provenance.json")),
+        "provenance": _provenance(provenance),
         "show_ids": not smallest,
         "has_r_script": (folder / "analysis.R").is_file(),
     }
@@ -249,7 +257,7 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     }
 
 
-def _ends(folder: Path, scores: Sequence[ScoredPatient]) -> list[tuple[str, list[PatientMaps]]]:
+def _ends(folder: Path, scores: Sequence[ScoredPatient], unfaithful: Set[str]) -> list[tuple[str, list[PatientMaps]]]:
     """Return the patients with the highest and the lowest log-risk with their maps; nobody is at both ends."""
     if not folder.is_dir():
         return []
@@ -259,16 +267,17 @@ def _ends(folder: Path, scores: Sequence[ScoredPatient]) -> list[tuple[str, list
     count = min(PATIENTS_SHOWN, len(scores) // 2)
     highest, lowest = list(scores[len(scores) - count :][::-1]), list(scores[:count])
     named = (("Highest predicted risk", highest), ("Lowest predicted risk", lowest))
-    return [(name, [_patient_maps(p, files.get(p.patient_id, [])) for p in patients]) for name, patients in named]
+    return [(name, [_patient_maps(p, files.get(p.patient_id, []), unfaithful) for p in patients]) for name, patients in named]
 
 
-def _patient_maps(patient: ScoredPatient, files: Sequence[Path]) -> PatientMaps:
+def _patient_maps(patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str]) -> PatientMaps:
     pictures = [
         SlidePicture(
             slide_id=path.stem,
             overlay=_data_uri(path.with_name(f"{path.stem}.png")),
             tiles=_data_uri(path.with_name(f"{path.stem}_tiles.png")),
             stale=abs((parse_number(stored_attr(path, "log_risk")) or 0.0) - patient.log_risk) > MAP_TOLERANCE,
+            unfaithful=path.stem in unfaithful,
         )
         for path in files[:SLIDES_SHOWN]
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from markupsafe import Markup
 
 from pathoml.config import Study
 from pathoml.report import further_figures as figures
+from pathoml.report import wording
 from pathoml.report.guidelines import guideline_tables
 from pathoml.store import read_json
 from pathoml.tables import read_table
@@ -25,6 +27,7 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
     calibration, effect = metrics.get("calibration") or {}, metrics.get("treatment_interaction") or {}
     horizons = [f"{h:g}" for h in metrics.get("horizons_months") or []]
     best = next((name for name in BEST_FIRST if calibration.get(name)), "image")
+    models = [m for m in MODELS if any(m in row for row in (metrics.get("brier") or {}).values())]
     competing = metrics.get("competing_risks") or {}
     folder = study.run_folder
     faithfulness = read_json(folder / "faithfulness.json") if (folder / "faithfulness.json").exists() else {}
@@ -41,7 +44,8 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
         "horizons": horizons,
         "calibration": calibration,
         "best_model": best,
-        "brier_models": [m for m in MODELS if any(m in row for row in (metrics.get("brier") or {}).values())],
+        "brier_models": models,
+        "horizon_rows": [(h, _horizon_cells(metrics, best, models, h)) for h in horizons],
         "competing": competing,
         "phenotypes": _phenotypes(folder / "features" / "phenotypes.csv"),
         "faithfulness": faithfulness,
@@ -49,6 +53,19 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
         "guidelines": guideline_tables(metrics, permutation, study.config),
         "smallest_cell": study.config.report.smallest_cell,
     }
+
+
+def _horizon_cells(metrics: Json, best: str, models: Sequence[str], horizon: str) -> list[tuple[str, int]]:
+    """Return (text, columns) of a row of the table of absolute risks; neighbours that say the same are one cell."""
+    own = ((metrics.get("calibration") or {}).get(best) or {}).get(horizon) or {}
+    brier = (metrics.get("brier") or {}).get(horizon) or {}
+    texts = [
+        wording.estimate((metrics.get("time_dependent_auc") or {}).get(horizon)),
+        wording.number(own.get("expected")),
+        wording.estimate(own.get("observed") or own),
+        *(wording.estimate(brier.get(name), 3) for name in models),
+    ]
+    return [(text, len(list(same))) for text, same in groupby(texts)]
 
 
 def count_filters(smallest: int) -> dict[str, Callable[[Any], Any]]:

@@ -145,8 +145,12 @@ def _added(added: Json | None, permutation: Json) -> str:
     return f"The score adds to the clinical model's fit, but the interval of the change in C includes zero {change}."
 
 
-def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json]) -> str:
-    """Return the methods paragraph, from the configuration in force and what was done."""
+def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json], *, tiles_seen: str = "") -> str:
+    """Return the methods paragraph, from the configuration in force and what was done.
+
+    Args:
+        tiles_seen: what `train` recorded of the projection that it chose.
+    """
     tiles, train, split = config.tiles, config.train, config.splits
     if metrics.get("score_type") == "external":
         return _imported_methods(config, metrics, splits)
@@ -159,7 +163,7 @@ def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json
         f"All tiles of all slides of a patient were one bag. The head {train.head} was fitted on Cox's partial likelihood for "
         f"{train.epochs} epochs, fixed beforehand ({train.tiles_per_patient} tiles a patient and epoch, all tiles when scoring; "
         f"learning rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, dropout {train.dropout:g}"
-        + (f"; {train.projection} principal components of the training fold" if train.projection else "")
+        + (f"; {tiles_seen}" if tiles_seen else f"; {train.projection} principal components" if train.projection else "")
         + f"; {train.seeds} initialisation"
         + ("s averaged" if train.seeds > 1 else "")
         + " a fold).",
