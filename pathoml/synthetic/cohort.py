@@ -19,8 +19,8 @@ from pathoml.synthetic.outcome import SyntheticPatient, draw_patients, oracle_c
 from pathoml.synthetic.slide import CENTRES, load_bank, store_roughness, store_texture, write_slide
 from pathoml.synthetic.tissue import PHENOTYPES
 
-SIDE_UM = 1100.0  # of a square slide: some 58 tiles of 112 um with tissue
-TEXTURES = 4  # drawings of each phenotype in the bank
+SIDE_UM = 1000.0  # of a square slide: some 58 tiles of 112 um with tissue
+TEXTURES = 16  # drawings of each phenotype in the bank
 SLIDES_A_PATIENT = (0.74, 0.22, 0.04)  # chance of one, two, three
 SLIDE_TO_SLIDE = 25.0  # Dirichlet concentration of a slide's shares around its patient's
 PRIMARY_SITES = ("thigh", "retroperitoneum", "upper arm", "trunk wall")

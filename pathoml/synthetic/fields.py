@@ -68,6 +68,12 @@ def cell_borders(xy_px: Field, side_px: int, *, coarse: int = 2) -> Field:
     return enlarge(gap, (side_px, side_px))
 
 
+def along_contours(field: Field) -> Field:
+    """Return (H, W) the direction in radians in which the field does not change."""
+    down, right = np.gradient(field)
+    return np.asarray(np.arctan2(right, -down), np.float32)
+
+
 def enlarge(field: Field, shape: tuple[int, int], *, rows: slice | None = None) -> Field:
     """Return the field at another size (H, W), bilinear, or some of the rows of that (rows, W)."""
     top, bottom = (0, shape[0]) if rows is None else (rows.start, rows.stop)

@@ -24,7 +24,7 @@ class Layout:
 
 
 def plan_layout(rng: np.random.Generator, shares: Field, *, side_um: float) -> Layout:
-    """Return an irregular piece of tissue, about half of the slide, split into regions.
+    """Return an irregular piece of tissue, about three fifths of the slide, split into regions.
 
     Args:
         shares: (phenotypes,) fractions of the tissue, sum 1.
@@ -62,7 +62,7 @@ def _outline(rng: np.random.Generator, cells: int) -> Field:
         gap = along + 0.1 * rough[0] + rng.uniform(-0.25, 0.25)
         depth = np.minimum(depth, 9 * (np.abs(gap) - 0.035) + 0.08 * rough[1])
     border = 6 * (0.93 - (x**6 + y**6) ** (1 / 6)) + 0.12 * rough[1]  # glass all around
-    depth = np.minimum(depth - np.quantile(depth, 1 - rng.uniform(0.46, 0.58)), border)
+    depth = np.minimum(depth - np.quantile(depth, 1 - rng.uniform(0.58, 0.70)), border)
     return np.asarray(depth, np.float32)
 
 

@@ -33,6 +33,22 @@ class Blobs:
         )
 
 
+def spread(rng: np.random.Generator, n: int, mean: float, sd: float) -> Field:
+    """Return (n,) normal values, kept above a fifth of their mean."""
+    return np.clip(rng.normal(mean, sd, n), 0.2 * mean, None).astype(np.float32)
+
+
+def blobs(xy: Field, length: Field, width: Field, angle: Field, irregularity: Field) -> Blobs:
+    """Return blobs of these (n, 2) centres, (n,) full axes in pixels, directions and irregularities."""
+    return Blobs(
+        xy_px=np.asarray(xy, np.float32),
+        length_px=np.asarray(length, np.float32),
+        width_px=np.asarray(width, np.float32),
+        angle=np.asarray(angle, np.float32),
+        irregularity=np.asarray(irregularity, np.float32),
+    )
+
+
 def radii(rng: np.random.Generator, blobs: Blobs, side_px: int) -> Field:
     """Return (n, side, side) distance from the centre in units of the outline: 1 on the outline."""
     n = len(blobs.angle)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from scipy.ndimage import uniform_filter
 
 from pathoml.synthetic.containers import write_svs, write_tiff
@@ -20,6 +20,8 @@ from pathoml.synthetic.tissue import DRAW_MPP, PHENOTYPES, draw_texture
 UNITS = 100  # stored grey levels a unit of concentration
 CELL_PX = int(CELL_UM / DRAW_MPP)
 STRIP_PX = 32 * CELL_PX  # rows drawn at once: bounds the memory and changes nothing else
+HALF_UM = 160.0  # correlation length of the two halves of a slide, whose textures differ
+FOCUS_PX = 0.7  # drawing pixels by which a slide out of focus is blurred, SD
 PEN_RATE, FOLD_RATE = 0.2, 0.2  # part of the slides that carry one
 Texture = NDArray[np.uint32]  # (side, side) four bytes a pixel: haematoxylin, eosin, blood, 0
 
@@ -50,7 +52,7 @@ class Bank:
     roughness: Field  # (side, side) noise of SD 1 on the scale of a cell, within 2 SD
 
 
-def store_texture(path: Path, *, phenotype: str, seed: list[int], side_px: int = 1024) -> None:
+def store_texture(path: Path, *, phenotype: str, seed: list[int], side_px: int = 512) -> None:
     """Draw one texture of the bank, whose side is a power of two, and save it, four bytes a pixel."""
     rng = np.random.default_rng(seed)
     drawn = draw_texture(rng, phenotype, side_px=side_px)
@@ -84,8 +86,8 @@ def draw_slide(seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side
     layout = plan_layout(rng, shares, side_um=side_um)
     cells = layout.depth.shape
     fillings = _choose_fillings(rng, layout, bank)
-    warp = [30 * smooth_noise(rng, cells, 22) for _ in range(2)]  # drawing pixels
-    dyes = np.append(rng.lognormal(0, (0.07, 0.08)), 1.0).astype(np.float32)  # slides of one laboratory differ a little
+    warp = [36 * smooth_noise(rng, cells, 22) for _ in range(2)]  # drawing pixels
+    dyes = np.append(rng.lognormal(0, (0.13, 0.15)), 1.0).astype(np.float32)  # slides of one laboratory differ a little
     thickness = 1 + 0.07 * smooth_noise(rng, cells, 30)
     fold = fold_band(rng, cells) if rng.random() < FOLD_RATE else np.full(cells, -1, np.float32)
     start = rng.integers(0, len(bank.roughness), 2)
@@ -114,8 +116,13 @@ def write_slide(path: Path, truth: Path, *, seed: list[int], shares: Field, bank
     """Draw one slide and write it in its centre's container, and its truth map beside."""
     rgb, classes = draw_slide(seed, shares, bank, centre.stain, side_um=side_um)
     size_px = (round(rgb.shape[1] * DRAW_MPP / centre.mpp), round(rgb.shape[0] * DRAW_MPP / centre.mpp))
-    scanned = np.array(Image.fromarray(rgb).resize(size_px, Image.Resampling.BICUBIC))
-    _add_grain(np.random.default_rng([*seed, 1]), scanned)
+    rng = np.random.default_rng([*seed, 1])
+    blur_px = FOCUS_PX * float(np.clip(rng.normal(0, 1), 0, 2))  # half of the slides are sharp
+    picture = Image.fromarray(rgb)
+    if blur_px:
+        picture = picture.filter(ImageFilter.GaussianBlur(blur_px))
+    scanned = np.array(picture.resize(size_px, Image.Resampling.BICUBIC))
+    _add_grain(rng, scanned, sd=rng.uniform(0.6, 3.0))
     if centre.container == "svs":
         write_svs(path, scanned, mpp=centre.mpp, magnification=round(10 / centre.mpp / 10) * 10)
     else:
@@ -125,7 +132,7 @@ def write_slide(path: Path, truth: Path, *, seed: list[int], shares: Field, bank
 
 @dataclass(frozen=True, kw_only=True)
 class _Filling:
-    """How one phenotype of one slide is filled in."""
+    """How one half of the regions of one phenotype of one slide is filled in."""
 
     texture: Texture
     near: Field  # (rows, columns) 0-1, the region with soft borders
@@ -138,21 +145,22 @@ class _Filling:
 
 def _choose_fillings(rng: np.random.Generator, layout: Layout, bank: Bank) -> list[_Filling]:
     out = []
+    half = smooth_noise(rng, layout.depth.shape, HALF_UM / CELL_UM) > 0  # a tumour does not look the same at both of its ends
     for k, phenotype in enumerate(PHENOTYPES, start=1):
         stock = bank.textures[phenotype]
-        texture = stock[rng.integers(len(stock))]
-        y, x = rng.integers(0, len(texture), 2)
-        filling = _Filling(
-            texture=texture,
-            near=_blurred(layout.phenotype == k),
-            shift=(int(y), int(x)),
-            turned=bool(rng.random() < 0.5),
-            flipped=bool(rng.random() < 0.5),
-            push=float(rng.choice([-0.35, 0.35])),
-            dyes=np.append(rng.lognormal(0, (0.08, 0.08)), 1.0).astype(np.float32),
-        )
-        if filling.near.any():
-            out.append(filling)
+        for number, part in zip(rng.permutation(max(len(stock), 2))[:2] % len(stock), (half, ~half)):
+            y, x = rng.integers(0, len(stock[number]), 2)
+            filling = _Filling(
+                texture=stock[number],
+                near=_blurred((layout.phenotype == k) & part),
+                shift=(int(y), int(x)),
+                turned=bool(rng.random() < 0.5),
+                flipped=bool(rng.random() < 0.5),
+                push=float(rng.choice([-0.35, 0.35])),
+                dyes=np.append(rng.lognormal(0, (0.13, 0.16)), 1.0).astype(np.float32),
+            )
+            if filling.near.any():
+                out.append(filling)
     return out
 
 
@@ -199,9 +207,9 @@ def _rows_of(field: Field, start: NDArray[np.int64], rows: slice, width: int) ->
     return np.asarray(field[y][:, x])
 
 
-def _add_grain(rng: np.random.Generator, rgb: Image8, *, rows: int = 512) -> None:
+def _add_grain(rng: np.random.Generator, rgb: Image8, *, sd: float, rows: int = 512) -> None:
     """Add the sensor's noise in place: 512 rows of it, shifted from strip to strip."""
-    noise = np.rint(rng.normal(0, 2.2, (rows, rgb.shape[1], 1)) + rng.normal(0, 0.8, (rows, rgb.shape[1], 3)))
+    noise = np.rint(rng.normal(0, sd, (rows, rgb.shape[1], 1)) + rng.normal(0, 0.4 * sd, (rows, rgb.shape[1], 3)))
     grain = noise.astype(np.int16)
     for top in range(0, len(rgb), rows):
         strip = rgb[top : top + rows]

@@ -31,14 +31,14 @@ class Stain:
 
 
 # Around the vectors of Macenko, ISBI 2009, and of Ruifrok and Johnston, Anal Quant Cytol Histol 23 (2001) 291.
-BALANCED = Stain(haematoxylin=(0.58, 0.71, 0.40), eosin=(0.20, 0.83, 0.50), blood=(0.14, 0.72, 0.68))
+BALANCED = Stain(haematoxylin=(0.58, 0.71, 0.40), eosin=(0.20, 0.83, 0.50), blood=(0.14, 0.72, 0.68), strength=(1.0, 1.1, 1.0))
 BLUISH = Stain(
-    haematoxylin=(0.68, 0.67, 0.30), eosin=(0.16, 0.92, 0.34), blood=(0.16, 0.78, 0.60),
-    strength=(1.15, 0.90, 1.0), glass=(240.0, 240.0, 244.0),
+    haematoxylin=(0.64, 0.69, 0.34), eosin=(0.16, 0.88, 0.44), blood=(0.16, 0.78, 0.60),
+    strength=(1.15, 1.0, 1.0), glass=(240.0, 240.0, 244.0),
 )  # fmt: skip
 REDDISH = Stain(
     haematoxylin=(0.52, 0.75, 0.42), eosin=(0.17, 0.78, 0.60), blood=(0.10, 0.68, 0.73),
-    strength=(0.85, 1.15, 1.1), glass=(246.0, 244.0, 241.0),
+    strength=(0.85, 1.25, 1.1), glass=(246.0, 244.0, 241.0),
 )  # fmt: skip
 
 
