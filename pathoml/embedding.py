@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,9 +22,10 @@ import torch
 from pathoml.config import ComputeConfig
 from pathoml.encoders import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
-from pathoml.slides import open_slide, read_tile
+from pathoml.slides import open_slide
+from pathoml.slides.reopening import ReopeningReader
 from pathoml.store import read_tiles, recipe_sha256, stored_attr, sweep_temporaries, write_embeddings
-from pathoml.tiling import grid_name, kept_tiles, write_failures
+from pathoml.tiling import grid_name, kept_tiles, some_tiles, write_failures
 from pathoml.types import Encoder, Image, Recipe
 
 EMBEDDING_VERSION = 1  # raise it when the same tiles and weights come out otherwise
@@ -165,10 +166,11 @@ def _embed_one(
         while (tiles := ahead.next_batch(slide)) is not None:
             parts.append(embed_tiles(model, tiles, device))
             on_tiles(job.slide_id, len(tiles))
+    is_whole = np.array([corner not in slide.broken for corner in slide.corners])
     write_embeddings(
         job.embeddings_path,
-        slide.grid,
-        np.concatenate(parts),
+        some_tiles(slide.grid, is_whole),
+        np.concatenate(parts)[is_whole],
         encoder=encoder_name,
         encoder_sha256=encoder_sha256,
         precision=str(pick_precision(device)).removeprefix("torch."),
@@ -205,12 +207,12 @@ class SlideTiles:
         self.grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
         if not len(self.grid.xy_l0):
             raise SlideError(f"Slide {job.slide_id}: every tile is flagged ({', '.join(job.exclude)}). Look at its picture in tiles/.")
-        corners = [(int(x), int(y)) for x, y in self.grid.xy_l0]
+        self.corners = corners = [(int(x), int(y)) for x, y in self.grid.xy_l0]
         self.unread = deque(corners[start : start + batch_size] for start in range(0, len(corners), batch_size))
         self.ahead: deque[list[Future[Image]]] = deque()
         self._readers = readers
         self._close = ExitStack()
-        self._reader = self._close.enter_context(open_slide(job.slide_path))
+        self._reader = self._close.enter_context(ReopeningReader(lambda: open_slide(job.slide_path), name=job.slide_id, tiles=len(corners)))
 
     def __enter__(self) -> SlideTiles:
         return self
@@ -219,10 +221,15 @@ class SlideTiles:
         wait([f for batch in self.ahead for f in batch if not f.cancel()])
         self._close.close()
 
+    @property
+    def broken(self) -> Set[tuple[int, int]]:
+        """Corners of the tiles that could not be read; their features are those of white."""
+        return self._reader.broken
+
     def read_batch(self) -> None:
         """Ask the threads for one batch more."""
         tile_l0, tile_px = self.grid.tile_l0, self.grid.tile_px
-        self.ahead.append([self._readers.submit(read_tile, self._reader, xy, tile_l0, tile_px) for xy in self.unread.popleft()])
+        self.ahead.append([self._readers.submit(self._reader.read_tile, xy, tile_l0, tile_px) for xy in self.unread.popleft()])
 
 
 class ReadAhead:

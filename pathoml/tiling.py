@@ -14,7 +14,9 @@ from pathoml.artefacts import artefact_masks, out_of_focus
 from pathoml.config import TilesConfig
 from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
+from pathoml.quality import write_quality
 from pathoml.slides import SlideReader, open_slide, read_overview, slide_mpp
+from pathoml.slides.probing import Prober
 from pathoml.store import (
     atomic_path,
     recipe_sha256,
@@ -102,7 +104,16 @@ def tile_slides(jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[st
     for folder in {job.folder for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
         sweep_temporaries(folder)
-    for slide_id, result in map_items(tile_one, [(j.slide.slide_id, j) for j in jobs], workers=workers):
+    sound = []
+    with Prober() as prober:
+        for job in jobs:
+            reason = prober.refusal(job.slide.path) if job.slide.path is not None else None
+            if reason is None:
+                sound.append((job.slide.slide_id, job))
+            else:
+                failures[job.slide.slide_id] = reason
+                on_slide(job.slide.slide_id)
+    for slide_id, result in map_items(tile_one, sound, workers=workers):
         if isinstance(result, Exception):
             failures[slide_id] = str(result) if isinstance(result, SlideError) else f"{type(result).__name__}: {result}"
         else:
@@ -110,6 +121,7 @@ def tile_slides(jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[st
         on_slide(slide_id)
     for folder in {job.folder for job in jobs}:
         write_failures(folder, failures)
+        write_quality(folder, failures)
     return counts, failures
 
 
@@ -246,7 +258,11 @@ def box_means(mask: Bools, xy: Floats, side: float) -> npt.NDArray[np.float64]:
 def kept_tiles(grid: TileGrid, exclude: Sequence[str]) -> TileGrid:
     """Return the grid without the tiles that carry one of the flags."""
     bits = sum(1 << FLAGS.index(name) for name in exclude)
-    keep = (grid.flags & bits) == 0
+    return some_tiles(grid, (grid.flags & bits) == 0)
+
+
+def some_tiles(grid: TileGrid, keep: npt.NDArray[np.bool_]) -> TileGrid:
+    """Return the grid with those of its tiles for which `keep` (tiles,) holds."""
     return TileGrid(**{**vars(grid), **{k: getattr(grid, k)[keep] for k in ("xy_l0", "tissue_fraction", "flags")}})
 
 

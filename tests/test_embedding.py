@@ -186,19 +186,32 @@ class FragileSlide:
         self.reading -= 1
         return self.slide.read_region(*where)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closed_under_a_reader = self.reading > 0
+    def close(self) -> None:
+        self.closed_under_a_reader |= self.reading > 0
 
 
-def test_a_slide_is_never_closed_under_a_thread_that_still_reads_it(make_job, monkeypatch):
+def test_a_fault_that_passes_costs_nothing_and_a_slide_is_never_closed_under_a_thread_that_still_reads_it(make_job, monkeypatch):
     job = make_job("A")
     fragile = FragileSlide(job.slide_path)
     monkeypatch.setattr(embedding, "open_slide", lambda _: fragile)
-    assert embed([job], workers=4).failures == {"A": "a bad tile"}
+    assert embed([job], workers=4).failures == {}
     assert not fragile.closed_under_a_reader
+
+
+def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_embedded(make_job, monkeypatch):
+    job = make_job("A")
+    embed([job])
+    whole, corners = features(job), read_tiles(job.tiles_path)[0].xy_l0.tolist()
+
+    def read(slide: object, xy_l0: tuple[int, int], *size: int) -> np.ndarray:
+        if list(xy_l0) == corners[2]:
+            raise SlideError("damaged here")
+        return read_tile(slide, xy_l0, *size)
+
+    monkeypatch.setattr("pathoml.slides.read_tile", read)
+    job.embeddings_path.unlink()
+    assert embed([job]).failures == {}
+    np.testing.assert_array_equal(features(job), np.delete(whole, 2, axis=0))
 
 
 def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_job, monkeypatch):
@@ -213,7 +226,7 @@ def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_jo
 
 def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeypatch):
     read = []
-    monkeypatch.setattr(embedding, "read_tile", lambda *where: read.append(1) or read_tile(*where))
+    monkeypatch.setattr("pathoml.slides.read_tile", lambda *where: read.append(1) or read_tile(*where))
     jobs, most_ahead, embedded = [make_job("A" * n) for n in range(1, 9)], [], []
 
     def on_tiles(_: str, tiles: int) -> None:
@@ -250,7 +263,7 @@ def test_memory_too_small_for_one_tile_fails_the_slide_by_name(encoder, make_job
 
 
 def test_the_report_says_how_long_the_encoder_waited_and_each_slide_took(make_job, monkeypatch):
-    monkeypatch.setattr(embedding, "read_tile", lambda *where: time.sleep(0.01) or read_tile(*where))
+    monkeypatch.setattr("pathoml.slides.read_tile", lambda *where: time.sleep(0.01) or read_tile(*where))
     report = embed([make_job("A"), make_job("BB")], workers=1)
     assert 0.5 < report.waited / report.seconds <= 1  # a hundredth of a second a tile is far more than this encoder takes
     assert set(report.slide_seconds) == {"A", "BB"}

@@ -132,7 +132,15 @@ def test_one_broken_slide_costs_one_row_of_failures(make_job, workers):
     with (jobs[0].folder / "failures.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["slide_id", "reason"], ["B", failures["B"]]]
     assert "B.tif" in failures["B"]
-    assert sorted(p.name for p in jobs[0].folder.iterdir()) == ["A.h5", "A.png", "C.h5", "C.png", "failures.csv"]
+    assert sorted(p.name for p in jobs[0].folder.iterdir()) == [
+        "A.h5",
+        "A.png",
+        "C.h5",
+        "C.png",
+        "failures.csv",
+        "index.html",
+        "quality.csv",
+    ]
 
 
 def test_a_slide_that_was_repaired_leaves_the_failures(make_job):

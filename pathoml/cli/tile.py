@@ -27,7 +27,7 @@ def run(study: Study, console: Console) -> int:
 
         counts, failures = tile_slides(stale, workers=workers(study), on_slide=on_slide)
     flagged = sum(c.flagged for c in counts)
-    console.say(f"  {sum(c.tiles for c in counts)} tiles, {flagged} flagged; pictures for the eye: {tiles_folder(study)}/*.png")
+    console.say(f"  {sum(c.tiles for c in counts)} tiles, {flagged} flagged; every slide on one page: {tiles_folder(study)}/index.html")
     return say_failures(failures, console)
 
 

@@ -16,6 +16,7 @@ from pathoml.errors import SlideError
 from pathoml.types import Image
 
 PRIORITY = 10
+UNITS_UM = {"inch": 25_400.0, "centimeter": 10_000.0}  # TIFF resolution units, as OpenSlide spells them
 OPAQUE = 0xFF000000  # alpha is the highest byte of a pixel
 
 
@@ -72,10 +73,17 @@ class OpenSlideReader:
 
     @property
     def stated_mpp(self) -> tuple[float, float] | None:
+        properties = self._handle.properties
         try:
-            return (float(self._handle.properties["openslide.mpp-x"]), float(self._handle.properties["openslide.mpp-y"]))
+            return (float(properties["openslide.mpp-x"]), float(properties["openslide.mpp-y"]))
+        except (KeyError, ValueError):
+            pass
+        unit_um = UNITS_UM.get(properties.get("tiff.ResolutionUnit", ""))
+        try:
+            x, y = (float(properties[f"tiff.{axis}Resolution"]) for axis in "XY")  # pixels a unit
         except (KeyError, ValueError):
             return None
+        return (unit_um / x, unit_um / y) if unit_um and x > 0 and y > 0 else None
 
     @property
     def level_downsamples(self) -> tuple[float, ...]:

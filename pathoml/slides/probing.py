@@ -1,0 +1,80 @@
+"""Open unknown files first in a child process with a time limit: a file that hangs or aborts a C library costs one row, not the batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Self
+
+from pathoml import slides
+from pathoml.errors import SlideError
+
+PROBE_SECONDS = 60.0  # a network drive may need this long for the first bytes
+PROBE_PX = 64
+KILL_SECONDS = 5.0
+
+
+class Prober:
+    """A child process that opens slides; it is started again when one has killed it or made it hang."""
+
+    def __init__(self, seconds: float = PROBE_SECONDS) -> None:
+        self._seconds = seconds
+        self._child: SpawnProcess | None = None
+        self._line: Connection | None = None
+
+    def refusal(self, path: Path) -> str | None:
+        """Return why a slide must not be opened in this process; None if it opens, or fails with an ordinary error."""
+        line = self._started()
+        line.send(path)
+        if not line.poll(self._seconds):
+            self._stop()
+            return f"Slide {path.name} did not open within {self._seconds:g} s. Copy it again, or leave it out of slides.csv."
+        try:
+            line.recv()
+        except (EOFError, ConnectionError):
+            self._stop()
+            return f"Slide {path.name} aborts the library that reads it (damaged or hostile). Copy it again, or leave it out of slides.csv."
+        return None
+
+    def _started(self) -> Connection:
+        if self._line is None or self._child is None or not self._child.is_alive():
+            self._stop()
+            context = multiprocessing.get_context("spawn")
+            self._line, theirs = context.Pipe()
+            self._child = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._child.start()
+            theirs.close()
+        return self._line
+
+    def _stop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.join(KILL_SECONDS)
+        if self._line is not None:
+            self._line.close()
+        self._child = self._line = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+
+def _serve(line: Connection) -> None:
+    """Open each path that comes down the line, read the middle of each level, and answer."""
+    while True:
+        try:
+            path = line.recv()
+        except EOFError:
+            return
+        try:
+            with slides.open_slide(path) as reader:
+                middle = (reader.size_l0[0] // 2, reader.size_l0[1] // 2)
+                for level in range(len(reader.level_downsamples)):
+                    reader.read_region(middle, level, (PROBE_PX, PROBE_PX))
+        except SlideError:
+            pass  # said where the slide is read, with the step's own words
+        line.send(True)
