@@ -102,6 +102,9 @@ class TrainConfig(Section):
     weight_decay: float = Field(1e-2, ge=0, le=10, description="AdamW's weight decay")
     loss: Literal["cox", "discrete_time"] = Field("cox", description="exact partial likelihood, or likelihood of time in intervals")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the heads in training; scores are always fp32")
+    nested: bool = Field(
+        True, description="score each fold's training patients by inner folds too, for models that combine score and covariates"
+    )
 
 
 class SignificanceConfig(Section):

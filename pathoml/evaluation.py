@@ -3,6 +3,7 @@
 Sections of metrics.json beside the concordances. An EST is {"estimate", "low", "high", "n", "events"}, with "note" where it is not
 estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical, image or clinical_and_image, out-of-fold absolute risks.
 
+    nested_scores           {"used", "note"}   whether the models below were fitted to nested scores (nested.py)
     horizons_months         [12, 24, ...]
     time_dependent_auc      {H: EST}                                        of the score; cumulative cases, dynamic controls
     brier                   {H: {MODEL: EST}}, integrated_brier: {"until_months", MODEL: EST}
@@ -52,6 +53,7 @@ from pathoml.config import Study
 from pathoml.effects import competing_section, form_sections, interaction_sections, planning_sections, restricted_mean_section
 from pathoml.errors import CohortError, StoreError
 from pathoml.leaks import leak_section
+from pathoml.nested import read_nested
 from pathoml.predicted_risk import risk_sections
 from pathoml.prognostic_score import prognostic_score
 from pathoml.prospective import prospective_section
@@ -196,7 +198,15 @@ def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], g
     given = [value for value in table[treatment] if value] if treatment else []
     share = sum(value.lower() in ("1", "1.0", "yes", "ja", "true") for value in given) / len(given) if given else None
     return {
-        **risk_sections(cohort, columns, clinical, counts.get("fold", [""] * len(score)), horizons, draws if len(draws) else None),
+        **risk_sections(
+            cohort,
+            columns,
+            clinical,
+            counts.get("fold", [""] * len(score)),
+            horizons,
+            draws if len(draws) else None,
+            read_nested(study.run_folder, cohort.patient_ids),
+        ),
         **form_sections(cohort, score, clinical),
         **interaction_sections(
             cohort,

@@ -1,8 +1,8 @@
 """Sections of metrics.json that rest on absolute risks: AUC at horizons, Brier score, calibration, decision curve.
 
-Every patient's risk comes from a Cox model and a baseline fitted to the patients of the other folds (first repeat). The image score
-enters as it stands in scores.csv; the scores of those other patients came from models that had seen this fold, so the coefficient of
-clinical_and_image is slightly optimistic. Nested scores, where a run has them, are the better input of a nomogram.
+Every patient's risk comes from a Cox model and a baseline fitted to the patients of the other folds (first repeat). Where the run has
+nested scores (nested.py), those patients enter with scores of models that had not seen this fold either. Otherwise the score enters as
+it stands in scores.csv, from models that had, and the coefficient of clinical_and_image is slightly optimistic; `nested_scores` says so.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold fi
 GRID_POINTS = 24  # of the integrated Brier score
 CURVE_POINTS = 50
 GROUPS_BY_EVENTS = ((100, 5), (30, 3))  # (events, groups of the calibration plot): 10 events a group at least
+NESTED_NOTE = {
+    True: "A fold's risks come from a Cox model of the other folds, whose image scores are nested: no model that made them saw the fold.",
+    False: "Image scores of the other folds came from models that had seen this one: risks that use them are slightly optimistic.",
+}
 MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 
 
@@ -42,8 +46,9 @@ def risk_sections(
     fold: Sequence[str],
     horizons_months: Sequence[float],
     counts: Array | None,
+    nested: Mapping[str, Array] | None = None,
 ) -> Json:
-    """Return the sections horizons_months, time_dependent_auc, brier, integrated_brier, calibration and decision_curve.
+    """Return the sections nested_scores, horizons_months, time_dependent_auc, brier, integrated_brier, calibration and decision_curve.
 
     Args:
         cohort: B patients.
@@ -52,6 +57,7 @@ def risk_sections(
         fold: (B,) the patient's fold in the first repeat; "" throughout for scores that came without.
         horizons_months: at which risks are judged.
         counts: (R, B) bootstrap draws; None: no intervals.
+        nested: for each fold (B,) scores that no model made which saw that fold's patients; None: score_sd throughout.
     """
     time, event, score = cohort.time_months, cohort.event, columns["score_sd"]
     label = np.asarray(fold) if len(set(fold)) > 1 else patterned_folds(event)
@@ -59,7 +65,12 @@ def risk_sections(
     months = [*horizons_months, *grid]
     hazards: dict[str, tuple[Array, Array]] = {}
     problem: dict[str, str] = {}
-    for name, fit in _models(cohort, score, clinical).items():
+    has_nested = nested is not None and set(label.tolist()) <= set(nested)
+
+    def score_of(train: Bools) -> Array:
+        return nested[str(label[~train][0])] if nested is not None and has_nested else score
+
+    for name, fit in _models(cohort, score_of, clinical).items():
         try:
             hazards[name] = cross_fitted_hazard(fit, time, event, label, months)
         except CohortError as error:
@@ -74,7 +85,13 @@ def risk_sections(
             raise CohortError(problem[name])
         return risks[name]
 
-    sections: Json = {"horizons_months": list(horizons_months), "time_dependent_auc": {}, "brier": {}, "decision_curve": {}}
+    sections: Json = {
+        "nested_scores": {"used": has_nested, "note": NESTED_NOTE[has_nested]},
+        "horizons_months": list(horizons_months),
+        "time_dependent_auc": {},
+        "brier": {},
+        "decision_curve": {},
+    }
     sections["calibration"] = {
         "slope": or_not_estimable(lambda: calibration_slope(columns["log_risk"], time, event)),
         "in_the_large": or_not_estimable(lambda: observed_to_expected(_own(hazards, problem, "image"), event)),
@@ -118,19 +135,21 @@ def _own(hazards: Mapping[str, tuple[Array, Array]], problem: Mapping[str, str],
     return hazards[name][1]
 
 
-def _models(cohort: Cohort, score: Array, clinical: Mapping[str, Sequence[object]]) -> dict[str, Callable[[Bools], Array]]:
+def _models(
+    cohort: Cohort, score_of: Callable[[Bools], Array], clinical: Mapping[str, Sequence[object]]
+) -> dict[str, Callable[[Bools], Array]]:
     """Return a function for each model that fits it to training rows and returns everyone's linear predictor."""
     time, event = cohort.time_months, cohort.event
 
     def fit_with(with_score: bool, with_clinical: bool) -> Callable[[Bools], Array]:
         def fit(train: Bools) -> Array:
-            blocks = [score[:, None]] if with_score else []
+            blocks = [score_of(train)[:, None]] if with_score else []
             if with_clinical:
                 design = fit_design({name: [v for v, t in zip(values, train) if t] for name, values in clinical.items()})
                 blocks.append(design.transform(clinical))
-            x = np.concatenate([np.empty((len(score), 0)), *blocks], axis=1)
+            x = np.concatenate([np.empty((len(time), 0)), *blocks], axis=1)
             if not x.shape[1]:
-                return np.zeros(len(score))
+                return np.zeros(len(time))
             predictor: Array = x @ fit_cox(x[train], time[train], event[train], ridge=RIDGE if with_clinical else 0.0).coefficients
             return predictor
 

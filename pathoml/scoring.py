@@ -52,6 +52,11 @@ class FoldScores:
     is_training: npt.NDArray[np.bool_]  # (B,)
     models: tuple[int, ...]  # indices into the stack, one a seed
 
+    @property
+    def standardised(self) -> npt.NDArray[np.float64]:
+        """(B,) centred log-risk over the SD of the training patients; 0 for everyone where nothing was learned."""
+        return self.centred / self.sd if self.sd > SMALLEST_SD else np.zeros_like(self.centred)
+
 
 def fold_scores(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]) -> list[FoldScores]:
     """Centre the raw log-risks of each fold on its training patients, seeds averaged first.
@@ -103,7 +108,7 @@ def out_of_fold(folds: Sequence[FoldScores], what: str = "centred") -> npt.NDArr
             raise CohortError(f"{fold.repeat}, fold {fold.fold}: a patient is scored by two models of one repeat.")
         values = {
             "centred": fold.centred,
-            "standardised": fold.centred / max(fold.sd, SMALLEST_SD) if fold.sd > SMALLEST_SD else np.zeros_like(fold.centred),
+            "standardised": fold.standardised,
             "above_cutoff": fold.centred - fold.cutoff,
         }[what]
         row[unseen] = values[unseen]

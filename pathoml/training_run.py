@@ -11,9 +11,12 @@ import numpy as np
 from pathoml.bags import read_bags
 from pathoml.baselines import clinical_scores, ridge_cox_scores
 from pathoml.cohort import read_cohort
-from pathoml.config import Study, resolved_yaml
+from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.embedding import prepare_device
-from pathoml.model_stack import save_block, save_index, save_raw_scores
+from pathoml.errors import CohortError
+from pathoml.model_stack import ModelSpec, save_block, save_index, save_raw_scores
+from pathoml.nested import FILE as NESTED
+from pathoml.nested import nested_scores, nested_specs, write_nested
 from pathoml.projection import choose_projection
 from pathoml.provenance import record_step
 from pathoml.ridge_models import fit_models
@@ -26,7 +29,7 @@ from pathoml.tables import write_table
 from pathoml.tile_bank import where_tiles_lie
 from pathoml.training import LogRow, OnEpoch, model_specs
 from pathoml.training_log import write_logs
-from pathoml.types import Cohort, Floats, Recipe, RiskScore
+from pathoml.types import Cohort, Floats, Recipe, RiskScore, Split
 
 NOTICE = "Research use only, not a medical device."
 
@@ -62,7 +65,9 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         stale.unlink()
     log: list[LogRow] = []
     entries = []
-    blocks = fit_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=on_epoch, log=log)
+    inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
+    outer_part, inner_part = _progress(on_epoch, config.train.epochs, len(specs), len(inner))
+    blocks = fit_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=outer_part, log=log)
     raw = []
     for block in blocks:
         raw.append(block.raw)
@@ -83,11 +88,31 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores)
+    (folder / NESTED).unlink(missing_ok=True)
+    if inner:
+        nested = nested_scores(
+            cohort, bags, splits[0], folds, inner, config.train, device=device, seed=config.splits.seed, on_epoch=inner_part
+        )  # fmt: skip
+        write_nested(folder, cohort.patient_ids, nested)
     _write_baselines(folder / "baselines.csv", cohort, ridge_cox_scores(cohort, bags, splits), clinical_scores(cohort, splits))
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder, tiles=tiles)
     return Trained(models=len(specs), patients=len(bags), events=int(cohort.event.sum()), excluded=cohort.excluded, tiles=tiles)
+
+
+def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:
+    """Return the models of nested scores; none where a fold's training patients are too few to be divided, which `evaluate` says."""
+    try:
+        return nested_specs(cohort, split, config.splits, config.train.seeds)
+    except CohortError:
+        return []
+
+
+def _progress(on_epoch: OnEpoch, epochs: int, outer: int, inner: int) -> tuple[OnEpoch, OnEpoch]:
+    """Return one function for each of two passes over the models, so that both fill one bar."""
+    total = epochs * (outer + inner)
+    return lambda done, _: on_epoch(done, total), lambda done, _: on_epoch(epochs * outer + done, total)
 
 
 def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:

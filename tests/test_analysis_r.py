@@ -14,6 +14,7 @@ from score_study import write_score_study
 
 from pathoml.cohort import read_cohort
 from pathoml.evaluation import metrics, read_score_table, write_analysis
+from pathoml.nested import write_nested
 from pathoml.start_stop import write_start_stop
 
 pytestmark = pytest.mark.ci
@@ -105,6 +106,17 @@ def disagreements(content, of_r):
 
 def test_r_reproduces_every_number_of_metrics_json(both):
     assert disagreements(*both) == []
+
+
+def test_r_fits_nested_scores_as_we_do(tmp_path):
+    study = write_score_study(tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 50})
+    cohort, columns, _, counts = read_score_table(study, read_cohort(study))
+    rng = np.random.default_rng(3)
+    noisy = {name: columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients)) for name in sorted(set(counts["fold"]))}
+    write_nested(study.run_folder, cohort.patient_ids, noisy)
+    content, of_r = evaluated_twice(study)
+    assert content["nested_scores"]["used"]
+    assert disagreements(content, of_r) == []
 
 
 def test_a_german_table_in_days_is_read_alike_by_r(tmp_path):

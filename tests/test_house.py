@@ -19,7 +19,7 @@ FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival "
     "faithfulness ridge_models bundle drift prediction comparison leaks training_log "
-    "predicted_risk effects specimens prospective ledger analysis_plan imported_scores start_stop prognostic_score baseline_table",
+    "nested predicted_risk effects specimens prospective ledger analysis_plan imported_scores start_stop prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
     2: "encoders embedding interop study",
@@ -31,7 +31,7 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.spl
 # A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
 _LEARN = "encoders embedding interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
 HEAVY = {
-    "torch": f"{_LEARN} scoring attention ridge_models",
+    "torch": f"{_LEARN} scoring attention ridge_models nested",
     "torchvision": "encoders embedding",
     "timm": "encoders embedding",
     "transformers": "encoders embedding",

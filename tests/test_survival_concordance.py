@@ -306,3 +306,8 @@ def test_the_interval_covers_the_c_of_a_fixed_score_about_95_times_in_100(interv
         estimate = interval(score, np.minimum(died, left), died <= left, seed=seed, bootstraps=500)
         covered.append(estimate.low <= truth <= estimate.high)
     assert 0.90 <= np.mean(covered) <= 0.98
+
+
+def test_without_bootstraps_there_is_an_estimate_and_no_interval():
+    found = harrell_c_interval(np.arange(12.0), np.arange(12.0, 0, -1), np.ones(12), bootstraps=0)
+    assert (found.estimate, found.low, found.high) == (1.0, None, None)

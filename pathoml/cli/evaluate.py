@@ -27,9 +27,9 @@ def run(study: Study, console: Console) -> int:
     from pathoml.types import Recipe
 
     folder, config = study.run_folder, study.config
-    inputs = {name: file_hash(folder / name) for name in ("scores.csv", "baselines.csv", "models/models.json")}
+    inputs = {name: file_hash(folder / name) for name in ("scores.csv", "baselines.csv", "nested_scores.csv", "models/models.json")}
     sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "dates", "evaluate"})
-    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 5})
+    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 6})
     fresh = is_fresh(folder, recipe, OUTPUTS)
     console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
     if fresh:

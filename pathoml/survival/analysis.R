@@ -1,5 +1,5 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
-# Reads scores.csv, baselines.csv and patients.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
+# Reads scores.csv, baselines.csv, nested_scores.csv and patients.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
 # Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model.
 # Not here: percentile intervals of the bootstrap (another generator of random numbers) and permutation tests (they train models).
 library(survival)
@@ -204,12 +204,20 @@ fitted_by <- function(covariates, train, penalised) {
 reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
 grid <- if (length(reached)) max(reached) * (1:24) / 24
 months <- c(horizons, grid)
+# Nested scores: for each fold, scores of the other folds' patients by models that saw neither them nor the fold. Without them the
+# scores of scores.csv enter, whose models had seen the fold: risks with the image score are then slightly optimistic.
+nested <- if (file.exists("nested_scores.csv")) read.csv("nested_scores.csv", check.names = FALSE, colClasses = c(patient_id = "character"))
+score_of <- function(f) {
+  column <- paste("fold", f)
+  if (is.null(nested) || !all(paste("fold", unique(fold)) %in% names(nested))) score
+  else as.numeric(nested[[column]][match(scores$patient_id, nested$patient_id)])
+}
 predicted <- function(with_score, with_clinical) {
   risk <- matrix(NA, n, length(months))
   own <- numeric(n)
   for (f in unique(fold)) {
     train <- fold != f
-    z <- cbind(if (with_score) score, if (with_clinical) do.call(cbind, learn(clinical_names, train)))
+    z <- cbind(if (with_score) score_of(f), if (with_clinical) do.call(cbind, learn(clinical_names, train)))
     if (is.null(z)) z <- matrix(0, n, 0)
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)

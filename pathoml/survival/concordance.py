@@ -234,6 +234,8 @@ def _interval(estimate: float, draws: Array, pairs: _Pairs, level: float) -> Est
         raise CohortError(
             f"not estimable: {n} patients with {events} events; an interval of the concordance needs {MIN_PATIENTS} patients."
         )
+    if not len(draws):  # bootstraps: 0
+        return Estimate(estimate=estimate, low=None, high=None, n=n, events=events)
     empty = float(np.isnan(draws).mean())
     if empty > MAX_EMPTY_DRAWS:
         raise CohortError(f"not estimable: {empty:.0%} of the bootstrap draws have no comparable pair ({n} patients, {events} events).")
