@@ -66,8 +66,8 @@ from pathoml.survival.concordance import (
     harrell_c_interval,
     uno_c_interval,
 )
-from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
-from pathoml.survival.design import fit_design
+from pathoml.survival.cox import CoxFit, fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
+from pathoml.survival.design import fit_design, without_eventless_levels
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
@@ -84,6 +84,11 @@ INTERVAL_NOTE = (
     "data would give other models."
 )
 CAVEAT = "Wald and likelihood-ratio p values on out-of-fold scores are anticonservative; the permutation p is the test."
+CAVEATS = {  # by score_type; any other is out of fold
+    "locked": "The score was frozen before these outcomes were seen: Wald and likelihood-ratio p values hold.",
+    "external": "The score was made elsewhere: Wald and likelihood-ratio p values hold only if it learned from none of these outcomes.",
+    "insample": "The score learned from these very outcomes: no p value of it means anything.",
+}
 Json = dict[str, Any]
 
 
@@ -143,6 +148,7 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
     time_months, event, centre, score = cohort.time_months, cohort.event, cohort.centre, columns["score_sd"]
     draw: Json = {"bootstraps": config.bootstraps, "seed": 1, "resample_within": centre}
     tau = float(np.quantile(time_months, UNO_QUANTILE))
+    caveat = CAVEATS.get(counts["score_type"], CAVEAT)
 
     def interval(values: Array, **options: Any) -> Json:
         return or_not_estimable(lambda: harrell_c_interval(values, time_months, event, **draw, **options))
@@ -176,8 +182,8 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
         },
         "interval_note": INTERVAL_NOTE,
     }
-    content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _hazard_ratio(score[:, None], cohort))
-    content["added_value"] = or_not_estimable(lambda: _added_value(score, cohort, draw))
+    content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _hazard_ratio(score[:, None], cohort, caveat))
+    content["added_value"] = or_not_estimable(lambda: _added_value(score, cohort, draw, caveat))
     content["kaplan_meier"] = _kaplan_meier(cohort, np.array(groups))
     content |= _further_sections(study, cohort, columns, groups, counts)
     content["flow"] = _flow(cohort, counts)
@@ -243,32 +249,47 @@ def parsed(cell: str) -> float | str | None:
     return number if number is not None else cell or None
 
 
-def _hazard_ratio(covariates: Array, cohort: Cohort) -> Json:
+def _hazard_ratio(covariates: Array, cohort: Cohort, caveat: str) -> Json:
     fit = fit_cox(covariates, cohort.time_months, cohort.event)
     last = covariates.shape[1] - 1
     likelihood_ratio = likelihood_ratio_test(fit, fit_cox(covariates[:, :0], cohort.time_months, cohort.event)) if last == 0 else None
-    tests = {"wald_p": wald_test(fit, last), "likelihood_ratio_p": likelihood_ratio.p if likelihood_ratio else None, "note": CAVEAT}
+    tests = {"wald_p": wald_test(fit, last), "likelihood_ratio_p": likelihood_ratio.p if likelihood_ratio else None, "note": caveat}
     return {**hazard_ratio(fit, last).to_json(), **tests}
 
 
-def _added_value(score: Array, cohort: Cohort, draw: Json) -> Json:
+def _added_value(score: Array, cohort: Cohort, draw: Json, caveat: str) -> Json:
     """Clinical against clinical + score on the same rows; fitted and judged on all of them, which the note says."""
     columns = clinical_columns(cohort)
-    clinical = fit_design(columns).transform(columns) if columns else np.zeros((len(score), 0))
+    design = fit_design(columns) if columns else None
+    clinical = design.transform(columns) if design else np.zeros((len(score), 0))
     if not clinical.shape[1]:
         raise CohortError("no clinical covariates in study.yaml (cohort.covariates)")
-    both = np.column_stack([clinical, score])
-    reduced = fit_cox(clinical, cohort.time_months, cohort.event)
-    full = fit_cox(both, cohort.time_months, cohort.event)
+    rows, kept = without_eventless_levels(clinical, cohort.event)
+    time, event = cohort.time_months[rows], cohort.event[rows]
+    names = [name for name, k in zip(design.names if design else (), kept) if k]
+    reduced = fit_cox(clinical[rows][:, kept], time, event, names=names)
+    full = fit_cox(np.column_stack([clinical[:, kept], score])[rows], time, event, names=[*names, "the image score"])
     test = likelihood_ratio_test(full, reduced)
-    delta = harrell_c_difference(both @ full.coefficients, clinical @ reduced.coefficients, cohort.time_months, cohort.event, **draw)
+
+    def predictor(fit: CoxFit, x: Array) -> Array:
+        values = np.round(x @ fit.coefficients, 10)  # equal covariates are equal risks, whatever the order of a sum
+        return np.where(rows, values, values[rows].min() - 1)  # nobody is lower than a hazard of 0
+
+    delta = harrell_c_difference(
+        predictor(full, np.column_stack([clinical[:, kept], score])),
+        predictor(reduced, clinical[:, kept]),
+        cohort.time_months,
+        cohort.event,
+        **draw,
+    )
+    eventless = "" if rows.all() else f" {(~rows).sum()} patients of levels without an event have a hazard of 0 in both models."
     return {
         "likelihood_ratio_chi2": test.chi2,
         "df": test.df,
         "p_value_anticonservative": test.p,
         "delta_harrell_c": delta.to_json(),
-        "hazard_ratio_per_sd": hazard_ratio(full, both.shape[1] - 1).to_json(),
-        "note": f"{CAVEAT} The change of C is apparent: both models are fitted and judged on the same patients.",
+        "hazard_ratio_per_sd": hazard_ratio(full, int(kept.sum())).to_json(),
+        "note": f"{caveat} The change of C is apparent: both models are fitted and judged on the same patients.{eventless}",
     }
 
 

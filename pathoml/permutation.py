@@ -18,7 +18,8 @@ from pathoml.model_stack import ModelSpec
 from pathoml.ridge_models import fit_models
 from pathoml.scoring import FoldScores, fold_scores, out_of_fold, standardise
 from pathoml.survival.concordance import stratified_harrell_c
-from pathoml.survival.cox import CoxFit, fit_cox, likelihood_ratio_test
+from pathoml.survival.cox import fit_cox, likelihood_ratio_test
+from pathoml.survival.design import without_eventless_levels
 from pathoml.training import model_specs
 from pathoml.types import Bag, Cohort, Split
 
@@ -56,15 +57,25 @@ def likelihood_ratio_gain(score: Array, clinical: Array, cohort: Cohort) -> floa
         score: (B,).
         clinical: (B, p) covariates, p may be 0.
     """
-    reduced = fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
-    return _gain(score, clinical, cohort, reduced)
+    return _ClinicalModel(clinical, cohort).gain(score)
 
 
-def _gain(score: Array, clinical: Array, cohort: Cohort, reduced: CoxFit) -> float:
-    if np.ptp(score) == 0:
-        return 0.0
-    full = fit_cox(np.column_stack([clinical, score]), cohort.time_months, cohort.event, stratum=cohort.centre)
-    return float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, reduced).chi2
+class _ClinicalModel:
+    """The model over which scores gain, fitted once; patients of levels without an event leave it (hazard ratio 0)."""
+
+    def __init__(self, clinical: Array, cohort: Cohort) -> None:
+        self._rows, kept = without_eventless_levels(clinical, cohort.event)
+        self._clinical = clinical[self._rows][:, kept]
+        self._outcome = cohort.time_months[self._rows], cohort.event[self._rows]
+        self._centre = cohort.centre[self._rows]
+        self._reduced = fit_cox(self._clinical, *self._outcome, stratum=self._centre)
+
+    def gain(self, score: Array) -> float:
+        mine = score[self._rows]
+        if np.ptp(mine) == 0:
+            return 0.0
+        full = fit_cox(np.column_stack([self._clinical, mine]), *self._outcome, stratum=self._centre)
+        return float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, self._reduced).chi2
 
 
 def permuted_specs(cohort: Cohort, splits: Sequence[Split], seeds: int, permutations: int, seed: int) -> list[ModelSpec]:
@@ -98,12 +109,12 @@ def permutation_tests(
     Returns:
         The test of discrimination and the test of added value.
     """
-    reduced = fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
+    model = _ClinicalModel(clinical, cohort)
 
     def statistics(folds: Sequence[FoldScores]) -> tuple[float, float]:
         score = standardise(out_of_fold(folds, "standardised"))
         concordance = stratified_harrell_c(score, cohort.time_months, cohort.event, cohort.centre)
-        return concordance, _gain(score, clinical, cohort, reduced)
+        return concordance, model.gain(score)
 
     specs = permuted_specs(cohort, splits, config.seeds, permutations, seed)
     blocks = fit_models(cohort, bags, specs, config, device=pick_device(device), seed=seed, on_epoch=on_epoch)

@@ -18,7 +18,7 @@ from pathoml.nested import write_nested
 from pathoml.start_stop import write_start_stop
 
 pytestmark = pytest.mark.ci
-PACKAGES = ("rms", "riskRegression", "cmprsk")
+PACKAGES = ("rms", "riskRegression", "cmprsk", "mice")
 # Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), counts that are no statistic, settings.
 NOT_COMPARED = re.compile(
     r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
@@ -106,6 +106,30 @@ def disagreements(content, of_r):
 
 def test_r_reproduces_every_number_of_metrics_json(both):
     assert disagreements(*both) == []
+
+
+def test_r_hands_over_multiple_imputation_beside_the_filled_in_covariates(both):
+    content, of_r = both
+    adjusted, pooled = content["added_value"], "multiple_imputation.hazard_ratio_per_sd"
+    if not content["clinical"]["covariates"]:
+        assert f"{pooled}.estimate" not in of_r
+        return
+    ours = adjusted["hazard_ratio_per_sd"]
+    assert of_r[f"{pooled}.estimate"] == pytest.approx(ours["estimate"], rel=0.05)
+    assert of_r[f"{pooled}.low"] == pytest.approx(ours["low"], rel=0.1)
+
+
+def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_r(tmp_path):
+    study = write_score_study(tmp_path, n=150, seed=8, competing=False, significance={"permutations": 0, "bootstraps": 50})
+    table = tmp_path / "patients.csv"
+    head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
+    censored = [row for row in rows if row[head.index("pfs_event")] == "0"][:4]
+    for row in censored:
+        row[head.index("subtype")] = "rare"
+    table.write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n", encoding="utf-8")
+    content, of_r = evaluated_twice(study)
+    assert "4 patients of levels without an event have a hazard of 0" in content["added_value"]["note"]
+    assert disagreements({"added_value": content["added_value"]}, of_r) == []
 
 
 def test_r_fits_nested_scores_as_we_do(tmp_path):

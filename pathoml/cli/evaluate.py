@@ -46,15 +46,20 @@ def run(study: Study, console: Console) -> int:
     return 0
 
 
+SCORED = {"external": "as imported", "locked": "locked", "insample": "IN SAMPLE", "loco": "leave one centre out"}
+
+
 def say_metrics(content: dict[str, Any], console: Console) -> None:
     """Print C with its interval beside the baselines, and the alarms."""
+    kind = str(content["score_type"])
+    name = {"external": "imported score", "locked": "locked score"}.get(kind, "attention model")
     rows = [
-        ("attention model", content["harrell_c"]),
+        (name, content["harrell_c"]),
         ("  within centres", content["harrell_c_centre_stratified"]),
         ("ridge Cox on mean embeddings", content["ridge_cox"]["harrell_c"]),
         ("clinical only", content["clinical"]["harrell_c"]),
     ]
-    console.table([(name, interval_text(c)) for name, c in rows], ("out of fold", "Harrell's C (95 % interval)"))
+    console.table([(name, interval_text(c)) for name, c in rows], (SCORED.get(kind, "out of fold"), "Harrell's C (95 % interval)"))
     for alarm in content["alarms"]:
         console.say(f"  ALARM {alarm['name']}: {alarm['message']}")
 
@@ -71,6 +76,14 @@ def interval_text(estimate: dict[str, Any]) -> str:
     return f"{estimate['estimate']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
 
 
+def _short(p_value: float | None) -> str:
+    """
+    >>> _short(2.77e-05), _short(0.0312), _short(None)
+    ('< 0.001', '= 0.031', 'not estimable')
+    """
+    return "not estimable" if p_value is None else f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+
+
 def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dict[str, Any]:
     from pathoml.runs import load_run
     from pathoml.specimens import has_both_kinds, heterogeneity_section
@@ -83,13 +96,13 @@ def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dic
 
 
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
-    from pathoml.evaluation import CAVEAT
+    from pathoml.evaluation import CAVEAT, CAVEATS
     from pathoml.permutation import permutation_tests
     from pathoml.runs import load_run
 
     wanted = study.config.significance
     wald_p = content["hazard_ratio_per_sd"].get("wald_p")
-    shared = {"permutations": wanted.permutations, "wald_p": wald_p, "note": CAVEAT}
+    shared = {"permutations": wanted.permutations, "wald_p": wald_p, "note": CAVEATS.get(content["score_type"], CAVEAT)}
     if not wanted.permutations:
         return {"p_value": None, **shared}
     if not (study.run_folder / "models" / "models.json").exists():
@@ -112,7 +125,9 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
             device=study.config.compute.device,
             on_epoch=bar,
         )
-    console.say(f"  permutation p = {concordance.p_value:.3f} ({wanted.permutations} permutations), Wald p = {wald_p} (anticonservative)")
+    console.say(
+        f"  permutation p = {concordance.p_value:.3f} ({wanted.permutations} permutations), Wald p {_short(wald_p)} (anticonservative)"
+    )
     return {
         "p_value": concordance.p_value,
         **shared,
@@ -129,7 +144,7 @@ def _clinical_model(cohort: Cohort) -> tuple[npt.NDArray[np.float64], str]:
     """Return the (B, p) covariates over which a score may gain, and why there are none if there are none."""
     from pathoml.baselines import clinical_columns
     from pathoml.survival.cox import fit_cox
-    from pathoml.survival.design import fit_design
+    from pathoml.survival.design import fit_design, without_eventless_levels
 
     nothing = np.zeros((len(cohort.patients), 0))
     columns = clinical_columns(cohort)
@@ -137,7 +152,8 @@ def _clinical_model(cohort: Cohort) -> tuple[npt.NDArray[np.float64], str]:
         return nothing, "The gain is over no model at all: study.yaml names no covariates (cohort.covariates)."
     clinical = fit_design(columns).transform(columns)
     try:
-        fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
+        rows, kept = without_eventless_levels(clinical, cohort.event)
+        fit_cox(clinical[rows][:, kept], cohort.time_months[rows], cohort.event[rows], stratum=cohort.centre[rows])
     except CohortError as error:
         return nothing, f"The gain is over no model at all: the clinical one is not estimable ({error})"
     return clinical, ""

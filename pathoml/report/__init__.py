@@ -101,6 +101,7 @@ def write_report(study: Study) -> Path:
         "metrics": metrics,
         "permutation": permutation,
         "facts": table_facts,
+        "anticonservative": table_facts["score_type"] in ("oof", "loco"),
         "splits": {**splits, "splits": []} if smallest else splits,
         "summary": wording.summary(
             metrics, permutation, score_type=table_facts["score_type"], centres=len({patient.centre for patient in scores})

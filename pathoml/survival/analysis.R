@@ -1,6 +1,6 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
 # Reads scores.csv, baselines.csv, nested_scores.csv and patients.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
-# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model.
+# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates.
 # Not here: percentile intervals of the bootstrap (another generator of random numbers) and permutation tests (they train models).
 library(survival)
 
@@ -126,12 +126,23 @@ everyone <- rep(TRUE, n)
 clinical <- learn(clinical_names, everyone)
 x <- do.call(cbind, clinical)
 if (length(clinical)) section("added_value", {
-  clinical_fit <- coxph(y ~ x, control = strict)
-  both <- coxph(y ~ x + score, control = strict)
+  # A level none of whose patients had an event has a hazard ratio of 0: in that limit its patients leave the fit.
+  eventless <- apply(x, 2, function(v) all(v %in% c(0, 1)) && any(v == 1) && !any(event[v == 1] == 1))
+  kept <- rowSums(x[, eventless, drop = FALSE]) == 0
+  varies <- !eventless & apply(x[kept, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
+  rest <- list(y = y[kept], x = x[kept, varies, drop = FALSE], score = score[kept])
+  clinical_fit <- coxph(y ~ x, data = rest, control = strict)
+  both <- coxph(y ~ x + score, data = rest, control = strict)
+  everyones <- function(fit) {
+    value <- numeric(n)
+    value[kept] <- round(fit$linear.predictors, 10)  # equal covariates are equal risks
+    value[!kept] <- min(value[kept]) - 1
+    value
+  }
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
-  show("added_value.delta_harrell_c.estimate", c_of(both$linear.predictors) - c_of(clinical_fit$linear.predictors))
+  show("added_value.delta_harrell_c.estimate", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
   estimate("added_value.hazard_ratio_per_sd", ratio(both))
   terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
   data <- lapply(terms, as.matrix)
@@ -139,6 +150,21 @@ if (length(clinical)) section("added_value", {
   for (k in seq_len(nrow(table))) for (m in 1:3) {
     show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
   }
+})
+
+# Missing covariates by multiple imputation (20 sets; the outcome enters as the Nelson-Aalen hazard, White and Royston 2009). Not in
+# metrics.json, whose clinical model fills numbers with their median and calls an empty category "missing": compare the two.
+if (length(clinical_names) && anyNA(patients[clinical_names])) section("multiple_imputation", {
+  suppressWarnings(suppressMessages(library(mice)))
+  filled <- data.frame(lapply(patients[clinical_names], function(v) if (is.numeric(v)) v else factor(v)))
+  names(filled) <- paste0("covariate_", seq_along(filled))
+  outcome <- data.frame(time_months, event)
+  frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+  sets <- complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
+  fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
+  pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
+  pooled <- pooled[pooled$term == "score", ]
+  estimate("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
 })
 
 section("spline", {
