@@ -89,4 +89,4 @@ def _values(column: Any, cells: Sequence[object]) -> dict[str, object]:
     if isinstance(column, CategoryColumn):
         return {level: None if level == "missing" else level for level in (column.reference, *column.levels)}
     known = np.array([float(c) for c in cells if isinstance(c, int | float)], dtype=np.float64)
-    return {f"{q:.4g}": float(q) for q in np.unique(np.quantile(known, QUANTILES))}
+    return {f"{q:g}": q for q in sorted({float(f"{q:.2g}") for q in np.quantile(known, QUANTILES)})}  # round, for people

@@ -14,6 +14,7 @@ from pathoml.cohort import read_cohort
 from pathoml.evaluation import metrics, read_score_table
 from pathoml.prognostic_score import prognostic_score
 from pathoml.report import write_report
+from pathoml.report.nomogram import risk_marks
 from pathoml.store import write_json
 
 
@@ -93,6 +94,18 @@ def test_the_page_says_how_far_the_maps_may_be_believed(study):
     page = page_with(study, {}, faithfulness={"cohort": whole, "slides": {"S1": {"faithful": True}, "S2": {"faithful": False}}})
     assert "0.21 (0.17 to 0.24)" in page
     assert "1 of 2 maps are faithful" in page
+
+
+def test_the_nomogram_names_each_variable_and_the_risk_at_each_horizon(study):
+    drawn = page_of(study)
+    drawn = drawn[drawn.index('aria-label="Nomogram') :].split("</svg>")[0]
+    for label in ("points", "age", "n_lesions", "subtype", "LMS", "image score (SD)", "total points", "risk by 12 months", "50%"):
+        assert f">{label}<" in drawn, label
+
+
+def test_a_round_risk_stands_where_the_baseline_and_the_points_give_it():
+    [(_, total)] = [mark for mark in risk_marks(0.9, 0.05, 50.0) if mark[0] == 0.5]
+    assert 1 - 0.9 ** (2.718281828459045 ** (0.05 * total)) == pytest.approx(0.5)
 
 
 def page_with(study, changes, faithfulness=None):

@@ -27,7 +27,7 @@ def run(study: Study, console: Console) -> int:
     hashes = {name: file_hash(study.run_folder / name) for name in READ}
     recipe = Recipe(
         step="report",
-        inputs={**hashes, "maps": recipe_sha256(explain_recipe(study)), "report": study.config.report.model_dump(), "version": 3},
+        inputs={**hashes, "maps": recipe_sha256(explain_recipe(study)), "report": study.config.report.model_dump(), "version": 4},
     )
     fresh = is_fresh(study.run_folder, recipe, ["report.html"])
     console.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")

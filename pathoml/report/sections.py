@@ -13,6 +13,7 @@ from pathoml.config import Study
 from pathoml.report import further_figures as figures
 from pathoml.report import wording
 from pathoml.report.guidelines import guideline_tables
+from pathoml.report.nomogram import nomogram_figure
 from pathoml.store import read_json
 from pathoml.tables import read_table
 
@@ -33,6 +34,7 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
     faithfulness = read_json(folder / "faithfulness.json") if (folder / "faithfulness.json").exists() else {}
     drawn = {
         "calibration_svg": figures.calibration_figure(calibration, best, horizons),
+        "nomogram_svg": nomogram_figure(metrics.get("prognostic_score") or {}),
         "decision_svg": figures.decision_figure(metrics.get("decision_curve") or {}, horizons),
         "subgroup_svg": figures.subgroup_figure(metrics.get("subgroups") or []),
         "spline_svg": figures.ratio_curve_figure((metrics.get("spline") or {}).get("curve") or {}, "spline", "score, SD", "hazard ratio"),
