@@ -52,7 +52,7 @@ def test_a_second_run_has_nothing_to_do(study: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert pathoml("run", str(study)) == 0
     said = capsys.readouterr().out
-    assert said.count("up to date") == 4
+    assert said.count("up to date") == 5
     assert said.count(": 0 of ") == 2
     assert hashes(study) == before
 

@@ -72,13 +72,15 @@ class _PlainLines:
         self.console, self.what, self.unit = console, what, unit
         self.started = self.last = time.monotonic()
         self.done = self.total = 0
+        self.first: tuple[int, float] | None = None  # the rate is that of the items, not of what was prepared before them
 
     def __call__(self, done: int, total: int) -> None:
         self.done, self.total = done, total
         now = time.monotonic()
+        first_done, since = self.first = self.first or (done, now)
         if now - self.last >= SECONDS_BETWEEN_LINES and done < total:
             self.last = now
-            rate = done / (now - self.started)
+            rate = (done - first_done) / max(now - since, 1e-9)
             left = f", {_duration((total - done) / rate)} left" if rate else ""
             self.console.say(f"  {self.what} {done}/{total} {self.unit}, {rate:.1f}/s{left}")
 
