@@ -71,12 +71,13 @@ def demo_command(
     folder: Annotated[Path, typer.Argument(help="Where to put the synthetic study.")] = Path("demo-study"),
     patients: Annotated[int, typer.Option(min=12, help="Patients of the synthetic cohort.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cohort.")] = 1,
+    tiny: Annotated[bool, typer.Option("--tiny", help="8 patients on small slides: a first look within minutes, no claims.")] = False,
 ) -> None:
     """Draw a synthetic multi-centre cohort with known truth and run all of pathoml on it."""
     from pathoml.cli import demo as verb
     from pathoml.cli.console import Console
 
-    raise typer.Exit(verb.run(folder, patients=patients, seed=seed, console=Console()))
+    raise typer.Exit(verb.run(folder, patients=patients, seed=seed, tiny=tiny, console=Console()))
 
 
 @app.command("init")

@@ -11,21 +11,37 @@ from pathoml.cli.console import Console
 SETTINGS: dict[str, object] = {"splits": {"repeats": 3}, "train": {"seeds": 1}, "significance": {"permutations": 20}}
 
 
-def run(folder: Path, *, patients: int, seed: int, console: Console) -> int:
-    """Draw the cohort unless it is there, run every step, and hold the result against the truth."""
+TINY_PATIENTS, TINY_SIDE_UM, TINY_TEXTURES = 8, 560.0, 3
+TINY_SETTINGS: dict[str, object] = {
+    "cohort": {"covariates": ["age"]},
+    "splits": {"folds": 2, "repeats": 1},
+    "train": {"seeds": 1},
+    "significance": {"permutations": 0, "bootstraps": 50},  # eight patients may be told apart perfectly, which no test survives
+}
+
+
+def run(folder: Path, *, patients: int, seed: int, tiny: bool, console: Console) -> int:
+    """Draw the cohort unless it is there, run every step, and hold the result against the truth, or, if tiny, make no claim."""
     from pathoml.cli import run as run_steps
     from pathoml.config import load_study
 
     started = time.monotonic()
     if not (folder / "study.yaml").exists():
-        from pathoml.synthetic.cohort import write_cohort
+        from pathoml.synthetic.cohort import SIDE_UM, TEXTURES, write_cohort
 
+        patients, settings = (TINY_PATIENTS, TINY_SETTINGS) if tiny else (patients, SETTINGS)
+        side_um, textures = (TINY_SIDE_UM, TINY_TEXTURES) if tiny else (SIDE_UM, TEXTURES)
         console.heading(f"demo   {folder}: {patients} synthetic patients of three hospitals, drawn with seed {seed}")
         with console.bar("draw", "slides") as bar:
-            write_cohort(folder, patients=patients, seed=seed, settings=SETTINGS, on_slide=bar)
+            write_cohort(
+                folder, patients=patients, seed=seed, settings=settings, side_um=side_um, textures=textures, on_slide=bar
+            )  # fmt: skip
     study = load_study(folder)
     code = run_steps.run(study, console)
-    _compare_with_truth(folder, study.run_folder, console)
+    if tiny:
+        console.heading(f"tiny   {TINY_PATIENTS} patients show what the files look like; none of their figures is a claim")
+    else:
+        _compare_with_truth(folder, study.run_folder, console)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     console.say(f"\nDone in {minutes} min {seconds} s. Synthetic data: it shows that the software works, nothing about patients.")
     console.say(f"  report:  python3 -m webbrowser {study.run_folder / 'report.html'}")
