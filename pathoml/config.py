@@ -73,6 +73,9 @@ class TilesConfig(Section):
     exclude: tuple[FlagName, ...] = Field(
         ("pen", "dark", "out_of_focus"), description="tiles with these flags are kept in the grid but not embedded"
     )
+    regions: str | None = Field(
+        None, description="folder with SLIDE.geojson: areas to let in, and areas of class 'exclude' or 'Ignore*' to leave out"
+    )
 
 
 class SplitsConfig(Section):

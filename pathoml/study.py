@@ -48,8 +48,16 @@ def is_imported(study: Study, slide_id: str) -> bool:
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return one job a slide of the cohort whose features were not imported."""
+    """Return one job a slide of the cohort whose features were not imported.
+
+    Raises:
+        ConfigError: tiles.regions is no folder.
+    """
     tile_px, mpp = tile_size(study)
+    regions = study.folder / study.config.tiles.regions if study.config.tiles.regions else None
+    if regions is not None and not regions.is_dir():
+        raise ConfigError(f"study.yaml: tiles.regions: {regions} is no folder. Put SLIDE.geojson files there, or remove the key.")
+    drawn = {path.stem: path for path in regions.glob("*.geojson")} if regions is not None else {}
     return [
         TileJob(
             slide=slide,
@@ -58,6 +66,7 @@ def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
             mpp=mpp,
             tiles=study.config.tiles,
             folder=tiles_folder(study),
+            regions=drawn.get(slide.slide_id),
         )
         for slide in cohort.slides
         if not is_imported(study, slide.slide_id)

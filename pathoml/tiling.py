@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ from pathoml.config import TilesConfig
 from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
 from pathoml.quality import write_quality
+from pathoml.regions import excluded_mask, read_regions
 from pathoml.slides import SlideReader, open_slide, read_overview, slide_mpp
 from pathoml.slides.probing import Prober
 from pathoml.store import (
@@ -61,6 +62,7 @@ class TileJob:
     mpp: float
     tiles: TilesConfig
     folder: Path
+    regions: Path | None = None  # GeoJSON of areas to let in or leave out, if there is one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,8 @@ def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     """Return everything that decides the tiles of a slide."""
     tiles = job.tiles.model_dump(include={"min_tissue", "upsample"})
     inputs = {"slide": slide_sha256, "row_mpp": job.slide.mpp, "study_mpp": job.study_mpp, "tile_px": job.tile_px, "mpp": job.mpp}
-    return Recipe(step="tile", inputs={**inputs, **tiles, "version": TILING_VERSION})
+    drawn = {"regions": sha256_of_file(job.regions)} if job.regions else {}
+    return Recipe(step="tile", inputs={**inputs, **tiles, **drawn, "version": TILING_VERSION})
 
 
 def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
@@ -142,6 +145,9 @@ def tile_one(job: TileJob) -> TileCount:
     with open_slide(job.slide.path) as reader:
         info = describe_slide(reader, job.slide.path, job)
         mask, overview = look_at(reader, info.mpp, info.slide_id)
+        if job.regions:
+            drawn = excluded_mask(read_regions(job.regions), mask.mask.shape, mask.downsample, getattr(reader, "bounds_l0", (0, 0)))
+            mask = replace(mask, flags={**mask.flags, "excluded_region": drawn})
         grid = tile_grid(info, mask, job, reader)
     tissue, um_per_px = mask.mask, mask.downsample * info.mpp
     with atomic_path(job.folder / f"{info.slide_id}.png") as path:
@@ -256,8 +262,8 @@ def box_means(mask: Bools, xy: Floats, side: float) -> npt.NDArray[np.float64]:
 
 
 def kept_tiles(grid: TileGrid, exclude: Sequence[str]) -> TileGrid:
-    """Return the grid without the tiles that carry one of the flags."""
-    bits = sum(1 << FLAGS.index(name) for name in exclude)
+    """Return the grid without the tiles that carry one of the flags, or that a person drew out."""
+    bits = sum(1 << FLAGS.index(name) for name in {*exclude, "excluded_region"})
     return some_tiles(grid, (grid.flags & bits) == 0)
 
 
