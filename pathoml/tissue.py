@@ -41,11 +41,14 @@ def tissue_mask(image: Image, um_per_px: float) -> Bools:
     otsu = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 255
     mask = density > np.clip(otsu / 2, *DENSITY_BOUNDS)  # half of Otsu: pale stroma is tissue too
     mask = _without_small(mask, SMALLEST_UM2 / um_per_px**2)
-    return ~_without_small(~mask, HOLE_UM2 / um_per_px**2)
+    return ~_without_small(~mask, HOLE_UM2 / um_per_px**2, spare_border=True)
 
 
-def _without_small(mask: Bools, area_px: float) -> Bools:
+def _without_small(mask: Bools, area_px: float, *, spare_border: bool = False) -> Bools:
+    """Drop small connected parts; with `spare_border` those at the edge of the picture stay, for nobody knows how far they go on."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= area_px
+    if spare_border:
+        keep[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     keep[0] = False
     return np.asarray(keep[labels], dtype=bool)

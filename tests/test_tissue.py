@@ -55,6 +55,18 @@ def test_vessels_are_filled_and_large_holes_are_not():
     assert not mask[190, 300]
 
 
+def test_glass_in_the_corners_of_a_small_slide_is_no_hole():
+    image, _ = slide(PINK)
+    image[:] = PINK
+    for rows in (slice(0, 45), slice(-45, None)):
+        for columns in (slice(0, 48), slice(-48, None)):
+            image[rows, columns] = GLASS  # 0.14 mm2 each: a vessel of that size would be filled
+    mask = tissue_mask(image, UM_PER_PX)
+    assert not mask[:30, :30].any()
+    assert not mask[-30:, -30:].any()
+    assert mask[100:300].all()
+
+
 def test_a_needle_biopsy_is_found():
     image, _ = slide(GLASS)
     image[100:300, 250:275] = PINK  # 0.2 x 1.6 mm

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 import threading
+from importlib import resources
 
 import numpy as np
 import openslide
@@ -20,7 +22,7 @@ from pathoml.cohort import read_cohort
 from pathoml.errors import StoreError
 from pathoml.runs import load_run
 from pathoml.store import read_attention
-from pathoml.types import Bag
+from pathoml.types import FLAGS, Bag
 from pathoml.viewer.assets import read_assets
 from pathoml.viewer.gate import Border
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
@@ -429,3 +431,13 @@ def test_models_that_did_not_make_the_score_are_not_asked(study):
     question = Question(patient=patient, removed={"S0": [1]}, log_risk=0.0, model_sha256="0" * 64)
     with pytest.raises(StoreError, match="not those that scored P0"):
         Models(study).answer(question)
+
+
+def test_the_page_names_the_flags_of_the_tiles_in_their_order_and_in_both_languages() -> None:
+    web = resources.files("pathoml.viewer") / "web"
+    [named] = re.findall(r"const FLAGS = (\[.*?\]);", (web / "controls.js").read_text(encoding="utf-8"))
+    assert tuple(json.loads(named)) == FLAGS
+    strings = (web / "strings.js").read_text(encoding="utf-8")
+    assert {name: len(re.findall(rf"\bflag_{name}: ", strings)) for name in FLAGS} == dict.fromkeys(FLAGS, 2)
+    [colours] = re.findall(r"FLAG_COLOURS = (\[.*\]);", (web / "colours.js").read_text(encoding="utf-8"))
+    assert len(json.loads(colours)) == len(FLAGS)

@@ -5,7 +5,7 @@ const RAISES = [230, 138, 0], LOWERS = [0, 90, 200]; // orange and blue: told ap
 const STEPS = 256;
 const UNFAITHFUL = [110, 110, 110];
 export const PHENOTYPES = [[0, 114, 178], [230, 159, 0], [0, 158, 115], [204, 121, 167], [86, 180, 233], [213, 94, 0], [240, 228, 66], [90, 60, 160], [60, 60, 60], [160, 120, 60], [120, 200, 60], [200, 40, 90]]; // Okabe & Ito, then further ones
-export const FLAG_COLOURS = [[0, 158, 115], [204, 40, 140], [86, 120, 233], [213, 94, 0], [150, 110, 0], [60, 60, 60]];
+export const FLAG_COLOURS = [[0, 158, 115], [204, 40, 140], [86, 120, 233], [213, 94, 0], [150, 110, 0], [60, 60, 60], [130, 50, 130]];
 export const CLEAN_COLOUR = [120, 130, 140];
 
 function sequential(hexadecimal) {

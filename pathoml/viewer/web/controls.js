@@ -3,7 +3,7 @@ import { CLEAN_COLOUR, FLAG_COLOURS, PHENOTYPES, cssColour, drawBar } from "./co
 import { make, number, t } from "./shell.js";
 
 export const DEFAULTS = { layer: "contribution", colours: "diverging", scale: "cohort", opacity: 0.7, threshold: 0, outline: false, visible: true };
-const FLAGS = ["pen", "dark", "fold", "blur", "edge"];
+const FLAGS = ["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"]; // bit i of a tile, as types.FLAGS
 const SHORT = { layer: "l", colours: "c", scale: "s", opacity: "o", threshold: "t", outline: "b", visible: "v" };
 
 export function settingsToFragment(settings) {
