@@ -26,6 +26,9 @@ FOLD_LENGTH_UM = 500.0
 FOLD_ASPECT = 2.5  # length over mean width
 
 RIM_DENSITY = 0.30  # optical density of all three channels at the rim of a bubble or cover glass; eosin and nuclei let red through
+RIM_GREYNESS = (
+    0.5  # least over greatest density of the channels: dense eosin and nuclei 0.25-0.56, a grey rim over eosin 0.65, over glass 1
+)
 RIM_WIDEST_UM = 90.0
 RIM_LENGTH_UM = 450.0
 
@@ -45,12 +48,13 @@ def artefact_masks(image: Image, um_per_px: float) -> dict[str, Bools]:
     table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(np.float32)
     densities = [cv2.LUT(np.ascontiguousarray(image[..., c]), table) for c in range(3)]  # three of (H, W)
     least = np.minimum(np.minimum(densities[0], densities[1]), densities[2])
+    greatest = np.maximum(np.maximum(densities[0], densities[1]), densities[2])
     mean = np.asarray((densities[0] + densities[1] + densities[2]) / 3, np.float32)
     return {
         "pen": _spread(_pen(image), um_per_px),
         "dark": _spread(image.max(axis=2) < DARK_VALUE * 255, um_per_px),
         "fold": _folds(mean, um_per_px),
-        "bubble": _bubbles(least, um_per_px),
+        "bubble": _bubbles(np.where(least >= RIM_GREYNESS * greatest, least, 0), um_per_px),
         "blank": _blank(image, um_per_px),
     }
 
@@ -75,7 +79,7 @@ def _folds(density: npt.NDArray[np.float32], um_per_px: float) -> Bools:
 
 
 def _bubbles(least: npt.NDArray[np.float32], um_per_px: float) -> Bools:
-    """Return thin grey rims (of bubbles, of the cover glass) and what a closed rim surrounds."""
+    """Return thin rims of grey density (of bubbles, of the cover glass) and what a closed rim surrounds."""
     thin = least - cv2.morphologyEx(least, cv2.MORPH_OPEN, _disc(RIM_WIDEST_UM / um_per_px))
     rim = cv2.morphologyEx((thin > RIM_DENSITY * 0.6).astype(np.uint8), cv2.MORPH_CLOSE, _disc(40.0 / um_per_px)).astype(bool)
     rim = _long_components(rim & (least > RIM_DENSITY * 0.6), um_per_px, RIM_LENGTH_UM, 4.0)
