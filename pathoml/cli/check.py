@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
+from pathoml.types import Slide
+
+MOST_LISTED = 20
 
 
-def run(study: Study, console: Console) -> int:
-    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing."""
+def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
+    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing or cannot be read.
+
+    Args:
+        slides_too: open every slide file: unreadable ones, identifiers that are left in them, files that are there twice.
+    """
     from pathoml.cohort import read_cohort
     from pathoml.plugins import load_plugin
     from pathoml.splits import make_splits
@@ -40,6 +48,48 @@ def run(study: Study, console: Console) -> int:
         ids = [p for p, r in cohort.excluded if r == reason]
         console.say(f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})")
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
-    for slide in missing[:20]:
+    for slide in missing[:MOST_LISTED]:
         console.say(f"  MISSING slide {slide.slide_id}: {slide.path}. Correct the column 'path' in slides.csv.")
-    return int(bool(missing))
+    unreadable = _look_into_slides([s for s in cohort.slides if s.path is not None and s.path.exists()], console) if slides_too else 0
+    return int(bool(missing) or unreadable > 0)
+
+
+def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
+    """Say what is left in the files that may name a patient, and which are there twice. Returns how many cannot be read."""
+    from pathoml.errors import SlideError
+    from pathoml.slides import open_slide
+    from pathoml.slides.identifiers import identifiers_left, same_size
+    from pathoml.slides.probing import Prober
+    from pathoml.tiling import sha256_of_slide
+
+    left: dict[str, list[str]] = {}
+    unreadable: list[str] = []
+    ids = {s.path: s.slide_id for s in slides if s.path is not None}
+    with Prober() as prober, console.bar("check", "slides") as bar:
+        for number, (path, slide_id) in enumerate(ids.items(), 1):
+            reason = prober.refusal(path)
+            if reason is None:
+                try:
+                    open_slide(path).close()
+                except SlideError as error:
+                    reason = str(error)
+            if reason is None:
+                for kind in identifiers_left(path):
+                    left.setdefault(kind, []).append(slide_id)
+            else:
+                unreadable.append(f"  UNREADABLE slide {slide_id}: {reason}")
+            bar(number, len(ids))
+    for line in unreadable[:MOST_LISTED]:
+        console.say(line)
+    for kind, found in left.items():
+        console.say(f"  IDENTIFIERS {kind}: {len(found)} slides ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})")
+    if left:
+        console.say("  Nothing of these is read or copied by pathoml; remove them before files leave the hospital.")
+    for group in same_size(path for path in ids if path.is_file()):
+        by_content: dict[str, list[str]] = {}
+        for path in group:
+            by_content.setdefault(sha256_of_slide(path), []).append(ids[path])
+        for twins in by_content.values():
+            if len(twins) > 1:
+                console.say(f"  TWICE the same file: {', '.join(twins)}. Keep one row of slides.csv.")
+    return len(unreadable)

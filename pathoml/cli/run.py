@@ -10,7 +10,7 @@ def run(study: Study, console: Console) -> int:
     """Run check, tile, embed, train, evaluate, explain, discover and report. Returns 1 if a slide failed on the way."""
     from pathoml.cli import check, discover, embed, evaluate, explain, report, tile, train
 
-    codes: list[int] = []
-    for step in (check, tile, embed, train, evaluate, explain, discover, report):
+    codes = [check.run(study, console, slides_too=False)]  # `tile` opens them all
+    for step in (tile, embed, train, evaluate, explain, discover, report):
         codes.append(step.run(study, console))
     return max(codes)
