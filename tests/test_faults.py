@@ -27,6 +27,8 @@ def test_a_good_slide_and_an_ordinary_error_are_not_refused_by_the_probe(good, t
     (tmp_path / "bad.svs").write_bytes(b"\x00" * 100)
     with Prober() as prober:
         assert [prober.refusal(good), prober.refusal(tmp_path / "bad.svs"), prober.refusal(tmp_path / "missing.svs")] == [None] * 3
+        assert prober.fault(good) is None
+        assert "bad.svs" in prober.fault(tmp_path / "bad.svs")
 
 
 def test_a_slide_that_hangs_is_refused_after_the_time_limit_and_the_next_one_is_opened(good):

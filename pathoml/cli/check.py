@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
@@ -56,40 +57,37 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
 
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
     """Say what is left in the files that may name a patient, and which are there twice. Returns how many cannot be read."""
-    from pathoml.errors import SlideError
-    from pathoml.slides import open_slide
     from pathoml.slides.identifiers import identifiers_left, same_size
     from pathoml.slides.probing import Prober
     from pathoml.tiling import sha256_of_slide
 
     left: dict[str, list[str]] = {}
     unreadable: list[str] = []
-    ids = {s.path: s.slide_id for s in slides if s.path is not None}
+    files = [(s.slide_id, s.path) for s in slides if s.path is not None]
+    ids: dict[Path, list[str]] = {}  # two rows may name one file
     with Prober() as prober, console.bar("check", "slides") as bar:
-        for number, (path, slide_id) in enumerate(ids.items(), 1):
-            reason = prober.refusal(path)
-            if reason is None:
-                try:
-                    open_slide(path).close()
-                except SlideError as error:
-                    reason = str(error)
+        for number, (slide_id, path) in enumerate(files, 1):
+            ids.setdefault(path, []).append(slide_id)
+            reason = prober.fault(path)
             if reason is None:
                 for kind in identifiers_left(path):
                     left.setdefault(kind, []).append(slide_id)
             else:
                 unreadable.append(f"  UNREADABLE slide {slide_id}: {reason}")
-            bar(number, len(ids))
+            bar(number, len(files))
     for line in unreadable[:MOST_LISTED]:
         console.say(line)
+    if len(unreadable) > MOST_LISTED:
+        console.say(f"  ... and {len(unreadable) - MOST_LISTED} more that cannot be read")
     for kind, found in left.items():
         console.say(f"  IDENTIFIERS {kind}: {len(found)} slides ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})")
     if left:
         console.say("  Nothing of these is read or copied by pathoml; remove them before files leave the hospital.")
+    by_content: dict[str, list[str]] = {str(path): found for path, found in ids.items()}
     for group in same_size(path for path in ids if path.is_file()):
-        by_content: dict[str, list[str]] = {}
         for path in group:
-            by_content.setdefault(sha256_of_slide(path), []).append(ids[path])
-        for twins in by_content.values():
-            if len(twins) > 1:
-                console.say(f"  TWICE the same file: {', '.join(twins)}. Keep one row of slides.csv.")
+            by_content.setdefault(sha256_of_slide(path), []).extend(by_content.pop(str(path)))
+    for twins in by_content.values():
+        if len(twins) > 1:
+            console.say(f"  TWICE the same file: {', '.join(twins)}. Keep one row of slides.csv.")
     return len(unreadable)

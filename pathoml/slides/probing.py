@@ -26,17 +26,29 @@ class Prober:
 
     def refusal(self, path: Path) -> str | None:
         """Return why a slide must not be opened in this process; None if it opens, or fails with an ordinary error."""
+        return self._look(path)[0]
+
+    def fault(self, path: Path) -> str | None:
+        """Return why a slide cannot be read, ordinary errors included; None if the middle of each of its levels can."""
+        refused, error = self._look(path)
+        return refused or error
+
+    def _look(self, path: Path) -> tuple[str | None, str | None]:
+        """Return why the file must not be opened here, and the ordinary error that opening or reading it gave."""
         line = self._started()
         line.send(path)
         if not line.poll(self._seconds):
             self._stop()
-            return f"Slide {path.name} did not open within {self._seconds:g} s. Copy it again, or leave it out of slides.csv."
+            return f"Slide {path.name} did not open within {self._seconds:g} s. Copy it again, or leave it out of slides.csv.", None
         try:
-            line.recv()
+            error: str | None = line.recv()
         except (EOFError, ConnectionError):
             self._stop()
-            return f"Slide {path.name} aborts the library that reads it (damaged or hostile). Copy it again, or leave it out of slides.csv."
-        return None
+            reason = (
+                f"Slide {path.name} aborts the library that reads it (damaged or hostile). Copy it again, or leave it out of slides.csv."
+            )
+            return reason, None
+        return None, error
 
     def _started(self) -> Connection:
         if self._line is None or self._child is None or not self._child.is_alive():
@@ -64,17 +76,18 @@ class Prober:
 
 
 def _serve(line: Connection) -> None:
-    """Open each path that comes down the line, read the middle of each level, and answer."""
+    """Open each path that comes down the line, read the middle of each level, and answer with the error, or None."""
     while True:
         try:
             path = line.recv()
         except EOFError:
             return
+        reason = None
         try:
             with slides.open_slide(path) as reader:
                 middle = (reader.size_l0[0] // 2, reader.size_l0[1] // 2)
                 for level in range(len(reader.level_downsamples)):
                     reader.read_region(middle, level, (PROBE_PX, PROBE_PX))
-        except SlideError:
-            pass  # said where the slide is read, with the step's own words
-        line.send(True)
+        except SlideError as error:
+            reason = str(error)
+        line.send(reason)
