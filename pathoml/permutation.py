@@ -57,11 +57,15 @@ def likelihood_ratio_gain(score: Array, clinical: Array, cohort: Cohort) -> floa
         score: (B,).
         clinical: (B, p) covariates, p may be 0.
     """
-    return _ClinicalModel(clinical, cohort).gain(score)
+    return ClinicalModel(clinical, cohort).gain(score)
 
 
-class _ClinicalModel:
-    """The model over which scores gain, fitted once; patients of levels without an event leave it (hazard ratio 0)."""
+class ClinicalModel:
+    """The model over which scores gain, fitted once; patients of levels without an event leave it (hazard ratio 0).
+
+    Raises:
+        CohortError: it is not estimable.
+    """
 
     def __init__(self, clinical: Array, cohort: Cohort) -> None:
         self._rows, kept = without_eventless_levels(clinical, cohort.event)
@@ -71,6 +75,7 @@ class _ClinicalModel:
         self._reduced = fit_cox(self._clinical, *self._outcome, stratum=self._centre)
 
     def gain(self, score: Array) -> float:
+        """Return the signed likelihood-ratio chi2 of adding a (B,) score; 0 for one that is the same for everybody."""
         mine = score[self._rows]
         if np.ptp(mine) == 0:
             return 0.0
@@ -109,7 +114,7 @@ def permutation_tests(
     Returns:
         The test of discrimination and the test of added value.
     """
-    model = _ClinicalModel(clinical, cohort)
+    model = ClinicalModel(clinical, cohort)
 
     def statistics(folds: Sequence[FoldScores]) -> tuple[float, float]:
         score = standardise(out_of_fold(folds, "standardised"))

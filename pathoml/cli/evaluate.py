@@ -143,8 +143,8 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
 def _clinical_model(cohort: Cohort) -> tuple[npt.NDArray[np.float64], str]:
     """Return the (B, p) covariates over which a score may gain, and why there are none if there are none."""
     from pathoml.baselines import clinical_columns
-    from pathoml.survival.cox import fit_cox
-    from pathoml.survival.design import fit_design, without_eventless_levels
+    from pathoml.permutation import ClinicalModel
+    from pathoml.survival.design import fit_design
 
     nothing = np.zeros((len(cohort.patients), 0))
     columns = clinical_columns(cohort)
@@ -152,8 +152,7 @@ def _clinical_model(cohort: Cohort) -> tuple[npt.NDArray[np.float64], str]:
         return nothing, "The gain is over no model at all: study.yaml names no covariates (cohort.covariates)."
     clinical = fit_design(columns).transform(columns)
     try:
-        rows, kept = without_eventless_levels(clinical, cohort.event)
-        fit_cox(clinical[rows][:, kept], cohort.time_months[rows], cohort.event[rows], stratum=cohort.centre[rows])
+        ClinicalModel(clinical, cohort)
     except CohortError as error:
         return nothing, f"The gain is over no model at all: the clinical one is not estimable ({error})"
     return clinical, ""
