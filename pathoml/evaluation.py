@@ -212,6 +212,7 @@ def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], g
             horizons,
             draws if len(draws) else None,
             read_nested(study.run_folder, cohort.patient_ids),
+            counts["score_type"],
         ),
         **form_sections(cohort, score, clinical),
         **interaction_sections(

@@ -17,6 +17,7 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.interop import Exchange
+from pathoml.nested import FILE as NESTED
 from pathoml.provenance import record_step
 from pathoml.scoring import standardise
 from pathoml.splits import check_splits, make_splits, write_splits
@@ -59,6 +60,7 @@ def import_scores(study: Study, source: Path, column: str | None = None) -> Exch
     write_splits(folder / "splits.json", splits, study.config.splits.scheme)
     scores = _risk_scores(study, cohort, splits, values, [rows[p.patient_id] for p in scored])
     write_scores(folder, scores)
+    (folder / NESTED).unlink(missing_ok=True)  # of models that were trained here before
     _write_baselines(folder / "baselines.csv", cohort, clinical_scores(cohort, splits))
     record_imported(study, source, name)
     notes = (f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher = earlier progression is assumed",)

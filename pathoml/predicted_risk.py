@@ -32,9 +32,11 @@ RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold fi
 GRID_POINTS = 24  # of the integrated Brier score
 CURVE_POINTS = 50
 GROUPS_BY_EVENTS = ((100, 5), (30, 3))  # (events, groups of the calibration plot): 10 events a group at least
-NESTED_NOTE = {
-    True: "A fold's risks come from a Cox model of the other folds, whose image scores are nested: no model that made them saw the fold.",
-    False: "Image scores of the other folds came from models that had seen this one: risks that use them are slightly optimistic.",
+RESTS_ON = {  # how the image scores of the other folds were made: nested, or by score_type
+    "nested": "A fold's risks come from a Cox model of the other folds, with nested image scores: no model that made them saw the fold.",
+    "locked": "The score was frozen before: a Cox model of the other folds turns it into risks of these patients.",
+    "external": "The score was made elsewhere, on patients that are not known here: risks that use it are optimistic if they were these.",
+    "oof": "Image scores of the other folds came from models that had seen this one: risks that use them are slightly optimistic.",
 }
 MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 
@@ -47,6 +49,7 @@ def risk_sections(
     horizons_months: Sequence[float],
     counts: Array | None,
     nested: Mapping[str, Array] | None = None,
+    score_type: str = "oof",
 ) -> Json:
     """Return the sections nested_scores, horizons_months, time_dependent_auc, brier, integrated_brier, calibration and decision_curve.
 
@@ -58,23 +61,15 @@ def risk_sections(
         horizons_months: at which risks are judged.
         counts: (R, B) bootstrap draws; None: no intervals.
         nested: for each fold (B,) scores that no model made which saw that fold's patients; None: score_sd throughout.
+        score_type: of scores.csv, for the note on scores that are not nested.
     """
     time, event, score = cohort.time_months, cohort.event, columns["score_sd"]
     label = np.asarray(fold) if len(set(fold)) > 1 else patterned_folds(event)
     grid = _grid(time, horizons_months)
     months = [*horizons_months, *grid]
-    hazards: dict[str, tuple[Array, Array]] = {}
-    problem: dict[str, str] = {}
-    has_nested = nested is not None and set(label.tolist()) <= set(nested)
-
-    def score_of(train: Bools) -> Array:
-        return nested[str(label[~train][0])] if nested is not None and has_nested else score
-
-    for name, fit in _models(cohort, score_of, clinical).items():
-        try:
-            hazards[name] = cross_fitted_hazard(fit, time, event, label, months)
-        except CohortError as error:
-            problem[name] = str(error)
+    used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
+    models = _models(cohort, (lambda train: used[str(label[~train][0])]) if used else lambda _: score, clinical)
+    hazards, problem = _cross_fitted(models, time, event, label, months)
     risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
 
     def each_model(judge: Callable[[str], Any]) -> Json:
@@ -86,7 +81,7 @@ def risk_sections(
         return risks[name]
 
     sections: Json = {
-        "nested_scores": {"used": has_nested, "note": NESTED_NOTE[has_nested]},
+        "nested_scores": {"used": used is not None, "note": RESTS_ON["nested"] if used else RESTS_ON.get(score_type, RESTS_ON["oof"])},
         "horizons_months": list(horizons_months),
         "time_dependent_auc": {},
         "brier": {},
@@ -115,6 +110,20 @@ def risk_sections(
         **each_model(lambda name: _integrated(risk_of(name)[:, len(horizons_months) :], time, event, grid, counts)),
     }
     return sections
+
+
+def _cross_fitted(
+    models: Mapping[str, Callable[[Bools], Array]], time: Array, event: Bools, label: npt.NDArray[np.str_], months: Sequence[float]
+) -> tuple[dict[str, tuple[Array, Array]], dict[str, str]]:
+    """Return the hazards of each model, and why there are none for a model that cannot be fitted."""
+    hazards: dict[str, tuple[Array, Array]] = {}
+    problem: dict[str, str] = {}
+    for name, fit in models.items():
+        try:
+            hazards[name] = cross_fitted_hazard(fit, time, event, label, months)
+        except CohortError as error:
+            problem[name] = str(error)
+    return hazards, problem
 
 
 def _grid(time: Array, horizons_months: Sequence[float]) -> list[float]:

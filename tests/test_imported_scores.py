@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pathoml.cli.console import Console
@@ -16,6 +17,7 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError
 from pathoml.imported_scores import import_scores
+from pathoml.nested import read_nested, write_nested
 
 CONFIG = Path(__file__).parent.parent / "configs" / "tcga-sarc.yaml"
 SHARED = Path(os.environ.get("PATHOML_SHARED", ""), "data", "survival", "TCGA-SARC_clinical_CDR.csv")
@@ -60,6 +62,17 @@ def test_imported_scores_are_centred_and_in_units_of_their_sd(tmp_path: Path) ->
     assert float(rows[0]["log_risk"]) == pytest.approx(9.5)  # 20 less the mean of 1..20
     assert float(rows[0]["score_sd"]) == pytest.approx(9.5 / 35**0.5)  # the sample variance of 1..20 is 35
     assert {row["score_type"] for row in rows} == {"external"}
+
+
+def test_nested_scores_of_an_earlier_training_do_not_outlive_an_import(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    study.run_folder.mkdir(parents=True)
+    write_nested(study.run_folder, ["P0"], {"1": np.array([0.5])})
+    import_scores(study, scores_file(tmp_path))
+    assert read_nested(study.run_folder, ["P0"]) is None
+    assert evaluate(study, Console()) == 0
+    note = json.loads((study.run_folder / "metrics.json").read_text())["nested_scores"]["note"]
+    assert note.startswith("The score was made elsewhere")
 
 
 def test_a_patient_without_a_score_is_named_and_left_out(tmp_path: Path) -> None:
