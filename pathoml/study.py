@@ -47,6 +47,20 @@ def is_imported(study: Study, slide_id: str) -> bool:
     return bool(stored_attr(embeddings_folder(study) / f"{slide_id}.h5", "imported_from"))
 
 
+def drawn_regions(study: Study) -> dict[str, Path]:
+    """Return slide_id -> GeoJSON file of areas, from the folder tiles.regions.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if not study.config.tiles.regions:
+        return {}
+    folder = study.folder / study.config.tiles.regions
+    if not folder.is_dir():
+        raise ConfigError(f"study.yaml: tiles.regions: {folder} is no folder. Put SLIDE.geojson files there, or remove the key.")
+    return {path.stem: path for path in sorted(folder.glob("*.geojson"))}
+
+
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
     """Return one job a slide of the cohort whose features were not imported.
 
@@ -54,10 +68,7 @@ def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
         ConfigError: tiles.regions is no folder.
     """
     tile_px, mpp = tile_size(study)
-    regions = study.folder / study.config.tiles.regions if study.config.tiles.regions else None
-    if regions is not None and not regions.is_dir():
-        raise ConfigError(f"study.yaml: tiles.regions: {regions} is no folder. Put SLIDE.geojson files there, or remove the key.")
-    drawn = {path.stem: path for path in regions.glob("*.geojson")} if regions is not None else {}
+    drawn = drawn_regions(study)
     return [
         TileJob(
             slide=slide,

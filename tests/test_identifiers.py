@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def study(tmp_path: Path, write_slide, shared_data: Path) -> Path:  # type: igno
     shutil.copy(tmp_path / "a.tif", tmp_path / "copy.tif")
     shutil.copy(shared_data / "wsi" / "CMU-1-Small-Region.svs", tmp_path / "d.svs")
     (tmp_path / "torn.svs").write_bytes(b"II*\0torn")
-    files = ["a.tif", "b.tif", "c.tif", "copy.tif", "d.svs", "torn.svs"]
+    files = ["a.tif", "b.tif", "c.tif", "copy.tif", "d.svs", "torn.svs", "b.tif"]
     (tmp_path / "slides.csv").write_text("slide_id,patient_id,path\n" + "".join(f"S{k},P{k},{f}\n" for k, f in enumerate(files)))
     (tmp_path / "patients.csv").write_text(
         "patient_id,centre,pfs_months,pfs_event\n" + "".join(f"P{k},A,{k + 1},{int(k % 3 > 0)}\n" for k in range(len(files)))
@@ -63,7 +64,20 @@ def test_check_lists_kinds_twins_and_unreadable_files_and_shows_no_identifier(st
     said = capsys.readouterr().out
     assert "IDENTIFIERS label picture: 1 slides (S4)" in said
     assert "TWICE the same file: S0, S3." in said
+    assert "TWICE the same file: S1, S6." in said, "two rows that name one file"
     assert "UNREADABLE slide S5" in said
     for secret in ("b414003d", "12/29/09", "CPAPERIOCS", "1004486"):  # the user, the date, the scanner and the image of d.svs
         assert secret not in said
     assert {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in study.iterdir() if p.is_file()} == before
+
+
+def test_a_drawing_that_belongs_to_no_slide_is_said(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [300, 0], [300, 300], [0, 300], [0, 0]]]}
+    (study / "regions").mkdir()
+    for name in ("S0", "s1"):
+        (study / "regions" / f"{name}.geojson").write_text(json.dumps(square))
+    assert guarded(lambda: main(["tile", str(study), "--set", "tiles.regions=regions", "--set", "tiles.tile_px=64"])) == 1
+    said = capsys.readouterr().out
+    assert "UNUSED regions/s1.geojson" in said
+    assert "S0.geojson" not in said
+    assert guarded(lambda: main(["tile", str(study), "--set", "tiles.regions=nowhere"])) == 2
