@@ -25,14 +25,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 STUDY_VERBS = {
-    "check": "Read study.yaml, the tables and the slides' headers; print the flow of patients and what is refused.",
+    "check": "Read study.yaml and the tables, open every slide; print the flow of patients, what is refused, identifiers left in slides.",
     "tile": "Find the tissue and lay tiles of one physical side over it: tiles/.",
     "embed": "Run the encoder over the tiles: embeddings/.",
     "train": "Train all folds, repeats and seeds; write models and out-of-fold scores: runs/RUN/.",
     "evaluate": "Concordance with intervals, baselines, permutation p: metrics.json, permutation.json, analysis.R.",
     "explain": "Attention and signed contribution of every tile: runs/RUN/attention/.",
     "report": "One self-contained page: runs/RUN/report.html.",
-    "run": "Every step above that is stale, in order.",
+    "run": "Every stale step in order: check, tile, embed, train, evaluate, explain, discover, report.",
 }
 StudyArgument = Annotated[Path, typer.Argument(help="The study folder.", show_default="the current folder")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a key of study.yaml: section.key=value.")]

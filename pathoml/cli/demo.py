@@ -9,8 +9,6 @@ from typing import Any
 from pathoml.cli.console import Console
 
 SETTINGS: dict[str, object] = {"splits": {"repeats": 3}, "train": {"seeds": 1}, "significance": {"permutations": 20}}
-
-
 TINY_PATIENTS, TINY_SIDE_UM, TINY_TEXTURES = 8, 560.0, 3
 TINY_SETTINGS: dict[str, object] = {
     "cohort": {"covariates": ["age"]},
@@ -33,9 +31,7 @@ def run(folder: Path, *, patients: int, seed: int, tiny: bool, console: Console)
         side_um, textures = (TINY_SIDE_UM, TINY_TEXTURES) if tiny else (SIDE_UM, TEXTURES)
         console.heading(f"demo   {folder}: {patients} synthetic patients of three hospitals, drawn with seed {seed}")
         with console.bar("draw", "slides") as bar:
-            write_cohort(
-                folder, patients=patients, seed=seed, settings=settings, side_um=side_um, textures=textures, on_slide=bar
-            )  # fmt: skip
+            write_cohort(folder, patients=patients, seed=seed, settings=settings, side_um=side_um, textures=textures, on_slide=bar)
     study = load_study(folder)
     code = run_steps.run(study, console)
     if tiny:
