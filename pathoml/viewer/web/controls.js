@@ -80,7 +80,7 @@ export function drawLegend(place, settings, raster, { phenotypes = [], grey = fa
 
 function flagsPresent(raster) {
   const seen = raster.layers.tissue_flags.reduce((all, flags) => all | flags, 0);
-  return [0, 1, 2, 3, 4].filter((bit) => (seen >> bit) & 1);
+  return FLAGS.map((_, bit) => bit).filter((bit) => (seen >> bit) & 1);
 }
 
 function swatches(rows) {
