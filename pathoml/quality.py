@@ -14,8 +14,18 @@ from pathoml.store import atomic_path, read_tiles, write_text
 from pathoml.tables import write_table
 from pathoml.types import FLAGS
 
-COMPARED = ("tissue_mm2", "tiles", "level0_mpp", "out_of_focus")  # columns in which a slide may be an outlier
+FLAG_COLOURS = {  # of the pictures, colour-blind safe
+    "pen": (0, 90, 181),
+    "dark": (90, 90, 90),
+    "fold": (220, 50, 32),
+    "bubble": (0, 170, 170),
+    "blank": (230, 200, 0),
+    "excluded_region": (150, 60, 150),
+}
+COMPARED = ("tissue_mm2", "tiles", "out_of_focus")  # columns in which a slide may be an outlier
 OUTLIER_DEVIATIONS = 5.0  # median absolute deviations, scaled to standard deviations
+SAME_SCALE = 0.05  # two scanners whose micrometres a pixel differ by less
+FEWEST_ALIKE = 3  # slides; a scale that fewer share is an outlier, for every hospital may have its own scanner
 FEWEST_SLIDES = 8  # below, no figure says what is usual
 STYLE = (
     "body{font:14px system-ui,sans-serif;margin:16px;background:#fff;color:#222}"
@@ -43,7 +53,7 @@ def write_quality(folder: Path, failures: Mapping[str, str]) -> list[Row]:
 
 
 def outliers(rows: Sequence[Row]) -> list[list[str]]:
-    """Return for each row the columns in which it is far from the cohort's median.
+    """Return for each row the columns in which it is far from the cohort's median, or whose scale hardly any other slide has.
 
     >>> rows = [{"tissue_mm2": 100.0 + i, "tiles": 50.0 + i, "level0_mpp": 0.25, "out_of_focus": 0.0} for i in range(9)]
     >>> outliers([*rows, {"tissue_mm2": 104.0, "tiles": 1.0, "level0_mpp": 0.25, "out_of_focus": 0.0}])[-1]
@@ -58,6 +68,10 @@ def outliers(rows: Sequence[Row]) -> list[list[str]]:
         usual = max(1.4826 * float(np.median(away)), 0.02 * abs(float(np.median(values))), 0.01)
         for number in np.flatnonzero(away > OUTLIER_DEVIATIONS * usual):
             names[number].append(column)
+    scale = np.array([float(row["level0_mpp"]) for row in rows])
+    alike = (np.abs(scale[:, None] / scale - 1) < SAME_SCALE).sum(axis=1)
+    for number in np.flatnonzero(alike < FEWEST_ALIKE):
+        names[number].append("level0_mpp")
     return names
 
 
@@ -66,9 +80,13 @@ def contact_sheet(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
     figures = "\n".join(_figure(row) for row in sorted(rows, key=lambda r: (not r["outlier_in"], str(r["slide_id"]))))
     failed = "".join(f"<li>{html.escape(slide_id)}: {html.escape(reason)}</li>" for slide_id, reason in sorted(failures.items()))
     head = f"<p>{len(rows)} slides, {sum(bool(r['outlier_in']) for r in rows)} unusual (framed, first); {len(failures)} failed.</p>"
+    colours = ", ".join(
+        f'<span style="border-bottom:4px solid rgb{colour}">{name.replace("_", " ")}</span>' for name, colour in FLAG_COLOURS.items()
+    )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Tiles</title><style>{STYLE}</style>'
         f"<h1>Tiles of the cohort</h1>{head}<ul>{failed}</ul><p>Green: tissue. Grey squares: tiles. Orange squares: flagged tiles. "
+        f"Tinted: {colours}. "
         f"Research use only, not a medical device.</p><main>\n{figures}\n</main></html>\n"
     )
 

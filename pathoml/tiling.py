@@ -14,7 +14,7 @@ from pathoml.artefacts import artefact_masks, out_of_focus
 from pathoml.config import TilesConfig
 from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
-from pathoml.quality import write_quality
+from pathoml.quality import FLAG_COLOURS, write_quality
 from pathoml.regions import excluded_mask, read_regions
 from pathoml.slides import SlideReader, open_slide, read_overview, slide_mpp
 from pathoml.slides.probing import Prober
@@ -42,14 +42,6 @@ FLAGGED_SHARE = {
 }  # of a tile, from which on it is flagged
 FINER_THAN_SLIDE = 1.05  # tolerated: 0.2525 for 0.25
 OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
-FLAG_COLOURS = {  # colour-blind safe
-    "pen": (0, 90, 181),
-    "dark": (90, 90, 90),
-    "fold": (220, 50, 32),
-    "bubble": (0, 170, 170),
-    "blank": (230, 200, 0),
-    "excluded_region": (150, 60, 150),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

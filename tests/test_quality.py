@@ -18,6 +18,12 @@ def test_a_slide_with_hardly_any_tissue_or_another_scale_is_unusual():
     ]
 
 
+def test_scanners_of_several_hospitals_are_usual_and_one_slide_of_another_is_not():
+    scales = [0.2525] * 5 + [0.2309] * 5 + [0.499] * 5 + [0.35]
+    found = outliers([row(f"S{i}", level0_mpp=scale) for i, scale in enumerate(scales)])
+    assert found == [[]] * 15 + [["level0_mpp"]]
+
+
 def test_a_few_slides_say_nothing_of_what_is_usual():
     assert outliers([row("a"), row("b", tiles=1.0)]) == [[], []]
 
