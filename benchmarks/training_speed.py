@@ -164,9 +164,9 @@ def loop_scores(cohort: Cohort, bags: list[Bag], split: Split, epochs: int, fold
     return score
 
 
-def concordance(epochs: int, cohorts: int) -> None:
+def concordance(epochs: int, cohorts: range) -> None:
     print("cohort | C loop | C default | difference (95 %) | CPU s loop | CPU s default")
-    for seed in range(cohorts):
+    for seed in cohorts:
         cohort, bags = draw(246, 128, 256, seed=100 + seed, effect=1.5)
         splits = make_splits(cohort, SplitsConfig(repeats=1, seed=seed))
         outcome = cohort.time_months, cohort.event
@@ -295,13 +295,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("features"))
     parser.add_argument("--epochs", type=int, default=20, help="of the loop in `concordance`")
     parser.add_argument("--cohorts", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="cohort of `concordance`, to go on after an interruption")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # its first construction loads a compiler, which is no cost of a model
     if args.what == "memory":
         memory(args.folder)
     elif args.what == "concordance":
-        concordance(args.epochs, args.cohorts)
+        concordance(args.epochs, range(args.first, args.cohorts))
     else:
         {"loop": loop, "cohort": cohort_cost, "permutations": permutations, "patients": patients, "stack": stack}[args.what]()
 

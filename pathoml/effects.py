@@ -17,11 +17,11 @@ from pathoml.ledger import record_hypotheses
 from pathoml.survival.brier import MIN_AT_RISK
 from pathoml.survival.competing_risks import cumulative_incidence, incidence_at, incidence_interval
 from pathoml.survival.cox import fit_cox, hazard_ratio, wald_test
-from pathoml.survival.design import CategoryColumn, Design, fit_design
+from pathoml.survival.design import CategoryColumn, Design, fit_design, parameters_with_score
 from pathoml.survival.interaction import CURVE_QUANTILES, TreatmentInteraction, treatment_interaction, verdict
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.not_estimable import json_numbers, not_estimable, or_not_estimable
-from pathoml.survival.power import affordable_parameters, c_standard_error, detectable_hazard_ratio, detectable_interaction
+from pathoml.survival.power import affordable_parameters, c_standard_error, detectable_hazard_ratio, detectable_interaction, over_budget
 from pathoml.survival.proportional_hazards import ProportionalHazards, proportional_hazards_test
 from pathoml.survival.restricted_mean import restricted_mean, restricted_mean_difference
 from pathoml.survival.spline import spline_form
@@ -295,7 +295,9 @@ def planning_sections(cohort: Cohort, clinical: Columns, treated_share: float | 
     """Return power (ST13) and the table of missing values (ST18)."""
     n, events = len(cohort.patients), int(cohort.event.sum())
     share = 0.5 if treated_share is None else treated_share
+    parameters = parameters_with_score(clinical)
     power: Json = {"events": events, "treated_share": share, "affordable_parameters": affordable_parameters(n, events)}
+    power |= {"parameters": parameters, "over_budget": over_budget(n, events, parameters)}
     numbers: dict[str, Callable[[], float]] = {
         "detectable_hazard_ratio_per_sd": lambda: detectable_hazard_ratio(events),
         "detectable_interaction": lambda: detectable_interaction(events, treated_share=share),

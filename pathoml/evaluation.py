@@ -1,4 +1,4 @@
-"""Step `evaluate`: what the out-of-fold scores are worth, against whom, and with which caveats; writes metrics.json and analysis.R.
+"""Step `evaluate`: what the out-of-fold scores are worth, against whom, and with which caveats: metrics.json.
 
 Sections of metrics.json beside the concordances. An EST is {"estimate", "low", "high", "n", "events"}, with "note" where it is not
 estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical, image or clinical_and_image, out-of-fold absolute risks.
@@ -22,7 +22,9 @@ estimable; H is a horizon as "12", "24", ... months; MODEL is no_model, clinical
     restricted_mean         {"until_months", "high": EST, "low": EST, "difference": EST, "p_value"}
     heterogeneity           {"patients", "shift": EST, "shift_p", "agreement", "agreement_p"}    of primary and metastasis of one patient
     prospective             {"harrell_c", "slope", "in_the_large", "hazard_ratio_per_sd": EST}   of a locked score
-    power                   {"detectable_hazard_ratio_per_sd", "detectable_interaction", "c_half_width", "affordable_parameters"}
+    power                   {"detectable_hazard_ratio_per_sd", "detectable_interaction", "c_half_width", "affordable_parameters",
+                             "parameters", "over_budget"}
+    seeds                   {"harrell_c": [one a seed], "harrell_c_sd", "score_sd", "note"}      how much the score moves with the seed
     multiplicity            {"family", "size", "tests": [{"hypothesis", "p_value", "q_value"}]}
     prognostic_score        {"points": [{"variable", "value", "points"}], "totals": [{"points", "risk": {H: x}}],
                              "baseline_survival": {H: x},
@@ -40,7 +42,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,9 @@ from pathoml.nested import read_nested
 from pathoml.predicted_risk import risk_sections
 from pathoml.prognostic_score import prognostic_score
 from pathoml.prospective import prospective_section
+from pathoml.score_columns import read_columns
+from pathoml.scoring import SEEDS
 from pathoml.start_stop import timing_section
-from pathoml.store import write_text
 from pathoml.survival.concordance import (
     draw_counts,
     harrell_c,
@@ -71,9 +73,7 @@ from pathoml.survival.design import fit_design, without_eventless_levels
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
-from pathoml.survival.r_script import analysis_script
 from pathoml.tables import find_table, parse_number, read_table
-from pathoml.timing import DAYS_A_MONTH
 from pathoml.types import Cohort
 
 Array = npt.NDArray[np.float64]
@@ -181,6 +181,7 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
             "harrell_c": interval(columns["clinical"]) if "clinical" in columns else not_estimable("no covariates in study.yaml"),
         },
         "interval_note": INTERVAL_NOTE,
+        "seeds": _seeds(study, cohort),
     }
     content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _hazard_ratio(score[:, None], cohort, caveat))
     content["added_value"] = or_not_estimable(lambda: _added_value(score, cohort, draw, caveat))
@@ -310,6 +311,16 @@ def _fold_mean(study: Study, cohort: Cohort, log_risk: Array) -> float | None:
     return float(np.mean(values))
 
 
+def _seeds(study: Study, cohort: Cohort) -> Json:
+    """How much C and the score move when only one seed is trained, as many publications do (ST21); SD with n - 1."""
+    scores = read_columns(study.run_folder / SEEDS, cohort.patient_ids, "seed ")
+    if not scores or len(scores) < 2:
+        return {"harrell_c": [], "harrell_c_sd": None, "score_sd": None, "note": "fewer than two seeds were trained (train.seeds)"}
+    c = [harrell_c(values, cohort.time_months, cohort.event) for values in scores.values()]
+    spread = np.std(list(scores.values()), axis=0, ddof=1)  # (B,)
+    return {"harrell_c": c, "harrell_c_sd": float(np.std(c, ddof=1)), "score_sd": float(spread.mean())}
+
+
 def _kaplan_meier(cohort: Cohort, groups: npt.NDArray[np.str_]) -> Json:
     content: Json = {"note": "cut-off: median of each model's own training patients", "groups": {}, "log_rank_p": None}
     for name in ("high", "low"):
@@ -356,24 +367,3 @@ def _alarms(content: Json) -> list[Json]:
         message = f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."
         alarms.append({"name": "baseline", "message": message})
     return alarms
-
-
-def write_analysis(study: Study, tau_months: float) -> Path:
-    """Write analysis.R beside the scores: R reads the same files and prints the report's numbers."""
-    config, endpoint = study.config, study.config.endpoint
-    table = read_table(find_table(study.folder, "patients"), study.config.cohort.missing)
-    script = analysis_script(
-        time_column=endpoint.time,
-        event_column=endpoint.event,
-        covariates=list(dict.fromkeys([*config.cohort.covariates, *([config.cohort.treatment] if config.cohort.treatment else [])])),
-        treatment=config.cohort.treatment,
-        subgroups=config.evaluate.subgroups,
-        tau_months=tau_months,
-        units_per_month=DAYS_A_MONTH if endpoint.unit == "days" else 1.0,
-        horizons_months=config.evaluate.horizons_months,
-        separator={"semicolon": ";", "tab": "\t"}.get(table.understood.split(",")[0], ","),
-        encoding="latin1" if "Latin-1" in table.understood else "UTF-8",
-    )
-    path = study.run_folder / "analysis.R"
-    write_text(path, script)
-    return path

@@ -19,7 +19,7 @@ from pathoml.errors import CohortError
 from pathoml.interop import Exchange
 from pathoml.nested import FILE as NESTED
 from pathoml.provenance import record_step
-from pathoml.scoring import standardise
+from pathoml.scoring import SEEDS, standardise
 from pathoml.splits import check_splits, make_splits, write_splits
 from pathoml.store import atomic_path, sha256_of_file, write_text
 from pathoml.tables import Table, parse_number, read_table, write_table
@@ -38,7 +38,8 @@ def import_scores(study: Study, source: Path, column: str | None = None) -> Exch
         column: the score's column; None: log_risk, score_sd, score or risk, else the only other column of numbers.
 
     Raises:
-        CohortError: no such column, a patient twice, a score that is no number, or nobody of the cohort is scored.
+        CohortError: no such column, a patient twice, a score that is no number, nobody of the cohort is scored, or the run
+            holds trained models.
     """
     table = read_table(source, study.config.cohort.missing)
     table.require(("patient_id",))
@@ -55,12 +56,15 @@ def import_scores(study: Study, source: Path, column: str | None = None) -> Exch
     splits = make_splits(cohort, study.config.splits)
     check_splits(splits, cohort)
     folder = study.run_folder
+    if (folder / "models" / "models.json").exists():
+        raise CohortError(f"{folder} holds models that were trained there. Import into a run of its own: add --set run=imported.")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.resolved.yaml", resolved_yaml(study.config))
     write_splits(folder / "splits.json", splits, study.config.splits.scheme)
     scores = _risk_scores(study, cohort, splits, values, [rows[p.patient_id] for p in scored])
     write_scores(folder, scores)
-    (folder / NESTED).unlink(missing_ok=True)  # of models that were trained here before
+    for stale in (NESTED, SEEDS):  # of a training that was interrupted here
+        (folder / stale).unlink(missing_ok=True)
     _write_baselines(folder / "baselines.csv", cohort, clinical_scores(cohort, splits))
     record_imported(study, source, name)
     notes = (f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher = earlier progression is assumed",)

@@ -18,13 +18,12 @@ import numpy.typing as npt
 import torch
 
 from pathoml.config import SplitsConfig, TrainConfig
-from pathoml.errors import CohortError, StoreError
+from pathoml.errors import CohortError
 from pathoml.model_stack import ModelSpec
 from pathoml.ridge_models import fit_models
+from pathoml.score_columns import read_columns, write_columns
 from pathoml.scoring import FoldScores, fold_scores, out_of_fold
 from pathoml.splits import make_splits
-from pathoml.store import atomic_path
-from pathoml.tables import parse_number, read_table, write_table
 from pathoml.training import OnEpoch, model_specs
 from pathoml.types import Bag, Cohort, Split
 
@@ -100,9 +99,7 @@ def _within(fold: FoldScores, rows: Sequence[int]) -> FoldScores:
 
 def write_nested(folder: Path, patient_ids: Sequence[str], scores: dict[str, Array]) -> None:
     """Write runs/RUN/nested_scores.csv: one row a patient, one column an outer fold of the first repeat."""
-    with atomic_path(folder / FILE) as path:
-        rows = [[p, *(float(values[b]) for values in scores.values())] for b, p in enumerate(patient_ids)]
-        write_table(path, ("patient_id", *(COLUMN + name for name in scores)), rows)
+    write_columns(folder / FILE, patient_ids, scores, COLUMN)
 
 
 def read_nested(folder: Path, patient_ids: Sequence[str]) -> dict[str, Array] | None:
@@ -111,18 +108,4 @@ def read_nested(folder: Path, patient_ids: Sequence[str]) -> dict[str, Array] | 
     Raises:
         StoreError: a patient is missing, or a cell is no number.
     """
-    if not (folder / FILE).exists():
-        return None
-    rows = {row["patient_id"]: row for row in read_table(folder / FILE).rows}
-    if set(patient_ids) - set(rows):
-        raise StoreError(f"{folder / FILE} lacks patient {min(set(patient_ids) - set(rows))}. Run `pathoml train` again.")
-    columns = [name for name in rows[patient_ids[0]] if name.startswith(COLUMN)]
-    scores = {name.removeprefix(COLUMN): np.array([_number(rows[p][name], folder, p) for p in patient_ids]) for name in columns}
-    return scores or None
-
-
-def _number(cell: str, folder: Path, patient_id: str) -> float:
-    value = parse_number(cell)
-    if value is None:
-        raise StoreError(f"{folder / FILE}: patient {patient_id} has {cell!r}, expected a number. Run `pathoml train` again.")
-    return value
+    return read_columns(folder / FILE, patient_ids, COLUMN)

@@ -67,7 +67,7 @@ def prognostic_score(
     grid = np.unique(np.round(np.linspace(np.quantile(totals, 0.02), np.quantile(totals, 0.98), TOTALS)))
     return {
         "points": [
-            {"variable": name, "value": value, "points": round((e - lowest[name]) / per_point, 1)}
+            {"variable": name, "value": value, "points": (e - lowest[name]) / per_point}
             for name, values in effects.items()
             for value, e in values
         ],

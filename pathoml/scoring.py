@@ -17,6 +17,7 @@ from pathoml.model_stack import ModelSpec, models_sha256
 from pathoml.types import Bag, Cohort, RiskScore
 
 SMALLEST_SD = 1e-9  # of training scores; below it a model has learned nothing and gives everyone the same risk
+SEEDS = "seed_scores.csv"  # score_sd by each seed alone
 SCORE_COLUMNS = tuple(RiskScore.__dataclass_fields__)
 DESCRIPTIONS = {
     "patient_id": ("patient, as in patients.csv", ""),
@@ -122,6 +123,20 @@ def standardise(standardised: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     mean = standardised.mean(axis=0)
     sd = mean.std(ddof=1)
     return mean / sd if sd > SMALLEST_SD else np.zeros_like(mean)
+
+
+def seed_scores(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return for each seed (B,) score_sd as it would be if only the models of that seed had been trained (REQUIREMENTS.md, ST21).
+
+    Args:
+        raw: (M, B) log-risks of full bags.
+    """
+    scores = {}
+    for seed in sorted({spec.seed for spec in specs}):
+        mine = [m for m, spec in enumerate(specs) if spec.seed == seed]
+        folds = fold_scores(raw[mine], [specs[m] for m in mine], patient_ids)
+        scores[str(seed)] = standardise(out_of_fold(folds, "standardised"))
+    return scores
 
 
 def risk_scores(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.bags import read_bags
-from pathoml.baselines import clinical_scores, ridge_cox_scores
+from pathoml.baselines import clinical_columns, clinical_scores, ridge_cox_scores
 from pathoml.cohort import read_cohort
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.embedding import prepare_device
@@ -20,11 +20,14 @@ from pathoml.nested import nested_scores, nested_specs, write_nested
 from pathoml.projection import choose_projection
 from pathoml.provenance import record_step
 from pathoml.ridge_models import fit_models
-from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, fold_scores, risk_scores
+from pathoml.score_columns import write_columns
+from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, SEEDS, fold_scores, risk_scores, seed_scores
 from pathoml.split_files import read_foreign_splits
 from pathoml.splits import check_splits, make_splits, write_splits
 from pathoml.store import atomic_path, sha256_of_file, sweep_temporaries, write_text
 from pathoml.study import embeddings_folder
+from pathoml.survival.design import parameters_with_score
+from pathoml.survival.power import over_budget
 from pathoml.tables import write_table
 from pathoml.tile_bank import where_tiles_lie
 from pathoml.training import LogRow, OnEpoch, model_specs
@@ -42,6 +45,7 @@ class Trained:
     patients: int
     events: int
     tiles: str  # how the models saw the tiles, for the log
+    over_budget: str  # a warning if clinical model and score need more events than there are
     excluded: tuple[tuple[str, str], ...]
 
 
@@ -88,6 +92,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores)
+    write_columns(folder / SEEDS, cohort.patient_ids, seed_scores(np.concatenate(raw), specs, cohort.patient_ids), "seed ")
     (folder / NESTED).unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
@@ -98,7 +103,9 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder, tiles=tiles)
-    return Trained(models=len(specs), patients=len(bags), events=int(cohort.event.sum()), excluded=cohort.excluded, tiles=tiles)
+    events = int(cohort.event.sum())
+    budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
+    return Trained(models=len(specs), patients=len(bags), events=events, excluded=cohort.excluded, tiles=tiles, over_budget=budget)
 
 
 def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:

@@ -57,12 +57,16 @@ def test_a_second_run_has_nothing_to_do(study: Path, capsys: pytest.CaptureFixtu
     assert hashes(study) == before
 
 
-def test_a_rerun_from_nothing_is_bit_equal(study: Path) -> None:
+def test_a_rerun_from_nothing_is_bit_equal_and_warns_of_more_parameters_than_events_pay_for(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import shutil
 
     before = hashes(study / "runs")
     shutil.rmtree(study / "runs")
+    capsys.readouterr()
     assert pathoml("run", str(study)) == 0
+    assert "WARNING: clinical covariates and image score are 2 parameters" in " ".join(capsys.readouterr().out.split())
     assert hashes(study / "runs") == before
 
 

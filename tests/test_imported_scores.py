@@ -75,6 +75,15 @@ def test_nested_scores_of_an_earlier_training_do_not_outlive_an_import(tmp_path:
     assert note.startswith("The score was made elsewhere")
 
 
+def test_an_import_into_a_run_with_trained_models_is_refused_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    (study.run_folder / "models").mkdir(parents=True)
+    (study.run_folder / "models" / "models.json").write_text("{}")
+    with pytest.raises(CohortError, match=r"holds models that were trained there\. Import into a run of its own: add --set run=imported"):
+        import_scores(study, scores_file(tmp_path))
+    assert not (study.run_folder / "scores.csv").exists()
+
+
 def test_a_patient_without_a_score_is_named_and_left_out(tmp_path: Path) -> None:
     exchange = import_scores(small_study(tmp_path), scores_file(tmp_path, skip=3))
     assert exchange.failures == {"P3": "no score in theirs.csv"}

@@ -18,7 +18,7 @@ from pathoml.errors import CohortError, StoreError
 from pathoml.model_stack import load_models, save_block, save_index
 from pathoml.permutation import PermutationTest, permutation_tests, permute_within_centre
 from pathoml.projection import fit_projection
-from pathoml.scoring import fold_scores, out_of_fold, risk_scores, standardise
+from pathoml.scoring import fold_scores, out_of_fold, risk_scores, seed_scores, standardise
 from pathoml.splits import make_splits
 from pathoml.survival.concordance import harrell_c
 from pathoml.synthetic.truth import roc_auc
@@ -81,6 +81,16 @@ def test_score_sd_has_sd_one_and_rescaling_a_models_output_changes_nothing(train
     again = standardise(out_of_fold(fold_scores(stretched, specs, cohort.patient_ids), "standardised"))
     assert score.std(ddof=1) == pytest.approx(1)
     assert np.allclose(score, again)
+
+
+def test_the_score_of_one_seed_is_that_of_a_run_that_trained_no_other(trained) -> None:  # type: ignore[no-untyped-def]
+    cohort, *_, specs, _, raw = trained
+    by_seed = seed_scores(raw, specs, cohort.patient_ids)
+    assert list(by_seed) == ["1", "2"]
+    second = [m for m, s in enumerate(specs) if s.seed == 2]
+    alone = fold_scores(raw[second], [replace(specs[m], seed=1) for m in second], cohort.patient_ids)
+    assert np.allclose(by_seed["2"], standardise(out_of_fold(alone, "standardised")))
+    assert not np.allclose(by_seed["1"], by_seed["2"])
 
 
 def test_an_outcome_planted_in_test_patients_cannot_be_seen() -> None:

@@ -20,16 +20,20 @@ OUTPUTS = ("metrics.json", "permutation.json", "analysis.R", "start_stop.csv")
 def run(study: Study, console: Console) -> int:
     """Evaluate the scores if they or the configuration changed."""
     from pathoml.cohort import read_cohort
-    from pathoml.evaluation import metrics, read_score_table, write_analysis
+    from pathoml.evaluation import metrics, read_score_table
     from pathoml.provenance import file_hash, is_fresh, record_step
+    from pathoml.r_handover import write_analysis
     from pathoml.start_stop import write_start_stop
     from pathoml.store import write_json
     from pathoml.types import Recipe
 
     folder, config = study.run_folder, study.config
-    inputs = {name: file_hash(folder / name) for name in ("scores.csv", "baselines.csv", "nested_scores.csv", "models/models.json")}
+    inputs = {
+        name: file_hash(folder / name)
+        for name in ("scores.csv", "baselines.csv", "nested_scores.csv", "seed_scores.csv", "models/models.json")
+    }
     sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "dates", "evaluate"})
-    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 6})
+    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 7})
     fresh = is_fresh(folder, recipe, OUTPUTS)
     console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
     if fresh:

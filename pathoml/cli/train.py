@@ -29,5 +29,7 @@ def run(study: Study, console: Console) -> int:
     for patient, reason in trained.excluded:
         console.say(f"  left out {patient}: {reason}")
     console.say(f"  {trained.tiles}")
+    if trained.over_budget:
+        console.say(f"  WARNING: clinical covariates and image score are {trained.over_budget}")
     console.say(f"  {trained.models} models on {trained.patients} patients, {trained.events} events; scores: {study.run_folder}/scores.csv")
     return 0

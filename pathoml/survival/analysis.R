@@ -1,5 +1,5 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
-# Reads scores.csv, baselines.csv, nested_scores.csv and patients.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
+# Reads scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, patients.csv and slides.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
 # Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates.
 # Not here: percentile intervals of the bootstrap (another generator of random numbers) and permutation tests (they train models).
 library(survival)
@@ -81,6 +81,16 @@ if (file.exists("baselines.csv")) {
   })
   if ("clinical" %in% names(baselines) && !anyNA(baselines$clinical)) show("clinical.harrell_c.estimate", c_of(baselines$clinical))
 }
+
+if (file.exists("seed_scores.csv")) section("seeds", {  # as if only one initialisation had been trained
+  by_seed <- read.csv("seed_scores.csv", check.names = FALSE, colClasses = c(patient_id = "character"))
+  by_seed <- as.matrix(by_seed[match(scores$patient_id, by_seed$patient_id), -1, drop = FALSE])
+  if (ncol(by_seed) < 2) stop("one seed only")
+  c_by_seed <- apply(by_seed, 2, c_of)
+  show("seeds.harrell_c", c_by_seed)
+  show("seeds.harrell_c_sd", sd(c_by_seed))
+  show("seeds.score_sd", mean(apply(by_seed, 1, sd)))
+})
 
 # Hazard ratio per SD of the score, ties by Efron.
 # CAVEAT: the score is out-of-fold. Each patient's score comes from models fitted to the outcomes of the others, so the rows
@@ -293,11 +303,12 @@ groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  if (h > max(time_months)) stop("nobody is followed that long")
-  observed <- observed_at(everyone, h)
   show(paste0(name, ".expected"), mean(risk))
-  estimate(paste0(name, ".observed"), observed)
-  estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+  if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
+    observed <- observed_at(everyone, h)
+    estimate(paste0(name, ".observed"), observed)
+    estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+  }
   if (groups) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
@@ -327,6 +338,78 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
     show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
   }
+})
+
+# Points of the clinical prognostic score: clinical covariates and the score in one ridge fit, scaled so that the widest has 100.
+section("prognostic_score", {
+  z <- (score - mean(score)) / sqrt(mean((score - mean(score))^2))
+  parts <- c(clinical, list("image score (SD)" = cbind(z)))
+  design <- do.call(cbind, parts)
+  fit <- coxph(y ~ ridge(design, theta = 1, scale = FALSE), control = strict)
+  predictor <- drop(design %*% coef(fit))
+  hazard <- efron_hazard(predictor, everyone)
+  own <- split(coef(fit), rep(seq_along(parts), sapply(parts, ncol)))
+  effects <- lapply(seq_along(parts), function(k) {
+    values <- if (names(parts)[k] == "image score (SD)") score else patients[[names(parts)[k]]]
+    if (!is.numeric(values)) return(c(0, own[[k]]))  # the reference, then the levels
+    shown <- sort(unique(signif(quantile(values, c(0.05, 0.25, 0.5, 0.75, 0.95), na.rm = TRUE), 2)))
+    filled <- ifelse(is.na(values), median(values, na.rm = TRUE), values)
+    own[[k]] * (shown - mean(filled)) / sqrt(mean((filled - mean(filled))^2))
+  })
+  lowest <- sapply(effects, min)
+  per_point <- max(sapply(effects, max) - lowest) / 100
+  zero <- sum(lowest)
+  points <- unlist(lapply(seq_along(effects), function(k) (effects[[k]] - lowest[k]) / per_point))
+  for (k in seq_along(points)) show(paste0("prognostic_score.points.", k, ".points"), points[k])
+  for (k in seq_along(coef(fit))) show(paste0("prognostic_score.coefficients.", k, ".coefficient"), coef(fit)[k])
+  show("prognostic_score.log_hazard_per_point", per_point)
+  risk_of <- function(total) 1 - exp(-hazard(reached) * exp(zero + per_point * total))
+  for (k in seq_along(reached)) show(paste0("prognostic_score.baseline_survival.", reached[k]), 1 - risk_of(0)[k])
+  totals <- (predictor - zero) / per_point
+  totals <- unique(round(seq(quantile(totals, 0.02), quantile(totals, 0.98), length.out = 9)))
+  for (j in seq_along(totals)) {
+    show(paste0("prognostic_score.totals.", j, ".points"), totals[j])
+    for (k in seq_along(reached)) show(paste0("prognostic_score.totals.", j, ".risk.", reached[k]), risk_of(totals[j])[k])
+  }
+})
+
+# Does the score know the centre, the subtype, or the size of the specimen?
+section("centre_from_score", {
+  if (length(unique(centre)) < 2) stop("one centre only")
+  between <- ave(score, centre) - mean(score)
+  show("leaks.centre_from_score.share", sum(between^2) / sum((score - mean(score))^2))
+  show("leaks.centre_from_score.p_value", kruskal.test(score, factor(centre))$p.value)
+})
+strata_c <- function(name, label) section(paste("within", name), {
+  if (length(unique(label)) < 2) stop("one only")
+  show(paste0("leaks.harrell_c_within.", name, ".estimate"), concordance(y ~ score + strata(label), reverse = TRUE, timefix = FALSE)$concordance)
+})
+show("leaks.harrell_c_within.centre.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
+slides <- if (file.exists(@slides_path@)) read.csv(@slides_path@, check.names = FALSE, sep = @slides_separator@, colClasses = "character")
+for (name in intersect(c("specimen", "organ"), names(slides))) {
+  kinds <- tapply(trimws(slides[[name]]), trimws(slides$patient_id), function(v) paste(sort(unique(v), method = "radix"), collapse = "+"))
+  strata_c(name, unname(kinds[scores$patient_id]))
+}
+subtype <- intersect(c("subtype", "histology", "diagnosis"), names(patients))[1]
+if (!is.na(subtype)) {
+  label <- as.character(patients[[subtype]])
+  label[is.na(label)] <- ""
+  strata_c("subtype", label)
+  section("gain over subtype", {
+    known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
+    full <- coxph(y ~ known + score + strata(centre), control = strict)
+    chi2 <- gain(full, coxph(y ~ known + strata(centre), control = strict))
+    show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
+    show("leaks.gain_over_subtype.df", 1)
+    show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
+  })
+}
+section("tile count", {
+  tiles <- as.numeric(scores$n_tiles)
+  if (diff(range(tiles)) == 0) stop("all bags are of one size")
+  test <- cor.test(score, tiles, method = "spearman", exact = FALSE)
+  show("leaks.rank_correlation.tile_count.rho", test$estimate)
+  show("leaks.rank_correlation.tile_count.p_value", test$p.value)
 })
 
 # Subgroups, treatment, and how many hypotheses that was.
@@ -451,6 +534,7 @@ show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) 
 show("power.affordable_parameters.ten_events_each", sum(event) %/% 10)
 largest <- 1 - exp(2 * (sum(event) * log(mean(event)) - sum(event)) / n)
 show("power.affordable_parameters.riley_shrinkage", -0.1 * n * log(1 - 0.15 * largest / 0.9))
+show("power.parameters", (if (length(clinical)) ncol(x) else 0) + 1)
 for (k in seq_along(clinical_names)) {
   show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
   show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))

@@ -18,6 +18,15 @@ MISSING = "missing"  # the level of a category that is not there
 Array = npt.NDArray[np.float64]
 
 
+def parameters_with_score(columns: Mapping[str, Sequence[object]]) -> int:
+    """Return the coefficients of one Cox model of these columns and a score.
+
+    >>> parameters_with_score({"age": [61, 48, None], "subtype": ["LMS", "UPS", "LPS"]}), parameters_with_score({})
+    (4, 1)
+    """
+    return (len(fit_design(columns).names) if columns else 0) + 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class NumericColumn:
     """A number: missing values get the training median, then the training mean is subtracted and the SD divided by."""

@@ -101,3 +101,23 @@ def affordable_parameters(patients: int, events: int) -> dict[str, float]:
     r2 = NAGELKERKE * largest
     riley = patients * (SHRINKAGE - 1) * np.log1p(-r2 / SHRINKAGE)
     return {"ten_events_each": float(events // EVENTS_PER_PARAMETER), "riley_shrinkage": float(riley)}
+
+
+def over_budget(patients: int, events: int, parameters: int) -> str:
+    """Return a sentence if a model has more parameters than the events pay for, else "".
+
+    Args:
+        parameters: regression coefficients of the model, one for each column of the design.
+
+    >>> over_budget(246, 110, 11)
+    ''
+    >>> over_budget(60, 34, 8)
+    '8 parameters, but 34 events pay for 3 (ten events each; 0.9 by Riley): drop covariates, or trust the penalised out-of-fold model only.'
+    """
+    affordable = affordable_parameters(patients, events)
+    if parameters <= affordable["ten_events_each"]:
+        return ""
+    return (
+        f"{parameters} parameters, but {events} events pay for {affordable['ten_events_each']:.0f} (ten events each; "
+        f"{affordable['riley_shrinkage']:.1f} by Riley): drop covariates, or trust the penalised out-of-fold model only."
+    )

@@ -20,12 +20,15 @@ def analysis_script(
     treatment: str | None = None,
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
+    missing: Sequence[str] = (),
     units_per_month: float = 1.0,
     horizons_months: Sequence[float] = (12.0, 24.0, 36.0, 60.0),
     scores_path: str = "scores.csv",
     patients_path: str = "../../patients.csv",
     ledger_path: str = "../ledger.csv",
+    slides_path: str = "../../slides.csv",
     separator: str = ",",
+    slides_separator: str = ",",
     encoding: str = "UTF-8",
 ) -> str:
     """Return an R script that is run in the folder of the run and prints `name value ...` lines, named by the paths in metrics.json.
@@ -40,12 +43,15 @@ def analysis_script(
         treatment: column, 0 or 1.
         subgroups: expressions (subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
+        missing: spellings of a missing cell beside those of tables.py.
         units_per_month: 1 if time_column is in months, 30.4375 if in days.
         horizons_months: at which risks are judged.
         scores_path: from the folder of the run.
         patients_path: from the folder of the run.
         ledger_path: from the folder of the run.
+        slides_path: from the folder of the run.
         separator: of patients.csv.
+        slides_separator: of slides.csv.
         encoding: of patients.csv.
 
     >>> 'patients[["pfs \\\\"m\\\\""]]' in analysis_script(time_column='pfs "m"', event_column="pfs_event")
@@ -60,9 +66,11 @@ def analysis_script(
         "scores_path": r_string(scores_path),
         "patients_path": r_string(patients_path),
         "ledger_path": r_string(ledger_path),
+        "slides_path": r_string(slides_path),
         "separator": r_string(separator),
+        "slides_separator": r_string(slides_separator),
         "encoding": r_string(encoding),
-        "missing_words": ", ".join(r_string(word) for word in sorted(MISSING)),
+        "missing_words": ", ".join(r_string(word) for word in sorted(MISSING | {m.strip().lower() for m in missing})),
         "needed": ", ".join(r_string(name) for name in dict.fromkeys(wanted)),
         "patient_column": r_string(patient_column),
         "time_column": r_string(time_column),

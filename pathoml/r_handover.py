@@ -1,0 +1,60 @@
+"""analysis.R of a run: R reads the tables that pathoml read, and prints the report's numbers again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pathoml.config import Study
+from pathoml.errors import CohortError
+from pathoml.store import atomic_path, write_text
+from pathoml.survival.r_script import analysis_script
+from pathoml.tables import find_table, read_table, write_table
+from pathoml.timing import DAYS_A_MONTH
+
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+
+
+def write_analysis(study: Study, tau_months: float) -> Path:
+    """Write analysis.R beside the scores; tables that R cannot read (.xlsx) are written there as CSV.
+
+    Args:
+        tau_months: up to which Uno's C was computed.
+    """
+    config = study.config
+    patients, separator, encoding = _readable(study, "patients")
+    try:
+        slides, slides_separator, _ = _readable(study, "slides")
+    except CohortError:  # scores that were imported need no slides
+        slides, slides_separator = "../../slides.csv", ","
+    treatment = [config.cohort.treatment] if config.cohort.treatment else []
+    script = analysis_script(
+        time_column=config.endpoint.time,
+        event_column=config.endpoint.event,
+        covariates=list(dict.fromkeys([*config.cohort.covariates, *treatment])),
+        treatment=config.cohort.treatment,
+        subgroups=config.evaluate.subgroups,
+        tau_months=tau_months,
+        units_per_month=DAYS_A_MONTH if config.endpoint.unit == "days" else 1.0,
+        horizons_months=config.evaluate.horizons_months,
+        missing=config.cohort.missing,
+        patients_path=patients,
+        slides_path=slides,
+        separator=separator,
+        slides_separator=slides_separator,
+        encoding=encoding,
+    )
+    path = study.run_folder / "analysis.R"
+    write_text(path, script)
+    return path
+
+
+def _readable(study: Study, stem: str) -> tuple[str, str, str]:
+    """Return where R finds a table from the run's folder, what separates its cells, and its encoding."""
+    path = find_table(study.folder, stem)
+    table = read_table(path, study.config.cohort.missing)
+    if table.understood == "xlsx":
+        with atomic_path(study.run_folder / f"{stem}.csv") as temporary:
+            write_table(temporary, table.columns, [[row[c] for c in table.columns] for row in table.rows])
+        return f"{stem}.csv", ",", "UTF-8"
+    separator, encoding = table.understood.split(", ")
+    return f"../../{path.name}", SEPARATORS[separator], "latin1" if encoding == "Latin-1" else "UTF-8"
