@@ -441,3 +441,18 @@ def test_the_page_names_the_flags_of_the_tiles_in_their_order_and_in_both_langua
     assert {name: len(re.findall(rf"\bflag_{name}: ", strings)) for name in FLAGS} == dict.fromkeys(FLAGS, 2)
     [colours] = re.findall(r"FLAG_COLOURS = (\[.*\]);", (web / "colours.js").read_text(encoding="utf-8"))
     assert len(json.loads(colours)) == len(FLAGS)
+
+
+def test_each_page_preloads_exactly_the_modules_that_it_comes_to_import() -> None:
+    web = resources.files("pathoml.viewer") / "web"
+
+    def imported(name: str, seen: set[str]) -> set[str]:
+        for module in set(re.findall(r'from "\./(\w+\.js)"', (web / name).read_text(encoding="utf-8"))) - seen:
+            seen.add(module)
+            imported(module, seen)
+        return seen
+
+    for page in sorted(p for p in web.iterdir() if p.name.endswith(".html")):
+        text = page.read_text(encoding="utf-8")
+        [start] = re.findall(r'<script type="module" src="/static/(\w+\.js)">', text)
+        assert re.findall(r'<link rel="modulepreload" href="/static/(\w+\.js)">', text) == sorted(imported(start, set()))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 import time
 
 import numpy as np
+import PIL.Image
 import pytest
 import uvicorn
+from scipy import ndimage, signal
 from viewing import SIDE, TILE, trained_study
 
 from pathoml.viewer.server import create_app
@@ -101,6 +104,72 @@ def test_map_and_tissue_lie_within_one_screen_pixel(page, address, ratio, rotati
         [ratio, rotation],
     )
     assert max(expected) < 1
+
+
+def rendered(page):
+    """Return the stage as it is on the screen, (H, W, 3), without what is written over it."""
+    page.add_style_tag(content=".scale-bar, .zoom-label, .readout { visibility: hidden }")
+    page.wait_for_timeout(400)
+    box = page.locator("#stage").bounding_box()
+    return np.asarray(PIL.Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB"), float)
+
+
+def edges(picture, start, step, count):
+    """Return where along a line the colour steps, in screen pixels from `start`: the centres of gravity of the gradient."""
+    t = np.arange(0, count, 0.1)
+    centres = (start[1] + t * step[1] - 0.5, start[0] + t * step[0] - 0.5)  # a pixel's colour is that of its centre
+    along = [ndimage.map_coordinates(picture[..., c], centres, order=1) for c in range(3)]
+    size = np.abs(np.gradient(along, axis=1)).sum(axis=0)
+    smooth = ndimage.uniform_filter1d(size, 30)
+    size[size < 0.2 * size.max()] = 0  # what JPEG leaves beside an edge
+    peaks, _ = signal.find_peaks(smooth, height=0.8, distance=60)
+    near = [np.abs(t - t[peak]) < 3 for peak in peaks]
+    return np.array([np.average(t[rows], weights=size[rows] + 1e-9) for rows in near])
+
+
+@pytest.mark.parametrize("rotation", [0, 37])
+@pytest.mark.parametrize("ratio", [0.6, 1.0, 1.7])
+def test_on_the_screen_the_borders_of_map_tiles_lie_on_those_of_the_tissue(browser, address, ratio, rotation):
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    page = context.new_page()
+    visit(page, address + "/slide?id=S2")
+    place = page.evaluate(
+        """([ratio, rotation]) => { stage.viewport.setRotation(rotation, true); stage.moveTo(704, 704, {ratio, immediately: true});
+        stage.viewer.forceRedraw();
+        return [704, 705].map((x) => { const p = new DOMPoint(x, 704).matrixTransform(stage.map.matrix()); return [p.x, p.y]; }); }""",
+        [ratio, rotation],
+    )
+    page.wait_for_load_state("networkidle")
+    step = np.subtract(*place[::-1]) / ratio  # of a screen pixel, along the rows of tiles
+    reach = min(250, 500 * ratio)
+    start = np.array(place[0]) - reach * step  # in the middle of a row of tiles
+    found = {}
+    for name, opacity in (("tissue", "0"), ("map", "100")):
+        page.locator("#control-opacity").fill(opacity)
+        page.locator("input[value=percentile]").check(force=True)
+        if name == "map":
+            page.add_style_tag(content=".openseadragon-canvas canvas:not(.map-layer) { visibility: hidden }")
+        found[name] = edges(rendered(page), start, step, 2 * reach)
+    context.close()
+    assert len(found["tissue"]) == pytest.approx(2 * reach / (TILE * ratio), abs=1)
+    assert len(found["map"]) >= 2, "neighbouring tiles have different colours"
+    apart = [np.abs(found["tissue"] - edge).min() for edge in found["map"]]
+    assert max(apart) < 1, apart
+
+
+@pytest.mark.parametrize("ratio", [0.4, 1.0, 3.1])
+def test_the_scale_bar_on_the_screen_is_as_long_as_that_much_tissue(browser, address, ratio):
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True, device_scale_factor=4)
+    page = context.new_page()
+    visit(page, address + "/slide?id=S2")
+    page.evaluate("ratio => { stage.moveTo(768, 768, {ratio, immediately: true}); stage.viewer.forceRedraw(); stage.drawScale(); }", ratio)
+    page.add_style_tag(content=".scale-bar .line { background: #00ff00 !important; border-color: #00ff00 !important }")
+    um = page.evaluate("Number(stage.bar.children[0].dataset.um)")
+    picture = np.asarray(PIL.Image.open(io.BytesIO(page.locator(".scale-bar").screenshot())).convert("RGB"), int)
+    context.close()
+    green = (np.abs(picture - (0, 255, 0)).sum(axis=2) < 60).any(axis=0)
+    length = (np.flatnonzero(green)[-1] - np.flatnonzero(green)[0] + 1) / 4  # CSS pixels
+    assert length * 0.5 / ratio == pytest.approx(um, rel=0.01)  # 0.5 micrometres a level-0 pixel
 
 
 def test_the_scale_bar_is_right_to_one_percent(page, address):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,43 +57,53 @@ def write_jpeg_pyramid(path: Path, picture: np.ndarray, *, mpp: float | None = M
             )
 
 
-def write_study(folder: Path) -> Study:
+def number_of(slide_id: str) -> int:
+    """Return the number of the slide's patient: 0 of S0 and of S0-met."""
+    return int(slide_id[1:].split("-")[0])
+
+
+def write_study(folder: Path, slides: Sequence[str] = SLIDES) -> Study:
     """Write the tables, slides, tiles and embeddings of the study and return it; nothing is trained yet."""
     (folder / "slides").mkdir(parents=True)
     (folder / "study.yaml").write_text(STUDY_YAML, encoding="utf-8")
-    rows = [f"{s},P{s[1]},slides/{s}.tiff,{'metastasis' if 'met' in s else 'primary'}" for s in SLIDES]
+    rows = [f"{s},P{number_of(s)},slides/{s}.tiff,{'metastasis' if 'met' in s else 'primary'}" for s in slides]
     (folder / "slides.csv").write_text("slide_id,patient_id,path,specimen\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    rows = [f"P{i},{'north' if i % 2 else 'south'},{4 + 3 * i},{int(i % 3 < 2)}" for i in range(PATIENTS)]
+    rows = [f"P{i},{'north' if i % 2 else 'south'},{4 + 3 * i},{int(i % 3 < 2)}" for i in sorted({number_of(s) for s in slides})]
     (folder / "patients.csv").write_text("patient_id,centre,pfs,event\n" + "\n".join(rows) + "\n", encoding="utf-8")
     rng, picture = np.random.default_rng(0), checkerboard()
-    for slide_id in SLIDES:
+    for slide_id in slides:
         write_jpeg_pyramid(folder / "slides" / f"{slide_id}.tiff", np.roll(picture, TILE * int(rng.integers(2)), axis=1))
-        _write_tiles(folder, slide_id, rng)
+        write_slide_tiles(folder, slide_id, rng)
     return load_study(folder, ())
 
 
-def _write_tiles(folder: Path, slide_id: str, rng: np.random.Generator) -> None:
-    side = SIDE // TILE
-    x, y = np.meshgrid(np.arange(side) * TILE, np.arange(side) * TILE)
+def write_slide_tiles(folder: Path, slide_id: str, rng: np.random.Generator, *, side_l0: int = SIDE, tile_l0: int = TILE) -> None:
+    """Write a full square of tiles and made-up features, whose first feature rises from the top to the bottom."""
+    side, level0_mpp = side_l0 // tile_l0, MPP * TILE / tile_l0
+    x, y = np.meshgrid(np.arange(side) * tile_l0, np.arange(side) * tile_l0)
     xy = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)
     flags = np.zeros(len(xy), np.uint8)
     flags[: side if slide_id == "S0" else 0] = 1  # a row of pen on one slide
     grid = TileGrid(
-        slide_id=slide_id, xy_l0=xy, tile_l0=TILE, tile_px=TILE, mpp=MPP, level0_mpp=MPP, size_l0=(SIDE, SIDE),
+        slide_id=slide_id, xy_l0=xy, tile_l0=tile_l0, tile_px=TILE, mpp=MPP, level0_mpp=level0_mpp, size_l0=(side_l0, side_l0),
         tissue_fraction=np.ones(len(xy), np.float32), flags=flags, slide_sha256=slide_id.encode().hex().ljust(64, "0"),
     )  # fmt: skip
-    mask = TissueMask(slide_id=slide_id, mask=np.ones((12, 12), bool), downsample=float(TILE), method="made up", flags={})
+    mask = TissueMask(slide_id=slide_id, mask=np.ones((12, 12), bool), downsample=float(tile_l0), method="made up", flags={})
     recipe = Recipe(step="test", inputs={"slide": slide_id})
     write_tiles(folder / "tiles" / "128px_0.5mpp" / f"{slide_id}.h5", grid, mask, recipe)
     features = rng.normal(size=(len(xy), 16)).astype(np.float16)
-    features[:, 0] += np.linspace(-1, 1, len(xy)) * (1 + int(slide_id[1])) / 3
+    features[:, 0] += np.linspace(-1, 1, len(xy)) * (1 + number_of(slide_id) % 10) / 3
     path = folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / f"{slide_id}.h5"
     write_embeddings(path, grid, features, encoder="efficientnet_lite0", encoder_sha256="0" * 64, precision="fp32", recipe=recipe)
 
 
 def trained_study(folder: Path) -> Study:
     """Write the study, train it and draw its maps."""
-    study = write_study(folder)
+    return trained(write_study(folder))
+
+
+def trained(study: Study) -> Study:
+    """Train a study that is written and draw its maps."""
     train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
     explain_study(study, explain_recipe(study), lambda *_: None)
     return study
