@@ -22,6 +22,7 @@ import torch
 from pathoml.config import ComputeConfig
 from pathoml.encoders import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
+from pathoml.shards import Shard
 from pathoml.slides import open_slide
 from pathoml.slides.reopening import ReopeningReader
 from pathoml.store import read_tiles, recipe_sha256, stored_attr, sweep_temporaries, write_embeddings
@@ -120,10 +121,12 @@ def embed_slides(
     workers: int,
     batch_size: int | None,
     on_tiles: Callable[[str, int], None],
+    shard: Shard | None = None,
 ) -> EmbedReport:
     """Embed slides one after another; a slide that fails is recorded and the others go on.
 
     Args:
+        shard: which part of the batch the jobs are; its failures go into a file of their own.
         on_tiles: called with (slide_id, tiles just embedded).
     """
     report = EmbedReport()
@@ -148,7 +151,7 @@ def embed_slides(
                 report.failures[job.slide_id] = f"{type(error).__name__}: {error}"
         report.waited = ahead.waited
     report.seconds = time.monotonic() - started
-    write_failures(folder, report.failures)
+    write_failures(folder, report.failures, shard)
     return report
 
 

@@ -16,6 +16,7 @@ from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
 from pathoml.quality import FLAG_COLOURS, write_quality
 from pathoml.regions import excluded_mask, read_regions
+from pathoml.shards import Shard
 from pathoml.slides import SlideReader, open_slide, read_overview, slide_mpp
 from pathoml.slides.probing import Prober
 from pathoml.store import (
@@ -89,8 +90,13 @@ def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
     return [job for job in jobs if not _is_fresh(job)]
 
 
-def tile_slides(jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[str], None]) -> tuple[list[TileCount], dict[str, str]]:
+def tile_slides(
+    jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[str], None], shard: Shard | None = None
+) -> tuple[list[TileCount], dict[str, str]]:
     """Tile slides in parallel; a slide that fails is recorded and the others go on.
+
+    Args:
+        shard: which part of the batch the jobs are; it writes failures of its own and leaves the sheet of all slides to `tile` without.
 
     Returns:
         What each slide gave, and slide_id -> reason for those that failed; the same stands in tiles/GRID/failures.csv.
@@ -115,15 +121,35 @@ def tile_slides(jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[st
             counts.append(result)
         on_slide(slide_id)
     for folder in {job.folder for job in jobs}:
-        write_failures(folder, failures)
-        write_quality(folder, failures)
+        write_failures(folder, failures, shard)
+        if shard is None:
+            write_quality(folder, failures)
     return counts, failures
 
 
-def write_failures(folder: Path, failures: dict[str, str]) -> None:
-    """Write failures.csv of a batch step: one line a slide that failed, with the reason."""
-    with atomic_path(folder / "failures.csv") as path:
+def sheet_is_behind(folder: Path) -> bool:
+    """Return whether a slide was tiled after quality.csv and index.html were written, as shards do."""
+    sheet = folder / "quality.csv"
+    written = sheet.stat().st_mtime_ns if sheet.exists() else 0
+    return any(path.stat().st_mtime_ns > written for path in folder.glob("*.h5"))
+
+
+def forget_shards(folder: Path) -> None:
+    """Leave one empty failures.csv where shards left theirs: to be called when nothing of the batch is to do any more."""
+    if any(folder.glob("failures.*-of-*.csv")):
+        write_failures(folder, {})
+
+
+def write_failures(folder: Path, failures: dict[str, str], shard: Shard | None = None) -> None:
+    """Write failures.csv of a batch step: one line a slide that failed, with the reason; failures.3-of-8.csv of a shard.
+
+    Without a shard the whole batch is known, and the files of its shards are removed.
+    """
+    with atomic_path(folder / f"failures{shard.suffix if shard else ''}.csv") as path:
         write_table(path, ("slide_id", "reason"), sorted(failures.items()))
+    if shard is None:
+        for stale in folder.glob("failures.*-of-*.csv"):
+            stale.unlink(missing_ok=True)
 
 
 def tile_one(job: TileJob) -> TileCount:

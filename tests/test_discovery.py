@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from pathoml.discovery.codebook import learn_codebook
 from pathoml.discovery.description import describe
-from pathoml.discovery.evidence import log_ratios, weigh
+from pathoml.discovery.evidence import estimable_design, log_ratios, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.sheets import TileRef, best_tiles
 from pathoml.survival.cox import fit_cox
@@ -104,6 +105,16 @@ def test_martingale_residuals_are_the_score_of_a_cox_model_without_ties() -> Non
         for sign in (1, -1)
     ]
     assert residual @ x == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-5)
+
+
+def test_covariates_that_separate_the_events_are_left_out_of_the_adjustment_and_that_is_said() -> None:
+    cohort = cohort_of(np.zeros(30), seed=4)
+    told = tuple(replace(p, covariates={"tell_tale": float(p.event), "age": float(b)}) for b, p in enumerate(cohort.patients))
+    design, said = estimable_design(replace(cohort, patients=told), ["tell_tale", "age"])
+    assert design.shape == (30, 0)
+    assert said.startswith("Not adjusted for tell_tale, age: their own model is not estimable (The coefficient of covariate")
+    design, said = estimable_design(replace(cohort, patients=told), ["age"])
+    assert (design.shape, said) == ((30, 1), "Adjusted for age, stratified by centre.")
 
 
 def test_log_ratios_of_an_absent_phenotype_are_finite() -> None:

@@ -23,9 +23,9 @@ FLOORS = {
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
-    2: "encoders embedding interop study",
+    2: "encoders embedding interop study slurm_jobs",
     1: "slides tissue artefacts regions tiling quality synthetic",
-    0: "errors types plugins tables config store provenance engines",
+    0: "errors types plugins tables config store provenance shards engines",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

@@ -245,3 +245,12 @@ def test_separation_is_named_also_beside_other_covariates_and_rounded_times(seed
     covariates = np.column_stack([rng.normal(size=246), event, rng.integers(2, size=246)])
     with pytest.raises(CohortError, match="'tell_tale' runs to infinity"):
         fit_cox(covariates, np.ceil(10 * np.minimum(died, left)) / 10, event, names=["age", "tell_tale", "treated"])
+
+
+@pytest.mark.parametrize("seed", [10, 22, 25, 37, 67])
+def test_separation_within_small_centres_is_named_before_exp_overflows(seed):
+    rng, n = np.random.default_rng(seed), 12
+    covariates = np.column_stack([rng.normal(size=n), rng.integers(0, 2, n), rng.integers(0, 2, n), rng.normal(size=n)])
+    time, event, centre = rng.exponential(size=n).round(1) + 0.1, rng.random(n) < 0.7, rng.choice(list("abc"), n)
+    with pytest.raises(CohortError, match="runs to infinity"):
+        fit_cox(covariates, time, event, stratum=centre)

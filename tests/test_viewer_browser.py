@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
 import time
+from importlib import resources
 
 import numpy as np
 import PIL.Image
@@ -88,6 +90,52 @@ def test_a_change_of_opacity_threshold_or_colour_asks_the_server_nothing(page, a
     for value in ("viridis", "cividis", "raw", "percentile", "attention", "flags"):
         page.locator(f"input[value={value}]").check(force=True)
     assert [a for a in asked if not a.endswith("icon.svg")] == []  # Chromium asks for the icon at every change of address
+
+
+def test_every_control_of_a_slide_changes_what_is_seen_and_its_link_brings_it_back(page, address):
+    visit(page, address + "/slide?id=S0")
+    page.wait_for_load_state("networkidle")
+    radios = page.locator("#controls input[type=radio]").evaluate_all("all => all.map((one) => [one.name, one.value])")
+    assert {name for name, _ in radios} == {"layer", "colours", "scale"}
+    seen = set()
+    for name, value in reversed(radios):  # scales and colours while the contribution is shown
+        page.locator(f"#controls input[name={name}][value={value}]").check(force=True)
+        assert page.evaluate(f"document.querySelector('#controls input[name={name}]:checked').value") == value
+        seen.add((value, page.locator("#legend").inner_text()))
+    assert len({legend for _, legend in seen}) >= 6, "a legend says what the layer and the scale are"
+    page.locator("#controls input[name=layer][value=attention]").check(force=True)
+    for box in page.locator("#controls input[type=checkbox]").all():
+        before = box.is_checked()
+        box.click(force=True)
+        assert box.is_checked() != before
+    page.evaluate("stage.setZoomRatio(3, true)")
+    page.wait_for_timeout(300)
+    assert "digital zoom" in page.locator(".zoom-label").inner_text()
+    page.locator("button", has_text="⟳").click()
+    for button in ("5×", "20×"):
+        page.locator("button", has_text=button).first.click()
+    page.keyboard.press("[")
+    page.wait_for_timeout(1500)
+    state = """[stage.zoomRatio().toFixed(2), stage.viewport.getRotation(),
+        document.querySelector('#controls input[name=layer]:checked').value, document.querySelector('#control-opacity').value]"""
+    there = page.evaluate(state)
+    assert there[1:3] == [90, "attention"]
+    link = page.url
+    visit(page, address + "/slide?id=S1")
+    visit(page, link)
+    assert page.evaluate(state) == there
+
+
+def test_english_and_german_have_the_same_strings_and_the_pages_use_no_other(page, address):
+    visit(page, address + "/")
+    english, german = page.evaluate("import('/static/strings.js').then(({ STRINGS: s }) => [Object.keys(s.en), Object.keys(s.de)])")
+    assert english == german
+    used = set()
+    for script in (resources.files("pathoml.viewer") / "web").iterdir():
+        if script.name.endswith(".js"):
+            used |= set(re.findall(r"""\bt\("(\w+)"[,)]""", script.read_text(encoding="utf-8")))
+    assert len(used) > 50
+    assert used - set(english) == set()
 
 
 @pytest.mark.parametrize("rotation", [0, 37])

@@ -26,8 +26,6 @@ app = typer.Typer(
 )
 STUDY_VERBS = {
     "check": "Read study.yaml and the tables, open every slide; print the flow of patients, what is refused, identifiers left in slides.",
-    "tile": "Find the tissue and lay tiles of one physical side over it: tiles/.",
-    "embed": "Run the encoder over the tiles: embeddings/.",
     "train": "Train all folds, repeats and seeds; write models and out-of-fold scores: runs/RUN/.",
     "evaluate": "Concordance with intervals, baselines, permutation p: metrics.json, permutation.json, analysis.R.",
     "explain": "Attention and signed contribution of every tile: runs/RUN/attention/.",
@@ -48,8 +46,58 @@ def _add_study_verb(verb: str, text: str) -> None:
     app.command(verb, help=text)(command)
 
 
+SLIDE_VERBS = {
+    "tile": "Find the tissue and lay tiles of one physical side over it: tiles/.",
+    "embed": "Run the encoder over the tiles: embeddings/.",
+}
+ShardOption = Annotated[str, typer.Option("--shard", help="Only part I of N of the slides, as I/N: for job arrays.", show_default="all")]
+
+
+def _add_slide_verb(verb: str, text: str) -> None:
+    def command(study: StudyArgument = Path(), shard: ShardOption = "", settings: SetOption = None) -> None:
+        from pathoml.cli.console import Console
+        from pathoml.config import load_study
+        from pathoml.shards import parse_shard
+
+        part = parse_shard(shard) if shard else None
+        raise typer.Exit(importlib.import_module(f"pathoml.cli.{verb}").run(load_study(study, settings or ()), Console(), part))
+
+    app.command(verb, help=text)(command)
+
+
+for _verb, _text in SLIDE_VERBS.items():
+    _add_slide_verb(_verb, _text)
 for _verb, _text in STUDY_VERBS.items():
     _add_study_verb(_verb, _text)
+
+
+@app.command("submit")
+def submit_command(
+    study: StudyArgument = Path(),
+    shards: Annotated[int, typer.Option(min=1, max=10_000, help="Jobs among which the slides are divided.")] = 8,
+    sbatch: Annotated[list[str] | None, typer.Option("--sbatch", help="An option of sbatch for every job: --partition=long.")] = None,
+    gpu: Annotated[list[str] | None, typer.Option("--gpu", help="An option of sbatch for embedding and training: --gres=gpu:1.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the scripts and submit nothing.")] = False,
+    settings: SetOption = None,
+) -> None:
+    """Run the study on a SLURM cluster: an array of jobs that tile, one that embeds, then one job for the rest."""
+    from pathoml.cli import submit as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    loaded = load_study(study, settings or ())
+    options = verb.Options(shards=shards, every=sbatch or [], gpu=gpu or [], settings=settings or [], dry_run=dry_run)
+    raise typer.Exit(verb.run(loaded, options, Console()))
+
+
+@app.command("status")
+def status_command(study: StudyArgument = Path(), settings: SetOption = None) -> None:
+    """Say which steps are done, for how many slides, what failed, and which cluster jobs still run."""
+    from pathoml.cli import status as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run(load_study(study, settings or ()), Console()))
 
 
 @app.command("discover")

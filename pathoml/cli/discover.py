@@ -35,6 +35,7 @@ def run(study: Study, console: Console, labels: Path | None = None) -> int:
         for r in found.rows
     ]
     console.table(rows, ("phenotype", "share", "HR per SD (95 %)", "p (permutation)", "q", "stability", "suspect"))
+    console.say(f"  {found.adjustment}")
     console.say(f"  {found.family_size} hypotheses in this family so far (runs/ledger.csv)")
     console.say(f"  for pathologists: {study.run_folder}/features/naming_sheet/index.html; then `pathoml discover --labels FILE`")
     return 0

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from pathoml.cli.console import Console
-from pathoml.cli.tile import say_failures
+from pathoml.cli.tile import say_failures, say_shard
 from pathoml.config import Study
+from pathoml.shards import Shard
 
 SLOWEST = 5  # slides named at the end
 
 
-def run(study: Study, console: Console) -> int:
+def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Embed the slides whose embeddings are missing or stale. Returns 1 if a slide failed."""
     from pathoml.cohort import read_cohort
     from pathoml.embedding import embed_slides, prepare_device, stale_jobs
     from pathoml.encoders import find_encoder, find_weights
     from pathoml.store import read_tiles, sha256_of_file
     from pathoml.study import embed_jobs, embeddings_folder, workers
-    from pathoml.tiling import kept_tiles
+    from pathoml.tiling import forget_shards, kept_tiles
 
     name = study.config.encoder
     jobs = embed_jobs(study, read_cohort(study))
     if not jobs:
         console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)}: all features were imported")
         return 0
+    if shard:
+        jobs = shard.of(jobs)
     stale = stale_jobs(jobs, name, sha256_of_file(find_weights(name, find_encoder(name))))
     device = prepare_device(study.config.compute)
-    console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)} on {device}: {len(stale)} of {len(jobs)} slides to do")
+    where = embeddings_folder(study).relative_to(study.folder)
+    console.heading(f"embed  {where} on {device}: {len(stale)} of {len(jobs)} slides to do{say_shard(shard)}")
     if not stale:
+        if shard is None:
+            forget_shards(embeddings_folder(study))
         return 0
     total = sum(len(kept_tiles(read_tiles(j.tiles_path)[0], j.exclude).xy_l0) for j in stale)
     batch = study.config.compute.batch_size
@@ -45,6 +51,7 @@ def run(study: Study, console: Console) -> int:
             workers=workers(study),
             batch_size=None if batch == "auto" else batch,
             on_tiles=on_tiles,
+            shard=shard,
         )
     if report.tiles:
         share = report.waited / report.seconds

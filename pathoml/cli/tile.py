@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
+from pathoml.shards import Shard
 
 
-def run(study: Study, console: Console) -> int:
+def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Tile the slides whose tiles are missing or stale. Returns 1 if a slide failed."""
     from pathoml.cohort import read_cohort
+    from pathoml.quality import write_quality
     from pathoml.study import drawn_regions, tile_jobs, tiles_folder, workers
-    from pathoml.tiling import stale_jobs, tile_slides
+    from pathoml.tiling import forget_shards, sheet_is_behind, stale_jobs, tile_slides
 
-    jobs = tile_jobs(study, read_cohort(study))
+    jobs = every = tile_jobs(study, read_cohort(study))
+    if shard:
+        jobs = shard.of(jobs)
     stale = stale_jobs(jobs)
-    console.heading(f"tile   {tiles_folder(study).relative_to(study.folder)}: {len(stale)} of {len(jobs)} slides to do")
-    for slide_id in sorted(drawn_regions(study).keys() - {job.slide.slide_id for job in jobs}):
+    console.heading(f"tile   {tiles_folder(study).relative_to(study.folder)}: {len(stale)} of {len(jobs)} slides to do{say_shard(shard)}")
+    for slide_id in sorted(drawn_regions(study).keys() - {job.slide.slide_id for job in every}):
         console.say(
             f"  UNUSED {study.config.tiles.regions}/{slide_id}.geojson: no slide to tile has this slide_id. Rename it as in slides.csv."
         )
     if not stale:
+        if jobs and shard is None:
+            forget_shards(tiles_folder(study))
+            if sheet_is_behind(tiles_folder(study)):  # shards did it
+                write_quality(tiles_folder(study), {})
         return 0
     with console.bar("tile", "slides") as bar:
         done = 0
@@ -29,10 +37,14 @@ def run(study: Study, console: Console) -> int:
             done += 1
             bar(done, len(stale))
 
-        counts, failures = tile_slides(stale, workers=workers(study), on_slide=on_slide)
+        counts, failures = tile_slides(stale, workers=workers(study), on_slide=on_slide, shard=shard)
     flagged = sum(c.flagged for c in counts)
     console.say(f"  {sum(c.tiles for c in counts)} tiles, {flagged} flagged; every slide on one page: {tiles_folder(study)}/index.html")
     return say_failures(failures, console)
+
+
+def say_shard(shard: Shard | None) -> str:
+    return f" in part {shard.number} of {shard.count}" if shard else ""
 
 
 def say_failures(failures: dict[str, str], console: Console) -> int:

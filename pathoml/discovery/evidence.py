@@ -55,6 +55,19 @@ def clinical_design(cohort: Cohort, names: Sequence[str]) -> Array:
     return fit_design(columns).transform(columns) if columns else np.empty((len(cohort.patients), 0))
 
 
+def estimable_design(cohort: Cohort, names: Sequence[str]) -> tuple[Array, str]:
+    """Return the clinical covariates, or none with a sentence where their own Cox model, stratified by centre, cannot be fitted."""
+    clinical = clinical_design(cohort, names)
+    try:
+        fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
+    except CohortError as error:
+        return clinical[:, :0], f"Not adjusted for {', '.join(names)}: their own model is not estimable ({error})"
+    return (
+        clinical,
+        f"Adjusted for {', '.join(names)}, stratified by centre." if names else "Stratified by centre; study.yaml names no covariates.",
+    )
+
+
 def weigh(values: Array, cohort: Cohort, clinical: Array, treated: Array | None = None, *, seed: int = 1) -> list[Evidence]:
     """Test each column of values (B, C) against the outcome.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pathoml.config import Study
 from pathoml.discovery.codebook import Codebook, learn_codebook
 from pathoml.discovery.description import Description, describe
-from pathoml.discovery.evidence import Evidence, clinical_design, log_ratios, weigh
+from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.errors import CohortError
@@ -29,7 +29,7 @@ from pathoml.tiling import png_bytes
 from pathoml.types import Assignments, Recipe
 
 Array = npt.NDArray[np.float64]
-DISCOVER_VERSION = 1
+DISCOVER_VERSION = 2
 FAMILY = "phenotypes"
 CANDIDATES = 4  # tiles of each slide and phenotype that may come onto a contact sheet
 COLUMNS = (
@@ -64,6 +64,7 @@ class Discovery:
     rows: tuple[dict[str, Any], ...]
     codebook: Codebook
     family_size: int
+    adjustment: str  # what the hazard ratios are adjusted for, as a sentence
 
 
 def discover_recipe(study: Study) -> Recipe:
@@ -80,7 +81,7 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     stain = [_stain(run, p.slide_ids) for p in cohort.patients]
     specimen = {s.slide_id: s.specimen for s in cohort.slides}
     described = describe(assigned.counts, cohort.centre, stain, assigned.slide_counts, specimen, assigned.contribution)
-    clinical = clinical_design(cohort, config.covariates)
+    clinical, adjustment = estimable_design(cohort, config.covariates)
     evidence = weigh(log_ratios(assigned.counts), cohort, clinical, _treated(run, config.treatment))
     code = sha256_of_arrays({"centres": codebook.centres})[:8]
     names = [f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))]
@@ -98,9 +99,12 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     _write_sheets(folder, run, assigned.candidates)
     write_naming_sheet(folder, run.cohort, assigned.candidates, [int(r["phenotype"]) for r in rows])
     tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
-    write_json(folder / "codebook.json", {"hash": code, "tried": tried, "stability": codebook.stability.tolist(), "outcome_blind": True})
+    write_json(
+        folder / "codebook.json",
+        {"hash": code, "tried": tried, "stability": codebook.stability.tolist(), "outcome_blind": True, "adjustment": adjustment},
+    )
     record_step(study.run_folder, recipe, codebook=code)
-    return Discovery(rows=tuple(rows), codebook=codebook, family_size=size)
+    return Discovery(rows=tuple(rows), codebook=codebook, family_size=size, adjustment=adjustment)
 
 
 @dataclass(frozen=True, kw_only=True)

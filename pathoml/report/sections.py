@@ -50,6 +50,7 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
         "horizon_rows": [(h, _horizon_cells(metrics, best, models, h)) for h in horizons],
         "competing": competing,
         "phenotypes": _phenotypes(folder / "features" / "phenotypes.csv"),
+        "adjustment": _adjustment(folder / "features" / "codebook.json"),
         "faithfulness": faithfulness,
         "faithful_slides": sum(bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()),
         "guidelines": guideline_tables(metrics, permutation, study.config),
@@ -85,6 +86,10 @@ def count_filters(smallest: int) -> dict[str, Callable[[Any], Any]]:
         return f"<{smallest}" if hidden(value) else f"{value:.0f}" if isinstance(value, int | float) else "not available"
 
     return {"count": count, "hidden": hidden}
+
+
+def _adjustment(path: Path) -> str:
+    return str(read_json(path).get("adjustment") or "") if path.exists() else ""
 
 
 def _phenotypes(path: Path) -> list[Mapping[str, str]]:

@@ -30,6 +30,7 @@ from pathoml.survival.outcome import checked_entry, checked_groups, checked_outc
 MAX_ITERATIONS = 40  # Newton needs 4 to 8; a coefficient that runs to infinity takes all of them, about 1 / SD each
 STEP_TOLERANCE = 1e-9  # in units of a coefficient per SD of its covariate; the error after such a step is its square
 RUNAWAY = 5.0  # log hazard ratio per SD: a coefficient and a standard error above it are no estimate (e^5 = 148)
+FARTHEST = 600.0  # between two log hazards: beyond it exp() loses the patient at the lower end (e^-600 = 1e-261)
 SINGULAR = 1e-9  # smallest eigenvalue of the information, as a correlation matrix, that still counts as information
 
 Array = npt.NDArray[np.float64]
@@ -368,6 +369,8 @@ def _newton(
             step, halvings = step / 2, halvings + 1
             step_value = penalised(coefficients + step)
         coefficients, value = coefficients + step, step_value
+        if not penalty.any() and np.ptp(covariates @ coefficients) > FARTHEST:
+            _raise_separated(labels[int(np.argmax(np.abs(coefficients)))])
         if np.abs(step).max() < STEP_TOLERANCE * (1 + np.abs(coefficients).max()):
             information = _information(covariates, risk_sets, offset, penalty, coefficients)
             if not penalty.any():
