@@ -13,37 +13,25 @@ from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pathoml.config import ComputeConfig
-from pathoml.encoders import EncoderModel, load_encoder
+from pathoml.embed_jobs import EmbedJob, embed_recipe
+from pathoml.encoder_model import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
 from pathoml.shards import Shard
 from pathoml.slides import open_slide
 from pathoml.slides.reopening import ReopeningReader
-from pathoml.store import read_tiles, recipe_sha256, stored_attr, sweep_temporaries, write_embeddings
-from pathoml.tiling import grid_name, kept_tiles, some_tiles, write_failures
-from pathoml.types import Encoder, Image, Recipe
+from pathoml.store import read_tiles, stored_attr, sweep_temporaries, write_embeddings
+from pathoml.tiling import kept_tiles, some_tiles, write_failures
+from pathoml.types import Image
 
-EMBEDDING_VERSION = 1  # raise it when the same tiles and weights come out otherwise
 BATCH_SIZE = {"cpu": 8, "cuda": 256}  # on the CPU larger activations leave the caches and are mapped afresh each time: half the speed at 32
 BATCHES_AHEAD = 4  # read while the encoder works, over all open slides; bounds the memory
 SLIDES_AHEAD = 4  # open at once at most; bounds the readers' caches
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedJob:
-    """One slide to embed."""
-
-    slide_id: str
-    slide_path: Path
-    tiles_path: Path
-    embeddings_path: Path
-    exclude: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
@@ -56,18 +44,6 @@ class EmbedReport:
     waited: float = 0.0  # of these, seconds in which the encoder had no tiles
     slide_seconds: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-
-
-def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float) -> str:
-    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID.
-
-    >>> from pathoml.encoders import find_encoder
-    >>> lite0 = find_encoder("efficientnet_lite0")
-    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5), encoding_name("efficientnet_lite0", lite0, 224, 1.0)
-    ('efficientnet_lite0', 'efficientnet_lite0@224px_1.0mpp')
-    """
-    own = (tile_px, mpp) == (encoder.tile_px, encoder.mpp)
-    return name if own else f"{name}@{grid_name(tile_px, mpp)}"
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -95,22 +71,6 @@ def prepare_device(compute: ComputeConfig) -> torch.device:
 def pick_precision(device: torch.device) -> torch.dtype:
     """Return what the encoder computes in: bfloat16 on a GPU that has it, float32 elsewhere (docs/decisions/0002)."""
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-
-
-def embed_recipe(encoder_name: str, encoder_sha256: str, tiles_sha256: str, exclude: Sequence[str]) -> Recipe:
-    """Return everything that decides the features of a slide."""
-    inputs = {"encoder": encoder_name, "weights": encoder_sha256, "tiles": tiles_sha256, "exclude": sorted(exclude)}
-    return Recipe(step="embed", inputs={**inputs, "version": EMBEDDING_VERSION})
-
-
-def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str) -> list[EmbedJob]:
-    """Return the jobs whose embeddings are missing or were made from other tiles or weights."""
-    return [
-        job
-        for job in jobs
-        if stored_attr(job.embeddings_path, "recipe_sha256")
-        != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude))
-    ]
 
 
 def embed_slides(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathoml.config import Study
-from pathoml.embedding import EmbedJob, encoding_name
+from pathoml.embed_jobs import EmbedJob, encoding_name
 from pathoml.encoders import find_encoder
 from pathoml.engines.local import available_workers
 from pathoml.errors import ConfigError, EncoderError

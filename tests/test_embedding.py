@@ -14,8 +14,10 @@ from torch import nn
 
 from pathoml import embedding
 from pathoml.config import TilesConfig
-from pathoml.embedding import EmbedJob, embed_slides, embed_tiles, pick_device, stale_jobs
-from pathoml.encoders import EncoderModel, find_encoder
+from pathoml.embed_jobs import EmbedJob, stale_jobs
+from pathoml.embedding import embed_slides, embed_tiles, pick_device
+from pathoml.encoder_model import EncoderModel
+from pathoml.encoders import find_encoder
 from pathoml.errors import EncoderError, SlideError
 from pathoml.slides import open_slide, read_tile
 from pathoml.store import read_embeddings, read_tiles, write_tiles

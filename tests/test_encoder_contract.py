@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pathoml.encoders import EncoderModel, build_architecture, find_encoder
+from pathoml.encoder_model import EncoderModel, build_architecture
+from pathoml.encoders import find_encoder
 from pathoml.errors import EncoderError
 from pathoml.plugins import names_with
 from pathoml.types import Encoder

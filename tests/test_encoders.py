@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from timm.layers.mlp import SwiGLUPacked
 
 from pathoml import encoders
-from pathoml.encoders import EncoderModel, build_architecture, find_encoder, find_weights, load_encoder, read_weights
+from pathoml.encoder_model import EncoderModel, build_architecture, load_encoder, read_weights
+from pathoml.encoders import find_encoder, find_weights
 from pathoml.encoders._dinov2_names import timm_names
 from pathoml.errors import EncoderError
 from pathoml.types import Encoder

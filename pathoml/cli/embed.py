@@ -13,7 +13,7 @@ SLOWEST = 5  # slides named at the end
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Embed the slides whose embeddings are missing or stale. Returns 1 if a slide failed."""
     from pathoml.cohort import read_cohort
-    from pathoml.embedding import embed_slides, prepare_device, stale_jobs
+    from pathoml.embed_jobs import stale_jobs
     from pathoml.encoders import find_encoder, find_weights
     from pathoml.store import read_tiles, sha256_of_file
     from pathoml.study import embed_jobs, embeddings_folder, workers
@@ -27,13 +27,16 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     if shard:
         jobs = shard.of(jobs)
     stale = stale_jobs(jobs, name, sha256_of_file(find_weights(name, find_encoder(name))))
-    device = prepare_device(study.config.compute)
     where = embeddings_folder(study).relative_to(study.folder)
-    console.heading(f"embed  {where} on {device}: {len(stale)} of {len(jobs)} slides to do{say_shard(shard)}")
+    console.heading(f"embed  {where}: {len(stale)} of {len(jobs)} slides to do{say_shard(shard)}")
     if not stale:
         if shard is None:
             forget_shards(embeddings_folder(study))
         return 0
+    from pathoml.embedding import embed_slides, prepare_device  # here, because loading torch takes seconds
+
+    device = prepare_device(study.config.compute)
+    console.say(f"  on {device}")
     total = sum(len(kept_tiles(read_tiles(j.tiles_path)[0], j.exclude).xy_l0) for j in stale)
     batch = study.config.compute.batch_size
     with console.bar("embed", "tiles") as bar:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
-from pathoml.embedding import encoding_name
+from pathoml.embed_jobs import encoding_name
 from pathoml.encoders import find_encoder
 from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
 from pathoml.interop import Exchange

@@ -1,0 +1,52 @@
+"""What there is to embed, and whether it was done: no network is loaded to find that nothing is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathoml.store import recipe_sha256, stored_attr
+from pathoml.tiling import grid_name
+from pathoml.types import Encoder, Recipe
+
+EMBEDDING_VERSION = 1  # raise it when the same tiles and weights come out otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedJob:
+    """One slide to embed."""
+
+    slide_id: str
+    slide_path: Path
+    tiles_path: Path
+    embeddings_path: Path
+    exclude: tuple[str, ...]
+
+
+def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float) -> str:
+    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID.
+
+    >>> from pathoml.encoders import find_encoder
+    >>> lite0 = find_encoder("efficientnet_lite0")
+    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5), encoding_name("efficientnet_lite0", lite0, 224, 1.0)
+    ('efficientnet_lite0', 'efficientnet_lite0@224px_1.0mpp')
+    """
+    own = (tile_px, mpp) == (encoder.tile_px, encoder.mpp)
+    return name if own else f"{name}@{grid_name(tile_px, mpp)}"
+
+
+def embed_recipe(encoder_name: str, encoder_sha256: str, tiles_sha256: str, exclude: Sequence[str]) -> Recipe:
+    """Return everything that decides the features of a slide."""
+    inputs = {"encoder": encoder_name, "weights": encoder_sha256, "tiles": tiles_sha256, "exclude": sorted(exclude)}
+    return Recipe(step="embed", inputs={**inputs, "version": EMBEDDING_VERSION})
+
+
+def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str) -> list[EmbedJob]:
+    """Return the jobs whose embeddings are missing or were made from other tiles or weights."""
+    return [
+        job
+        for job in jobs
+        if stored_attr(job.embeddings_path, "recipe_sha256")
+        != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude))
+    ]
