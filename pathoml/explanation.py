@@ -16,7 +16,7 @@ from pathoml.config import Study
 from pathoml.errors import SlideError
 from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
 from pathoml.overlay import MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
-from pathoml.provenance import file_hash, record_step
+from pathoml.provenance import record_step
 from pathoml.runs import bag_slides, load_run
 from pathoml.slides import open_slide
 from pathoml.store import atomic_path, read_tiles, sweep_temporaries, write_attention, write_json
@@ -24,14 +24,7 @@ from pathoml.study import tiles_folder
 from pathoml.tiling import png_bytes, write_failures
 from pathoml.types import AttentionMap, Bag, Image, Recipe
 
-EXPLAIN_VERSION = 2
 NOTHING = np.empty((0, 0))
-
-
-def explain_recipe(study: Study) -> Recipe:
-    """Return everything that decides the maps."""
-    names = ("models/models.json", "scores.csv")
-    return Recipe(step="explain", inputs={**{n: file_hash(study.run_folder / n) for n in names}, "version": EXPLAIN_VERSION})
 
 
 def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> dict[str, str]:

@@ -14,15 +14,13 @@ from pathoml.config import Study
 from pathoml.embedding import prepare_device
 from pathoml.errors import StoreError
 from pathoml.model_stack import ModelSpec, ModelStack, load_models, read_raw_scores
-from pathoml.provenance import file_hash, is_fresh
+from pathoml.provenance import is_fresh
+from pathoml.recipes import TRAIN_OUTPUTS, train_recipe
 from pathoml.scoring import FoldScores, fold_scores
 from pathoml.splits import check_splits, read_splits
-from pathoml.store import read_embeddings, sha256_of_json, stored_attr
+from pathoml.store import read_embeddings
 from pathoml.study import embeddings_folder
-from pathoml.types import Bag, Cohort, Embeddings, Recipe, Split
-
-TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
-TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
+from pathoml.types import Bag, Cohort, Embeddings, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,26 +40,6 @@ class LoadedRun:
         names = [s.name for s in self.splits[:repeats]]
         mine = [m for m, spec in enumerate(self.specs) if spec.repeat in names and spec.seed <= seeds]
         return fold_scores(self.raw[mine], [self.specs[m] for m in mine], self.cohort.patient_ids)
-
-
-def train_recipe(study: Study, cohort: Cohort) -> Recipe:
-    """Return everything that decides the models and scores of a run."""
-    config, folder = study.config, embeddings_folder(study)
-    hashes = {s.slide_id: stored_attr(folder / f"{s.slide_id}.h5", "content_sha256") for s in cohort.slides}
-    patients = [[p.patient_id, p.centre, p.time_months, p.event, list(p.slide_ids), dict(p.covariates)] for p in cohort.patients]
-    sections = config.model_dump(mode="json", include={"endpoint", "cohort", "splits", "train", "encoder"})
-    return Recipe(
-        step="train", inputs={**sections, "patients": patients, "embeddings": hashes, "version": TRAINING_VERSION, **split_file_hash(study)}
-    )
-
-
-def split_file_hash(study: Study) -> dict[str, str]:
-    """Return the hash of splits that were made elsewhere: other splits train other models."""
-    if not study.config.splits.file:
-        return {}
-    path = study.folder / study.config.splits.file
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
-    return {"split_files": sha256_of_json([file_hash(f) for f in files])}
 
 
 def load_run(study: Study) -> LoadedRun:

@@ -15,7 +15,7 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.prediction import predict_study
-from pathoml.runs import train_recipe
+from pathoml.recipes import train_recipe
 from pathoml.store import write_json
 from pathoml.survival.concordance import harrell_c
 from pathoml.tables import read_table

@@ -19,7 +19,7 @@ FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival "
     "faithfulness ridge_models bundle drift prediction comparison leaks training_log "
-    "nested score_columns r_handover predicted_risk effects specimens prospective ledger analysis_plan imported_scores start_stop "
+    "recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger analysis_plan imported_scores start_stop "
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
@@ -49,7 +49,7 @@ HEAVY = {
     "sksurv": "",  # GPL-3: a test oracle
 }
 NO_TORCH = {name for floor in (0, 1) for name in FLOORS[floor].split()}
-NO_TORCH |= {"embed_jobs", "study", "slurm_jobs", "cohort", "timing", "splits", "survival"}
+NO_TORCH |= {"embed_jobs", "study", "slurm_jobs", "recipes", "cohort", "timing", "splits", "survival"}
 
 Import = tuple[str, int, bool]  # dotted name, line, inside a function
 

@@ -10,8 +10,8 @@ import tifffile
 
 from pathoml.cohort import read_cohort
 from pathoml.config import Study, load_study
-from pathoml.explanation import explain_recipe, explain_study
-from pathoml.runs import train_recipe
+from pathoml.explanation import explain_study
+from pathoml.recipes import explain_recipe, train_recipe
 from pathoml.store import write_embeddings, write_tiles
 from pathoml.training_run import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask

@@ -20,14 +20,15 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         slides_too: open every slide file: unreadable ones, identifiers that are left in them, files that are there twice.
     """
     from pathoml.cohort import read_cohort
-    from pathoml.plugins import load_plugin
+    from pathoml.plugins import load_plugin, plugin_names
     from pathoml.splits import make_splits
     from pathoml.study import embeddings_folder
     from pathoml.tables import find_table, read_table
 
     config = study.config
     embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
-    load_plugin("pathoml.mil", config.train.head, "Head")
+    if config.train.head not in plugin_names("pathoml.mil"):  # importing a head loads torch
+        load_plugin("pathoml.mil", config.train.head, "Head")
     cohort = read_cohort(study)
     make_splits(cohort, config.splits)
     console.heading(f"check  {study.folder}")

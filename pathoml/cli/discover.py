@@ -10,16 +10,18 @@ from pathoml.config import Study
 
 def run(study: Study, console: Console, labels: Path | None = None) -> int:
     """Find and test phenotypes if the run changed; with `labels`, read the raters back instead."""
-    from pathoml.discovery.step import discover_recipe, discover_study
     from pathoml.provenance import is_fresh
+    from pathoml.recipes import DISCOVER_OUTPUTS, discover_recipe
 
     if labels is not None:
         return _say_labels(study, labels, console)
     recipe = discover_recipe(study)
-    fresh = is_fresh(study.run_folder, recipe, ["features/phenotypes.csv"])
+    fresh = is_fresh(study.run_folder, recipe, DISCOVER_OUTPUTS)
     console.heading(f"discover  runs/{study.config.run}: {'up to date' if fresh else 'phenotypes of the whole cohort'}")
     if fresh:
         return 0
+    from pathoml.discovery.step import discover_study  # here, because loading torch takes seconds
+
     with console.bar("discover", "slides") as bar:
         found = discover_study(study, recipe, bar)
     rows = [

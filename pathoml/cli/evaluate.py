@@ -14,30 +14,23 @@ from pathoml.errors import CohortError
 if TYPE_CHECKING:
     from pathoml.types import Cohort
 
-OUTPUTS = ("metrics.json", "permutation.json", "analysis.R", "start_stop.csv")
-
 
 def run(study: Study, console: Console) -> int:
     """Evaluate the scores if they or the configuration changed."""
     from pathoml.cohort import read_cohort
-    from pathoml.evaluation import metrics, read_score_table
-    from pathoml.provenance import file_hash, is_fresh, record_step
-    from pathoml.r_handover import write_analysis
-    from pathoml.start_stop import write_start_stop
-    from pathoml.store import write_json
-    from pathoml.types import Recipe
+    from pathoml.provenance import is_fresh, record_step
+    from pathoml.recipes import EVALUATE_OUTPUTS, evaluate_recipe
 
-    folder, config = study.run_folder, study.config
-    inputs = {
-        name: file_hash(folder / name)
-        for name in ("scores.csv", "baselines.csv", "nested_scores.csv", "seed_scores.csv", "models/models.json")
-    }
-    sections = config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "dates", "evaluate"})
-    recipe = Recipe(step="evaluate", inputs={**inputs, **sections, "version": 7})
-    fresh = is_fresh(folder, recipe, OUTPUTS)
+    folder, config, recipe = study.run_folder, study.config, evaluate_recipe(study)
+    fresh = is_fresh(folder, recipe, EVALUATE_OUTPUTS)
     console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
     if fresh:
         return 0
+    from pathoml.evaluation import metrics, read_score_table  # here, because loading torch takes seconds
+    from pathoml.r_handover import write_analysis
+    from pathoml.start_stop import write_start_stop
+    from pathoml.store import write_json
+
     cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
     content = metrics(study, cohort, columns, groups, counts)
     content["heterogeneity"] = _heterogeneity(study, cohort, columns)

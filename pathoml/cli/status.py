@@ -6,14 +6,7 @@ from pathlib import Path
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
-
-RUN_STEPS = {
-    "train": ("scores.csv",),
-    "evaluate": ("metrics.json", "permutation.json"),
-    "explain": ("attention", "faithfulness.json"),
-    "discover": ("features",),
-    "report": ("report.html",),
-}
+from pathoml.types import Cohort
 
 
 def run(study: Study, console: Console) -> int:
@@ -38,8 +31,8 @@ def run(study: Study, console: Console) -> int:
         failed = {slide: reason for slide, reason in failed_slides(folder).items() if slide in ids - done}
         failures |= {f"{step} {slide}": reason for slide, reason in failed.items()}
         rows.append((step, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, "")))
-    for step, outputs in RUN_STEPS.items():
-        rows.append((step, run_step_state(study.run_folder, step, outputs), "", said.get("run", "") if step == "train" else ""))
+    for step, state in run_states(study, cohort).items():
+        rows.append((step, state, "", said.get("run", "") if step == "train" else ""))
     console.table(rows, ("step", f"runs/{study.config.run}", "failed", "jobs"))
     for slide, reason in sorted(failures.items()):
         console.say(f"  FAILED {slide}: {reason}")
@@ -55,14 +48,21 @@ def failed_slides(folder: Path) -> dict[str, str]:
     return {row["slide_id"]: row["reason"] for path in sorted(folder.glob("failures*.csv")) for row in read_table(path).rows}
 
 
-def run_step_state(folder: Path, step: str, outputs: tuple[str, ...]) -> str:
-    """Return "done", "to do", or "to do again" where a file that the step read has changed since."""
-    from pathoml.provenance import file_hash
-    from pathoml.store import read_json
+def run_states(study: Study, cohort: Cohort) -> dict[str, str]:
+    """Return step -> "done", "to do", or "to do again" where something that the step rests on has changed since."""
+    from pathoml import recipes
+    from pathoml.provenance import is_fresh
 
-    path = folder / "provenance.json"
-    entry = read_json(path)["steps"].get(step) if path.exists() else None
-    if entry is None or not all((folder / name).exists() for name in outputs):
-        return "to do"
-    files = {name: value for name, value in entry["inputs"].items() if name.endswith((".csv", ".json", ".yaml"))}
-    return "done" if all(file_hash(folder / name) == value for name, value in files.items()) else "to do again"
+    steps = {
+        "train": (recipes.train_recipe(study, cohort), recipes.TRAIN_OUTPUTS),
+        "evaluate": (recipes.evaluate_recipe(study), recipes.EVALUATE_OUTPUTS),
+        "explain": (recipes.explain_recipe(study), recipes.EXPLAIN_OUTPUTS),
+        "discover": (recipes.discover_recipe(study), recipes.DISCOVER_OUTPUTS),
+        "report": (recipes.report_recipe(study), recipes.REPORT_OUTPUTS),
+    }
+    states, before = {}, True
+    for step, (recipe, outputs) in steps.items():
+        there = all((study.run_folder / name).exists() for name in outputs)
+        before = before and is_fresh(study.run_folder, recipe, outputs)  # a step stands on those before it
+        states[step] = "done" if before else "to do again" if there else "to do"
+    return states

@@ -20,7 +20,7 @@ from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.errors import CohortError
 from pathoml.ledger import record_hypotheses
-from pathoml.provenance import file_hash, record_step
+from pathoml.provenance import record_step
 from pathoml.runs import LoadedRun, bag_slides, load_run
 from pathoml.store import atomic_path, read_attention, sha256_of_arrays, write_assignments, write_json, write_text
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
@@ -29,7 +29,6 @@ from pathoml.tiling import png_bytes
 from pathoml.types import Assignments, Recipe
 
 Array = npt.NDArray[np.float64]
-DISCOVER_VERSION = 2
 FAMILY = "phenotypes"
 CANDIDATES = 4  # tiles of each slide and phenotype that may come onto a contact sheet
 COLUMNS = (
@@ -65,11 +64,6 @@ class Discovery:
     codebook: Codebook
     family_size: int
     adjustment: str  # what the hazard ratios are adjusted for, as a sentence
-
-
-def discover_recipe(study: Study) -> Recipe:
-    """Return everything that decides the features."""
-    return Recipe(step="discover", inputs={"scores": file_hash(study.run_folder / "scores.csv"), "version": DISCOVER_VERSION})
 
 
 def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> Discovery:
