@@ -19,7 +19,8 @@ FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay explanation discovery permutation baselines runs training_run evaluation survival "
     "faithfulness ridge_models bundle drift prediction comparison leaks training_log "
-    "recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger analysis_plan imported_scores start_stop "
+    "withdrawal recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
+    "analysis_plan imported_scores start_stop "
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",

@@ -100,6 +100,21 @@ def status_command(study: StudyArgument = Path(), settings: SetOption = None) ->
     raise typer.Exit(verb.run(load_study(study, settings or ()), Console()))
 
 
+@app.command("withdraw")
+def withdraw_command(
+    study: Annotated[Path, typer.Argument(help="The study folder.")],
+    patient: Annotated[str, typer.Argument(help="patient_id, as in patients.csv.")],
+    confirm: Annotated[bool, typer.Option("--confirm", help="Do it; without it only a list is printed.")] = False,
+    bundles: Annotated[bool, typer.Option("--bundles", help="Remove locked models that learned from the patient as well.")] = False,
+) -> None:
+    """Remove a patient who withdrew from tables, tiles, embeddings, runs and readings; list the models that learned from them."""
+    from pathoml.cli import withdraw as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run(load_study(study), patient, Console(), confirmed=confirm, bundles_too=bundles))
+
+
 @app.command("discover")
 def discover_command(
     study: StudyArgument = Path(),

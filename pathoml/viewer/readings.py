@@ -91,6 +91,27 @@ class Readings:
         with self._connection() as connection:
             _append_audit(connection, _now(), action, slide_id, rater, model_sha256, detail or {})
 
+    def forget(self, slide_ids: Sequence[str]) -> None:
+        """Remove readings and audit lines of withdrawn slides, the only way in which lines ever go; a line without ids says that it was.
+
+        The file is rewritten, so that nothing of the rows stays in its free pages.
+        """
+        marks = ", ".join("?" * len(slide_ids))
+        triggers = [row["name"] for row in self._select("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
+        with self._connection() as connection:
+            for name in triggers:
+                connection.execute(f"DROP TRIGGER {name}")  # names of SCHEMA
+            for table in ("readings", "audit"):
+                connection.execute(f"DELETE FROM {table} WHERE slide_id IN ({marks})", tuple(slide_ids))
+            _append_audit(connection, _now(), "withdrawn", "", "", "", {"slides": len(slide_ids)})
+            for statement in SCHEMA.strip().split("\n"):
+                if statement.startswith("CREATE TRIGGER"):
+                    connection.execute(statement)
+        with self._connection() as connection:
+            connection.isolation_level = None
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def audit_rows(self) -> list[dict[str, Any]]:
         """Return the audit log, oldest first."""
         return self._select("SELECT * FROM audit ORDER BY id")

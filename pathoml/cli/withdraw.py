@@ -1,0 +1,35 @@
+"""`pathoml withdraw`: remove a patient from a study, and say what had learned from them."""
+
+from __future__ import annotations
+
+from pathoml.cli.console import Console
+from pathoml.config import Study
+
+
+def run(study: Study, patient_id: str, console: Console, *, confirmed: bool, bundles_too: bool) -> int:
+    """List what goes; remove it if confirmed. Returns 1 if a file of the study names the patient afterwards."""
+    from pathoml.withdrawal import plan_withdrawal, withdraw
+
+    plan = plan_withdrawal(study, patient_id)
+    console.heading(f"withdraw  {patient_id}: {len(plan.slide_ids)} slides")
+    console.say(f"  rows of patients.csv and slides.csv, {len(plan.files)} files of tiles, embeddings and logs, readings of these slides")
+    for folder in plan.runs:
+        console.say(f"  the run {folder.name}: its models and tables hold the patient; `pathoml run` makes it anew")
+    for folder in plan.bundles:
+        fate = "is removed (--bundles)" if bundles_too else "STAYS: add --bundles to remove it, and tell those who use it"
+        console.say(f"  AFFECTED locked model {folder.name}: it learned from this patient and {fate}")
+    for file in plan.slide_files:
+        console.say(f"  a slide file, not touched, yours to remove: {file}")
+    if not confirmed:
+        console.say("  nothing was removed; add --confirm to do it")
+        return 0
+    readings = study.folder / "readings" / "readings.sqlite"
+    if readings.exists():
+        from pathoml.viewer.readings import Readings
+
+        Readings(readings).forget(plan.slide_ids)
+    left = withdraw(study, plan, bundles_too=bundles_too)
+    console.say("  removed")
+    for path in left:
+        console.say(f"  STILL NAMES the patient or a slide: {path.relative_to(study.folder)}. Remove it by hand if it is a copy of yours.")
+    return int(bool(left))
