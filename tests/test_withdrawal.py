@@ -53,7 +53,7 @@ def naming(folder: Path) -> set[str]:
 
 def test_nothing_is_removed_until_it_is_confirmed(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     before = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in study.folder.rglob("*") if p.is_file() and p.suffix != ".sqlite"}
-    assert pathoml("withdraw", str(study.folder), "P1") == 0
+    assert pathoml("withdraw", "P1", str(study.folder)) == 0
     said = capsys.readouterr().out
     assert "nothing was removed; add --confirm" in said
     assert "AFFECTED locked model locked: it learned from this patient and STAYS" in said
@@ -65,7 +65,7 @@ def test_after_a_withdrawal_no_file_names_the_patient_and_the_others_are_untouch
     assert len(naming(study.folder)) > 8
     slide = hashlib.sha256((study.folder / "slides" / "S1.tiff").read_bytes()).hexdigest()
     other = hashlib.sha256((study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / "S2.h5").read_bytes()).hexdigest()
-    assert pathoml("withdraw", str(study.folder), "P1", "--confirm", "--bundles") == 0
+    assert pathoml("withdraw", "P1", str(study.folder), "--confirm", "--bundles") == 0
     assert naming(study.folder) == set()
     assert hashlib.sha256((study.folder / "slides" / "S1.tiff").read_bytes()).hexdigest() == slide, "slide files are the hospital's"
     assert hashlib.sha256((study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / "S2.h5").read_bytes()).hexdigest() == other
@@ -76,13 +76,13 @@ def test_after_a_withdrawal_no_file_names_the_patient_and_the_others_are_untouch
 
 
 def test_a_locked_model_that_stays_is_said_to_name_the_patient(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pathoml("withdraw", str(study.folder), "P1", "--confirm") == 1
+    assert pathoml("withdraw", "P1", str(study.folder), "--confirm") == 1
     assert "STILL NAMES the patient or a slide: bundles/locked/models/models.json" in capsys.readouterr().out
     assert all(name.startswith("bundles/") for name in naming(study.folder))
 
 
 def test_an_unknown_patient_is_refused(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pathoml("withdraw", str(study.folder), "P9", "--confirm") == 2
+    assert pathoml("withdraw", "P9", str(study.folder), "--confirm") == 2
     assert "Neither patients.csv nor slides.csv names patient 'P9'" in capsys.readouterr().err
 
 

@@ -102,8 +102,8 @@ def status_command(study: StudyArgument = Path(), settings: SetOption = None) ->
 
 @app.command("withdraw")
 def withdraw_command(
-    study: Annotated[Path, typer.Argument(help="The study folder.")],
     patient: Annotated[str, typer.Argument(help="patient_id, as in patients.csv.")],
+    study: StudyArgument = Path(),
     confirm: Annotated[bool, typer.Option("--confirm", help="Do it; without it only a list is printed.")] = False,
     bundles: Annotated[bool, typer.Option("--bundles", help="Remove locked models that learned from the patient as well.")] = False,
 ) -> None:
