@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pathoml.cli import guarded, main
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
 from pathoml.store import read_tiles
@@ -210,3 +213,18 @@ def test_the_picture_for_people_is_written(make_job):
     picture = cv2.imread(str(job.folder / "B1.png"))
     assert max(picture.shape[:2]) <= 1600
     assert picture.std() > 5
+
+
+def test_a_needle_biopsy_of_a_few_tiles_is_kept_and_said(tmp_path, capsys):
+    picture = np.full((1536, 1536, 3), 243, np.uint8)
+    picture[232:440, 232:888] = np.random.default_rng(0).normal((170, 90, 150), 14, (208, 656, 3)).clip(0, 255)
+    tifffile.imwrite(
+        tmp_path / "biopsy.tiff", picture, photometric="rgb", compression="jpeg", tile=(256, 256), resolution=(2e4, 2e4), resolutionunit=3
+    )
+    (tmp_path / "study.yaml").write_text("endpoint: {name: x, time_zero: x, time: t, event: e}\n")
+    (tmp_path / "slides.csv").write_text("slide_id,patient_id,path\nB1,P1,biopsy.tiff\n")
+    (tmp_path / "patients.csv").write_text("patient_id,centre,t,e\nP1,A,3,1\n")
+    assert guarded(lambda: main(["tile", str(tmp_path)])) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    [tiles] = re.findall(r"FEW TILES B1: (\d) tiles, 0\.\d+ mm2 of tissue; kept, as a needle biopsy is", said)
+    assert tiles == "3", "one row of tiles of 224 px, from 224 to 896"

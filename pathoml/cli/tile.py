@@ -6,6 +6,9 @@ from pathoml.cli.console import Console
 from pathoml.config import Study
 from pathoml.shards import Shard
 
+FEW_TILES = 5  # a slide with so few is named, for somebody to look whether its tissue was found
+MOST_LISTED = 10
+
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Tile the slides whose tiles are missing or stale. Returns 1 if a slide failed."""
@@ -40,6 +43,11 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
         counts, failures = tile_slides(stale, workers=workers(study), on_slide=on_slide, shard=shard)
     flagged = sum(c.flagged for c in counts)
     console.say(f"  {sum(c.tiles for c in counts)} tiles, {flagged} flagged; every slide on one page: {tiles_folder(study)}/index.html")
+    few = sorted((c for c in counts if c.tiles <= FEW_TILES), key=lambda c: c.tiles)
+    for slide in few[:MOST_LISTED]:
+        console.say(f"  FEW TILES {slide.slide_id}: {slide.tiles} tiles, {slide.tissue_mm2:.2f} mm2 of tissue; kept, as a needle biopsy is")
+    if len(few) > MOST_LISTED:
+        console.say(f"  FEW TILES in {len(few) - MOST_LISTED} more slides; quality.csv has all")
     return say_failures(failures, console)
 
 
