@@ -10,7 +10,7 @@ from pathoml.store import recipe_sha256, stored_attr
 from pathoml.tiling import grid_name
 from pathoml.types import Encoder, Recipe
 
-EMBEDDING_VERSION = 1  # raise it when the same tiles and weights come out otherwise
+EMBEDDING_VERSION = 2  # raise it when the same tiles and weights come out otherwise
 
 
 @dataclass(frozen=True, kw_only=True)

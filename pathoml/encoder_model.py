@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pathoml.encoders import find_encoder, find_weights
 from pathoml.encoders._dinov2_names import timm_names
 from pathoml.errors import EncoderError
+from pathoml.folding import fold_normalisation
 from pathoml.store import sha256_of_file
 from pathoml.types import Encoder
 
@@ -76,7 +77,7 @@ def load_encoder(name: str) -> tuple[EncoderModel, str]:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise EncoderError(f"{path} does not fit {encoder.timm_name}: {str(error).splitlines()[1].strip()[:200]}") from error
-    return EncoderModel(model, encoder), sha256_of_file(path)
+    return EncoderModel(fold_normalisation(model), encoder), sha256_of_file(path)
 
 
 class EncoderModel(nn.Module):

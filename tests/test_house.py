@@ -24,18 +24,20 @@ FLOORS = {
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
-    2: "encoders encoder_model embed_jobs embedding interop study slurm_jobs",
+    2: "encoders encoder_model folding embed_jobs embedding interop study slurm_jobs",
     1: "slides tissue artefacts regions tiling quality synthetic",
     0: "errors types plugins tables config store provenance shards engines",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
 # A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
-_LEARN = "encoders encoder_model embedding interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
+_LEARN = (
+    "encoders encoder_model folding embedding interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
+)
 HEAVY = {
     "torch": f"{_LEARN} scoring attention ridge_models nested",
     "torchvision": "encoders encoder_model embedding",
-    "timm": "encoders encoder_model embedding",
+    "timm": "encoders encoder_model folding embedding",
     "transformers": "encoders encoder_model embedding",
     "huggingface_hub": "encoders",
     "pytorch_lightning": "mil losses training",
