@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 
+pytest_plugins = ["browsing"]  # Chromium and the served study
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

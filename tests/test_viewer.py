@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import shutil
 import sqlite3
 import threading
 from importlib import resources
@@ -15,7 +17,7 @@ import openslide
 import pytest
 import simplejpeg
 from starlette.testclient import TestClient
-from viewing import SIDE, SLIDES, TILE, trained_study, write_jpeg_pyramid, write_study
+from viewing import FINE, SIDE, SLIDES, TILE, trained_study, write_jpeg_pyramid, write_study
 
 from pathoml.attention import explain_bag
 from pathoml.cohort import read_cohort
@@ -45,16 +47,50 @@ def client(study):
         yield client
 
 
+def version(client, slide_id):
+    return client.get(f"/api/slides/{slide_id}").json()["version"]
+
+
 def decode(content):
     return simplejpeg.decode_jpeg(content).astype(int)
 
 
 def test_a_tile_shows_the_pixels_that_openslide_reads(client, study):
-    tile = client.get("/tiles/S2/v/11/1_2.jpg")
+    tile = client.get(f"/tiles/S2/{version(client, 'S2')}/11/1_2.jpg")
     with openslide.OpenSlide(str(study.folder / "slides" / "S2.tiff")) as slide:
         expected = np.asarray(slide.read_region((256, 512), 0, (256, 256)))[:, :, :3].astype(int)
     assert tile.headers["cache-control"].endswith("immutable")
     assert np.abs(decode(tile.content) - expected).max() <= 4  # passed through or encoded again, at most rounding
+
+
+def test_a_slide_that_is_replaced_while_it_is_shown_never_answers_under_its_old_address(study, tmp_path):
+    kept = tmp_path / "kept.tiff"
+    path = study.folder / "slides" / "S5.tiff"
+    shutil.copy2(path, kept)
+    with TestClient(create_app(study), base_url="http://localhost") as client:
+        old = version(client, "S5")
+        assert client.get(f"/tiles/S5/{old}/11/0_0.jpg").status_code == 200
+        write_jpeg_pyramid(tmp_path / "other.tiff", np.full((SIDE, SIDE, 3), (30, 160, 60), np.uint8))
+        os.replace(tmp_path / "other.tiff", path)
+        for address in (f"/tiles/S5/{old}/11/0_0.jpg", f"/thumbnails/S5/{old}.jpg"):
+            refused = client.get(address)
+            assert (refused.status_code, "changed" in refused.text) == (409, True)
+        new = version(client, "S5")
+        for address in (f"/tiles/S5/{new}/11/0_0.jpg", f"/thumbnails/S5/{new}.jpg"):
+            assert np.abs(decode(client.get(address).content)[:240, :240] - (30, 160, 60)).max() <= 4  # not the padded edge
+        assert client.get("/api/slides/S5").json()["has_map"]
+        write_jpeg_pyramid(path, np.full((SIDE // 2, SIDE, 3), 200, np.uint8))  # of another size: the map is not of this slide
+        slide = client.get("/api/slides/S5").json()
+        assert (slide["has_map"], slide["size_l0"]) == (False, [SIDE, SIDE // 2])
+        assert "1536 x 768" in slide["problem"]
+        assert client.get("/api/slides/S5/layers").status_code == 200
+    shutil.move(kept, path)
+
+
+def test_a_picture_that_the_browser_has_is_not_sent_again(client):
+    first = client.get("/mini-maps/S2/v.jpg")
+    again = client.get("/mini-maps/S2/v.jpg", headers={"if-none-match": first.headers["etag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
 
 
 def test_a_tile_of_a_scale_between_the_stored_ones_covers_the_right_place(tmp_path):
@@ -98,7 +134,7 @@ def test_few_slides_stay_open_however_many_are_looked_at(study):
     pool = SlidePool({s: study.folder / "slides" / f"{s}.tiff" for s in SLIDES}, most=2)
     for slide_id in SLIDES * 2:
         with pool.borrow(slide_id) as reader:
-            assert reader.size_l0 == (SIDE, SIDE)
+            assert reader.size_l0[0] == SIDE * (2 if slide_id == FINE else 1)
     assert len(pool._open) == 2
 
 
@@ -187,7 +223,10 @@ def test_a_blinded_slide_tells_nothing_but_pixels_until_a_first_read_is_saved(cl
     assert not any(word in slide.text for word in ("south", "north", "P0", "S0", ".tiff", "log_risk"))
     hidden = [f"/api/slides/{code}/layers", f"/crops/{code}/v/0.jpg", f"/mini-maps/{code}/v.jpg"]
     assert [client.get(address).status_code for address in hidden] == [403, 403, 403]
-    assert client.get(f"/tiles/{code}/{code}/9/0_0.jpg").status_code == 200
+    version = slide.json()["version"]
+    assert client.get(f"/tiles/{code}/{version}/9/0_0.jpg").status_code == 200
+    everywhere = {s["version"] for p in client.get("/api/study").json()["patients"] for s in p["slides"]}
+    assert version not in everywhere, "the version of the pixels would tell which slide it is"
     assert rate(client, code, "blind").status_code == 201
     assert client.get(f"/api/slides/{code}/layers").status_code == 200
 
@@ -354,7 +393,7 @@ def test_a_form_cannot_write(client):
 
 @pytest.mark.parametrize("place", OUTSIDE)
 def test_a_tile_outside_the_slide_is_not_found(client, place):
-    assert client.get(f"/tiles/S0/v/{place}.jpg").status_code == 404
+    assert client.get(f"/tiles/S0/{version(client, 'S0')}/{place}.jpg").status_code == 404
 
 
 @pytest.mark.parametrize("text", INJECTIONS)

@@ -20,7 +20,8 @@ SIDE = 1536  # level-0 pixels of a slide
 TILE = 128  # of a tile, both level-0 and as the encoder saw it
 MPP = 0.5
 PATIENTS = 6
-SLIDES = [f"S{i}" for i in range(PATIENTS)] + ["S0-met", "S1-met"]
+FINE = "S1-met"  # scanned twice as finely as the others, the same tissue on twice as many pixels
+SLIDES = [f"S{i}" for i in range(PATIENTS)] + ["S0-met", FINE]
 STUDY_YAML = """
 endpoint: {name: invented progression, time_zero: invented, time: pfs, event: event}
 tiles: {tile_px: 128, mpp: 0.5}
@@ -72,8 +73,10 @@ def write_study(folder: Path, slides: Sequence[str] = SLIDES) -> Study:
     (folder / "patients.csv").write_text("patient_id,centre,pfs,event\n" + "\n".join(rows) + "\n", encoding="utf-8")
     rng, picture = np.random.default_rng(0), checkerboard()
     for slide_id in slides:
-        write_jpeg_pyramid(folder / "slides" / f"{slide_id}.tiff", np.roll(picture, TILE * int(rng.integers(2)), axis=1))
-        write_slide_tiles(folder, slide_id, rng)
+        shown, times = np.roll(picture, TILE * int(rng.integers(2)), axis=1), 2 if slide_id == FINE else 1
+        shown = shown.repeat(times, axis=0).repeat(times, axis=1)
+        write_jpeg_pyramid(folder / "slides" / f"{slide_id}.tiff", shown, mpp=MPP / times)
+        write_slide_tiles(folder, slide_id, rng, side_l0=SIDE * times, tile_l0=TILE * times)
     return load_study(folder, ())
 
 

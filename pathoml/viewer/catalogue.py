@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
-from pathoml.store import read_attention, read_json, read_tiles, stored_attr
+from pathoml.store import read_attention, read_json, read_tiles
 from pathoml.tables import parse_number, read_table
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
+from pathoml.viewer.pixels import file_stamp
 from pathoml.viewer.run_folders import run_tiles_folder
 
 NOTICE = "Research use only, not a medical device."
@@ -34,7 +35,6 @@ class SlideEntry:
     """One slide as the viewer shows it."""
 
     slide: Slide
-    version: str  # changes when the slide's file does; part of every address that a browser may keep for ever
     n_tiles: int = 0
     bag_tiles: int = 0  # tiles of all of the patient's slides; contribution times this is comparable between patients
     flagged_share: float = 0.0  # of the summed absolute contribution, from tiles with an artefact
@@ -42,6 +42,12 @@ class SlideEntry:
     has_map: bool = False
     faithfulness: Mapping[str, Any] | None = None
     problem: str = ""
+    size_l0: tuple[int, int] | None = None  # of the slide that was tiled
+
+    @property
+    def version(self) -> str:
+        """Changes when the slide's file does, at once; part of every address that a browser may keep for ever."""
+        return hashlib.sha256(json.dumps([self.slide.slide_id, file_stamp(self.slide.path)]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +140,26 @@ def study_payload(catalogue: Catalogue) -> Row:
     }
 
 
+def gallery_payload(catalogue: Catalogue) -> dict[str, list[Row]]:
+    """Return the cohort's gallery with the addresses' versions."""
+    return {
+        kind: [{**row, "version": catalogue.slides[row["slide_id"]].version} for row in rows] for kind, rows in catalogue.gallery.items()
+    }
+
+
+def entry_for(catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int]) -> SlideEntry:
+    """Return a slide's entry, without its map if that was drawn of a file of another size than the one that lies there now."""
+    entry = catalogue.slides[slide_id]
+    if entry.size_l0 in (None, size_l0):
+        return entry
+    now, tiled = (f"{width} x {height}" for width, height in (size_l0, entry.size_l0 or size_l0))
+    problem = f"The slide's file has {now} pixels, the one that was tiled had {tiled}."
+    return replace(entry, has_map=False, problem=f"{problem} Run `pathoml run`, then start the viewer again.")
+
+
 def slide_payload(catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int], mpp: float | None) -> Row:
     """Return what the slide page shows beside the pixels."""
-    entry, patient = catalogue.slides[slide_id], catalogue.patient_of(slide_id)
+    entry, patient = entry_for(catalogue, slide_id, size_l0), catalogue.patient_of(slide_id)
     return {
         **_slide_row(entry),
         "size_l0": list(size_l0),
@@ -187,20 +210,19 @@ def _slide_row(entry: SlideEntry) -> Row:
 def _entry(
     study: Study, slide: Slide, found: AttentionMap | str, bag_tiles: int, faithfulness: Row | None, collected: _Collected
 ) -> SlideEntry:
-    version = _version(study, slide)
     try:
         grid = read_slide_tiles(study, slide.slide_id)
     except StoreError as error:
         grid, found = None, found if isinstance(found, AttentionMap) else str(error)
     present = tuple(name for bit, name in enumerate(FLAGS) if grid is not None and bool((grid.flags >> bit & 1).any()))
     if not isinstance(found, AttentionMap):
-        return SlideEntry(slide=slide, version=version, n_tiles=len(grid.xy_l0) if grid else 0, flags=present, problem=found)
+        return SlideEntry(slide=slide, n_tiles=len(grid.xy_l0) if grid else 0, flags=present, problem=found)
     strength = np.abs(found.contribution.astype(np.float64))
     flagged = flagged_tiles(found.xy_l0, grid) > 0
-    _collect(collected, found, version, bag_tiles)
+    _collect(collected, found, bag_tiles)
     return SlideEntry(
         slide=slide,
-        version=version,
+        size_l0=found.size_l0,
         n_tiles=len(found.attention),
         bag_tiles=bag_tiles,
         flagged_share=float(strength[flagged].sum() / max(strength.sum(), 1e-12)),
@@ -210,7 +232,7 @@ def _entry(
     )
 
 
-def _collect(collected: _Collected, found: AttentionMap, version: str, bag_tiles: int) -> None:
+def _collect(collected: _Collected, found: AttentionMap, bag_tiles: int) -> None:
     contribution, attention = found.contribution.astype(np.float64) * bag_tiles, found.attention.astype(np.float64) * bag_tiles
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(found.slide_id.encode()).digest()[:8]))
     some = rng.permutation(len(contribution))[:SAMPLE_A_SLIDE]
@@ -227,7 +249,6 @@ def _collect(collected: _Collected, found: AttentionMap, version: str, bag_tiles
                 {
                     "slide_id": found.slide_id,
                     "patient_id": found.patient_id,
-                    "version": version,
                     "index": int(i),
                     "xy_l0": [int(v) for v in found.xy_l0[i]],
                     "tile_l0": found.tile_l0,
@@ -311,13 +332,3 @@ def _map(study: Study, slide_id: str) -> AttentionMap | str:
         return read_map(study, slide_id)
     except PathomlError as error:
         return str(error)
-
-
-def _version(study: Study, slide: Slide) -> str:
-    """The first digits of a hash of the slide's file as `tile` took it, else of its name, size and time."""
-    folder = run_tiles_folder(study)
-    stored = stored_attr(folder / f"{slide.slide_id}.h5", "slide_sha256") if folder is not None else ""
-    if stored:
-        return stored[:16]
-    stat = slide.path.stat() if slide.path is not None and slide.path.exists() else None
-    return hashlib.sha256(json.dumps([slide.slide_id, stat and [stat.st_size, stat.st_mtime_ns]]).encode()).hexdigest()[:16]

@@ -89,8 +89,20 @@ class ByteCache:
                 self.bytes -= len(self._items.popitem(last=False)[1])
 
 
+Stamp = tuple[int, int] | None  # size and time of change of a file; None where there is none
+
+
+def file_stamp(path: Path | None) -> Stamp:
+    """Return what changes when a file is replaced; cheap enough to ask at every request."""
+    try:
+        stat = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (stat.st_size, stat.st_mtime_ns) if stat else None
+
+
 class SlidePool:
-    """Few open slides, shared by threads; one that failed is dropped, because its handle is dead."""
+    """Few open slides, shared by threads; one that failed is dropped, because its handle is dead, and so is one whose file was replaced."""
 
     def __init__(self, paths: Mapping[str, Path | None], most: int = OPEN_SLIDES) -> None:
         self._paths = paths
@@ -121,18 +133,27 @@ class SlidePool:
             if dead:
                 lent.reader.close()
 
+    def stamp(self, slide_id: str) -> Stamp:
+        """Return the stamp of the slide's file as it lies there now."""
+        return file_stamp(self._paths.get(slide_id))
+
     def _take(self, slide_id: str) -> _Lent:
+        stamp, unused = self.stamp(slide_id), list[_Lent]()
         with self._lock:
             lent = self._open.get(slide_id)
-            if lent is not None:
+            if lent is not None and lent.stamp == stamp:
                 self._open.move_to_end(slide_id)
                 lent.readers += 1
                 return lent
+            if lent is not None:
+                del self._open[slide_id]
+                lent.evicted = True
+                if lent.readers == 0:
+                    unused.append(lent)
         path = self._paths.get(slide_id)
         if path is None:
             raise SlideError(f"Slide {slide_id} has no file in slides.csv; only its map can be shown.")
-        fresh = _Lent(open_slide(path))  # outside the lock: opening takes milliseconds
-        unused: list[_Lent] = []
+        fresh = _Lent(open_slide(path), stamp)  # outside the lock: opening takes milliseconds
         with self._lock:
             lent = self._open.setdefault(slide_id, fresh)
             if lent is not fresh:  # another thread was faster
@@ -156,8 +177,9 @@ class SlidePool:
 
 
 class _Lent:
-    def __init__(self, reader: SlideReader) -> None:
+    def __init__(self, reader: SlideReader, stamp: Stamp) -> None:
         self.reader = reader
+        self.stamp = stamp
         self.readers = 0
         self.evicted = False
 
@@ -168,7 +190,7 @@ class Pixels:
     def __init__(self, paths: Mapping[str, Path | None], cache_bytes: int = CACHE_BYTES) -> None:
         self.pool = SlidePool(paths)
         self.cache = ByteCache(cache_bytes)
-        self._overviews: OrderedDict[str, tuple[Image, float]] = OrderedDict()
+        self._overviews: OrderedDict[tuple[str, Stamp], tuple[Image, float]] = OrderedDict()
         self._overview_lock = threading.Lock()  # one overview at a time: a slide without a pyramid is read whole
 
     def size_l0(self, slide_id: str) -> tuple[int, int]:
@@ -181,11 +203,15 @@ class Pixels:
         Raises:
             SlideError: the pixels cannot be read.
         """
-        return self._cached((slide_id, level, column, row), lambda: self._make_tile(slide_id, level, column, row))
+        return self.cached(slide_id, (level, column, row), lambda: self._make_tile(slide_id, level, column, row))
+
+    def kept_tile(self, slide_id: str, level: int, column: int, row: int) -> bytes | None:
+        """Return a tile that was made before, without touching the slide."""
+        return self.cache.get((slide_id, self.pool.stamp(slide_id), level, column, row))
 
     def thumbnail(self, slide_id: str, longest_px: int) -> bytes:
         """Return the whole slide, its longer side `longest_px`, as JPEG."""
-        return self._cached((slide_id, "thumbnail", longest_px), lambda: encode_jpeg(self.thumbnail_pixels(slide_id, longest_px)[0])) or b""
+        return self.cached(slide_id, ("thumbnail", longest_px), lambda: encode_jpeg(self.thumbnail_pixels(slide_id, longest_px)[0])) or b""
 
     def thumbnail_pixels(self, slide_id: str, longest_px: int) -> tuple[Image, float]:
         """Return the whole slide and the level-0 pixels a pixel of it."""
@@ -209,9 +235,11 @@ class Pixels:
             with self.pool.borrow(slide_id) as reader:
                 return encode_jpeg(read_tile(reader, xy_l0, tile_l0, side_px))
 
-        return self._cached((slide_id, "crop", xy_l0, tile_l0, side_px), make) or b""
+        return self.cached(slide_id, ("crop", xy_l0, tile_l0, side_px), make) or b""
 
-    def _cached(self, key: tuple[object, ...], make: Callable[[], bytes | None]) -> bytes | None:
+    def cached(self, slide_id: str, what: tuple[object, ...], make: Callable[[], bytes | None]) -> bytes | None:
+        """Return what was made of this very file before, or make it and keep it."""
+        key = (slide_id, self.pool.stamp(slide_id), *what)
         found = self.cache.get(key)
         if found is not None:
             return found
@@ -239,14 +267,15 @@ class Pixels:
             return encode_jpeg(resample(reader.read_region(xy_l0, source, region), size))
 
     def _overview(self, slide_id: str, reader: SlideReader) -> tuple[Image, float]:
+        key = (slide_id, self.pool.stamp(slide_id))
         with self._overview_lock:
-            if slide_id in self._overviews:
-                self._overviews.move_to_end(slide_id)
-                return self._overviews[slide_id]
-            self._overviews[slide_id] = read_overview(reader, max(1.0, max(reader.size_l0) / OVERVIEW_PX))
+            if key in self._overviews:
+                self._overviews.move_to_end(key)
+                return self._overviews[key]
+            self._overviews[key] = read_overview(reader, max(1.0, max(reader.size_l0) / OVERVIEW_PX))
             while len(self._overviews) > OVERVIEWS_KEPT:
                 self._overviews.popitem(last=False)
-            return self._overviews[slide_id]
+            return self._overviews[key]
 
 
 def _stored_jpeg(reader: SlideReader, downsample: int, size: tuple[int, int], column: int, row: int) -> bytes | None:

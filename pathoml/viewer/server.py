@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +25,17 @@ from pathoml.errors import CohortError, PathomlError, SlideError, StoreError
 from pathoml.slides import slide_mpp
 from pathoml.viewer.answers import Refused, rater_field, rating_fields, text_field, tile_positions
 from pathoml.viewer.assets import PAGES, Asset, read_assets
-from pathoml.viewer.catalogue import Catalogue, model_sha256, read_catalogue, read_map, read_slide_tiles, slide_payload, study_payload
+from pathoml.viewer.catalogue import (
+    Catalogue,
+    entry_for,
+    gallery_payload,
+    model_sha256,
+    read_catalogue,
+    read_map,
+    read_slide_tiles,
+    slide_payload,
+    study_payload,
+)
 from pathoml.viewer.gate import LOOPBACK, Border, Gate
 from pathoml.viewer.layers import map_arrays
 from pathoml.viewer.mini_map import draw_mini_map
@@ -77,6 +89,18 @@ class Viewer:
     def seat_of(self, key: str) -> Seat | None:
         return self._seats.get(key)
 
+    def version_of(self, key: str) -> str:
+        """Return the version in the addresses of a slide's pixels; of a reading-room code one that tells nothing of the slide."""
+        version = self.catalogue.slides[self.slide_of(key)].version
+        if self.seat_of(key) is None:
+            return version
+        return hmac.new(self.readings.blinding_key, f"{key}/{version}".encode(), "sha256").hexdigest()[:16]
+
+    def require_version(self, request: Request) -> None:
+        """Refuse an address of pixels that are no longer there, which the browser would keep for ever."""
+        if request.path_params["version"] != self.version_of(request.path_params["key"]):
+            raise Refused(409, "The slide's file has changed since this page was opened. Load the page again.")
+
     def order(self, rater: str) -> list[Seat]:
         """Return a rater's order and remember its codes."""
         mine = seats(self.items, rater, self.readings.blinding_key)
@@ -122,20 +146,20 @@ class Viewer:
 
     def get_gallery(self, _: Request) -> Response:
         self.open_order()
-        return _json({"gallery": self.catalogue.gallery})
+        return _json({"gallery": gallery_payload(self.catalogue)})
 
     def get_slide(self, request: Request) -> Response:
         key = request.path_params["key"]
         slide_id, seat = self.slide_of(key), self.seat_of(key)
-        entry = self.catalogue.slides[slide_id]
         size_l0, mpp = self._geometry(slide_id)
+        entry = entry_for(self.catalogue, slide_id, size_l0)
         self.readings.audit("open", slide_id, seat.rater if seat else "", self.model_sha256, {"blinded": seat is not None})
         if seat is None:
             return _json(slide_payload(self.catalogue, slide_id, size_l0, mpp))
         allowed = self.map_allowed(key)
         blinded = {
             "slide_id": key,
-            "version": key,
+            "version": self.version_of(key),
             "size_l0": list(size_l0),
             "mpp": mpp,
             "has_map": entry.has_map and allowed,
@@ -161,7 +185,7 @@ class Viewer:
         slide_id = self.slide_of(key)
         if not self.map_allowed(key):
             raise Refused(403, "The map is shown after the first read is saved.")
-        entry = self.catalogue.slides[slide_id]
+        entry = entry_for(self.catalogue, slide_id, self._geometry(slide_id)[0])
         tile_map = read_map(self.study, slide_id) if entry.has_map else None
         phenotype = slide_phenotypes(self.study, tile_map) if tile_map is not None else None
         block = map_arrays(tile_map, read_slide_tiles(self.study, slide_id), phenotype)
@@ -169,24 +193,24 @@ class Viewer:
 
     def get_thumbnail(self, request: Request) -> Response:
         slide_id = self.slide_of(request.path_params["key"])
-        return _jpeg(self.pixels.thumbnail(slide_id, THUMBNAIL_PX))
+        self.require_version(request)
+        return _for_ever(self.pixels.thumbnail(slide_id, THUMBNAIL_PX))
 
     def get_mini_map(self, request: Request) -> Response:
         key = request.path_params["key"]
         slide_id = self.slide_of(key)
         if self.seat_of(key) is not None:
             raise Refused(403, "The map is shown after the first read is saved.")
-        entry = self.catalogue.slides[slide_id]
+        entry = entry_for(self.catalogue, slide_id, self._geometry(slide_id)[0])
         if not entry.has_map:
-            return _jpeg(self.pixels.thumbnail(slide_id, THUMBNAIL_PX))
-        cached = (slide_id, "mini map", THUMBNAIL_PX)
-        found = self.pixels.cache.get(cached)
-        if found is None:
+            return _ask_again(request, self.pixels.thumbnail(slide_id, THUMBNAIL_PX))
+
+        def draw() -> bytes:
             image, downsample = self.pixels.thumbnail_pixels(slide_id, THUMBNAIL_PX)
             tile_map = read_map(self.study, slide_id)
-            found = encode_jpeg(draw_mini_map(image, downsample, tile_map, entry.bag_tiles, self.catalogue.scale["contribution"]))
-            self.pixels.cache.put(cached, found)
-        return _jpeg(found, for_ever=False)
+            return encode_jpeg(draw_mini_map(image, downsample, tile_map, entry.bag_tiles, self.catalogue.scale["contribution"]))
+
+        return _ask_again(request, self.pixels.cached(slide_id, ("mini map", THUMBNAIL_PX), draw) or b"")
 
     def get_crop(self, request: Request) -> Response:
         key, index = request.path_params["key"], request.path_params["index"]
@@ -197,7 +221,7 @@ class Viewer:
         if index >= len(tile_map.xy_l0):
             raise Refused(404, "There is no such tile.")
         x, y = (int(v) for v in tile_map.xy_l0[index])
-        return _jpeg(self.pixels.crop(slide_id, (x, y), tile_map.tile_l0, CROP_PX), for_ever=False)
+        return _ask_again(request, self.pixels.crop(slide_id, (x, y), tile_map.tile_l0, CROP_PX))
 
     async def get_tile(self, request: Request) -> Response:
         values = request.path_params
@@ -205,12 +229,13 @@ class Viewer:
         slide_id = self.slide_of(values["key"])
         if level > MOST_LEVEL or max(column, row) > MOST_TILE:
             raise Refused(404, "There is no such tile.")
-        found = self.pixels.cache.get((slide_id, level, column, row))
+        self.require_version(request)
+        found = self.pixels.kept_tile(slide_id, level, column, row)
         if found is None:
             found = await asyncio.get_running_loop().run_in_executor(self.pool, self.pixels.tile, slide_id, level, column, row)
         if found is None:
             raise Refused(404, "There is no such tile.")
-        return _jpeg(found)
+        return _for_ever(found)
 
     # What people do
 
@@ -348,5 +373,13 @@ def _json(content: Any, status: int = 200) -> Response:
     return JSONResponse(content, status_code=status, headers={"cache-control": NEVER})
 
 
-def _jpeg(content: bytes, *, for_ever: bool = True) -> Response:
-    return Response(content, media_type="image/jpeg", headers={"cache-control": FOR_EVER if for_ever else ASK_AGAIN})
+def _for_ever(content: bytes) -> Response:
+    return Response(content, media_type="image/jpeg", headers={"cache-control": FOR_EVER})
+
+
+def _ask_again(request: Request, content: bytes) -> Response:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    headers = {"cache-control": ASK_AGAIN, "etag": etag}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="image/jpeg", headers=headers)

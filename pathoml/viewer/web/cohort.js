@@ -100,8 +100,8 @@ async function start() {
   document.documentElement.dataset.ready = "yes";
   window.addEventListener("keydown", (event) => {
     if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "j" || event.key === "ArrowDown") moveFocus(1);
-    else if (event.key === "k" || event.key === "ArrowUp") moveFocus(-1);
+    if (event.key.toLowerCase() === "j" || event.key === "ArrowDown") moveFocus(1);
+    else if (event.key.toLowerCase() === "k" || event.key === "ArrowUp") moveFocus(-1);
     else if (event.key === "/") byId("search").focus();
     else return;
     event.preventDefault();

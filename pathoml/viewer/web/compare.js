@@ -96,8 +96,8 @@ async function start() {
   redraw();
   window.addEventListener("keydown", (event) => {
     if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "c") location.href = pageAddress("cohort");
-    else if (event.key === "m") { settings.visible = !settings.visible; byId("controls").querySelector("[name=visible]").checked = settings.visible; redraw(); }
+    if (event.key.toLowerCase() === "c") location.href = pageAddress("cohort");
+    else if (event.key.toLowerCase() === "m") { settings.visible = !settings.visible; byId("controls").querySelector("[name=visible]").checked = settings.visible; redraw(); }
     else stageKey(sides[leading()].stage, event);
   });
   document.documentElement.dataset.ready = "yes";

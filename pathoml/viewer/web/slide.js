@@ -55,7 +55,7 @@ function drawSummary() {
   byId("summary").replaceChildren(...[
     make("h1", {}, slide.slide_id), make("p", { class: "small" }, `${patient.patient_id} · ${patient.centre} · ${t(slide.specimen)}`),
     riskBar(patient), make("p", { class: "small" }, patient.score_sd === undefined ? "" : `${t("score", { s: number(patient.score_sd), r: number(patient.log_risk) })}. ${t("higher_earlier")}`),
-    slide.has_map ? make("p", { class: `mark-line ${faithfulness[0]}` }, faithfulness[1]) : make("p", { class: "mark-line bad" }, t("no_map_yet")),
+    slide.has_map ? make("p", { class: `mark-line ${faithfulness[0]}` }, faithfulness[1]) : make("p", { class: "mark-line bad" }, slide.problem || t("no_map_yet")),
     flags ? make("p", { class: "mark-line bad" }, t("flagged_warning", { p: Math.round(slide.flagged_share * 100), flags })) : null].filter(Boolean));
 }
 
@@ -119,7 +119,7 @@ function drawWhatIf() {
   byId("what-if").replaceChildren(make("h2", {}, t("what_if")), make("p", { class: "small" }, t("what_if_lead")),
     make("div", { class: "buttons" }, make("button", { type: "button", id: "what-if-draw", "aria-pressed": "false", onclick: () => lasso.toggle() }, t("what_if_draw")),
       make("button", { type: "button", id: "what-if-shown", onclick: () => { const tiles = shownTiles(); stage.map.mark(null, tiles, raster.grid("contribution")); askWhatIf(tiles); } }, t("what_if_visible")),
-      make("button", { type: "button", onclick: clear }, t("what_if_clear"))),
+      make("button", { type: "button", id: "what-if-clear", onclick: clear }, t("what_if_clear"))),
     make("p", { id: "what-if-answer", class: "answer", role: "status" }), make("p", { class: "small" }, t("what_if_note")));
 }
 
@@ -127,24 +127,26 @@ function drawBarOfPage(middle) {
   const order = study.patients.flatMap((p) => p.slides), place = order.findIndex((s) => s.slide_id === slide.slide_id);
   const step = (by, key) => { const to = order[place + by]; return to ? make("a", { class: "button", id: by > 0 ? "next" : "previous", href: pageAddress("slide", { id: to.slide_id }), title: t(key), "aria-label": t(key) }, by > 0 ? "›" : "‹") : null; };
   const siblings = slide.patient.slides.filter((s) => s.slide_id !== slide.slide_id);
+  const named = (s) => (siblings.filter((one) => one.specimen === s.specimen).length > 1 ? `${t(s.specimen)} ${s.slide_id}` : t(s.specimen));
   const neighbour = siblings[0] ?? order[place + 1] ?? order[place - 1];
   middle.append(...[step(-1, "previous"), step(1, "next")].filter(Boolean), magnificationButtons(stage),
-    make("button", { type: "button", onclick: () => stage.whole() }, t("whole_slide")), make("button", { type: "button", title: t("rotate"), "aria-label": t("rotate"), onclick: () => stage.viewport.setRotation((stage.viewport.getRotation() + 90) % 360) }, "⟳"),
-    ...siblings.map((s) => make("a", { class: "button", href: pageAddress("slide", { id: s.slide_id }) }, t(s.specimen))));
+    make("button", { type: "button", id: "whole", onclick: () => stage.whole() }, t("whole_slide")), make("button", { type: "button", title: t("rotate"), "aria-label": t("rotate"), onclick: () => stage.viewport.setRotation((stage.viewport.getRotation() + 90) % 360) }, "⟳"),
+    ...siblings.map((s) => make("a", { class: "button", href: pageAddress("slide", { id: s.slide_id }) }, named(s))));
   if (neighbour) middle.append(make("a", { class: "button", id: "side-by-side", href: pageAddress("compare", { left: slide.slide_id, right: neighbour.slide_id }) }, t("side_by_side")));
 }
 
 function onKey(event) {
   if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   const set = (name, value) => { settings[name] = value; drawControls(byId("controls"), settings, raster.available(), redraw); redraw(name); };
-  if (event.key === "m") set("visible", !settings.visible);
+  const key = event.key.toLowerCase();
+  if (key === "m") set("visible", !settings.visible);
   else if (event.key === "[") set("opacity", Math.max(0, Math.round(settings.opacity * 10 - 1) / 10));
   else if (event.key === "]") set("opacity", Math.min(1, Math.round(settings.opacity * 10 + 1) / 10));
-  else if (event.key === "l" && lasso) lasso.toggle();
+  else if (key === "l" && lasso) lasso.toggle();
   else if (event.key === "Escape" && lasso) lasso.stop();
-  else if (event.key === "j") byId("next")?.click();
-  else if (event.key === "k") byId("previous")?.click();
-  else if (event.key === "c") location.href = pageAddress("cohort");
+  else if (key === "j") byId("next")?.click();
+  else if (key === "k") byId("previous")?.click();
+  else if (key === "c") location.href = pageAddress("cohort");
   else { stageKey(stage, event); return; }
   event.preventDefault();
 }
