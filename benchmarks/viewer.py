@@ -4,6 +4,7 @@
 
 A server as `pathoml view` starts it, asked over loopback by a process of its own; both share the machine's cores, so that what the
 client costs is printed beside every rate. The cohort is 250 small slides; tile rates are of one JPEG pyramid of 16,384 x 16,384.
+The what-if is asked of a slide of 20,164 tiles x 1,280 features and the models of 5 folds x 5 repeats x 3 seeds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from viewing import trained, write_jpeg_pyramid, write_slide_tiles, write_study
+from viewing import SIDE as SLIDE_SIDE
+from viewing import TILE, trained, write_jpeg_pyramid, write_slide_tiles, write_study
+
+from pathoml.config import load_study
 
 SIDE, READERS, SLIDES = 16_384, 8, 250
 CHROMIUM = "/usr/bin/chromium"
@@ -151,6 +155,37 @@ def memory(port: int, pid: int, versions: dict[str, str]) -> None:
     print(f"server after {len(versions)} slides in turn: {resident_mib(pid):.0f} MiB", flush=True)
 
 
+def post(port: int, path: str, body: object) -> dict[str, float]:
+    import urllib.request
+
+    headers = {"content-type": "application/json", "x-pathoml": "1"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), headers)
+    return json.loads(urllib.request.urlopen(request, timeout=120).read())  # type: ignore[no-any-return]
+
+
+def write_wide_study(folder: Path) -> None:
+    """Write 30 slides of 144 tiles x 1,280 and one of 142 x 142, with 75 models."""
+    slides = [f"S{i}" for i in range(31)]
+    study, rng = write_study(folder, slides), np.random.default_rng(0)
+    for slide_id in slides:
+        write_slide_tiles(folder, slide_id, rng, side_l0=142 * TILE if slide_id == "S0" else SLIDE_SIDE, dim=1280)
+    trained(load_study(study.folder, ("splits.folds=5", "splits.repeats=5", "train.seeds=3")))
+
+
+def what_if(folder: Path) -> None:
+    """Print the time from the question to the answer over loopback: of no tiles, which the page asks while one draws, and of regions."""
+    with serving(folder) as (port, _):
+        post(port, "/api/what-if", {"slide": "S1", "tiles": []})  # torch and the models, which `pathoml view` loads when it starts
+        seconds = []
+        for count in (0, 2000, 500, 4000, 1000, 3000, 2000):
+            started = time.perf_counter()
+            answer = post(port, "/api/what-if", {"slide": "S0", "tiles": list(range(count))})
+            seconds.append(time.perf_counter() - started)
+            assert answer["tiles_removed"] == count
+        print(f"what-if, 20,164 tiles x 1,280, 75 models: {1e3 * seconds[0]:.0f} ms to read the patient while one draws, then", end=" ")
+        print(f"{1e3 * float(np.median(seconds[1:])):.0f} ms a region (median of 6, slowest {1e3 * max(seconds[1:]):.0f})", flush=True)
+
+
 def pages(port: int) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -232,6 +267,10 @@ def main() -> None:
             memory(port, pid, versions)
             if not args.no_pages:
                 pages(port)
+        wide = folder.with_name(folder.name + "_wide")
+        if not wide.exists():
+            write_wide_study(wide)
+        what_if(wide)
 
 
 if __name__ == "__main__":

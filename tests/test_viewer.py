@@ -17,15 +17,17 @@ import openslide
 import pytest
 import simplejpeg
 from starlette.testclient import TestClient
-from viewing import FINE, SIDE, SLIDES, TILE, trained_study, write_jpeg_pyramid, write_study
+from viewing import FINE, SIDE, SLIDES, TILE, trained, trained_study, write_jpeg_pyramid, write_study
 
 from pathoml.attention import explain_bag
 from pathoml.cohort import read_cohort
+from pathoml.config import load_study
 from pathoml.errors import StoreError
 from pathoml.runs import load_run
 from pathoml.store import read_attention
 from pathoml.types import FLAGS, Bag
 from pathoml.viewer.assets import read_assets
+from pathoml.viewer.catalogue import read_catalogue
 from pathoml.viewer.gate import Border
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
 from pathoml.viewer.reading_room import Item, seats
@@ -166,21 +168,46 @@ def test_patients_come_from_highest_to_lowest_risk_with_their_percentile(client,
     assert [round(p["percentile"]) for p in patients] == [100, 83, 67, 50, 33, 17]
 
 
-def test_the_risk_without_a_region_is_that_of_the_remaining_tiles(client, study):
+def expected_without(study, tiles):
+    """The risk of P0 without some tiles of S0, as `explain` would give it for a bag that never had them."""
     run = load_run(study)
     position = run.cohort.patient_ids.index("P0")
     bag = run.bags[position]
-    keep = ~((bag.slide_index == bag.slide_ids.index("S0")) & np.isin(np.arange(len(bag.features)) % (SIDE // TILE) ** 2, [3, 4, 5]))
+    keep = ~((bag.slide_index == bag.slide_ids.index("S0")) & np.isin(np.arange(len(bag.features)) % (SIDE // TILE) ** 2, tiles))
     part = Bag(
         patient_id="P0", features=bag.features[keep], slide_index=bag.slide_index[keep], slide_ids=bag.slide_ids, xy_l0=bag.xy_l0[keep]
     )
-    answer = client.post("/api/what-if", json={"slide": "S0", "tiles": [3, 4, 5]}, headers=WRITE).json()
-    assert answer["tiles_removed"] == 3
-    assert answer["without"] == pytest.approx(explain_bag(run.stack, run.folds, part, position).log_risk, abs=1e-5)
+    return explain_bag(run.stack, run.folds, part, position).log_risk
+
+
+@pytest.mark.parametrize("tiles", [[3, 4, 5], list(range(144)), [77]])
+def test_the_risk_without_a_region_is_that_of_the_remaining_tiles(client, study, tiles):
+    answer = client.post("/api/what-if", json={"slide": "S0", "tiles": tiles}, headers=WRITE).json()
+    assert answer["tiles_removed"] == len(tiles)
+    assert answer["without"] == pytest.approx(expected_without(study, tiles), abs=1e-5)
+
+
+def test_without_nothing_the_risk_is_as_it_was_and_no_question_is_on_record(client, study):
+    asked = sum(row["action"] == "what_if" for row in Readings(study.folder / "readings" / "readings.sqlite").audit_rows())
+    answer = client.post("/api/what-if", json={"slide": "S1", "tiles": []}, headers=WRITE).json()
+    assert (answer["tiles_removed"], answer["without"]) == (0, answer["log_risk"])
+    assert sum(row["action"] == "what_if" for row in Readings(study.folder / "readings" / "readings.sqlite").audit_rows()) == asked
+
+
+@pytest.mark.parametrize("head", ["max_pool", "dsmil"])
+def test_a_head_that_does_not_renormalise_reads_what_is_left_again(tmp_path, head):
+    study = trained(load_study(write_study(tmp_path / "study", ["S0", "S1", "S2", "S3", "S4"]).folder, (f"train.head={head}",)))
+    run = load_run(study)
+    patient = next(p for p in run.cohort.patients if p.patient_id == "P0")
+    maps = read_attention(study.run_folder / "attention" / "S0.h5")
+    strongest = np.argsort(-maps.attention)[:30].tolist()
+    score = read_catalogue(study).scores["P0"]
+    question = Question(patient=patient, removed={"S0": strongest}, log_risk=score["log_risk"], model_sha256=score["model_sha256"])
+    assert Models(study).answer(question).without == pytest.approx(expected_without(study, strongest), abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("tiles", "status"), [([], 422), ([10_000], 422), ([-1], 422), (["1"], 422), ([True], 422), (list(range(144)), 200), ("all", 422)]
+    ("tiles", "status"), [([10_000], 422), ([-1], 422), (["1"], 422), ([True], 422), (list(range(144)), 200), ("all", 422)]
 )
 def test_a_region_that_does_not_exist_is_refused(client, tiles, status):
     assert client.post("/api/what-if", json={"slide": "S0", "tiles": tiles}, headers=WRITE).status_code == status

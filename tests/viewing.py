@@ -80,7 +80,9 @@ def write_study(folder: Path, slides: Sequence[str] = SLIDES) -> Study:
     return load_study(folder, ())
 
 
-def write_slide_tiles(folder: Path, slide_id: str, rng: np.random.Generator, *, side_l0: int = SIDE, tile_l0: int = TILE) -> None:
+def write_slide_tiles(
+    folder: Path, slide_id: str, rng: np.random.Generator, *, side_l0: int = SIDE, tile_l0: int = TILE, dim: int = 16
+) -> None:
     """Write a full square of tiles and made-up features, whose first feature rises from the top to the bottom."""
     side, level0_mpp = side_l0 // tile_l0, MPP * TILE / tile_l0
     x, y = np.meshgrid(np.arange(side) * tile_l0, np.arange(side) * tile_l0)
@@ -94,7 +96,7 @@ def write_slide_tiles(folder: Path, slide_id: str, rng: np.random.Generator, *, 
     mask = TissueMask(slide_id=slide_id, mask=np.ones((12, 12), bool), downsample=float(tile_l0), method="made up", flags={})
     recipe = Recipe(step="test", inputs={"slide": slide_id})
     write_tiles(folder / "tiles" / "128px_0.5mpp" / f"{slide_id}.h5", grid, mask, recipe)
-    features = rng.normal(size=(len(xy), 16)).astype(np.float16)
+    features = rng.normal(size=(len(xy), dim)).astype(np.float16)
     features[:, 0] += np.linspace(-1, 1, len(xy)) * (1 + number_of(slide_id) % 10) / 3
     path = folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / f"{slide_id}.h5"
     write_embeddings(path, grid, features, encoder="efficientnet_lite0", encoder_sha256="0" * 64, precision="fp32", recipe=recipe)

@@ -58,7 +58,7 @@ def rating_fields(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tile_positions(body: Mapping[str, Any]) -> list[int]:
-    """Return the positions of a region's tiles.
+    """Return the positions of a region's tiles; none asks for the risk as it is, and has the patient read for the next question.
 
     Raises:
         Refused: 422, not a list of whole numbers.
@@ -66,6 +66,6 @@ def tile_positions(body: Mapping[str, Any]) -> list[int]:
     tiles = body.get("tiles")
     if not isinstance(tiles, list) or not all(isinstance(t, int) and not isinstance(t, bool) and 0 <= t < 2**31 for t in tiles):
         raise Refused(422, "tiles must be a list of whole numbers.")
-    if not 0 < len(tiles) <= MOST_TILES:
-        raise Refused(422, f"A region has 1 to {MOST_TILES} tiles, not {len(tiles)}.")
+    if len(tiles) > MOST_TILES:
+        raise Refused(422, f"A region has at most {MOST_TILES} tiles, not {len(tiles)}.")
     return tiles

@@ -253,7 +253,8 @@ class Viewer:
             raise Refused(409, "This patient has no score yet. Run `pathoml run`.")
         question = Question(patient=patient, removed={slide_id: tiles}, log_risk=score["log_risk"], model_sha256=score["model_sha256"])
         answer = self.models.answer(question)
-        self.readings.audit("what_if", slide_id, "", self.model_sha256, {"tiles": answer.tiles_removed})
+        if tiles:
+            self.readings.audit("what_if", slide_id, "", self.model_sha256, {"tiles": answer.tiles_removed})
         every = [row["log_risk"] for row in self.catalogue.scores.values()]
         percentiles = {
             "percentile": 100 * sum(r <= answer.log_risk for r in every) / len(every),

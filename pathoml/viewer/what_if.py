@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_S = 60.0  # an answer takes tenths of a second
 START_WITHIN_S = 300.0  # the first question of a process waits for torch, which a cold and busy disk may make last minutes
 WARM_UP = "warm up"
+LEAST_ATTENTION = 1e-6  # of a model on what is left; below it the tiles are read again instead of divided by next to nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +52,34 @@ class WhatIf:
     tiles_left: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ReadPatient:
+    """What the U models that did not see a patient made of the patient's tiles; kept for the next question."""
+
+    features: npt.NDArray[np.float16]  # (N, D)
+    first: Mapping[str, int]  # where a slide's tiles begin
+    n_tiles: Mapping[str, int]
+    attention: npt.NDArray[np.float64]  # (U, N)
+    contribution: npt.NDArray[np.float64]  # (U, N)
+    bias: npt.NDArray[np.float64]  # (U,)
+    log_risk: npt.NDArray[np.float64]  # (U,) of all tiles
+    renormalises: bool  # whether a region's answer follows from attention and contribution
+
+
 class Models:
-    """The run's models, read when first asked for and again when the run was trained anew."""
+    """The run's models, read when first asked for and again when the run was trained anew; the last patient's tiles stay read."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._loaded: tuple[int, ModelStack, list[ModelSpec], list[str]] | None = None
+        self._last: tuple[tuple[object, ...], _ReadPatient] | None = None
 
     def warm(self) -> None:
         """Load torch and the models ahead of the first question."""
         self._load()
 
     def answer(self, question: Question) -> WhatIf:
-        """Return the patient's risk without some tiles.
+        """Return the patient's risk without some tiles; of no tiles it is the risk, and the patient is read for the next question.
 
         Raises:
             CohortError: nothing would be left, or a tile does not exist.
@@ -73,17 +89,36 @@ class Models:
 
         _, stack, specs, hashes = self._load()
         patient = question.patient
-        unseen = [m for m, spec in enumerate(specs) if patient.patient_id not in spec.train]
+        unseen = tuple(m for m, spec in enumerate(specs) if patient.patient_id not in spec.train)
         if not unseen or models_sha256([hashes[m] for m in unseen]) != question.model_sha256:
             raise StoreError(f"The models are not those that scored {patient.patient_id}. Run `pathoml run`, then start the viewer again.")
-        features, keep = removed_from_bag(self._study, patient, question.removed)
-        full, part = (_mean_risk(stack, specs, unseen, chosen) for chosen in (features, features[keep]))
+        seen = self._read(patient, unseen)
+        keep = _kept(seen, patient, question.removed)
+        left = seen.attention[:, keep].sum(axis=1)
+        if keep.all():
+            part = seen.log_risk
+        elif seen.renormalises and left.min() > LEAST_ATTENTION:
+            part = seen.contribution[:, keep].sum(axis=1) / left + seen.bias
+        else:
+            part = _raw_risks(stack, seen.features[keep], unseen)
+        difference = _mean_risk(part, specs, unseen) - _mean_risk(seen.log_risk, specs, unseen)
         return WhatIf(
             log_risk=question.log_risk,
-            without=question.log_risk + part - full,
+            without=question.log_risk + difference,
             tiles_removed=int((~keep).sum()),
             tiles_left=int(keep.sum()),
         )
+
+    def _read(self, patient: Patient, unseen: tuple[int, ...]) -> _ReadPatient:
+        written, stack, _, _ = self._load()
+        paths = {s: path for s in patient.slide_ids if (path := run_embeddings(self._study, s)) is not None}
+        if not paths:
+            raise StoreError(f"Patient {patient.patient_id} has no embeddings. Run `pathoml embed`.")
+        key = (written, patient.patient_id, *((str(p), p.stat().st_mtime_ns) for p in paths.values()))
+        if self._last is None or self._last[0] != key:
+            self._last = None  # never two patients in memory
+            self._last = (key, _read_patient(stack, {s: read_embeddings(p).features for s, p in paths.items()}, unseen))
+        return self._last[1]
 
     def _load(self) -> tuple[int, ModelStack, list[ModelSpec], list[str]]:
         import torch
@@ -98,45 +133,55 @@ class Models:
         return self._loaded
 
 
-def removed_from_bag(
-    study: Study, patient: Patient, removed: Mapping[str, Sequence[int]]
-) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
-    """Return (N, D) features of all of the patient's slides and (N,) which tiles are kept.
+def _read_patient(stack: ModelStack, slides: Mapping[str, npt.NDArray[np.float16]], unseen: tuple[int, ...]) -> _ReadPatient:
+    from pathoml.attention import renormalises
+
+    features = np.concatenate(list(slides.values()))
+    output = stack.read_bag(features, unseen)
+    attention, contribution, bias, log_risk = (
+        v.double().cpu().numpy() for v in (output.attention, output.contribution, output.bias, output.log_risk)
+    )
+    n_tiles = {slide_id: len(found) for slide_id, found in slides.items()}
+    return _ReadPatient(
+        features=features,
+        first=dict(zip(slides, np.cumsum([0, *n_tiles.values()]).tolist())),
+        n_tiles=n_tiles,
+        attention=attention,
+        contribution=contribution,
+        bias=bias,
+        log_risk=log_risk,
+        renormalises=stack.exact and renormalises(attention, contribution, lambda kept: _raw_risks(stack, features[kept], unseen) - bias),
+    )
+
+
+def _kept(seen: _ReadPatient, patient: Patient, removed: Mapping[str, Sequence[int]]) -> npt.NDArray[np.bool_]:
+    """Return (N,) which of a patient's tiles stay.
 
     Raises:
         CohortError: nothing would be left, or a slide or tile is not the patient's.
-        StoreError: the embeddings are not those of the run.
     """
-    unknown = set(removed) - set(patient.slide_ids)
-    if unknown:
-        raise CohortError(f"Patient {patient.patient_id} has no slide {sorted(unknown)[0]!r}.")
-    features, keeps = [], []
-    for slide_id in patient.slide_ids:
-        path = run_embeddings(study, slide_id)
-        if path is None:
-            continue
-        found = read_embeddings(path).features
-        kept = np.ones(len(found), dtype=bool)
-        chosen = np.asarray(removed.get(slide_id, ()), dtype=np.int64)
-        if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(found)):
-            raise CohortError(f"Slide {slide_id} has {len(found)} tiles; one of the region's is not among them.")
-        kept[chosen] = False
-        features.append(found)
-        keeps.append(kept)
-    if not features:
-        raise StoreError(f"Patient {patient.patient_id} has no embeddings. Run `pathoml embed`.")
-    keep = np.concatenate(keeps)
+    keep = np.ones(len(seen.features), dtype=bool)
+    for slide_id, tiles in removed.items():
+        if slide_id not in seen.first:
+            raise CohortError(f"Patient {patient.patient_id} has no slide {slide_id!r} with embeddings.")
+        chosen = np.asarray(tiles, dtype=np.int64)
+        if len(chosen) and (chosen.min() < 0 or chosen.max() >= seen.n_tiles[slide_id]):
+            raise CohortError(f"Slide {slide_id} has {seen.n_tiles[slide_id]} tiles; one of the region's is not among them.")
+        keep[seen.first[slide_id] + chosen] = False
     if not keep.any():
         raise CohortError("Nothing would be left of this patient. Draw a smaller region.")
-    return np.concatenate(features), keep
+    return keep
 
 
-def _mean_risk(stack: ModelStack, specs: Sequence[ModelSpec], unseen: Sequence[int], features: npt.NDArray[Any]) -> float:
-    """Average as the score does: seeds within a fold first, then folds."""
-    raw = stack.read_bag(features).log_risk.double().cpu().numpy()  # (M,)
+def _raw_risks(stack: ModelStack, features: npt.NDArray[Any], models: Sequence[int]) -> npt.NDArray[np.float64]:
+    return np.asarray(stack.read_bag(features, models).log_risk.double().cpu().numpy())  # (U,)
+
+
+def _mean_risk(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], unseen: Sequence[int]) -> float:
+    """Average (U,) risks as the score does: seeds within a fold first, then folds."""
     folds: dict[tuple[str, str], list[float]] = {}
-    for m in unseen:
-        folds.setdefault((specs[m].repeat, specs[m].fold), []).append(float(raw[m]))
+    for m, value in zip(unseen, raw):
+        folds.setdefault((specs[m].repeat, specs[m].fold), []).append(float(value))
     return float(np.mean([np.mean(values) for values in folds.values()]))
 
 

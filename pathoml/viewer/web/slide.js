@@ -104,6 +104,14 @@ async function askWhatIf(tiles) {
   } catch (error) { place.textContent = error.message; }
 }
 
+// Have the patient's tiles read while the region is still being drawn, so that the answer comes at once.
+let prepared = false;
+function prepareWhatIf() {
+  if (prepared) return;
+  prepared = true;
+  ask("/api/what-if", { slide: slide.slide_id, tiles: [] }).catch(() => { prepared = false; }); // the question itself will say why
+}
+
 function shownTiles() {
   const packed = raster.colour({ ...settings, layer: "contribution", grey: false });
   return [...packed.keys()].filter((i) => packed[i] >>> 24 > 0 && (settings.threshold > 0 || raster.layers.contribution[i] > 0));
@@ -115,7 +123,8 @@ function drawWhatIf() {
     const tiles = raster.tilesInside(polygon);
     stage.map.mark(polygon, tiles, raster.grid("contribution"));
     askWhatIf(tiles);
-  }, () => byId("what-if-draw").setAttribute("aria-pressed", String(lasso.active)));
+  }, () => { byId("what-if-draw").setAttribute("aria-pressed", String(lasso.active)); if (lasso.active) prepareWhatIf(); });
+  for (const event of ["pointerenter", "focusin"]) byId("what-if").addEventListener(event, prepareWhatIf);
   byId("what-if").replaceChildren(make("h2", {}, t("what_if")), make("p", { class: "small" }, t("what_if_lead")),
     make("div", { class: "buttons" }, make("button", { type: "button", id: "what-if-draw", "aria-pressed": "false", onclick: () => lasso.toggle() }, t("what_if_draw")),
       make("button", { type: "button", id: "what-if-shown", onclick: () => { const tiles = shownTiles(); stage.map.mark(null, tiles, raster.grid("contribution")); askWhatIf(tiles); } }, t("what_if_visible")),
