@@ -89,6 +89,7 @@ def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
         "dim": int(slide.features.shape[1]),
         "min_tissue": tiles.min_tissue,
         "exclude": sorted(tiles.exclude),
+        "icc": tiles.icc,
     }
 
 
@@ -140,7 +141,7 @@ def open_bundle(folder: Path) -> dict[str, Any]:
 
 def refuse_other_input(bundle: dict[str, Any], found: dict[str, Any]) -> None:
     """Raise ConfigError naming the first thing in which a study's tiles differ from what the bundle was trained on."""
-    for key, wanted in bundle["input"].items():
+    for key, wanted in {"icc": False, **bundle["input"]}.items():  # bundles of before there was a choice did not say it
         if found[key] != wanted:
             raise ConfigError(
                 f"The bundle {bundle['name']!r} was trained with {key} = {wanted!r}; this study has {found[key]!r}. "

@@ -22,6 +22,7 @@ class EmbedJob:
     tiles_path: Path
     embeddings_path: Path
     exclude: tuple[str, ...]
+    icc: bool = False  # colours by the slide's profile
 
 
 def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float) -> str:
@@ -36,10 +37,11 @@ def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float) -> str:
     return name if own else f"{name}@{grid_name(tile_px, mpp)}"
 
 
-def embed_recipe(encoder_name: str, encoder_sha256: str, tiles_sha256: str, exclude: Sequence[str]) -> Recipe:
+def embed_recipe(encoder_name: str, encoder_sha256: str, tiles_sha256: str, exclude: Sequence[str], *, icc: bool = False) -> Recipe:
     """Return everything that decides the features of a slide."""
     inputs = {"encoder": encoder_name, "weights": encoder_sha256, "tiles": tiles_sha256, "exclude": sorted(exclude)}
-    return Recipe(step="embed", inputs={**inputs, "version": EMBEDDING_VERSION})
+    colours = {"icc": True} if icc else {}  # as it was before there was a choice
+    return Recipe(step="embed", inputs={**inputs, **colours, "version": EMBEDDING_VERSION})
 
 
 def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str) -> list[EmbedJob]:
@@ -48,5 +50,7 @@ def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str)
         job
         for job in jobs
         if stored_attr(job.embeddings_path, "recipe_sha256")
-        != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude))
+        != recipe_sha256(
+            embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude, icc=job.icc)
+        )
     ]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from pathoml.embed_jobs import EmbedJob, embed_recipe
 from pathoml.encoder_model import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
 from pathoml.shards import Shard
-from pathoml.slides import open_slide
+from pathoml.slides.colour import open_in_colour
 from pathoml.slides.reopening import ReopeningReader
 from pathoml.store import read_tiles, stored_attr, sweep_temporaries, write_embeddings
 from pathoml.tiling import kept_tiles, some_tiles, write_failures
@@ -137,7 +138,7 @@ def _embed_one(
         encoder=encoder_name,
         encoder_sha256=encoder_sha256,
         precision=str(pick_precision(device)).removeprefix("torch."),
-        recipe=embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude),
+        recipe=embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude, icc=job.icc),
     )
     return len(slide.grid.xy_l0)
 
@@ -175,7 +176,8 @@ class SlideTiles:
         self.ahead: deque[list[Future[Image]]] = deque()
         self._readers = readers
         self._close = ExitStack()
-        self._reader = self._close.enter_context(ReopeningReader(lambda: open_slide(job.slide_path), name=job.slide_id, tiles=len(corners)))
+        opener = partial(open_in_colour, job.slide_path, job.slide_id, icc=job.icc)
+        self._reader = self._close.enter_context(ReopeningReader(opener, name=job.slide_id, tiles=len(corners)))
 
     def __enter__(self) -> SlideTiles:
         return self

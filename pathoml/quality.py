@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from pathoml.errors import StoreError
-from pathoml.store import atomic_path, read_tiles, write_text
+from pathoml.store import atomic_path, read_tiles, stored_attrs, write_text
 from pathoml.tables import write_table
 from pathoml.types import FLAGS
 
@@ -23,6 +23,9 @@ FLAG_COLOURS = {  # of the pictures, colour-blind safe
     "excluded_region": (150, 60, 150),
 }
 COMPARED = ("tissue_mm2", "tiles", "out_of_focus")  # columns in which a slide may be an outlier
+STAINS = ("haematoxylin", "eosin")  # each three columns: the unit vector of optical density in red, green and blue
+STAIN_COLUMNS = tuple(f"{stain}_{channel}" for stain in STAINS for channel in "rgb")
+SAME_STAIN = 2.0  # degrees between stain vectors that are always usual
 OUTLIER_DEVIATIONS = 5.0  # median absolute deviations, scaled to standard deviations
 SAME_SCALE = 0.05  # two scanners whose micrometres a pixel differ by less
 FEWEST_ALIKE = 3  # slides; a scale that fewer share is an outlier, for every hospital may have its own scanner
@@ -45,7 +48,7 @@ def write_quality(folder: Path, failures: Mapping[str, str]) -> list[Row]:
     """
     rows = [row for path in sorted(folder.glob("*.h5")) if (row := _figures(path))]
     marked: list[Row] = [{**row, "outlier_in": " ".join(names)} for row, names in zip(rows, outliers(rows))]
-    columns = ("slide_id", "tissue_mm2", "tiles", "level0_mpp", *FLAGS, "outlier_in")
+    columns = ("slide_id", "tissue_mm2", "tiles", "level0_mpp", "mpp_source", "scanner", *FLAGS, *STAIN_COLUMNS, "outlier_in")
     with atomic_path(folder / "quality.csv") as path:
         write_table(path, columns, [[row[c] for c in columns] for row in marked])
     write_text(folder / "index.html", contact_sheet(marked, failures))
@@ -68,11 +71,27 @@ def outliers(rows: Sequence[Row]) -> list[list[str]]:
         usual = max(1.4826 * float(np.median(away)), 0.02 * abs(float(np.median(values))), 0.01)
         for number in np.flatnonzero(away > OUTLIER_DEVIATIONS * usual):
             names[number].append(column)
+    for stain in STAINS:
+        for unlike in _unlike(rows, stain):
+            names[unlike].append(stain)
     scale = np.array([float(row["level0_mpp"]) for row in rows])
     alike = (np.abs(scale[:, None] / scale - 1) < SAME_SCALE).sum(axis=1)
     for number in np.flatnonzero(alike < FEWEST_ALIKE):
         names[number].append("level0_mpp")
     return names
+
+
+def _unlike(rows: Sequence[Row], stain: str) -> list[int]:
+    """Return the rows whose stain vector points elsewhere than the cohort's: another stain, another scanner's colours, or ink."""
+    known = [i for i, row in enumerate(rows) if row.get(f"{stain}_r", "") != ""]
+    if len(known) < FEWEST_SLIDES:
+        return []
+    vectors = np.array([[float(rows[i][f"{stain}_{c}"]) for c in "rgb"] for i in known])  # (K, 3)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    usual = np.median(vectors, axis=0)
+    angle = np.degrees(np.arccos(np.clip(vectors @ usual / np.linalg.norm(usual), -1, 1)))
+    limit = max(SAME_STAIN, OUTLIER_DEVIATIONS * 1.4826 * float(np.median(angle)))
+    return [i for i, away in zip(known, angle) if away > limit]
 
 
 def contact_sheet(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
@@ -114,6 +133,11 @@ def _figures(path: Path) -> Row | None:
         "tiles": float(len(grid.xy_l0)),
         "level0_mpp": grid.level0_mpp,
     }
+    about = stored_attrs(path, ("scanner", "mpp_source", *STAINS))
+    row |= {"scanner": about["scanner"], "mpp_source": about["mpp_source"]}
+    for stain in STAINS:
+        values = about[stain].split() or ["", "", ""]  # before 0.2 the stains were not kept
+        row |= {f"{stain}_{channel}": value for channel, value in zip("rgb", values)}
     for bit, name in enumerate(FLAGS):
         row[name] = round(float((grid.flags >> bit & 1).mean()), 4)
     return row

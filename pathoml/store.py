@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,15 +126,20 @@ def sha256_of_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def write_tiles(path: Path, grid: TileGrid, mask: TissueMask, recipe: Recipe) -> None:
-    """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask."""
+def write_tiles(path: Path, grid: TileGrid, mask: TissueMask, recipe: Recipe, *, about: Mapping[str, str] | None = None) -> None:
+    """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask.
+
+    Args:
+        about: what else quality.csv says of the slide, kept as attributes: scanner, mpp_source, haematoxylin, eosin.
+    """
     arrays: dict[str, npt.NDArray[Any]] = {
         "coords": grid.xy_l0.astype(np.int64),
         "tissue_fraction": grid.tissue_fraction.astype(np.float32),
         "flags": grid.flags.astype(np.uint8),
         "mask": mask.mask.astype(np.uint8),
     }
-    root = {**_root_attrs(grid, grid.slide_sha256, recipe), "mask_downsample": mask.downsample, "mask_method": mask.method}
+    look = {"mask_downsample": mask.downsample, "mask_method": mask.method, **(about or {})}
+    root = {**_root_attrs(grid, grid.slide_sha256, recipe), **look}
     _write_h5(path, arrays, root, {"coords": _coord_attrs(grid)})
 
 
@@ -341,11 +346,16 @@ def write_foreign(path: Path, content: ForeignFile) -> None:
 
 def stored_attr(path: Path, name: str) -> str:
     """Return one root attribute of a file as text, or "" if the file is absent, torn or lacks it."""
+    return stored_attrs(path, (name,))[name]
+
+
+def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return str(file.attrs.get(name, ""))
+            return {name: str(file.attrs.get(name, "")) for name in names}
     except OSError:
-        return ""
+        return dict.fromkeys(names, "")
 
 
 def _root_attrs(grid: TileGrid, slide_sha256: str, recipe: Recipe) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
             tiles_path=tiles / f"{slide.slide_id}.h5",
             embeddings_path=embeddings / f"{slide.slide_id}.h5",
             exclude=study.config.tiles.exclude,
+            icc=study.config.tiles.icc,
         )
         for slide in cohort.slides
         if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(study, slide.slide_id)

@@ -14,11 +14,13 @@ from pathoml.artefacts import artefact_masks, out_of_focus
 from pathoml.config import TilesConfig
 from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
-from pathoml.quality import FLAG_COLOURS, write_quality
+from pathoml.quality import FLAG_COLOURS, STAINS, write_quality
 from pathoml.regions import excluded_mask, read_regions
 from pathoml.shards import Shard
-from pathoml.slides import SlideReader, open_slide, read_overview, slide_mpp
+from pathoml.slides import SlideReader, read_overview, slide_mpp
+from pathoml.slides.colour import open_in_colour
 from pathoml.slides.probing import Prober
+from pathoml.stains import stain_vectors
 from pathoml.store import (
     atomic_path,
     recipe_sha256,
@@ -82,7 +84,8 @@ def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     tiles = job.tiles.model_dump(include={"min_tissue", "upsample"})
     inputs = {"slide": slide_sha256, "row_mpp": job.slide.mpp, "study_mpp": job.study_mpp, "tile_px": job.tile_px, "mpp": job.mpp}
     drawn = {"regions": sha256_of_file(job.regions)} if job.regions else {}
-    return Recipe(step="tile", inputs={**inputs, **tiles, **drawn, "version": TILING_VERSION})
+    colours = {"icc": True} if job.tiles.icc else {}  # as it was before there was a choice
+    return Recipe(step="tile", inputs={**inputs, **tiles, **drawn, **colours, "version": TILING_VERSION})
 
 
 def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
@@ -160,7 +163,7 @@ def tile_one(job: TileJob) -> TileCount:
     """
     if job.slide.path is None:
         raise SlideError(f"Slide {job.slide.slide_id} has no path in slides.csv, and no imported embeddings.")
-    with open_slide(job.slide.path) as reader:
+    with open_in_colour(job.slide.path, job.slide.slide_id, icc=job.tiles.icc) as reader:
         info = describe_slide(reader, job.slide.path, job)
         mask, overview = look_at(reader, info.mpp, info.slide_id)
         if job.regions:
@@ -175,13 +178,20 @@ def tile_one(job: TileJob) -> TileCount:
             f"Slide {info.slide_id} has no tile of {grid.tile_um:.0f} micrometres with {job.tiles.min_tissue:.0%} tissue "
             f"({tissue.sum() * um_per_px**2 / 1e6:.2f} mm2 of tissue found). Look at its picture, lower tiles.min_tissue, or leave it out."
         )
-    write_tiles(job.folder / f"{info.slide_id}.h5", grid, mask, tile_recipe(job, info.sha256))
+    about = {"scanner": info.vendor, "mpp_source": info.mpp_source, **stains_text(overview, tissue)}
+    write_tiles(job.folder / f"{info.slide_id}.h5", grid, mask, tile_recipe(job, info.sha256), about=about)
     return TileCount(
         slide_id=info.slide_id,
         tiles=len(grid.xy_l0),
         flagged=int((grid.flags > 0).sum()),
         tissue_mm2=float(tissue.sum() * um_per_px**2 / 1e6),
     )
+
+
+def stains_text(overview: Image, tissue: Bools) -> dict[str, str]:
+    """Return each stain's vector as quality.csv shows it, or nothing where too little is stained."""
+    stains = stain_vectors(overview, tissue)
+    return {} if stains is None else {name: " ".join(f"{v:.3f}" for v in stain) for name, stain in zip(STAINS, stains)}
 
 
 def look_at(reader: SlideReader, mpp: float, slide_id: str) -> tuple[TissueMask, Image]:

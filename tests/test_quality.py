@@ -24,6 +24,18 @@ def test_scanners_of_several_hospitals_are_usual_and_one_slide_of_another_is_not
     assert found == [[]] * 15 + [["level0_mpp"]]
 
 
+def test_a_slide_of_another_stain_is_unusual():
+    def stained(slide_id, haematoxylin, eosin):
+        channels = dict(zip("rgb", haematoxylin)), dict(zip("rgb", eosin))
+        columns = {f"{name}_{c}": f"{v:.3f}" for name, one in zip(("haematoxylin", "eosin"), channels) for c, v in one.items()}
+        return row(slide_id) | columns
+
+    usual = [stained(f"S{i}", (0.65 + 0.004 * i, 0.70, 0.29), (0.07, 0.99 - 0.004 * i, 0.11)) for i in range(9)]
+    brown = stained("DAB", (0.65, 0.70, 0.29), (0.27, 0.57, 0.78))  # diaminobenzidine instead of eosin
+    unknown = row("pale") | dict.fromkeys([f"{name}_{c}" for name in ("haematoxylin", "eosin") for c in "rgb"], "")
+    assert outliers([*usual, brown, unknown]) == [[]] * 9 + [["eosin"], []]
+
+
 def test_a_few_slides_say_nothing_of_what_is_usual():
     assert outliers([row("a"), row("b", tiles=1.0)]) == [[], []]
 

@@ -159,6 +159,7 @@ class JpegTiffReader:
         self.level_downsamples = fallback.level_downsamples
         self.vendor = fallback.vendor
         self.bounds_l0 = fallback.bounds_l0
+        self.icc_profile = fallback.icc_profile
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
         """Return what OpenSlide returns, on white: equal, or within 3 grey levels where the corner lies between pixels of the level."""

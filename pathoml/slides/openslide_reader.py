@@ -101,6 +101,15 @@ class OpenSlideReader:
         return x, y
 
     @property
+    def icc_profile(self) -> bytes | None:
+        """The ICC profile of the slide's pixels, if it carries one."""
+        try:
+            profile = lowlevel.read_icc_profile(self._handle._osr)
+        except openslide.OpenSlideError:
+            return None
+        return bytes(profile) if profile else None
+
+    @property
     def vendor(self) -> str:
         return str(self._handle.properties.get("openslide.vendor", "unknown"))
 

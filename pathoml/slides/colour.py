@@ -1,0 +1,64 @@
+"""Colours as the scanner's ICC profile says them: pixels are converted to sRGB, on request (`tiles.icc`)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import PIL.Image
+from PIL import ImageCms
+
+from pathoml.errors import SlideError
+from pathoml.slides import SlideReader, open_slide
+from pathoml.types import Image
+
+
+def open_in_colour(path: Path, name: str, *, icc: bool) -> SlideReader:
+    """Open a slide; with `icc` its pixels are sRGB if it carries a profile. Without a profile they stay as they are.
+
+    Raises:
+        SlideError: as open_slide, or the profile is damaged, or not one of RGB pixels.
+    """
+    reader = open_slide(path)
+    profile: bytes | None = getattr(reader, "icc_profile", None) if icc else None
+    if not profile:
+        return reader
+    try:
+        return SrgbReader(reader, profile, name)
+    except SlideError:
+        reader.close()
+        raise
+
+
+class SrgbReader:
+    """A reader whose pixels go through the slide's profile to sRGB, by LittleCMS with perceptual intent."""
+
+    def __init__(self, reader: SlideReader, profile: bytes, name: str) -> None:
+        self._reader = reader
+        self.size_l0, self.stated_mpp = reader.size_l0, reader.stated_mpp
+        self.level_downsamples, self.vendor = reader.level_downsamples, reader.vendor
+        self.bounds_l0 = getattr(reader, "bounds_l0", (0, 0))
+        try:
+            slide = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            self._transform = ImageCms.buildTransform(slide, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+        except (OSError, ImageCms.PyCMSError) as error:
+            raise SlideError(
+                f"Slide {name} carries an ICC profile that cannot be used ({error}). Set tiles.icc to false, or leave it out."
+            ) from error
+
+    def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
+        picture = PIL.Image.fromarray(self._reader.read_region(xy_l0, level, size_px))
+        ImageCms.applyTransform(picture, self._transform, inPlace=True)
+        return np.asarray(picture)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
