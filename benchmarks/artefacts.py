@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tifffile
 
+from pathoml.artefacts import look_closely
+from pathoml.slides import read_tile
 from pathoml.slides.plain_image import PlainImageReader
 from pathoml.tiling import box_means, flag_tiles, look_at
 from pathoml.types import FLAGS
@@ -42,7 +45,8 @@ def main() -> None:
                 look, _ = look_at(reader, MPP, path.stem)
                 sides = np.arange(picture.shape[0] // TILE) * TILE
                 xy = np.stack([m.ravel() for m in np.meshgrid(sides, sides)], axis=1)
-                flags = flag_tiles(reader, look, xy, TILE, MPP)
+                blurred, _ = look_closely(partial(read_tile, reader), xy, TILE, MPP)
+            flags = flag_tiles(look, blurred, xy, TILE)
             is_tissue = box_means(truth, xy / 64, TILE / 64) >= 0.5
             share = box_means(planted, xy, TILE)
             if kind == "clean":

@@ -6,13 +6,15 @@ artefacts (benchmarks/artefacts.py prints how many are found and how many clean 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.errors import SlideError
-from pathoml.slides import SlideReader, read_tile
 from pathoml.types import Bools, Image, Ints
+
+ReadTile = Callable[[tuple[int, int], int, int], Image]
 
 PEN_HUES = ((70.0, 245.0), (0.0, 16.0), (348.0, 360.0))  # degrees: green to blue ink; red ink. H&E lies between 250 and 345
 PEN_SATURATION = (0.25, 0.62)  # least saturation for green to blue, for red (eosin and blood are less pure than red ink)
@@ -126,18 +128,20 @@ def is_out_of_focus(tile: Image) -> bool:
     return bool((judged & (finer < FOCUS_RATIO * coarser)).mean() >= FOCUS_SHARE)
 
 
-def out_of_focus(reader: SlideReader, xy_l0: Ints, tile_l0: int, level0_mpp: float) -> Bools:
-    """Return (N,) whether each tile is out of focus, judged at a micrometre a pixel; tiles that cannot be read are not."""
+def look_closely(read: ReadTile, xy_l0: Ints, tile_l0: int, level0_mpp: float) -> tuple[Bools, Bools]:
+    """Return (N,) whether each tile is out of focus, judged at a micrometre a pixel, and (N,) whether it has no pixels at all.
+
+    Args:
+        read: (corner in level-0 pixels, side in level-0 pixels, side in pixels) -> RGB.
+    """
     side_px = max(16, round(tile_l0 * level0_mpp / FOCUS_UM))
-    blurred = np.zeros(len(xy_l0), bool)
+    blurred, white = np.zeros(len(xy_l0), bool), np.zeros(len(xy_l0), bool)
     if level0_mpp > FOCUS_UM * 1.1:  # too coarse to tell
-        return blurred
+        return blurred, white
     for i, (x, y) in enumerate(xy_l0.tolist()):
-        try:
-            blurred[i] = is_out_of_focus(read_tile(reader, (x, y), tile_l0, side_px))
-        except SlideError:
-            continue  # `embed` counts it
-    return blurred
+        tile = read((x, y), tile_l0, side_px)
+        blurred[i], white[i] = is_out_of_focus(tile), tile.min() == 255
+    return blurred, white
 
 
 def _disc(diameter_px: float) -> Image:

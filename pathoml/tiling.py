@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.artefacts import artefact_masks, out_of_focus
+from pathoml.artefacts import artefact_masks, look_closely
 from pathoml.config import TilesConfig
 from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
@@ -20,6 +21,7 @@ from pathoml.shards import Shard
 from pathoml.slides import SlideReader, read_overview, slide_mpp
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.probing import Prober
+from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.stains import stain_vectors
 from pathoml.store import (
     atomic_path,
@@ -31,7 +33,7 @@ from pathoml.store import (
     write_tiles,
 )
 from pathoml.tables import write_table
-from pathoml.tissue import OVERVIEW_UM, tissue_mask
+from pathoml.tissue import OVERVIEW_UM, optical_density, tissue_mask
 from pathoml.types import FLAGS, Bools, Floats, Image, Ints, Recipe, Slide, SlideInfo, TileGrid, TissueMask
 
 TILING_VERSION = 3  # raise it when tiles of the same slide and configuration come out otherwise
@@ -43,6 +45,7 @@ FLAGGED_SHARE = {
     "blank": 0.9,
     "excluded_region": 0.5,
 }  # of a tile, from which on it is flagged
+STAINED = 0.05  # optical density of an overview's pixel that glass does not reach
 FINER_THAN_SLIDE = 1.05  # tolerated: 0.2525 for 0.25
 OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
 
@@ -169,7 +172,7 @@ def tile_one(job: TileJob) -> TileCount:
         if job.regions:
             drawn = excluded_mask(read_regions(job.regions), mask.mask.shape, mask.downsample, getattr(reader, "bounds_l0", (0, 0)))
             mask = replace(mask, flags={**mask.flags, "excluded_region": drawn})
-        grid = tile_grid(info, mask, job, reader)
+        grid = tile_grid(info, mask, job, overview)
     tissue, um_per_px = mask.mask, mask.downsample * info.mpp
     with atomic_path(job.folder / f"{info.slide_id}.png") as path:
         path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
@@ -203,13 +206,17 @@ def look_at(reader: SlideReader, mpp: float, slide_id: str) -> tuple[TissueMask,
     return TissueMask(slide_id=slide_id, mask=tissue, downsample=downsample, method=f"density-{TILING_VERSION}", flags=flags), overview
 
 
-def flag_tiles(reader: SlideReader, mask: TissueMask, xy_l0: Ints, tile_l0: int, mpp: float) -> npt.NDArray[np.uint8]:
-    """Return (N,) bits, FLAGS[i] is bit i: artefacts of the overview that cover enough of a tile, and lost focus."""
+def flag_tiles(mask: TissueMask, blurred: Bools, xy_l0: Ints, tile_l0: int) -> npt.NDArray[np.uint8]:
+    """Return (N,) bits, FLAGS[i] is bit i: artefacts of the overview that cover enough of a tile, and lost focus.
+
+    Args:
+        blurred: (N,) tiles out of focus.
+    """
     flags = np.zeros(len(xy_l0), np.uint8)
     for name, where in mask.flags.items():
         share = box_means(where, xy_l0 / mask.downsample, tile_l0 / mask.downsample)
         flags[share > FLAGGED_SHARE[name]] |= 1 << FLAGS.index(name)
-    flags[out_of_focus(reader, xy_l0, tile_l0, mpp)] |= 1 << FLAGS.index("out_of_focus")
+    flags[blurred] |= 1 << FLAGS.index("out_of_focus")
     return flags
 
 
@@ -238,8 +245,12 @@ def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
     )
 
 
-def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, reader: SlideReader) -> TileGrid:
-    """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top left corner."""
+def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, overview: Image) -> TileGrid:
+    """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top left corner.
+
+    Raises:
+        SlideError: more than a hundredth of them cannot be read, or have no pixels where the overview shows tissue.
+    """
     tile_l0 = round(job.tile_px * job.mpp / info.mpp)
     columns, rows = info.size_l0[0] // tile_l0, info.size_l0[1] // tile_l0
     x, y = np.meshgrid(np.arange(columns) * tile_l0, np.arange(rows) * tile_l0)
@@ -247,7 +258,12 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, reader: SlideRead
     tissue_fraction = box_means(mask.mask, xy_l0 / mask.downsample, tile_l0 / mask.downsample)
     keep = tissue_fraction >= max(job.tiles.min_tissue, 1e-6)
     xy_l0, tissue_fraction = xy_l0[keep], tissue_fraction[keep]
-    flags = flag_tiles(reader, mask, xy_l0, tile_l0, info.mpp)
+    opener = partial(open_in_colour, info.path, info.slide_id, icc=job.tiles.icc)
+    with ReopeningReader(opener, name=info.slide_id, tiles=len(xy_l0)) as reader:
+        blurred, white = look_closely(reader.read_tile, xy_l0, tile_l0, info.mpp)
+    stained = box_means(optical_density(overview) > STAINED, xy_l0 / mask.downsample, tile_l0 / mask.downsample) > 0.5
+    refuse_lost_pixels(info.slide_id, white & stained)
+    flags = flag_tiles(mask, blurred, xy_l0, tile_l0)
     return TileGrid(
         slide_id=info.slide_id,
         xy_l0=xy_l0,
@@ -260,6 +276,15 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, reader: SlideRead
         flags=flags,
         slide_sha256=info.sha256,
     )
+
+
+def refuse_lost_pixels(slide_id: str, lost: Bools) -> None:
+    """Raise SlideError if more than a hundredth of a slide's (N,) tiles are blank in the file though stained on its overview."""
+    if lost.sum() > max(1, int(len(lost) * TOLERATED_SHARE)):
+        raise SlideError(
+            f"Slide {slide_id} is damaged: {int(lost.sum())} of its {len(lost)} tiles have no pixels where its overview shows tissue. "
+            "Copy it again from the scanner's archive."
+        )
 
 
 def box_means(mask: Bools, xy: Floats, side: float) -> npt.NDArray[np.float64]:

@@ -195,7 +195,7 @@ class FragileSlide:
 def test_a_fault_that_passes_costs_nothing_and_a_slide_is_never_closed_under_a_thread_that_still_reads_it(make_job, monkeypatch):
     job = make_job("A")
     fragile = FragileSlide(job.slide_path)
-    monkeypatch.setattr(embedding, "open_slide", lambda _: fragile)
+    monkeypatch.setattr(embedding, "open_in_colour", lambda *_, **__: fragile)
     assert embed([job], workers=4).failures == {}
     assert not fragile.closed_under_a_reader
 
@@ -218,7 +218,7 @@ def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_embedded(make
 
 def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_job, monkeypatch):
     jobs, opened, seen = [make_job(name) for name in ("A", "BB", "CCC")], [], []
-    monkeypatch.setattr(embedding, "open_slide", lambda path: opened.append(path.stem) or open_slide(path))
+    monkeypatch.setattr(embedding, "open_in_colour", lambda path, *_, **__: opened.append(path.stem) or open_slide(path))
     embed_slides(
         jobs, encoder_name="tiny", device=CPU, workers=2, batch_size=512, on_tiles=lambda name, _: seen.append((name, list(opened)))
     )

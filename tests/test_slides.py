@@ -155,6 +155,8 @@ def test_a_wrong_scale_of_a_real_slide_is_refused_with_the_value(shared_data):
 def test_the_bounds_of_a_scan_are_read_for_exports_and_are_zero_where_there_are_none() -> None:
     from types import SimpleNamespace
 
-    scanned = SimpleNamespace(properties={"openslide.bounds-x": "1500", "openslide.bounds-y": "320"})
-    assert OpenSlideReader(scanned, "a.mrxs").bounds_l0 == (1500, 320)
-    assert OpenSlideReader(SimpleNamespace(properties={}), "a.svs").bounds_l0 == (0, 0)
+    def handle(properties):
+        return SimpleNamespace(properties=properties, level_dimensions=((9, 9),), level_downsamples=(1.0,))
+
+    assert OpenSlideReader(handle({"openslide.bounds-x": "1500", "openslide.bounds-y": "320"}), "a.mrxs").bounds_l0 == (1500, 320)
+    assert OpenSlideReader(handle({}), "a.svs").bounds_l0 == (0, 0)

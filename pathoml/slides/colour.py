@@ -11,18 +11,18 @@ import numpy as np
 import PIL.Image
 from PIL import ImageCms
 
+from pathoml import slides
 from pathoml.errors import SlideError
-from pathoml.slides import SlideReader, open_slide
 from pathoml.types import Image
 
 
-def open_in_colour(path: Path, name: str, *, icc: bool) -> SlideReader:
+def open_in_colour(path: Path, name: str, *, icc: bool) -> slides.SlideReader:
     """Open a slide; with `icc` its pixels are sRGB if it carries a profile. Without a profile they stay as they are.
 
     Raises:
         SlideError: as open_slide, or the profile is damaged, or not one of RGB pixels.
     """
-    reader = open_slide(path)
+    reader = slides.open_slide(path)
     profile: bytes | None = getattr(reader, "icc_profile", None) if icc else None
     if not profile:
         return reader
@@ -36,7 +36,7 @@ def open_in_colour(path: Path, name: str, *, icc: bool) -> SlideReader:
 class SrgbReader:
     """A reader whose pixels go through the slide's profile to sRGB, by LittleCMS with perceptual intent."""
 
-    def __init__(self, reader: SlideReader, profile: bytes, name: str) -> None:
+    def __init__(self, reader: slides.SlideReader, profile: bytes, name: str) -> None:
         self._reader = reader
         self.size_l0, self.stated_mpp = reader.size_l0, reader.stated_mpp
         self.level_downsamples, self.vendor = reader.level_downsamples, reader.vendor

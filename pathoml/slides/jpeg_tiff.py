@@ -25,6 +25,7 @@ import tifffile
 from pathoml.errors import SlideError
 from pathoml.slides.openslide_reader import OpenSlideReader
 from pathoml.slides.openslide_reader import open_slide as open_with_openslide
+from pathoml.slides.tiff_faults import TIFF_FAULTS
 from pathoml.types import Image, Ints
 
 PRIORITY = 20
@@ -56,7 +57,7 @@ def detect_format(path: Path) -> bool:
     try:
         with tifffile.TiffFile(path) as file:
             return _is_jpeg_page(file.pages.first)
-    except (OSError, ValueError, KeyError, IndexError, RuntimeError, TypeError, ZeroDivisionError, tifffile.TiffFileError):
+    except TIFF_FAULTS:
         return False  # OpenSlide says what is wrong
 
 
@@ -69,7 +70,7 @@ def open_slide(path: Path) -> JpegTiffReader:
     fallback = open_with_openslide(path)
     try:
         levels = _jpeg_levels(path, fallback)
-    except (OSError, ValueError, KeyError, IndexError, RuntimeError, TypeError, ZeroDivisionError, tifffile.TiffFileError) as error:
+    except TIFF_FAULTS as error:
         fallback.close()
         raise SlideError(f"Slide {path.name} is no plain JPEG pyramid ({error}). Convert it to a tiled pyramidal JPEG TIFF.") from error
     return JpegTiffReader(path, fallback, levels)

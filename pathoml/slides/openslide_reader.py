@@ -17,6 +17,8 @@ from pathoml.types import Image
 
 PRIORITY = 10
 UNITS_UM = {"inch": 25_400.0, "centimeter": 10_000.0}  # TIFF resolution units, as OpenSlide spells them
+UNLIKE = 1.5  # times the shape of level 0
+PADDED_SIDE_PX = 256  # levels up to this may be mostly padding
 OPAQUE = 0xFF000000  # alpha is the highest byte of a pixel
 
 
@@ -34,11 +36,33 @@ def open_slide(path: Path) -> OpenSlideReader:
     """
     entry = _entry_file(path)
     try:
-        return OpenSlideReader(openslide.OpenSlide(str(entry)), path.name)
+        reader = OpenSlideReader(openslide.OpenSlide(str(entry)), path.name)
     except openslide.OpenSlideError as error:
         raise SlideError(
             f"Slide {path.name} cannot be opened ({error}). Copy it again, or convert it to a tiled pyramidal JPEG TIFF."
         ) from error
+    unlike = _unlike_level(reader.level_sizes)
+    if unlike is not None:
+        sizes = reader.level_sizes
+        reader.close()
+        raise SlideError(
+            f"Slide {path.name} is damaged: its level {unlike} has {sizes[unlike]} pixels, which is no smaller picture of {sizes[0]}. "
+            "Copy it again, or convert it to a tiled pyramidal JPEG TIFF."
+        )
+    return reader
+
+
+def _unlike_level(sizes: tuple[tuple[int, int], ...]) -> int | None:
+    """Return the first level whose shape is not that of level 0, far beyond what padding to whole tiles does to large levels.
+
+    >>> _unlike_level(((60000, 2048), (512, 512))), _unlike_level(((4000, 2048), (1024, 512), (256, 256)))
+    (1, None)
+    """
+    for level, (width, height) in enumerate(sizes):
+        by_x, by_y = sizes[0][0] / width, sizes[0][1] / height
+        if min(width, height) > PADDED_SIDE_PX and max(by_x, by_y) > UNLIKE * min(by_x, by_y):
+            return level
+    return None
 
 
 def _entry_file(path: Path) -> Path | None:
@@ -65,15 +89,14 @@ class OpenSlideReader:
     def __init__(self, handle: openslide.OpenSlide, name: str) -> None:
         self._handle = handle
         self._name = name
-
-    @property
-    def size_l0(self) -> tuple[int, int]:
-        width, height = self._handle.dimensions
-        return width, height
+        self._properties = dict(handle.properties)  # read once: after its first fault a handle answers nothing any more
+        self.level_sizes: tuple[tuple[int, int], ...] = tuple((w, h) for w, h in handle.level_dimensions)  # (width, height) of each level
+        self.level_downsamples: tuple[float, ...] = tuple(float(d) for d in handle.level_downsamples)
+        self.size_l0: tuple[int, int] = self.level_sizes[0]
 
     @property
     def stated_mpp(self) -> tuple[float, float] | None:
-        properties = self._handle.properties
+        properties = self._properties
         try:
             return (float(properties["openslide.mpp-x"]), float(properties["openslide.mpp-y"]))
         except (KeyError, ValueError):
@@ -86,18 +109,9 @@ class OpenSlideReader:
         return (unit_um / x, unit_um / y) if unit_um and x > 0 and y > 0 else None
 
     @property
-    def level_downsamples(self) -> tuple[float, ...]:
-        return tuple(float(d) for d in self._handle.level_downsamples)
-
-    @property
-    def level_sizes(self) -> tuple[tuple[int, int], ...]:
-        """(width, height) of each level."""
-        return tuple((w, h) for w, h in self._handle.level_dimensions)
-
-    @property
     def bounds_l0(self) -> tuple[int, int]:
         """Top left corner of the scanned area; QuPath counts from it (MRXS), we and OpenSlide from (0, 0)."""
-        x, y = (int(self._handle.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+        x, y = (int(self._properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
         return x, y
 
     @property
@@ -111,7 +125,7 @@ class OpenSlideReader:
 
     @property
     def vendor(self) -> str:
-        return str(self._handle.properties.get("openslide.vendor", "unknown"))
+        return str(self._properties.get("openslide.vendor", "unknown"))
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
         try:

@@ -13,6 +13,7 @@ import PIL.Image
 import tifffile
 
 from pathoml.errors import SlideError
+from pathoml.slides.tiff_faults import TIFF_FAULTS
 from pathoml.types import Image
 
 PRIORITY = 0
@@ -36,7 +37,7 @@ def open_slide(path: Path) -> PlainImageReader:
     is_tiff = path.suffix.lower() in (".tif", ".tiff")
     try:
         pixels, mpp = _read_tiff(path) if is_tiff else _read_image(path)
-    except (OSError, ValueError, KeyError, IndexError, RuntimeError, tifffile.TiffFileError, PIL.Image.DecompressionBombError) as error:
+    except (*TIFF_FAULTS, PIL.Image.DecompressionBombError) as error:
         raise SlideError(
             f"Slide {path.name} cannot be decoded ({type(error).__name__}: {str(error)[:120]}). "
             "Copy it again, or convert it to a tiled pyramidal JPEG TIFF."
@@ -54,6 +55,10 @@ def _read_tiff(path: Path) -> tuple[Image, tuple[float, float] | None]:
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         _refuse_bomb(path, page.imagewidth * page.imagelength)
+        if page.is_tiled:
+            needed = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+            if len(page.dataoffsets) < needed:  # tifffile would fill in black
+                raise ValueError(f"{len(page.dataoffsets)} tiles are listed, {needed} are needed")
         pixels = page.asarray()
         mpp = _tag_mpp(page)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:

@@ -90,4 +90,6 @@ def _serve(line: Connection) -> None:
                     reader.read_region(middle, level, (PROBE_PX, PROBE_PX))
         except SlideError as error:
             reason = str(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, told as one; only what ends this process is an abort
+            reason = f"Slide {path.name} cannot be read ({type(error).__name__}: {error}). Copy it again, or leave it out of slides.csv."
         line.send(reason)
