@@ -55,6 +55,22 @@ def test_vessels_are_filled_and_large_holes_are_not():
     assert not mask[190, 300]
 
 
+@pytest.mark.parametrize(
+    ("tissue", "stain"), [("ADI", 1.0), ("MUC", 1.0), ("MUC", 0.45), ("STR", 1.0), ("STR", 0.45), ("TUM", 1.0), ("TUM", 0.45)]
+)  # fat, mucus, stroma and tumour, as scanned and pale
+def test_real_tissue_of_each_kind_is_found_whole_and_the_glass_around_it_is_not(shared_data, tissue, stain):
+    files = sorted((shared_data / "tiles" / "nct_crc").glob(f"{tissue}*"))
+    tiles = [cv2.cvtColor(cv2.imread(str(f)), cv2.COLOR_BGR2RGB) for f in files]  # 224 px at 0.5 micrometres
+    rng = np.random.default_rng(0)
+    section = np.vstack([np.hstack([tiles[i] for i in rng.integers(len(tiles), size=10)]) for _ in range(10)])
+    image = np.pad(section, ((1120, 1120), (1120, 1120), (0, 0)), constant_values=243)
+    image = cv2.resize(image, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA)  # 8 micrometres
+    image = np.clip(255 - (255 - image.astype(float)) * stain, 0, 255).astype(np.uint8)
+    mask = tissue_mask(image, UM_PER_PX)
+    assert mask[72:208, 72:208].mean() > 0.98
+    assert not mask[:60].any()
+
+
 def test_glass_in_the_corners_of_a_small_slide_is_no_hole():
     image, _ = slide(PINK)
     image[:] = PINK
