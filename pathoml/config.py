@@ -135,6 +135,12 @@ class ReportConfig(Section):
     smallest_cell: int = Field(0, ge=0, le=100, description="counts of patients or events under this are hidden, ids too; 5 to publish")
 
 
+class FiguresConfig(Section):
+    """Figures of maps that `pathoml export --to figures` writes."""
+
+    scale: Literal["cohort", "raw", "percentile"] = Field("cohort", description="one scale for all slides, or within each slide")
+
+
 class ComputeConfig(Section):
     """Where it runs. Never changes what is computed, beyond rounding."""
 
@@ -160,6 +166,7 @@ class StudyConfig(Section):
     significance: SignificanceConfig = SignificanceConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
+    figures: FiguresConfig = FiguresConfig()
     compute: ComputeConfig = ComputeConfig()
     run: Name = Field("main", description="the folder under runs/")
 

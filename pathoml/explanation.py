@@ -15,12 +15,13 @@ from pathoml.attention import BagExplanation, explain_bag, slide_faithfulness, s
 from pathoml.config import Study
 from pathoml.errors import SlideError
 from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
-from pathoml.overlay import MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
+from pathoml.overlay import UNFAITHFUL, MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
 from pathoml.provenance import record_step
 from pathoml.runs import bag_slides, load_run
 from pathoml.slides import open_slide
 from pathoml.store import atomic_path, read_tiles, sweep_temporaries, write_attention, write_json
 from pathoml.study import tiles_folder
+from pathoml.tile_gallery import Gallery
 from pathoml.tiling import png_bytes, write_failures
 from pathoml.types import AttentionMap, Bag, Image, Recipe
 
@@ -28,7 +29,7 @@ NOTHING = np.empty((0, 0))
 
 
 def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> dict[str, str]:
-    """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide, and faithfulness.json.
+    """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide, the cohort's gallery, and faithfulness.json.
 
     Returns:
         slide_id -> reason for slides whose pixels could not be read; their numbers are written all the same.
@@ -48,10 +49,12 @@ def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], N
     paths = {s.slide_id: s.path for s in run.cohort.slides}
     total, done = sum(len(bag.slide_ids) for bag in run.bags), 0
     failures: dict[str, str] = {}
+    gallery = Gallery()
     for explanation, bag in zip(explanations, run.bags):
         percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
         for tile_map in slide_maps(explanation, bag, bag_slides(study, bag), score_type):
             write_attention(folder / f"{tile_map.slide_id}.h5", tile_map, recipe)
+            gallery.add(tile_map, tile_map.contribution.astype(np.float64) * len(bag.features))
             found.flagged[tile_map.slide_id] = share_from(_flagged(study, tile_map), tile_map.contribution.astype(np.float64))
             try:
                 mark = found.mark(tile_map.slide_id)
@@ -60,6 +63,7 @@ def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], N
                 failures[tile_map.slide_id] = str(error)
             done += 1
             on_slide(done, total)
+    gallery.write(folder, paths)
     write_json(study.run_folder / "faithfulness.json", found.to_json(sum(patient.event == 1 for patient in run.cohort.patients)))
     write_failures(folder, failures)
     record_step(study.run_folder, recipe, scale_limit=scale.limit)
@@ -88,7 +92,7 @@ class _Collected:
             return "Faithfulness was not checked."
         flagged = self.flagged.get(slide_id, 0.0)
         if not checked.faithful:
-            return "NOT FAITHFUL: deleting its hot tiles changes the risk no more than deleting random ones."
+            return f"{UNFAITHFUL}: deleting its hot tiles changes the risk no more than deleting random ones."
         return f"{flagged:.0%} of the contribution comes from flagged tiles." if flagged > FLAGGED_WARNING else ""
 
     def to_json(self, events: int) -> dict[str, Any]:

@@ -22,6 +22,8 @@ FOOTER_PX = 102
 TILES_SHOWN = 6
 THUMBNAIL_PX = 112
 SCALE_PERCENTILE = 99.0
+UNFAITHFUL = "NOT FAITHFUL"  # how the sentence on a map begins that is then drawn in grey
+UNFAITHFUL_HUE = 90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,12 @@ def tile_colours(fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     return np.asarray(255 * (1 - strength) + hue * strength, dtype=np.uint8)
 
 
+def tile_hues(fraction: npt.NDArray[np.float64], *, faithful: bool = True) -> npt.NDArray[np.int64]:
+    """Return (N, 3) the full colour of each value's direction; grey where the map is not faithful."""
+    hue = np.where(fraction[:, None] > 0, RAISES, LOWERS)
+    return hue if faithful else np.full_like(hue, UNFAITHFUL_HUE)
+
+
 def draw_map(
     reader: SlideReader, tile_map: AttentionMap, fraction: npt.NDArray[np.float64], scale: MapScale, percentile: float, mark: str = ""
 ) -> Image:
@@ -63,16 +71,25 @@ def draw_map(
         mark: a sentence against the map; one that is not faithful is drawn in grey.
     """
     overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / LONGEST_SIDE_PX))
+    picture = colour_tiles(overview, downsample, tile_map, fraction, mark)
+    return _with_legend(picture, tile_map, scale, percentile, downsample * tile_map.level0_mpp, mark)
+
+
+def colour_tiles(overview: Image, downsample: float, tile_map: AttentionMap, fraction: npt.NDArray[np.float64], mark: str = "") -> Image:
+    """Return the overview, its own colours taken back, with the tiles coloured inside their true borders.
+
+    Args:
+        overview: the whole slide, `downsample` level-0 pixels a pixel.
+        fraction: (N,) in [-1, 1].
+    """
     grey = cv2.cvtColor(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     canvas = cv2.addWeighted(overview, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
-    hue = np.where(fraction[:, None] > 0, RAISES, LOWERS)
-    if mark.startswith("NOT FAITHFUL"):
-        hue = np.full_like(hue, 90)
-    for (x, y), colour, alpha in zip(tile_map.xy_l0 / downsample, hue, np.abs(fraction) * STRONGEST_ALPHA):
-        side = tile_map.tile_l0 / downsample
+    hues = tile_hues(fraction, faithful=not mark.startswith(UNFAITHFUL))
+    side = tile_map.tile_l0 / downsample
+    for (x, y), hue, alpha in zip(tile_map.xy_l0 / downsample, hues, np.abs(fraction) * STRONGEST_ALPHA):
         rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
-        canvas[rows, columns] = canvas[rows, columns] * (1 - alpha) + colour * alpha
-    return _with_legend(canvas.astype(np.uint8), tile_map, scale, percentile, downsample * tile_map.level0_mpp, mark)
+        canvas[rows, columns] = canvas[rows, columns] * (1 - alpha) + hue * alpha
+    return canvas.astype(np.uint8)
 
 
 def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percentile: float, um_per_px: float, mark: str) -> Image:
@@ -95,7 +112,7 @@ def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percen
     if tile_map.method != "exact":
         mark = f"Contributions by {tile_map.method}: they do not sum to the risk. {mark}"
     draw.text((10, top + 82), mark, fill=(176, 0, 32), font=small)
-    length_um = _round_length(picture.shape[1] * um_per_px / 5)
+    length_um = round_length(picture.shape[1] * um_per_px / 5)
     length_px = round(length_um / um_per_px)
     draw.line([(width - 12 - length_px, top + 52), (width - 12, top + 52)], fill="black", width=4)
     label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
@@ -103,10 +120,10 @@ def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percen
     return np.asarray(page, dtype=np.uint8)
 
 
-def _round_length(um: float) -> float:
+def round_length(um: float) -> float:
     """Return the largest of 1, 2, 5 x 10^k that is not longer.
 
-    >>> _round_length(730.0)
+    >>> round_length(730.0)
     500.0
     """
     power = 10.0 ** np.floor(np.log10(max(um, 1e-6)))

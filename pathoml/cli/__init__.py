@@ -211,7 +211,9 @@ def import_command(
 @app.command("export")
 def export_command(
     study: StudyArgument = Path(),
-    name: Annotated[str, typer.Option("--to", help="A file of pathoml/interop/ that can export.")] = "qupath",  # what pathologists have
+    name: Annotated[
+        str, typer.Option("--to", help="figures (PNG and SVG), or a file of pathoml/interop/ that can export.")
+    ] = "qupath",  # what pathologists have
     target: Annotated[Path | None, typer.Option("--out", help="The folder to write.", show_default="runs/RUN/export/NAME")] = None,
     settings: SetOption = None,
 ) -> None:

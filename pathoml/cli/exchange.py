@@ -30,8 +30,12 @@ def run_export(study: Study, name: str, target: Path | None, console: Console) -
     """Write the run as another tool reads it."""
     from pathoml.plugins import load_plugin
 
-    format_ = load_plugin("pathoml.interop", name, "export_to")
     target = target or study.run_folder / "export" / name
+    if name == "figures":  # drawn on the slides with matplotlib: it needs the floors above interop/
+        from pathoml.map_figures import export_figures
+
+        return _say(export_figures(study, target), f"written below {target}", console)
+    format_ = load_plugin("pathoml.interop", name, "export_to")
     return _say(format_.export_to(study, target), f"written for {name} below {target}", console)
 
 
