@@ -22,7 +22,7 @@ from pathoml.slides import open_slide
 from pathoml.store import atomic_path, read_tiles, sweep_temporaries, write_attention, write_json
 from pathoml.study import tiles_folder
 from pathoml.tile_gallery import Gallery
-from pathoml.tiling import png_bytes, write_failures
+from pathoml.tiling import flags_at, png_bytes, write_failures
 from pathoml.types import AttentionMap, Bag, Image, Recipe
 
 NOTHING = np.empty((0, 0))
@@ -143,9 +143,7 @@ def _flagged(study: Study, tile_map: AttentionMap) -> npt.NDArray[np.bool_]:
     path = tiles_folder(study) / f"{tile_map.slide_id}.h5"
     if not path.exists():
         return np.zeros(len(tile_map.xy_l0), dtype=bool)
-    grid, _ = read_tiles(path)
-    bad = {(int(x), int(y)) for x, y in grid.xy_l0[grid.flags > 0]}
-    return np.array([(int(x), int(y)) in bad for x, y in tile_map.xy_l0], dtype=bool)
+    return flags_at(read_tiles(path)[0], tile_map.xy_l0) > 0
 
 
 def _draw(folder: Path, path: Path | None, tile_map: AttentionMap, bag_size: int, scale: MapScale, percentile: float, mark: str) -> None:

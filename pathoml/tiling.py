@@ -320,6 +320,22 @@ def kept_tiles(grid: TileGrid, exclude: Sequence[str]) -> TileGrid:
     return some_tiles(grid, (grid.flags & bits) == 0)
 
 
+def flags_at(grid: TileGrid, xy_l0: Ints) -> npt.NDArray[np.uint8]:
+    """Return (N,) the flags of the grid's tiles at (N, 2) corners, 0 where it has no tile.
+
+    >>> from types import SimpleNamespace
+    >>> grid = SimpleNamespace(xy_l0=np.array([[0, 0], [9, 0], [0, 9]]), flags=np.array([1, 2, 4], np.uint8))
+    >>> flags_at(grid, np.array([[0, 9], [9, 9], [9, 0]])).tolist()
+    [4, 0, 2]
+    """
+    if not len(grid.xy_l0):
+        return np.zeros(len(xy_l0), np.uint8)
+    known, wanted = (xy[:, 1].astype(np.int64) << 32 | xy[:, 0].astype(np.int64) for xy in (grid.xy_l0, xy_l0))
+    order = np.argsort(known, kind="stable")
+    place = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
+    return np.where(known[place] == wanted, grid.flags[place], 0).astype(np.uint8)
+
+
 def some_tiles(grid: TileGrid, keep: npt.NDArray[np.bool_]) -> TileGrid:
     """Return the grid with those of its tiles for which `keep` (tiles,) holds."""
     return TileGrid(**{**vars(grid), **{k: getattr(grid, k)[keep] for k in ("xy_l0", "tissue_fraction", "flags")}})

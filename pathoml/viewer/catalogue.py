@@ -17,6 +17,7 @@ from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.store import read_attention, read_json, read_tiles
 from pathoml.tables import parse_number, read_table
+from pathoml.tiling import flags_at
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
 from pathoml.viewer.pixels import file_stamp
 from pathoml.viewer.run_folders import run_tiles_folder
@@ -178,10 +179,7 @@ def model_sha256(study: Study) -> str:
 
 def flagged_tiles(xy_l0: npt.NDArray[Any], grid: TileGrid | None) -> npt.NDArray[np.uint8]:
     """Return (N,) the artefact flags of the map's tiles, matched by place."""
-    if grid is None or not len(grid.xy_l0):
-        return np.zeros(len(xy_l0), np.uint8)
-    flags = {(int(x), int(y)): int(f) for (x, y), f in zip(grid.xy_l0, grid.flags)}
-    return np.array([flags.get((int(x), int(y)), 0) for x, y in xy_l0], np.uint8)
+    return np.zeros(len(xy_l0), np.uint8) if grid is None else flags_at(grid, xy_l0)
 
 
 def _patient_payload(catalogue: Catalogue, patient: Patient) -> Row:
