@@ -11,7 +11,7 @@ from pathoml.types import Cohort, Recipe
 TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
 EVALUATION_VERSION = 7  # and so on: each when the same inputs give other files
 EXPLAIN_VERSION = 3
-DISCOVER_VERSION = 2
+DISCOVER_VERSION = 3
 REPORT_VERSION = 4
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 EVALUATE_OUTPUTS = ("metrics.json", "permutation.json", "analysis.R", "start_stop.csv")

@@ -119,6 +119,10 @@ def withdraw_command(
 def discover_command(
     study: StudyArgument = Path(),
     labels: Annotated[Path | None, typer.Option("--labels", help="Ratings of the naming sheet or of the viewer, as CSV.")] = None,
+    spots: Annotated[
+        Path | None, typer.Option("--spots", help="Spatial transcriptomics of one slide, as .h5ad; goes with --slide.")
+    ] = None,
+    slide: Annotated[str, typer.Option("--slide", help="The slide_id of the section that --spots was measured on.")] = "",
     settings: SetOption = None,
 ) -> None:
     """Find groups of similar tiles, test them against the outcome, write sheets for naming: runs/RUN/features/."""
@@ -126,7 +130,7 @@ def discover_command(
     from pathoml.cli.console import Console
     from pathoml.config import load_study
 
-    raise typer.Exit(verb.run(load_study(study, settings or ()), Console(), labels))
+    raise typer.Exit(verb.run(load_study(study, settings or ()), Console(), labels, spots, slide))
 
 
 @app.command("demo")

@@ -6,15 +6,20 @@ from pathlib import Path
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
+from pathoml.errors import ConfigError
+
+ROWS_SHOWN = 12
 
 
-def run(study: Study, console: Console, labels: Path | None = None) -> int:
-    """Find and test phenotypes if the run changed; with `labels`, read the raters back instead."""
+def run(study: Study, console: Console, labels: Path | None = None, spots: Path | None = None, slide_id: str = "") -> int:
+    """Find and test phenotypes if the run changed; with `labels`, read the raters back, with `spots`, join genes to a slide instead."""
     from pathoml.provenance import is_fresh
     from pathoml.recipes import DISCOVER_OUTPUTS, discover_recipe
 
     if labels is not None:
         return _say_labels(study, labels, console)
+    if spots is not None:
+        return _say_spots(study, spots, slide_id, console)
     recipe = discover_recipe(study)
     fresh = is_fresh(study.run_folder, recipe, DISCOVER_OUTPUTS)
     console.heading(f"discover  runs/{study.config.run}: {'up to date' if fresh else 'phenotypes of the whole cohort'}")
@@ -50,4 +55,19 @@ def _say_labels(study: Study, labels: Path, console: Console) -> int:
     console.heading(f"discover  labels of {results.raters} raters")
     console.table(results.rows, results.header)
     console.say(f"  written: {study.run_folder}/features/labels.json")
+    return 0
+
+
+def _say_spots(study: Study, spots: Path, slide_id: str, console: Console) -> int:
+    from pathoml.discovery.spots import weigh_spots
+
+    if not slide_id:
+        raise ConfigError("--spots needs --slide: the slide_id of the section that the spots were measured on.")
+    found = weigh_spots(study, slide_id, spots)
+    console.heading(
+        f"discover  {found.genes} genes of {found.spots} spots on slide {slide_id} ({found.of_spots - found.spots} beside its tiles)"
+    )
+    rows = [(a.gene, a.feature, f"{a.rho:+.2f}", f"{a.p_value:.4f}", f"{a.q_value:.3f}") for a in found.associations[:ROWS_SHOWN]]
+    console.table(rows, ("gene", "feature", "Spearman's rho", "p (shifts)", "q"))
+    console.say(f"  written: {study.run_folder}/features/spots/{slide_id}.csv")
     return 0

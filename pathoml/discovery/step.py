@@ -18,18 +18,21 @@ from pathoml.discovery.description import Description, describe
 from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
+from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
 from pathoml.ledger import record_hypotheses
 from pathoml.provenance import record_step
 from pathoml.runs import LoadedRun, bag_slides, load_run
-from pathoml.store import atomic_path, read_attention, sha256_of_arrays, write_assignments, write_json, write_text
+from pathoml.store import atomic_path, read_attention, read_tiles, sha256_of_arrays, write_assignments, write_json, write_text
+from pathoml.study import tiles_folder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.tiling import png_bytes
-from pathoml.types import Assignments, Recipe
+from pathoml.types import Assignments, Embeddings, Recipe
 
 Array = npt.NDArray[np.float64]
 FAMILY = "phenotypes"
+SPATIAL_COLUMNS = ("slide_id", "phenotype", "share", "clustering", "clustering_p", "clustering_q", "border_um", "border_p", "border_q")
 CANDIDATES = 4  # tiles of each slide and phenotype that may come onto a contact sheet
 COLUMNS = (
     "phenotype",
@@ -90,6 +93,7 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
         ("hypothesis", "p_value", "q_value", "family_size"),
         [{"hypothesis": n, "p_value": e.p_value, "q_value": float(q), "family_size": size} for n, e, q in zip(names, evidence, q_values)],
     )
+    _write_table(folder / "spatial.csv", SPATIAL_COLUMNS, _with_q(assigned.spatial))
     _write_sheets(folder, run, assigned.candidates)
     write_naming_sheet(folder, run.cohort, assigned.candidates, [int(r["phenotype"]) for r in rows])
     tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
@@ -107,6 +111,7 @@ class _Assigned:
     slide_counts: dict[str, Array]
     contribution: Array  # (C,)
     candidates: list[list[TileRef]]  # (C,) tiles near each phenotype
+    spatial: list[dict[str, Any]]  # a row a slide and phenotype that it has
 
 
 def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_slide: Callable[[int, int], None]) -> _Assigned:
@@ -114,6 +119,7 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
     counts, slide_counts = np.zeros((len(run.bags), count)), {}
     candidates: list[list[TileRef]] = [[] for _ in range(count)]
     summed, seen = np.zeros(count), np.zeros(count)
+    spatial: list[dict[str, Any]] = []
     total, done = sum(len(b.slide_ids) for b in run.bags), 0
     for patient, bag in enumerate(run.bags):
         for slide in bag_slides(study, bag):
@@ -126,6 +132,7 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
                 folder / "assignments" / f"{slide.slide_id}.h5",
                 Assignments(slide_id=slide.slide_id, xy_l0=slide.xy_l0, tile_l0=slide.tile_l0, phenotype=phenotype),
             )
+            spatial += _where(study, slide, phenotype, count)
             map_path = study.run_folder / "attention" / f"{slide.slide_id}.h5"
             if map_path.exists():
                 values = read_attention(map_path).contribution.astype(np.float64) * len(bag.features)
@@ -143,7 +150,27 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
             done += 1
             on_slide(done, total)
     mean = np.divide(summed, seen, out=np.full(count, np.nan), where=seen > 0)
-    return _Assigned(counts=counts, slide_counts=slide_counts, contribution=mean, candidates=candidates)
+    return _Assigned(counts=counts, slide_counts=slide_counts, contribution=mean, candidates=candidates, spatial=spatial)
+
+
+def _where(study: Study, slide: Embeddings, phenotype: npt.NDArray[np.int64], count: int) -> list[dict[str, Any]]:
+    """Return the spatial figures of the phenotypes that a slide has."""
+    path = tiles_folder(study) / f"{slide.slide_id}.h5"
+    border = border_distance_um(read_tiles(path)[1], slide.xy_l0, slide.tile_l0, slide.level0_mpp) if path.exists() else None
+    figures = spatial_figures(phenotype, slide.xy_l0, slide.tile_l0, count, border)
+    return [{"slide_id": slide.slide_id, **vars(one)} for one in figures if one.share > 0]
+
+
+def _with_q(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with the false discovery rate over all slides and phenotypes, a kind of test each."""
+    for kind in ("clustering", "border"):
+        tested = [row for row in rows if row[f"{kind}_p"] is not None]
+        q_values = benjamini_hochberg([row[f"{kind}_p"] for row in tested]) if tested else np.empty(0)
+        for row in rows:
+            row[f"{kind}_q"] = None
+        for row, q in zip(tested, q_values):
+            row[f"{kind}_q"] = float(q)
+    return rows
 
 
 def _stain(run: LoadedRun, slide_ids: Sequence[str]) -> str:
