@@ -20,7 +20,7 @@ from pathoml.regions import excluded_mask, read_regions
 from pathoml.shards import Shard
 from pathoml.slides import SlideReader, read_overview, slide_mpp
 from pathoml.slides.colour import open_in_colour
-from pathoml.slides.probing import Prober
+from pathoml.slides.probing import Prober, probe_each
 from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.stains import stain_vectors
 from pathoml.store import (
@@ -111,15 +111,15 @@ def tile_slides(
     for folder in {job.folder for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
         sweep_temporaries(folder)
-    sound = []
-    with Prober() as prober:
-        for job in jobs:
-            reason = prober.refusal(job.slide.path) if job.slide.path is not None else None
-            if reason is None:
-                sound.append((job.slide.slide_id, job))
-            else:
-                failures[job.slide.slide_id] = reason
-                on_slide(job.slide.slide_id)
+    sound = [(job.slide.slide_id, job) for job in jobs if job.slide.path is None]  # told as a failure of its own
+    with_file = [(job, job.slide.path) for job in jobs if job.slide.path is not None]
+    probed = probe_each([path for _, path in with_file], Prober.refusal, workers=workers)
+    for (job, _), (_, reason) in zip(with_file, probed):
+        if reason is None:
+            sound.append((job.slide.slide_id, job))
+        else:
+            failures[job.slide.slide_id] = reason
+            on_slide(job.slide.slide_id)
     for slide_id, result in map_items(tile_one, sound, workers=workers):
         if isinstance(result, Exception):
             failures[slide_id] = str(result) if isinstance(result, SlideError) else f"{type(result).__name__}: {result}"

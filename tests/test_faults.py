@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from bad_slides import FAILS, KINDS, TILES, corrupted, slide_id, write_bad_slides
+from bad_slides import FAILS, KINDS, TILES, corrupted, long_tag, slide_id, write_bad_slides
 from viewing import write_jpeg_pyramid
 
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
 from pathoml.slides import open_slide
-from pathoml.slides.probing import Prober
+from pathoml.slides.probing import Prober, probe_each
 from pathoml.slides.reopening import ReopeningReader
 from pathoml.store import read_tiles
 from pathoml.tiling import TileJob, tile_slides
@@ -60,6 +60,19 @@ def test_a_file_whose_reading_kills_the_process_is_refused_and_the_next_one_is_o
         threading.Timer(0.3, os.kill, (child, signal.SIGKILL)).start()  # as an abort inside a C library
         assert "aborts the library" in prober.refusal(good)
         assert prober.refusal(good) is None
+
+
+def test_several_probers_answer_in_the_order_of_the_files_and_a_crash_costs_one_row(good, tmp_path):
+    bad = tmp_path / "bad.svs"
+    bad.write_bytes(b"II*\0" + bytes(100))
+    killer = tmp_path / "killer.tiff"
+    source = tmp_path / "pyramid.tiff"
+    write_jpeg_pyramid(source, np.full((1024, 1024, 3), 200, np.uint8), levels=1)
+    killer.write_bytes(long_tag(long_tag(source.read_bytes(), "TileWidth", 2**20), "TileLength", 2**20))  # GLib aborts the process
+    paths = [good, bad, good, killer, good, bad, good]
+    told = list(probe_each(paths, Prober.fault, workers=3))
+    assert [path for path, _ in told] == paths
+    assert [reason is None for _, reason in told] == [True, False, True, False, True, False, True]
 
 
 def broken(good: Path, bad_tiles: list[int]) -> Path:

@@ -58,18 +58,19 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
 
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
     """Say what is left in the files that may name a patient, and which are there twice. Returns how many cannot be read."""
+    from pathoml.engines.local import available_workers
     from pathoml.slides.identifiers import identifiers_left, same_size
-    from pathoml.slides.probing import Prober
+    from pathoml.slides.probing import Prober, probe_each
     from pathoml.tiling import sha256_of_slide
 
     left: dict[str, list[str]] = {}
     unreadable: list[str] = []
     files = [(s.slide_id, s.path) for s in slides if s.path is not None]
     ids: dict[Path, list[str]] = {}  # two rows may name one file
-    with Prober() as prober, console.bar("check", "slides") as bar:
-        for number, (slide_id, path) in enumerate(files, 1):
+    with console.bar("check", "slides") as bar:
+        probed = probe_each([path for _, path in files], Prober.fault, workers=available_workers())
+        for number, ((slide_id, path), (_, reason)) in enumerate(zip(files, probed), 1):
             ids.setdefault(path, []).append(slide_id)
-            reason = prober.fault(path)
             if reason is None:
                 for kind in identifiers_left(path):
                     left.setdefault(kind, []).append(slide_id)

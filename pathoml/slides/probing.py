@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Self
 
 from pathoml import slides
@@ -73,6 +77,29 @@ class Prober:
 
     def __exit__(self, *_: object) -> None:
         self._stop()
+
+
+def probe_each(paths: Sequence[Path], ask: Callable[[Prober, Path], str | None], *, workers: int) -> Iterator[tuple[Path, str | None]]:
+    """Yield each path, in order, with what a prober says of it; as many probers work side by side.
+
+    Args:
+        ask: `Prober.refusal` or `Prober.fault`.
+    """
+    idle: SimpleQueue[Prober] = SimpleQueue()
+    count = max(1, min(workers, len(paths)))
+    with ExitStack() as stack:
+        for _ in range(count):
+            idle.put(stack.enter_context(Prober()))
+
+        def one(path: Path) -> str | None:
+            prober = idle.get()
+            try:
+                return ask(prober, path)
+            finally:
+                idle.put(prober)
+
+        pool = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="probe"))
+        yield from zip(paths, pool.map(one, paths))
 
 
 def _serve(line: Connection) -> None:
