@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,43 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import percentileofscore
 
-from pathoml.attention import BagExplanation, explain_bag, slide_faithfulness, slide_maps, write_geojson
+from pathoml.attention import BagExplanation, explain_bag, explain_features, slide_faithfulness, slide_maps, write_geojson
+from pathoml.bags import read_bags
+from pathoml.bundle import input_of, open_bundle, refuse_other_input
 from pathoml.config import Study
+from pathoml.embedding import prepare_device
 from pathoml.errors import SlideError
 from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
+from pathoml.model_stack import ModelStack, load_models
 from pathoml.overlay import UNFAITHFUL, MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
+from pathoml.prediction import cohort_without_outcomes
 from pathoml.provenance import record_step
+from pathoml.recipes import EXPLAIN_VERSION
 from pathoml.runs import bag_slides, load_run
+from pathoml.scoring import FoldScores
 from pathoml.slides import open_slide
-from pathoml.store import atomic_path, read_tiles, sweep_temporaries, write_attention, write_json
-from pathoml.study import tiles_folder
+from pathoml.store import atomic_path, read_tiles, sha256_of_file, sweep_temporaries, write_attention, write_json
+from pathoml.study import embeddings_folder, tiles_folder
 from pathoml.tile_gallery import Gallery
 from pathoml.tiling import flags_at, png_bytes, write_failures
-from pathoml.types import AttentionMap, Bag, Image, Recipe
+from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
 NOTHING = np.empty((0, 0))
+
+
+ExplainOne = Callable[[int, Bag], BagExplanation]  # a patient's place in the cohort, and the patient's bag
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """Whose maps are drawn, and by which models."""
+
+    run_folder: Path
+    cohort: Cohort
+    bags: Sequence[Bag]
+    stack: ModelStack
+    explain: ExplainOne
+    score_type: str
 
 
 def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> dict[str, str]:
@@ -34,25 +56,73 @@ def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], N
     Returns:
         slide_id -> reason for slides whose pixels could not be read; their numbers are written all the same.
     """
-    run, folder = load_run(study), study.run_folder / "attention"
+    run = load_run(study)
+    subject = _Subject(
+        run_folder=study.run_folder,
+        cohort=run.cohort,
+        bags=run.bags,
+        stack=run.stack,
+        explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position),
+        score_type="loco" if study.config.splits.scheme == "leave_one_centre_out" else "oof",
+    )
+    return _explain(study, subject, recipe, on_slide)
+
+
+def explain_predicted(study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]) -> dict[str, str]:
+    """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not opened.
+
+    None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are on the scale of these patients.
+
+    Raises:
+        ConfigError: the study's tiles are not what the bundle was trained on.
+        StoreError: the bundle or an embedding was changed.
+    """
+    bundle = open_bundle(bundle_folder)
+    cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
+    refuse_other_input(bundle, input_of(study, first))
+    stack, specs, _ = load_models(bundle_folder / "models", prepare_device(study.config.compute))
+    nobody = np.zeros(len(bags))
+    ensemble = FoldScores(
+        repeat="locked",
+        fold="all",
+        reference=bundle["reference"],
+        sd=bundle["out_of_fold"]["sd"],
+        cutoff=0.0,
+        centred=nobody,
+        is_training=nobody > 0,
+        models=tuple(range(len(specs))),
+    )
+    subject = _Subject(
+        run_folder=study.folder / "runs" / bundle["name"],
+        cohort=cohort,
+        bags=bags,
+        stack=stack,
+        explain=lambda _, bag: explain_features(stack, [ensemble], bag.features),
+        score_type="locked",
+    )
+    recipe = Recipe(step="explain", inputs={"bundle": sha256_of_file(bundle_folder / "bundle.json"), "version": EXPLAIN_VERSION})
+    return _explain(study, subject, recipe, on_slide)
+
+
+def _explain(study: Study, subject: _Subject, recipe: Recipe, on_slide: Callable[[int, int], None]) -> dict[str, str]:
+    folder = subject.run_folder / "attention"
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
-    score_type = "loco" if study.config.splits.scheme == "leave_one_centre_out" else "oof"
     explanations, found = [], _Collected()
-    for position, bag in enumerate(run.bags):
-        explanation = explain_bag(run.stack, run.folds, bag, position)
+    for position, bag in enumerate(subject.bags):
+        explanation = subject.explain(position, bag)
         for index, slide_id in enumerate(bag.slide_ids):
-            found.add(slide_id, explanation, bag, index, slide_faithfulness(run.stack, explanation, bag, index, seed=position))
+            found.add(slide_id, explanation, bag, index, slide_faithfulness(subject.stack, explanation, bag, index, seed=position))
         explanations.append(replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING))  # they are large
     scale = cohort_scale([e.contribution * len(e.contribution) for e in explanations])
     risks = [e.log_risk for e in explanations]
-    paths = {s.slide_id: s.path for s in run.cohort.slides}
-    total, done = sum(len(bag.slide_ids) for bag in run.bags), 0
+    paths = {s.slide_id: s.path for s in subject.cohort.slides}
+    total, done = sum(len(bag.slide_ids) for bag in subject.bags), 0
     failures: dict[str, str] = {}
     gallery = Gallery()
-    for explanation, bag in zip(explanations, run.bags):
+    for explanation, bag in zip(explanations, subject.bags):
         percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
-        for tile_map in slide_maps(explanation, bag, bag_slides(study, bag), score_type):
+        for tile_map in slide_maps(explanation, bag, bag_slides(study, bag), subject.score_type):
             write_attention(folder / f"{tile_map.slide_id}.h5", tile_map, recipe)
             gallery.add(tile_map, tile_map.contribution.astype(np.float64) * len(bag.features))
             found.flagged[tile_map.slide_id] = share_from(_flagged(study, tile_map), tile_map.contribution.astype(np.float64))
@@ -64,9 +134,10 @@ def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], N
             done += 1
             on_slide(done, total)
     gallery.write(folder, paths)
-    write_json(study.run_folder / "faithfulness.json", found.to_json(sum(patient.event == 1 for patient in run.cohort.patients)))
+    events = sum(patient.event == 1 for patient in subject.cohort.patients)
+    write_json(subject.run_folder / "faithfulness.json", found.to_json(events))
     write_failures(folder, failures)
-    record_step(study.run_folder, recipe, scale_limit=scale.limit)
+    record_step(subject.run_folder, recipe, scale_limit=scale.limit)
     return failures
 
 

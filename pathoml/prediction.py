@@ -47,7 +47,7 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
         StoreError: the bundle or an embedding was changed.
     """
     bundle = open_bundle(bundle_folder)
-    cohort, bags, first = read_bags(_patients(study), embeddings_folder(study))
+    cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
     stack, _, _ = load_models(bundle_folder / "models", prepare_device(study.config.compute))
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
@@ -90,7 +90,7 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
     return Predicted(folder=folder, patients=len(scores), slides=len(worst), lights=dict(Counter(worst.values())))
 
 
-def _patients(study: Study) -> Cohort:
+def cohort_without_outcomes(study: Study) -> Cohort:
     """Return a cohort from slides.csv alone, without times or events."""
     slides = read_slides(study.folder, find_table(study.folder, "slides"))
     if not slides:

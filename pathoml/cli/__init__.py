@@ -271,14 +271,15 @@ def lock_command(
 def predict_command(
     study: Annotated[Path, typer.Argument(help="The study to score; its slides must be embedded as the bundle says.")],
     bundle: Annotated[Path, typer.Option("--bundle", help="The folder that `pathoml lock` wrote.")],
+    maps: Annotated[bool, typer.Option("--maps", help="Draw the maps too, into runs/NAME/attention/.")] = False,
     settings: SetOption = None,
 ) -> None:
-    """Score new patients with a locked bundle, outcomes unseen: runs/NAME/scores.csv and drift.csv."""
+    """Score new patients with a locked bundle, outcomes unseen: runs/NAME/scores.csv and drift.csv, with maps on request."""
     from pathoml.cli import predict as verb
     from pathoml.cli.console import Console
     from pathoml.config import load_study
 
-    raise typer.Exit(verb.run(load_study(study, settings or ()), bundle, Console()))
+    raise typer.Exit(verb.run(load_study(study, settings or ()), bundle, Console(), maps=maps))
 
 
 @app.command("benchmark")

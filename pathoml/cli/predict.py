@@ -8,8 +8,8 @@ from pathoml.cli.console import Console
 from pathoml.config import Study
 
 
-def run(study: Study, bundle: Path, console: Console) -> int:
-    """Score and compare; patients.csv is not opened."""
+def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> int:
+    """Score and compare, and draw maps if asked; patients.csv is not opened. Returns 1 if a slide could not be drawn."""
     from pathoml.prediction import predict_study
 
     console.heading(f"predict  {bundle}")
@@ -17,4 +17,12 @@ def run(study: Study, bundle: Path, console: Console) -> int:
     lights = ", ".join(f"{done.lights.get(light, 0)} {light}" for light in ("green", "amber", "red"))
     console.say(f"  {done.patients} patients scored: {done.folder}/scores.csv")
     console.say(f"  drift of {done.slides} slides by their worst light: {lights}; see {done.folder}/drift.csv")
-    return 0
+    if not maps:
+        return 0
+    from pathoml.cli.tile import say_failures
+    from pathoml.explanation import explain_predicted
+
+    with console.bar("explain", "slides") as bar:
+        failures = explain_predicted(study, bundle, bar)
+    console.say(f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath: *.geojson")
+    return say_failures(failures, console)
