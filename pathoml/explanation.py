@@ -18,8 +18,9 @@ from pathoml.config import Study
 from pathoml.embedding import prepare_device
 from pathoml.errors import SlideError
 from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
+from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL_SENTENCE, flagged_sentence
 from pathoml.model_stack import ModelStack, load_models
-from pathoml.overlay import UNFAITHFUL, MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
+from pathoml.overlay import MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
 from pathoml.prediction import cohort_without_outcomes
 from pathoml.provenance import record_step
 from pathoml.recipes import EXPLAIN_VERSION
@@ -160,11 +161,11 @@ class _Collected:
         """Return what has to stand on the map, "" for nothing."""
         checked = self.checked[slide_id]
         if checked is None:
-            return "Faithfulness was not checked."
+            return NOT_CHECKED
         flagged = self.flagged.get(slide_id, 0.0)
         if not checked.faithful:
-            return f"{UNFAITHFUL}: deleting its hot tiles changes the risk no more than deleting random ones."
-        return f"{flagged:.0%} of the contribution comes from flagged tiles." if flagged > FLAGGED_WARNING else ""
+            return UNFAITHFUL_SENTENCE
+        return flagged_sentence(flagged) if flagged > FLAGGED_WARNING else ""
 
     def to_json(self, events: int) -> dict[str, Any]:
         known = {slide_id: s for slide_id, s in self.checked.items() if s is not None}

@@ -24,7 +24,8 @@ from scipy.stats import rankdata
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
 from pathoml.interop import Exchange
-from pathoml.overlay import UNFAITHFUL, colour_tiles, round_length, tile_hues
+from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, map_marks
+from pathoml.overlay import colour_tiles, round_length, tile_hues
 from pathoml.slides import open_slide, read_overview
 from pathoml.store import atomic_path, read_attention, read_json, write_text
 from pathoml.tables import parse_number, read_table
@@ -65,14 +66,14 @@ def export_figures(study: Study, target: Path) -> Exchange:
         tile_map = read_attention(path)
         bag_tiles[tile_map.patient_id] = bag_tiles.get(tile_map.patient_id, 0) + len(tile_map.attention)
     paths = {row["slide_id"]: study.folder / row["path"] for row in read_table(study.folder / "slides.csv").rows if row["path"]}
-    percentiles, checked = _percentiles(study), _faithful(study)
+    percentiles, checked = _percentiles(study), map_marks(study.run_folder)
     limit = float(read_json(study.run_folder / "provenance.json")["steps"]["explain"]["scale_limit"])
     written, failures = [], {}
     for file in files:
         tile_map = read_attention(file)
         tiles, name = bag_tiles[tile_map.patient_id], tile_map.slide_id
         fraction, full = on_scale(tile_map.contribution.astype(np.float64) * tiles, study.config.figures.scale, limit)
-        said = Said(percentile=percentiles.get(tile_map.patient_id), limit=full, mark=checked.get(name, "Faithfulness was not checked."))
+        said = Said(percentile=percentiles.get(tile_map.patient_id), limit=full, mark=checked.get(name, NOT_CHECKED))
         try:
             if name not in paths:
                 raise SlideError(f"Slide {name} has no file in slides.csv.")
@@ -179,15 +180,3 @@ def _percentiles(study: Study) -> dict[str, float]:
     risks = {row["patient_id"]: risk for row in rows if (risk := parse_number(row["log_risk"])) is not None}
     every = np.array(list(risks.values()))
     return {patient: float((every <= risk).mean() * 100) for patient, risk in risks.items()}
-
-
-def _faithful(study: Study) -> dict[str, str]:
-    """Return what has to stand on the map of each slide that was checked."""
-    path = study.run_folder / "faithfulness.json"
-    slides = read_json(path).get("slides", {}) if path.is_file() else {}
-    sentences = {}
-    for slide_id, one in slides.items():
-        flagged = f"{one['flagged_share']:.0%} of the contribution comes from flagged tiles." if one.get("flagged_warning") else ""
-        unfaithful = f"{UNFAITHFUL}: deleting its hot tiles changes the risk no more than deleting random ones."
-        sentences[slide_id] = flagged if one.get("faithful") else unfaithful
-    return sentences

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
+from pathoml.map_marks import UNFAITHFUL
 from pathoml.slides import SlideReader, read_overview, read_tile
 from pathoml.types import AttentionMap, Floats, Image
 
@@ -22,7 +23,6 @@ FOOTER_PX = 102
 TILES_SHOWN = 6
 THUMBNAIL_PX = 112
 SCALE_PERCENTILE = 99.0
-UNFAITHFUL = "NOT FAITHFUL"  # how the sentence on a map begins that is then drawn in grey
 UNFAITHFUL_HUE = 90
 
 

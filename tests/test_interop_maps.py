@@ -18,6 +18,7 @@ from pathoml.interop import qupath
 from pathoml.interop.h5ad import as_anndata
 from pathoml.interop.ome_tiff import write_ome
 from pathoml.interop.qupath import geojson
+from pathoml.map_marks import UNFAITHFUL_SENTENCE, map_marks
 from pathoml.types import AttentionMap
 
 
@@ -117,3 +118,29 @@ def test_ome_tiff_has_float32_channels_and_the_size_of_a_tile(tmp_path: Path) ->
     assert (float(pixels.attrib["PhysicalSizeX"]), pixels.attrib["PhysicalSizeXUnit"]) == (50.0, "µm")
     assert [c.attrib["Name"] for c in xml.findall(".//{*}Channel")] == ["contribution", "attention", "tile", "contribution spread"]
     assert xml.findall(".//{*}Plane")[0].attrib["PositionX"] == "150.0"
+
+
+def test_a_map_that_is_not_faithful_says_so_in_every_export(tmp_path: Path) -> None:
+    content = geojson(ten_by_ten(), (0, 0), mark=UNFAITHFUL_SENTENCE)
+    assert content["pathoml"]["mark"] == UNFAITHFUL_SENTENCE
+    names = {f["properties"]["name"] for f in content["features"] if f["properties"]["objectType"] == "annotation"}
+    assert names == {"hot spot (NOT FAITHFUL)"}
+    as_anndata(ten_by_ten(), np.zeros((100, 2), np.float32), mark=UNFAITHFUL_SENTENCE).write_h5ad(tmp_path / "S1.h5ad")
+    assert anndata.read_h5ad(tmp_path / "S1.h5ad").uns["pathoml"]["mark"] == UNFAITHFUL_SENTENCE
+    write_ome(tmp_path / "S1.ome.tif", ten_by_ten(), mark=UNFAITHFUL_SENTENCE)
+    with tifffile.TiffFile(tmp_path / "S1.ome.tif") as file:
+        description = ET.fromstring(file.ome_metadata).find(".//{*}Image/{*}Description")
+    assert description is not None
+    assert UNFAITHFUL_SENTENCE in str(description.text)
+
+
+def test_the_marks_are_those_of_faithfulness_json(tmp_path: Path) -> None:
+    slides = {
+        "good": {"faithful": True, "flagged_share": 0.02, "flagged_warning": False},
+        "inked": {"faithful": True, "flagged_share": 0.31, "flagged_warning": True},
+        "bad": {"faithful": False, "flagged_share": 0.31, "flagged_warning": True},
+    }
+    (tmp_path / "faithfulness.json").write_text(json.dumps({"slides": slides}), encoding="utf-8")
+    marks = map_marks(tmp_path)
+    assert marks == {"good": "", "inked": "31% of the contribution comes from flagged tiles.", "bad": UNFAITHFUL_SENTENCE}
+    assert map_marks(tmp_path / "nothing") == {}

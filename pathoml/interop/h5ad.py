@@ -10,6 +10,7 @@ import numpy as np
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.interop import Exchange
+from pathoml.map_marks import NOT_CHECKED, map_marks
 from pathoml.store import atomic_path, read_assignments, read_attention, read_embeddings
 from pathoml.study import embeddings_folder
 from pathoml.types import AttentionMap
@@ -25,7 +26,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     maps = sorted((study.run_folder / "attention").glob("*.h5"))
     if not maps:
         raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
-    files, failures = [], {}
+    files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
         try:
@@ -37,18 +38,19 @@ def export_to(study: Study, target: Path) -> Exchange:
         phenotype = read_assignments(found).phenotype if found.exists() else None
         written = target / f"{tile_map.slide_id}.h5ad"
         with atomic_path(written) as temporary:
-            as_anndata(tile_map, features, phenotype).write_h5ad(temporary)
+            as_anndata(tile_map, features, phenotype, marks.get(tile_map.slide_id, NOT_CHECKED)).write_h5ad(temporary)
         files.append(written)
     note = 'obsm["spatial"] holds centres of tiles in level-0 pixels, uncropped; obs x1 y1 x2 y2 their boxes.'
     return Exchange(files=tuple(files), failures=failures, notes=(note,))
 
 
-def as_anndata(tile_map: AttentionMap, features: Any, phenotype: Any = None) -> Any:
+def as_anndata(tile_map: AttentionMap, features: Any, phenotype: Any = None, mark: str = "") -> Any:
     """Return the AnnData of one slide.
 
     Args:
         features: (N, D).
         phenotype: (N,) of `discover`, if there is one.
+        mark: what has to stand on the map; in uns["pathoml"].
     """
     try:
         import anndata
@@ -72,6 +74,12 @@ def as_anndata(tile_map: AttentionMap, features: Any, phenotype: Any = None) -> 
     scale = {"spot_diameter_fullres": float(side), "tissue_hires_scalef": 1.0, "microns_per_pixel": tile_map.level0_mpp}
     uns = {
         "spatial": {tile_map.slide_id: {"images": {}, "scalefactors": scale, "metadata": {"slide_id": tile_map.slide_id}}},
-        "pathoml": {"log_risk": tile_map.log_risk, "patient_id": tile_map.patient_id, "method": tile_map.method, "tile_l0": side},
+        "pathoml": {
+            "log_risk": tile_map.log_risk,
+            "patient_id": tile_map.patient_id,
+            "method": tile_map.method,
+            "tile_l0": side,
+            "mark": mark,
+        },
     }
     return anndata.AnnData(X=features, obs=obs, obsm={"spatial": xy + side / 2}, uns=uns)

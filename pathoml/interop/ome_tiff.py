@@ -14,6 +14,7 @@ import tifffile
 from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.interop import Exchange
+from pathoml.map_marks import NOT_CHECKED, map_marks
 from pathoml.store import atomic_path, read_attention
 from pathoml.types import AttentionMap
 
@@ -27,11 +28,11 @@ def export_to(study: Study, target: Path) -> Exchange:
     maps = sorted((study.run_folder / "attention").glob("*.h5"))
     if not maps:
         raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
-    files = []
+    files, marks = [], map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
         written = target / f"{tile_map.slide_id}.ome.tif"
-        write_ome(written, tile_map)
+        write_ome(written, tile_map, marks.get(tile_map.slide_id, NOT_CHECKED))
         files.append(written)
     return Exchange(files=tuple(files), notes=("A pixel is a tile; the channel 'tile' is 1 where there is one.",))
 
@@ -49,7 +50,7 @@ def raster(tile_map: AttentionMap) -> tuple[npt.NDArray[np.float32], tuple[str, 
     return channels, tuple(values)
 
 
-def write_ome(path: Path, tile_map: AttentionMap) -> None:
+def write_ome(path: Path, tile_map: AttentionMap, mark: str = "") -> None:
     """Write one slide's map with the side of a tile as physical size, and the place of its corner on the slide."""
     channels, names = raster(tile_map)
     side_um = tile_map.tile_l0 * tile_map.level0_mpp
@@ -65,6 +66,7 @@ def write_ome(path: Path, tile_map: AttentionMap) -> None:
         "PhysicalSizeYUnit": "µm",
         "Plane": place,
         "Name": tile_map.slide_id,
+        "Description": f"Explains the model, not the disease. Research use only, not a medical device. {mark}".strip(),
     }
     with atomic_path(path) as temporary:
         tifffile.imwrite(temporary, channels, ome=True, photometric="minisblack", metadata=metadata)

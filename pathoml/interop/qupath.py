@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
 from pathoml.interop import Exchange
+from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.slides import open_slide
 from pathoml.store import read_assignments, read_attention, write_text
 from pathoml.tables import find_table, read_table
@@ -39,7 +40,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
     rows = read_table(find_table(study.folder, "slides")).rows
     paths = {row["slide_id"]: study.folder / row["path"] for row in rows if row.get("path")}
-    files, failures = [], {}
+    files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
         try:
@@ -50,7 +51,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         found = study.run_folder / "features" / "assignments" / path.name
         phenotype = read_assignments(found).phenotype if found.exists() else None
         written = target / f"{tile_map.slide_id}.geojson"
-        write_text(written, json.dumps(geojson(tile_map, offset, phenotype), allow_nan=False))
+        write_text(written, json.dumps(geojson(tile_map, offset, phenotype, marks.get(tile_map.slide_id, NOT_CHECKED)), allow_nan=False))
         files.append(written)
     note = "Coordinates are those of QuPath: openslide.bounds-x and -y are subtracted and stand in each file. Drag a file onto its slide."
     return Exchange(files=tuple(files), failures=failures, notes=(note,))
@@ -64,12 +65,15 @@ def _bounds(path: Path | None) -> tuple[int, int]:
         return int(x), int(y)
 
 
-def geojson(tile_map: AttentionMap, offset_l0: tuple[int, int], phenotype: npt.NDArray[Any] | None = None) -> dict[str, Any]:
+def geojson(
+    tile_map: AttentionMap, offset_l0: tuple[int, int], phenotype: npt.NDArray[Any] | None = None, mark: str = ""
+) -> dict[str, Any]:
     """Return the collection of one slide: a square a tile, a polygon a hot spot.
 
     Args:
         offset_l0: `openslide.bounds-*`, subtracted.
         phenotype: (N,) of `discover`, if there is one.
+        mark: what has to stand on the map; hot spots of one that is not faithful say so in their name.
     """
     features = [_tile(tile_map, i, offset_l0, phenotype) for i in range(len(tile_map.xy_l0))]
     return {
@@ -80,9 +84,10 @@ def geojson(tile_map: AttentionMap, offset_l0: tuple[int, int], phenotype: npt.N
             "tile_um": tile_map.tile_l0 * tile_map.level0_mpp,
             "log_risk": tile_map.log_risk,
             "method": tile_map.method,
+            "mark": mark,
             "notice": "Explains the model, not the disease. Research use only, not a medical device.",
         },
-        "features": features + _hot_spots(tile_map, offset_l0),
+        "features": features + _hot_spots(tile_map, offset_l0, mark),
     }
 
 
@@ -107,7 +112,7 @@ def _tile(tile_map: AttentionMap, i: int, offset_l0: tuple[int, int], phenotype:
     }
 
 
-def _hot_spots(tile_map: AttentionMap, offset_l0: tuple[int, int]) -> list[dict[str, Any]]:
+def _hot_spots(tile_map: AttentionMap, offset_l0: tuple[int, int], mark: str) -> list[dict[str, Any]]:
     """Return the outlines of neighbouring tiles in the slide's top tenth that raise the risk; true tile borders, no smoothing."""
     value, side = np.asarray(tile_map.contribution, dtype=np.float64), tile_map.tile_l0
     hot = (value > 0) & (value >= np.percentile(value, HOT_PERCENTILE)) if len(value) else np.zeros(0, dtype=bool)
@@ -131,7 +136,7 @@ def _hot_spots(tile_map: AttentionMap, offset_l0: tuple[int, int]) -> list[dict[
                 "geometry": {"type": "Polygon", "coordinates": coordinates},
                 "properties": {
                     "objectType": "annotation",
-                    "name": "hot spot",
+                    "name": f"hot spot ({UNFAITHFUL})" if mark.startswith(UNFAITHFUL) else "hot spot",
                     "classification": {"name": "hot spot", "color": list(HOT)},
                     "isLocked": True,
                 },
