@@ -136,7 +136,9 @@ def discover_command(
 @app.command("demo")
 def demo_command(
     folder: Annotated[Path, typer.Argument(help="Where to put the synthetic study.")] = Path("demo-study"),
-    patients: Annotated[int, typer.Option(min=12, help="Patients of the synthetic cohort.")] = 60,
+    patients: Annotated[
+        int | None, typer.Option(min=8, help="Patients of the synthetic cohort; claims need 60.", show_default="60, or 8 with --tiny")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cohort.")] = 1,
     tiny: Annotated[bool, typer.Option("--tiny", help="8 patients on small slides: a first look within minutes, no claims.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pathoml.cli.console import Console
 
 SETTINGS: dict[str, object] = {"splits": {"repeats": 3}, "train": {"seeds": 1}, "significance": {"permutations": 20}}
+PATIENTS, FEWEST_PATIENTS = 60, 12
 TINY_PATIENTS, TINY_SIDE_UM, TINY_TEXTURES = 8, 560.0, 3
 TINY_SETTINGS: dict[str, object] = {
     "cohort": {"covariates": ["age"]},
@@ -18,16 +19,19 @@ TINY_SETTINGS: dict[str, object] = {
 }
 
 
-def run(folder: Path, *, patients: int, seed: int, tiny: bool, console: Console) -> int:
+def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: Console) -> int:
     """Draw the cohort unless it is there, run every step, and hold the result against the truth, or, if tiny, make no claim."""
     from pathoml.cli import run as run_steps
     from pathoml.config import load_study
+    from pathoml.errors import ConfigError
 
+    if not tiny and patients is not None and patients < FEWEST_PATIENTS:
+        raise ConfigError(f"--patients {patients}: the demo needs at least {FEWEST_PATIENTS}, or --tiny, which claims nothing.")
     started = time.monotonic()
     if not (folder / "study.yaml").exists():
         from pathoml.synthetic.cohort import SIDE_UM, TEXTURES, write_cohort
 
-        patients, settings = (TINY_PATIENTS, TINY_SETTINGS) if tiny else (patients, SETTINGS)
+        patients, settings = (patients or TINY_PATIENTS, TINY_SETTINGS) if tiny else (patients or PATIENTS, SETTINGS)
         side_um, textures = (TINY_SIDE_UM, TINY_TEXTURES) if tiny else (SIDE_UM, TEXTURES)
         console.heading(f"demo   {folder}: {patients} synthetic patients of three hospitals, drawn with seed {seed}")
         with console.bar("draw", "slides") as bar:
@@ -35,7 +39,7 @@ def run(folder: Path, *, patients: int, seed: int, tiny: bool, console: Console)
     study = load_study(folder)
     code = run_steps.run(study, console)
     if tiny:
-        console.heading(f"tiny   {TINY_PATIENTS} patients show what the files look like; none of their figures is a claim")
+        console.heading("tiny   so few patients show what the files look like; none of their figures is a claim")
     else:
         _compare_with_truth(folder, study.run_folder, console)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
