@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from pathoml.attribution import integrated_gradients
 from pathoml.faithfulness import FEWEST_TILES, Judge, SlideFaithfulness, judge_slide
+from pathoml.files import write_text
 from pathoml.model_stack import ModelStack
 from pathoml.scoring import FoldScores
-from pathoml.store import write_text
 from pathoml.types import AttentionMap, Bag, Embeddings
 
 Array = npt.NDArray[np.float64]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from pathoml.errors import CohortError
+from pathoml.packs import is_stored
 from pathoml.store import read_embeddings
 from pathoml.study import SAME_SCALE
 from pathoml.types import Bag, BagBatch, Cohort, Embeddings
@@ -32,7 +33,7 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
         StoreError: a file is torn or changed.
     """
     patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
-    found = {s: read_embeddings(folder / f"{s}.h5") for s in patient_of if (folder / f"{s}.h5").exists()}
+    found = {s: read_embeddings(folder / f"{s}.h5") for s in patient_of if is_stored(folder / f"{s}.h5")}
     if not found:
         raise CohortError(f"{folder} holds no embeddings of this cohort. Run `pathoml embed` first.")
     first = next(iter(found.values()))

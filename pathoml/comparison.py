@@ -21,11 +21,11 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.embedding import prepare_device
 from pathoml.errors import CohortError
+from pathoml.files import write_json
 from pathoml.permutation import PermutationTest, permuted_specs
 from pathoml.ridge_models import fit_models
 from pathoml.scoring import fold_scores, out_of_fold, standardise
 from pathoml.splits import make_splits
-from pathoml.store import write_json
 from pathoml.study import embeddings_folder
 from pathoml.survival.concordance import draw_counts, harrell_c, harrell_c_difference, harrell_c_interval, stratified_harrell_c
 from pathoml.training import model_specs

@@ -18,6 +18,7 @@ from pathoml.config import Study
 from pathoml.embedding import prepare_device
 from pathoml.errors import SlideError
 from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
+from pathoml.files import atomic_path, sha256_of_file, sweep_temporaries, write_json
 from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL_SENTENCE, flagged_sentence
 from pathoml.model_stack import ModelStack, load_models
 from pathoml.overlay import MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
@@ -27,7 +28,7 @@ from pathoml.recipes import EXPLAIN_VERSION
 from pathoml.runs import bag_slides, load_run
 from pathoml.scoring import FoldScores
 from pathoml.slides import open_slide
-from pathoml.store import atomic_path, read_tiles, sha256_of_file, sweep_temporaries, write_attention, write_json
+from pathoml.store import read_tiles, write_attention
 from pathoml.study import embeddings_folder, tiles_folder
 from pathoml.tile_gallery import Gallery
 from pathoml.tiling import flags_at, png_bytes, write_failures

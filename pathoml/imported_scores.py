@@ -16,12 +16,12 @@ from pathoml.baselines import clinical_scores
 from pathoml.cohort import read_cohort
 from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
+from pathoml.files import atomic_path, sha256_of_file, write_text
 from pathoml.interop import Exchange
 from pathoml.nested import FILE as NESTED
 from pathoml.provenance import record_step
 from pathoml.scoring import SEEDS, standardise
 from pathoml.splits import check_splits, make_splits, write_splits
-from pathoml.store import atomic_path, sha256_of_file, write_text
 from pathoml.tables import Table, parse_number, read_table, write_table
 from pathoml.training_run import write_scores
 from pathoml.types import Cohort, Floats, RiskScore, Split

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
+from pathoml.packs import is_stored
 from pathoml.store import read_embeddings
 from pathoml.study import embeddings_folder
 from pathoml.survival.concordance import harrell_c_interval
@@ -179,7 +180,7 @@ def _slide_means(study: Study, cohort: Cohort) -> tuple[Array | None, Array | No
     sums: dict[str, list[tuple[Array, int, float]]] = {}
     for slide in cohort.slides:
         path = embeddings_folder(study) / f"{slide.slide_id}.h5"
-        if path.exists():
+        if is_stored(path):
             embedded = read_embeddings(path)
             total = embedded.features.sum(axis=0, dtype=np.float64)
             sums.setdefault(slide.patient_id, []).append((total, len(embedded.features), embedded.level0_mpp))

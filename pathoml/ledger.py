@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from pathoml.store import write_text
+from pathoml.files import write_text
 from pathoml.tables import read_table
 
 COLUMNS = ("family", "hypothesis", "run")

@@ -23,11 +23,12 @@ from scipy.stats import rankdata
 
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
+from pathoml.files import atomic_path, read_json, write_text
 from pathoml.interop import Exchange
 from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.overlay import colour_tiles, round_length, tile_hues
 from pathoml.slides import open_slide, read_overview
-from pathoml.store import atomic_path, read_attention, read_json, write_text
+from pathoml.store import read_attention
 from pathoml.tables import parse_number, read_table
 from pathoml.types import AttentionMap, Image
 

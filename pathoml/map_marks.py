@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pathoml.store import read_json
+from pathoml.files import read_json
 
 UNFAITHFUL = "NOT FAITHFUL"  # how the sentence on a map begins that is then drawn in grey
 UNFAITHFUL_SENTENCE = f"{UNFAITHFUL}: deleting its hot tiles changes the risk no more than deleting random ones."

@@ -18,9 +18,11 @@ from pathoml.config import Study
 from pathoml.drift import COLUMNS, drift_rows
 from pathoml.embedding import prepare_device
 from pathoml.errors import CohortError
+from pathoml.files import atomic_path, sha256_of_file
 from pathoml.model_stack import load_models, models_sha256
+from pathoml.packs import is_stored
 from pathoml.provenance import record_step
-from pathoml.store import atomic_path, read_embeddings, sha256_of_file
+from pathoml.store import read_embeddings
 from pathoml.study import embeddings_folder
 from pathoml.tables import find_table, write_table
 from pathoml.training_run import write_scores
@@ -78,7 +80,7 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
     rows = []
     for slide in cohort.slides:
         path = embeddings_folder(study) / f"{slide.slide_id}.h5"
-        if path.exists():
+        if is_stored(path):
             rows += drift_rows(bundle["drift"], slide, read_embeddings(path), of_patient[slide.patient_id])
     with atomic_path(folder / "drift.csv") as temporary:
         write_table(temporary, COLUMNS, rows)

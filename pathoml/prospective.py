@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store import read_json, sha256_of_file
+from pathoml.files import read_json, sha256_of_file
 from pathoml.survival.absolute_risk import BaselineHazard
 from pathoml.survival.locked_score import validate_locked_score
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pathoml
-from pathoml.store import read_json, recipe_sha256, sha256_of_file, write_json
+from pathoml.files import read_json, sha256_of_file, write_json
+from pathoml.store import recipe_sha256
 from pathoml.types import Recipe
 
 PACKAGES = ("numpy", "scipy", "torch", "torchvision", "timm", "pytorch-lightning", "h5py", "openslide-python", "openslide-bin", "lifelines")

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import numpy as np
 
 from pathoml.errors import StoreError
-from pathoml.store import atomic_path, read_tiles, stored_attrs, write_text
+from pathoml.files import atomic_path, write_text
+from pathoml.store import read_tiles, stored_attrs
 from pathoml.tables import write_table
 from pathoml.types import FLAGS
 

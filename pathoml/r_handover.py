@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.store import atomic_path, write_text
+from pathoml.files import atomic_path, write_text
 from pathoml.survival.r_script import analysis_script
 from pathoml.tables import find_table, read_table, write_table
 from pathoml.timing import DAYS_A_MONTH

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store import atomic_path
+from pathoml.files import atomic_path
 from pathoml.tables import parse_number, read_table, write_table
 
 Array = npt.NDArray[np.float64]

@@ -21,7 +21,7 @@ from typing import Any
 
 from pathoml.config import Study
 from pathoml.errors import ConfigError
-from pathoml.store import read_json, write_json, write_text
+from pathoml.files import read_json, write_json, write_text
 
 FOLDER = "slurm"
 JOBS = "jobs.json"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pathoml.errors import CohortError
-from pathoml.store import atomic_path
+from pathoml.files import atomic_path
 from pathoml.survival.cox import fit_cox, hazard_ratio
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.tables import write_table

@@ -1,17 +1,11 @@
 """The only module that knows the on-disk format of tiles, embeddings and attention: TRIDENT's HDF5 layout with hashes.
 
-Files are written once, under a temporary name, and renamed when complete: a killed job leaves no torn file.
-Arrays are contiguous, so that they can be memory-mapped; `content_sha256` covers every array.
+Arrays are contiguous, so that they can be memory-mapped, from a pack too (packs.py); `content_sha256` covers every array.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import re
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,91 +18,18 @@ import numpy.typing as npt
 
 import pathoml
 from pathoml.errors import StoreError
+from pathoml.files import atomic_path, sha256_of_json
+from pathoml.packs import find_packed
+from pathoml.probing import Probe
 from pathoml.types import Assignments, AttentionMap, Embeddings, Recipe, TileGrid, TissueMask
 
 MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
 MOST_PACKING = 100  # a compressed array of another tool may declare this many times its bytes; features shrink by a third at most
-SECONDS_A_DAY = 86_400
 NOMINAL_MAGNIFICATIONS = (80.0, 40.0, 20.0, 10.0, 5.0, 2.5, 1.25)  # 10 / mpp rounds to the nearest of these on a log scale
+HDF5_FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)  # of a damaged file
+AGAIN = "Delete it and rerun the step that writes it."
+ATTRS_SHA256 = "attrs_sha256"
 ROOT_ATTRS = ("mpp", "level0_mpp", "tile_um", "slide_sha256", "recipe_sha256", "content_sha256", "pathoml_version")
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it is synced and renamed to `path`, on failure removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sweep_temporaries(folder: Path) -> None:
-    """Remove what killed jobs left in a folder: of this machine's dead processes, and of other machines after a day."""
-    for path in folder.glob(".*.tmp"):
-        machine, pid = path.name.split(".")[-3:-1]
-        if machine == _machine():  # a shared folder also holds what the jobs of other nodes are writing
-            alive = pid.isdigit() and Path(f"/proc/{pid}").exists()
-        else:
-            alive = time.time() - path.stat().st_mtime < SECONDS_A_DAY
-        if not alive:
-            path.unlink(missing_ok=True)
-
-
-def _machine() -> str:
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()) or "machine"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write readable JSON atomically; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        StoreError: missing, or not JSON.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing. Run the step that writes it, or `pathoml run`.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} is not readable JSON ({error}). Delete it and rerun the step that writes it.") from error
-    if not isinstance(content, dict):
-        raise StoreError(f"{path} does not hold a JSON object. Delete it and rerun the step that writes it.")
-    return content
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256_of_json(content: Any) -> str:
-    """Return the SHA-256 of a value written as JSON with sorted keys.
-
-    >>> sha256_of_json({"b": 1, "a": 2}) == sha256_of_json({"a": 2, "b": 1})
-    True
-    """
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def recipe_sha256(recipe: Recipe) -> str:
@@ -149,7 +70,11 @@ def read_tiles(path: Path) -> tuple[TileGrid, TissueMask]:
     Raises:
         StoreError: torn, foreign, or changed since it was written.
     """
-    arrays, root, coord = _read_h5(path, ("coords", "tissue_fraction", "flags", "mask"))
+    with _whole(path):
+        return _tiles_of(*_read_h5(path, ("coords", "tissue_fraction", "flags", "mask")))
+
+
+def _tiles_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> tuple[TileGrid, TissueMask]:
     grid = TileGrid(
         slide_id=str(coord["name"]),
         xy_l0=arrays["coords"],
@@ -210,7 +135,11 @@ def read_embeddings(path: Path) -> Embeddings:
     Raises:
         StoreError: torn, foreign, or changed since it was written.
     """
-    arrays, root, coord = _read_h5(path, ("coords", "features"), mapped=("features",))
+    with _whole(path):
+        return _embeddings_of(path, *_read_h5(path, ("coords", "features"), mapped=("features",)))
+
+
+def _embeddings_of(path: Path, arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> Embeddings:
     coords, features = arrays["coords"], arrays["features"]
     if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype != np.float16:
         raise StoreError(f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected (N, D) float16, (N, 2).")
@@ -266,7 +195,11 @@ def read_attention(path: Path) -> AttentionMap:
     Raises:
         StoreError: torn, foreign, or changed since it was written.
     """
-    arrays, root, coord = _read_h5(path, ("coords", "attention", "contribution"), optional=("spread",))
+    with _whole(path):
+        return _map_of(*_read_h5(path, ("coords", "attention", "contribution"), optional=("spread",)))
+
+
+def _map_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> AttentionMap:
     return AttentionMap(
         slide_id=str(coord["name"]),
         patient_id=str(root["patient_id"]),
@@ -301,10 +234,11 @@ def read_assignments(path: Path) -> Assignments:
     Raises:
         StoreError: torn, foreign, or changed since it was written.
     """
-    arrays, _, coord = _read_h5(path, ("coords", "phenotype"))
-    return Assignments(
-        slide_id=str(coord["name"]), xy_l0=arrays["coords"], tile_l0=int(coord["patch_size_level0"]), phenotype=arrays["phenotype"]
-    )
+    with _whole(path):
+        arrays, _, coord = _read_h5(path, ("coords", "phenotype"))
+        return Assignments(
+            slide_id=str(coord["name"]), xy_l0=arrays["coords"], tile_l0=int(coord["patch_size_level0"]), phenotype=arrays["phenotype"]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,12 +250,38 @@ class ForeignFile:
     attrs: Mapping[str, Mapping[str, Any]]  # attributes of each array
 
 
+def refuse_deadly_hdf5(path: Path) -> None:
+    """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups and attributes first."""
+    global _probe
+    if _probe is None:
+        _probe = Probe(walk_hdf5, HDF5_SECONDS)
+    end, _ = _probe.ask(path)  # ordinary errors come again where the file is read
+    if end != "answered":
+        raise StoreError(f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or hostile). Copy it again.")
+
+
+_probe: Probe | None = None  # one for all files of a process; the child ends with it
+HDF5_SECONDS = 20.0
+
+
+def walk_hdf5(path: Path) -> str | None:
+    """Open every group and array of an HDF5 file and read their attributes; return the error, or None."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            dict(file.attrs)
+            file.visititems(lambda _, node: dict(node.attrs) and None)
+    except HDF5_FAULTS as error:
+        return str(error)
+    return None
+
+
 def read_foreign(path: Path) -> ForeignFile:
     """Read every array at the root of another tool's HDF5 file.
 
     Raises:
         StoreError: torn, not HDF5, with links to other files, or with a shape that the file cannot fill.
     """
+    refuse_deadly_hdf5(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             names = [
@@ -331,7 +291,7 @@ def read_foreign(path: Path) -> ForeignFile:
             ]
             arrays = {name: _read_dataset(path, file, name, most_packing=MOST_PACKING) for name in names}
             return ForeignFile(arrays=arrays, root=dict(file.attrs), attrs={name: dict(file[name].attrs) for name in names})
-    except OSError as error:
+    except HDF5_FAULTS as error:
         raise StoreError(f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it again.") from error
 
 
@@ -352,9 +312,9 @@ def stored_attr(path: Path, name: str) -> str:
 def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
     """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _opened(path) as (file, _, _):
             return {name: str(file.attrs.get(name, "")) for name in names}
-    except OSError:
+    except HDF5_FAULTS:
         return dict.fromkeys(names, "")
 
 
@@ -392,35 +352,59 @@ def nominal_magnification(mpp: float) -> int | float:
     return int(power) if power == int(power) else power
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
+    """Yield the HDF5 file, the file on disk that holds it (itself, or a pack), and the byte at which it begins there."""
+    packed = None if path.exists() else find_packed(path)
+    if packed is None:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file, path, 0
+    else:
+        with packed.open() as section, h5py.File(section, "r") as file:
+            yield file, packed.pack, packed.offset
+
+
 def _write_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]], root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> None:
+    root = {**root, "content_sha256": sha256_of_arrays(arrays)}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(attrs.get(name, {}))
-        file.attrs.update({**root, "content_sha256": sha256_of_arrays(arrays)})
+        file.attrs.update({**root, ATTRS_SHA256: _sha256_of_attrs(root, {name: attrs.get(name, {}) for name in arrays})})
+
+
+def _sha256_of_attrs(root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the SHA-256 of every attribute of a file but itself: a scale is worth as much as an array."""
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in root.items() if k != ATTRS_SHA256}
+    return sha256_of_json([plain, {n: {k: v.item() if isinstance(v, np.generic) else v for k, v in a.items()} for n, a in attrs.items()}])
 
 
 def _read_h5(
     path: Path, names: tuple[str, ...], optional: tuple[str, ...] = (), mapped: tuple[str, ...] = ()
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], dict[str, Any]]:
-    again = "Delete it and rerun the step that writes it."
+    with _opened(path) as (file, holder, begins):
+        arrays = {
+            name: _read_dataset(holder, file, name, mapped=name in mapped, begins=begins)
+            for name in (*names, *(o for o in optional if o in file))
+        }
+        root, attrs = dict(file.attrs), {name: dict(file[name].attrs) for name in file}
+    stat = holder.stat()
+    unchanged = _is_verified(arrays, str(root.get("content_sha256")), (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size, names))
+    if not unchanged or root.get(ATTRS_SHA256, "") not in ("", _sha256_of_attrs(root, attrs)):  # older files have no hash of attributes
+        raise StoreError(f"{path} was changed after it was written (its SHA-256 differs). {AGAIN}")
+    root["features.encoder"] = attrs.get("features", {}).get("encoder", "")
+    return arrays, root, attrs["coords"]
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file of ours that cannot be read, or does not hold what it should."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            arrays = {
-                name: _read_dataset(path, file, name, mapped=name in mapped) for name in (*names, *(o for o in optional if o in file))
-            }
-            root = dict(file.attrs)
-            coord = dict(file["coords"].attrs)
-            if "features" in arrays:
-                root["features.encoder"] = file["features"].attrs.get("encoder", "")
+        yield
     except FileNotFoundError:
         raise StoreError(f"{path} is missing. Run the step that writes it, or `pathoml run`.") from None
-    except OSError as error:
-        raise StoreError(f"{path} is torn or not HDF5. {again}") from error
-    stat = path.stat()
-    if not _is_verified(arrays, str(root.get("content_sha256")), (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size, names)):
-        raise StoreError(f"{path} was changed after it was written (content_sha256 differs). {again}")
-    return arrays, root, coord
+    except HDF5_FAULTS as error:
+        raise StoreError(f"{path} is torn or not HDF5 ({type(error).__name__}: {str(error)[:100]}). {AGAIN}") from error
 
 
 _verified: set[tuple[object, ...]] = set()  # files of this process whose content was found to be what it says
@@ -436,7 +420,7 @@ def _is_verified(arrays: Mapping[str, npt.NDArray[Any]], content_sha256: str, id
     return True
 
 
-def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1, mapped: bool = False) -> npt.NDArray[Any]:
+def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1, mapped: bool = False, begins: int = 0) -> npt.NDArray[Any]:
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise StoreError(f"{path} has no array {name!r} of its own; links to other files are refused. Write it again as one file.")
@@ -448,5 +432,5 @@ def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1,
         raise StoreError(f"{path}: array {name!r} declares {dataset.size} values, more than the file holds or any slide has.")
     offset = dataset.id.get_offset()
     if mapped and offset is not None and dataset.chunks is None and dataset.size and dataset.dtype.isnative:
-        return np.asarray(np.memmap(path, dataset.dtype, "c", offset, dataset.shape))  # copy-on-write: the file cannot be changed
+        return np.asarray(np.memmap(path, dataset.dtype, "c", begins + offset, dataset.shape))  # copy-on-write: the file cannot be changed
     return np.asarray(dataset[()])

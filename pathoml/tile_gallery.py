@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
-from pathoml.store import atomic_path, write_text
+from pathoml.files import atomic_path, write_text
 from pathoml.tiling import png_bytes
 from pathoml.types import AttentionMap, Floats, Image
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pathoml.errors import ConfigError
-from pathoml.store import atomic_path
+from pathoml.files import atomic_path
 from pathoml.tables import write_table
 
 EVENTS = "events.out.tfevents.pathoml"  # TensorBoard's own name would hold the name of the machine

@@ -14,6 +14,7 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.embedding import prepare_device
 from pathoml.errors import CohortError
+from pathoml.files import atomic_path, sha256_of_file, sweep_temporaries, write_text
 from pathoml.model_stack import ModelSpec, save_block, save_index, save_raw_scores
 from pathoml.nested import FILE as NESTED
 from pathoml.nested import nested_scores, nested_specs, write_nested
@@ -24,7 +25,6 @@ from pathoml.score_columns import write_columns
 from pathoml.scoring import DESCRIPTIONS, SCORE_COLUMNS, SEEDS, fold_scores, risk_scores, seed_scores
 from pathoml.split_files import read_foreign_splits
 from pathoml.splits import check_splits, make_splits, write_splits
-from pathoml.store import atomic_path, sha256_of_file, sweep_temporaries, write_text
 from pathoml.study import embeddings_folder
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget

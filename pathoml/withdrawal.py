@@ -19,8 +19,9 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
+from pathoml.files import atomic_path, read_json, write_text
+from pathoml.packs import drop_packed, packed_files
 from pathoml.quality import write_quality
-from pathoml.store import atomic_path, read_json, write_text
 from pathoml.tables import find_table, read_table
 
 STEMS = ("patients", "slides")
@@ -34,7 +35,7 @@ class Withdrawal:
     patient_id: str
     slide_ids: tuple[str, ...]
     slide_files: tuple[str, ...]  # as slides.csv has them; the hospital's to remove
-    files: tuple[Path, ...]  # of tiles/, embeddings/, the cluster's logs
+    files: tuple[Path, ...]  # of tiles/, embeddings/ (packed ones too), the cluster's logs
     runs: tuple[Path, ...]  # folders below runs/ that hold the patient
     bundles: tuple[Path, ...]  # locked models that have learned from the patient
 
@@ -57,6 +58,7 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
     names = mentions([patient_id, *ids])
     folders = [*(study.folder / "tiles").glob("*"), *(study.folder / "embeddings").glob("*")]
     files = [path for folder in folders for path in folder.iterdir() if path.is_file() and path.name.rsplit(".", 1)[0] in ids]
+    files += [folder / f"{i}.h5" for folder in (study.folder / "embeddings").glob("*") for i in ids if f"{i}.h5" in packed_files(folder)]
     files += [path for path in (study.folder / "slurm").glob("*.log") if holds(path, names)]
     runs = [path for path in sorted((study.folder / "runs").glob("*")) if path.is_dir() and any_holds(path, names)]
     bundles = [path.parent for path in sorted((study.folder / "bundles").glob("*/bundle.json")) if patient_id in trained_on(path.parent)]
@@ -64,7 +66,7 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
         patient_id=patient_id,
         slide_ids=ids,
         slide_files=tuple(row["path"] for row in mine if row.get("path")),
-        files=tuple(sorted(files)),
+        files=tuple(sorted(set(files))),
         runs=tuple(runs),
         bundles=tuple(bundles),
     )
@@ -81,6 +83,7 @@ def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> list[Path]
     for path in plan.files:
         path.unlink(missing_ok=True)
     for folder in sorted({path.parent for path in plan.files}):
+        drop_packed(folder, {path.name for path in plan.files if path.parent == folder})
         for failures in folder.glob("failures*.csv"):
             remove_rows(failures, "slide_id", plan.slide_ids)
         if folder.parent.name == "tiles":

@@ -14,9 +14,9 @@ from pathoml.bundle import lock_study, open_bundle, refuse_unadjusted_winner
 from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
+from pathoml.files import write_json
 from pathoml.prediction import predict_study
 from pathoml.recipes import train_recipe
-from pathoml.store import write_json
 from pathoml.survival.concordance import harrell_c
 from pathoml.tables import read_table
 from pathoml.training_run import train_study

@@ -12,8 +12,9 @@ from PIL import Image
 
 from pathoml.config import Study, parse_config
 from pathoml.errors import StoreError
+from pathoml.files import write_json
 from pathoml.report import write_report
-from pathoml.store import write_attention, write_json
+from pathoml.store import write_attention
 from pathoml.survival.kaplan_meier import kaplan_meier, log_rank
 from pathoml.tables import write_table
 from pathoml.types import AttentionMap, Recipe

@@ -12,10 +12,10 @@ from test_report import Page
 from pathoml.baselines import clinical_columns
 from pathoml.cohort import read_cohort
 from pathoml.evaluation import metrics, read_score_table
+from pathoml.files import write_json
 from pathoml.prognostic_score import prognostic_score
 from pathoml.report import write_report
 from pathoml.report.nomogram import risk_marks
-from pathoml.store import write_json
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,53 +182,6 @@ def test_features_that_are_not_finite_are_refused_with_slide_and_encoder(tmp_pat
 def test_a_feature_too_many_is_refused(tmp_path, grid):
     with pytest.raises(StoreError, match="4 features for 3 tiles"):
         embed(tmp_path / "x.h5", grid, np.zeros((4, 4), np.float16))
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path):
-    store.write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(UnicodeEncodeError):
-        store.write_text(tmp_path / "a.txt", "half of the n\ud800")  # a lone surrogate cannot be written
-    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.txt": "old"}
-
-
-def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
-    store.write_text(tmp_path / "a.txt", "old")
-    code = (
-        "import os, sys, pathlib; from pathoml.store import atomic_path\n"
-        "with atomic_path(pathlib.Path(sys.argv[1])) as t: t.write_text('new'); os.kill(os.getpid(), 9)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.txt")], check=False).returncode == -9
-    assert (tmp_path / "a.txt").read_text() == "old"
-    store.sweep_temporaries(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_sweeping_spares_living_processes_other_nodes_and_hidden_files(tmp_path):
-    with store.atomic_path(tmp_path / "mine.h5") as mine:
-        mine.touch()
-        other = tmp_path / ".theirs.h5.node17.4194305.tmp"  # no such process here, but it is another node's
-        old = tmp_path / ".theirs.h5.node18.4194305.tmp"
-        for path in (other, old, tmp_path / ".DS_Store"):
-            path.touch()
-        os.utime(old, (time.time() - 2 * store.SECONDS_A_DAY,) * 2)
-        store.sweep_temporaries(tmp_path)
-        assert {p.name for p in tmp_path.iterdir()} == {mine.name, other.name, ".DS_Store"}
-
-
-def test_json_is_readable_and_has_no_nan(tmp_path):
-    store.write_json(tmp_path / "a.json", {"Zürich": 1.5})
-    assert "Zürich" in (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert store.read_json(tmp_path / "a.json") == {"Zürich": 1.5}
-    with pytest.raises(ValueError, match="JSON"):
-        store.write_json(tmp_path / "a.json", {"x": float("nan")})
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"Zürich": 1.5}
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
-def test_what_is_no_json_object_is_refused(tmp_path, content):
-    (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(StoreError, match=r"a\.json"):
-        store.read_json(tmp_path / "a.json")
 
 
 def test_every_input_of_a_recipe_changes_its_hash():

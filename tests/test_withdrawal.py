@@ -11,6 +11,7 @@ from viewing import trained_study
 
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
+from pathoml.packs import packed_files
 from pathoml.tables import read_table
 from pathoml.viewer.readings import Reading, Readings
 from pathoml.withdrawal import remove_rows
@@ -79,6 +80,15 @@ def test_a_locked_model_that_stays_is_said_to_name_the_patient(study: Study, cap
     assert pathoml("withdraw", "P1", str(study.folder), "--confirm") == 1
     assert "STILL NAMES the patient or a slide: bundles/locked/models/models.json" in capsys.readouterr().out
     assert all(name.startswith("bundles/") for name in naming(study.folder))
+
+
+def test_packed_embeddings_of_the_patient_go_too(study: Study) -> None:
+    assert pathoml("pack", str(study.folder)) == 0
+    folder = study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp"
+    assert "S1.h5" in packed_files(folder)
+    assert pathoml("withdraw", "P1", str(study.folder), "--confirm", "--bundles") == 0
+    assert naming(study.folder) == set()
+    assert "S2.h5" in packed_files(folder)
 
 
 def test_an_unknown_patient_is_refused(study: Study, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,9 +27,9 @@ def run(study: Study, console: Console) -> int:
     if fresh:
         return 0
     from pathoml.evaluation import metrics, read_score_table  # here, because loading torch takes seconds
+    from pathoml.files import write_json
     from pathoml.r_handover import write_analysis
     from pathoml.start_stop import write_start_stop
-    from pathoml.store import write_json
 
     cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
     content = metrics(study, cohort, columns, groups, counts)

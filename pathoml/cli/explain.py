@@ -10,9 +10,9 @@ def run(study: Study, console: Console) -> int:
     """Write a map of every slide if the models changed. Returns 1 if a slide could not be drawn."""
     from pathoml.cli.tile import say_failures
     from pathoml.cohort import read_cohort
+    from pathoml.files import read_json
     from pathoml.provenance import is_fresh
     from pathoml.recipes import EXPLAIN_OUTPUTS, explain_recipe
-    from pathoml.store import read_json
 
     recipe = explain_recipe(study)
     slides = [s.slide_id for s in read_cohort(study).slides]

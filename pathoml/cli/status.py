@@ -8,11 +8,14 @@ from pathoml.cli.console import Console
 from pathoml.config import Study
 from pathoml.types import Cohort
 
+MANY_FILES = 10_000  # a shared file system's quota of files is felt from here on
+
 
 def run(study: Study, console: Console) -> int:
     """Print one line a step; nothing is changed. Returns 1 if a slide failed."""
     from pathoml.cohort import read_cohort
     from pathoml.errors import ConfigError
+    from pathoml.packs import pack_paths, stored_paths
     from pathoml.slurm_jobs import job_states
     from pathoml.study import embeddings_folder, tiles_folder
 
@@ -27,13 +30,15 @@ def run(study: Study, console: Console) -> int:
     failures: dict[str, str] = {}
     rows: list[tuple[str, str, int | str, str]] = []
     for step, folder in (("tile", tiles_folder(study)), ("embed", embeddings_folder(study))):
-        done = {path.stem for path in folder.glob("*.h5")} & ids
+        done = {path.stem for path in stored_paths(folder)} & ids
         failed = {slide: reason for slide, reason in failed_slides(folder).items() if slide in ids - done}
         failures |= {f"{step} {slide}": reason for slide, reason in failed.items()}
         rows.append((step, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, "")))
     for step, state in run_states(study, cohort).items():
         rows.append((step, state, "", said.get("run", "") if step == "train" else ""))
     console.table(rows, ("step", f"runs/{study.config.run}", "failed", "jobs"))
+    if len(ids) > MANY_FILES and not pack_paths(embeddings_folder(study)):
+        console.say(f"  over {MANY_FILES} files of embeddings; `pathoml pack` puts them into few large ones")
     for slide, reason in sorted(failures.items()):
         console.say(f"  FAILED {slide}: {reason}")
     if unknown:

@@ -14,8 +14,8 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.discovery.evidence import clinical_design, weigh
 from pathoml.errors import CohortError
+from pathoml.files import write_json
 from pathoml.ledger import record_hypotheses
-from pathoml.store import write_json
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa

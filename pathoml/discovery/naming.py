@@ -16,8 +16,8 @@ import numpy as np
 
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.errors import SlideError
+from pathoml.files import atomic_path, write_text
 from pathoml.slides import open_slide, read_overview
-from pathoml.store import atomic_path, write_text
 from pathoml.tiling import png_bytes
 from pathoml.types import Cohort
 

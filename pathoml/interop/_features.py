@@ -14,9 +14,11 @@ from pathoml.config import Study
 from pathoml.embed_jobs import encoding_name
 from pathoml.encoders import find_encoder
 from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
+from pathoml.files import sha256_of_file
 from pathoml.interop import Exchange
+from pathoml.packs import stored_paths
 from pathoml.slides import open_slide, slide_mpp
-from pathoml.store import ForeignFile, read_embeddings, sha256_of_arrays, sha256_of_file, write_embeddings, write_tiles
+from pathoml.store import ForeignFile, read_embeddings, sha256_of_arrays, write_embeddings, write_tiles
 from pathoml.study import SAME_SCALE, embeddings_folder, tile_size
 from pathoml.tables import find_table, parse_number, read_table
 from pathoml.tiling import grid_name
@@ -97,7 +99,7 @@ def study_embeddings(study: Study) -> Iterator[Embeddings]:
     Raises:
         ConfigError: there are none.
     """
-    paths = sorted(embeddings_folder(study).glob("*.h5"))
+    paths = stored_paths(embeddings_folder(study))
     if not paths:
         raise ConfigError(f"{embeddings_folder(study)} holds no embeddings. Run `pathoml embed` first.")
     for path in paths:

@@ -9,9 +9,10 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
+from pathoml.files import atomic_path
 from pathoml.interop import Exchange
 from pathoml.map_marks import NOT_CHECKED, map_marks
-from pathoml.store import atomic_path, read_assignments, read_attention, read_embeddings
+from pathoml.store import read_assignments, read_attention, read_embeddings
 from pathoml.study import embeddings_folder
 from pathoml.types import AttentionMap
 

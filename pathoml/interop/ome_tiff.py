@@ -13,9 +13,10 @@ import tifffile
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
+from pathoml.files import atomic_path
 from pathoml.interop import Exchange
 from pathoml.map_marks import NOT_CHECKED, map_marks
-from pathoml.store import atomic_path, read_attention
+from pathoml.store import read_attention
 from pathoml.types import AttentionMap
 
 

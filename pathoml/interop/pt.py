@@ -7,6 +7,7 @@ without it the tiles have no size, and they are refused.
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
+from pathoml.files import atomic_path, read_json, write_json
 from pathoml.interop import Exchange
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
-from pathoml.store import atomic_path, read_json, write_json
 from pathoml.tables import parse_number, read_table, write_table
 
 SCALE = "tiles.json"
@@ -67,7 +68,8 @@ def export_to(study: Study, target: Path) -> Exchange:
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except NO_TENSORS as error:
         raise StoreError(f"{path} is no file of plain tensors ({type(error).__name__}). Save a tensor, or features and coords.") from error
     if isinstance(content, torch.Tensor):

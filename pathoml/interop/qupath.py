@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
+from pathoml.files import write_text
 from pathoml.interop import Exchange
 from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.slides import open_slide
-from pathoml.store import read_assignments, read_attention, write_text
+from pathoml.store import read_assignments, read_attention
 from pathoml.tables import find_table, read_table
 from pathoml.types import AttentionMap
 

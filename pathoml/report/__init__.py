@@ -23,11 +23,12 @@ from PIL import Image
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
+from pathoml.files import read_json, write_text
 from pathoml.report import figures, wording
 from pathoml.report.figures import Curve, ForestRow
 from pathoml.report.sections import count_filters, further_sections
 from pathoml.report.suppression import pooled_centres, suppressed
-from pathoml.store import read_json, stored_attr, write_text
+from pathoml.store import stored_attr
 from pathoml.tables import parse_number, read_table
 
 Json = Mapping[str, Any]

@@ -10,11 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from pathoml.config import Study
+from pathoml.files import read_json
 from pathoml.report import further_figures as figures
 from pathoml.report import wording
 from pathoml.report.guidelines import guideline_tables
 from pathoml.report.nomogram import nomogram_figure
-from pathoml.store import read_json
 from pathoml.tables import read_table
 
 Json = Mapping[str, Any]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
-from pathoml.store import read_attention, read_json, read_tiles
+from pathoml.files import read_json
+from pathoml.store import read_attention, read_tiles
 from pathoml.tables import parse_number, read_table
 from pathoml.tiling import flags_at
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
+from pathoml.store import read_assignments
 from pathoml.types import AttentionMap
 
 
@@ -16,10 +17,5 @@ def slide_phenotypes(study: Study, tile_map: AttentionMap) -> npt.NDArray[Any] |
     path = study.run_folder / "features" / "assignments" / f"{tile_map.slide_id}.h5"
     if not path.is_file():
         return None
-    from pathoml import store
-
-    read = getattr(store, "read_assignments", None)
-    if read is None:
-        return None
-    found = read(path)
+    found = read_assignments(path)
     return np.asarray(found.phenotype) if len(found.phenotype) == len(tile_map.attention) else None

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store import read_json, stored_attr
+from pathoml.files import read_json
+from pathoml.store import stored_attr
 from pathoml.tiling import grid_name
 
 
@@ -32,7 +33,7 @@ def run_embeddings(study: Study, slide_id: str) -> Path | None:
     trained_on = steps.get("train", {}).get("inputs", {}).get("embeddings", {}).get(slide_id, "")
     if not trained_on:
         return None
-    for path in (study.folder / "embeddings").glob(f"*/{slide_id}.h5"):
+    for path in (folder / f"{slide_id}.h5" for folder in (study.folder / "embeddings").glob("*") if folder.is_dir()):
         if stored_attr(path, "content_sha256") == trained_on:
             return path
     raise StoreError(f"The embeddings of slide {slide_id} changed since the run was trained. Run `pathoml run`.")

@@ -1,0 +1,61 @@
+"""Whole files or none: old content stays until the new one is complete, and what killed jobs left is swept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pathoml import files
+from pathoml.errors import StoreError
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path):
+    files.write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(tmp_path / "a.txt", "half of the n\ud800")  # a lone surrogate cannot be written
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.txt": "old"}
+
+
+def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
+    files.write_text(tmp_path / "a.txt", "old")
+    code = (
+        "import os, sys, pathlib; from pathoml.files import atomic_path\n"
+        "with atomic_path(pathlib.Path(sys.argv[1])) as t: t.write_text('new'); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.txt")], check=False).returncode == -9
+    assert (tmp_path / "a.txt").read_text() == "old"
+    files.sweep_temporaries(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_sweeping_spares_living_processes_other_nodes_and_hidden_files(tmp_path):
+    with files.atomic_path(tmp_path / "mine.h5") as mine:
+        mine.touch()
+        other = tmp_path / ".theirs.h5.node17.4194305.tmp"  # no such process here, but it is another node's
+        old = tmp_path / ".theirs.h5.node18.4194305.tmp"
+        for path in (other, old, tmp_path / ".DS_Store"):
+            path.touch()
+        os.utime(old, (time.time() - 2 * files.SECONDS_A_DAY,) * 2)
+        files.sweep_temporaries(tmp_path)
+        assert {p.name for p in tmp_path.iterdir()} == {mine.name, other.name, ".DS_Store"}
+
+
+def test_json_is_readable_and_has_no_nan(tmp_path):
+    files.write_json(tmp_path / "a.json", {"Zürich": 1.5})
+    assert "Zürich" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert files.read_json(tmp_path / "a.json") == {"Zürich": 1.5}
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"Zürich": 1.5}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_what_is_no_json_object_is_refused(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"a\.json"):
+        files.read_json(tmp_path / "a.json")
