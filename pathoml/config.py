@@ -146,6 +146,14 @@ class ComputeConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
     workers: int | Literal["auto"] = Field("auto", description="processes that read slides; auto = the cores this process may use")
+    engine: str = Field("local", description="a file in pathoml/engines/: what spreads slides over processes or nodes")
+    encoders: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="processes that run the encoder; auto = one a GPU, or one"
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="threads that compute in each process, auto = its share of the cores; on CPUs as many give the same bits"
+    )
+    gpu_share: float = Field(1.0, gt=0, le=1, description="part of a GPU that each of them takes")
     deterministic: bool | Literal["auto"] = Field("auto", description="bit-equal reruns; auto = on for the CPU")
     batch_size: int | Literal["auto"] = Field("auto", description="tiles the encoder sees at once")
     mlflow: bool = Field(False, description="log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed")

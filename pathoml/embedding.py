@@ -23,10 +23,12 @@ from pathoml.config import ComputeConfig
 from pathoml.embed_jobs import EmbedJob, embed_recipe
 from pathoml.encoder_model import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
+from pathoml.files import sweep_temporaries
 from pathoml.shards import Shard
 from pathoml.slides.colour import open_in_colour
+from pathoml.slides.identifiers import by_id
 from pathoml.slides.reopening import ReopeningReader
-from pathoml.store import read_tiles, stored_attr, sweep_temporaries, write_embeddings
+from pathoml.store import read_tiles, stored_attr, write_embeddings
 from pathoml.tiling import kept_tiles, some_tiles, write_failures
 from pathoml.types import Image
 
@@ -46,6 +48,14 @@ class EmbedReport:
     slide_seconds: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
+    def add(self, part: EmbedReport) -> None:
+        """Count in what another process did; its seconds ran beside ours."""
+        self.slides += part.slides
+        self.tiles += part.tiles
+        self.waited += part.waited
+        self.slide_seconds |= part.slide_seconds
+        self.failures |= part.failures
+
 
 def pick_device(wanted: str) -> torch.device:
     """Return the device that `compute.device` means on this machine.
@@ -64,6 +74,8 @@ def prepare_device(compute: ComputeConfig) -> torch.device:
     deterministic = device.type == "cpu" if compute.deterministic == "auto" else compute.deterministic
     if deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    if compute.threads != "auto":
+        torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling costs a tenth of the time on the CPU
     return device
@@ -90,14 +102,37 @@ def embed_slides(
         shard: which part of the batch the jobs are; its failures go into a file of their own.
         on_tiles: called with (slide_id, tiles just embedded).
     """
-    report = EmbedReport()
     if not jobs:
-        return report
-    model, encoder_sha256 = load_encoder(encoder_name)
-    model = model.to(device).to(memory_format=torch.channels_last)  # weights stay float32; autocast picks what may be shorter
+        return EmbedReport()
     folder = jobs[0].embeddings_path.parent
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
+    loaded = loaded_encoder(encoder_name, device)
+    report = embed_part(jobs, loaded, encoder_name=encoder_name, device=device, workers=workers, batch_size=batch_size, on_tiles=on_tiles)
+    write_failures(folder, report.failures, shard)
+    return report
+
+
+def loaded_encoder(name: str, device: torch.device) -> tuple[EncoderModel, str]:
+    """Return a pretrained encoder on the device, laid out as it computes fastest, and the SHA-256 of its weights' file."""
+    model, encoder_sha256 = load_encoder(name)
+    # weights stay float32; autocast picks what may be shorter
+    return model.to(device).to(memory_format=torch.channels_last), encoder_sha256
+
+
+def embed_part(
+    jobs: Sequence[EmbedJob],
+    loaded: tuple[EncoderModel, str],
+    *,
+    encoder_name: str,
+    device: torch.device,
+    workers: int,
+    batch_size: int | None,
+    on_tiles: Callable[[str, int], None],
+) -> EmbedReport:
+    """Embed some slides of a batch with a network that is loaded; failures are only returned."""
+    report = EmbedReport()
+    model, encoder_sha256 = loaded
     started = time.monotonic()
     with ThreadPoolExecutor(workers) as readers, ReadAhead(jobs, batch_size or BATCH_SIZE[device.type], readers) as ahead:
         for job in jobs:
@@ -107,12 +142,11 @@ def embed_slides(
                 report.slides += 1
                 report.slide_seconds[job.slide_id] = time.monotonic() - begun
             except (SlideError, StoreError) as error:
-                report.failures[job.slide_id] = str(error)
+                report.failures[job.slide_id] = by_id(str(error), job.slide_id, job.slide_path)
             except Exception as error:  # noqa: BLE001 - one bad slide must not end the batch
-                report.failures[job.slide_id] = f"{type(error).__name__}: {error}"
+                report.failures[job.slide_id] = by_id(f"{type(error).__name__}: {error}", job.slide_id, job.slide_path)
         report.waited = ahead.waited
     report.seconds = time.monotonic() - started
-    write_failures(folder, report.failures, shard)
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,25 +14,19 @@ import numpy.typing as npt
 
 from pathoml.artefacts import artefact_masks, look_closely
 from pathoml.config import TilesConfig
-from pathoml.engines.local import map_items
 from pathoml.errors import SlideError
+from pathoml.files import atomic_path, sha256_of_file, sha256_of_json, sweep_temporaries
+from pathoml.plugins import load_plugin
 from pathoml.quality import FLAG_COLOURS, STAINS, write_quality
 from pathoml.regions import excluded_mask, read_regions
 from pathoml.shards import Shard
 from pathoml.slides import SlideReader, read_overview, slide_mpp
 from pathoml.slides.colour import open_in_colour
+from pathoml.slides.identifiers import by_id
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.stains import stain_vectors
-from pathoml.store import (
-    atomic_path,
-    recipe_sha256,
-    sha256_of_file,
-    sha256_of_json,
-    stored_attr,
-    sweep_temporaries,
-    write_tiles,
-)
+from pathoml.store import recipe_sha256, stored_attr, write_tiles
 from pathoml.tables import write_table
 from pathoml.tissue import OVERVIEW_UM, optical_density, tissue_mask
 from pathoml.types import FLAGS, Bools, Floats, Image, Ints, Recipe, Slide, SlideInfo, TileGrid, TissueMask
@@ -47,6 +42,7 @@ FLAGGED_SHARE = {
 }  # of a tile, from which on it is flagged
 STAINED = 0.05  # optical density of an overview's pixel that glass does not reach
 FINER_THAN_SLIDE = 1.05  # tolerated: 0.2525 for 0.25
+CLOCK_SECONDS = 60.0  # by which the clocks of machines that share a disk may differ
 OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
 
 
@@ -97,12 +93,13 @@ def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
 
 
 def tile_slides(
-    jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[str], None], shard: Shard | None = None
+    jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[str], None], shard: Shard | None = None, engine: str = "local"
 ) -> tuple[list[TileCount], dict[str, str]]:
     """Tile slides in parallel; a slide that fails is recorded and the others go on.
 
     Args:
         shard: which part of the batch the jobs are; it writes failures of its own and leaves the sheet of all slides to `tile` without.
+        engine: a file in pathoml/engines/.
 
     Returns:
         What each slide gave, and slide_id -> reason for those that failed; the same stands in tiles/GRID/failures.csv.
@@ -118,11 +115,13 @@ def tile_slides(
         if reason is None:
             sound.append((job.slide.slide_id, job))
         else:
-            failures[job.slide.slide_id] = reason
+            failures[job.slide.slide_id] = by_id(reason, job.slide.slide_id, job.slide.path)
             on_slide(job.slide.slide_id)
-    for slide_id, result in map_items(tile_one, sound, workers=workers):
+    path_of = {job.slide.slide_id: job.slide.path for job in jobs}
+    for slide_id, result in load_plugin("pathoml.engines", engine, "map_items").map_items(tile_one, sound, workers=workers):
         if isinstance(result, Exception):
-            failures[slide_id] = str(result) if isinstance(result, SlideError) else f"{type(result).__name__}: {result}"
+            reason = str(result) if isinstance(result, SlideError) else f"{type(result).__name__}: {result}"
+            failures[slide_id] = by_id(reason, slide_id, path_of[slide_id])
         else:
             counts.append(result)
         on_slide(slide_id)
@@ -140,9 +139,9 @@ def sheet_is_behind(folder: Path) -> bool:
     return any(path.stat().st_mtime_ns > written for path in folder.glob("*.h5"))
 
 
-def forget_shards(folder: Path) -> None:
-    """Leave one empty failures.csv where shards left theirs: to be called when nothing of the batch is to do any more."""
-    if any(folder.glob("failures.*-of-*.csv")):
+def settle_failures(folder: Path) -> None:
+    """Leave one empty failures.csv where shards left theirs, or a killed run none: for when nothing of the batch is to do any more."""
+    if folder.is_dir() and (any(folder.glob("failures.*-of-*.csv")) or not (folder / "failures.csv").exists()):
         write_failures(folder, {})
 
 
@@ -376,7 +375,8 @@ def _is_fresh(job: TileJob) -> bool:
     if not stored or job.slide.path is None or not job.slide.path.exists():
         return False
     unchanged = stored_attr(path, "slide_sha256")
-    if _touched_at(job.slide.path) > path.stat().st_mtime:  # touched since: only the bytes can tell
+    tiled_at = path.stat().st_mtime
+    if _touched_at(job.slide.path) > tiled_at or tiled_at > time.time() + CLOCK_SECONDS:  # touched since, or the clock jumped: bytes tell
         unchanged = sha256_of_slide(job.slide.path)
     return stored == recipe_sha256(tile_recipe(job, unchanged))
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pathoml.cli.console import Console
 from pathoml.cli.tile import say_failures, say_shard
 from pathoml.config import Study
 from pathoml.shards import Shard
+
+if TYPE_CHECKING:
+    from pathoml.embed_jobs import EmbedJob
+    from pathoml.embedding import EmbedReport
 
 SLOWEST = 5  # slides named at the end
 
@@ -15,9 +21,9 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     from pathoml.cohort import read_cohort
     from pathoml.embed_jobs import stale_jobs
     from pathoml.encoders import find_encoder, find_weights
-    from pathoml.store import read_tiles, sha256_of_file
-    from pathoml.study import embed_jobs, embeddings_folder, workers
-    from pathoml.tiling import forget_shards, kept_tiles
+    from pathoml.files import sha256_of_file
+    from pathoml.study import embed_jobs, embeddings_folder
+    from pathoml.tiling import settle_failures
 
     name = study.config.encoder
     jobs = embed_jobs(study, read_cohort(study))
@@ -26,18 +32,41 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
         return 0
     if shard:
         jobs = shard.of(jobs)
-    stale = stale_jobs(jobs, name, sha256_of_file(find_weights(name, find_encoder(name))))
+    sha256 = sha256_of_file(find_weights(name, find_encoder(name)))
+    stale = stale_jobs(jobs, name, sha256)
     where = embeddings_folder(study).relative_to(study.folder)
     console.heading(f"embed  {where}: {len(stale)} of {len(jobs)} slides to do{say_shard(shard)}")
     if not stale:
         if shard is None:
-            forget_shards(embeddings_folder(study))
+            settle_failures(embeddings_folder(study))
         return 0
-    from pathoml.embedding import embed_slides, prepare_device  # here, because loading torch takes seconds
+    from pathoml.embed_fleet import processes  # here, because loading torch takes seconds
+
+    count = processes(study.config.compute)
+    alone = count == 1 and study.config.compute.engine == "local"
+    report = _embed_here(study, stale, console, shard) if alone else _embed_apart(study, stale, sha256, count, console, shard)
+    if report.tiles:
+        share = report.waited / report.seconds
+        console.say(
+            f"  {report.tiles / report.seconds:.1f} tiles/s with reading and writing; the encoder waited {share:.0%} of the time for tiles"
+        )
+    for slide_id, seconds in report.slide_seconds.items():
+        console.record("slide", slide=slide_id, seconds=round(seconds, 2))
+    slowest = sorted(report.slide_seconds.items(), key=lambda item: -item[1])[:SLOWEST]
+    if len(report.slide_seconds) > 1:
+        console.table([(slide_id, f"{seconds:.1f}") for slide_id, seconds in slowest], ("slowest slides", "seconds"))
+    return say_failures(report.failures, console)
+
+
+def _embed_here(study: Study, jobs: list[EmbedJob], console: Console, shard: Shard | None) -> EmbedReport:
+    from pathoml.embedding import embed_slides, prepare_device
+    from pathoml.store import read_tiles
+    from pathoml.study import workers
+    from pathoml.tiling import kept_tiles
 
     device = prepare_device(study.config.compute)
     console.say(f"  on {device}")
-    total = sum(len(kept_tiles(read_tiles(j.tiles_path)[0], j.exclude).xy_l0) for j in stale)
+    total = sum(len(kept_tiles(read_tiles(j.tiles_path)[0], j.exclude).xy_l0) for j in jobs)
     batch = study.config.compute.batch_size
     with console.bar("embed", "tiles") as bar:
         done = 0
@@ -47,21 +76,37 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
             done += tiles
             bar(done, total)
 
-        report = embed_slides(
-            stale,
-            encoder_name=name,
+        return embed_slides(
+            jobs,
+            encoder_name=study.config.encoder,
             device=device,
             workers=workers(study),
             batch_size=None if batch == "auto" else batch,
             on_tiles=on_tiles,
             shard=shard,
         )
-    if report.tiles:
-        share = report.waited / report.seconds
-        console.say(
-            f"  {report.tiles / report.seconds:.1f} tiles/s with reading and writing; the encoder waited {share:.0%} of the time for tiles"
+
+
+def _embed_apart(study: Study, jobs: list[EmbedJob], sha256: str, count: int, console: Console, shard: Shard | None) -> EmbedReport:
+    from pathoml.embed_fleet import embed_apart
+    from pathoml.study import workers
+
+    engine = study.config.compute.engine
+    console.say(f"  engine {engine}{f', {count} processes' if engine == 'local' else ''}")
+    with console.bar("embed", "slides") as bar:
+        done = 0
+
+        def on_slide(slide_id: str) -> None:  # noqa: ARG001
+            nonlocal done
+            done += 1
+            bar(done, len(jobs))
+
+        return embed_apart(
+            jobs,
+            encoder_name=study.config.encoder,
+            encoder_sha256=sha256,
+            compute=study.config.compute,
+            workers=workers(study),
+            on_slide=on_slide,
+            shard=shard,
         )
-    slowest = sorted(report.slide_seconds.items(), key=lambda item: -item[1])[:SLOWEST]
-    if len(report.slide_seconds) > 1:
-        console.table([(slide_id, f"{seconds:.1f}") for slide_id, seconds in slowest], ("slowest slides", "seconds"))
-    return say_failures(report.failures, console)

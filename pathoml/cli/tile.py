@@ -15,7 +15,7 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     from pathoml.cohort import read_cohort
     from pathoml.quality import write_quality
     from pathoml.study import drawn_regions, tile_jobs, tiles_folder, workers
-    from pathoml.tiling import forget_shards, sheet_is_behind, stale_jobs, tile_slides
+    from pathoml.tiling import settle_failures, sheet_is_behind, stale_jobs, tile_slides
 
     jobs = every = tile_jobs(study, read_cohort(study))
     if shard:
@@ -28,19 +28,20 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
         )
     if not stale:
         if jobs and shard is None:
-            forget_shards(tiles_folder(study))
+            settle_failures(tiles_folder(study))
             if sheet_is_behind(tiles_folder(study)):  # shards did it
                 write_quality(tiles_folder(study), {})
         return 0
     with console.bar("tile", "slides") as bar:
         done = 0
 
-        def on_slide(slide_id: str) -> None:  # noqa: ARG001
+        def on_slide(slide_id: str) -> None:
             nonlocal done
             done += 1
             bar(done, len(stale))
+            console.record("slide", slide=slide_id, done=done, total=len(stale))
 
-        counts, failures = tile_slides(stale, workers=workers(study), on_slide=on_slide, shard=shard)
+        counts, failures = tile_slides(stale, workers=workers(study), on_slide=on_slide, shard=shard, engine=study.config.compute.engine)
     flagged = sum(c.flagged for c in counts)
     console.say(f"  {sum(c.tiles for c in counts)} tiles, {flagged} flagged; every slide on one page: {tiles_folder(study)}/index.html")
     few = sorted((c for c in counts if c.tiles <= FEW_TILES), key=lambda c: c.tiles)
@@ -58,5 +59,5 @@ def say_shard(shard: Shard | None) -> str:
 def say_failures(failures: dict[str, str], console: Console) -> int:
     """Print what failed and return the exit code."""
     for slide_id, reason in sorted(failures.items()):
-        console.say(f"  FAILED {slide_id}: {reason}")
+        console.say(f"  FAILED {slide_id}: {reason}", slide=slide_id)
     return int(bool(failures))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -19,23 +20,24 @@ def available_workers() -> int:
 
 
 def map_items(
-    function: Callable[[Item], Result], items: Iterable[tuple[str, Item]], *, workers: int
+    function: Callable[[Item], Result], items: Iterable[tuple[str, Item]], *, workers: int, gpus_each: float = 0.0
 ) -> Iterator[tuple[str, Result | Exception]]:
     """Yield (key, result or the exception it raised) for every item, as they finish.
 
     Args:
         function: importable at the top of a module; called in a spawned process (in this one if `workers` is 1).
         items: (key, item) pairs; a key names the slide in failures.
+        gpus_each: the part of a GPU that a worker takes: each sees one GPU, the first 1 / gpus_each workers the first one, and so on.
 
     A worker that dies (killed, aborted inside a C library) breaks its whole pool. The items that may have been in hand are tried once
     more, each alone, so that only the one that kills is reported; the others go on in a new pool.
     """
     pending = list(items)
-    if workers <= 1:
-        yield from ((key, _attempt(function, item)) for key, item in pending)
+    if workers <= 1 and not gpus_each:
+        yield from ((key, attempt(function, item)) for key, item in pending)
         return
     while pending:
-        with _pool(min(workers, len(pending))) as pool:
+        with _pool(min(workers, len(pending)), gpus_each) as pool:
             futures = [_submit(pool, function, item) for _, item in pending]
             places = {future: place for place, future in enumerate(futures)}
             died: list[int] = []
@@ -52,7 +54,7 @@ def map_items(
         broken = [pending[place] for place in sorted(died)]  # in the order in which they were handed out
         in_hand = 2 * workers + 1  # being worked on, and queued one ahead
         for key, item in broken[:in_hand]:
-            yield key, _attempt_alone(function, item)
+            yield key, _attempt_alone(function, item, gpus_each)
         pending = broken[in_hand:]
 
 
@@ -65,8 +67,8 @@ def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item:
         return future
 
 
-def _attempt_alone(function: Callable[[Item], Result], item: Item) -> Result | Exception:
-    with _pool(1) as pool:
+def _attempt_alone(function: Callable[[Item], Result], item: Item, gpus_each: float) -> Result | Exception:
+    with _pool(1, gpus_each) as pool:
         future = pool.submit(function, item)
         error = future.exception()
     if isinstance(error, BrokenProcessPool):
@@ -76,11 +78,33 @@ def _attempt_alone(function: Callable[[Item], Result], item: Item) -> Result | E
     return future.result()
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+def _pool(workers: int, gpus_each: float) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    if not gpus_each:
+        return ProcessPoolExecutor(workers, mp_context=context)
+    places: SimpleQueue[str] = context.SimpleQueue()
+    for worker in range(workers):
+        places.put(visible_gpu(worker, gpus_each))
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_see_one_gpu, initargs=(places,))
 
 
-def _attempt(function: Callable[[Item], Result], item: Item) -> Result | Exception:
+def visible_gpu(worker: int, gpus_each: float) -> str:
+    """Return the GPU of a worker, as CUDA_VISIBLE_DEVICES spells it.
+
+    >>> [visible_gpu(worker, 0.5) for worker in range(4)]
+    ['0', '0', '1', '1']
+    """
+    place = int(worker * gpus_each)
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return allowed.split(",")[place] if allowed else str(place)
+
+
+def _see_one_gpu(places: SimpleQueue[str]) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = places.get()  # before torch looks
+
+
+def attempt(function: Callable[[Item], Result], item: Item) -> Result | Exception:
+    """Return what the function gives for the item, or the exception that it raises."""
     try:
         return function(item)
     except Exception as error:  # noqa: BLE001 - one bad slide must not end the batch; the caller records it

@@ -1,0 +1,131 @@
+"""Several processes that embed, on one machine's cores or GPUs or on a cluster's: each takes a few slides at a time.
+
+An item is a few slides, so that a small slide does not drain a GPU; each slide's file is written when it is done, so that nothing of an
+item that died is done again. Features of a slide depend on that slide alone, whoever embeds it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from pathoml.config import ComputeConfig
+from pathoml.embed_jobs import EmbedJob, stale_jobs
+from pathoml.embedding import EmbedReport, embed_part, loaded_encoder, prepare_device
+from pathoml.encoder_model import EncoderModel
+from pathoml.engines.local import available_workers
+from pathoml.files import sweep_temporaries
+from pathoml.plugins import load_plugin
+from pathoml.shards import Shard
+from pathoml.tiling import write_failures
+
+PARTS_EACH = 8  # items a process gets in all, so that uneven slides even out
+MOST_SLIDES = 8  # of an item
+DIED = "the process that worked on it died"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedPart:
+    """A few slides, and how to embed them."""
+
+    jobs: tuple[EmbedJob, ...]
+    encoder: str
+    encoder_sha256: str
+    compute: ComputeConfig
+    workers: int  # threads that read slides
+    threads: int  # that compute
+
+
+def processes(compute: ComputeConfig) -> int:
+    """Return how many processes run the encoder: as study.yaml says, else as many as the GPUs hold, or one."""
+    if compute.encoders != "auto":
+        return compute.encoders
+    gpus = torch.cuda.device_count() if compute.device != "cpu" else 0
+    return max(1, int(gpus / compute.gpu_share))
+
+
+def embed_apart(
+    jobs: Sequence[EmbedJob],
+    *,
+    encoder_name: str,
+    encoder_sha256: str,
+    compute: ComputeConfig,
+    workers: int,
+    on_slide: Callable[[str], None],
+    shard: Shard | None = None,
+) -> EmbedReport:
+    """Embed slides in several processes; a slide that fails is recorded and the others go on.
+
+    Args:
+        workers: threads that read slides, of all processes together on this machine.
+        shard: which part of the batch the jobs are; its failures go into a file of their own.
+        on_slide: called with the slide_id of each slide that is done or has failed.
+    """
+    count, whole = processes(compute), EmbedReport()
+    folder = jobs[0].embeddings_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep_temporaries(folder)
+    started = time.monotonic()
+    each = min(MOST_SLIDES, max(1, len(jobs) // (count * PARTS_EACH)))
+    share = max(1, workers // count)
+    on_gpu = compute.device != "cpu" and torch.cuda.is_available()
+    map_items = load_plugin("pathoml.engines", compute.engine, "map_items").map_items
+
+    def run(groups: Iterator[Sequence[EmbedJob]]) -> list[EmbedJob]:
+        """Embed groups of slides and return those whose process died."""
+        parts = {
+            str(number): EmbedPart(
+                jobs=tuple(group),
+                encoder=encoder_name,
+                encoder_sha256=encoder_sha256,
+                compute=compute,
+                workers=share,
+                threads=max(1, available_workers() // count),
+            )
+            for number, group in enumerate(groups)
+        }
+        lost: list[EmbedJob] = []
+        for key, result in map_items(work, list(parts.items()), workers=count, gpus_each=compute.gpu_share if on_gpu else 0.0):
+            if isinstance(result, EmbedReport):
+                whole.add(result)
+                for slide_id in (*result.slide_seconds, *result.failures):
+                    on_slide(slide_id)
+            elif isinstance(result, RuntimeError) and str(result).startswith(DIED):
+                lost += parts[key].jobs
+            else:
+                whole.failures.update({job.slide_id: f"{type(result).__name__}: {result}" for job in parts[key].jobs})
+        return lost
+
+    lost = run(jobs[start : start + each] for start in range(0, len(jobs), each))
+    left = stale_jobs(lost, encoder_name, encoder_sha256)  # those of a dead item that were finished stay
+    for job in run([job] for job in left):  # each alone: only the one that kills is lost
+        whole.failures[job.slide_id] = f"{DIED} (killed, out of memory, or aborted in a C library)"
+    whole.seconds = time.monotonic() - started
+    whole.waited /= count  # of the processes' mean
+    write_failures(folder, whole.failures, shard)
+    return whole
+
+
+def work(part: EmbedPart) -> EmbedReport:
+    """Embed the slides of an item in this process; the network is loaded once."""
+    torch.set_num_threads(part.threads)
+    device = prepare_device(part.compute)  # which has the last word on threads
+    batch = part.compute.batch_size
+    return embed_part(
+        stale_jobs(part.jobs, part.encoder, part.encoder_sha256),
+        _loaded(part.encoder, str(device)),
+        encoder_name=part.encoder,
+        device=device,
+        workers=part.workers,
+        batch_size=None if batch == "auto" else batch,
+        on_tiles=lambda *_: None,
+    )
+
+
+@lru_cache(maxsize=1)
+def _loaded(encoder: str, device: str) -> tuple[EncoderModel, str]:
+    return loaded_encoder(encoder, torch.device(device))

@@ -1,0 +1,84 @@
+"""Several processes embed as one does, bit for bit, and what dies is done again or listed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from test_slurm import hashes, pathoml, tiny_study
+
+from pathoml import embed_fleet
+from pathoml.config import ComputeConfig
+from pathoml.embed_fleet import embed_apart, processes
+from pathoml.embed_jobs import EmbedJob
+from pathoml.embedding import EmbedReport
+
+JOBS = [
+    EmbedJob(slide_id=f"S{i}", slide_path=Path(f"S{i}"), tiles_path=Path(f"t{i}"), embeddings_path=Path("nowhere"), exclude=())
+    for i in range(20)
+]
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = tiny_study(tmp_path_factory.mktemp("fleet") / "study", patients=6)
+    assert pathoml("tile", str(study)) == 0
+    return study
+
+
+def test_two_processes_write_the_files_of_one_when_each_computes_with_one_thread(tiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for processes_ in (1, 2):
+        for path in tiled.glob("embeddings/*/*"):
+            path.unlink()
+        assert pathoml("embed", str(tiled), "--set", "compute.threads=1", "--set", f"compute.encoders={processes_}") == 0
+        found.append(hashes(tiled))
+    assert found[0] == found[1]
+    assert sum("embeddings" in name and name.endswith(".h5") for name in found[0]) == 6
+    assert "engine local, 2 processes" in capsys.readouterr().out
+
+
+def test_a_slide_that_fails_in_a_process_is_listed_and_the_others_are_done(tiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in tiled.glob("embeddings/*/*"):
+        path.unlink()
+    first = sorted(tiled.glob("tiles/*/*.h5"))[0]
+    first.write_bytes(first.read_bytes()[:-200])
+    assert pathoml("embed", str(tiled), "--set", "compute.encoders=2") == 1
+    assert f"FAILED {first.stem}" in capsys.readouterr().out
+    assert len(list(tiled.glob("embeddings/*/*.h5"))) == 5
+
+
+@pytest.mark.parametrize(("gpus", "share", "wanted"), [(0, 1.0, 1), (4, 1.0, 4), (2, 0.5, 4), (1, 0.4, 2)])
+def test_there_are_as_many_processes_as_the_gpus_hold(monkeypatch: pytest.MonkeyPatch, gpus: int, share: float, wanted: int) -> None:
+    monkeypatch.setattr(embed_fleet.torch.cuda, "device_count", lambda: gpus)
+    assert processes(ComputeConfig(gpu_share=share)) == wanted
+    assert processes(ComputeConfig(gpu_share=share, encoders=3)) == 3
+    assert processes(ComputeConfig(gpu_share=share, device="cpu")) == 1
+
+
+def deadly(part: embed_fleet.EmbedPart) -> EmbedReport:
+    """Embed nothing; the slide S7 kills its process."""
+    report = EmbedReport()
+    for job in part.jobs:
+        if job.slide_id == "S7":
+            os.kill(os.getpid(), signal.SIGKILL)
+        report.slides += 1
+        report.slide_seconds[job.slide_id] = 0.1
+    return report
+
+
+def test_of_an_item_that_died_only_the_slide_that_kills_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed_fleet, "work", deadly)
+    monkeypatch.setattr(embed_fleet, "PARTS_EACH", 2)  # five slides an item
+    monkeypatch.setattr(embed_fleet, "stale_jobs", lambda jobs, *_: list(jobs))
+    jobs = [EmbedJob(**{**vars(job), "embeddings_path": tmp_path / f"{job.slide_id}.h5"}) for job in JOBS]
+    seen: list[str] = []
+    report = embed_apart(
+        jobs, encoder_name="e", encoder_sha256="w", compute=ComputeConfig(encoders=2, device="cpu"), workers=2, on_slide=seen.append
+    )
+    assert sorted(report.failures) == ["S7"]
+    assert "died" in report.failures["S7"]
+    assert set(report.slide_seconds) == {job.slide_id for job in JOBS} - {"S7"} == set(seen)
+    assert (tmp_path / "failures.csv").read_text(encoding="utf-8").splitlines()[1].startswith("S7,")
