@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from pathoml.encoders import find_encoder, find_weights
 from pathoml.encoders._dinov2_names import timm_names
 from pathoml.errors import EncoderError
+from pathoml.files import sha256_of_file
 from pathoml.folding import fold_normalisation
-from pathoml.store import sha256_of_file
 from pathoml.types import Encoder
 
 PIXEL_RANGE = 255.0
@@ -42,7 +43,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             raise EncoderError(f"{path} is torn or no safetensors file ({error}). Copy or download it again.") from error
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what is no plain file of weights ends in an error, not in advice to torch's makers
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except NOT_WEIGHTS as error:
         raise EncoderError(f"{path} is no file of plain weights ({type(error).__name__}). Convert it to safetensors.") from error
     for key in ("state_dict", "model", "teacher"):

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from pathoml.errors import StoreError
+from pathoml.files import atomic_path, read_json, sha256_of_file, sha256_of_json, write_json
 from pathoml.plugins import load_plugin
 from pathoml.stacked_layers import stack_heads
-from pathoml.store import atomic_path, read_json, sha256_of_file, sha256_of_json, write_json
 from pathoml.tile_bank import Projection, StackedProjection
 from pathoml.types import Bag, HeadOutput
 
@@ -187,9 +188,17 @@ def load_models(folder: Path, device: torch.device) -> tuple[ModelStack, list[Mo
         The stack, what each model is, and the SHA-256 of each model's file.
 
     Raises:
-        StoreError: a file is missing or its bytes are not those that models.json names.
+        StoreError: a file is missing, its bytes are not those that models.json names, or what they hold is no such model.
     """
     content = read_json(folder / "models.json")
+    try:
+        return _load(folder, content, device)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise StoreError(f"{folder / 'models.json'} does not describe these models ({reason}). Run `pathoml train` again.") from error
+
+
+def _load(folder: Path, content: dict[str, Any], device: torch.device) -> tuple[ModelStack, list[ModelSpec], list[str]]:
     spec = HeadSpec(**content["head"])
     heads, specs, hashes = [], [], []
     projections: list[Projection] = []
@@ -197,7 +206,7 @@ def load_models(folder: Path, device: torch.device) -> tuple[ModelStack, list[Mo
     seen: dict[str, int] = {}
     for entry in content["models"]:
         path = folder / entry["file"]
-        if not path.exists() or sha256_of_file(path) != entry["sha256"]:
+        if path.parent != folder or not path.exists() or sha256_of_file(path) != entry["sha256"]:
             raise StoreError(f"{path} is missing or was changed after training. Run `pathoml train` again.")
         tensors = load_file(path, device=str(device))
         mean, components = (tensors.pop(key) for key in PROJECTION_KEYS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pathoml.config import SplitsConfig
-from pathoml.errors import CohortError
-from pathoml.store import read_json, write_json
+from pathoml.errors import CohortError, StoreError
+from pathoml.files import read_json, write_json
 from pathoml.types import Cohort, Floats, Fold, Ints, Split
 
 REPEAT_STRIDE = 1000  # seed of repeat r = seed * REPEAT_STRIDE + r
@@ -139,12 +140,25 @@ def write_splits(path: Path, splits: Sequence[Split], scheme: str) -> None:
 
 
 def read_splits(path: Path) -> tuple[Split, ...]:
-    """Read splits.json."""
-    return tuple(
-        Split(
-            name=s["name"],
-            seed=s["seed"],
-            folds=tuple(Fold(name=f["name"], train=tuple(f["train"]), test=tuple(f["test"])) for f in s["folds"]),
+    """Read splits.json.
+
+    Raises:
+        StoreError: missing, or not of this form.
+    """
+    try:
+        return tuple(
+            Split(
+                name=str(s["name"]),
+                seed=int(s["seed"]),
+                folds=tuple(Fold(name=str(f["name"]), train=_ids(f["train"]), test=_ids(f["test"])) for f in s["folds"]),
+            )
+            for s in read_json(path)["splits"]
         )
-        for s in read_json(path)["splits"]
-    )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path} holds no splits ({type(error).__name__}: {error}). Delete it and run `pathoml train`.") from error
+
+
+def _ids(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(patient_id, str) for patient_id in found):
+        raise TypeError("a side of a fold is no list of patient_id")
+    return tuple(found)

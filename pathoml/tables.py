@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ from pathlib import Path
 from pathoml.errors import CohortError, nearest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", ".", "-", "?", "[not available]", "[unknown]", "[not applicable]", "[not evaluated]"}
+NOT_AS_IT_SHOULD_BE = (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, NotImplementedError)
+MOST_UNPACKED = 200 * 10**6  # bytes of a workbook
+MOST_COLUMNS = 10_000  # more is no clinical table
 FORMULA = re.compile(r"^[=+\-@\t\r]")  # cells that a spreadsheet would run
 NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 
@@ -67,7 +72,11 @@ def read_table(path: Path, missing: Iterable[str] = ()) -> Table:
     header = lines[0][1]
     while header and not header[-1]:
         header = header[:-1]
-    duplicates = sorted({c for c in header if header.count(c) > 1})
+    if len(header) > MOST_COLUMNS:
+        raise CohortError(
+            f"{path.name} has {len(header)} columns, at most {MOST_COLUMNS} are read. Is it the right file? Keep those you need."
+        )
+    duplicates = sorted(c for c, count in Counter(header).items() if count > 1)
     if duplicates:
         raise CohortError(f"{path.name} has the column {duplicates[0]!r} twice. Rename or remove one.")
     absent = MISSING | {spelling.strip().lower() for spelling in missing}
@@ -104,17 +113,28 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
 
 def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
     import zipfile
+    import zlib
 
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError) as error:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > MOST_UNPACKED:
+            raise CohortError(
+                f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. Save it again, or as CSV (UTF-8)."
+            )
+        with contextlib.closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
+            return [(i, [_cell(v) for v in row]) for i, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)]
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        InvalidFileException,
+        SyntaxError,
+        *NOT_AS_IT_SHOULD_BE,
+    ) as error:  # XML's errors are SyntaxErrors
         raise CohortError(f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as CSV (UTF-8).") from error
-    lines = [(i, [_cell(v) for v in row]) for i, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)]
-    book.close()
-    return lines
 
 
 def _cell(value: object) -> str:

@@ -43,19 +43,19 @@ def test_a_good_slide_and_an_ordinary_error_are_not_refused_by_the_probe(good, t
 def test_a_slide_that_hangs_is_refused_after_the_time_limit_and_the_next_one_is_opened(good):
     with Prober() as prober:
         prober.refusal(good)  # the child is up: what follows is the file's own time
-        prober._seconds = 0.5
-        os.kill(prober._child.pid, signal.SIGSTOP)  # as in a read that never returns
+        prober._probe.seconds = 0.5
+        os.kill(prober._probe._child.pid, signal.SIGSTOP)  # as in a read that never returns
         start = time.monotonic()
         assert "did not open within 0.5 s" in prober.refusal(good)
         assert time.monotonic() - start < 10
-        prober._seconds = 60
+        prober._probe.seconds = 60
         assert prober.refusal(good) is None
 
 
 def test_a_file_whose_reading_kills_the_process_is_refused_and_the_next_one_is_opened(good):
     with Prober() as prober:
         prober.refusal(good)
-        child = prober._child.pid
+        child = prober._probe._child.pid
         os.kill(child, signal.SIGSTOP)
         threading.Timer(0.3, os.kill, (child, signal.SIGKILL)).start()  # as an abort inside a C library
         assert "aborts the library" in prober.refusal(good)

@@ -17,7 +17,8 @@ from scipy.stats import rankdata
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
-from pathoml.store import atomic_path, read_assignments, read_attention
+from pathoml.files import atomic_path
+from pathoml.store import read_assignments, read_attention, refuse_deadly_hdf5
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.tables import write_table
 
@@ -98,9 +99,10 @@ def read_spots(path: Path) -> tuple[Array, list[str], Array]:
         import anndata
     except ImportError:
         raise ConfigError("Reading spots needs anndata. Install it with `pip install pathoml[exports]`.") from None
+    refuse_deadly_hdf5(path)
     try:
         data = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # anndata raises errors of its own kinds for what is damaged
         raise ConfigError(f"{path.name} cannot be read as AnnData ({str(error)[:120]}). Give an .h5ad file.") from error
     if "spatial" not in data.obsm or np.asarray(data.obsm["spatial"]).ndim != 2:
         raise ConfigError(f"{path.name} has no obsm['spatial'] with the centres of its spots, in level-0 pixels of the slide.")

@@ -83,7 +83,7 @@ def open_slide(path: Path) -> SlideReader:
     """
     path = Path(path)
     if not path.exists():
-        raise SlideError(f"Slide {path.name} is missing: {path}. Correct the column 'path' in slides.csv.")
+        raise SlideError(f"Slide {path.name} is missing. Correct the column 'path' in slides.csv.")
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"Slide {path.name} is an empty file. Copy it again from the scanner's archive.")
     if not (path.is_file() or path.is_dir()):

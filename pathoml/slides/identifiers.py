@@ -54,6 +54,19 @@ def identifier_kinds(properties: Mapping[str, str], file_name: str) -> list[str]
     return found + [kind for kind, pattern in IN_A_NAME.items() if pattern.search(Path(file_name).stem)]
 
 
+def by_id(reason: str, slide_id: str, path: Path | None) -> str:
+    """Return what a reader said of a file, with the slide's id in the place of its name, which may name a patient.
+
+    >>> by_id("Slide Mueller 1956.svs is an empty file.", "S1", Path("/data/Mueller 1956.svs"))
+    'Slide S1 is an empty file.'
+    """
+    if path is None:
+        return reason
+    for name in (str(path), path.name):
+        reason = reason.replace(name, slide_id)
+    return reason
+
+
 def same_size(paths: Iterable[Path]) -> list[list[Path]]:
     """Return the groups of files of equal size: only those can be copies of one another."""
     groups: dict[int, list[Path]] = {}

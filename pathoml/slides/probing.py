@@ -1,32 +1,26 @@
-"""Open unknown files first in a child process with a time limit: a file that hangs or aborts a C library costs one row, not the batch."""
+"""Open unknown slides first in a child process with a time limit: one that hangs or aborts a C library costs one row, not the batch."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
 from pathoml import slides
 from pathoml.errors import SlideError
+from pathoml.probing import SECONDS, Probe
 
-PROBE_SECONDS = 60.0  # a network drive may need this long for the first bytes
 PROBE_PX = 64
-KILL_SECONDS = 5.0
 
 
 class Prober:
-    """A child process that opens slides; it is started again when one has killed it or made it hang."""
+    """A child process that opens slides."""
 
-    def __init__(self, seconds: float = PROBE_SECONDS) -> None:
-        self._seconds = seconds
-        self._child: SpawnProcess | None = None
-        self._line: Connection | None = None
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._probe = Probe(look_at_slide, seconds)
 
     def refusal(self, path: Path) -> str | None:
         """Return why a slide must not be opened in this process; None if it opens, or fails with an ordinary error."""
@@ -39,44 +33,19 @@ class Prober:
 
     def _look(self, path: Path) -> tuple[str | None, str | None]:
         """Return why the file must not be opened here, and the ordinary error that opening or reading it gave."""
-        line = self._started()
-        line.send(path)
-        if not line.poll(self._seconds):
-            self._stop()
-            return f"Slide {path.name} did not open within {self._seconds:g} s. Copy it again, or leave it out of slides.csv.", None
-        try:
-            error: str | None = line.recv()
-        except (EOFError, ConnectionError):
-            self._stop()
-            reason = (
-                f"Slide {path.name} aborts the library that reads it (damaged or hostile). Copy it again, or leave it out of slides.csv."
-            )
-            return reason, None
+        end, error = self._probe.ask(path)
+        again = "Copy it again, or leave it out of slides.csv."
+        if end == "hung":
+            return f"Slide {path.name} did not open within {self._probe.seconds:g} s. {again}", None
+        if end == "aborted":
+            return f"Slide {path.name} aborts the library that reads it (damaged or hostile). {again}", None
         return None, error
-
-    def _started(self) -> Connection:
-        if self._line is None or self._child is None or not self._child.is_alive():
-            self._stop()
-            context = multiprocessing.get_context("spawn")
-            self._line, theirs = context.Pipe()
-            self._child = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._child.start()
-            theirs.close()
-        return self._line
-
-    def _stop(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.join(KILL_SECONDS)
-        if self._line is not None:
-            self._line.close()
-        self._child = self._line = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._probe.close()
 
 
 def probe_each(paths: Sequence[Path], ask: Callable[[Prober, Path], str | None], *, workers: int) -> Iterator[tuple[Path, str | None]]:
@@ -102,21 +71,15 @@ def probe_each(paths: Sequence[Path], ask: Callable[[Prober, Path], str | None],
         yield from zip(paths, pool.map(one, paths))
 
 
-def _serve(line: Connection) -> None:
-    """Open each path that comes down the line, read the middle of each level, and answer with the error, or None."""
-    while True:
-        try:
-            path = line.recv()
-        except EOFError:
-            return
-        reason = None
-        try:
-            with slides.open_slide(path) as reader:
-                middle = (reader.size_l0[0] // 2, reader.size_l0[1] // 2)
-                for level in range(len(reader.level_downsamples)):
-                    reader.read_region(middle, level, (PROBE_PX, PROBE_PX))
-        except SlideError as error:
-            reason = str(error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours, told as one; only what ends this process is an abort
-            reason = f"Slide {path.name} cannot be read ({type(error).__name__}: {error}). Copy it again, or leave it out of slides.csv."
-        line.send(reason)
+def look_at_slide(path: Path) -> str | None:
+    """Open a slide, read the middle of each level, and return the error, or None."""
+    try:
+        with slides.open_slide(path) as reader:
+            middle = (reader.size_l0[0] // 2, reader.size_l0[1] // 2)
+            for level in range(len(reader.level_downsamples)):
+                reader.read_region(middle, level, (PROBE_PX, PROBE_PX))
+    except SlideError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours, told as one; only what ends this process is an abort
+        return f"Slide {path.name} cannot be read ({type(error).__name__}: {error}). Copy it again, or leave it out of slides.csv."
+    return None
