@@ -51,7 +51,9 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})")
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
-        console.say(f"  MISSING slide {slide.slide_id}: {slide.path}. Correct the column 'path' in slides.csv.")
+        console.say(
+            f"  MISSING slide {slide.slide_id}: its path in slides.csv leads to no file. They are absolute, or start in {study.folder}."
+        )
     unreadable = _look_into_slides([s for s in cohort.slides if s.path is not None and s.path.exists()], console) if slides_too else 0
     return int(bool(missing) or unreadable > 0)
 
@@ -59,7 +61,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
     """Say what is left in the files that may name a patient, and which are there twice. Returns how many cannot be read."""
     from pathoml.engines.local import available_workers
-    from pathoml.slides.identifiers import identifiers_left, same_size
+    from pathoml.slides.identifiers import by_id, identifiers_left, same_size
     from pathoml.slides.probing import Prober, probe_each
     from pathoml.tiling import sha256_of_slide
 
@@ -75,7 +77,7 @@ def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
                 for kind in identifiers_left(path):
                     left.setdefault(kind, []).append(slide_id)
             else:
-                unreadable.append(f"  UNREADABLE slide {slide_id}: {reason}")
+                unreadable.append(f"  UNREADABLE slide {slide_id}: {by_id(reason, slide_id, path)}")
             bar(number, len(files))
     for line in unreadable[:MOST_LISTED]:
         console.say(line)

@@ -1,0 +1,89 @@
+"""A process that has imported everything and forks a child for each command, so that a killed `pathoml` costs no start of torch.
+
+One JSON object a line comes in: the arguments of pathoml, and what is to befall it; one goes out: how it ended and what it said.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import resource
+import signal
+import sys
+import time
+
+
+def drop_capabilities() -> None:
+    """Give up root's right to write where permissions forbid it (capset(2), version 3); files stay readable to their owner."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def child(task: dict, out: int) -> None:
+    os.setsid()
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    if "file_bytes" in task:  # as a disk that is full: a file grows so far and no further
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (task["file_bytes"],) * 2)
+    if "memory_bytes" in task:
+        resource.setrlimit(resource.RLIMIT_AS, (task["memory_bytes"],) * 2)
+    if task.get("powerless"):
+        drop_capabilities()
+    from pathoml.cli import guarded, main
+
+    code = 70
+    try:
+        code = guarded(lambda: main(task["arguments"]))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def serve() -> None:
+    import timm  # noqa: F401
+    import torch
+
+    import pathoml.cli.embed
+    import pathoml.cli.explain
+    import pathoml.cli.lock
+    import pathoml.cli.tile
+    import pathoml.cli.train
+    import pathoml.embedding
+    import pathoml.explanation
+    import pathoml.training_run  # noqa: F401
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        task = json.loads(line)
+        said, out = os.pipe()  # no file: a full disk is not to silence it
+        fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 2**20)
+        begun = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            child(task, out)
+        os.close(out)
+        status = None
+        if "after" in task:
+            while time.monotonic() - begun < task["after"] and status is None:
+                done, code = os.waitpid(pid, os.WNOHANG)
+                status = code if done else None
+                time.sleep(0.002)
+            if status is None:
+                os.kill(pid, task["signal"])
+        if status is None:
+            _, status = os.waitpid(pid, 0)
+        with open(said, "rb") as file:
+            os.set_blocking(said, False)  # a grandchild may live on and hold the other end
+            text = (file.raw.read(2**20) or b"").decode(errors="replace")
+        seconds = time.monotonic() - begun
+        sys.stdout.write(json.dumps({"code": os.waitstatus_to_exitcode(status), "said": text, "seconds": seconds}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
