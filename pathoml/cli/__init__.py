@@ -5,8 +5,12 @@ Exit codes: 0 done, 1 some slides failed (failures.csv says which and why), 2 th
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +50,16 @@ def _add_study_verb(verb: str, text: str) -> None:
     app.command(verb, help=text)(command)
 
 
+NO_BUGS = {  # what a machine refuses, told as such
+    errno.ENOSPC: "finds no room on its disk: free some, or move the study",
+    errno.EDQUOT: "finds no room in your quota: free some, or move the study",
+    errno.EFBIG: "finds no room: it would be larger than files may be here",
+    errno.EACCES: "may not be written or read by you: ask its owner, or copy the study",
+    errno.EPERM: "may not be written or read by you: ask its owner, or copy the study",
+    errno.EROFS: "may not be written, its disk is read-only: copy the study to another",
+    errno.EIO: "could not be read or written, its disk or network failed: try again, and look at the disk",
+    errno.ENAMETOOLONG: "has a name longer than this disk takes: shorten the slide_id or the folder",
+}
 SLIDE_VERBS = {
     "tile": "Find the tissue and lay tiles of one physical side over it: tiles/.",
     "embed": "Run the encoder over the tiles: embeddings/.",
@@ -100,6 +114,20 @@ def status_command(study: StudyArgument = Path(), settings: SetOption = None) ->
     raise typer.Exit(verb.run(load_study(study, settings or ()), Console()))
 
 
+@app.command("pack")
+def pack_command(
+    study: StudyArgument = Path(),
+    gigabytes: Annotated[float, typer.Option("--size", min=0.001, max=64, help="Size of a pack in GB.")] = 2.0,
+    settings: SetOption = None,
+) -> None:
+    """Put the embeddings of many slides into few large files, where a file system counts files; everything reads them as before."""
+    from pathoml.cli import pack as verb
+    from pathoml.cli.console import Console
+    from pathoml.config import load_study
+
+    raise typer.Exit(verb.run(load_study(study, settings or ()), Console(), gigabytes))
+
+
 @app.command("withdraw")
 def withdraw_command(
     patient: Annotated[str, typer.Argument(help="patient_id, as in patients.csv.")],
@@ -141,11 +169,17 @@ def demo_command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cohort.")] = 1,
     tiny: Annotated[bool, typer.Option("--tiny", help="8 patients on small slides: a first look within minutes, no claims.")] = False,
+    study: Annotated[
+        str,
+        typer.Option("--study", help="sts: only write the synthetic twin of the sarcoma study, two cohorts of features, to rehearse on."),
+    ] = "",
 ) -> None:
     """Draw a synthetic multi-centre cohort with known truth and run all of pathoml on it."""
     from pathoml.cli import demo as verb
     from pathoml.cli.console import Console
 
+    if study:
+        raise typer.Exit(verb.write_twin(folder, study, seed=seed, console=Console()))
     raise typer.Exit(verb.run(folder, patients=patients, seed=seed, tiny=tiny, console=Console()))
 
 
@@ -177,12 +211,16 @@ def power_command(
 
 
 @app.command("doctor")
-def doctor_command() -> None:
+def doctor_command(
+    folder: Annotated[
+        Path, typer.Argument(help="Where studies lie; the speed of its disk is tried.", show_default="the current folder")
+    ] = Path(),
+) -> None:
     """Say what works on this machine, what is missing and how to get it."""
     from pathoml.cli import doctor as verb
     from pathoml.cli.console import Console
 
-    raise typer.Exit(verb.run(Console()))
+    raise typer.Exit(verb.run(Console(), folder))
 
 
 @app.command("config")
@@ -309,9 +347,21 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
+    log_json: Annotated[
+        bool, typer.Option("--log-json", envvar="PATHOML_LOG_JSON", help="One JSON object a line: time, level, step, slide, message.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="PATHOML_DEBUG", help="Show the traceback of every error, the user's mistakes too.")
+    ] = False,
 ) -> None:
-    pass
+    from pathoml.cli.console import Console
+
+    global _debug
+    Console.as_json, _debug = log_json, debug
+
+
+_debug = False  # of this process; `guarded` is outside of typer's reach
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -319,21 +369,50 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(guarded(lambda: app(arguments, standalone_mode=True)))
 
 
+def _say_error(text: str, kind: str) -> None:
+    from pathoml.cli.console import Console, json_line
+
+    sys.stderr.write(f"{json_line(f'FAILED: {text}', type=kind) if Console.as_json else text}\n")
+
+
+def _refused_by_the_machine(error: Exception) -> str:
+    """Return what the disk or the memory refused as a sentence, "" if it is none of that.
+
+    >>> _refused_by_the_machine(OSError(errno.ENOSPC, "No space left on device", "runs/main/scores.csv"))
+    'runs/main/scores.csv finds no room on its disk: free some, or move the study (No space left on device).'
+    """
+    if isinstance(error, OSError) and error.errno in NO_BUGS:
+        return f"{error.filename or 'A file'} {NO_BUGS[error.errno]} ({error.strerror})."
+    number = re.search(r"\(os error (\d+)\)|errno = (\d+)", str(error))  # as safetensors and HDF5 tell what the system told them
+    code = int(number[1] or number[2]) if number else 0
+    if code in NO_BUGS:
+        return f"A file {NO_BUGS[code]} ({os.strerror(code)})."
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+        return "This machine has too little memory for that: ask for more, or set compute.workers lower."
+    return ""
+
+
 def guarded(command: Callable[[], object]) -> int:
     """Return the exit code of a command: a user's mistake is a sentence, our bug keeps its traceback."""
     try:
         command()
     except PathomlError as error:
-        sys.stderr.write(f"{error}\n")
+        if _debug:
+            traceback.print_exc()
+        _say_error(str(error), type(error).__name__)
         return error.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. What was finished is kept; the same command goes on from there.\n")
         return 130
-    except Exception:  # noqa: BLE001 - the border of the program: name it as our bug
-        import traceback
-
+    except Exception as error:  # noqa: BLE001 - the border of the program: tell what the machine refused, or name it as our bug
+        refused = _refused_by_the_machine(error)
+        if refused:
+            if _debug:
+                traceback.print_exc()
+            _say_error(f"{refused} What was finished is kept; the same command goes on from there.", type(error).__name__)
+            return 2
         traceback.print_exc()
         sys.stderr.write("This is a bug of pathoml. Please report the lines above; they hold no patient data beyond ids.\n")
         return 70

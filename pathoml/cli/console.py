@@ -1,14 +1,17 @@
-"""What people see while it runs: bars on a terminal, plain lines elsewhere."""
+"""What people see while it runs: bars on a terminal, plain lines elsewhere, one JSON object a line for machines on request."""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 SECONDS_BETWEEN_LINES = 10.0
+ERRORS = {"FAILED", "MISSING", "UNREADABLE"}  # a line that begins so is an error in a log; another word in capitals is a warning
 
 
 class Bar(Protocol):
@@ -22,18 +25,35 @@ class Bar(Protocol):
 class Console:
     """Prints; the only place besides the verbs that does."""
 
-    def __init__(self) -> None:
-        self.is_terminal = sys.stdout.isatty()
+    as_json: ClassVar[bool] = False  # of this process: --log-json
 
-    def say(self, text: str = "") -> None:
-        print(text, flush=True)
+    def __init__(self) -> None:
+        self.is_terminal = sys.stdout.isatty() and not self.as_json
+        self.step = ""
+
+    def say(self, text: str = "", **facts: object) -> None:
+        """Print a line; its facts (slide=...) are for the log only, since the text names them."""
+        if not self.as_json:
+            print(text, flush=True)
+        elif text.strip():
+            print(json_line(text.strip(), step=self.step, **facts), flush=True)
+
+    def record(self, text: str, **facts: object) -> None:
+        """Say something that only a log needs, such as every single slide."""
+        if self.as_json:
+            self.say(text, **facts)
 
     def heading(self, text: str) -> None:
         """Print the name of a step."""
-        self.say(f"\033[1m{text}\033[0m" if self.is_terminal else f"== {text}")
+        self.step = text.split()[0]
+        self.say(text if self.as_json else f"\033[1m{text}\033[0m" if self.is_terminal else f"== {text}")
 
     def table(self, rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
         """Print rows in aligned columns."""
+        if self.as_json:
+            for row in rows:
+                self.say("table", row={name: value if isinstance(value, int | float) else str(value) for name, value in zip(header, row)})
+            return
         cells = [[str(c) for c in row] for row in [header, *rows]]
         widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
         for number, row in enumerate(cells):
@@ -82,11 +102,27 @@ class _PlainLines:
             self.last = now
             rate = (done - first_done) / max(now - since, 1e-9)
             left = f", {_duration((total - done) / rate)} left" if rate else ""
-            self.console.say(f"  {self.what} {done}/{total} {self.unit}, {rate:.1f}/s{left}")
+            self.console.say(f"  {self.what} {done}/{total} {self.unit}, {rate:.1f}/s{left}", done=done, total=total)
 
     def finish(self) -> None:
         if self.total:
-            self.console.say(f"  {self.what} {self.done}/{self.total} {self.unit} in {_duration(time.monotonic() - self.started)}")
+            seconds = time.monotonic() - self.started
+            text = f"  {self.what} {self.done}/{self.total} {self.unit} in {_duration(seconds)}"
+            self.console.say(text, done=self.done, total=self.total, seconds=round(seconds, 2))
+
+
+def json_line(message: str, **facts: object) -> str:
+    """Return one line of a log: time (UTC), level, message and facts.
+
+    >>> import json
+    >>> entry = json.loads(json_line("FAILED S1: torn", step="tile", slide="S1"))
+    >>> entry["level"], entry["step"], entry["slide"], entry["message"]
+    ('error', 'tile', 'S1', 'FAILED S1: torn')
+    """
+    first = message.split(maxsplit=1)[0].rstrip(":")
+    level = "error" if first in ERRORS else "warning" if len(first) > 2 and first.isalpha() and first.isupper() else "info"
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, "level": level, "message": message, **facts}, ensure_ascii=False, default=str)
 
 
 def _duration(seconds: float) -> str:
