@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathoml.config import Study
+from pathoml.files import sha256_of_json
 from pathoml.provenance import file_hash
-from pathoml.store import recipe_sha256, sha256_of_json, stored_attr
+from pathoml.store import recipe_sha256, stored_attr
 from pathoml.study import embeddings_folder
 from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
 EVALUATION_VERSION = 7  # and so on: each when the same inputs give other files
 EXPLAIN_VERSION = 3
-DISCOVER_VERSION = 3
+DISCOVER_VERSION = 4
 REPORT_VERSION = 4
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 EVALUATE_OUTPUTS = ("metrics.json", "permutation.json", "analysis.R", "start_stop.csv")

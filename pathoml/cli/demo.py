@@ -50,9 +50,30 @@ def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: C
     return code
 
 
+def write_twin(folder: Path, study: str, *, seed: int, console: Console) -> int:
+    """Write both cohorts of a study's synthetic twin; running them is scripts/rehearsal's.
+
+    Raises:
+        ConfigError: there is no such twin.
+    """
+    from pathoml.errors import ConfigError
+    from pathoml.synthetic.sts import write_sts
+
+    if study != "sts":
+        raise ConfigError(f"--study {study!r}: the only study with a synthetic twin is sts, soft-tissue sarcoma.")
+    console.heading(f"demo   {folder}: the synthetic twin of the sarcoma study, seed {seed}")
+    with console.bar("draw", "slides") as bar:
+        folders = write_sts(folder, seed=seed, on_slide=bar)
+    console.say("  what is planted lies in truth/; a few rows of the retrospective tables break the rules of timing on purpose")
+    for path in folders:
+        console.say(f"  {path}: pathoml check {path}")
+    return 0
+
+
 def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> None:
     from pathoml.cli.evaluate import interval_text
-    from pathoml.store import read_attention, read_json
+    from pathoml.files import read_json
+    from pathoml.store import read_attention
     from pathoml.survival.concordance import harrell_c
     from pathoml.synthetic.truth import map_agreement
     from pathoml.tables import read_table

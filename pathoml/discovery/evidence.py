@@ -33,6 +33,7 @@ class Evidence:
     p_value: float  # by permutation
     wald_p: float | None
     interaction_p: float | None  # with the treatment; exploratory
+    interaction_ratio: float | None  # hazard ratio per SD with the treatment over that without it
 
 
 def log_ratios(counts: Array) -> Array:
@@ -88,18 +89,20 @@ def weigh(values: Array, cohort: Cohort, clinical: Array, treated: Array | None 
             ratio, wald = hazard_ratio(fit, 0), wald_test(fit, 0)
         except CohortError:  # constant, or it separates the events
             ratio, wald = None, None
+        interaction_p, interaction_ratio = _interaction(column, cohort, clinical, treated)
         found.append(
-            Evidence(hazard_ratio_sd=ratio, p_value=float(p), wald_p=wald, interaction_p=_interaction(column, cohort, clinical, treated))
+            Evidence(hazard_ratio_sd=ratio, p_value=float(p), wald_p=wald, interaction_p=interaction_p, interaction_ratio=interaction_ratio)
         )
     return found
 
 
-def _interaction(value: Array, cohort: Cohort, clinical: Array, treated: Array | None) -> float | None:
+def _interaction(value: Array, cohort: Cohort, clinical: Array, treated: Array | None) -> tuple[float | None, float | None]:
     if treated is None:
-        return None
+        return None, None
     main = np.column_stack([value, treated, clinical])
     try:
         full = fit_cox(np.column_stack([main, value * treated]), cohort.time_months, cohort.event, stratum=cohort.centre)
-        return likelihood_ratio_test(full, fit_cox(main, cohort.time_months, cohort.event, stratum=cohort.centre)).p
+        test = likelihood_ratio_test(full, fit_cox(main, cohort.time_months, cohort.event, stratum=cohort.centre))
+        return test.p, float(np.exp(full.coefficients[-1]))
     except CohortError:
-        return None
+        return None, None

@@ -20,10 +20,11 @@ from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
+from pathoml.files import atomic_path, write_json, write_text
 from pathoml.ledger import record_hypotheses
 from pathoml.provenance import record_step
 from pathoml.runs import LoadedRun, bag_slides, load_run
-from pathoml.store import atomic_path, read_attention, read_tiles, sha256_of_arrays, write_assignments, write_json, write_text
+from pathoml.store import read_attention, read_tiles, sha256_of_arrays, write_assignments
 from pathoml.study import tiles_folder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
 from pathoml.survival.multiplicity import benjamini_hochberg
@@ -51,6 +52,7 @@ COLUMNS = (
     "n_slides",
     "wald_p",
     "interaction_p",
+    "interaction_ratio",
     "top_centre",
     "top_centre_share",
     "share_primary",
@@ -216,6 +218,7 @@ def _row(k: int, d: Description, e: Evidence, q: float, shift: PairedHeterogenei
         "q_value": float(q),
         "wald_p": e.wald_p,
         "interaction_p": e.interaction_p,
+        "interaction_ratio": e.interaction_ratio,
         "shift_p": shift.shift_p if shift else None,
         "stability": float(codebook.stability[k]),
     }

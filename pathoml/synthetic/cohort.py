@@ -178,16 +178,16 @@ def _write_truth(folder: Path, cohort: Sequence[SyntheticPatient], driver: str) 
     text = json.dumps({**classes, "driver": driver}, indent=2) + "\n"
     (folder / "classes.json").write_text(text, encoding="utf-8", newline="\n")
     rows = [[p.patient_id, f"{p.log_risk:.5f}", f"{p.image_log_risk:.5f}", *(f"{share:.4f}" for share in p.shares)] for p in cohort]
-    _write_csv(folder / "truth.csv", ["patient_id", "log_risk", "image_log_risk", *(f"share_{p}" for p in PHENOTYPES)], rows)
+    write_csv(folder / "truth.csv", ["patient_id", "log_risk", "image_log_risk", *(f"share_{p}" for p in PHENOTYPES)], rows)
 
 
 def _write_tables(folder: Path, cohort: Sequence[SyntheticPatient], plans: Sequence[SlidePlan]) -> None:
-    _write_csv(
+    write_csv(
         folder / "slides.csv",
         ["slide_id", "patient_id", "path", "specimen", "organ", "stain", "scanner"],
         [[s.slide_id, s.patient.patient_id, s.path, s.specimen, s.organ, "H&E", CENTRES[s.patient.centre].scanner] for s in plans],
     )
-    _write_csv(
+    write_csv(
         folder / "patients.csv",
         ["patient_id", "centre", "pfs_months", "pfs_event", "age", "n_lesions", "systemic"],
         [
@@ -197,14 +197,14 @@ def _write_tables(folder: Path, cohort: Sequence[SyntheticPatient], plans: Seque
     )  # fmt: skip
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as handle:
         csv.writer(handle, lineterminator="\n").writerows([header, *rows])
 
 
 def study_yaml(settings: Mapping[str, object]) -> str:
     """Return the text of study.yaml: the demo's settings with these laid over them, section by section."""
-    return _yaml(_merged(SETTINGS, settings))
+    return yaml_text(_merged(SETTINGS, settings))
 
 
 def _merged(defaults: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
@@ -216,10 +216,10 @@ def _merged(defaults: Mapping[str, object], changes: Mapping[str, object]) -> di
     return out
 
 
-def _yaml(settings: Mapping[str, object]) -> str:
+def yaml_text(settings: Mapping[str, object]) -> str:
     """Block style for sections; every other value as JSON, which is YAML too.
 
-    >>> print(_yaml({"tiles": {"mpp": 0.5}, "encoder": "resnet18"}), end="")
+    >>> print(yaml_text({"tiles": {"mpp": 0.5}, "encoder": "resnet18"}), end="")
     tiles:
       mpp: 0.5
     encoder: "resnet18"
@@ -228,7 +228,7 @@ def _yaml(settings: Mapping[str, object]) -> str:
     for key, value in settings.items():
         if isinstance(value, Mapping):
             lines.append(f"{key}:")
-            lines += ["  " + line for line in _yaml(value).splitlines()]
+            lines += ["  " + line for line in yaml_text(value).splitlines()]
         else:
             lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
