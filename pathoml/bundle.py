@@ -2,11 +2,12 @@
 
 bundles/NAME/ holds models/ (safetensors and models.json) and bundle.json: what the models must be fed with (encoder, its weights, tile
 size, resolution, preprocessing), the scaler and cut-offs, both from out-of-fold scores, baseline survival, and the ranges that new
-slides are compared with. Every file's SHA-256 is in bundle.json, and bundle.json's own is the bundle's name in scores.csv.
+slides are compared with. Every file's SHA-256 is in bundle.json and in SHA256SUMS; bundle.json's own is the bundle's name in scores.csv.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,21 @@ from pathoml.config import Study
 from pathoml.drift import reference_ranges
 from pathoml.embedding import prepare_device
 from pathoml.errors import ConfigError, StoreError
+from pathoml.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
+from pathoml.model_card import model_card
 from pathoml.model_stack import ModelSpec, save_block, save_index
 from pathoml.ridge_models import fit_models
 from pathoml.runs import LoadedRun, bag_slides, load_run
 from pathoml.scoring import out_of_fold, standardise
-from pathoml.store import read_json, sha256_of_file, sweep_temporaries, write_json
 from pathoml.survival.cox import fit_cox
 from pathoml.training import OnEpoch
 from pathoml.types import Cohort, Embeddings
 
 MODELS = 5  # at least, in the ensemble: between-model spread is part of every locked score
 QUANTILES = (0.25, 0.5, 0.75)  # cut-offs of the out-of-fold log-risk
+CARD = "MODEL_CARD.md"  # people write into it, so it has no hash
+SUMS = "SHA256SUMS"  # `sha256sum -c SHA256SUMS` says whether a copy is whole
+MUST_HAVE = {"name", "input", "files", "out_of_fold", "reference", "baseline_survival", "drift"}
 NOTICE = "Research use only, not a medical device."
 
 
@@ -57,6 +62,7 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         raw.append(block.raw)
         head = block.stack.spec
     save_index(folder / "models", head, entries, notice=NOTICE)
+    files = {f"models/{e['file']}": e["sha256"] for e in entries} | {"models/models.json": sha256_of_file(folder / "models/models.json")}
     slides = {slide.slide_id: slide for bag in run.bags for slide in bag_slides(study, bag)}
     content = {
         "name": name,
@@ -70,12 +76,20 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "reference": float(np.concatenate(raw).mean()),  # mean raw log-risk of the training patients, subtracted from every score
         "baseline_survival": baseline_survival(run),
         "drift": reference_ranges(cohort, run.bags, slides, np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean())),
-        "files": {f"models/{e['file']}": e["sha256"] for e in entries}
-        | {"models/models.json": sha256_of_file(folder / "models/models.json")},
+        "files": files,
         "train_recipe_sha256": read_json(study.run_folder / "provenance.json")["steps"]["train"]["recipe_sha256"],
     }
-    write_json(folder / "bundle.json", content)
+    metrics, permutation = (_if_there(study.run_folder / name) for name in ("metrics.json", "permutation.json"))
+    write_text(folder / CARD, model_card(content, cohort, metrics, permutation))
+    text = json_text(content)
+    sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
+    write_text(folder / SUMS, "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()))
+    write_text(folder / "bundle.json", text)  # last: a folder with it is complete
     return folder
+
+
+def _if_there(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
 
 
 def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
@@ -132,11 +146,25 @@ def open_bundle(folder: Path) -> dict[str, Any]:
     Raises:
         StoreError: a file is missing or its bytes are not those that were locked.
     """
+    again = "Get the bundle again from where it was locked."
     content = read_json(folder / "bundle.json")
-    for name, sha256 in content["files"].items():
-        if not (folder / name).exists() or sha256_of_file(folder / name) != sha256:
-            raise StoreError(f"{folder / name} is missing or was changed after locking. Get the bundle again from where it was locked.")
+    sums = folder / SUMS
+    if sums.exists() and not _stands_in(sums, sha256_of_file(folder / "bundle.json")):  # bundles of before had none
+        raise StoreError(f"{folder / 'bundle.json'} was changed after locking. {again}")
+    files = content.get("files")
+    if not isinstance(files, dict) or MUST_HAVE - content.keys():
+        raise StoreError(
+            f"{folder / 'bundle.json'} is no bundle: it lacks {', '.join(sorted(MUST_HAVE - content.keys())) or 'files'}. {again}"
+        )
+    for name, sha256 in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file() or sha256_of_file(path) != sha256:
+            raise StoreError(f"{path} is missing or was changed after locking. {again}")
     return content
+
+
+def _stands_in(sums: Path, sha256: str) -> bool:
+    return f"{sha256}  bundle.json" in sums.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def refuse_other_input(bundle: dict[str, Any], found: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ GROUPS = {
     "Look and read": ("view",),
     "Other tools": ("import", "export", "benchmark"),
     "New patients": ("lock", "predict"),
-    "Clusters and care": ("submit", "status", "withdraw"),
+    "Clusters and care": ("submit", "status", "pack", "withdraw"),
 }
 
 

@@ -19,21 +19,22 @@ FLOORS = {
     6: "cli report viewer __main__",
     5: "scoring attention overlay tile_gallery map_figures explanation discovery permutation baselines runs training_run "
     "evaluation survival "
-    "faithfulness ridge_models bundle drift prediction comparison leaks training_log "
+    "faithfulness ridge_models bundle model_card drift prediction comparison leaks training_log "
     "withdrawal recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
     "analysis_plan imported_scores start_stop "
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
-    2: "encoders encoder_model folding embed_jobs embedding interop study slurm_jobs",
+    2: "encoders encoder_model folding embed_jobs embedding embed_fleet interop study slurm_jobs",
     1: "map_marks slides stains tissue artefacts regions tiling quality synthetic",
-    0: "errors types plugins tables config store provenance shards engines",
+    0: "errors types plugins tables config files packs probing store provenance shards engines",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
 # A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
 _LEARN = (
-    "encoders encoder_model folding embedding interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
+    "encoders encoder_model folding embedding embed_fleet interop bags mil losses projection stacked_layers tile_bank model_stack "
+    "attribution training"
 )
 HEAVY = {
     "torch": f"{_LEARN} scoring attention ridge_models nested",
