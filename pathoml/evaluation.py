@@ -178,7 +178,13 @@ def metrics(study: Study, cohort: Cohort, columns: dict[str, Array], groups: Seq
         else {k: not_estimable("the scores were imported, without embeddings") for k in ("harrell_c", "harrell_c_centre_stratified")},
         "clinical": {
             "covariates": list(clinical_columns(cohort)),
-            "harrell_c": interval(columns["clinical"]) if "clinical" in columns else not_estimable("no covariates in study.yaml"),
+            "harrell_c": interval(columns["clinical"])
+            if "clinical" in columns
+            else not_estimable(
+                "these scores come without a clinical model on the same folds"
+                if study.config.cohort.covariates
+                else "no covariates in study.yaml"
+            ),
         },
         "interval_note": INTERVAL_NOTE,
         "seeds": _seeds(study, cohort),

@@ -67,7 +67,7 @@ def _performance(metrics: Mapping[str, Any], permutation: Mapping[str, Any]) -> 
     rows = [("Harrell's C", metrics.get("harrell_c")), ("ridge Cox on mean embeddings", metrics.get("ridge_cox", {}).get("harrell_c"))]
     lines = ["| | estimate (95 %) |", "| --- | --- |"]
     lines += [f"| {name} | {_interval(estimate)} |" for name, estimate in rows if estimate]
-    p = permutation.get("harrell_c", {}).get("p_value")
+    p = permutation.get("p_value")
     lines.append(f"| permutation p of C | {f'{p:.3f}' if p is not None else 'not computed'} |")
     return lines
 

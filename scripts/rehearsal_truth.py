@@ -135,8 +135,8 @@ def _tables(retro: Path) -> list[Row]:
 def _score(retro: Path) -> list[Row]:
     metrics, permutation = _json(retro / "runs/main/metrics.json"), _json(retro / "runs/main/permutation.json")
     loco = _json(retro / "runs/loco/metrics.json")["harrell_c"]
-    c, p = metrics["harrell_c"], permutation["harrell_c"]["p_value"]
-    gain = permutation.get("added_value", permutation.get("gain", {})).get("p_value")
+    c, p = metrics["harrell_c"], permutation["p_value"]
+    gain = permutation["added_value"]["p_value"]
     maps = [read_attention(path) for path in sorted((retro / "runs/main/attention").glob("*.h5"))]
     classes = _json(retro / "truth" / "classes.json")
     names = {v: int(k) for k, v in classes.items() if k.isdigit()}

@@ -134,7 +134,7 @@ def test_one_broken_slide_costs_one_row_of_failures(make_job, workers):
     assert sorted(done) == ["A", "B", "C"]
     with (jobs[0].folder / "failures.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["slide_id", "reason"], ["B", failures["B"]]]
-    assert "B.tif" in failures["B"]
+    assert "Slide B " in failures["B"]
     assert sorted(p.name for p in jobs[0].folder.iterdir()) == [
         "A.h5",
         "A.png",
