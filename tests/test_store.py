@@ -222,3 +222,32 @@ def test_content_is_verified_when_a_file_is_first_opened_and_again_when_it_chang
     os.utime(embeddings_path, ns=(1, 1))
     store.read_embeddings(embeddings_path)
     assert len(hashed) == 2
+
+
+@pytest.mark.ci
+def test_each_of_300_flipped_bits_is_found_or_changes_nothing_that_is_read(embeddings_path):
+    rng, good = np.random.default_rng(1), embeddings_path.read_bytes()
+    before = store.read_embeddings(embeddings_path)
+    found = 0
+    for number in range(300):
+        place, bit = int(rng.integers(len(good))), int(rng.integers(8))
+        bad = bytearray(good)
+        bad[place] ^= 1 << bit
+        embeddings_path.write_bytes(bad)
+        os.utime(embeddings_path, ns=(number, number))  # another file to the memory of verified ones
+        try:
+            after = store.read_embeddings(embeddings_path)
+        except StoreError:
+            found += 1
+            continue
+        for name, value in vars(before).items():  # a byte that HDF5 never reads
+            np.testing.assert_array_equal(getattr(after, name), value, err_msg=f"byte {place}, bit {bit}")
+    assert found > 30
+    embeddings_path.write_bytes(good)
+
+
+def test_a_changed_scale_is_found_as_a_changed_array_is(embeddings_path):
+    with h5py.File(embeddings_path, "r+") as file:
+        file.attrs["mpp"] = 0.25
+    with pytest.raises(StoreError, match="was changed after it was written"):
+        store.read_embeddings(embeddings_path)
