@@ -133,9 +133,9 @@ def tile_slides(
 
 
 def sheet_is_behind(folder: Path) -> bool:
-    """Return whether a slide was tiled after quality.csv and index.html were written, as shards do."""
-    sheet = folder / "quality.csv"
-    written = sheet.stat().st_mtime_ns if sheet.exists() else 0
+    """Return whether a slide was tiled after quality.csv and index.html were written, as shards do, or one of them was not."""
+    sheets = [folder / name for name in ("quality.csv", "index.html")]
+    written = min(sheet.stat().st_mtime_ns if sheet.exists() else 0 for sheet in sheets)
     return any(path.stat().st_mtime_ns > written for path in folder.glob("*.h5"))
 
 

@@ -20,6 +20,7 @@ from pathoml.synthetic.cohort import write_cohort
 
 STEPS = (("tile",), ("embed",), ("train",), ("explain",), ("lock",))
 TIMES = {"provenance.json", "scores.sav", "scores.dta", "events.out.tfevents.pathoml"}  # hold the hour at which they were written
+SUMMARIES = {"failures.csv", "quality.csv", "index.html"}  # of all slides, failed ones too
 SETTINGS = {
     "splits": {"folds": 2, "repeats": 1},
     "train": {"epochs": 2, "seeds": 1, "projection": 8, "hidden": 8, "nested": False},
@@ -85,6 +86,10 @@ def assert_nothing_torn(study: Path, after: dict[str, str], before: dict[str, st
         if Path(name).name in TIMES:
             if name.endswith(".json"):
                 json.loads((study / name).read_text(encoding="utf-8"))
+            continue
+        if Path(name).name in SUMMARIES:  # a slide that could not be written is in them, and in no other
+            text = (study / name).read_text(encoding="utf-8")
+            assert text.endswith("</html>\n" if name.endswith(".html") else "\n"), f"{what}: {name} is torn"
             continue
         assert digest in {after.get(name), before.get(name)}, f"{what}: {name} is neither the old nor the new file"
 

