@@ -38,8 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what killed jobs left in a folder: of this machine's dead processes, and of other machines after a day."""
-    for path in folder.glob(".*.tmp"):
+    """Remove what killed jobs left in a folder and below it: of this machine's dead processes, and of other machines after a day."""
+    for path in folder.rglob(".*.tmp"):
         machine, pid = path.name.split(".")[-3:-1]
         if machine == _machine():  # a shared folder also holds what the jobs of other nodes are writing
             alive = pid.isdigit() and Path(f"/proc/{pid}").exists()
