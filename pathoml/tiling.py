@@ -141,6 +141,8 @@ def sheet_is_behind(folder: Path) -> bool:
 
 def settle_failures(folder: Path) -> None:
     """Leave one empty failures.csv where shards left theirs, or a killed run none: for when nothing of the batch is to do any more."""
+    if folder.is_dir():
+        sweep_temporaries(folder)
     if folder.is_dir() and (any(folder.glob("failures.*-of-*.csv")) or not (folder / "failures.csv").exists()):
         write_failures(folder, {})
 

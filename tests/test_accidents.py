@@ -208,3 +208,25 @@ def test_a_clock_that_jumped_hides_no_changed_slide(stages, zygote, tmp_path) ->
     slides = sorted((study / "slides").iterdir())
     slides[0].write_bytes(slides[1].read_bytes())
     assert " 1 of " in zygote.run(("tile",), study)["said"]
+
+
+@pytest.mark.ci
+def test_a_disk_that_fails_under_a_slide_costs_that_slide_and_under_a_feature_file_is_said(stages, zygote, tmp_path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(stages[2][0], study, symlinks=True)
+    table = (study / "slides.csv").read_text(encoding="utf-8").splitlines()
+    first = table[1].split(",")
+    (study / "slides" / "failing.svs").symlink_to("/proc/self/mem")  # whose first byte cannot be read: EIO
+    first[0], first[2] = "failing", "slides/failing.svs"
+    (study / "slides.csv").write_text("\n".join([*table, ",".join(first)]) + "\n", encoding="utf-8")
+    end = zygote.run(("tile",), study)
+    assert end["code"] == 1, end["said"]
+    assert "FAILED failing" in end["said"]
+    assert "Traceback" not in end["said"]
+    features = sorted(study.glob("embeddings/*/*.h5"))[0]
+    features.unlink()
+    features.symlink_to("/proc/self/mem")
+    end = zygote.run(("train",), study)
+    assert end["code"] == 2, end["said"]
+    assert features.name in end["said"]
+    assert "Traceback" not in end["said"]
