@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -143,7 +143,7 @@ def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> l
         tensors = {name: values[m].detach().cpu().contiguous() for name, values in stack.head.by_name().items()}
         tensors |= {key: tensor.cpu().contiguous() for key, tensor in zip(PROJECTION_KEYS, stack.projections[f])}
         with atomic_path(folder / f"{spec.name}.safetensors") as path:
-            save_file(tensors, path)
+            path.write_bytes(save(tensors))  # safetensors' own writer leaves a temporary of its own when it is killed
         entries.append(
             {
                 "file": f"{spec.name}.safetensors",
@@ -160,7 +160,7 @@ def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> l
 def save_raw_scores(folder: Path, raw: npt.NDArray[np.float64]) -> dict[str, str]:
     """Write models/raw_log_risk.safetensors, (M, B): every model on every whole bag, so that nobody has to read the bags again."""
     with atomic_path(folder / RAW_SCORES) as path:
-        save_file({"raw_log_risk": torch.from_numpy(np.ascontiguousarray(raw))}, path)
+        path.write_bytes(save({"raw_log_risk": torch.from_numpy(np.ascontiguousarray(raw))}))
     return {"file": RAW_SCORES, "sha256": sha256_of_file(folder / RAW_SCORES)}
 
 

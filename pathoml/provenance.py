@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pathoml
-from pathoml.files import read_json, sha256_of_file, write_json
+from pathoml.files import read_json, sha256_of_file, sweep_temporaries, write_json
 from pathoml.store import recipe_sha256
 from pathoml.types import Recipe
 
@@ -45,6 +45,7 @@ def record_step(run_folder: Path, recipe: Recipe, **notes: Any) -> None:
     content["steps"][recipe.step] = entry
     content["pathoml_version"] = pathoml.__version__
     write_json(path, content)
+    sweep_temporaries(run_folder)  # of steps that were killed before
 
 
 def file_hash(path: Path) -> str:

@@ -82,7 +82,7 @@ def phenotype_classes(study: Path, run: str = "main") -> dict[int, int]:
             votes[int(k)] = votes.get(int(k), np.zeros(len(classes) + 1)) + np.bincount(
                 of_tile[found.phenotype == k], minlength=len(classes) + 1
             )
-    return {k: int(vote.argmax()) for k, vote in votes.items()}
+    return {k: int(vote[1:].argmax()) + 1 for k, vote in votes.items()}  # 0 is glass
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,11 @@ def _phenotypes(retro: Path) -> list[Row]:
     found = [Row(f"the phenotype with the strongest evidence of higher risk is {classes['driver']}, q at most 0.05",
                  f"{topmost}, HR {_number(top['hazard_ratio_sd']):.2f}, q {_number(top['q_value']):.4f}",
                  topmost == classes["driver"] and _number(top["q_value"]) <= 0.05)]  # fmt: skip
+    if classes["scale"] == "small":  # grains lie on whole slides, and an interaction is not asked of some seventy patients
+        there = [r for r in rows if r["top_centre"] == classes["artefact_centre"] and r["suspect"]]
+        said = "; ".join(f"{r['suspect']}, q {_number(r['q_value']):.2f}" for r in there) or "none is mostly of that centre"
+        claim = f"no phenotype that is mostly of {classes['artefact_centre']} has evidence"
+        return [*found, Row(claim, said, all(_number(r["q_value"]) > 0.05 for r in there))]
     of = {kind: [r for r in rows if name[int(r["phenotype"])] == classes[kind]] for kind in ("predictive", "artefact")}
     predictive = min(of["predictive"], key=lambda r: _number(r["interaction_p"]), default=None)
     if predictive is None:

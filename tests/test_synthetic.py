@@ -80,10 +80,9 @@ def test_every_centre_has_its_own_pixel_size_and_patients(study):
 
 def test_same_seed_gives_same_bytes_whatever_the_workers(study, bank, tmp_path):
     patients = draw_patients(6, seed=3)
-    for plan in plan_slides(patients, seed=3)[:4]:
+    for plan in [p.drawing for p in plan_slides(patients, seed=3)[:4]]:
         slide, truth = tmp_path / Path(plan.path).name, tmp_path / f"{plan.slide_id}.npz"
-        centre = CENTRES[plan.patient.centre]
-        write_slide(slide, truth, seed=plan.seed, shares=plan.shares, bank=bank, centre=centre, side_um=SIDE_UM)
+        write_slide(slide, truth, seed=plan.seed, shares=plan.shares, bank=bank, centre=plan.centre, side_um=SIDE_UM)
         assert slide.read_bytes() == (study[0] / plan.path).read_bytes()
         assert truth.read_bytes() == (study[0] / "truth" / truth.name).read_bytes()
 

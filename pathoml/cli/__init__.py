@@ -171,15 +171,16 @@ def demo_command(
     tiny: Annotated[bool, typer.Option("--tiny", help="8 patients on small slides: a first look within minutes, no claims.")] = False,
     study: Annotated[
         str,
-        typer.Option("--study", help="sts: only write the synthetic twin of the sarcoma study, two cohorts of features, to rehearse on."),
+        typer.Option("--study", help="sts: only write the synthetic twin of the sarcoma study, two cohorts, to rehearse on."),
     ] = "",
+    scale: Annotated[str, typer.Option("--scale", help="Of --study: full, features only; small, fewer patients with slides.")] = "full",
 ) -> None:
     """Draw a synthetic multi-centre cohort with known truth and run all of pathoml on it."""
     from pathoml.cli import demo as verb
     from pathoml.cli.console import Console
 
     if study:
-        raise typer.Exit(verb.write_twin(folder, study, seed=seed, console=Console()))
+        raise typer.Exit(verb.write_twin(folder, study, scale=scale, seed=seed, console=Console()))
     raise typer.Exit(verb.run(folder, patients=patients, seed=seed, tiny=tiny, console=Console()))
 
 

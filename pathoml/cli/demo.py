@@ -50,20 +50,23 @@ def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: C
     return code
 
 
-def write_twin(folder: Path, study: str, *, seed: int, console: Console) -> int:
+def write_twin(folder: Path, study: str, *, scale: str, seed: int, console: Console) -> int:
     """Write both cohorts of a study's synthetic twin; running them is scripts/rehearsal's.
 
     Raises:
         ConfigError: there is no such twin.
     """
+    from pathoml.engines.local import available_workers
     from pathoml.errors import ConfigError
     from pathoml.synthetic.sts import write_sts
 
+    if scale not in ("full", "small"):
+        raise ConfigError(f"--scale {scale!r} is neither full, with features only, nor small, with slides.")
     if study != "sts":
         raise ConfigError(f"--study {study!r}: the only study with a synthetic twin is sts, soft-tissue sarcoma.")
     console.heading(f"demo   {folder}: the synthetic twin of the sarcoma study, seed {seed}")
     with console.bar("draw", "slides") as bar:
-        folders = write_sts(folder, seed=seed, on_slide=bar)
+        folders = write_sts(folder, seed=seed, scale=scale, workers=available_workers(), on_slide=bar)
     console.say("  what is planted lies in truth/; a few rows of the retrospective tables break the rules of timing on purpose")
     for path in folders:
         console.say(f"  {path}: pathoml check {path}")

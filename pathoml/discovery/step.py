@@ -20,7 +20,7 @@ from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
-from pathoml.files import atomic_path, sweep_temporaries, write_json, write_text
+from pathoml.files import atomic_path, write_json, write_text
 from pathoml.ledger import record_hypotheses
 from pathoml.provenance import record_step
 from pathoml.runs import LoadedRun, bag_slides, load_run
@@ -74,7 +74,6 @@ class Discovery:
 def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> Discovery:
     """Learn phenotypes blind to the outcome, then test them; write runs/RUN/features/."""
     run, folder = load_run(study), study.run_folder / "features"
-    sweep_temporaries(folder)
     codebook = learn_codebook(run.bags)
     assigned = _assign(study, run, codebook, folder, on_slide)
     cohort, config = run.cohort, study.config.cohort

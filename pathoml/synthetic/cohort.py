@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pathoml.errors import PathomlError
 from pathoml.synthetic.outcome import SyntheticPatient, draw_patients, oracle_c
-from pathoml.synthetic.slide import CENTRES, load_bank, store_roughness, store_texture, write_slide
+from pathoml.synthetic.slide import CENTRES, Centre, load_bank, store_roughness, store_texture, write_slide
 from pathoml.synthetic.tissue import PHENOTYPES
 
 SIDE_UM = 1000.0  # of a square slide: some 58 tiles of 112 um with tissue
@@ -55,19 +55,27 @@ class SyntheticCohort:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlidePlan:
-    """One slide before it is drawn."""
+class Drawing:
+    """What a slide is drawn from."""
 
     slide_id: str
-    patient: SyntheticPatient
-    specimen: str
-    organ: str
+    centre: Centre
     seed: list[int]
     shares: NDArray[np.float32]  # (phenotypes,) sum 1
 
     @property
     def path(self) -> str:
-        return f"slides/{self.slide_id}.{CENTRES[self.patient.centre].container}"
+        return f"slides/{self.slide_id}.{self.centre.container}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidePlan:
+    """One slide of the demo before it is drawn."""
+
+    patient: SyntheticPatient
+    specimen: str
+    organ: str
+    drawing: Drawing
 
 
 def write_cohort(
@@ -100,9 +108,8 @@ def write_cohort(
         raise PathomlError(f"workers = {workers}, textures = {textures}, side_um = {side_um}: at least 1, 1 and 250.")
     cohort = draw_patients(patients, seed=seed, effect=effect, centre_effect=centre_effect, driver=driver, centres=len(CENTRES))
     plans = plan_slides(cohort, seed=seed)
-    for name in ("slides", "truth"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    _draw_slides(folder, plans, seed=seed, workers=workers, side_um=side_um, textures=textures, on_slide=on_slide)
+    drawings = [plan.drawing for plan in plans]
+    draw_slides(folder, drawings, seed=seed, workers=workers, side_um=side_um, textures=textures, on_slide=on_slide)
     _write_truth(folder / "truth", cohort, driver)
     _write_tables(folder, cohort, plans)
     (folder / "study.yaml").write_text(study_yaml(settings or {}), encoding="utf-8", newline="\n")
@@ -126,22 +133,27 @@ def plan_slides(cohort: Sequence[SyntheticPatient], *, seed: int) -> list[SlideP
             primary = starts_primary and number == 1
             plans.append(
                 SlidePlan(
-                    slide_id=f"{patient.patient_id}_{number}",
                     patient=patient,
                     specimen="primary" if primary else "metastasis",
                     organ=first_site if primary else str(rng.choice(METASTATIC_SITES)),
-                    seed=[seed, 3, len(plans)],
-                    shares=rng.dirichlet(patient.shares * SLIDE_TO_SLIDE + 0.02).astype(np.float32),
+                    drawing=Drawing(
+                        slide_id=f"{patient.patient_id}_{number}",
+                        centre=CENTRES[patient.centre],
+                        seed=[seed, 3, len(plans)],
+                        shares=rng.dirichlet(patient.shares * SLIDE_TO_SLIDE + 0.02).astype(np.float32),
+                    ),
                 )
             )
     return plans
 
 
-def _draw_slides(
-    folder: Path, plans: Sequence[SlidePlan], *, seed: int, workers: int, side_um: float, textures: int,
+def draw_slides(
+    folder: Path, drawings: Sequence[Drawing], *, seed: int, workers: int, side_um: float, textures: int,
     on_slide: Callable[[int, int], None] | None,
 ) -> None:  # fmt: skip
-    """Draw the bank, then the slides from it; each task has a seed of its own, so that its worker does not matter."""
+    """Draw the bank, then the slides from it, into folder/slides and folder/truth; each task has its own seed, whatever its worker."""
+    for name in ("slides", "truth"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="pathoml-textures-") as scratch,
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
@@ -154,21 +166,21 @@ def _draw_slides(
                 drawn.append(pool.submit(store_texture, path, phenotype=phenotype, seed=[seed, 5, k, number]))
         for task in drawn:
             task.result()
-        tasks = [pool.submit(_draw_one, folder, plan, bank, side_um) for plan in plans]
+        tasks = [pool.submit(_draw_one, folder, drawing, bank, side_um) for drawing in drawings]
         for done, task in enumerate(as_completed(tasks), start=1):
             task.result()
             if on_slide:
-                on_slide(done, len(plans))
+                on_slide(done, len(drawings))
 
 
-def _draw_one(folder: Path, plan: SlidePlan, bank: Path, side_um: float) -> None:
+def _draw_one(folder: Path, drawing: Drawing, bank: Path, side_um: float) -> None:
     write_slide(
-        folder / plan.path,
-        folder / "truth" / f"{plan.slide_id}.npz",
-        seed=plan.seed,
-        shares=plan.shares,
+        folder / drawing.path,
+        folder / "truth" / f"{drawing.slide_id}.npz",
+        seed=drawing.seed,
+        shares=drawing.shares,
         bank=load_bank(bank),
-        centre=CENTRES[plan.patient.centre],
+        centre=drawing.centre,
         side_um=side_um,
     )
 
@@ -185,7 +197,7 @@ def _write_tables(folder: Path, cohort: Sequence[SyntheticPatient], plans: Seque
     write_csv(
         folder / "slides.csv",
         ["slide_id", "patient_id", "path", "specimen", "organ", "stain", "scanner"],
-        [[s.slide_id, s.patient.patient_id, s.path, s.specimen, s.organ, "H&E", CENTRES[s.patient.centre].scanner] for s in plans],
+        [[s.drawing.slide_id, s.patient.patient_id, s.drawing.path, s.specimen, s.organ, "H&E", s.drawing.centre.scanner] for s in plans],
     )
     write_csv(
         folder / "patients.csv",

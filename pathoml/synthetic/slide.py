@@ -35,6 +35,7 @@ class Centre:
     mpp: float  # micrometres a level-0 pixel
     container: str  # svs or tiff
     scanner: str
+    precipitate: float = 0.0  # grains of the stain a square millimetre
 
 
 CENTRES = (
@@ -115,6 +116,8 @@ def draw_slide(seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side
 def write_slide(path: Path, truth: Path, *, seed: list[int], shares: Field, bank: Bank, centre: Centre, side_um: float) -> None:
     """Draw one slide and write it in its centre's container, and its truth map beside."""
     rgb, classes = draw_slide(seed, shares, bank, centre.stain, side_um=side_um)
+    if centre.precipitate:
+        scatter_dust(np.random.default_rng([*seed, 2]), rgb, specks=round(centre.precipitate * (side_um / 1000) ** 2))
     size_px = (round(rgb.shape[1] * DRAW_MPP / centre.mpp), round(rgb.shape[0] * DRAW_MPP / centre.mpp))
     rng = np.random.default_rng([*seed, 1])
     blur_px = FOCUS_PX * float(np.clip(rng.normal(0, 1), 0, 2))  # half of the slides are sharp

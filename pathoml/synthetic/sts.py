@@ -1,7 +1,8 @@
-"""The synthetic twin of the sarcoma study as two study folders, retrospective and prospective, with features in the place of slides.
+"""The synthetic twin of the sarcoma study as two study folders, retrospective and prospective: with features only, or small with slides.
 
 A tile's features are the direction of its phenotype, its scanner's and its patient's shift, and noise; they are written as an import from
-another tool leaves them. truth/ beside the tables holds what was planted; only the rehearsal reads it.
+another tool leaves them. The small twin has fewer patients and real slides, to be tiled and embedded. truth/ beside the tables holds what
+was planted; only the rehearsal reads it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,12 @@ import numpy.typing as npt
 
 from pathoml.errors import PathomlError
 from pathoml.store import write_embeddings, write_tiles
-from pathoml.synthetic.cohort import STUDY_FILES, write_csv, yaml_text
+from pathoml.synthetic.cohort import STUDY_FILES, Drawing, draw_slides, write_csv, yaml_text
+from pathoml.synthetic.slide import Centre
+from pathoml.synthetic.stain import BALANCED, BLUISH, REDDISH
 from pathoml.synthetic.sts_patients import (
     ARTEFACT,
+    ARTEFACT_CENTRE,
     DAYS_A_MONTH,
     PHENOTYPES,
     PREDICTIVE,
@@ -43,6 +48,10 @@ SEPARATION, SCANNER_SHIFT, PATIENT_SHIFT, NOISE = 3.2, 0.5, 0.7, 1.0
 SLIDE_TO_SLIDE = 40.0  # Dirichlet concentration of a slide's shares around its patient's
 METASTATIC = ("lung", "liver", "bone", "soft tissue")
 SITES = ("thigh", "retroperitoneum", "upper arm", "trunk wall")
+SMALL_PATIENTS, SMALL_SIDE_UM, SMALL_TEXTURES = (72, 36), 800.0, 10
+PRECIPITATE = 1500.0  # grains a square millimetre of the slides of one centre
+CONTAINERS = ("svs", "tiff", "tiff", "svs", "tiff", "tiff", "svs", "tiff")
+STAINS = (BALANCED, BLUISH, REDDISH, BALANCED, REDDISH, BLUISH, BALANCED, BLUISH)
 MISSING_SHARE = 0.04  # of tumour sizes and treatment-free intervals
 
 SETTINGS: dict[str, object] = {
@@ -87,10 +96,14 @@ class StsSlide:
     sampled_on: dt.date
 
 
-def write_sts(folder: Path, *, seed: int = 1, on_slide: Callable[[int, int], None] | None = None) -> tuple[Path, Path]:
+def write_sts(
+    folder: Path, *, seed: int = 1, scale: str = "full", workers: int = 2, on_slide: Callable[[int, int], None] | None = None
+) -> tuple[Path, Path]:
     """Write folder/retrospective and folder/prospective and return them.
 
     Args:
+        scale: full, 246 and 120 patients with features; or small, 72 and 36 patients with slides.
+        workers: processes that draw slides.
         on_slide: called with (slides done, slides) over both.
 
     Raises:
@@ -101,21 +114,65 @@ def write_sts(folder: Path, *, seed: int = 1, on_slide: Callable[[int, int], Non
     if held:
         raise PathomlError(f"{held[0]} is there already. Name a new folder, or delete the old study first.")
     planned = []
-    for path, era in zip(folders, (RETROSPECTIVE, PROSPECTIVE)):
+    for path, whole, few in zip(folders, (RETROSPECTIVE, PROSPECTIVE), SMALL_PATIENTS):
+        era = replace(whole, patients=few) if scale == "small" else whole
         people = draw_sts_patients(era, seed=seed)
         planned.append((path, era, people, plan_sts_slides(people, seed=seed)))
     total, done = sum(len(slides) for *_, slides in planned), 0
     directions = _directions(seed)
     for path, era, people, slides in planned:
-        violations = _write_tables(path, era, people, slides, seed=seed)
+        violations = _write_tables(path, era, people, slides, seed=seed, has_slides=scale == "small")
         shares: dict[str, npt.NDArray[np.float64]] = {}
-        for slide in slides:
-            shares[slide.slide_id] = _write_features(path, slide, directions, seed=seed)
-            done += 1
-            if on_slide:
-                on_slide(done, total)
-        _write_truth(path / "truth", people, shares, violations)
+        if scale == "small":
+            tell = partial(_tell, on_slide, total, done)
+            shares = _draw_small(path, slides, seed=seed, workers=workers, on_slide=tell)
+            done += len(slides)
+        else:
+            for slide in slides:
+                shares[slide.slide_id] = _write_features(path, slide, directions, seed=seed)
+                done += 1
+                _tell(on_slide, total, 0, done, 0)
+        _write_truth(path / "truth", people, shares, violations, scale)
     return folders
+
+
+def _tell(on_slide: Callable[[int, int], None] | None, total: int, before: int, done: int, _: int) -> None:
+    if on_slide:
+        on_slide(before + done, total)
+
+
+def _draw_small(
+    folder: Path, slides: Sequence[StsSlide], *, seed: int, workers: int, on_slide: Callable[[int, int], None]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Draw the slides and return the shares of phenotypes that each was drawn with; the precipitate lies on all of a slide or on none."""
+    drawings, shares = [], {}
+    for number, slide in enumerate(slides):
+        rng = np.random.default_rng([seed, 16, *slide.slide_id.encode()])
+        tissue = slide.patient.shares[:-1] / slide.patient.shares[:-1].sum()
+        mine = rng.dirichlet(tissue * SLIDE_TO_SLIDE + 0.02)
+        drawings.append(
+            Drawing(
+                slide_id=slide.slide_id,
+                centre=drawn_centre(slide.patient.centre),
+                seed=[seed, 17, len(slides), number],
+                shares=mine.astype(np.float32),
+            )
+        )
+        shares[slide.slide_id] = np.append(mine, float(slide.patient.centre == ARTEFACT_CENTRE))
+    draw_slides(folder, drawings, seed=seed, workers=workers, side_um=SMALL_SIDE_UM, textures=SMALL_TEXTURES, on_slide=on_slide)
+    return shares
+
+
+def drawn_centre(number: int) -> Centre:
+    """Return the stain and scanner of a centre."""
+    return Centre(
+        name=CENTRES[number],
+        stain=STAINS[number],
+        mpp=LEVEL0_MPP[number],
+        container=CONTAINERS[number],
+        scanner=SCANNERS[number],
+        precipitate=PRECIPITATE if number == ARTEFACT_CENTRE else 0.0,
+    )
 
 
 def plan_sts_slides(people: Sequence[StsPatient], *, seed: int) -> list[StsSlide]:
@@ -199,29 +256,35 @@ def _write_features(
     return np.bincount(phenotype, minlength=len(PHENOTYPES)) / n
 
 
-def _write_tables(folder: Path, era: Era, people: Sequence[StsPatient], slides: Sequence[StsSlide], *, seed: int) -> list[Violation]:
+def _write_tables(
+    folder: Path, era: Era, people: Sequence[StsPatient], slides: Sequence[StsSlide], *, seed: int, has_slides: bool
+) -> list[Violation]:
     """Write study.yaml and the tables, a few rows of the retrospective ones against the rules of timing; return which."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.loads(json.dumps(SETTINGS))
     settings["endpoint"]["data_cut"] = era.cut.isoformat()
+    if has_slides:
+        settings |= {"encoder": "efficientnet_lite0", "splits": {**settings["splits"], "repeats": 3}, "significance": {"permutations": 20}}
+        settings["cohort"]["covariates"] = ["age", "n_lesions", "extrapulmonary"]  # what some forty events pay for
     (folder / "study.yaml").write_text(yaml_text(settings), encoding="utf-8", newline="\n")
     rng = np.random.default_rng([seed, 15, era.patients])
     dates = {
         p.patient_id: {"local": p.local_date, "metastasis": p.metastasis_date, "last": p.last_date, "months": p.months} for p in people
     }
     sampled = {s.slide_id: s.sampled_on for s in slides}
-    violations = _break_rules(rng, people, slides, dates, sampled) if era is RETROSPECTIVE else []
+    is_new = era.prefix == PROSPECTIVE.prefix
+    violations = [] if is_new else _break_rules(rng, people, slides, dates, sampled)
     rows = []
     for p in people:
         size = "" if rng.random() < MISSING_SHARE else f"{p.size_mm:.0f}"
         interval = "" if rng.random() < MISSING_SHARE else f"{p.treatment_free_interval:.1f}"
-        ctdna = f"{rng.lognormal(0.4 * p.log_risk, 0.8):.2f}" if era is PROSPECTIVE and rng.random() < 0.6 else ""
+        ctdna = f"{rng.lognormal(0.4 * p.log_risk, 0.8):.2f}" if is_new and rng.random() < 0.6 else ""
         day = dates[p.patient_id]
         rows.append(
             [
                 p.patient_id, CENTRES[p.centre], p.subtype, f"{p.age:.1f}", p.sex, p.n_lesions, size, interval, p.extrapulmonary,
                 p.local_therapy, p.systemic, day["metastasis"], day["local"], day["last"], f"{day['months']:.3f}", p.event,
-                f"{p.os_months:.3f}", p.os_event, *([ctdna] if era is PROSPECTIVE else []),
+                f"{p.os_months:.3f}", p.os_event, *([ctdna] if is_new else []),
             ]
         )  # fmt: skip
     header = [
@@ -244,13 +307,15 @@ def _write_tables(folder: Path, era: Era, people: Sequence[StsPatient], slides: 
         "os_months",
         "os_event",
     ]
-    write_csv(folder / "patients.csv", [*header, *(["ctdna_vaf"] if era is PROSPECTIVE else [])], rows)
+    write_csv(folder / "patients.csv", [*header, *(["ctdna_vaf"] if is_new else [])], rows)
     write_csv(
         folder / "slides.csv",
         ["slide_id", "patient_id", "path", "specimen", "organ", "sampled_on", "stain", "scanner", "mpp"],
         [
-            [s.slide_id, s.patient.patient_id, "", s.specimen, s.organ, sampled[s.slide_id], "H&E", SCANNERS[s.patient.centre],
-             LEVEL0_MPP[s.patient.centre]]
+            [
+                s.slide_id, s.patient.patient_id, f"slides/{s.slide_id}.{CONTAINERS[s.patient.centre]}" if has_slides else "",
+                s.specimen, s.organ, sampled[s.slide_id], "H&E", SCANNERS[s.patient.centre], LEVEL0_MPP[s.patient.centre],
+            ]
             for s in slides
         ],
     )  # fmt: skip
@@ -284,11 +349,11 @@ def _break_rules(
 
 
 def _write_truth(
-    folder: Path, people: Sequence[StsPatient], shares: Mapping[str, npt.NDArray[np.float64]], violations: Sequence[Violation]
+    folder: Path, people: Sequence[StsPatient], shares: Mapping[str, npt.NDArray[np.float64]], violations: Sequence[Violation], scale: str
 ) -> None:
     classes: dict[str, object] = {str(k): name for k, name in enumerate(PHENOTYPES, 1)}
     roles = {"driver": PROGNOSTIC, "predictive": PREDICTIVE, "artefact": ARTEFACT, "artefact_centre": CENTRES[2]}
-    content = {**classes, **roles, "violations": {v.patient_id: v.what for v in violations}}
+    content = {**classes, **roles, "violations": {v.patient_id: v.what for v in violations}, "scale": scale}
     (folder / "classes.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     write_csv(
         folder / "truth.csv",
