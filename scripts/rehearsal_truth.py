@@ -163,21 +163,17 @@ def _phenotypes(retro: Path) -> list[Row]:
     found = [Row(f"the phenotype with the strongest evidence of higher risk is {classes['driver']}, q at most 0.05",
                  f"{topmost}, HR {_number(top['hazard_ratio_sd']):.2f}, q {_number(top['q_value']):.4f}",
                  topmost == classes["driver"] and _number(top["q_value"]) <= 0.05)]  # fmt: skip
-    if classes["scale"] == "small":  # grains lie on whole slides, and an interaction is not asked of some seventy patients
+    if classes.get("scale") == "small":  # grains lie on whole slides, and an interaction is not asked of some seventy patients
         there = [r for r in rows if r["top_centre"] == classes["artefact_centre"] and r["suspect"]]
         said = "; ".join(f"{r['suspect']}, q {_number(r['q_value']):.2f}" for r in there) or "none is mostly of that centre"
         claim = f"no phenotype that is mostly of {classes['artefact_centre']} has evidence"
         return [*found, Row(claim, said, all(_number(r["q_value"]) > 0.05 for r in there))]
     of = {kind: [r for r in rows if name[int(r["phenotype"])] == classes[kind]] for kind in ("predictive", "artefact")}
-    predictive = min(of["predictive"], key=lambda r: _number(r["interaction_p"]), default=None)
-    if predictive is None:
-        found.append(
-            Row(f"{classes['predictive']}: exploratory interaction with systemic therapy, ratio under 1", "no such phenotype", False)
-        )
-    else:
-        p, ratio = _number(predictive["interaction_p"]), _number(predictive["interaction_ratio"])
-        found.append(Row(f"{classes['predictive']}: exploratory interaction with systemic therapy, p at most 0.05, ratio under 1",
-                         f"p {p:.4f}, ratio {ratio:.2f}", p <= 0.05 and ratio < 1))  # fmt: skip
+    claim = f"{classes['predictive']}: an exploratory interaction with systemic therapy in the right direction, ratio under 1"
+    predictive = max(of["predictive"], key=lambda r: _number(r["share_mean"]), default=None)
+    ratio = _number(predictive["interaction_ratio"]) if predictive else math.nan
+    said = f"ratio {ratio:.2f}, p {_number(predictive['interaction_p']):.4f}" if predictive else "no such phenotype"
+    found.append(Row(claim, said, ratio < 1))
     artefacts = of["artefact"]
     flagged = bool(artefacts) and all(r["suspect"] and _number(r["q_value"]) > 0.05 for r in artefacts)
     said = "; ".join(f"{r['suspect'] or 'not suspect'}, q {_number(r['q_value']):.2f}" for r in artefacts) or "no such phenotype"
