@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pathoml.errors import ConfigError
@@ -34,15 +35,17 @@ def write_logs(folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any],
 def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:
     from tensorboardX import SummaryWriter
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("events.*"):
-        stale.unlink()
-    writer = SummaryWriter(str(folder))
-    for row in log:
-        writer.add_scalar(f"loss/{row['model']}", row["loss"], row["epoch"])
-    writer.close()
-    [written] = folder.glob("events.*")
-    written.rename(folder / EVENTS)
+    for older in folder.glob("events.*"):
+        if older.name != EVENTS:  # half a file, and a machine's name, of versions that wrote here at once
+            older.unlink()
+    with TemporaryDirectory(prefix="pathoml-events-") as scratch:
+        writer = SummaryWriter(scratch)
+        for row in log:
+            writer.add_scalar(f"loss/{row['model']}", row["loss"], row["epoch"])
+        writer.close()
+        [written] = Path(scratch).glob("events.*")
+        with atomic_path(folder / EVENTS) as path:
+            path.write_bytes(written.read_bytes())
 
 
 def _write_mlflow(folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any]) -> None:
