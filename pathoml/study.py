@@ -42,9 +42,13 @@ def embeddings_folder(study: Study) -> Path:
         raise
 
 
-def is_imported(study: Study, slide_id: str) -> bool:
-    """Return whether a slide's features came from another tool: then it is neither tiled nor embedded here."""
-    return bool(stored_attr(embeddings_folder(study) / f"{slide_id}.h5", "imported_from"))
+def is_imported(embeddings: Path, slide_id: str) -> bool:
+    """Return whether a slide's features came from another tool: then it is neither tiled nor embedded here.
+
+    Args:
+        embeddings: embeddings/ENCODING of the study.
+    """
+    return bool(stored_attr(embeddings / f"{slide_id}.h5", "imported_from"))
 
 
 def drawn_regions(study: Study) -> dict[str, Path]:
@@ -68,7 +72,7 @@ def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
         ConfigError: tiles.regions is no folder.
     """
     tile_px, mpp = tile_size(study)
-    drawn = drawn_regions(study)
+    drawn, folder, embeddings = drawn_regions(study), tiles_folder(study), embeddings_folder(study)
     return [
         TileJob(
             slide=slide,
@@ -76,11 +80,11 @@ def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
             tile_px=tile_px,
             mpp=mpp,
             tiles=study.config.tiles,
-            folder=tiles_folder(study),
+            folder=folder,
             regions=drawn.get(slide.slide_id),
         )
         for slide in cohort.slides
-        if not is_imported(study, slide.slide_id)
+        if not is_imported(embeddings, slide.slide_id)
     ]
 
 
@@ -101,9 +105,9 @@ def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
             icc=study.config.tiles.icc,
         )
         for slide in cohort.slides
-        if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(study, slide.slide_id)
+        if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(embeddings, slide.slide_id)
     ]
-    if not jobs and not any(is_imported(study, slide.slide_id) for slide in cohort.slides):
+    if not jobs and not any(is_imported(embeddings, slide.slide_id) for slide in cohort.slides):
         raise ConfigError(f"{tiles} holds no tiles of this cohort. Run `pathoml tile` first; its failures.csv says why slides failed.")
     return jobs
 

@@ -26,7 +26,7 @@ from pathoml.slides.identifiers import by_id
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.stains import stain_vectors
-from pathoml.store import recipe_sha256, stored_attr, write_tiles
+from pathoml.store import recipe_sha256, stored_attrs, write_tiles
 from pathoml.tables import write_table
 from pathoml.tissue import OVERVIEW_UM, optical_density, tissue_mask
 from pathoml.types import FLAGS, Bools, Floats, Image, Ints, Recipe, Slide, SlideInfo, TileGrid, TissueMask
@@ -373,10 +373,9 @@ def sha256_of_slide(path: Path) -> str:
 
 def _is_fresh(job: TileJob) -> bool:
     path = job.folder / f"{job.slide.slide_id}.h5"
-    stored = stored_attr(path, "recipe_sha256")
+    stored, unchanged = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
     if not stored or job.slide.path is None or not job.slide.path.exists():
         return False
-    unchanged = stored_attr(path, "slide_sha256")
     tiled_at = path.stat().st_mtime
     if _touched_at(job.slide.path) > tiled_at or tiled_at > time.time() + CLOCK_SECONDS:  # touched since, or the clock jumped: bytes tell
         unchanged = sha256_of_slide(job.slide.path)
