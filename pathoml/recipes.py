@@ -13,7 +13,7 @@ TRAINING_VERSION = 4  # raise it when the same data and configuration train othe
 EVALUATION_VERSION = 7  # and so on: each when the same inputs give other files
 EXPLAIN_VERSION = 3
 DISCOVER_VERSION = 4
-REPORT_VERSION = 4
+REPORT_VERSION = 5
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 EVALUATE_OUTPUTS = ("metrics.json", "permutation.json", "analysis.R", "start_stop.csv")
 EXPLAIN_OUTPUTS = ("attention", "faithfulness.json")
@@ -27,6 +27,7 @@ REPORT_READS = (
     "study.resolved.yaml",
     "faithfulness.json",
     "features/phenotypes.csv",
+    "features/labels.json",
 )
 
 

@@ -101,7 +101,7 @@ def test_truth_is_never_read_by_the_steps(study: Path) -> None:
     ("file", "old", "new", "sentence"),
     [
         ("study.yaml", "epochs", "epoch", "unknown key 'epoch'. Did you mean 'epochs'?"),
-        ("study.yaml", "efficientnet_lite0", "efficientnet_lite7", "Did you mean 'efficientnet_lite0'?"),
+        ("study.yaml", "efficientnet_lite0", "efficientnet_lite7", "Did you mean 'efficientnet_lite"),
         ("patients.csv", "pfs_event", "event_pfs", "patients.csv has no column 'pfs_event'"),
         ("patients.csv", "\nP002,", "\nP001,", "2 rows for patient_id 'P001'"),
         ("slides.csv", ",P002,", ",P999,", "belongs to patient 'P999', who has no row in patients.csv"),

@@ -120,3 +120,24 @@ def page_with(study, changes, faithfulness=None):
     finally:
         path.write_text(before, encoding="utf-8")
         checked.unlink(missing_ok=True)
+
+
+def test_what_readers_saw_stands_beside_the_phenotypes_and_their_interactions(study):
+    features = study.run_folder / "features"
+    features.mkdir(exist_ok=True)
+    columns = "phenotype,name,share_mean,contribution_mean,n_patients,n_centres,hazard_ratio_sd,p_value,q_value,suspect"
+    text = f"{columns},interaction_p,interaction_ratio\n3,,0.125,0.5,40,4,1.75,0.0005,0.004,,0.0312,0.64\n"
+    (features / "phenotypes.csv").write_text(text, encoding="utf-8")
+    kappa = {"estimate": 0.61, "low": 0.5, "high": 0.7, "n": 40, "events": 0}
+    ratio = {"estimate": 1.9, "low": 1.2, "high": 3.0, "n": 40, "events": 20}
+    label = {"names": ["necrosis <b>"], "pairs": {"a / b": {"cohen": kappa, "weighted": kappa}}, "fleiss": None, "itself": {}}
+    label |= {"p_value": 0.0123, "q_value": 0.02, "hazard_ratio_sd": ratio}
+    write_json(features / "labels.json", {"phenotypes": {"3": label}, "family_size": 1})
+    page = page_of(study)
+    assert "0.64 (0.0312)" in page
+    assert "exploratory: the treatment was not given by chance" in page
+    assert "necrosis &lt;b&gt;" in page, "names are text"
+    assert "weighted 0.61 (0.50 to 0.70)" in page
+    assert "1.90 (1.20 to 3.00)" in page
+    for name in ("phenotypes.csv", "labels.json"):
+        (features / name).unlink()

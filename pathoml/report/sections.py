@@ -49,7 +49,8 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
         "brier_models": models,
         "horizon_rows": [(h, _horizon_cells(metrics, best, models, h)) for h in horizons],
         "competing": competing,
-        "phenotypes": _phenotypes(folder / "features" / "phenotypes.csv"),
+        "phenotypes": _phenotypes(folder / "features" / "phenotypes.csv", readers := _readers(folder / "features" / "labels.json")),
+        "readers": readers,
         "adjustment": _adjustment(folder / "features" / "codebook.json"),
         "faithfulness": faithfulness,
         "faithful_slides": sum(bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()),
@@ -92,7 +93,28 @@ def _adjustment(path: Path) -> str:
     return str(read_json(path).get("adjustment") or "") if path.exists() else ""
 
 
-def _phenotypes(path: Path) -> list[Mapping[str, str]]:
+def _readers(path: Path) -> list[dict[str, Any]]:
+    """Return a row for each phenotype that people have read: names, agreement, and the Cox model of their score."""
+    if not path.exists():
+        return []
+    rows = []
+    for phenotype, read in read_json(path)["phenotypes"].items():
+        pairs = [pair["weighted"] for pair in read["pairs"].values()]
+        rows.append(
+            {
+                "phenotype": phenotype,
+                "names": ", ".join(read["names"]),
+                "agreement": read["fleiss"] or (pairs[0] if pairs else None),
+                "kind": "Fleiss" if read["fleiss"] else "weighted",
+                "hazard_ratio_sd": read["hazard_ratio_sd"],
+                "p_value": read["p_value"],
+                "q_value": read.get("q_value"),
+            }
+        )
+    return rows
+
+
+def _phenotypes(path: Path, readers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, str]]:
     if not path.exists():
         return []
     names = (
@@ -106,8 +128,12 @@ def _phenotypes(path: Path) -> list[Mapping[str, str]]:
         "p_value",
         "q_value",
         "suspect",
+        "interaction_ratio",
+        "interaction_p",
     )
-    return [{name: _short(row.get(name, "")) for name in names} for row in read_table(path).rows[:MOST_PHENOTYPES]]
+    named = {row["phenotype"]: row["names"] for row in readers}
+    rows = read_table(path).rows[:MOST_PHENOTYPES]
+    return [{**{n: _short(row.get(n, "")) for n in names}, "name": row.get("name") or named.get(row["phenotype"], "")} for row in rows]
 
 
 def _short(cell: str) -> str:
