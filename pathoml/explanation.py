@@ -28,6 +28,7 @@ from pathoml.recipes import EXPLAIN_VERSION
 from pathoml.runs import bag_slides, load_run
 from pathoml.scoring import FoldScores
 from pathoml.slides import open_slide
+from pathoml.slides.identifiers import by_id
 from pathoml.store import read_tiles, write_attention
 from pathoml.study import embeddings_folder, tiles_folder
 from pathoml.tile_gallery import Gallery
@@ -132,7 +133,7 @@ def _explain(study: Study, subject: _Subject, recipe: Recipe, on_slide: Callable
                 mark = found.mark(tile_map.slide_id)
                 _draw(folder, paths[tile_map.slide_id], tile_map, len(bag.features), scale, percentile, mark)
             except SlideError as error:
-                failures[tile_map.slide_id] = str(error)
+                failures[tile_map.slide_id] = by_id(str(error), tile_map.slide_id, paths[tile_map.slide_id])
             done += 1
             on_slide(done, total)
     gallery.write(folder, paths)

@@ -28,6 +28,7 @@ from pathoml.interop import Exchange
 from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.overlay import colour_tiles, round_length, tile_hues
 from pathoml.slides import open_slide, read_overview
+from pathoml.slides.identifiers import by_id
 from pathoml.store import read_attention
 from pathoml.tables import parse_number, read_table
 from pathoml.types import AttentionMap, Image
@@ -81,7 +82,7 @@ def export_figures(study: Study, target: Path) -> Exchange:
             with open_slide(paths[name]) as reader:
                 overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / (WIDTH_IN * DPI)))
         except SlideError as error:
-            failures[name] = str(error)
+            failures[name] = by_id(str(error), name, paths.get(name))
             continue
         picture = colour_tiles(overview, downsample, tile_map, fraction, said.mark)
         figure = draw_figure(picture, downsample, tile_map, said, study.config.figures.scale)

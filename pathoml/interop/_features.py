@@ -18,6 +18,7 @@ from pathoml.files import sha256_of_file
 from pathoml.interop import Exchange
 from pathoml.packs import stored_paths
 from pathoml.slides import open_slide, slide_mpp
+from pathoml.slides.identifiers import by_id
 from pathoml.store import ForeignFile, read_embeddings, sha256_of_arrays, write_embeddings, write_tiles
 from pathoml.study import SAME_SCALE, embeddings_folder, tile_size
 from pathoml.tables import find_table, parse_number, read_table
@@ -73,7 +74,8 @@ def import_features(study: Study, tool: str, files: Iterable[tuple[str, Path]], 
             _check(path, found)
             read.append((slide, found))
         except (SlideError, StoreError) as error:
-            failures[name] = str(error)
+            row = rows.get(name, {})
+            failures[name] = by_id(str(error), name, study.folder / row["path"] if row.get("path") else None)
     if not read and not failures:
         raise ConfigError(f"No features that {tool} wrote were found there. Give the folder that holds them.")
     if not read:

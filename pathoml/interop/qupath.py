@@ -21,6 +21,7 @@ from pathoml.files import write_text
 from pathoml.interop import Exchange
 from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.slides import open_slide
+from pathoml.slides.identifiers import by_id
 from pathoml.store import read_assignments, read_attention
 from pathoml.tables import find_table, read_table
 from pathoml.types import AttentionMap
@@ -47,7 +48,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         try:
             offset = _bounds(paths.get(tile_map.slide_id))
         except SlideError as error:
-            failures[tile_map.slide_id] = str(error)
+            failures[tile_map.slide_id] = by_id(str(error), tile_map.slide_id, paths.get(tile_map.slide_id))
             continue
         found = study.run_folder / "features" / "assignments" / path.name
         phenotype = read_assignments(found).phenotype if found.exists() else None

@@ -15,6 +15,7 @@ import simplejpeg
 
 from pathoml.errors import SlideError
 from pathoml.slides import SlideReader, best_level, open_slide, read_overview, read_tile, resample
+from pathoml.slides.identifiers import by_id
 from pathoml.types import Image
 
 TILE_PX = 256  # the native tile of most scanners; 254 + 1 straddles them and costs 57 % more (measured)
@@ -117,7 +118,10 @@ class SlidePool:
         Raises:
             SlideError: there is no such file, or it cannot be read.
         """
-        lent = self._take(slide_id)
+        try:
+            lent = self._take(slide_id)
+        except SlideError as error:
+            raise SlideError(by_id(str(error), slide_id, self._paths.get(slide_id))) from error
         try:
             yield lent.reader
         except SlideError:
