@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pathoml import cli
 from pathoml.cli import guarded, main
 from pathoml.cli.console import Console
 from pathoml.synthetic.cohort import write_cohort
@@ -17,7 +16,7 @@ from pathoml.synthetic.cohort import write_cohort
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     yield
-    Console.as_json, cli._debug = False, False
+    Console.as_json = Console.debug = False
 
 
 @pytest.fixture(scope="module")

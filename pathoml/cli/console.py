@@ -26,6 +26,7 @@ class Console:
     """Prints; the only place besides the verbs that does."""
 
     as_json: ClassVar[bool] = False  # of this process: --log-json
+    debug: ClassVar[bool] = False  # of this process: --debug
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty() and not self.as_json
