@@ -51,9 +51,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})")
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
-        console.say(
-            f"  MISSING slide {slide.slide_id}: its path in slides.csv leads to no file. They are absolute, or start in {study.folder}."
-        )
+        where = f"paths in slides.csv are absolute, or start in {study.folder}"
+        console.say(f"  MISSING slide {slide.slide_id}: its path leads to no file; {where}. Correct the column 'path'.")
     unreadable = _look_into_slides([s for s in cohort.slides if s.path is not None and s.path.exists()], console) if slides_too else 0
     return int(bool(missing) or unreadable > 0)
 

@@ -59,12 +59,13 @@ def by_id(reason: str, slide_id: str, path: Path | None) -> str:
 
     >>> by_id("Slide Mueller 1956.svs is an empty file.", "S1", Path("/data/Mueller 1956.svs"))
     'Slide S1 is an empty file.'
+    >>> by_id("Slide 1 has 11 tiles.", "S7", Path("/data/1"))
+    'Slide S7 has 11 tiles.'
     """
     if path is None:
         return reason
-    for name in (str(path), path.name):
-        reason = reason.replace(name, slide_id)
-    return reason
+    name = rf"(?<!\w)(?:{re.escape(str(path))}|{re.escape(path.name)})(?!\w)"
+    return re.sub(name, lambda _: slide_id, reason)
 
 
 def same_size(paths: Iterable[Path]) -> list[list[Path]]:
