@@ -41,11 +41,12 @@ class EmbedPart:
 
 
 def processes(compute: ComputeConfig) -> int:
-    """Return how many processes run the encoder: as study.yaml says, else as many as the GPUs hold, or one."""
+    """Return how many processes run the encoder: as study.yaml says, else as many as the GPUs hold; on CPUs one, or one a core for Ray."""
     if compute.encoders != "auto":
         return compute.encoders
-    gpus = torch.cuda.device_count() if compute.device != "cpu" else 0
-    return max(1, int(gpus / compute.gpu_share))
+    if gpus := torch.cuda.device_count() if compute.device != "cpu" else 0:
+        return max(1, int(gpus / compute.gpu_share))
+    return 1 if compute.engine == "local" else available_workers()
 
 
 def embed_apart(
@@ -84,7 +85,7 @@ def embed_apart(
                 encoder_sha256=encoder_sha256,
                 compute=compute,
                 workers=share,
-                threads=max(1, available_workers() // count),
+                threads=max(1, available_workers() // count) if compute.engine == "local" else 1,  # a task of a cluster has one core
             )
             for number, group in enumerate(groups)
         }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from test_slurm import hashes, pathoml, tiny_study
 
 from pathoml import embed_fleet
@@ -19,6 +21,13 @@ JOBS = [
     EmbedJob(slide_id=f"S{i}", slide_path=Path(f"S{i}"), tiles_path=Path(f"t{i}"), embeddings_path=Path("nowhere"), exclude=())
     for i in range(20)
 ]
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,7 @@ def test_there_are_as_many_processes_as_the_gpus_hold(monkeypatch: pytest.Monkey
     assert processes(ComputeConfig(gpu_share=share)) == wanted
     assert processes(ComputeConfig(gpu_share=share, encoders=3)) == 3
     assert processes(ComputeConfig(gpu_share=share, device="cpu")) == 1
+    assert processes(ComputeConfig(gpu_share=share, device="cpu", engine="ray")) == len(os.sched_getaffinity(0))
 
 
 def deadly(part: embed_fleet.EmbedPart) -> EmbedReport:
