@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import struct
+import time
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ PADDING_ID = 0xD935  # the id by which aligned zips pad
 ZIP64_EXTRA = 20  # bytes that zipfile puts before ours for files over ZIP64_FROM
 ZIP64_FROM = zipfile.ZIP64_LIMIT / 1.05
 COPIED_BYTES = 2**24  # at once
+SETTLED_NS = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +88,25 @@ def packed_files(folder: Path) -> Mapping[str, Path]:
         StoreError: a pack is torn or no zip.
     """
     try:
-        return _packed_files(folder, folder.stat().st_mtime_ns)
+        changed_ns = folder.stat().st_mtime_ns
     except FileNotFoundError:
         return {}
+    is_settled = time.time_ns() - changed_ns > SETTLED_NS  # two changes within one tick of the disk's clock look like one
+    return _packed_files(folder, changed_ns) if is_settled else _packed_files.__wrapped__(folder, changed_ns)
 
 
 @lru_cache(maxsize=16)
 def _packed_files(folder: Path, changed_ns: int) -> Mapping[str, Path]:  # noqa: ARG001 - packs come and go by renaming in the folder
-    return {name: pack for pack in pack_paths(folder) for name in _entries(pack, pack.stat().st_mtime_ns)}
+    return {name: pack for pack in pack_paths(folder) for name in _entries(pack)}
+
+
+def _entries(pack: Path) -> Mapping[str, zipfile.ZipInfo]:
+    stat = pack.stat()
+    return _entries_of(pack, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
 
 
 @lru_cache(maxsize=4096)
-def _entries(pack: Path, changed_ns: int) -> Mapping[str, zipfile.ZipInfo]:  # noqa: ARG001
+def _entries_of(pack: Path, identity: tuple[int, ...]) -> Mapping[str, zipfile.ZipInfo]:  # noqa: ARG001
     try:
         with zipfile.ZipFile(pack) as archive:
             return {info.filename: info for info in archive.infolist()}
@@ -116,7 +125,7 @@ def find_packed(path: Path) -> Packed | None:
 
 
 def _locate(pack: Path, name: str) -> Packed:
-    info = _entries(pack, pack.stat().st_mtime_ns)[name]
+    info = _entries(pack)[name]
     with pack.open("rb") as file:
         file.seek(info.header_offset)
         header = file.read(LOCAL_HEADER.size)
@@ -165,7 +174,7 @@ def drop_packed(folder: Path, names: Collection[str]) -> list[Path]:
 
 
 def _drop(pack: Path, names: Collection[str]) -> bool:
-    inside = _entries(pack, pack.stat().st_mtime_ns)
+    inside = _entries(pack)
     kept = [name for name in inside if name not in names]
     if len(kept) == len(inside):
         return False
