@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from lifelines import CoxPHFitter
 
 from pathoml.cohort import read_cohort
@@ -154,6 +155,14 @@ def test_scanner_and_scale_are_those_of_the_centre_and_ctdna_is_there_for_a_part
 def test_a_twin_is_never_overwritten(twin: tuple[Path, Path]) -> None:
     with pytest.raises(PathomlError, match="is there already"):
         write_sts(twin[0].parent, seed=2)
+
+
+def test_the_twin_is_configured_as_the_study_is() -> None:
+    shipped = yaml.safe_load((ROOT / "configs" / "sts.yaml").read_text(encoding="utf-8"))
+    twin = {**sts.SETTINGS, "endpoint": {k: v for k, v in sts.SETTINGS["endpoint"].items() if k != "data_cut"}}
+    for section in ("endpoint", "cohort", "dates"):
+        assert twin[section] == shipped[section]
+    assert twin["splits"] == shipped["splits"]
 
 
 @pytest.mark.nightly

@@ -274,17 +274,25 @@ def _write_tables(
     sampled = {s.slide_id: s.sampled_on for s in slides}
     is_new = era.prefix == PROSPECTIVE.prefix
     violations = [] if is_new else _break_rules(rng, people, slides, dates, sampled)
+    _write_patients(folder / "patients.csv", people, dates, rng, has_ctdna=is_new)
+    _write_slides(folder / "slides.csv", slides, sampled, has_slides=has_slides)
+    return violations
+
+
+def _write_patients(
+    path: Path, people: Sequence[StsPatient], dates: Mapping[str, Mapping[str, object]], rng: np.random.Generator, *, has_ctdna: bool
+) -> None:
     rows = []
     for p in people:
         size = "" if rng.random() < MISSING_SHARE else f"{p.size_mm:.0f}"
         interval = "" if rng.random() < MISSING_SHARE else f"{p.treatment_free_interval:.1f}"
-        ctdna = f"{rng.lognormal(0.4 * p.log_risk, 0.8):.2f}" if is_new and rng.random() < 0.6 else ""
+        ctdna = f"{rng.lognormal(0.4 * p.log_risk, 0.8):.2f}" if has_ctdna and rng.random() < 0.6 else ""
         day = dates[p.patient_id]
         rows.append(
             [
                 p.patient_id, CENTRES[p.centre], p.subtype, f"{p.age:.1f}", p.sex, p.n_lesions, size, interval, p.extrapulmonary,
                 p.local_therapy, p.systemic, day["metastasis"], day["local"], day["last"], f"{day['months']:.3f}", p.event,
-                f"{p.os_months:.3f}", p.os_event, *([ctdna] if is_new else []),
+                f"{p.os_months:.3f}", p.os_event, *([ctdna] if has_ctdna else []),
             ]
         )  # fmt: skip
     header = [
@@ -307,9 +315,12 @@ def _write_tables(
         "os_months",
         "os_event",
     ]
-    write_csv(folder / "patients.csv", [*header, *(["ctdna_vaf"] if is_new else [])], rows)
+    write_csv(path, [*header, *(["ctdna_vaf"] if has_ctdna else [])], rows)
+
+
+def _write_slides(path: Path, slides: Sequence[StsSlide], sampled: Mapping[str, dt.date], *, has_slides: bool) -> None:
     write_csv(
-        folder / "slides.csv",
+        path,
         ["slide_id", "patient_id", "path", "specimen", "organ", "sampled_on", "stain", "scanner", "mpp"],
         [
             [
@@ -319,7 +330,6 @@ def _write_tables(
             for s in slides
         ],
     )  # fmt: skip
-    return violations
 
 
 def _break_rules(
