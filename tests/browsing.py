@@ -57,6 +57,28 @@ def page(browser):
     assert problems == []
 
 
+def draw_around(page, corners):
+    """Draw a region with the mouse over a slide, from corner to corner in pixels of the screen."""
+    page.locator("#what-if-draw").click()
+    for number, (x, y) in enumerate(corners):
+        page.mouse.move(x, y, steps=4)
+        if number == 0:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector("#what-if-answer[data-without]", timeout=60_000)
+
+
+def enter_reading_room(browser, address, rater):
+    """Return a new context of the browser, and its page with the rater's first item."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    visit(page, address + "/reading")
+    page.locator("#rater").fill(rater)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#stage")
+    return context, page
+
+
 def visit(page, address):
     page.goto(address)
     page.wait_for_selector("html[data-ready=yes]", timeout=60_000)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import visit
+from browsing import draw_around, enter_reading_room, visit
 
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
@@ -89,25 +89,14 @@ def test_side_by_side_and_without_a_region(page, address: str) -> None:
     left, right = page.evaluate("stages.map((s) => s.slide.mpp / s.zoomRatio())")
     assert right == pytest.approx(left, rel=1e-3)
     visit(page, f"{address}/slide?id={slides[0]}")
-    page.locator("#what-if-draw").click()
-    for i, (x, y) in enumerate([(350, 280), (620, 280), (620, 520), (350, 520)]):
-        page.mouse.move(x, y, steps=4)
-        if i == 0:
-            page.mouse.down()
-    page.mouse.up()
-    page.wait_for_selector("#what-if-answer[data-without]", timeout=60_000)
+    draw_around(page, [(350, 280), (620, 280), (620, 520), (350, 520)])
+    assert page.locator("#what-if-answer").inner_text().startswith("Without ")
 
 
 def test_two_raters_label_blind_and_both_are_in_the_csv(browser, page, address: str) -> None:
     rooms = []
     for rater, key in (("D1", "2"), ("D2", "5")):
-        context = browser.new_context(viewport={"width": 1280, "height": 800})
-        one = context.new_page()
-        visit(one, address + "/reading")
-        one.locator("#rater").fill(rater)
-        one.keyboard.press("Enter")
-        one.wait_for_selector("#stage")
-        rooms.append((context, one, key))
+        rooms.append((*enter_reading_room(browser, address, rater), key))
     for _, one, key in rooms:
         one.wait_for_selector("html[data-ready=yes]")
         one.locator("#stage").focus()

@@ -43,7 +43,8 @@ def cut(bag: Bag, tiles: int) -> Bag:
 
 def test_one_tile_a_patient_is_enough() -> None:
     cohort, bags, _ = planted_cohort(24)
-    train(cohort, [cut(bag, 1) for bag in bags])
+    score, _ = train(cohort, [cut(bag, 1) for bag in bags])
+    assert score.shape == (24,)
 
 
 def test_two_hundred_thousand_tiles_of_one_patient_are_read_beside_a_dozen() -> None:
@@ -51,12 +52,14 @@ def test_two_hundred_thousand_tiles_of_one_patient_are_read_beside_a_dozen() -> 
     n = 200_000
     huge = np.random.default_rng(0).normal(size=(n, bags[0].features.shape[1])).astype(np.float16)
     bags[0] = replace(bags[0], features=huge, slide_index=np.zeros(n, np.int64), xy_l0=np.zeros((n, 2), np.int64))
-    train(cohort, bags)
+    score, _ = train(cohort, bags)
+    assert score.shape == (24,)
 
 
 def test_ties_everywhere_are_a_likelihood_too() -> None:
     cohort, bags, _ = planted_cohort(24)
-    train(with_outcome(cohort, time_months=12.0, event=1), bags)
+    _, log = train(with_outcome(cohort, time_months=12.0, event=1), bags)
+    assert len(log) > 0
 
 
 def test_constant_features_give_everyone_the_same_score() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from browsing import visit
+from browsing import enter_reading_room, visit
 from test_viewer import INJECTIONS
 from viewing import FINE, SIDE
 
@@ -277,13 +277,7 @@ def test_one_scale_colours_both_slides_and_apart_they_move_alone(page, address):
 def test_two_raters_at_once_read_everything_and_lose_nothing(browser, address, page):
     rooms = []
     for rater in ("R1", "R2"):
-        context = browser.new_context(viewport={"width": 1280, "height": 800})
-        one = context.new_page()
-        visit(one, address + "/reading")
-        one.locator("#rater").fill(rater)
-        one.keyboard.press("Enter")
-        one.wait_for_selector("#stage")
-        rooms.append((context, one, rater))
+        rooms.append((*enter_reading_room(browser, address, rater), rater))
     items = 9  # eight slides and one of them a second time
     for number in range(items):
         for _, one, rater in rooms:  # by turns, both rooms open all the time
