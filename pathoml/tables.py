@@ -15,7 +15,10 @@ from pathlib import Path
 from pathoml.errors import CohortError, nearest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", ".", "-", "?", "[not available]", "[unknown]", "[not applicable]", "[not evaluated]"}
-NOT_AS_IT_SHOULD_BE = (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, NotImplementedError)
+WORKBOOK_FAULTS = (  # of a damaged file
+    OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, NotImplementedError,
+    SyntaxError,  # XML's errors are such
+)  # fmt: skip
 MOST_UNPACKED = 200 * 10**6  # bytes of a workbook
 MOST_COLUMNS = 10_000  # more is no clinical table
 FORMULA = re.compile(r"^[=+\-@\t\r]")  # cells that a spreadsheet would run
@@ -127,13 +130,7 @@ def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
             )
         with contextlib.closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
             return [(i, [_cell(v) for v in row]) for i, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)]
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        InvalidFileException,
-        SyntaxError,
-        *NOT_AS_IT_SHOULD_BE,
-    ) as error:  # XML's errors are SyntaxErrors
+    except (zipfile.BadZipFile, zlib.error, InvalidFileException, *WORKBOOK_FAULTS) as error:  # XML's errors are SyntaxErrors
         raise CohortError(f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as CSV (UTF-8).") from error
 
 
