@@ -102,6 +102,7 @@ def test_truth_is_never_read_by_the_steps(study: Path) -> None:
     [
         ("study.yaml", "epochs", "epoch", "unknown key 'epoch'. Did you mean 'epochs'?"),
         ("study.yaml", "efficientnet_lite0", "efficientnet_lite7", "Did you mean 'efficientnet_lite"),
+        ("study.yaml", "splits:", "compute: {engine: locl}\nsplits:", "Did you mean 'local'?"),
         ("patients.csv", "pfs_event", "event_pfs", "patients.csv has no column 'pfs_event'"),
         ("patients.csv", "\nP002,", "\nP001,", "2 rows for patient_id 'P001'"),
         ("slides.csv", ",P002,", ",P999,", "belongs to patient 'P999', who has no row in patients.csv"),

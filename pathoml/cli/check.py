@@ -29,6 +29,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
     if config.train.head not in plugin_names("pathoml.mil"):  # importing a head loads torch
         load_plugin("pathoml.mil", config.train.head, "Head")
+    load_plugin("pathoml.engines", config.compute.engine, "map_items")
     cohort = read_cohort(study)
     make_splits(cohort, config.splits)
     console.heading(f"check  {study.folder}")
