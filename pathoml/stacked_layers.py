@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call, stack_module_state, vmap
 
 from pathoml.types import HeadOutput
@@ -30,10 +31,32 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.stack([one.bias.detach() for one in linears])) if linears[0].bias is not None else None  # (M, out)
 
     def forward(self, values: Tensor) -> Tensor:
-        weight = self.weight.transpose(1, 2)  # (M, in, out)
-        rows = values.reshape(len(weight), -1, values.shape[-1])  # (M, rows, in)
-        product = torch.bmm(rows, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], rows, weight)
+        inputs = [values.reshape(len(self.weight), -1, values.shape[-1]), self.weight, self.bias]  # (M, rows, in), (M, out, in), (M, out)
+        if torch.is_autocast_enabled(values.device.type):  # which looks into no autograd.Function
+            inputs = [None if v is None else v.to(torch.get_autocast_dtype(values.device.type)) for v in inputs]
+        product: Tensor = _BatchedLinear.apply(*inputs)
         return product.view(*values.shape[:-1], product.shape[-1])  # (M * B, ..., out)
+
+
+class _BatchedLinear(torch.autograd.Function):
+    """Rows of model m times weight m. A weight's gradient is taken in its own layout: up to four times faster than torch's."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        columns = weight.transpose(1, 2)  # (M, in, out)
+        return torch.bmm(rows, columns) if bias is None else torch.baddbmm(bias[:, None], rows, columns)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        rows, weight = ctx.saved_tensors
+        of_rows, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, weight) if of_rows else None,
+            torch.bmm(gradient.transpose(1, 2), rows) if of_weight else None,
+            gradient.sum(1) if of_bias else None,
+        )
 
 
 class StackedLayerNorm(nn.Module):
@@ -65,22 +88,11 @@ class FastDropout(nn.Module):
         if values.device.type != "cpu":
             return nn.functional.dropout(values, self.dropped / BYTE)
         words = self.generator.random_raw(-(-values.numel() // 8))
-        is_kept = torch.from_numpy(words.view(np.uint8)[: values.numel()].reshape(values.shape)) >= self.dropped
-        dropped: Tensor = _MaskAndScale.apply(values, is_kept, BYTE / (BYTE - self.dropped))
-        return dropped
-
-
-class _MaskAndScale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, is_kept: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(is_kept)
-        ctx.scale = scale
-        return (values * is_kept).mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (is_kept,) = ctx.saved_tensors
-        return (gradient * is_kept).mul_(ctx.scale), None, None
+        is_kept = words.view(np.uint8)[: values.numel()].reshape(values.shape) >= self.dropped
+        factor = np.multiply(
+            is_kept, np.float32(BYTE / (BYTE - self.dropped)), dtype=np.float32
+        )  # numpy's passes cost a quarter of torch's
+        return values * torch.from_numpy(factor).to(values.dtype)
 
 
 class StackedHead(nn.Module):
