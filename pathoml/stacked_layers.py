@@ -95,6 +95,29 @@ class FastDropout(nn.Module):
         return values * torch.from_numpy(factor).to(values.dtype)
 
 
+class FastTanh(nn.Module):
+    """nn.Tanh as 2 sigmoid(2 x) - 1, which on a CPU costs less than torch's and differs by rounding only."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        tanh: Tensor = _Tanh.apply(values)
+        return tanh
+
+
+class _Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        tanh = (2 * values).sigmoid_().mul_(2).sub_(1)
+        ctx.save_for_backward(tanh)
+        return tanh
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (tanh,) = ctx.saved_tensors
+        slope: Tensor = torch.ops.aten.tanh_backward(gradient, tanh)  # gradient * (1 - tanh^2), in one pass
+        return slope
+
+
 class StackedHead(nn.Module):
     """M heads whose layers were exchanged."""
 
@@ -166,6 +189,8 @@ def _exchange(modules: Sequence[Any]) -> nn.Module:
         return StackedLayerNorm(modules)
     if type(first) is nn.Dropout:
         return FastDropout(first.p)
+    if type(first) is nn.Tanh:
+        return FastTanh()
     shell: nn.Module = copy.copy(first)  # the head's own code, with other layers
     shell._modules = {name: _exchange([m._modules[name] for m in modules]) for name in first._modules}
     return shell

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from pathoml.losses import CoxLoss, cox_loss
 from pathoml.model_stack import HeadSpec, ModelStack
 from pathoml.plugins import names_with
-from pathoml.stacked_layers import FastDropout, MappedHead, StackedHead, stack_heads
+from pathoml.stacked_layers import FastDropout, FastTanh, MappedHead, StackedHead, stack_heads
 
 HEADS = names_with("pathoml.mil", "Head")
 PATIENTS, TILES, DIM, MODELS = 14, 9, 6, 3
@@ -120,6 +122,15 @@ def test_dropout_passes_the_gradient_of_what_it_kept() -> None:
     kept.sum().backward()
     assert given.grad is not None
     assert torch.equal(given.grad, kept.detach())
+
+
+def test_the_fast_tanh_has_the_values_and_slopes_of_tanh() -> None:
+    given = torch.tensor([-40.0, -3.0, -0.25, 0.0, 1e-3, 2.0, 40.0], requires_grad=True)
+    tanh = FastTanh()(given)
+    tanh.sum().backward()
+    assert given.grad is not None
+    assert tanh.tolist() == pytest.approx([math.tanh(x) for x in given.tolist()], abs=2e-7)
+    assert given.grad.tolist() == pytest.approx([1 / math.cosh(x) ** 2 for x in given.tolist()], abs=5e-7)
 
 
 def test_dropout_is_off_when_scores_are_read() -> None:

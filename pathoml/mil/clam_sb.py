@@ -23,6 +23,7 @@ class Head(nn.Module):
     def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
+        self.tanh = nn.Tanh()
         self.gate_dropout = nn.Dropout(min(GATE_DROPOUT, dropout))
         self.transform = nn.Linear(in_dim, hidden)
         self.content = nn.Linear(hidden, max(1, hidden // 2))
@@ -34,7 +35,7 @@ class Head(nn.Module):
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
         """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
         features = self.dropout(torch.relu(self.transform(features)))  # (B, N, H)
-        content = self.gate_dropout(torch.tanh(self.content(features)))
+        content = self.gate_dropout(self.tanh(self.content(features)))
         gated = content * self.gate_dropout(torch.sigmoid(self.gate(features)))  # (B, N, H / 2)
         attention_logits = self.score(gated).squeeze(-1)  # (B, N)
         attention = torch.softmax(attention_logits.masked_fill(~is_tile, -torch.inf), dim=1)  # (B, N) sums to 1
