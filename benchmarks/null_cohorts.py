@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pathoml.config import SplitsConfig, TrainConfig
-from pathoml.permutation import permutation_tests
+from pathoml.permutation import RepeatedValidation, permutation_tests
 from pathoml.scoring import fold_scores, out_of_fold, standardise
 from pathoml.splits import make_splits
 from pathoml.survival.concordance import harrell_c, stratified_harrell_c
@@ -78,7 +78,8 @@ def one_cohort(seed: int, effect: float, stratify_by: str, permutations: int, si
     raw = np.concatenate([b.raw for b in train_models(cohort, bags, specs, train, device=torch.device("cpu"), seed=seed)])
     folds = fold_scores(raw, specs, cohort.patient_ids)
     age = np.array([[p.covariates["age"]] for p in cohort.patients], dtype=np.float64)
-    c_test, gain = permutation_tests(cohort, bags, splits, folds, age, train, permutations=permutations, seed=seed, device="cpu")
+    design = {"cohort": cohort, "bags": bags, "splits": splits, "clinical": age, "config": train}
+    c_test, gain = permutation_tests(RepeatedValidation(**design, permutations=permutations, seed=seed, device="cpu"), folds)
     score = standardise(out_of_fold(folds, "standardised"))
     outcome = cohort.time_months, cohort.event
     wald = wald_test(fit_cox(score[:, None], *outcome), 0) if np.ptp(score) else 1.0

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.losses import CoxLoss
-from pathoml.permutation import permutation_tests, permuted_specs
+from pathoml.permutation import RepeatedValidation, permutation_tests, permuted_specs
 from pathoml.scoring import fold_scores, out_of_fold, standardise
 from pathoml.splits import make_splits
 from pathoml.store import read_embeddings, write_embeddings
@@ -215,7 +215,8 @@ def whole() -> None:
     observed = fold_scores(raw, specs, cohort.patient_ids)
     started, cpu = time.perf_counter(), time.process_time()
     no_covariates = np.zeros((len(cohort.patients), 0))
-    concordance, _ = permutation_tests(cohort, bags, splits, observed, no_covariates, config, permutations=200, seed=1, device="cpu")
+    design = {"cohort": cohort, "bags": bags, "splits": splits, "clinical": no_covariates, "config": config}
+    concordance, _ = permutation_tests(RepeatedValidation(**design, permutations=200, seed=1, device="cpu"), observed)
     minutes = (time.perf_counter() - started) / 60
     print(f"200 permutations of 5 folds x 1 repeat on {torch.get_num_threads()} threads: {minutes:.1f} min, ", end="")
     print(f"{time.process_time() - cpu:.0f} CPU s")

@@ -148,7 +148,7 @@ class ComputeConfig(Section):
     workers: int | Literal["auto"] = Field("auto", description="processes that read slides; auto = the cores this process may use")
     engine: str = Field("local", description="a file in pathoml/engines/: what spreads slides over processes or nodes")
     encoders: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="processes that run the encoder; auto = one a GPU, or one"
+        "auto", description="processes that run the encoder or train permutations; auto = one a GPU, or one"
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto", description="threads that compute in each process, auto = its share of the cores; on CPUs as many give the same bits"

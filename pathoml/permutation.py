@@ -6,8 +6,9 @@ sides. Theory: Hoefling & Tibshirani, Ann Appl Stat 2 (2008), doi 10.1214/07-AOA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,12 @@ from pathoml.scoring import FoldScores, fold_scores, out_of_fold, standardise
 from pathoml.survival.concordance import stratified_harrell_c
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import without_eventless_levels
-from pathoml.training import model_specs
+from pathoml.training import OnEpoch, model_specs
 from pathoml.types import Bag, Cohort, Split
 
 Array = npt.NDArray[np.float64]
+Statistics = tuple[float, float]  # centre-stratified C, and the gain over the clinical model
+TOGETHER = 10  # permutations of a block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,46 +94,70 @@ def permuted_specs(cohort: Cohort, splits: Sequence[Split], seeds: int, permutat
     return [replace(spec, permutation=b, bag_of=order) for b, order in enumerate(orders, 1) for spec in specs]
 
 
-def permutation_tests(
-    cohort: Cohort,
-    bags: Sequence[Bag],
-    splits: Sequence[Split],
-    observed: Sequence[FoldScores],
-    clinical: Array,
-    config: TrainConfig,
-    *,
-    permutations: int,
-    seed: int,
-    device: str,
-    on_epoch: Callable[[int, int], None] | None = None,
-) -> tuple[PermutationTest, PermutationTest]:
-    """Test the centre-stratified C, and the gain over the clinical model, by repeating the whole cross-validation.
+@dataclass(frozen=True, kw_only=True)
+class RepeatedValidation:
+    """The whole cross-validation, to be repeated with permuted bags, a block of permutations at a time.
 
-    Args:
-        splits: the partitions on both sides of the test (the first `significance.repeats` of the run).
-        observed: the run's fold scores on these partitions, with as many seeds as `config`.
-        clinical: (B, p) covariates of the clinical model.
-
-    Returns:
-        The test of discrimination and the test of added value.
+    Blocks are the same whoever computes them, since models that are trained together share the random numbers of dropout.
     """
-    model = ClinicalModel(clinical, cohort)
 
-    def statistics(folds: Sequence[FoldScores]) -> tuple[float, float]:
+    cohort: Cohort
+    bags: Sequence[Bag]
+    splits: Sequence[Split]  # on both sides of the test: the first `significance.repeats` of the run
+    clinical: Array  # (B, p) covariates of the clinical model, p may be 0
+    config: TrainConfig
+    permutations: int
+    seed: int
+    device: str
+
+    @cached_property
+    def _model(self) -> ClinicalModel:
+        return ClinicalModel(self.clinical, self.cohort)
+
+    @cached_property
+    def _specs(self) -> list[ModelSpec]:
+        return permuted_specs(self.cohort, self.splits, self.config.seeds, self.permutations, self.seed)
+
+    @property
+    def models_each(self) -> int:
+        """Return how many models one permutation trains."""
+        return len(self._specs) // self.permutations
+
+    def blocks(self) -> list[range]:
+        """Return the permutations, from 0, in the blocks in which they are trained."""
+        every = range(self.permutations)
+        return [every[first : first + TOGETHER] for first in every[::TOGETHER]]
+
+    def null(self, block: range, on_epoch: OnEpoch | None = None) -> list[Statistics]:
+        """Train the models of a block of permutations and return the statistics of each permutation."""
+        each = self.models_each
+        specs = self._specs[block.start * each : block.stop * each]
+        device = pick_device(self.device)
+        trained = fit_models(self.cohort, self.bags, specs, self.config, device=device, seed=self.seed, on_epoch=on_epoch)
+        raw = np.concatenate([some.raw for some in trained])  # (M, B)
+        parts = [slice(first, first + each) for first in range(0, len(specs), each)]
+        return [self.statistics(fold_scores(raw[part], specs[part], self.cohort.patient_ids)) for part in parts]
+
+    def statistics(self, folds: Sequence[FoldScores]) -> Statistics:
+        """Return the centre-stratified C of out-of-fold scores, and their gain over the clinical model."""
         score = standardise(out_of_fold(folds, "standardised"))
-        concordance = stratified_harrell_c(score, cohort.time_months, cohort.event, cohort.centre)
-        return concordance, model.gain(score)
+        concordance = stratified_harrell_c(score, self.cohort.time_months, self.cohort.event, self.cohort.centre)
+        return concordance, self._model.gain(score)
 
-    specs = permuted_specs(cohort, splits, config.seeds, permutations, seed)
-    blocks = fit_models(cohort, bags, specs, config, device=pick_device(device), seed=seed, on_epoch=on_epoch)
-    raw = np.concatenate([block.raw for block in blocks])  # (M, B)
-    each = len(specs) // permutations
-    null = [
-        statistics(fold_scores(raw[first : first + each], specs[first : first + each], cohort.patient_ids))
-        for first in range(0, len(specs), each)
-    ]
-    concordance, gain = statistics(observed)
-    return (
-        PermutationTest(observed=concordance, null=tuple(c for c, _ in null)),
-        PermutationTest(observed=gain, null=tuple(g for _, g in null)),
-    )
+    def tests(self, observed: Sequence[FoldScores], null: Sequence[Statistics]) -> tuple[PermutationTest, PermutationTest]:
+        """Return the test of discrimination and that of added value.
+
+        Args:
+            observed: the run's own fold scores on these splits, with as many seeds as the repetitions.
+            null: the statistics of all permutations, in order.
+        """
+        concordance, gain = self.statistics(observed)
+        return (
+            PermutationTest(observed=concordance, null=tuple(c for c, _ in null)),
+            PermutationTest(observed=gain, null=tuple(g for _, g in null)),
+        )
+
+
+def permutation_tests(validation: RepeatedValidation, observed: Sequence[FoldScores]) -> tuple[PermutationTest, PermutationTest]:
+    """Test the centre-stratified C, and the gain over the clinical model, by repeating the whole cross-validation in this process."""
+    return validation.tests(observed, [one for block in validation.blocks() for one in validation.null(block)])

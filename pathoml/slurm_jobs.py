@@ -1,4 +1,4 @@
-"""A study as SLURM jobs: an array that tiles, an array that embeds, and one job for what needs all slides.
+"""A study as SLURM jobs: arrays that tile, embed and permute, one job that trains, and one for what needs all of these.
 
 Every task does what is missing of its part and nothing else, and writes whole files or none: a task that was killed, requeued or
 submitted twice does no harm. Failed slides do not stop the rest; the last job tries them once more and lists them.
@@ -25,9 +25,10 @@ from pathoml.files import read_json, write_json, write_text
 
 FOLDER = "slurm"
 JOBS = "jobs.json"
-STEPS = ("tile", "embed", "run")  # in the order in which one waits for the other
-ARRAYS = ("tile", "embed")
-ON_GPU = ("embed", "run")
+STEPS = ("tile", "embed", "train", "permute", "run")  # in the order in which one waits for the other
+ARRAYS = ("tile", "embed", "permute")
+ON_GPU = ("embed", "train", "permute", "run")
+VERBS = {"permute": "evaluate"}  # of steps that are not called as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def _script(step: str, folder: Path, resources: Resources, settings: Sequence[st
     options = [f"--job-name=pathoml-{step}", "--requeue", "--open-mode=append", f'--output="{log}"']
     options += [f"--array=1-{resources.shards}"] if is_array else []
     options += [*resources.every, *(resources.gpu if step in ON_GPU else ())]
-    command = [sys.executable, "-m", "pathoml", step, str(folder)]
+    command = [sys.executable, "-m", "pathoml", VERBS.get(step, step), str(folder)]
     overrides = [part for setting in settings for part in ("--set", setting)]
     shard = f' --shard "$SLURM_ARRAY_TASK_ID/{resources.shards}"' if is_array else ""
     lines = ["#!/usr/bin/env bash", *(f"#SBATCH {option}" for option in options), "set -euo pipefail"]

@@ -17,8 +17,8 @@ PACKAGE = ROOT / "pathoml"
 # A module, or a folder with everything in it, imports from its own floor or a lower one (docs/architecture.md).
 FLOORS = {
     6: "cli report viewer __main__",
-    5: "scoring attention overlay tile_gallery map_figures explanation discovery permutation baselines runs training_run "
-    "evaluation survival "
+    5: "scoring attention overlay tile_gallery map_figures explanation discovery permutation permutation_blocks baselines runs "
+    "training_run evaluation survival "
     "faithfulness ridge_models bundle model_card drift prediction comparison leaks training_log "
     "withdrawal recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
     "analysis_plan imported_scores start_stop "
@@ -37,7 +37,7 @@ _LEARN = (
     "attribution training"
 )
 HEAVY = {
-    "torch": f"{_LEARN} scoring attention ridge_models nested",
+    "torch": f"{_LEARN} scoring attention ridge_models nested permutation_blocks",
     "torchvision": "encoders encoder_model embedding",
     "timm": "encoders encoder_model folding embedding",
     "transformers": "encoders encoder_model embedding",

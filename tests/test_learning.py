@@ -16,7 +16,7 @@ from pathoml.baselines import clinical_scores, ridge_cox_scores
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import CohortError, StoreError
 from pathoml.model_stack import load_models, save_block, save_index
-from pathoml.permutation import PermutationTest, permutation_tests, permute_within_centre
+from pathoml.permutation import PermutationTest, RepeatedValidation, permutation_tests, permute_within_centre
 from pathoml.projection import fit_projection
 from pathoml.scoring import fold_scores, out_of_fold, risk_scores, seed_scores, standardise
 from pathoml.splits import make_splits
@@ -189,7 +189,8 @@ def test_a_strong_signal_beats_all_its_permutations() -> None:
     _, specs, raw = train(cohort, bags, splits, config)
     observed = fold_scores(raw, specs, cohort.patient_ids)
     clinical = np.array([[p.covariates["age"]] for p in cohort.patients])
-    test, gain = permutation_tests(cohort, bags, splits, observed, clinical, config, permutations=19, seed=1, device="cpu")
+    design = {"cohort": cohort, "bags": bags, "splits": splits, "clinical": clinical, "config": config}
+    test, gain = permutation_tests(RepeatedValidation(**design, permutations=19, seed=1, device="cpu"), observed)
     assert test.p_value == pytest.approx(0.05)
     assert gain.p_value == pytest.approx(0.05)
     assert abs(np.mean(test.null) - 0.5) < 0.1

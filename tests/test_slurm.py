@@ -96,10 +96,12 @@ def test_shards_one_after_another_make_the_files_of_a_whole_run(tmp_path: Path, 
 def test_a_script_asks_for_what_was_said_and_quotes_names(tmp_path: Path) -> None:
     study = named_study(tmp_path / "a study of 'ours'")
     scripts = write_scripts(study, Resources(shards=5, every=("--partition=long",), gpu=("--gres=gpu:1",)), ["run=two words"])
-    tile, embed, run = (scripts[step].read_text(encoding="utf-8") for step in ("tile", "embed", "run"))
+    tile, embed, permute, run = (scripts[step].read_text(encoding="utf-8") for step in ("tile", "embed", "permute", "run"))
     assert "#SBATCH --array=1-5\n" in tile
     assert '--shard "$SLURM_ARRAY_TASK_ID/5"' in tile
-    assert "--array" not in run
+    assert " evaluate " in permute
+    assert '--shard "$SLURM_ARRAY_TASK_ID/5"' in permute
+    assert "--array" not in run + scripts["train"].read_text(encoding="utf-8")
     assert [("--gres=gpu:1" in text, "--partition=long" in text, "--requeue" in text) for text in (tile, embed, run)] == [
         (False, True, True), (True, True, True), (True, True, True)
     ]  # fmt: skip

@@ -26,7 +26,6 @@ app = typer.Typer(
 STUDY_VERBS = {
     "check": "Read study.yaml and the tables, open every slide; print the flow of patients, what is refused, identifiers left in slides.",
     "train": "Train all folds, repeats and seeds; write models and out-of-fold scores: runs/RUN/.",
-    "evaluate": "Concordance with intervals, baselines, permutation p: metrics.json, permutation.json, analysis.R.",
     "explain": "Attention and signed contribution of every tile: runs/RUN/attention/.",
     "report": "One self-contained page: runs/RUN/report.html.",
     "run": "Every stale step in order: check, tile, embed, train, evaluate, explain, discover, report.",
@@ -45,14 +44,17 @@ def _add_study_verb(verb: str, text: str) -> None:
     app.command(verb, help=text)(command)
 
 
-SLIDE_VERBS = {
+SHARED_VERBS = {
     "tile": "Find the tissue and lay tiles of one physical side over it: tiles/.",
     "embed": "Run the encoder over the tiles: embeddings/.",
+    "evaluate": "Concordance with intervals, baselines, permutation p: metrics.json, permutation.json, analysis.R.",
 }
-ShardOption = Annotated[str, typer.Option("--shard", help="Only part I of N of the slides, as I/N: for job arrays.", show_default="all")]
+ShardOption = Annotated[
+    str, typer.Option("--shard", help="Only part I of N of the slides (evaluate: of the permutations), as I/N.", show_default="all")
+]
 
 
-def _add_slide_verb(verb: str, text: str) -> None:
+def _add_shared_verb(verb: str, text: str) -> None:
     def command(study: StudyArgument = Path(), shard: ShardOption = "", settings: SetOption = None) -> None:
         from pathoml.cli.console import Console
         from pathoml.config import load_study
@@ -64,8 +66,8 @@ def _add_slide_verb(verb: str, text: str) -> None:
     app.command(verb, help=text)(command)
 
 
-for _verb, _text in SLIDE_VERBS.items():
-    _add_slide_verb(_verb, _text)
+for _verb, _text in SHARED_VERBS.items():
+    _add_shared_verb(_verb, _text)
 for _verb, _text in STUDY_VERBS.items():
     _add_study_verb(_verb, _text)
 
@@ -73,13 +75,13 @@ for _verb, _text in STUDY_VERBS.items():
 @app.command("submit")
 def submit_command(
     study: StudyArgument = Path(),
-    shards: Annotated[int, typer.Option(min=1, max=10_000, help="Jobs among which the slides are divided.")] = 8,
+    shards: Annotated[int, typer.Option(min=1, max=10_000, help="Jobs among which slides and permutations are divided.")] = 8,
     sbatch: Annotated[list[str] | None, typer.Option("--sbatch", help="An option of sbatch for every job: --partition=long.")] = None,
     gpu: Annotated[list[str] | None, typer.Option("--gpu", help="An option of sbatch for embedding and training: --gres=gpu:1.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the scripts and submit nothing.")] = False,
     settings: SetOption = None,
 ) -> None:
-    """Run the study on a SLURM cluster: an array of jobs that tile, one that embeds, then one job for the rest."""
+    """Run the study on a SLURM cluster: arrays of jobs that tile, embed and permute, one that trains, and one for the rest."""
     from pathoml.cli import submit as verb
     from pathoml.cli.console import Console
     from pathoml.config import load_study

@@ -5,26 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.cli.console import Console
+from pathoml.cli.tile import say_shard
 from pathoml.config import Study
-from pathoml.errors import CohortError
+from pathoml.shards import Shard
 
 if TYPE_CHECKING:
+    from pathoml.permutation import RepeatedValidation
+    from pathoml.runs import LoadedRun
     from pathoml.types import Cohort
 
 
-def run(study: Study, console: Console) -> int:
-    """Evaluate the scores if they or the configuration changed."""
+def run(study: Study, console: Console, shard: Shard | None = None) -> int:
+    """Evaluate the scores if they or the configuration changed; a shard only computes its part of the permutations."""
     from pathoml.cohort import read_cohort
     from pathoml.provenance import is_fresh, record_step
     from pathoml.recipes import EVALUATE_OUTPUTS, evaluate_recipe
 
     folder, config, recipe = study.run_folder, study.config, evaluate_recipe(study)
     fresh = is_fresh(folder, recipe, EVALUATE_OUTPUTS)
-    console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else f'{config.significance.permutations} permutations'}")
-    if fresh:
+    wanted = f"{config.significance.permutations} permutations{say_shard(shard)}"
+    console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else wanted}")
+    if fresh or (shard and not (config.significance.permutations and _was_trained(study))):
+        return 0
+    if shard:
+        _permute(study, console, shard)
         return 0
     from pathoml.evaluation import metrics, read_score_table  # here, because loading torch takes seconds
     from pathoml.files import write_json
@@ -39,6 +45,7 @@ def run(study: Study, console: Console) -> int:
     write_analysis(study, content["tau_months"])
     write_json(folder / "permutation.json", _permutation(study, content, console))
     record_step(folder, recipe)
+    _forget_blocks(study)
     say_metrics(content, console)
     return 0
 
@@ -92,64 +99,52 @@ def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dic
     return heterogeneity_section(loaded, np.array([of_patient[p] for p in loaded.cohort.patient_ids]))
 
 
+def _was_trained(study: Study) -> bool:
+    return (study.run_folder / "models" / "models.json").exists()
+
+
+def _permute(study: Study, console: Console, shard: Shard | None = None) -> tuple[LoadedRun, RepeatedValidation, str]:
+    from pathoml.permutation_blocks import compute_blocks, repeated_validation
+    from pathoml.runs import load_run
+
+    loaded = load_run(study)
+    validation, note = repeated_validation(study, loaded)
+    with console.bar("permute", "model epochs") as bar:
+        compute_blocks(study, validation, bar, shard)
+    return loaded, validation, note
+
+
+def _forget_blocks(study: Study) -> None:
+    from pathoml.permutation_blocks import remove_blocks
+
+    remove_blocks(study)
+
+
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
     from pathoml.evaluation import CAVEAT, CAVEATS
-    from pathoml.permutation import permutation_tests
-    from pathoml.runs import load_run
+    from pathoml.permutation_blocks import read_blocks, seeds_of
 
     wanted = study.config.significance
     wald_p = content["hazard_ratio_per_sd"].get("wald_p")
     shared = {"permutations": wanted.permutations, "wald_p": wald_p, "note": CAVEATS.get(content["score_type"], CAVEAT)}
     if not wanted.permutations:
         return {"p_value": None, **shared}
-    if not (study.run_folder / "models" / "models.json").exists():
+    if not _was_trained(study):
         note = "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood ratio are all there is."
         return {"p_value": None, **shared, "permutations": 0, "note": note}
-    loaded = load_run(study)
-    clinical, missing = _clinical_model(loaded.cohort)
-    splits = loaded.splits[: wanted.repeats]
-    seeds = min(wanted.seeds, study.config.train.seeds)
-    with console.bar("permute", "model epochs") as bar:
-        concordance, gain = permutation_tests(
-            loaded.cohort,
-            loaded.bags,
-            splits,
-            loaded.some_folds(wanted.repeats, seeds),
-            clinical,
-            study.config.train.model_copy(update={"seeds": seeds}),
-            permutations=wanted.permutations,
-            seed=study.config.splits.seed,
-            device=study.config.compute.device,
-            on_epoch=bar,
-        )
+    loaded, validation, missing = _permute(study, console)
+    seeds = seeds_of(study)
+    concordance, gain = validation.tests(loaded.some_folds(wanted.repeats, seeds), read_blocks(study, validation))
     console.say(
         f"  permutation p = {concordance.p_value:.3f} ({wanted.permutations} permutations), Wald p {_short(wald_p)} (anticonservative)"
     )
     return {
         "p_value": concordance.p_value,
         **shared,
-        "repeats": len(splits),
+        "repeats": len(validation.splits),
         "seeds": seeds,
         "statistic": "centre-stratified Harrell's C",
         "observed": concordance.observed,
         "null": list(concordance.null),
         "added_value": {"p_value": gain.p_value, "observed": gain.observed, "null": list(gain.null), "note": missing},
     }
-
-
-def _clinical_model(cohort: Cohort) -> tuple[npt.NDArray[np.float64], str]:
-    """Return the (B, p) covariates over which a score may gain, and why there are none if there are none."""
-    from pathoml.baselines import clinical_columns
-    from pathoml.permutation import ClinicalModel
-    from pathoml.survival.design import fit_design
-
-    nothing = np.zeros((len(cohort.patients), 0))
-    columns = clinical_columns(cohort)
-    if not columns:
-        return nothing, "The gain is over no model at all: study.yaml names no covariates (cohort.covariates)."
-    clinical = fit_design(columns).transform(columns)
-    try:
-        ClinicalModel(clinical, cohort)
-    except CohortError as error:
-        return nothing, f"The gain is over no model at all: the clinical one is not estimable ({error})"
-    return clinical, ""

@@ -8,6 +8,7 @@ from pathoml.cli.console import Console
 from pathoml.config import Study
 from pathoml.types import Cohort
 
+JOB_OF = {"train": "train", "evaluate": "permute", "explain": "run"}  # the rest is done by the last job
 MANY_FILES = 10_000  # a shared file system's quota of files is felt from here on
 
 
@@ -35,7 +36,7 @@ def run(study: Study, console: Console) -> int:
         failures |= {f"{step} {slide}": reason for slide, reason in failed.items()}
         rows.append((step, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, "")))
     for step, state in run_states(study, cohort).items():
-        rows.append((step, state, "", said.get("run", "") if step == "train" else ""))
+        rows.append((step, state, "", said.get(JOB_OF.get(step, ""), "")))
     console.table(rows, ("step", f"runs/{study.config.run}", "failed", "jobs"))
     if len(ids) > MANY_FILES and not pack_paths(embeddings_folder(study)):
         console.say(f"  over {MANY_FILES} files of embeddings; `pathoml pack` puts them into few large ones")
