@@ -1,7 +1,8 @@
 """Step `embed`: run the encoder over the tiles of every slide; writes embeddings/ENCODING/.
 
-Threads read tiles ahead of the encoder, of the next slides too, so that the encoder does not wait where a small slide ends. Batches
-are cut from one slide in a fixed order, so that features do not depend on what else is embedded.
+Threads read tiles ahead of the encoder, of the next slides too, so that the encoder does not wait where a small slide ends; a process
+that was given one core reads and encodes in turn. Batches are cut from one slide in a fixed order, so that features do not depend on
+what else is embedded.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +136,7 @@ def embed_part(
     report = EmbedReport()
     model, encoder_sha256 = loaded
     started = time.monotonic()
-    with ThreadPoolExecutor(workers) as readers, ReadAhead(jobs, batch_size or BATCH_SIZE[device.type], readers) as ahead:
+    with tile_readers(workers, device) as readers, ReadAhead(jobs, batch_size or BATCH_SIZE[device.type], readers) as ahead:
         for job in jobs:
             begun = time.monotonic()
             try:
@@ -148,6 +150,25 @@ def embed_part(
         report.waited = ahead.waited
     report.seconds = time.monotonic() - started
     return report
+
+
+class InThisThread(Executor):
+    """Calls at once, in the thread that asks."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Return the finished call."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result raises it
+            future.set_exception(error)
+        return future
+
+
+def tile_readers(workers: int, device: torch.device) -> Executor:
+    """Return what reads tiles: threads beside the encoder; none where one core is all that this process was given."""
+    one_core = device.type == "cpu" and workers == 1 and torch.get_num_threads() == 1
+    return InThisThread() if one_core else ThreadPoolExecutor(workers)
 
 
 def _embed_one(
@@ -201,7 +222,7 @@ def _embed_batch(model: EncoderModel, tiles: Image, device: torch.device) -> npt
 class SlideTiles:
     """The tiles of one open slide, read ahead by threads; it is closed only when no thread reads it any more."""
 
-    def __init__(self, job: EmbedJob, batch_size: int, readers: ThreadPoolExecutor) -> None:
+    def __init__(self, job: EmbedJob, batch_size: int, readers: Executor) -> None:
         self.grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
         if not len(self.grid.xy_l0):
             raise SlideError(f"Slide {job.slide_id}: every tile is flagged ({', '.join(job.exclude)}). Look at its picture in tiles/.")
@@ -234,7 +255,7 @@ class SlideTiles:
 class ReadAhead:
     """Slides in their order, the next ones opened and read while the encoder works on the first."""
 
-    def __init__(self, jobs: Sequence[EmbedJob], batch_size: int, readers: ThreadPoolExecutor) -> None:
+    def __init__(self, jobs: Sequence[EmbedJob], batch_size: int, readers: Executor) -> None:
         self._jobs, self._batch_size, self._readers = deque(jobs), batch_size, readers
         self._slides: deque[SlideTiles | Exception] = deque()
         self.waited = 0.0  # seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +225,15 @@ def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_jo
     )
     assert seen[0] == ("A", ["A", "BB", "CCC"])
     assert [name for name, _ in seen] == ["A", "BB", "CCC"]
+
+
+@pytest.mark.parametrize(("workers", "threads", "beside"), [(1, 1, False), (2, 1, True), (1, 2, True)])
+def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(make_job, monkeypatch, workers, threads, beside):
+    readers: set[int] = set()
+    monkeypatch.setattr("pathoml.slides.read_tile", lambda *where: readers.add(threading.get_ident()) or read_tile(*where))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    embed([make_job("A")], workers=workers)
+    assert (readers != {threading.get_ident()}) is beside
 
 
 def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeypatch):
