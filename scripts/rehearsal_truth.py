@@ -92,12 +92,14 @@ class Row:
     expected: str
     found: str
     as_planned: bool
+    power: str = ""  # what the design could have shown, where chance decides
 
 
 def page(folder: Path) -> list[Row]:
     """Write expected-against-found.md and .json, and return the rows."""
     retro, new = folder / "retrospective", folder / "prospective"
     rows = [*_tables(retro), *_score(retro), *_phenotypes(retro), *_readers(retro), *_locked(new)]
+    missed = [(n, row) for n, row in enumerate(rows, 1) if not row.as_planned]
     lines = [
         "# Expected against found",
         "",
@@ -107,9 +109,10 @@ def page(folder: Path) -> list[Row]:
         "| --- | --- | --- | --- |",
         *(f"| {n} | {row.expected} | {row.found} | {'yes' if row.as_planned else '**no**'} |" for n, row in enumerate(rows, 1)),
         "",
+        *(f"Row {n} was missed. {row.power or 'No chance is in it: look for the fault.'}" for n, row in missed),
     ]
     (folder / "expected-against-found.md").write_text("\n".join(lines), encoding="utf-8")
-    content = [{"expected": r.expected, "found": r.found, "as_planned": r.as_planned} for r in rows]
+    content = [vars(row) for row in rows]
     (folder / "expected-against-found.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print("\n".join(lines))
     return rows
@@ -137,6 +140,7 @@ def _score(retro: Path) -> list[Row]:
     loco = _json(retro / "runs/loco/metrics.json")["harrell_c"]
     c, p = metrics["harrell_c"], permutation["p_value"]
     gain = permutation["added_value"]["p_value"]
+    power = _power(retro, metrics)
     maps = [read_attention(path) for path in sorted((retro / "runs/main/attention").glob("*.h5"))]
     classes = _json(retro / "truth" / "classes.json")
     names = {v: int(k) for k, v in classes.items() if k.isdigit()}
@@ -146,9 +150,10 @@ def _score(retro: Path) -> list[Row]:
             "the score orders patients: C out of fold over 0.5, permutation p at most 0.05",
             f"C {_text(c)}, p {p:.3f}",
             c["low"] > 0.5 and p <= 0.05,
+            power,
         ),
-        Row("it adds to the clinical model: permutation p at most 0.05", f"p {gain:.3f}", gain <= 0.05),
-        Row("also where a whole centre is left out: C over 0.5", f"C {_text(loco)}", loco["low"] > 0.5),
+        Row("it adds to the clinical model: permutation p at most 0.05", f"p {gain:.3f}", gain <= 0.05, power),
+        Row("also where a whole centre is left out: C over 0.5", f"C {_text(loco)}", loco["low"] > 0.5, power),
         Row(f"maps show the {classes['driver']} tissue: AUC of contributions at least 0.75", f"AUC {auc:.2f}", auc >= 0.75),
     ]
 
@@ -160,9 +165,11 @@ def _phenotypes(retro: Path) -> list[Row]:
     raising = [r for r in rows if _number(r["hazard_ratio_sd"]) > 1]
     top = raising[0] if raising else rows[0]
     topmost = name[int(top["phenotype"])]
+    metrics = _json(retro / "runs/main/metrics.json")
+    power = _power(retro, metrics)
     found = [Row(f"the phenotype with the strongest evidence of higher risk is {classes['driver']}, q at most 0.05",
                  f"{topmost}, HR {_number(top['hazard_ratio_sd']):.2f}, q {_number(top['q_value']):.4f}",
-                 topmost == classes["driver"] and _number(top["q_value"]) <= 0.05)]  # fmt: skip
+                 topmost == classes["driver"] and _number(top["q_value"]) <= 0.05, power)]  # fmt: skip
     if classes.get("scale") == "small":  # grains lie on whole slides, and an interaction is not asked of some seventy patients
         there = [r for r in rows if r["top_centre"] == classes["artefact_centre"] and r["suspect"]]
         said = "; ".join(f"{r['suspect']}, q {_number(r['q_value']):.2f}" for r in there) or "none is mostly of that centre"
@@ -173,7 +180,9 @@ def _phenotypes(retro: Path) -> list[Row]:
     predictive = max(of["predictive"], key=lambda r: _number(r["share_mean"]), default=None)
     ratio = _number(predictive["interaction_ratio"]) if predictive else math.nan
     said = f"ratio {ratio:.2f}, p {_number(predictive['interaction_p']):.4f}" if predictive else "no such phenotype"
-    found.append(Row(claim, said, ratio < 1))
+    least = metrics["power"]["detectable_interaction"]
+    seen = f"With {metrics['events']} events an interaction of {least:.2f}, or its inverse, has a power of 80 %."
+    found.append(Row(claim, said, ratio < 1, seen))
     artefacts = of["artefact"]
     flagged = bool(artefacts) and all(r["suspect"] and _number(r["q_value"]) > 0.05 for r in artefacts)
     said = "; ".join(f"{r['suspect'] or 'not suspect'}, q {_number(r['q_value']):.2f}" for r in artefacts) or "no such phenotype"
@@ -184,6 +193,7 @@ def _phenotypes(retro: Path) -> list[Row]:
 def _readers(retro: Path) -> list[Row]:
     labels = _json(retro / "runs/main/features/labels.json")["phenotypes"]
     classes = _json(retro / "truth" / "classes.json")
+    power = _power(retro, _json(retro / "runs/main/metrics.json"))
     kappas = [label["fleiss"]["estimate"] for label in labels.values() if label.get("fleiss")]
     driver = [label for label in labels.values() if classes["driver"] in label["names"]]
     ratio = driver[0]["hazard_ratio_sd"] if driver else None
@@ -192,12 +202,13 @@ def _readers(retro: Path) -> list[Row]:
     said = f"HR {_text(ratio)}, p {driver[0]['p_value']:.4f}" if ratio else "not read"
     return [
         Row("raters agree: Fleiss' kappa over 0.4 for every phenotype that they read", ", ".join(f"{k:.2f}" for k in kappas), agreed),
-        Row(f"the human score of {classes['driver']} goes with progression: HR over 1, p at most 0.05", said, raised),
+        Row(f"the human score of {classes['driver']} goes with progression: HR over 1, p at most 0.05", said, raised, power),
     ]
 
 
 def _locked(new: Path) -> list[Row]:
-    section = _json(new / "runs/locked/metrics.json")["prospective"]
+    metrics = _json(new / "runs/locked/metrics.json")
+    section = metrics["prospective"]
     c, slope = section["harrell_c"], section["slope"]
     oracle = _oracle(new)
     calibrated = slope["low"] <= 1 <= slope["high"]
@@ -209,7 +220,12 @@ def _locked(new: Path) -> list[Row]:
     unknown = {s for s, scanner in scanners.items() if scanner not in known}
     said = calibrated or "calibration" in (new / "runs/locked/report.html").read_text(encoding="utf-8").lower()
     return [
-        Row("the locked score orders the new patients: C over 0.5", f"C {_text(c)}; the oracle {oracle:.3f}", c["low"] > 0.5),
+        Row(
+            "the locked score orders the new patients: C over 0.5",
+            f"C {_text(c)}; the oracle {oracle:.3f}",
+            c["low"] > 0.5,
+            _power(new, metrics),
+        ),
         Row("its calibration slope holds 1, or the report says that it does not", f"slope {_text(slope)}: {truth}", said),
         Row(
             "drift: every slide of the scanner that is new is red for it, no other is",
@@ -222,6 +238,14 @@ def _locked(new: Path) -> list[Row]:
             (new / "scored-blind").exists(),
         ),
     ]
+
+
+def _power(study: Path, metrics: dict[str, Any]) -> str:
+    power = metrics["power"]
+    return (
+        f"With {metrics['events']} events the interval of C is about {power['c_half_width']:.2f} to either side, and a hazard ratio of "
+        f"{power['detectable_hazard_ratio_per_sd']:.2f} per SD has a power of 80 %; the planted risk itself has C {_oracle(study):.2f}."
+    )
 
 
 def _oracle(new: Path) -> float:
