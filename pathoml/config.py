@@ -79,6 +79,17 @@ class TilesConfig(Section):
     )
 
 
+class StainConfig(Section):
+    """What is done to a tile's colours before the encoder; off, the tiles are embedded as they were scanned."""
+
+    normalise: Literal["macenko", "reinhard"] | None = Field(
+        None, description="bring each slide's stain to a fixed reference: by stain vectors, or by mean and spread of colours; null = no"
+    )
+    augment: float = Field(
+        0.0, ge=0, le=0.5, description="jitter of haematoxylin, eosin and a rest, drawn for each tile; 0 = none, 0.05 light, 0.2 strong"
+    )
+
+
 class SplitsConfig(Section):
     """Who trains and who is scored."""
 
@@ -168,6 +179,7 @@ class StudyConfig(Section):
     dates: DatesConfig = DatesConfig()
     slides: SlidesConfig = SlidesConfig()
     tiles: TilesConfig = TilesConfig()
+    stain: StainConfig = StainConfig()
     encoder: str = Field("efficientnet_lite0", description="a file in pathoml/encoders/")
     splits: SplitsConfig = SplitsConfig()
     train: TrainConfig = TrainConfig()

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pathoml.config import StainConfig
 from pathoml.store import recipe_sha256, stored_attr
 from pathoml.tiling import grid_name
 from pathoml.types import Encoder, Recipe
 
 EMBEDDING_VERSION = 2  # raise it when the same tiles and weights come out otherwise
+STAIN_VERSION = 1  # and this one when the same stain does
+AS_SCANNED = StainConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,24 +26,42 @@ class EmbedJob:
     embeddings_path: Path
     exclude: tuple[str, ...]
     icc: bool = False  # colours by the slide's profile
+    stain: StainConfig = AS_SCANNED
 
 
-def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float) -> str:
-    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID.
+def stain_name(stain: StainConfig) -> str:
+    """Return what is done to the stain in one word, "" for nothing.
+
+    >>> stain_name(StainConfig(normalise="macenko", augment=0.05)), stain_name(StainConfig())
+    ('macenko-hed0.05', '')
+    """
+    jitter = f"hed{stain.augment:g}" if stain.augment else ""
+    return "-".join(part for part in (stain.normalise, jitter) if part)
+
+
+def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float, stain: StainConfig = AS_SCANNED) -> str:
+    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else ENCODER@GRID-STAIN.
 
     >>> from pathoml.encoders import find_encoder
     >>> lite0 = find_encoder("efficientnet_lite0")
     >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5), encoding_name("efficientnet_lite0", lite0, 224, 1.0)
     ('efficientnet_lite0', 'efficientnet_lite0@224px_1.0mpp')
+    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5, StainConfig(normalise="reinhard"))
+    'efficientnet_lite0@224px_0.5mpp-reinhard'
     """
     own = (tile_px, mpp) == (encoder.tile_px, encoder.mpp)
-    return name if own else f"{name}@{grid_name(tile_px, mpp)}"
+    if stain == AS_SCANNED:
+        return name if own else f"{name}@{grid_name(tile_px, mpp)}"
+    return f"{name}@{grid_name(tile_px, mpp)}-{stain_name(stain)}"
 
 
-def embed_recipe(encoder_name: str, encoder_sha256: str, tiles_sha256: str, exclude: Sequence[str], *, icc: bool = False) -> Recipe:
+def embed_recipe(encoder_name: str, encoder_sha256: str, job: EmbedJob) -> Recipe:
     """Return everything that decides the features of a slide."""
-    inputs = {"encoder": encoder_name, "weights": encoder_sha256, "tiles": tiles_sha256, "exclude": sorted(exclude)}
-    colours = {"icc": True} if icc else {}  # as it was before there was a choice
+    tiles_sha256 = stored_attr(job.tiles_path, "content_sha256")
+    inputs = {"encoder": encoder_name, "weights": encoder_sha256, "tiles": tiles_sha256, "exclude": sorted(job.exclude)}
+    colours: dict[str, object] = {"icc": True} if job.icc else {}  # as it was before there was a choice
+    if job.stain != AS_SCANNED:
+        colours["stain"] = {**job.stain.model_dump(), "version": STAIN_VERSION}
     return Recipe(step="embed", inputs={**inputs, **colours, "version": EMBEDDING_VERSION})
 
 
@@ -49,8 +70,5 @@ def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str)
     return [
         job
         for job in jobs
-        if stored_attr(job.embeddings_path, "recipe_sha256")
-        != recipe_sha256(
-            embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude, icc=job.icc)
-        )
+        if stored_attr(job.embeddings_path, "recipe_sha256") != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, job))
     ]

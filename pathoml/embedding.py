@@ -22,15 +22,16 @@ import numpy.typing as npt
 import torch
 
 from pathoml.config import ComputeConfig
-from pathoml.embed_jobs import EmbedJob, embed_recipe
+from pathoml.embed_jobs import AS_SCANNED, EmbedJob, embed_recipe, stain_name
 from pathoml.encoder_model import EncoderModel, load_encoder
 from pathoml.errors import EncoderError, SlideError, StoreError
 from pathoml.files import sweep_temporaries
+from pathoml.restaining import RestainedReader
 from pathoml.shards import Shard
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.identifiers import by_id
 from pathoml.slides.reopening import ReopeningReader
-from pathoml.store import read_tiles, stored_attr, write_embeddings
+from pathoml.store import read_tiles, write_embeddings
 from pathoml.tiling import kept_tiles, some_tiles, write_failures
 from pathoml.types import Image
 
@@ -193,7 +194,8 @@ def _embed_one(
         encoder=encoder_name,
         encoder_sha256=encoder_sha256,
         precision=str(pick_precision(device)).removeprefix("torch."),
-        recipe=embed_recipe(encoder_name, encoder_sha256, stored_attr(job.tiles_path, "content_sha256"), job.exclude, icc=job.icc),
+        recipe=embed_recipe(encoder_name, encoder_sha256, job),
+        stain=stain_name(job.stain),
     )
     return len(slide.grid.xy_l0)
 
@@ -233,6 +235,10 @@ class SlideTiles:
         self._close = ExitStack()
         opener = partial(open_in_colour, job.slide_path, job.slide_id, icc=job.icc)
         self._reader = self._close.enter_context(ReopeningReader(opener, name=job.slide_id, tiles=len(corners)))
+        self._read_tile = self._reader.read_tile
+        if job.stain != AS_SCANNED:
+            restained = self._close.enter_context(RestainedReader(self._reader, self.grid, job.stain, readers))
+            self._read_tile = restained.read_tile
 
     def __enter__(self) -> SlideTiles:
         return self
@@ -249,7 +255,7 @@ class SlideTiles:
     def read_batch(self) -> None:
         """Ask the threads for one batch more."""
         tile_l0, tile_px = self.grid.tile_l0, self.grid.tile_px
-        self.ahead.append([self._readers.submit(self._reader.read_tile, xy, tile_l0, tile_px) for xy in self.unread.popleft()])
+        self.ahead.append([self._readers.submit(self._read_tile, xy, tile_l0, tile_px) for xy in self.unread.popleft()])
 
 
 class ReadAhead:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from pathoml.types import Bools, Image
 
+GLASS = 240.0  # grey level of no stain, as in the paper
 FAINTEST = 0.15  # optical density, natural logarithm, of all channels: paler pixels tell no hue
 EXTREME_PERCENT = 1.0  # of angles cut at both ends
 FEWEST_PIXELS = 200
 MOST_PIXELS = 200_000
 
 Stains = npt.NDArray[np.float64]
+Densities = npt.NDArray[np.float64]
 
 
 def stain_vectors(image: Image, where: Bools) -> Stains | None:
@@ -27,9 +29,17 @@ def stain_vectors(image: Image, where: Bools) -> Stains | None:
         where: (H, W) True on tissue.
     """
     pixels = image[where]
-    pixels = pixels[:: max(1, len(pixels) // MOST_PIXELS)].astype(np.float64)
-    density = -np.log((pixels + 1) / 240)  # (P, 3); glass of 240 as in the paper
-    density = density[(density > FAINTEST).all(axis=1)]
+    return vectors_of(stained_densities(pixels[:: max(1, len(pixels) // MOST_PIXELS)]))
+
+
+def stained_densities(pixels: Image) -> Densities:
+    """Return (S, 3) optical densities, natural logarithm, of those (P, 3) pixels that are stained enough to tell a hue."""
+    density = -np.log((pixels.astype(np.float64) + 1) / GLASS)  # (P, 3)
+    return np.asarray(density[(density > FAINTEST).all(axis=1)])  # (S, 3)
+
+
+def vectors_of(density: Densities) -> Stains | None:
+    """Return (2, 3) unit vectors of (S, 3) stained densities, haematoxylin first, or None where there are too few."""
     if len(density) < FEWEST_PIXELS:
         return None
     _, vectors = np.linalg.eigh(np.cov(density.T))

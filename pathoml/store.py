@@ -107,6 +107,7 @@ def write_embeddings(
     precision: str,
     recipe: Recipe,
     imported_from: str = "",
+    stain: str = "",
 ) -> None:
     """Write embeddings/ENCODING/SLIDE.h5.
 
@@ -115,6 +116,7 @@ def write_embeddings(
         features: (N, D) float16.
         precision: what the encoder computed in; recorded, but no reason to embed again on another machine.
         imported_from: the tool that made the features, if it was not pathoml.
+        stain: what was done to the tiles' colours, if anything.
 
     Raises:
         StoreError: the features are not finite, or not one row a tile.
@@ -125,7 +127,7 @@ def write_embeddings(
         raise StoreError(f"{grid.slide_id}: {encoder} gave NaN or infinite features. Embed in fp32, or leave the slide out.")
     arrays: dict[str, npt.NDArray[Any]] = {"coords": grid.xy_l0.astype(np.int64), "features": features}
     root = {**_root_attrs(grid, grid.slide_sha256, recipe), "encoder_sha256": encoder_sha256, "precision": precision}
-    root |= {"imported_from": imported_from} if imported_from else {}
+    root |= {name: value for name, value in (("imported_from", imported_from), ("stain", stain)) if value}
     _write_h5(path, arrays, root, {"coords": _coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}})
 
 

@@ -34,7 +34,7 @@ def embeddings_folder(study: Study) -> Path:
     """Return embeddings/ENCODING."""
     name, (tile_px, mpp) = study.config.encoder, tile_size(study)
     try:
-        return study.folder / "embeddings" / encoding_name(name, find_encoder(name), tile_px, mpp)
+        return study.folder / "embeddings" / encoding_name(name, find_encoder(name), tile_px, mpp, study.config.stain)
     except EncoderError:
         imported = study.folder / "embeddings" / f"{name}@{grid_name(tile_px, mpp)}"
         if imported.is_dir():
@@ -103,6 +103,7 @@ def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
             embeddings_path=embeddings / f"{slide.slide_id}.h5",
             exclude=study.config.tiles.exclude,
             icc=study.config.tiles.icc,
+            stain=study.config.stain,
         )
         for slide in cohort.slides
         if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(embeddings, slide.slide_id)

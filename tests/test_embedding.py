@@ -14,14 +14,15 @@ import torch
 from torch import nn
 
 from pathoml import embedding
-from pathoml.config import TilesConfig
-from pathoml.embed_jobs import EmbedJob, stale_jobs
+from pathoml.config import StainConfig, TilesConfig
+from pathoml.embed_jobs import EmbedJob, stain_name, stale_jobs
 from pathoml.embedding import embed_slides, embed_tiles, pick_device
 from pathoml.encoder_model import EncoderModel
 from pathoml.encoders import find_encoder
 from pathoml.errors import EncoderError, SlideError
+from pathoml.files import sha256_of_json
 from pathoml.slides import open_slide, read_tile
-from pathoml.store import read_embeddings, read_tiles, write_tiles
+from pathoml.store import read_embeddings, read_tiles, stored_attr, write_tiles
 from pathoml.tiling import TileJob, kept_tiles, tile_one
 from pathoml.types import Recipe, Slide
 
@@ -99,6 +100,63 @@ def test_other_weights_another_encoder_other_tiles_and_other_exclusions_are_stal
     grid, mask = read_tiles(job.tiles_path)
     write_tiles(job.tiles_path, replace(grid, xy_l0=grid.xy_l0 + 1), mask, Recipe(step="tile", inputs={}))
     assert stale_jobs([job], "tiny", "sha256 of tiny")
+
+
+def test_as_scanned_features_and_recipe_are_those_of_before_there_was_a_choice_of_stain(encoder, make_job):
+    job = make_job("A")
+    embed([job])
+    grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
+    with open_slide(job.slide_path) as reader:
+        tiles = np.stack([read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()])
+    as_scanned = np.concatenate([embed_tiles(encoder, tiles[i : i + 16], CPU) for i in range(0, len(tiles), 16)])
+    assert (features(job) == as_scanned).all()
+    content = {"step": "embed", "encoder": "tiny", "weights": "sha256 of tiny", "exclude": ["dark", "pen"], "version": 2}
+    content["tiles"] = stored_attr(job.tiles_path, "content_sha256")
+    assert stored_attr(job.embeddings_path, "recipe_sha256") == sha256_of_json(content)
+    assert stored_attr(job.embeddings_path, "stain") == ""
+
+
+STAINS = [StainConfig(normalise="macenko"), StainConfig(normalise="reinhard"), StainConfig(augment=0.1)]
+
+
+@pytest.mark.parametrize("stain", STAINS, ids=stain_name)
+def test_another_stain_is_stale_gives_other_features_and_a_rerun_is_bit_equal(make_job, stain):
+    job = make_job("A")
+    embed([job])
+    as_scanned, job = features(job), replace(job, stain=stain)
+    assert stale_jobs([job], "tiny", "sha256 of tiny")
+    embed([job], workers=1)
+    first = job.embeddings_path.read_bytes()
+    assert np.abs(features(job).astype(float) - as_scanned).max() > 0.005
+    assert stored_attr(job.embeddings_path, "stain") == stain_name(stain)
+    job.embeddings_path.unlink()
+    embed([job, replace(make_job("BB"), stain=stain)], workers=3)
+    assert job.embeddings_path.read_bytes() == first
+    assert stale_jobs([job], "tiny", "sha256 of tiny") == []
+
+
+@pytest.mark.parametrize("method", ["macenko", "reinhard"])
+def test_a_slide_too_pale_to_be_normalised_is_listed_and_the_others_are_done(make_job, monkeypatch, method):
+    jobs = [replace(make_job(name), stain=StainConfig(normalise=method)) for name in ("A", "BB")]
+    pale = jobs[0].slide_path
+    monkeypatch.setattr(embedding, "open_in_colour", lambda path, *_, **__: BleachedSlide(path) if path == pale else open_slide(path))
+    report = embed(jobs)
+    assert "Slide A is too pale to be normalised" in report.failures["A"]
+    assert report.slides == 1
+
+
+class BleachedSlide:
+    """Almost white everywhere."""
+
+    def __init__(self, path: Path) -> None:
+        with open_slide(path) as slide:
+            self.size_l0, self.level_downsamples = slide.size_l0, slide.level_downsamples
+
+    def read_region(self, _xy: tuple[int, int], _level: int, size_px: tuple[int, int]) -> np.ndarray:
+        return np.full((*size_px[::-1], 3), 238, np.uint8)
+
+    def close(self) -> None:
+        pass
 
 
 def test_features_do_not_depend_on_the_other_slides(make_job):
