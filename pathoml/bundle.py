@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pathoml
 from pathoml.config import Study
 from pathoml.drift import reference_ranges
+from pathoml.embed_jobs import stain_name
 from pathoml.embedding import prepare_device
 from pathoml.errors import ConfigError, StoreError
 from pathoml.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
@@ -104,6 +105,7 @@ def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
         "min_tissue": tiles.min_tissue,
         "exclude": sorted(tiles.exclude),
         "icc": tiles.icc,
+        "stain": stain_name(study.config.stain),
     }
 
 
@@ -169,7 +171,7 @@ def _stands_in(sums: Path, sha256: str) -> bool:
 
 def refuse_other_input(bundle: dict[str, Any], found: dict[str, Any]) -> None:
     """Raise ConfigError naming the first thing in which a study's tiles differ from what the bundle was trained on."""
-    for key, wanted in {"icc": False, **bundle["input"]}.items():  # bundles of before there was a choice did not say it
+    for key, wanted in {"icc": False, "stain": "", **bundle["input"]}.items():  # bundles of before there was a choice did not say it
         if found[key] != wanted:
             raise ConfigError(
                 f"The bundle {bundle['name']!r} was trained with {key} = {wanted!r}; this study has {found[key]!r}. "

@@ -12,11 +12,12 @@ from learning import planted_cohort, write_study
 
 from pathoml.bundle import lock_study, open_bundle, refuse_unadjusted_winner
 from pathoml.cohort import read_cohort
-from pathoml.config import Study
+from pathoml.config import StainConfig, Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.files import write_json
 from pathoml.prediction import predict_study
 from pathoml.recipes import train_recipe
+from pathoml.study import embeddings_folder
 from pathoml.survival.concordance import harrell_c
 from pathoml.tables import read_table
 from pathoml.training_run import train_study
@@ -91,6 +92,15 @@ def test_other_preprocessing_is_refused(locked: tuple[Study, Path], tmp_path: Pa
     tiles = study.config.tiles.model_copy(update={"min_tissue": 0.6})
     other = study.model_copy(update={"config": study.config.model_copy(update={"tiles": tiles})})
     with pytest.raises(ConfigError, match="min_tissue"):
+        predict_study(other, locked[1])
+
+
+def test_tiles_in_another_stain_are_refused(locked: tuple[Study, Path], tmp_path: Path) -> None:
+    study = write_study(tmp_path / "new", *planted_cohort(8, seed=5)[:2])
+    plain, config = embeddings_folder(study), study.config.model_copy(update={"stain": StainConfig(normalise="macenko")})
+    other = study.model_copy(update={"config": config})
+    plain.rename(embeddings_folder(other))
+    with pytest.raises(ConfigError, match="trained with stain = ''; this study has 'macenko'"):
         predict_study(other, locked[1])
 
 

@@ -11,6 +11,7 @@ from test_report import Page
 
 from pathoml.baselines import clinical_columns
 from pathoml.cohort import read_cohort
+from pathoml.config import StainConfig
 from pathoml.evaluation import metrics, read_score_table
 from pathoml.files import write_json
 from pathoml.prognostic_score import prognostic_score
@@ -49,6 +50,15 @@ def test_the_risk_of_a_total_follows_from_the_baseline_survival(study):
     row = content["totals"][3]
     relative = 2.718281828459045 ** (row["points"] * content["log_hazard_per_point"])
     assert row["risk"]["12"] == pytest.approx(1 - content["baseline_survival"]["12"] ** relative)
+
+
+def test_the_methods_say_what_was_done_to_the_stain_and_nothing_if_nothing_was(study):
+    stain = StainConfig(normalise="macenko", augment=0.05)
+    stained = study.model_copy(update={"config": study.config.model_copy(update={"stain": stain})})
+    assert "each tile, normalised to a fixed reference stain by the method of Macenko and jittered in its stain by 0.05, was" in page_of(
+        stained
+    )
+    assert "each tile was turned into a vector" in page_of(study)
 
 
 def test_every_section_is_a_closed_page_without_requests(study):

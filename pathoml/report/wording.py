@@ -145,6 +145,13 @@ def _added(added: Json | None, permutation: Json) -> str:
     return f"The score adds to the clinical model's fit, but the interval of the change in C includes zero {change}."
 
 
+def _recoloured(stain: Any) -> str:
+    methods = {"macenko": "Macenko", "reinhard": "Reinhard"}
+    parts = [f"normalised to a fixed reference stain by the method of {methods[stain.normalise]}"] if stain.normalise else []
+    parts += [f"jittered in its stain by {stain.augment:g}"] if stain.augment else []
+    return f", {' and '.join(parts)}," if parts else ""
+
+
 def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json], *, tiles_seen: str = "") -> str:
     """Return the methods paragraph, from the configuration in force and what was done.
 
@@ -159,7 +166,8 @@ def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json
     parts = [
         f"Tissue was cut into tiles of {side} at {scale} (at least {100 * tiles.min_tissue:.0f} % tissue"
         + (f"; tiles flagged {' or '.join(tiles.exclude)} left out)" if tiles.exclude else ")")
-        + f" and each tile was turned into a vector by the pretrained encoder {config.encoder}, which saw no outcome.",
+        + f" and each tile{_recoloured(config.stain)} was turned into a vector by the pretrained encoder {config.encoder}, which saw no "
+        + "outcome.",
         f"All tiles of all slides of a patient were one bag. The head {train.head} was fitted on Cox's partial likelihood for "
         f"{train.epochs} epochs, fixed beforehand ({train.tiles_per_patient} tiles a patient and epoch, all tiles when scoring; "
         f"learning rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, dropout {train.dropout:g}"
