@@ -68,6 +68,9 @@ class TilesConfig(Section):
 
     tile_px: int | None = Field(None, ge=16, le=2048, description="pixels as the encoder sees them; null = the encoder's own")
     mpp: float | None = Field(None, gt=0.02, lt=20, description="micrometres per pixel; null = what the encoder was trained on")
+    context_mpp: float | None = Field(
+        None, gt=0.02, lt=20, description="a second, coarser mpp: each tile also gets the features of the tile around it; null = none"
+    )
     min_tissue: float = Field(0.25, ge=0, le=1, description="least share of tissue in a tile")
     icc: bool = Field(False, description="convert colours to sRGB by the slide's ICC profile, where it carries one")
     upsample: bool = Field(False, description="allow tiles finer than the slide's own resolution")

@@ -30,14 +30,36 @@ def tiles_folder(study: Study) -> Path:
     return study.folder / "tiles" / grid_name(*tile_size(study))
 
 
+def scales(study: Study) -> tuple[Study, ...]:
+    """Return the study at each of its magnifications: itself, or with its tiles and with those of tiles.context_mpp around them.
+
+    Raises:
+        ConfigError: the second is not the coarser one.
+    """
+    tiles, mpp = study.config.tiles, tile_size(study)[1]
+    if tiles.context_mpp is None:
+        return (study,)
+    if tiles.context_mpp <= mpp:
+        raise ConfigError(
+            f"study.yaml: tiles: context_mpp = {tiles.context_mpp:g} is not coarser than the tiles' {mpp:g} micrometres per pixel. "
+            f"Give a larger number, such as {4 * mpp:g}, or null for one magnification."
+        )
+    each = [tiles.model_copy(update={"mpp": scale, "context_mpp": None}) for scale in (tiles.mpp, tiles.context_mpp)]
+    return tuple(study.model_copy(update={"config": study.config.model_copy(update={"tiles": one})}) for one in each)
+
+
 def embeddings_folder(study: Study) -> Path:
-    """Return embeddings/ENCODING."""
+    """Return embeddings/ENCODING, of two magnifications embeddings/ENCODING+ENCODING."""
+    return study.folder / "embeddings" / "+".join(_encoding(scale) for scale in scales(study))
+
+
+def _encoding(study: Study) -> str:
     name, (tile_px, mpp) = study.config.encoder, tile_size(study)
     try:
-        return study.folder / "embeddings" / encoding_name(name, find_encoder(name), tile_px, mpp, study.config.stain)
+        return encoding_name(name, find_encoder(name), tile_px, mpp, study.config.stain)
     except EncoderError:
-        imported = study.folder / "embeddings" / f"{name}@{grid_name(tile_px, mpp)}"
-        if imported.is_dir():
+        imported = f"{name}@{grid_name(tile_px, mpp)}"
+        if (study.folder / "embeddings" / imported).is_dir():
             return imported
         raise
 
@@ -66,7 +88,7 @@ def drawn_regions(study: Study) -> dict[str, Path]:
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return one job a slide of the cohort whose features were not imported.
+    """Return one job a slide of the cohort whose features were not imported, at one of the study's `scales`.
 
     Raises:
         ConfigError: tiles.regions is no folder.
@@ -89,7 +111,7 @@ def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
 
 
 def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
-    """Return one job a slide that has tiles and whose features were not imported.
+    """Return one job a slide that has tiles and whose features were not imported, at one of the study's `scales`.
 
     Raises:
         ConfigError: no slide has tiles yet.

@@ -25,7 +25,7 @@ FLOORS = {
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
-    2: "encoders encoder_model folding embed_jobs embedding embed_fleet interop study slurm_jobs",
+    2: "encoders encoder_model folding embed_jobs embedding embed_fleet interop study joining slurm_jobs",
     1: "map_marks slides stains recolouring restaining tissue artefacts regions tiling quality synthetic",
     0: "errors types plugins tables config files packs probing store provenance shards engines",
 }
@@ -54,7 +54,7 @@ HEAVY = {
     "sksurv": "",  # GPL-3: a test oracle
 }
 NO_TORCH = {name for floor in (0, 1) for name in FLOORS[floor].split()}
-NO_TORCH |= {"embed_jobs", "study", "slurm_jobs", "recipes", "cohort", "timing", "splits", "survival"}
+NO_TORCH |= {"embed_jobs", "study", "joining", "slurm_jobs", "recipes", "cohort", "timing", "splits", "survival"}
 
 Import = tuple[str, int, bool]  # dotted name, line, inside a function
 

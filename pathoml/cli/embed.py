@@ -17,7 +17,34 @@ SLOWEST = 5  # slides named at the end
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
-    """Embed the slides whose embeddings are missing or stale. Returns 1 if a slide failed."""
+    """Embed the slides whose embeddings are missing or stale, at each magnification, and join two. Returns 1 if a slide failed."""
+    from pathoml.study import scales
+
+    codes = [_embed(scale, console, shard) for scale in scales(study)]
+    if len(codes) > 1 and shard is None:  # other parts may still embed one of a slide's two
+        codes.append(_join(study, console))
+    return max(codes)
+
+
+def _join(study: Study, console: Console) -> int:
+    from pathoml.cohort import read_cohort
+    from pathoml.joining import join_jobs, join_slides, stale_jobs
+    from pathoml.study import embeddings_folder
+
+    jobs = join_jobs(study, read_cohort(study))
+    stale, folder = stale_jobs(jobs), embeddings_folder(study)
+    console.heading(f"join   {folder.relative_to(study.folder)}: {len(stale)} of {len(jobs)} slides to do")
+    with console.bar("join", "slides") as bar:
+        joined, failures = join_slides(stale, folder, on_slide=lambda done: bar(done, len(stale)))
+    if joined.tiles:
+        console.say(
+            f"  {joined.tiles} tiles with the features around them; of {joined.beside} the tile around is not embedded and the nearest "
+            f"beside it stands in, {joined.left_out} have none and are left out"
+        )
+    return say_failures(failures, console)
+
+
+def _embed(study: Study, console: Console, shard: Shard | None) -> int:
     from pathoml.cohort import read_cohort
     from pathoml.embed_jobs import stale_jobs
     from pathoml.encoders import find_encoder, find_weights

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pathoml.cli.console import Console
 from pathoml.config import Study
 
 
 def run(study: Study, console: Console, gigabytes: float) -> int:
-    """Pack the plain files of embeddings/ENCODING; nothing that reads them notices. Returns 0."""
-    from pathoml.packs import GIGABYTE, pack_folder, pack_paths
-    from pathoml.study import embeddings_folder
+    """Pack the plain files of embeddings/ENCODING, of each magnification and joined; nothing that reads them notices. Returns 0."""
+    from pathoml.study import embeddings_folder, scales
 
-    folder = embeddings_folder(study)
+    for folder in dict.fromkeys([*map(embeddings_folder, scales(study)), embeddings_folder(study)]):
+        _pack(folder, study, console, gigabytes)
+    return 0
+
+
+def _pack(folder: Path, study: Study, console: Console, gigabytes: float) -> None:
+    from pathoml.packs import GIGABYTE, pack_folder, pack_paths
+
     plain = len(list(folder.glob("*.h5")))
     console.heading(f"pack   {folder.relative_to(study.folder)}: {plain} plain files, {len(pack_paths(folder))} packs of {gigabytes:g} GB")
     with console.bar("pack", "slides") as bar:
@@ -20,4 +28,3 @@ def run(study: Study, console: Console, gigabytes: float) -> int:
             done += slides
             bar(done, plain)
     console.say(f"  {len(pack_paths(folder))} packs; `unzip 'pack-*.zip'` in that folder makes plain files again")
-    return 0

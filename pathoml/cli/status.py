@@ -18,7 +18,7 @@ def run(study: Study, console: Console) -> int:
     from pathoml.errors import ConfigError
     from pathoml.packs import pack_paths, stored_paths
     from pathoml.slurm_jobs import job_states
-    from pathoml.study import embeddings_folder, tiles_folder
+    from pathoml.study import embeddings_folder, scales, tiles_folder
 
     cohort = read_cohort(study)
     ids = {slide.slide_id for slide in cohort.slides}
@@ -30,11 +30,14 @@ def run(study: Study, console: Console) -> int:
     console.heading(f"status  {len(cohort.patients)} patients, {len(ids)} slides")
     failures: dict[str, str] = {}
     rows: list[tuple[str, str, int | str, str]] = []
-    for step, folder in (("tile", tiles_folder(study)), ("embed", embeddings_folder(study))):
+    parts = scales(study)
+    folders = [("tile", tiles_folder(part)) for part in parts] + [("embed", embeddings_folder(part)) for part in parts]
+    for step, folder in [*folders, *([("join", embeddings_folder(study))] if len(parts) > 1 else [])]:
         done = {path.stem for path in stored_paths(folder)} & ids
         failed = {slide: reason for slide, reason in failed_slides(folder).items() if slide in ids - done}
         failures |= {f"{step} {slide}": reason for slide, reason in failed.items()}
-        rows.append((step, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, "")))
+        label = f"{step} {folder.name}" if len(parts) > 1 else step
+        rows.append((label, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, "")))
     for step, state in run_states(study, cohort).items():
         rows.append((step, state, "", said.get(JOB_OF.get(step, ""), "")))
     console.table(rows, ("step", f"runs/{study.config.run}", "failed", "jobs"))

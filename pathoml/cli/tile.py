@@ -11,7 +11,13 @@ MOST_LISTED = 10
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
-    """Tile the slides whose tiles are missing or stale. Returns 1 if a slide failed."""
+    """Tile the slides whose tiles are missing or stale, at each magnification of the study. Returns 1 if a slide failed."""
+    from pathoml.study import scales
+
+    return max([_tile(scale, console, shard) for scale in scales(study)])
+
+
+def _tile(study: Study, console: Console, shard: Shard | None) -> int:
     from pathoml.cohort import read_cohort
     from pathoml.quality import write_quality
     from pathoml.study import drawn_regions, tile_jobs, tiles_folder, workers

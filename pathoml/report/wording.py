@@ -167,7 +167,12 @@ def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json
         f"Tissue was cut into tiles of {side} at {scale} (at least {100 * tiles.min_tissue:.0f} % tissue"
         + (f"; tiles flagged {' or '.join(tiles.exclude)} left out)" if tiles.exclude else ")")
         + f" and each tile{_recoloured(config.stain)} was turned into a vector by the pretrained encoder {config.encoder}, which saw no "
-        + "outcome.",
+        + "outcome."
+        + (
+            f" Behind it stands the vector of the tile around it at {tiles.context_mpp:g} micrometres per pixel."
+            if tiles.context_mpp
+            else ""
+        ),
         f"All tiles of all slides of a patient were one bag. The head {train.head} was fitted on Cox's partial likelihood for "
         f"{train.epochs} epochs, fixed beforehand ({train.tiles_per_patient} tiles a patient and epoch, all tiles when scoring; "
         f"learning rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, dropout {train.dropout:g}"
