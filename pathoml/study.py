@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathoml.config import Study
-from pathoml.embed_jobs import EmbedJob, encoding_name
+from pathoml.embed_jobs import AS_SCANNED, EmbedJob, encoding_name
 from pathoml.encoders import find_encoder
 from pathoml.engines.local import available_workers
 from pathoml.errors import ConfigError, EncoderError
@@ -59,9 +59,14 @@ def _encoding(study: Study) -> str:
         return encoding_name(name, find_encoder(name), tile_px, mpp, study.config.stain)
     except EncoderError:
         imported = f"{name}@{grid_name(tile_px, mpp)}"
-        if (study.folder / "embeddings" / imported).is_dir():
-            return imported
-        raise
+        if not (study.folder / "embeddings" / imported).is_dir():
+            raise
+        if study.config.stain != AS_SCANNED:
+            raise ConfigError(
+                f"study.yaml: stain: the features in embeddings/{imported} were imported and are as they are. Set stain.normalise to null "
+                "and stain.augment to 0, or let the tool that made them normalise the slides."
+            ) from None
+        return imported
 
 
 def is_imported(embeddings: Path, slide_id: str) -> bool:

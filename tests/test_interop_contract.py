@@ -15,6 +15,7 @@ from pathoml.cohort import read_cohort
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError, ConfigError
 from pathoml.interop import Exchange, clam, pt, stamp, trident
+from pathoml.joining import join_jobs, join_slides
 from pathoml.plugins import load_plugin, plugin_names
 from pathoml.store import read_embeddings, read_tiles
 from pathoml.study import embed_jobs, embeddings_folder, tile_jobs
@@ -158,6 +159,27 @@ def test_an_encoder_without_a_file_of_ours_can_be_imported_and_trained_on(study,
     cohort, bags, _ = read_bags(read_cohort(told), embeddings_folder(told))
     assert [b.features.shape for b in bags] == [(3, 8)]
     assert cohort.excluded == (("B", "no slide could be embedded"),)
+
+
+def test_imported_features_cannot_be_had_in_another_stain(study, tmp_path):
+    pt_files(tmp_path / "theirs")
+    (tmp_path / "theirs" / "tiles.json").write_text(json.dumps({"encoder": "ours_v9", "tile_px": 256, "tile_um": 128.0}))
+    pt.import_into(study, tmp_path / "theirs")
+    with pytest.raises(ConfigError, match=r"stain: the features in embeddings/ours_v9@256px_0\.5mpp were imported"):
+        embeddings_folder(load_study(study.folder, ["encoder=ours_v9", "stain.normalise=macenko"]))
+
+
+def test_imported_features_of_two_magnifications_can_be_joined(study, tmp_path):
+    for tile_um, xy in ((128.0, XY), (512.0, np.array([[0, 0]]))):
+        pt_files(tmp_path / f"{tile_um}")
+        torch.save(torch.from_numpy(FEATURES[: len(xy)] * tile_um), tmp_path / f"{tile_um}" / "A1.pt")
+        (tmp_path / f"{tile_um}" / "A1.csv").write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in xy))
+        (tmp_path / f"{tile_um}" / "tiles.json").write_text(json.dumps({"encoder": "uni", "tile_px": 256, "tile_um": tile_um}))
+        assert pt.import_into(study, tmp_path / f"{tile_um}").failures == {}
+    both = load_study(study.folder, ["tiles.context_mpp=2.0"])
+    joined, failures = join_slides(join_jobs(both, read_cohort(both)), embeddings_folder(both), on_slide=lambda _: None)
+    assert (joined.tiles, joined.left_out, failures) == (3, 0, {})
+    assert read_bags(read_cohort(both), embeddings_folder(both))[1][0].features.shape == (3, 16)
 
 
 def test_imported_slides_are_neither_tiled_nor_embedded_again(study, tmp_path):
