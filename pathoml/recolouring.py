@@ -48,10 +48,15 @@ def recolour(tile: Image, change: ColourChange) -> Image:
     >>> recolour(np.array([[[0, 128, 255]]], np.uint8), same).tolist()
     [[[0, 128, 255]]]
     """
-    light = cv2.transform(tile.astype(np.float32) + 1, change.lights)  # the 1 keeps black finite
-    changed = cv2.exp(cv2.transform(cv2.log(light), np.column_stack([change.matrix, change.offset])))
-    rgb = cv2.transform(changed, np.linalg.inv(change.lights)) - 1
-    return np.asarray(np.clip(np.rint(rgb), 0, 255), np.uint8)
+    light = tile.astype(np.float32)  # changed in place: several threads that ask for new memory wait for each other
+    light += 1  # black stays finite
+    cv2.transform(light, change.lights, light)
+    cv2.log(light, light)
+    cv2.transform(light, np.column_stack([change.matrix, change.offset]), light)
+    cv2.exp(light, light)
+    cv2.transform(light, np.linalg.inv(change.lights), light)
+    light -= 1
+    return np.clip(np.rint(light, light), 0, 255, out=light).astype(np.uint8)
 
 
 def macenko(pixels: Image) -> ColourChange | None:
