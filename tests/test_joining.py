@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathoml.store import read_attention, read_embeddings, read_tiles, stored_at
 from pathoml.study import embeddings_folder, scales
 from pathoml.synthetic.cohort import write_cohort
 from pathoml.types import Embeddings, Recipe, TileGrid
+from pathoml.viewer.run_folders import run_tiles_folder
 from pathoml.viewer.server import create_app
 
 COARSE_L0, FINE_L0 = 400, 100
@@ -177,6 +179,13 @@ def test_the_viewer_shows_the_map_and_answers_what_if_without_some_tiles(study):
     about = json.loads(layers[4 : 4 + int.from_bytes(layers[:4], "little")])
     assert about["tile_um"] == pytest.approx(32, rel=0.01)  # of the finer grid
     assert answer.status_code == 200, answer.text
+
+
+def test_before_training_the_viewer_takes_the_finer_tiles_though_the_coarser_ones_are_newer(study):
+    untrained = load_study(study.folder, ["run=none", "tiles.tile_px=null", "tiles.mpp=null"])
+    tiles = study.folder / "tiles"
+    os.utime(tiles / "64px_2.0mpp")
+    assert run_tiles_folder(untrained) == tiles / "64px_0.5mpp"
 
 
 def test_a_second_run_has_nothing_to_do_and_status_names_every_magnification(study, capsys):

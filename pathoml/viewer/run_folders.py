@@ -18,7 +18,9 @@ def run_tiles_folder(study: Study) -> Path | None:
     tile_px, mpp = stated.get("tile_px", study.config.tiles.tile_px), stated.get("mpp", study.config.tiles.mpp)
     if tile_px and mpp and (tiles / grid_name(int(tile_px), float(mpp))).is_dir():
         return tiles / grid_name(int(tile_px), float(mpp))
-    grids = [p for p in tiles.glob("*px_*mpp") if p.is_dir()]
+    context = study.config.tiles.context_mpp
+    around = grid_name(0, context).removeprefix("0px") if context else "none"  # the coarser of two magnifications is not what is mapped
+    grids = [p for p in tiles.glob("*px_*mpp") if p.is_dir() and not p.name.endswith(around)]
     return max(grids, key=lambda p: p.stat().st_mtime) if grids else None
 
 
