@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +21,7 @@ PIXEL_STEP = 4  # every fourth pixel of every fourth row: neighbours say the sam
 class RestainedReader:
     """Reads as the reader below it does, in other colours. Safe to read from several threads."""
 
-    def __init__(self, reader: ReopeningReader, grid: TileGrid, stain: StainConfig, readers: ThreadPoolExecutor) -> None:
+    def __init__(self, reader: ReopeningReader, grid: TileGrid, stain: StainConfig, readers: Executor) -> None:
         """Ask a thread for the slide's estimate; tiles wait for it.
 
         Args:
