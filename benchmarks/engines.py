@@ -27,13 +27,13 @@ TWO = ["compute.threads=1", "compute.workers=2", "compute.encoders=2"]
 WAYS = {"one process": ONE, "two processes": TWO, "ray, two cores": [*TWO, "compute.engine=ray"]}
 
 
-CHEAP = """\"\"\"A network of half a million parameters, for benchmarks.\"\"\"
+CHEAP = """\"\"\"One block over 49 patches, for benchmarks: a fifth of the time that reading its tile takes.\"\"\"
 
 from pathoml.types import Encoder
 
 ENCODER = Encoder(
-    timm_name="test_efficientnet", hub="none/none", dim=256, tile_px=224, mpp=0.5, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
-    parameters=0, licence="none", source="timm",
+    timm_name="test_vit", kwargs={"patch_size": 32, "depth": 1, "img_size": 224}, hub="none/none", dim=64, tile_px=224, mpp=0.5,
+    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), parameters=0, licence="none", source="timm",
 )
 """
 
@@ -63,7 +63,8 @@ def add_cheap_encoder(folder: Path) -> None:
     shutil.copytree(Path(pathoml.__file__).parent, folder / "pathoml", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "pathoml" / "encoders" / "cheap.py").write_text(CHEAP, encoding="utf-8")
     (folder / "checkpoints").mkdir(exist_ok=True)
-    save_file(timm.create_model("test_efficientnet", num_classes=0).state_dict(), folder / "checkpoints" / "cheap.safetensors")
+    network = timm.create_model("test_vit", num_classes=0, patch_size=32, depth=1, img_size=224)
+    save_file(network.state_dict(), folder / "checkpoints" / "cheap.safetensors")
     os.environ["PYTHONPATH"] = str(folder.resolve())
 
 
