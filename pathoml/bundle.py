@@ -149,6 +149,8 @@ def open_bundle(folder: Path) -> dict[str, Any]:
         StoreError: a file is missing or its bytes are not those that were locked.
     """
     again = "Get the bundle again from where it was locked."
+    if not (folder / "bundle.json").exists():
+        raise StoreError(f"{folder} holds no bundle. Give the folder that `pathoml lock STUDY` wrote: STUDY/bundles/NAME.")
     content = read_json(folder / "bundle.json")
     sums = folder / SUMS
     if sums.exists() and not _stands_in(sums, sha256_of_file(folder / "bundle.json")):  # bundles of before had none

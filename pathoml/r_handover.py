@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
@@ -46,6 +48,25 @@ def write_analysis(study: Study, tau_months: float) -> Path:
     path = study.run_folder / "analysis.R"
     write_text(path, script)
     return path
+
+
+def write_numbers(path: Path, content: Mapping[str, Any]) -> None:
+    """Write every number of metrics.json as a row of a CSV file: its path, and the value; a list has a row for each element."""
+    with atomic_path(path) as temporary:
+        write_table(temporary, ("name", "value"), _numbers(content))
+
+
+def _numbers(node: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Yield (path, number); the elements of a list that are no numbers count from 1, as in R."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _numbers(value, f"{path}.{str(key).replace(' ', '_')}".lstrip("."))
+    elif isinstance(node, list):
+        plain = all(isinstance(value, int | float) for value in node)
+        for number, value in enumerate(node, 1):
+            yield from _numbers(value, path if plain else f"{path}.{number}")
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield path, float(node)
 
 
 def _readable(study: Study, stem: str) -> tuple[str, str, str]:

@@ -10,12 +10,12 @@ from pathoml.study import embeddings_folder
 from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
-EVALUATION_VERSION = 7  # and so on: each when the same inputs give other files
+EVALUATION_VERSION = 8  # and so on: each when the same inputs give other files
 EXPLAIN_VERSION = 3
 DISCOVER_VERSION = 4
 REPORT_VERSION = 5
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
-EVALUATE_OUTPUTS = ("metrics.json", "permutation.json", "analysis.R", "start_stop.csv")
+EVALUATE_OUTPUTS = ("metrics.json", "metrics.csv", "permutation.json", "analysis.R", "start_stop.csv")
 EXPLAIN_OUTPUTS = ("attention", "faithfulness.json")
 DISCOVER_OUTPUTS = ("features/phenotypes.csv",)
 REPORT_OUTPUTS = ("report.html",)

@@ -63,8 +63,10 @@ def read_table(path: Path, missing: Iterable[str] = ()) -> Table:
         missing: spellings of a missing cell beside MISSING, in any case of letters.
 
     Raises:
-        CohortError: not readable, no header, a column twice, or a row longer than the header.
+        CohortError: not there, not readable, no header, a column twice, or a row longer than the header.
     """
+    if not path.exists():
+        raise CohortError(f"{path} does not exist. Give the path of a CSV or .xlsx file.")
     if path.suffix.lower() == ".xlsx":
         lines, understood = _read_xlsx(path), "xlsx"
     else:

@@ -15,7 +15,7 @@ from score_study import write_score_study
 from pathoml.cohort import read_cohort
 from pathoml.evaluation import metrics, read_score_table
 from pathoml.nested import write_nested
-from pathoml.r_handover import write_analysis
+from pathoml.r_handover import write_analysis, write_numbers
 from pathoml.score_columns import write_columns
 from pathoml.scoring import SEEDS
 from pathoml.start_stop import write_start_stop
@@ -109,6 +109,25 @@ def disagreements(content, of_r):
 
 def test_r_reproduces_every_number_of_metrics_json(both):
     assert disagreements(*both) == []
+
+
+def test_the_script_says_how_many_numbers_agree_and_names_those_that_do_not(tmp_path):
+    if not r_survival_is_there():
+        unavailable("needs R's package survival (apt-get install r-cran-survival)")
+    study = write_score_study(tmp_path, n=120, seed=2, significance={"permutations": 0, "bootstraps": 50})
+    content, _ = evaluated_twice(study)
+    command, table = ["Rscript", "analysis.R"], study.run_folder / "metrics.csv"
+    write_numbers(table, content)
+    said = subprocess.run(command, cwd=study.run_folder, capture_output=True, text=True, check=True).stderr
+    found = re.search(r"(\d+) of these are in metrics.json; (\d+) differ by more than a millionth", said)
+    assert found
+    assert int(found[1]) > 200
+    assert int(found[2]) == 0
+    wrong = re.sub(r"(?m)^hazard_ratio_per_sd\.estimate,.*$", "hazard_ratio_per_sd.estimate,7.5", table.read_text(encoding="utf-8"))
+    table.write_text(wrong, encoding="utf-8")
+    said = subprocess.run(command, cwd=study.run_folder, capture_output=True, text=True, check=True).stderr
+    assert "; 1 differ" in said
+    assert re.search(r"  hazard_ratio_per_sd\.estimate: here [\d.]+, there 7\.5", said)
 
 
 def test_r_hands_over_multiple_imputation_beside_the_filled_in_covariates(both):

@@ -14,6 +14,7 @@ import typer
 
 import pathoml
 from pathoml.cli.border import guarded
+from pathoml.cli.verbs import arrange
 
 app = typer.Typer(
     name="pathoml",
@@ -126,7 +127,10 @@ def withdraw_command(
     from pathoml.cli import withdraw as verb
     from pathoml.cli.console import Console
     from pathoml.config import load_study
+    from pathoml.errors import ConfigError
 
+    if (Path(patient) / "study.yaml").exists():
+        raise ConfigError(f"The patient comes first, then the study: `pathoml withdraw PATIENT {patient}`.")
     raise typer.Exit(verb.run(load_study(study), patient, Console(), confirmed=confirm, bundles_too=bundles))
 
 
@@ -325,6 +329,9 @@ def benchmark_command(
 
     chosen = heads or ["abmil", "mean_pool", "ridge_cox"]
     raise typer.Exit(verb.run(load_study(study, settings or ()), encoders or [], chosen, permutations, Console()))
+
+
+arrange(app)
 
 
 def _version(wanted: bool) -> None:

@@ -46,6 +46,7 @@ def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: C
     console.say(f"\nDone in {minutes} min {seconds} s. Synthetic data: it shows that the software works, nothing about patients.")
     console.say(f"  report:  python3 -m webbrowser {study.run_folder / 'report.html'}")
     console.say(f"  maps:    {study.run_folder}/attention/   scores: {study.run_folder}/scores.csv")
+    console.say(f"  slides and maps in the browser: pathoml view {folder}")
     console.say("  your own slides: pathoml init STUDY --slides FOLDER, fill in patients.csv, pathoml run STUDY")
     return code
 

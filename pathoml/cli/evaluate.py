@@ -34,13 +34,14 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
         return 0
     from pathoml.evaluation import metrics, read_score_table  # here, because loading torch takes seconds
     from pathoml.files import write_json
-    from pathoml.r_handover import write_analysis
+    from pathoml.r_handover import write_analysis, write_numbers
     from pathoml.start_stop import write_start_stop
 
     cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
     content = metrics(study, cohort, columns, groups, counts)
     content["heterogeneity"] = _heterogeneity(study, cohort, columns)
     write_json(folder / "metrics.json", content)
+    write_numbers(folder / "metrics.csv", content)
     write_start_stop(folder / "start_stop.csv", cohort, columns["score_sd"])
     write_analysis(study, content["tau_months"])
     write_json(folder / "permutation.json", _permutation(study, content, console))

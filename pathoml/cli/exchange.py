@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
-from pathoml.errors import ConfigError
+from pathoml.errors import ConfigError, nearest
 from pathoml.interop import Exchange
 
 
@@ -15,7 +15,8 @@ def run_import(study: Study, name: str, source: Path, console: Console, column: 
     from pathoml.plugins import load_plugin
 
     if not source.exists():
-        raise ConfigError(f"{source} does not exist. Give the file or folder that {name} wrote.")
+        what = "a CSV file with a column patient_id and one of scores" if name == "scores" else f"the file or folder that {name} wrote"
+        raise ConfigError(f"{source} does not exist. Give {what}.")
     if name == "scores":  # makes a run, not tiles and embeddings: it needs the floors above interop/
         from pathoml.imported_scores import import_scores
 
@@ -28,13 +29,15 @@ def run_import(study: Study, name: str, source: Path, console: Console, column: 
 
 def run_export(study: Study, name: str, target: Path | None, console: Console) -> int:
     """Write the run as another tool reads it."""
-    from pathoml.plugins import load_plugin
+    from pathoml.plugins import load_plugin, names_with
 
     target = target or study.run_folder / "export" / name
     if name == "figures":  # drawn on the slides with matplotlib: it needs the floors above interop/
         from pathoml.map_figures import export_figures
 
         return _say(export_figures(study, target), f"written below {target}", console)
+    if name not in (known := ["figures", *names_with("pathoml.interop", "export_to")]):
+        raise ConfigError(f"Nothing is written for {name!r}; --to knows {', '.join(known)}.{nearest(name, known)}")
     format_ = load_plugin("pathoml.interop", name, "export_to")
     return _say(format_.export_to(study, target), f"written for {name} below {target}", console)
 

@@ -99,6 +99,8 @@ def read_spots(path: Path) -> tuple[Array, list[str], Array]:
         import anndata
     except ImportError:
         raise ConfigError("Reading spots needs anndata. Install it with `pip install pathoml[exports]`.") from None
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist. Give the .h5ad file of the slide's spots.")
     refuse_deadly_hdf5(path)
     try:
         data = anndata.read_h5ad(path)

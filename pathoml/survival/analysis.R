@@ -4,7 +4,11 @@
 # Not here: percentile intervals of the bootstrap (another generator of random numbers) and permutation tests (they train models).
 library(survival)
 
-show <- function(name, value) cat(name, sprintf("%.15g", as.numeric(value)), "\n")
+printed <- list()
+show <- function(name, value) {
+  printed[[name]] <<- as.numeric(value)
+  cat(name, sprintf("%.15g", as.numeric(value)), "\n")
+}
 estimate <- function(name, value) {  # value, low, high
   for (k in seq_along(value)) show(paste0(name, ".", c("estimate", "low", "high")[k]), value[k])
 }
@@ -538,4 +542,15 @@ show("power.parameters", (if (length(clinical)) ncol(x) else 0) + 1)
 for (k in seq_along(clinical_names)) {
   show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
   show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))
+}
+
+# The same numbers as pathoml found them, one by one.
+if (file.exists("metrics.csv")) {
+  table <- read.csv("metrics.csv", colClasses = c("character", "numeric"))
+  ours <- split(table$value, factor(table$name, unique(table$name)))
+  both <- intersect(names(printed), names(ours))
+  both <- both[lengths(printed[both]) == lengths(ours[both])]
+  apart <- Filter(function(name) any(abs(printed[[name]] - ours[[name]]) > 1e-8 + 1e-6 * abs(ours[[name]]), na.rm = TRUE), both)
+  message(length(both), " of these are in metrics.json; ", length(apart), " differ by more than a millionth")
+  for (name in apart) message("  ", name, ": here ", toString(printed[[name]]), ", there ", toString(ours[[name]]))
 }

@@ -1,0 +1,58 @@
+"""Verbs as `pathoml --help` lists them, in the order in which they are used; and what is said of an option that a verb has not."""
+
+from __future__ import annotations
+
+from typer import Context, Typer
+from typer.core import TyperCommand
+
+PANELS = {
+    "Begin": "demo init check config doctor power",
+    "The steps of a study, in order": "run tile embed train evaluate explain discover report",
+    "Look, and exchange with other tools": "view export import",
+    "Compare, freeze, and score new patients": "benchmark lock predict",
+    "Clusters, and care of a study": "submit status pack withdraw",
+}
+
+
+class Verb(TyperCommand):
+    """A verb that knows the keys of study.yaml, which people try as options."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:  # type: ignore[override]  # its base is not public
+        """Parse as any command does, but say where an option that is none is to be found."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            option = getattr(error, "option_name", None)  # of the parser's NoSuchOption, which is not public either
+            keys = keys_named(option.lstrip("-").replace("-", "_")) if option else []
+            if keys and any(parameter.name == "settings" for parameter in self.params):
+                ways = " or ".join(f"--set {key}=VALUE" for key in keys)
+                vars(error).update(message=f"No such option: {option}. It is a key of study.yaml: {ways}", possibilities=None)
+            raise
+
+
+def keys_named(name: str) -> list[str]:
+    """Return the keys of study.yaml of that name, with their section.
+
+    >>> keys_named("epochs")
+    ['train.epochs']
+    """
+    from pydantic import BaseModel
+
+    from pathoml.config import StudyConfig
+
+    found = []
+    for section, field in StudyConfig.model_fields.items():
+        if section == name:
+            found.append(section)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and name in field.annotation.model_fields:
+            found.append(f"{section}.{name}")
+    return found
+
+
+def arrange(app: Typer) -> None:
+    """Put the verbs of an app into the order and under the headings of PANELS."""
+    panel_of = {verb: panel for panel, verbs in PANELS.items() for verb in verbs.split()}
+    order = list(panel_of)
+    for info in app.registered_commands:
+        info.cls, info.rich_help_panel = Verb, panel_of[str(info.name)]
+    app.registered_commands.sort(key=lambda info: order.index(str(info.name)))
