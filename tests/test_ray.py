@@ -81,16 +81,19 @@ def begun(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split() if path.exists() else []
 
 
+STEPS = ("tile", "embed", "train", "evaluate")
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_study_on_ray_equals_a_local_one_byte_for_byte_though_a_worker_dies(tmp_path: Path) -> None:
-    local = tiny_study(tmp_path / "local", patients=9)
+    local = tiny_study(tmp_path / "local", patients=12)
     on_ray = tmp_path / "ray"
     shutil.copytree(local, on_ray)
-    same = ["--set", "compute.threads=1"]  # a task of Ray has one core
-    for step in ("tile", "embed", "train"):
+    same = ["--set", "compute.threads=1", "--set", "significance.permutations=24"]  # a task of Ray has one core; 3 blocks
+    for step in STEPS:
         subprocess.run([sys.executable, "-m", "pathoml", step, str(local), *same], stdout=subprocess.DEVNULL, check=True)
     killed = 0
-    for step in ("tile", "embed", "train"):
+    for step in STEPS:
         command = [sys.executable, "-m", "pathoml", step, str(on_ray), *same, "--set", "compute.engine=ray"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
             while driver.poll() is None:
@@ -102,3 +105,5 @@ def test_a_study_on_ray_equals_a_local_one_byte_for_byte_though_a_worker_dies(tm
         assert driver.returncode == 0, said
     assert killed == 1
     assert hashes(on_ray) == hashes(local)
+    null = [(study / "runs" / "main" / "permutation.json").read_bytes() for study in (on_ray, local)]
+    assert null[0] == null[1]
