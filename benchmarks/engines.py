@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from pathoml.synthetic.cohort import write_cohort
 
 ROUNDS = 3
@@ -73,7 +75,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--patients", type=int, default=60)
     parser.add_argument("--reading", action="store_true", help="a network of next to no cost: bound by reading")
+    parser.add_argument("--no-ray", action="store_true", help="one and two local processes only")
     args = parser.parse_args()
+    ways = {way: settings for way, settings in WAYS.items() if not (args.no_ray and "ray" in way)}
     study = args.folder / "study"
     if not (study / "study.yaml").exists():
         write_cohort(study, patients=args.patients, seed=1)
@@ -82,17 +86,19 @@ def main() -> None:
     if args.reading:
         add_cheap_encoder(args.folder)
         extra = ["encoder=cheap"]
-    measured: dict[str, list[float]] = {way: [] for way in WAYS}
+    measured: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(ROUNDS):
-        for way, settings in WAYS.items():
+        for way, settings in ways.items():
             measured[way].append(seconds(args.folder, [*settings, *extra]))
             print(f"round {number + 1}, {way}: {measured[way][-1]:.1f} s", flush=True)
-    start = {way: min(seconds(args.folder, [*settings, *extra], FEW) for _ in range(2)) for way, settings in WAYS.items()}
+    start = {way: min(seconds(args.folder, [*settings, *extra], FEW) for _ in range(2)) for way, settings in ways.items()}
     print("with", FEW, "slides to do:", {way: f"{value:.1f} s" for way, value in start.items()})
     median = {way: statistics.median(values) for way, values in measured.items()}
-    net = {way: median[way] - start[way] for way in WAYS}
-    print(f"rates without the start: two processes {net['one process'] / net['two processes']:.2f} times one")
+    one, two = (np.array(measured[way]) - start[way] for way in ("one process", "two processes"))
+    print(f"rates without the start: two processes {statistics.median(one / two):.2f} times one, by pairs {np.round(one / two, 2)}")
     print(f"two processes: {median['one process'] / median['two processes']:.2f} times the rate of one")
+    if args.no_ray:
+        return
     print(f"ray: {median['ray, two cores'] / median['two processes']:.2f} times the seconds of two local processes")
 
 
