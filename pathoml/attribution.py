@@ -53,7 +53,7 @@ def _along_the_path(risk_of: Callable[[Tensor], Tensor], projected: Tensor) -> T
     with torch.no_grad():
         difference = risk_of(projected) - risk_of(average.expand_as(projected))
     summed, steps = torch.zeros_like(projected), PATH_STEPS
-    fresh = range(steps)
+    fresh: Sequence[int] = range(steps)
     while True:
         for step in fresh:
             point = (average + (step + 0.5) / steps * away).requires_grad_(True)
