@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from learning import planted_cohort, write_study
 
 from pathoml.cli import guarded, main
@@ -27,7 +29,8 @@ def pathoml(*words: str) -> int:
 
 
 @pytest.fixture
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
+    threads = torch.get_num_threads()
     study = write_study(tmp_path, *planted_cohort(24)[:2])
     monkeypatch.setattr("pathoml.permutation.TOGETHER", 2)
     text = (study.folder / "study.yaml").read_text(encoding="utf-8")
@@ -35,7 +38,8 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
         text = text.replace(was, quick)
     (study.folder / "study.yaml").write_text(text, encoding="utf-8")
     assert pathoml("train", str(study.folder)) == 0
-    return load_study(study.folder)
+    yield load_study(study.folder)
+    torch.set_num_threads(threads)  # compute.threads holds for the process, which other tests share
 
 
 def permutation(study: Study) -> bytes:
