@@ -49,6 +49,16 @@ def processes(compute: ComputeConfig) -> int:
     return 1 if compute.engine == "local" else available_workers()
 
 
+def threads_each(compute: ComputeConfig, count: int) -> int:
+    """Return the threads that compute in each of some processes: its share of this machine's cores; a task of a cluster has one."""
+    return max(1, available_workers() // count) if compute.engine == "local" else 1
+
+
+def gpus_each(compute: ComputeConfig) -> float:
+    """Return the part of a GPU that a process takes, 0 on CPUs."""
+    return compute.gpu_share if compute.device != "cpu" and torch.cuda.is_available() else 0.0
+
+
 def embed_apart(
     jobs: Sequence[EmbedJob],
     *,
@@ -73,7 +83,6 @@ def embed_apart(
     started = time.monotonic()
     each = min(MOST_SLIDES, max(1, len(jobs) // (count * PARTS_EACH)))
     share = max(1, workers // count)
-    on_gpu = compute.device != "cpu" and torch.cuda.is_available()
     map_items = load_plugin("pathoml.engines", compute.engine, "map_items").map_items
 
     def run(groups: Iterator[Sequence[EmbedJob]]) -> list[EmbedJob]:
@@ -85,12 +94,12 @@ def embed_apart(
                 encoder_sha256=encoder_sha256,
                 compute=compute,
                 workers=share,
-                threads=max(1, available_workers() // count) if compute.engine == "local" else 1,  # a task of a cluster has one core
+                threads=threads_each(compute, count),
             )
             for number, group in enumerate(groups)
         }
         lost: list[EmbedJob] = []
-        for key, result in map_items(work, list(parts.items()), workers=count, gpus_each=compute.gpu_share if on_gpu else 0.0):
+        for key, result in map_items(work, list(parts.items()), workers=count, gpus_each=gpus_each(compute)):
             if isinstance(result, EmbedReport):
                 whole.add(result)
                 for slide_id in (*result.slide_seconds, *result.failures):

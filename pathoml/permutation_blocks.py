@@ -16,9 +16,8 @@ import torch
 
 from pathoml.baselines import clinical_columns
 from pathoml.config import Study
-from pathoml.embed_fleet import processes
+from pathoml.embed_fleet import gpus_each, processes, threads_each
 from pathoml.embedding import prepare_device
-from pathoml.engines.local import available_workers
 from pathoml.errors import CohortError, StoreError
 from pathoml.files import read_json, write_json
 from pathoml.permutation import Array, ClinicalModel, RepeatedValidation, Statistics
@@ -95,8 +94,7 @@ def compute_blocks(study: Study, validation: RepeatedValidation, on_epoch: OnEpo
     """
     compute, recipe = study.config.compute, recipe_sha256(evaluate_recipe(study))
     count = processes(compute)
-    threads = max(1, available_workers() // count) if compute.engine == "local" else 1  # a task of a cluster has one core
-    every = [PermutationBlock(study=study, block=block, threads=threads) for block in validation.blocks()]
+    every = [PermutationBlock(study=study, block=block, threads=threads_each(compute, count)) for block in validation.blocks()]
     mine = [item for item in (shard.of(every) if shard else every) if _statistics(item, recipe) is None]
     epochs = validation.config.epochs * validation.models_each
     total, done = epochs * sum(len(item.block) for item in mine), 0
@@ -105,10 +103,9 @@ def compute_blocks(study: Study, validation: RepeatedValidation, on_epoch: OnEpo
             _keep(item, recipe, validation.null(item.block, _part(on_epoch, done, total)))
             done += epochs * len(item.block)
         return
-    on_gpu = compute.device != "cpu" and torch.cuda.is_available()
     items = {str(number): item for number, item in enumerate(mine)}
     map_items = load_plugin("pathoml.engines", compute.engine, "map_items").map_items
-    for key, result in map_items(work, list(items.items()), workers=count, gpus_each=compute.gpu_share if on_gpu else 0.0):
+    for key, result in map_items(work, list(items.items()), workers=count, gpus_each=gpus_each(compute)):
         if isinstance(result, Exception):
             raise result if not isinstance(result, RuntimeError) else StoreError(f"Permutations {items[key].path.stem}: {result}")
         done += epochs * len(items[key].block)

@@ -34,6 +34,7 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
         return 0
     from pathoml.evaluation import metrics, read_score_table  # here, because loading torch takes seconds
     from pathoml.files import write_json
+    from pathoml.permutation_blocks import remove_blocks
     from pathoml.r_handover import write_analysis, write_numbers
     from pathoml.start_stop import write_start_stop
 
@@ -46,7 +47,7 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     write_analysis(study, content["tau_months"])
     write_json(folder / "permutation.json", _permutation(study, content, console))
     record_step(folder, recipe)
-    _forget_blocks(study)
+    remove_blocks(study)
     say_metrics(content, console)
     return 0
 
@@ -113,12 +114,6 @@ def _permute(study: Study, console: Console, shard: Shard | None = None) -> tupl
     with console.bar("permute", "model epochs") as bar:
         compute_blocks(study, validation, bar, shard)
     return loaded, validation, note
-
-
-def _forget_blocks(study: Study) -> None:
-    from pathoml.permutation_blocks import remove_blocks
-
-    remove_blocks(study)
 
 
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:

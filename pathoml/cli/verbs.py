@@ -18,16 +18,14 @@ class Verb(TyperCommand):
     """A verb that knows the keys of study.yaml, which people try as options."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:  # type: ignore[override]  # its base is not public
-        """Parse as any command does, but say where an option that is none is to be found."""
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            option = getattr(error, "option_name", None)  # of the parser's NoSuchOption, which is not public either
-            keys = keys_named(option.lstrip("-").replace("-", "_")) if option else []
-            if keys and any(parameter.name == "settings" for parameter in self.params):
+        """Parse as any command does, but say where a key of study.yaml that is given as an option belongs."""
+        known = {name for parameter in self.params for name in parameter.opts}
+        tried = {word.partition("=")[0] for word in args if word.startswith("--")}
+        for option in sorted(tried - known) if "--set" in known else []:
+            if keys := keys_named(option.removeprefix("--").replace("-", "_")):
                 ways = " or ".join(f"--set {key}=VALUE" for key in keys)
-                vars(error).update(message=f"No such option: {option}. It is a key of study.yaml: {ways}", possibilities=None)
-            raise
+                ctx.fail(f"No such option: {option}. It is a key of study.yaml: {ways}")
+        return super().parse_args(ctx, args)
 
 
 def keys_named(name: str) -> list[str]:
