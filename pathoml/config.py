@@ -213,6 +213,9 @@ def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
     """
     path = folder / "study.yaml"
     if not path.is_file():
+        above = next((parent for parent in folder.resolve().parents if (parent / "study.yaml").is_file()), None)
+        if above is not None:
+            raise ConfigError(f"{folder} has no study.yaml, but is part of the study {above}: name that folder instead.")
         raise ConfigError(f"{folder} has no study.yaml. Go to a study's folder, or run `pathoml init {folder} --slides FOLDER` first.")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader

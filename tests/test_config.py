@@ -76,6 +76,14 @@ def test_a_folder_without_study_yaml_says_how_to_make_one(tmp_path):
     assert f"pathoml init {tmp_path}" in refusal(tmp_path)
 
 
+def test_a_folder_inside_a_study_names_the_study(tmp_path):
+    (tmp_path / "study.yaml").write_text("endpoint: {time: pfs, event: event}", encoding="utf-8")
+    inside = tmp_path / "runs" / "main"
+    inside.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=f"is part of the study {tmp_path.resolve()}: name that folder"):
+        load_study(inside)
+
+
 def test_an_override_wins_over_the_file_and_is_checked_like_it(tmp_path):
     folder = study(tmp_path, "splits: {folds: 3}\n")
     assert load_study(folder, ["splits.folds=4", "train.epochs=7"]).config.splits.folds == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,12 @@ def test_a_natural_mistake_is_answered_with_what_to_type(
     code, said = answer(capsys, *[str(study) if word == "STUDY" else word for word in words])
     assert code == 2
     assert told in said
+
+
+def test_a_viewer_on_a_port_that_is_taken_says_so_before_any_address(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, said = answer(capsys, "view", str(study), "--port", str(port))
+    assert code == 2
+    assert f"127.0.0.1, port {port}: Address already in use. If another viewer runs there, stop it, or take the next port" in said
+    assert "http://" not in said

@@ -24,7 +24,8 @@ def run(study: Study, console: Console) -> int:
 
     folds = len({p.centre for p in cohort.patients}) if config.splits.scheme == "leave_one_centre_out" else config.splits.folds
     repeats = 1 if config.splits.scheme == "leave_one_centre_out" else config.splits.repeats
-    models = f"{folds * repeats * config.train.seeds} models x {config.train.epochs} epochs"
+    inner = " and the inner ones of each fold" if config.train.nested else ""
+    models = f"{folds * repeats * config.train.seeds} models{inner}, {config.train.epochs} epochs each"
     with console.bar("train", "model epochs" if config.splits.file else f"model epochs ({models})") as bar:
         trained = train_study(study, recipe, bar)
     for patient, reason in trained.excluded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from pathlib import Path
 
 from pathoml.cli.console import Console
@@ -30,6 +31,7 @@ def run(study: Study, console: Console, *, port: int, bind: str, token: str, hos
     names = (*LOOPBACK, *hosts, *(() if bind in ("0.0.0.0", "::") else (bind.lower(),)))
     if not local and not hosts and bind in ("0.0.0.0", "::"):
         raise ConfigError("--bind 0.0.0.0 answers only to names that you allow: add --host NAME, as people will type it in the browser.")
+    _need_free_port(bind, port)
     app = create_app(study, border=Border(hosts=names, token=token), blinded_only=blinded, warm=True)
     shown = next(iter(hosts), "127.0.0.1" if local else bind)
     page = "/reading" if blinded else "/"
@@ -51,6 +53,19 @@ def run_static(study: Study, console: Console, folder: Path) -> int:
     if failures:
         console.table(list(failures.items()), ("slide left out", "reason"))
     return 1 if failures else 0
+
+
+def _need_free_port(bind: str, port: int) -> None:
+    """Raise ConfigError where nothing can listen, before an address is printed that may show somebody else's study."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: a port just left is free
+        try:
+            probe.bind((bind, port))
+        except OSError as error:
+            raise ConfigError(
+                f"{bind}, port {port}: {error.strerror}. If another viewer runs there, stop it, or take the next port: --port {port + 1}."
+            ) from error
 
 
 def _need_viewer() -> None:

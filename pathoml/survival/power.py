@@ -112,12 +112,12 @@ def over_budget(patients: int, events: int, parameters: int) -> str:
     >>> over_budget(246, 110, 11)
     ''
     >>> over_budget(60, 34, 8)
-    '8 parameters, but 34 events pay for 3 (ten events each; 0.9 by Riley): drop covariates, or trust the penalised out-of-fold model only.'
+    '8 coefficients, but 34 events pay for 3 (ten for each; 0.9 by Riley): drop covariates, or trust the penalised out-of-fold model only.'
     """
     affordable = affordable_parameters(patients, events)
     if parameters <= affordable["ten_events_each"]:
         return ""
     return (
-        f"{parameters} parameters, but {events} events pay for {affordable['ten_events_each']:.0f} (ten events each; "
+        f"{parameters} coefficients, but {events} events pay for {affordable['ten_events_each']:.0f} (ten for each; "
         f"{affordable['riley_shrinkage']:.1f} by Riley): drop covariates, or trust the penalised out-of-fold model only."
     )

@@ -15,7 +15,7 @@ function slideCard(slide, patient) {
 }
 
 function patientRow(patient, place) {
-  const group = patient.score_group ? make("span", { class: `group ${patient.score_group}` }, t(patient.score_group)) : null;
+  const group = patient.score_group ? make("span", { class: `group ${patient.score_group}`, title: t("group_note") }, t(patient.score_group)) : null;
   return make("li", { class: "patient", "data-patient": patient.patient_id },
     make("div", { class: "who" }, make("span", { class: "rank" }, String(place)), make("h2", {}, patient.patient_id), make("p", { class: "small" }, patient.centre),
       riskBar(patient), make("p", { class: "small" }, patient.score_sd === undefined ? "" : t("score", { s: number(patient.score_sd), r: number(patient.log_risk) }), " ", group),
