@@ -19,7 +19,7 @@ import numpy as np
 from pathoml.bags import read_bags
 from pathoml.cohort import read_cohort
 from pathoml.config import load_study
-from pathoml.discovery.codebook import learn_codebook
+from pathoml.discovery.codebook import learn_codebook, membership
 from pathoml.discovery.evidence import clinical_design, log_ratios, weigh
 from pathoml.store import read_embeddings
 from pathoml.study import embeddings_folder
@@ -52,18 +52,19 @@ def main() -> None:
     for folder in args.cohorts:
         study = load_study(folder)
         cohort, bags, _ = read_bags(read_cohort(study), embeddings_folder(study))
-        codebook = learn_codebook(bags)
+        codebook = learn_codebook(bags, [p.centre for p in cohort.patients])
         slides = [read_embeddings(embeddings_folder(study) / f"{s}.h5") for b in bags for s in b.slide_ids]
-        near = [codebook.similarity(s.features) for s in slides]
+        centre = {s: p.centre for p in cohort.patients for s in p.slide_ids}
+        graded = [membership(codebook.similarity(s.features, centre[s.slide_id])) for s in slides]
         classes = []
         for slide in slides:
             with np.load(folder / "truth" / f"{slide.slide_id}.npz", allow_pickle=False) as stored:
                 classes.append(class_shares(stored["classes"], float(stored["cell_l0"]), slide.xy_l0, slide.tile_l0, len(CLASSES)))
-        share, cosine = np.concatenate(classes), np.concatenate(near)
+        share, member = np.concatenate(classes), np.concatenate(graded)
         owner = np.repeat(np.arange(len(bags)), [len(b.features) for b in bags])
         pure = share[:, 1:].max(axis=1) >= PURE
-        tissue, phenotype = share[:, 1:].argmax(axis=1) + 1, cosine.argmax(axis=1)
-        number = cosine.shape[1]
+        tissue, phenotype = share[:, 1:].argmax(axis=1) + 1, member.argmax(axis=1)
+        number = member.shape[1]
         counts = np.stack([np.bincount(phenotype[owner == b], minlength=number) for b in range(len(bags))]).astype(float)
         driver = CLASSES.get(args.driver, 0)
         of_driver = np.array([share[owner == b, driver].mean() for b in range(len(bags))])
@@ -82,14 +83,14 @@ def main() -> None:
             # equal permutation p values (the smallest there is) are told apart by the Wald p value
             top = min(raising, key=lambda k: (evidence[k].p_value, evidence[k].wald_p or 1.0))
             most = np.bincount(tissue[pure & (phenotype == top)], minlength=len(CLASSES) + 1)
-            area = roc_auc(tissue[pure] == driver, cosine[pure, top]) if driver else float("nan")
+            area = roc_auc(tissue[pure] == driver, member[pure, top]) if driver else float("nan")
             hard = roc_auc(tissue[pure] == driver, (phenotype[pure] == top).astype(float)) if driver else float("nan")
             hits += int(most.argmax() == driver)
             areas.append(area)
             parts = ", ".join(f"{word} {most[c] / max(most.sum(), 1):.0%}" for word, c in CLASSES.items())
             print(
                 f"{folder.name} {name}: {number} phenotypes; top {top} HR {evidence[top].hazard_ratio_sd.estimate:.2f} "
-                f"p {evidence[top].p_value:.4f} q {q[top]:.3f}; {parts}; AUC of its cosine {area:.3f}, of hard membership {hard:.3f}",
+                f"p {evidence[top].p_value:.4f} q {q[top]:.3f}; {parts}; AUC of membership {area:.3f}, of the phenotype alone {hard:.3f}",
                 flush=True,
             )
     print(f"driver {args.driver}: top phenotype is the driver in {hits} of {runs}; mean AUC {np.mean(areas):.3f}")

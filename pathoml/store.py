@@ -221,11 +221,13 @@ def _map_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: di
 
 
 def write_assignments(path: Path, assignments: Assignments) -> None:
-    """Write features/assignments/SLIDE.h5: the phenotype of each tile."""
+    """Write features/assignments/SLIDE.h5: the phenotype of each tile, and its membership in every phenotype."""
     arrays: dict[str, npt.NDArray[Any]] = {
         "coords": assignments.xy_l0.astype(np.int64),
         "phenotype": assignments.phenotype.astype(np.int16),
     }
+    if assignments.membership is not None:
+        arrays["membership"] = assignments.membership.astype(np.float16)  # of cosines: the fourth decimal says nothing
     coord = {"name": assignments.slide_id, "patch_size_level0": assignments.tile_l0}
     _write_h5(path, arrays, {"pathoml_version": pathoml.__version__}, {"coords": coord})
 
@@ -237,9 +239,13 @@ def read_assignments(path: Path) -> Assignments:
         StoreError: torn, foreign, or changed since it was written.
     """
     with _whole(path):
-        arrays, _, coord = _read_h5(path, ("coords", "phenotype"))
+        arrays, _, coord = _read_h5(path, ("coords", "phenotype"), optional=("membership",))
         return Assignments(
-            slide_id=str(coord["name"]), xy_l0=arrays["coords"], tile_l0=int(coord["patch_size_level0"]), phenotype=arrays["phenotype"]
+            slide_id=str(coord["name"]),
+            xy_l0=arrays["coords"],
+            tile_l0=int(coord["patch_size_level0"]),
+            phenotype=arrays["phenotype"],
+            membership=arrays.get("membership"),
         )
 
 

@@ -261,6 +261,7 @@ class Assignments:
     xy_l0: Ints  # (N, 2)
     tile_l0: int
     phenotype: Ints  # (N,) number of the phenotype, from 0
+    membership: Floats | None = None  # (N, C) graded, above 0 in the tile's own phenotype only; None in older files
 
 
 @dataclass(frozen=True, kw_only=True)

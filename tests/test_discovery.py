@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from pathoml.discovery.codebook import learn_codebook
+from pathoml.discovery.codebook import _offsets, learn_codebook, membership
 from pathoml.discovery.description import describe
 from pathoml.discovery.evidence import estimable_design, log_ratios, weigh
 from pathoml.discovery.naming import write_naming_sheet
+from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs
 from pathoml.discovery.sheets import TileRef, best_tiles
+from pathoml.store import read_assignments, write_assignments
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.martingale import martingale_residuals, permutation_p
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 from pathoml.synthetic.truth import roc_auc
-from pathoml.types import Bag, Cohort, Patient, Slide
+from pathoml.types import Assignments, Bag, Cohort, Patient, Slide
 
 
 def tissues(seed: int, patients: int = 40) -> tuple[list[Bag], np.ndarray, np.ndarray]:
@@ -42,6 +44,28 @@ def tissues(seed: int, patients: int = 40) -> tuple[list[Bag], np.ndarray, np.nd
         tissue.append(own)
         shares.append((own == 0).mean())
     return bags, np.concatenate(tissue), np.array(shares)
+
+
+def regions(seed: int, patients: int = 24, side: int = 16) -> tuple[list[Bag], np.ndarray, list[str]]:
+    """Return bags of three tissues in bands of a slide, the tissue of each tile, and centres whose stains lie further apart than tissues.
+
+    A tile's own variation is as large as the difference of two tissues, and larger still along one axis that says nothing of tissue.
+    """
+    rng = np.random.default_rng(seed)
+    directions, stains = rng.normal(size=(3, 24)), 2.5 * rng.normal(size=(3, 24))
+    x, y = np.meshgrid(np.arange(side), np.arange(side))
+    bags, tissue = [], []
+    for patient in range(patients):
+        edges = np.sort(rng.uniform(0, side, 2))
+        own = np.digitize((x + rng.uniform(-1, 1) * y).ravel() % side, edges)
+        noise = rng.normal(size=(side * side, 24)) * np.where(np.arange(24) == 0, 6.0, 1.2)
+        features = (directions[own] + stains[patient % 3] + noise).astype(np.float16)
+        xy = np.stack([x.ravel(), y.ravel()], axis=1) * 224
+        bags.append(
+            Bag(patient_id=f"P{patient}", features=features, slide_index=np.zeros(len(own), int), slide_ids=(f"S{patient}",), xy_l0=xy)
+        )
+        tissue.append(own)
+    return bags, np.concatenate(tissue), ["ABC"[patient % 3] for patient in range(patients)]
 
 
 def cohort_of(log_risk: np.ndarray, seed: int) -> Cohort:
@@ -78,6 +102,87 @@ def test_three_tissues_are_three_stable_phenotypes_and_the_driver_has_the_eviden
     assert ratio is not None
     assert ratio.estimate > 1
     assert roc_auc(tissue == 0, near[:, driver]) > 0.95
+
+
+def test_phenotypes_are_kinds_of_tissue_and_not_the_stains_of_centres() -> None:
+    bags, tissue, centre = regions(1)
+    codebook = learn_codebook(bags, centre, number=3)
+    graded = np.concatenate([membership(codebook.similarity(b.features, c)) for b, c in zip(bags, centre)])
+    best = [max(roc_auc(tissue == k, graded[:, j]) for j in range(3)) for k in range(3)]
+    assert min(best) > 0.85
+    where = np.repeat(centre, [len(b.features) for b in bags])
+    shares = np.array([[(graded[where == c].argmax(axis=1) == j).mean() for j in range(3)] for c in "ABC"])
+    assert shares.max() < 0.6  # no phenotype is a centre
+
+
+def test_a_stain_that_is_left_on_would_have_been_the_phenotype() -> None:
+    codebook = learn_codebook(bags := regions(1)[0], number=3)
+    own = [codebook.similarity(b.features).argmax(axis=1) for b in bags]
+    most = [np.bincount(k, minlength=3).max() / len(k) for k in own]
+    assert np.mean(most) > 0.8  # most tiles of a slide are of one phenotype: its centre's
+
+
+def test_what_is_taken_off_a_centre_is_the_best_linear_prediction_of_its_offset() -> None:
+    """By hand: patients' means 0, 2 | 10, 12, 14 in one axis; within 1 + 1 + 4 + 0 + 4 over 3, and so on."""
+    values = [0.0, 2.0, 10.0, 12.0, 14.0]
+    bags = [replace(bag, features=np.full((80, 2), v, np.float16)) for bag, v in zip(tissues(3, patients=5)[0], values)]
+    mean, offsets = _offsets(bags, [*"AABBB"])
+    within, between = 10 / 3, 2 * (1 - 7.6) ** 2 + 3 * (12 - 7.6) ** 2  # per axis; two axes alike
+    variance = (between - within) / (5 - 13 / 5)
+    assert mean == pytest.approx([7.6, 7.6])
+    assert offsets["A"] == pytest.approx([(1 - 7.6) * variance / (variance + within / 2)] * 2, rel=1e-6)
+    assert offsets["B"] == pytest.approx([(12 - 7.6) * variance / (variance + within / 3)] * 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("centre", ["AAAAA", "ABCDE", "ABABA"])
+def test_nothing_is_taken_off_where_centres_do_not_differ_or_cannot_be_told_from_patients(centre: str) -> None:
+    values = [1.0, 1.0, 5.0, 5.0, 3.0]
+    bags = [replace(bag, features=np.full((80, 2), v, np.float16)) for bag, v in zip(tissues(3, patients=5)[0], values)]
+    assert all(not offset.any() for offset in _offsets(bags, [*centre])[1].values())
+
+
+def test_an_axis_that_stays_from_tile_to_tile_comes_before_one_that_varies_more() -> None:
+    rng = np.random.default_rng(1)
+    column, row = np.meshgrid(np.arange(20), np.arange(20))
+    pairs = neighbour_pairs(np.stack([column.ravel(), row.ravel()], axis=1) * 256)
+    assert len(pairs) == 2 * 20 * 19 + 2 * 19 * 19  # sides and corners
+    persistent = PersistentAxes(2)
+    for _ in range(5):
+        bands = np.repeat(rng.normal(size=4), 100)  # five rows each: of 1,482 pairs 117 cross from one band to the next
+        persistent.add(np.stack([10 * rng.normal(size=400), bands], axis=1), pairs)
+    axes, persistence = persistent.axes()
+    assert persistence[0] > 0.8
+    assert persistence[1] < 0.1
+    assert abs(axes[0, 0]) < 0.01 * abs(axes[1, 0])
+    assert np.linalg.norm(axes[:, 1]) < 0.02 * np.linalg.norm(axes[:, 0])
+
+
+def test_places_that_are_unknown_leave_each_tile_its_own_neighbourhood() -> None:
+    assert neighbour_pairs(np.zeros((50, 2), int)).shape == (0, 2)
+    assert neighbour_pairs(np.zeros((1, 2), int)).shape == (0, 2)
+    axes, persistence = PersistentAxes(3).axes()
+    assert axes.tolist() == np.eye(3).tolist()
+    assert persistence.tolist() == [1, 1, 1]
+
+
+def test_tiles_of_other_tools_on_two_lattices_find_their_neighbours() -> None:
+    first, second = np.array([[0, 0], [256, 0]]), np.array([[5000, 131], [5000, 387], [9000, 131]])
+    assert neighbour_pairs(np.concatenate([first, second])).tolist() == [[0, 1], [2, 3]]
+
+
+def test_membership_is_the_lead_over_the_nearest_rival_and_above_zero_in_the_own_phenotype_only() -> None:
+    near = np.array([[0.75, 0.5, -0.25], [0.25, 0.25, 0.0], [-0.5, 0.5, 0.375]], np.float32)
+    assert membership(near).tolist() == [[0.25, -0.25, -1.0], [0.0, 0.0, -0.25], [-1.0, 0.125, -0.125]]
+
+
+def test_membership_is_kept_with_the_assignments_and_older_files_have_none(tmp_path: Path) -> None:
+    own = Assignments(slide_id="S1", xy_l0=np.zeros((2, 2), int), tile_l0=8, phenotype=np.array([1, 0]), membership=None)
+    write_assignments(tmp_path / "old.h5", own)
+    assert read_assignments(tmp_path / "old.h5").membership is None
+    write_assignments(tmp_path / "new.h5", replace(own, membership=np.array([[-0.25, 0.25], [0.5, -0.5]])))
+    found = read_assignments(tmp_path / "new.h5").membership
+    assert found is not None
+    assert found.tolist() == [[-0.25, 0.25], [0.5, -0.5]]
 
 
 def test_the_codebook_knows_no_outcome_and_no_order_of_patients_names() -> None:

@@ -19,7 +19,7 @@ from pathoml.interop.h5ad import as_anndata
 from pathoml.interop.ome_tiff import write_ome
 from pathoml.interop.qupath import geojson
 from pathoml.map_marks import UNFAITHFUL_SENTENCE, map_marks
-from pathoml.types import AttentionMap
+from pathoml.types import Assignments, AttentionMap
 
 
 def ten_by_ten(bad: float = 0.1) -> AttentionMap:
@@ -45,6 +45,21 @@ def ten_by_ten(bad: float = 0.1) -> AttentionMap:
         score_type="oof",
         spread=spread,
     )
+
+
+def three_phenotypes() -> Assignments:
+    """Return phenotypes 0, 1, 2, 0, ...; a tile is 0.25 nearer to its own than to the one before and 0.5 than to the one after."""
+    own = np.arange(100) % 3
+    membership = np.full((100, 3), -0.5)
+    membership[np.arange(100), own], membership[np.arange(100), own - 1] = 0.25, -0.25
+    return Assignments(slide_id="S1", xy_l0=ten_by_ten().xy_l0, tile_l0=100, phenotype=own, membership=membership)
+
+
+def test_qupath_measures_each_tiles_phenotype_and_its_membership_in_every_one() -> None:
+    tile = geojson(ten_by_ten(), (0, 0), three_phenotypes())["features"][1]
+    measured = {name: value for name, value in tile["properties"]["measurements"].items() if "phenotype" in name}
+    names = [f"membership in phenotype {k}" for k in range(3)]
+    assert measured == {"phenotype": 1.0, names[0]: -0.25, names[1]: 0.25, names[2]: -0.5}
 
 
 def test_qupath_gets_tiles_and_hot_spots_with_the_bounds_subtracted_to_the_pixel() -> None:
@@ -93,10 +108,11 @@ def test_a_slide_with_bounds_lands_where_qupath_shows_it(monkeypatch: pytest.Mon
 
 def test_anndata_reads_scores_boxes_and_centres(tmp_path: Path) -> None:
     features = np.random.default_rng(1).normal(size=(100, 4)).astype(np.float32)
-    as_anndata(ten_by_ten(), features, np.arange(100) % 3).write_h5ad(tmp_path / "S1.h5ad")
+    as_anndata(ten_by_ten(), features, three_phenotypes()).write_h5ad(tmp_path / "S1.h5ad")
     read = anndata.read_h5ad(tmp_path / "S1.h5ad")
     assert np.array_equal(read.X, features)
     assert read.obsm["spatial"][0].tolist() == [350, 250]
+    assert read.obsm["membership"][1].tolist() == [-0.25, 0.25, -0.5]
     assert read.obs["x2"].iloc[0] - read.obs["x1"].iloc[0] == 100
     assert read.obs["contribution"].iloc[77] == pytest.approx(0.5)
     assert read.uns["spatial"]["S1"]["scalefactors"]["spot_diameter_fullres"] == 100

@@ -1,12 +1,15 @@
 """A codebook of phenotypes: spherical k-means over the cohort's tiles, blind to every outcome; as many as are stable.
 
+Centres are learned from means over neighbouring tiles, along the axes that persist from tile to tile, and each tile is then assigned by
+itself. What the tiles of a centre have in common, its stain and scanner, is taken off first, or phenotypes would be centres.
+
 Source: Dhillon & Modha, Machine Learning 42 (2001) 143-175 (spherical k-means); Hennig, Comput Stat Data Anal 52 (2007) 258-271
-(stability of a cluster as its bootstrapped Jaccard index; 0.75 and more is a valid, stable cluster).
+(stability of a cluster as its bootstrapped Jaccard index; 0.75 and more is a valid, stable cluster); docs/decisions/0082-phenotypes.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
+from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs, neighbourhood_means
 from pathoml.types import Bag
 
 Array = npt.NDArray[np.float64]
@@ -28,52 +32,141 @@ ROWS_AT_ONCE = 8192
 
 @dataclass(frozen=True, kw_only=True)
 class Codebook:
-    """Directions in the space of principal components; a tile belongs to the one it points along most."""
+    """Directions along persistent axes; a tile belongs to the one it points along most."""
 
-    mean: Features  # (D,)
+    mean: Features  # (D,) of the patients
+    offsets: Mapping[str, Features]  # (D,) of each centre, what its tiles have in common
     components: Features  # (D, K)
+    origin: Features  # (K,) mean of the tiles along the components
     centres: Features  # (C, K) unit length
     stability: Array  # (C,) Jaccard index over resampled cohorts
     tried: tuple[tuple[int, float], ...]  # (number, mean Jaccard index)
 
-    def similarity(self, features: npt.NDArray[np.floating]) -> Features:
-        """Return (N, C) cosines of (N, D) features with the phenotypes."""
-        parts = []
-        for start in range(0, len(features), ROWS_AT_ONCE):
-            rows = np.asarray(features[start : start + ROWS_AT_ONCE], dtype=np.float32)
-            parts.append(_unit(np.asarray((rows - self.mean) @ self.components, dtype=np.float32)) @ self.centres.T)
-        return np.concatenate(parts).astype(np.float32, copy=False)
+    def similarity(self, features: npt.NDArray[np.floating], centre: str = "") -> Features:
+        """Return (N, C) cosines of (N, D) features with the phenotypes.
+
+        Args:
+            centre: where the slide is from; nothing is taken off for one that was not learned from.
+        """
+        return np.asarray(_unit(self.project(features, centre) - self.origin) @ self.centres.T, dtype=np.float32)
+
+    def project(self, features: npt.NDArray[np.floating], centre: str) -> Features:
+        """Return (N, K) what the components make of (N, D) features."""
+        shift = self.mean + self.offsets.get(centre, np.float32(0))
+        return _project(features, shift, self.components)
 
 
-def learn_codebook(bags: Sequence[Bag], *, number: int | None = None, seed: int = 1) -> Codebook:
+def membership(similarity: Features) -> Features:
+    """Return (N, C) how much more a tile is like each phenotype than like the nearest other one: above 0 in its own only.
+
+    >>> membership(np.array([[0.75, 0.5, -0.25]], np.float32)).tolist()
+    [[0.25, -0.25, -1.0]]
+    """
+    first, second = np.sort(similarity, axis=1)[:, :-3:-1].T
+    is_first = np.arange(similarity.shape[1]) == similarity.argmax(axis=1)[:, None]
+    return np.asarray(similarity - np.where(is_first, second[:, None], first[:, None]), dtype=np.float32)
+
+
+def learn_codebook(bags: Sequence[Bag], centre: Sequence[str] = (), *, number: int | None = None, seed: int = 1) -> Codebook:
     """Cluster the cohort's tiles.
 
     Args:
         bags: one a patient; no outcome is seen.
+        centre: of each patient; none: nothing is taken off.
         number: of phenotypes; None: the largest number that is stable, else the most stable one.
     """
+    if not bags:
+        raise ValueError("no tiles")  # bags are never empty: read_bags leaves such patients out
     rng = np.random.default_rng(seed)
-    chosen, owner = [], []
-    for patient, bag in enumerate(bags):
-        rows = rng.choice(len(bag.features), min(TILES_A_PATIENT, len(bag.features)), replace=False)
-        chosen.append(np.asarray(bag.features[np.sort(rows)], dtype=np.float32))
-        owner.append(np.full(len(rows), patient))
-    tiles, patient_of = np.concatenate(chosen), np.concatenate(owner)
-    dimensions = min(DIMENSIONS, tiles.shape[1], len(tiles) - 1)
-    pca = PCA(dimensions, svd_solver="randomized", random_state=seed).fit(tiles)
-    mean, components = pca.mean_.astype(np.float32), pca.components_.T.astype(np.float32)
-    unit = _unit(((tiles - mean) @ components).astype(np.float32, copy=False))  # (N, K)
-    best: tuple[Features, Array] | None = None
+    centre = list(centre) or [""] * len(bags)
+    rows = [np.sort(rng.choice(len(b.features), min(TILES_A_PATIENT, len(b.features)), replace=False)) for b in bags]
+    mean, offsets = _offsets(bags, centre)
+    sample = [np.asarray(b.features[r], np.float32) - (mean + offsets[c]) for b, r, c in zip(bags, rows, centre)]
+    tiles = np.concatenate(sample)
+    pca = PCA(min(DIMENSIONS, tiles.shape[1], len(tiles) - 1), svd_solver="randomized", random_state=seed).fit(tiles)
+    shared, axes = _neighbourhoods(bags, centre, rows, mean, offsets, pca.components_.T.astype(np.float32))
+    along = np.concatenate(shared) @ axes  # (N, K) what tiles share with their neighbours
+    origin = along.mean(axis=0)
+    unit, patient_of = _unit(along - origin), np.repeat(np.arange(len(bags)), [len(r) for r in rows])
+    tried, best = _stable(unit, patient_of, [number] if number else [n for n in NUMBERS if n < len(tiles)], seed, rng)
+    return Codebook(
+        mean=mean,
+        offsets=offsets,
+        components=np.asarray(pca.components_.T @ axes, np.float32),
+        origin=origin.astype(np.float32),
+        centres=best[0],
+        stability=best[1],
+        tried=tried,
+    )
+
+
+def _offsets(bags: Sequence[Bag], centre: Sequence[str]) -> tuple[Features, dict[str, Features]]:
+    """Return the mean over patients (D,), and of each centre the best linear prediction of what its stain and scanner add.
+
+    A centre's mean is that of its patients' tumours as well: the fewer they are, and the less centres differ beyond what patients of a
+    centre do, the less of the difference is the centre's (one-way random effects; Searle et al., Variance Components, 1992, chapter 3).
+    """
+    of_patient = np.stack([b.features.mean(axis=0, dtype=np.float64) for b in bags])  # (B, D)
+    mean, label = of_patient.mean(axis=0), np.asarray(centre)
+    own = {str(name): of_patient[label == name] for name in np.unique(label)}
+    number = np.array([len(rows) for rows in own.values()])
+    patients, centres = len(bags), len(own)
+    zero = {name: np.zeros(len(mean), np.float32) for name in own}
+    if centres < 2 or patients == centres:  # nothing to tell centres and patients apart by
+        return mean.astype(np.float32), zero
+    within = sum(float(((rows - rows.mean(axis=0)) ** 2).sum()) for rows in own.values()) / (patients - centres)
+    between = sum(len(rows) * float(((rows.mean(axis=0) - mean) ** 2).sum()) for rows in own.values()) / (centres - 1)
+    variance = max(0.0, between - within) / ((patients - (number**2).sum() / patients) / (centres - 1))
+    if not variance:
+        return mean.astype(np.float32), zero
+    shrink = {name: variance / (variance + within / len(rows)) for name, rows in own.items()}
+    return mean.astype(np.float32), {n: ((rows.mean(axis=0) - mean) * shrink[n]).astype(np.float32) for n, rows in own.items()}
+
+
+def _neighbourhoods(
+    bags: Sequence[Bag],
+    centre: Sequence[str],
+    rows: Sequence[npt.NDArray[np.int64]],
+    mean: Features,
+    offsets: Mapping[str, Features],
+    components: Features,
+) -> tuple[list[Features], Features]:
+    """Return the neighbourhood means of the chosen rows of each bag, along the components, and the axes (K, K) that persist."""
+    persistent, chosen = PersistentAxes(components.shape[1]), []
+    for bag, own, name in zip(bags, rows, centre):
+        means = _project(bag.features, mean + offsets[name], components)
+        for slide in range(len(bag.slide_ids)):
+            here = np.flatnonzero(bag.slide_index == slide)
+            pairs = neighbour_pairs(bag.xy_l0[here])
+            means[here] = neighbourhood_means(means[here], pairs)
+            persistent.add(means[here], pairs)
+        chosen.append(means[own])
+    return chosen, persistent.axes()[0].astype(np.float32)
+
+
+def _stable(
+    unit: Features, patient_of: npt.NDArray[np.integer], numbers: Sequence[int], seed: int, rng: np.random.Generator
+) -> tuple[tuple[tuple[int, float], ...], tuple[Features, Array]]:
+    """Return (number, mean stability) as tried, and the largest codebook that is stable, else the most stable: (C, K) and (C,)."""
     tried: list[tuple[int, float]] = []
-    for count in [number] if number else [n for n in NUMBERS if n < len(tiles)]:
+    best: tuple[Features, Array] | None = None
+    for count in numbers:
         centres = _spherical(unit, count, seed)
         stability = _stability(unit, patient_of, centres, rng)
         tried.append((count, float(stability.mean())))
         if best is None or stability.mean() >= min(STABLE, best[1].mean()):
             best = centres, stability
     if best is None:
-        raise ValueError("no tiles")  # bags are never empty: read_bags leaves such patients out
-    return Codebook(mean=mean, components=components, centres=best[0], stability=best[1], tried=tuple(tried))
+        raise ValueError(f"{len(unit)} tiles cannot be divided into {NUMBERS[0]} phenotypes")
+    return tuple(tried), best
+
+
+def _project(features: npt.NDArray[np.floating], shift: Features, components: Features) -> Features:
+    parts = [
+        (np.asarray(features[start : start + ROWS_AT_ONCE], np.float32) - shift) @ components
+        for start in range(0, len(features), ROWS_AT_ONCE)
+    ]
+    return np.concatenate(parts).astype(np.float32, copy=False)
 
 
 def _unit(rows: Features) -> Features:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
-from pathoml.discovery.codebook import Codebook, learn_codebook
+from pathoml.discovery.codebook import Codebook, learn_codebook, membership
 from pathoml.discovery.description import Description, describe
 from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, weigh
 from pathoml.discovery.naming import write_naming_sheet
@@ -74,7 +74,7 @@ class Discovery:
 def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> Discovery:
     """Learn phenotypes blind to the outcome, then test them; write runs/RUN/features/."""
     run, folder = load_run(study), study.run_folder / "features"
-    codebook = learn_codebook(run.bags)
+    codebook = learn_codebook(run.bags, [p.centre for p in run.cohort.patients])
     assigned = _assign(study, run, codebook, folder, on_slide)
     cohort, config = run.cohort, study.config.cohort
     stain = [_stain(run, p.slide_ids) for p in cohort.patients]
@@ -82,7 +82,7 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     described = describe(assigned.counts, cohort.centre, stain, assigned.slide_counts, specimen, assigned.contribution)
     clinical, adjustment = estimable_design(cohort, config.covariates)
     evidence = weigh(log_ratios(assigned.counts), cohort, clinical, _treated(run, config.treatment))
-    code = sha256_of_arrays({"centres": codebook.centres})[:8]
+    code = sha256_of_arrays({"centres": codebook.centres, "components": codebook.components})[:8]
     names = [f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))]
     size = record_hypotheses(study.folder / "runs", FAMILY, names, study.config.run)
     q_values = benjamini_hochberg([e.p_value for e in evidence], size)
@@ -125,14 +125,16 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
     total, done = sum(len(b.slide_ids) for b in run.bags), 0
     for patient, bag in enumerate(run.bags):
         for slide in bag_slides(study, bag):
-            near = codebook.similarity(slide.features)  # (N, C)
+            near = codebook.similarity(slide.features, run.cohort.patients[patient].centre)  # (N, C)
             phenotype = near.argmax(axis=1)
             own = np.bincount(phenotype, minlength=count).astype(np.float64)
             counts[patient] += own
             slide_counts[slide.slide_id] = own
             write_assignments(
                 folder / "assignments" / f"{slide.slide_id}.h5",
-                Assignments(slide_id=slide.slide_id, xy_l0=slide.xy_l0, tile_l0=slide.tile_l0, phenotype=phenotype),
+                Assignments(
+                    slide_id=slide.slide_id, xy_l0=slide.xy_l0, tile_l0=slide.tile_l0, phenotype=phenotype, membership=membership(near)
+                ),
             )
             spatial += _where(study, slide, phenotype, count)
             map_path = study.run_folder / "attention" / f"{slide.slide_id}.h5"

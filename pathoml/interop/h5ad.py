@@ -14,7 +14,7 @@ from pathoml.interop import Exchange
 from pathoml.map_marks import NOT_CHECKED, map_marks
 from pathoml.store import read_assignments, read_attention, read_embeddings
 from pathoml.study import embeddings_folder
-from pathoml.types import AttentionMap
+from pathoml.types import Assignments, AttentionMap
 
 
 def export_to(study: Study, target: Path) -> Exchange:
@@ -36,21 +36,21 @@ def export_to(study: Study, target: Path) -> Exchange:
             failures[tile_map.slide_id] = str(error)
             continue
         found = study.run_folder / "features" / "assignments" / path.name
-        phenotype = read_assignments(found).phenotype if found.exists() else None
+        assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.h5ad"
         with atomic_path(written) as temporary:
-            as_anndata(tile_map, features, phenotype, marks.get(tile_map.slide_id, NOT_CHECKED)).write_h5ad(temporary)
+            as_anndata(tile_map, features, assigned, marks.get(tile_map.slide_id, NOT_CHECKED)).write_h5ad(temporary)
         files.append(written)
     note = 'obsm["spatial"] holds centres of tiles in level-0 pixels, uncropped; obs x1 y1 x2 y2 their boxes.'
     return Exchange(files=tuple(files), failures=failures, notes=(note,))
 
 
-def as_anndata(tile_map: AttentionMap, features: Any, phenotype: Any = None, mark: str = "") -> Any:
+def as_anndata(tile_map: AttentionMap, features: Any, assigned: Assignments | None = None, mark: str = "") -> Any:
     """Return the AnnData of one slide.
 
     Args:
         features: (N, D).
-        phenotype: (N,) of `discover`, if there is one.
+        assigned: what `discover` made of the tiles, if it did; membership goes to obsm["membership"].
         mark: what has to stand on the map; in uns["pathoml"].
     """
     try:
@@ -69,8 +69,8 @@ def as_anndata(tile_map: AttentionMap, features: Any, phenotype: Any = None, mar
     }
     if tile_map.spread is not None:
         columns["contribution_spread"] = np.asarray(tile_map.spread, dtype=np.float32)
-    if phenotype is not None:
-        columns["phenotype"] = pd.Categorical([str(p) for p in phenotype])
+    if assigned is not None:
+        columns["phenotype"] = pd.Categorical([str(p) for p in assigned.phenotype])
     obs = pd.DataFrame(columns, index=[f"{tile_map.slide_id}_{x}_{y}" for x, y in xy])
     scale = {"spot_diameter_fullres": float(side), "tissue_hires_scalef": 1.0, "microns_per_pixel": tile_map.level0_mpp}
     uns = {
@@ -83,4 +83,7 @@ def as_anndata(tile_map: AttentionMap, features: Any, phenotype: Any = None, mar
             "mark": mark,
         },
     }
-    return anndata.AnnData(X=features, obs=obs, obsm={"spatial": xy + side / 2}, uns=uns)
+    placed: dict[str, Any] = {"spatial": xy + side / 2}
+    if assigned is not None and assigned.membership is not None:
+        placed["membership"] = np.asarray(assigned.membership, dtype=np.float32)
+    return anndata.AnnData(X=features, obs=obs, obsm=placed, uns=uns)

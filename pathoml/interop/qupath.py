@@ -13,7 +13,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
@@ -24,7 +23,7 @@ from pathoml.slides import open_slide
 from pathoml.slides.identifiers import by_id
 from pathoml.store import read_assignments, read_attention
 from pathoml.tables import find_table, read_table
-from pathoml.types import AttentionMap
+from pathoml.types import Assignments, AttentionMap
 
 NAMESPACE = uuid.UUID("5b0a2c9e-9a51-5d7c-8f5e-6d2f6f1f7a10")  # of the ids of our tiles
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
@@ -51,9 +50,9 @@ def export_to(study: Study, target: Path) -> Exchange:
             failures[tile_map.slide_id] = by_id(str(error), tile_map.slide_id, paths.get(tile_map.slide_id))
             continue
         found = study.run_folder / "features" / "assignments" / path.name
-        phenotype = read_assignments(found).phenotype if found.exists() else None
+        assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.geojson"
-        write_text(written, json.dumps(geojson(tile_map, offset, phenotype, marks.get(tile_map.slide_id, NOT_CHECKED)), allow_nan=False))
+        write_text(written, json.dumps(geojson(tile_map, offset, assigned, marks.get(tile_map.slide_id, NOT_CHECKED)), allow_nan=False))
         files.append(written)
     note = "Coordinates are those of QuPath: openslide.bounds-x and -y are subtracted and stand in each file. Drag a file onto its slide."
     return Exchange(files=tuple(files), failures=failures, notes=(note,))
@@ -67,17 +66,15 @@ def _bounds(path: Path | None) -> tuple[int, int]:
         return int(x), int(y)
 
 
-def geojson(
-    tile_map: AttentionMap, offset_l0: tuple[int, int], phenotype: npt.NDArray[Any] | None = None, mark: str = ""
-) -> dict[str, Any]:
+def geojson(tile_map: AttentionMap, offset_l0: tuple[int, int], assigned: Assignments | None = None, mark: str = "") -> dict[str, Any]:
     """Return the collection of one slide: a square a tile, a polygon a hot spot.
 
     Args:
         offset_l0: `openslide.bounds-*`, subtracted.
-        phenotype: (N,) of `discover`, if there is one.
+        assigned: what `discover` made of the tiles, if it did.
         mark: what has to stand on the map; hot spots of one that is not faithful say so in their name.
     """
-    features = [_tile(tile_map, i, offset_l0, phenotype) for i in range(len(tile_map.xy_l0))]
+    features = [_tile(tile_map, i, offset_l0, assigned) for i in range(len(tile_map.xy_l0))]
     return {
         "type": "FeatureCollection",
         "pathoml": {
@@ -93,14 +90,16 @@ def geojson(
     }
 
 
-def _tile(tile_map: AttentionMap, i: int, offset_l0: tuple[int, int], phenotype: npt.NDArray[Any] | None) -> dict[str, Any]:
+def _tile(tile_map: AttentionMap, i: int, offset_l0: tuple[int, int], assigned: Assignments | None) -> dict[str, Any]:
     x, y = (int(v) - o for v, o in zip(tile_map.xy_l0[i], offset_l0))
     side, contribution = tile_map.tile_l0, float(tile_map.contribution[i])
     measured = {"contribution": contribution, "attention": float(tile_map.attention[i])}
     if tile_map.spread is not None:
         measured["contribution spread"] = float(tile_map.spread[i])
-    if phenotype is not None:
-        measured["phenotype"] = float(phenotype[i])
+    if assigned is not None:
+        measured["phenotype"] = float(assigned.phenotype[i])
+        if assigned.membership is not None:
+            measured |= {f"membership in phenotype {k}": float(m) for k, m in enumerate(assigned.membership[i])}
     name, colour = ("raises risk", RAISES) if contribution > 0 else ("lowers risk", LOWERS)
     return {
         "type": "Feature",
