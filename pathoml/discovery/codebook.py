@@ -1,10 +1,11 @@
-"""A codebook of phenotypes: spherical k-means over the cohort's tiles, blind to every outcome; as many as are stable.
+"""A codebook of phenotypes: spherical k-means over the cohort's tiles, blind to every outcome; as many as are most stable.
 
-Centres are learned from means over neighbouring tiles, along the axes that persist from tile to tile, and each tile is then assigned by
-itself. What the tiles of a centre have in common, its stain and scanner, is taken off first, or phenotypes would be centres.
+Centres are learned from tiles averaged with their neighbours, along the axes that persist from tile to tile, and each tile is then
+assigned by itself. What the tiles of a centre have in common, its stain and scanner, is taken off first, or phenotypes would be centres.
 
 Source: Dhillon & Modha, Machine Learning 42 (2001) 143-175 (spherical k-means); Hennig, Comput Stat Data Anal 52 (2007) 258-271
-(stability of a cluster as its bootstrapped Jaccard index; 0.75 and more is a valid, stable cluster); docs/decisions/0082-phenotypes.md.
+(stability of a cluster as its bootstrapped Jaccard index; 0.75 and more is a valid, stable cluster, 0.6 a pattern); why this way:
+docs/decisions/0082-phenotypes.md.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs, neighbourhood_means
+from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs, with_neighbours
 from pathoml.types import Bag
 
 Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
-NUMBERS = (3, 4, 5, 6, 8, 10, 12, 16)  # of phenotypes that are tried
-STABLE = 0.75  # mean Jaccard index; Hennig 2007
+NUMBERS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 16)  # of phenotypes that are tried
 RESAMPLES = 10
 TILES_A_PATIENT = 128  # of each patient equally many, so that a large tumour is not a vote of its own
 DIMENSIONS = 32  # principal components; distances in more are noise
@@ -73,7 +73,7 @@ def learn_codebook(bags: Sequence[Bag], centre: Sequence[str] = (), *, number: i
     Args:
         bags: one a patient; no outcome is seen.
         centre: of each patient; none: nothing is taken off.
-        number: of phenotypes; None: the largest number that is stable, else the most stable one.
+        number: of phenotypes; None: the one that is most stable when patients are resampled.
     """
     if not bags:
         raise ValueError("no tiles")  # bags are never empty: read_bags leaves such patients out
@@ -131,14 +131,14 @@ def _neighbourhoods(
     offsets: Mapping[str, Features],
     components: Features,
 ) -> tuple[list[Features], Features]:
-    """Return the neighbourhood means of the chosen rows of each bag, along the components, and the axes (K, K) that persist."""
+    """Return the chosen rows of each bag along the components, averaged with their neighbours, and the axes (K, K) that persist."""
     persistent, chosen = PersistentAxes(components.shape[1]), []
     for bag, own, name in zip(bags, rows, centre):
         means = _project(bag.features, mean + offsets[name], components)
         for slide in range(len(bag.slide_ids)):
             here = np.flatnonzero(bag.slide_index == slide)
             pairs = neighbour_pairs(bag.xy_l0[here])
-            means[here] = neighbourhood_means(means[here], pairs)
+            means[here] = with_neighbours(means[here], pairs)
             persistent.add(means[here], pairs)
         chosen.append(means[own])
     return chosen, persistent.axes()[0].astype(np.float32)
@@ -147,18 +147,15 @@ def _neighbourhoods(
 def _stable(
     unit: Features, patient_of: npt.NDArray[np.integer], numbers: Sequence[int], seed: int, rng: np.random.Generator
 ) -> tuple[tuple[tuple[int, float], ...], tuple[Features, Array]]:
-    """Return (number, mean stability) as tried, and the largest codebook that is stable, else the most stable: (C, K) and (C,)."""
-    tried: list[tuple[int, float]] = []
-    best: tuple[Features, Array] | None = None
+    """Return (number, mean stability) as tried, and the most stable codebook, (C, K), with its stability, (C,)."""
+    if not numbers:
+        raise ValueError(f"{len(unit)} tiles cannot be divided into {NUMBERS[0]} phenotypes")
+    codebooks = []
     for count in numbers:
         centres = _spherical(unit, count, seed)
-        stability = _stability(unit, patient_of, centres, rng)
-        tried.append((count, float(stability.mean())))
-        if best is None or stability.mean() >= min(STABLE, best[1].mean()):
-            best = centres, stability
-    if best is None:
-        raise ValueError(f"{len(unit)} tiles cannot be divided into {NUMBERS[0]} phenotypes")
-    return tuple(tried), best
+        codebooks.append((centres, _stability(unit, patient_of, centres, rng)))
+    tried = tuple((len(centres), float(stability.mean())) for centres, stability in codebooks)
+    return tried, max(codebooks, key=lambda c: float(c[1].mean()))
 
 
 def _project(features: npt.NDArray[np.floating], shift: Features, components: Features) -> Features:

@@ -1,7 +1,7 @@
 """What a tile has in common with the tiles around it: the part of its features that belongs to the tissue and not to the tile.
 
-Among neighbours, the mean of the features keeps what a stretch of tissue shares and averages out what changes from tile to tile (where a
-vessel happens to be cut, what the encoder makes of it). Axes along which such means vary within slides, each scaled to unit variance and
+A mean over neighbours keeps what a stretch of tissue shares and averages out what changes from tile to tile (where a vessel happens to be
+cut, what the encoder makes of it). Axes along which such means vary within slides, each scaled to unit variance and
 weighed by how far it persists from one tile to the next, are those in which kinds of tissue can be told apart. What all tiles of a slide
 share, stain and scanner, varies within none and is never learned. Blind to outcomes.
 
@@ -19,6 +19,7 @@ from scipy.spatial import KDTree
 from pathoml.types import Ints
 
 REACH = 1.5  # times the distance of neighbours: the eight tiles around one, whatever the lattice
+NEIGHBOURS = 0.6  # weight of the neighbours' mean beside a tile's own features; docs/decisions/0082-phenotypes.md
 FEWEST_TILES = 30  # of a slide, and pairs of neighbours on it, that is asked which axes persist
 
 Array = npt.NDArray[np.float64]
@@ -42,17 +43,18 @@ def neighbour_pairs(xy_l0: Ints) -> npt.NDArray[np.int64]:
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def neighbourhood_means(features: npt.NDArray[np.floating], pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return (N, K) means of each tile's features (N, K) and its neighbours'; a tile without any keeps its own.
+def with_neighbours(features: npt.NDArray[np.floating], pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return (N, K) each tile's features (N, K), partly exchanged for the mean of its neighbours'; a tile without any keeps its own.
 
-    >>> neighbourhood_means(np.array([[0.0], [2.0], [7.0]]), np.array([[0, 1]])).tolist()
-    [[1.0], [1.0], [7.0]]
+    >>> with_neighbours(np.array([[0.0], [10.0], [20.0], [7.0]]), np.array([[0, 1], [1, 2]])).tolist()
+    [[6.0], [10.0], [14.0], [7.0]]
     """
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
     around = coo_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(features), len(features))).tocsr()
     own = np.asarray(features, np.float32)
-    number = 1 + np.bincount(rows, minlength=len(features)).astype(np.float32)
-    return np.asarray((own + around @ own) / number[:, None], np.float32)
+    number = np.bincount(rows, minlength=len(features)).astype(np.float32)[:, None]
+    weight = np.where(number > 0, np.float32(NEIGHBOURS), np.float32(0))
+    return np.asarray((1 - weight) * own + weight * (around @ own) / np.maximum(number, 1), np.float32)
 
 
 class PersistentAxes:
