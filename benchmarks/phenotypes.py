@@ -1,6 +1,7 @@
-"""Does `discover` find the tissue that was planted, and nothing where nothing was? On cohorts of composed real tissue with embeddings.
+"""Does `discover` find the tissue that was planted, and nothing where nothing was? On cohorts with known truth, tiled and embedded.
 
-    python benchmarks/phenotypes.py --driver viable s11 s12        # outcomes as composed
+    python benchmarks/phenotypes.py --driver viable s11 s12        # composed of real tissue, outcomes as composed
+    python benchmarks/phenotypes.py --driver pleomorphic demo1     # `pathoml demo`
     python benchmarks/phenotypes.py --driver viable --redraw 3 s31 # outcomes drawn anew from the share of the driver, embeddings reused
     python benchmarks/phenotypes.py --driver none --redraw 9 s31 s32
 
@@ -21,15 +22,22 @@ from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.discovery.codebook import learn_codebook, membership
 from pathoml.discovery.evidence import clinical_design, log_ratios, weigh
+from pathoml.files import read_json
 from pathoml.store import read_embeddings
 from pathoml.study import embeddings_folder
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.synthetic.truth import PURE, class_shares, roc_auc
 from pathoml.types import Cohort
 
-CLASSES = {"non_tumour": 1, "non_viable": 2, "viable": 3}
+COMPOSED = {"non_tumour": 1, "non_viable": 2, "viable": 3}
 EFFECT = 1.2  # log hazard per SD of the driver's share; the composed cohorts' own is of this order
 CENSORED_BETWEEN = (0.5, 4.0)  # in units of the mean time: about 40 % censored
+
+
+def classes_of(folder: Path) -> dict[str, int]:
+    """Return the names of the classes in truth/, and their numbers."""
+    named = folder / "truth" / "classes.json"
+    return {name: int(k) for k, name in read_json(named).items() if k.isdigit()} if named.exists() else COMPOSED
 
 
 def redrawn(cohort: Cohort, log_risk: np.ndarray, seed: int) -> Cohort:
@@ -45,12 +53,12 @@ def redrawn(cohort: Cohort, log_risk: np.ndarray, seed: int) -> Cohort:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cohorts", type=Path, nargs="+")
-    parser.add_argument("--driver", choices=[*CLASSES, "none"], required=True)
+    parser.add_argument("--driver", required=True, help="a class of the truth, or none")
     parser.add_argument("--redraw", type=int, default=0)
     args = parser.parse_args()
     hits, quiet, areas, runs = 0, 0, [], 0
     for folder in args.cohorts:
-        study = load_study(folder)
+        study, names = load_study(folder), classes_of(folder)
         cohort, bags, _ = read_bags(read_cohort(study), embeddings_folder(study))
         codebook = learn_codebook(bags, [p.centre for p in cohort.patients])
         slides = [read_embeddings(embeddings_folder(study) / f"{s}.h5") for b in bags for s in b.slide_ids]
@@ -59,17 +67,17 @@ def main() -> None:
         classes = []
         for slide in slides:
             with np.load(folder / "truth" / f"{slide.slide_id}.npz", allow_pickle=False) as stored:
-                classes.append(class_shares(stored["classes"], float(stored["cell_l0"]), slide.xy_l0, slide.tile_l0, len(CLASSES)))
+                classes.append(class_shares(stored["classes"], float(stored["cell_l0"]), slide.xy_l0, slide.tile_l0, len(names)))
         share, member = np.concatenate(classes), np.concatenate(graded)
         owner = np.repeat(np.arange(len(bags)), [len(b.features) for b in bags])
         pure = share[:, 1:].max(axis=1) >= PURE
         tissue, phenotype = share[:, 1:].argmax(axis=1) + 1, member.argmax(axis=1)
         number = member.shape[1]
         counts = np.stack([np.bincount(phenotype[owner == b], minlength=number) for b in range(len(bags))]).astype(float)
-        driver = CLASSES.get(args.driver, 0)
+        driver = 0 if args.driver == "none" else names[args.driver]
         of_driver = np.array([share[owner == b, driver].mean() for b in range(len(bags))])
         effect = EFFECT * (of_driver - of_driver.mean()) / of_driver.std() if driver else np.zeros(len(bags))
-        outcomes = [("composed", cohort)] if not args.redraw else []
+        outcomes = [("as drawn", cohort)] if not args.redraw else []
         outcomes += [(f"redraw {seed}", redrawn(cohort, effect, seed)) for seed in range(1, args.redraw + 1)]
         for name, drawn in outcomes:
             evidence = weigh(log_ratios(counts), drawn, clinical_design(drawn, study.config.cohort.covariates))
@@ -82,12 +90,12 @@ def main() -> None:
                 continue
             # equal permutation p values (the smallest there is) are told apart by the Wald p value
             top = min(raising, key=lambda k: (evidence[k].p_value, evidence[k].wald_p or 1.0))
-            most = np.bincount(tissue[pure & (phenotype == top)], minlength=len(CLASSES) + 1)
+            most = np.bincount(tissue[pure & (phenotype == top)], minlength=len(names) + 1)
             area = roc_auc(tissue[pure] == driver, member[pure, top]) if driver else float("nan")
             hard = roc_auc(tissue[pure] == driver, (phenotype[pure] == top).astype(float)) if driver else float("nan")
             hits += int(most.argmax() == driver)
             areas.append(area)
-            parts = ", ".join(f"{word} {most[c] / max(most.sum(), 1):.0%}" for word, c in CLASSES.items())
+            parts = ", ".join(f"{word} {most[c] / max(most.sum(), 1):.0%}" for word, c in names.items() if most[c])
             print(
                 f"{folder.name} {name}: {number} phenotypes; top {top} HR {evidence[top].hazard_ratio_sd.estimate:.2f} "
                 f"p {evidence[top].p_value:.4f} q {q[top]:.3f}; {parts}; AUC of membership {area:.3f}, of the phenotype alone {hard:.3f}",
