@@ -55,7 +55,7 @@ def test_gated_weights_name_the_page_of_the_licence(encoder):
     assert not encoder.gate or encoder.gate == f"https://huggingface.co/{encoder.hub}"
 
 
-@pytest.mark.parametrize("name", ["uni", "uni2_h", "virchow", "virchow2", "h_optimus_1", "h0_mini", "prov_gigapath"])
+@pytest.mark.parametrize("name", ["uni", "uni2_h", "virchow", "virchow2", "h_optimus_1", "h0_mini", "prov_gigapath", "hibou_l"])
 def test_weights_that_are_known_to_be_gated_say_so(name):
     assert find_encoder(name).gate
 

@@ -115,6 +115,31 @@ def test_dinov2_of_the_hub_gives_what_transformers_computes_from_the_same_file(t
         assert torch.allclose(model(picture), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", ["class_token", "class_and_mean_patch"])
+def test_dinov2_with_registers_gives_what_transformers_computes_from_the_same_file(tmp_path, pooling):
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    torch.manual_seed(1)
+    theirs = Dinov2WithRegistersModel(
+        Dinov2WithRegistersConfig(
+            hidden_size=48, num_hidden_layers=2, num_attention_heads=3, image_size=28, patch_size=14, use_swiglu_ffn=True
+        )
+    ).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.3)
+    theirs.save_pretrained(tmp_path)
+    kwargs = {**find_encoder("hibou_b").kwargs, "img_size": 28, "embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 2 * 128 / 48}
+    encoder = tiny(timm_name="vit_base_patch14_reg4_dinov2", kwargs=kwargs, pooling=pooling, tile_px=28)
+    model = EncoderModel(build_architecture(encoder), encoder)
+    model.network.load_state_dict(timm_names(read_weights(tmp_path / "model.safetensors")), strict=True)
+    picture = torch.randint(0, 256, (3, 28, 28, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        tokens = theirs(pixel_values=(picture.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5).last_hidden_state  # class, 4 registers, patches
+        expected = {"class_token": tokens[:, 0], "class_and_mean_patch": torch.cat([tokens[:, 0], tokens[:, 5:].mean(dim=1)], dim=1)}
+        assert torch.allclose(model(picture), expected[pooling], atol=1e-4)
+
+
 @pytest.fixture
 def no_network(monkeypatch):
     def nowhere(*_: object, **__: object) -> str:

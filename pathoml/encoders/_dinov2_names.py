@@ -1,6 +1,7 @@
 """Weights of a DINOv2 vision transformer as the hub's `transformers` files name them, renamed for timm's vision transformer.
 
-The networks are the same; only query, key and value are three matrices there and one here.
+The networks are the same; query, key and value are three matrices there and one here. Where there are registers, timm gives only the
+patches a position: that of the class token, a constant, goes into the token.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 NOT_NEEDED = ("embeddings.mask_token",)  # used in pretraining only
 RENAMED = (
     ("embeddings.cls_token", "cls_token"),
+    ("embeddings.register_tokens", "reg_token"),
     ("embeddings.position_embeddings", "pos_embed"),
     ("embeddings.patch_embeddings.projection.", "patch_embed.proj."),
     ("encoder.layer.", "blocks."),
@@ -45,4 +47,8 @@ def timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             block, kind = found.groups()
             parts = [renamed.pop(f"{block}.attention.attention.{name}.{kind}", None) for name in ("query", "key", "value")]
             renamed[f"{block}.attn.qkv.{kind}"] = torch.cat([p for p in parts if p is not None])  # (3 D, D) or (3 D,)
+    if {"reg_token", "cls_token", "pos_embed"} <= renamed.keys():
+        positions = renamed["pos_embed"]  # (1, 1 + patches, D)
+        renamed["cls_token"] = renamed["cls_token"] + positions[:, :1]  # (1, 1, D)
+        renamed["pos_embed"] = positions[:, 1:]  # (1, patches, D)
     return renamed
