@@ -1,0 +1,363 @@
+"""Embedding against its own encoder, against the field's way, its memory, its precision: `python benchmarks/embedding.py PART FOLDER`.
+
+Ratios are of one run, by turns, medians over rounds (range in brackets), wall and CPU seconds each: beside other work the wall says little.
+Slides are real tissue (PATHOML_SHARED), a JPEG pyramid of 0.25 micrometres read as 224 px at 0.5. resnet50 and a ViT-S/16 have random
+weights (FOLDER/checkpoints), which costs the same; what precision does is measured with the embedded encoder's real weights as well.
+
+    whole      read + encode + write against the network alone over tensors that are in memory, in the same layout and batches
+    field      against openslide read_region + convert + PIL resize + ToTensor + Normalize + eager fp32 in a torch DataLoader; reading alone
+    memory     peak memory of a process that embeds a slide of 4,000 and one of 40,000 px
+    precision  cosine of fp16 features to fp32 ones, and of a bf16 encoder to an fp32 one
+    choices    batch sizes and layouts against the fixed choice and against eager defaults, and whether they change bits
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openslide
+import PIL.Image
+import tifffile
+import timm
+import torch
+from safetensors.torch import save_file
+from torchvision import transforms
+
+from pathoml.batch_sizes import FIXED, BatchSize
+from pathoml.config import ComputeConfig, TilesConfig
+from pathoml.embed_jobs import EmbedJob
+from pathoml.embedding import embed_part, embed_tiles, loaded_encoder, prepare_device
+from pathoml.encoder_model import EncoderModel, build_architecture
+from pathoml.encoders import find_encoder
+from pathoml.engines.local import available_workers
+from pathoml.slides import open_slide, read_tile
+from pathoml.store import read_tiles
+from pathoml.tiling import TileJob, tile_one
+from pathoml.types import Slide
+
+SOURCE = "wsi/tcga-cr-7395-01a-01-ts1.svs"
+TILE_PX, TILE_L0, MPP = 224, 448, 0.5
+ROUNDS = 5
+BATCHES = (4, 8, 16, 32)
+CHOICE_TILES, CHOICE_ROUNDS = 32, 3
+FIELD_BATCH = 32
+VIT_S = "kaiko_vits16"
+NATIVE_PX = 256  # a JPEG tile of the slides
+ISLAND_PX = 2048
+BATCH = BatchSize(tiles=FIXED["cpu"], why="fixed")
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=[*PARTS, "child"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("what", nargs="*", help="encoders, instead of the part's own")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(args.folder)  # where checkpoints/ is looked for
+    for name in ("resnet50", VIT_S):
+        add_random_weights(name)
+    prepare_device(ComputeConfig(device="cpu"))
+    if args.part == "child":
+        child(*args.what)
+        return
+    print(f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}", flush=True)
+    part, encoders = PARTS[args.part]
+    for encoder in args.what or encoders:
+        part(encoder)
+
+
+def whole(encoder: str) -> None:
+    """Print the rate from file to file over that of the network alone."""
+    job, (model, sha256) = real_job(), loaded_encoder(encoder, CPU)
+    tiles = torch.from_numpy(tiles_of(job)).permute(0, 3, 1, 2)  # (N, 3, H, W), channels last
+    batches = [((t.float() - model.mean) / model.std) for t in tiles.split(FIXED["cpu"])]
+    waited = []
+
+    def from_file_to_file() -> None:
+        report = embed_part(
+            [job],
+            (model, sha256),
+            encoder_name=encoder,
+            device=CPU,
+            workers=available_workers(),
+            batch=BATCH,
+            on_tiles=lambda *_: None,
+        )
+        waited.append(report.waited / report.seconds)
+
+    @torch.inference_mode()
+    def network_alone() -> None:
+        for batch in batches:
+            model.network(batch)
+
+    compare(encoder, len(tiles), "network alone", network_alone, "file to file", from_file_to_file)
+    print(f"  the encoder waited {statistics.median(waited):.1%} of the time")
+
+
+def field(encoder: str) -> None:
+    """Print rates over those of the field's way, end to end and for reading alone."""
+    job, loaded = real_job(), loaded_encoder(encoder, CPU)
+    grid, reader = read_tiles(job.tiles_path)[0], open_slide(job.slide_path)
+    data = FieldTiles(job, encoder)
+    eager, model = build_architecture(find_encoder(encoder)), loaded[0]
+
+    @torch.inference_mode()
+    def theirs() -> None:
+        loader = torch.utils.data.DataLoader(data, batch_size=FIELD_BATCH, num_workers=available_workers())
+        np.save("theirs.npy", torch.cat([eager(batch) for batch in loader]).numpy())
+
+    def ours() -> None:
+        embed_part([job], loaded, encoder_name=encoder, device=CPU, workers=available_workers(), batch=BATCH, on_tiles=lambda *_: None)
+
+    def our_reading() -> None:
+        reader._cache.clear()
+        reader._cached_bytes = 0
+        for x, y in grid.xy_l0.tolist():
+            tile = torch.from_numpy(read_tile(reader, (x, y), grid.tile_l0, TILE_PX)).permute(2, 0, 1)
+            (tile.float() - model.mean) / model.std
+
+    def their_reading() -> None:
+        data.slide = None
+        for number in range(len(data)):
+            data[number]
+
+    compare(encoder, len(data), "the field's way", theirs, "pathoml", ours)
+    torch.set_num_threads(1)
+    compare("reading and normalising alone, one thread", len(data), "the field's way", their_reading, "pathoml", our_reading)
+
+
+class FieldTiles(torch.utils.data.Dataset):
+    """Tiles as the field's tools read them."""
+
+    def __init__(self, job: EmbedJob, encoder: str) -> None:
+        self.path, self.slide = job.slide_path, None
+        self.corners = read_tiles(job.tiles_path)[0].xy_l0.tolist()
+        described = find_encoder(encoder)
+        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(described.mean, described.std)])
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        self.slide = self.slide or openslide.OpenSlide(self.path)
+        region = self.slide.read_region(tuple(self.corners[number]), 0, (TILE_L0, TILE_L0)).convert("RGB")
+        return self.transform(region.resize((TILE_PX, TILE_PX), PIL.Image.Resampling.BICUBIC))
+
+
+def memory(encoder: str) -> None:
+    """Print the peak resident memory of processes that tile and embed a small and a large slide."""
+    peaks = {}
+    for side in (4_000, 40_000):
+        for step in ("tile", "embed"):
+            command = [sys.executable, __file__, "child", ".", step, str(side), encoder]
+            tiles, peaks[step, side] = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-2:])
+            print(f"{step}, {side} px: {tiles} tiles, {peaks[step, side] / 2**20:.2f} GiB at most", flush=True)
+    for step in ("tile", "embed"):
+        print(f"{step}: large over small {peaks[step, 40_000] / peaks[step, 4_000]:.2f}")
+
+
+def child(step: str, side: str, encoder: str) -> None:
+    """Tile or embed one slide in this process and print (tiles, peak KiB)."""
+    path = Path(f"square_{side}.tif")
+    if not path.exists():
+        write_square(path, int(side))
+        os.execv(sys.executable, [sys.executable, *sys.argv])  # the memory of writing it is not asked
+    job = job_of(path, tile=step == "tile")
+    if step == "embed":
+        loaded = loaded_encoder(encoder, CPU)
+        report = embed_part([job], loaded, encoder_name=encoder, device=CPU, workers=2, batch=BATCH, on_tiles=lambda *_: None)
+        assert not report.failures, report.failures
+    print(len(read_tiles(job.tiles_path)[0].xy_l0), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def precision(encoder: str) -> None:
+    """Print cosines over real tiles: what is stored against float32, bfloat16 by autocast against float32."""
+    model, tiles = loaded_encoder(encoder, CPU)[0], torch.from_numpy(tiles_of(real_job()))
+    with torch.inference_mode():
+        exact = torch.cat([model(t) for t in tiles.split(FIXED["cpu"])])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            short = torch.cat([model(t) for t in tiles.split(FIXED["cpu"])]).float()
+    for name, other in (("fp16 as stored", exact.half().float()), ("bf16 by autocast", short)):
+        cosine = torch.cosine_similarity(exact.double(), other.double())
+        print(
+            f"{encoder}, {name} to fp32: cosine median {cosine.median():.6f}, lowest {cosine.min():.6f} of {len(tiles)} tiles", flush=True
+        )
+
+
+def choices(encoder: str) -> None:
+    """Print CPU and wall seconds of batch sizes and layouts over those of the fixed choice, and where bits differ from it."""
+    described, tuned = find_encoder(encoder), loaded_encoder(encoder, CPU)[0]
+    tiles = tiles_of(real_job())[:CHOICE_TILES]
+    plain = loaded_encoder(encoder, CPU)[0].to(memory_format=torch.contiguous_format)
+    plain.network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
+    eager = EncoderModel(build_architecture(described), described)
+    eager.network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
+    ways = {("channels last", b): (tuned, b) for b in BATCHES} | {("contiguous", b): (plain, b) for b in (8,)}
+    ways |= {("eager defaults", b): (eager, b) for b in (8, 32)}
+
+    def features(model: EncoderModel, batch: int) -> np.ndarray:
+        return np.concatenate([embed_tiles(model, tiles[i : i + batch], CPU) for i in range(0, len(tiles), batch)])
+
+    wall: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+    cpu: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+    results = {}
+    for _ in range(1 + CHOICE_ROUNDS):
+        for way, (model, batch) in ways.items():
+            begun = time.monotonic(), time.process_time()
+            results[way] = features(model, batch)
+            wall[way].append(time.monotonic() - begun[0])
+            cpu[way].append(time.process_time() - begun[1])
+    fixed = ("channels last", FIXED["cpu"])
+    print(f"{encoder}: {len(tiles) / statistics.median(wall[fixed][1:]):.1f} tiles/s by the fixed choice, {' '.join(map(str, fixed))}")
+    for way in ways:
+        same = way[0] == "eager defaults" or (results[way] == results[fixed]).mean()
+        bits = "" if same is True else f", {same:.1%} of the stored numbers the same bits"
+        ratios = f"wall {over(wall[way], wall[fixed])}, CPU {over(cpu[way], cpu[fixed])}"
+        print(f"  {way[0]:<14} {way[1]:>2}: seconds over the fixed choice's: {ratios}{bits}", flush=True)
+
+
+def over(seconds: list[float], fixed: list[float]) -> str:
+    """Return the median of paired ratios without the first round, with their range."""
+    ratios = sorted(a / b for a, b in zip(seconds[1:], fixed[1:]))
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+
+
+def compare(title: str, tiles: int, slow_name: str, slow: Callable[[], None], fast_name: str, fast: Callable[[], None]) -> None:
+    """Run both by turns and print the rate of the second over that of the first, in wall and in CPU seconds."""
+    wall: dict[str, list[float]] = {slow_name: [], fast_name: []}
+    cpu: dict[str, list[float]] = {slow_name: [], fast_name: []}
+    for _ in range(1 + ROUNDS):  # the first warms up
+        for name, run in ((slow_name, slow), (fast_name, fast)):
+            begun, used = time.monotonic(), sum(os.times()[:4])  # children too: the workers of a DataLoader
+            run()
+            wall[name].append(time.monotonic() - begun)
+            cpu[name].append(sum(os.times()[:4]) - used)
+    rates = ", ".join(f"{name} {tiles / statistics.median(seconds[1:]):.1f}" for name, seconds in wall.items())
+    print(f"{title}, {tiles} tiles; tiles/s: {rates}")
+    for clock, seconds in (("wall", wall), ("CPU", cpu)):
+        print(f"  rate of {fast_name} over {slow_name}, {clock} seconds: {over(seconds[slow_name], seconds[fast_name])}", flush=True)
+
+
+def add_random_weights(name: str) -> None:
+    path = Path("checkpoints") / f"{name}.safetensors"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        torch.manual_seed(1)
+        described = find_encoder(name)
+        save_file(timm.create_model(described.timm_name, num_classes=0, **described.kwargs).state_dict(), path)
+
+
+def tissue() -> np.ndarray:
+    """Return (3072, 4096, 3) of a real slide."""
+    with open_slide(Path(os.environ["PATHOML_SHARED"]) / "data" / SOURCE) as slide:
+        return slide.read_region((0, 0), 0, (4096, 3072))
+
+
+def real_job() -> EmbedJob:
+    """Return the job of the real tissue's slide, written and tiled where it is not there yet."""
+    path = Path("tissue.tif")
+    if not path.exists():
+        write_picture(path, tissue())
+    return job_of(path, tile=True)
+
+
+def job_of(path: Path, *, tile: bool) -> EmbedJob:
+    slide = Slide(slide_id=path.stem, patient_id="P1", path=path)
+    if tile:
+        tile_one(TileJob(slide=slide, study_mpp=None, tile_px=TILE_PX, mpp=MPP, tiles=TilesConfig(), folder=Path("tiles")))
+    return EmbedJob(
+        slide_id=path.stem,
+        slide_path=path,
+        tiles_path=Path("tiles") / f"{path.stem}.h5",
+        embeddings_path=Path("embeddings") / f"{path.stem}.h5",
+        exclude=(),
+    )
+
+
+def tiles_of(job: EmbedJob) -> np.ndarray:
+    """Return (N, 224, 224, 3) of a job's tiles."""
+    Path("embeddings").mkdir(exist_ok=True)
+    grid = read_tiles(job.tiles_path)[0]
+    with open_slide(job.slide_path) as slide:
+        return np.stack([read_tile(slide, (x, y), grid.tile_l0, TILE_PX) for x, y in grid.xy_l0.tolist()])
+
+
+def write_pyramid(path: Path, side: tuple[int, int], tile_at: Callable[[int, int, int], np.ndarray]) -> None:
+    """Write levels 1, 4, 16 as tiled YCbCr JPEG with chroma halved, quality 85: what most scanners do.
+
+    Args:
+        tile_at: returns the 256 px tile of a level at a column and a row.
+    """
+    with tifffile.TiffWriter(path) as file:
+        for level in range(3):
+            width, height = (n // 4**level for n in side)
+            columns, rows = -(-width // NATIVE_PX), -(-height // NATIVE_PX)
+            file.write(
+                (tile_at(level, column, row) for row in range(rows) for column in range(columns)),
+                shape=(height, width, 3),
+                dtype=np.uint8,
+                tile=(NATIVE_PX, NATIVE_PX),
+                photometric="rgb",
+                compression="jpeg",
+                compressionargs={"level": 85},
+                subfiletype=int(level > 0),
+                resolution=(40_000 / 4**level, 40_000 / 4**level),
+                resolutionunit="CENTIMETER",
+            )
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    levels = [cv2.resize(picture, None, fx=0.25**n, fy=0.25**n, interpolation=cv2.INTER_AREA) for n in range(3)]
+
+    def tile_at(level: int, column: int, row: int) -> np.ndarray:
+        return padded(levels[level][row * NATIVE_PX :, column * NATIVE_PX :][:NATIVE_PX, :NATIVE_PX])
+
+    write_pyramid(path, (picture.shape[1], picture.shape[0]), tile_at)
+
+
+def write_square(path: Path, side: int) -> None:
+    """Write a square slide of glass with square islands of tissue: one in the small slide, 16 spread over the large one."""
+    islands = 1 if side < ISLAND_PX * 4 else 4
+    whole = tissue()[:ISLAND_PX, :ISLAND_PX]
+    levels = [cv2.resize(whole, None, fx=0.25**n, fy=0.25**n, interpolation=cv2.INTER_AREA) for n in range(3)]
+    pitch = side // islands
+
+    def tile_at(level: int, column: int, row: int) -> np.ndarray:
+        tile = np.full((NATIVE_PX, NATIVE_PX, 3), 242, np.uint8)
+        y, x = np.meshgrid(*(np.arange(n * NATIVE_PX, (n + 1) * NATIVE_PX) for n in (row, column)), indexing="ij")
+        y, x = (n % (pitch // 4**level) for n in (y, x))
+        is_tissue = (x < len(levels[level])) & (y < len(levels[level]))
+        tile[is_tissue] = levels[level][y[is_tissue], x[is_tissue]]
+        return tile
+
+    write_pyramid(path, (side, side), tile_at)
+
+
+def padded(tile: np.ndarray) -> np.ndarray:
+    whole = np.full((NATIVE_PX, NATIVE_PX, 3), 255, np.uint8)
+    whole[: tile.shape[0], : tile.shape[1]] = tile
+    return whole
+
+
+PARTS: dict[str, tuple[Callable[[str], None], tuple[str, ...]]] = {
+    "whole": (whole, ("resnet50", VIT_S)),
+    "field": (field, ("resnet50",)),
+    "memory": (memory, ("resnet50",)),
+    "precision": (precision, ("efficientnet_lite0", "resnet50", VIT_S)),
+    "choices": (choices, ("efficientnet_lite0", "resnet50", VIT_S)),
+}
+
+if __name__ == "__main__":
+    main()
