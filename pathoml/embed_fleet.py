@@ -13,9 +13,10 @@ from functools import lru_cache
 
 import torch
 
+from pathoml.batch_sizes import BatchSize
 from pathoml.config import ComputeConfig
 from pathoml.embed_jobs import EmbedJob, stale_jobs
-from pathoml.embedding import EmbedReport, embed_part, loaded_encoder, prepare_device
+from pathoml.embedding import EmbedReport, batch_for, embed_part, loaded_encoder, prepare_device
 from pathoml.encoder_model import EncoderModel
 from pathoml.engines.local import available_workers
 from pathoml.files import sweep_temporaries
@@ -124,14 +125,13 @@ def work(part: EmbedPart) -> EmbedReport:
     """Embed the slides of an item in this process; the network is loaded once."""
     torch.set_num_threads(part.threads)
     device = prepare_device(part.compute)  # which has the last word on threads
-    batch = part.compute.batch_size
     return embed_part(
         stale_jobs(part.jobs, part.encoder, part.encoder_sha256),
         _loaded(part.encoder, str(device)),
         encoder_name=part.encoder,
         device=device,
         workers=part.workers,
-        batch_size=None if batch == "auto" else batch,
+        batch=_batch(part.encoder, str(device), part.compute.batch_size),
         on_tiles=lambda *_: None,
     )
 
@@ -139,3 +139,8 @@ def work(part: EmbedPart) -> EmbedReport:
 @lru_cache(maxsize=1)
 def _loaded(encoder: str, device: str) -> tuple[EncoderModel, str]:
     return loaded_encoder(encoder, torch.device(device))
+
+
+@lru_cache(maxsize=1)
+def _batch(encoder: str, device: str, wanted: int | str) -> BatchSize:
+    return batch_for(_loaded(encoder, device), torch.device(device), None if isinstance(wanted, str) else wanted)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pathoml.batch_sizes import BatchSize, choose_batch_size
 from pathoml.config import ComputeConfig
 from pathoml.embed_jobs import AS_SCANNED, EmbedJob, embed_recipe, stain_name
 from pathoml.encoder_model import EncoderModel, load_encoder
@@ -35,7 +36,6 @@ from pathoml.store import read_tiles, write_embeddings
 from pathoml.tiling import kept_tiles, some_tiles, write_failures
 from pathoml.types import Image
 
-BATCH_SIZE = {"cpu": 8, "cuda": 256}  # on the CPU larger activations leave the caches and are mapped afresh each time: half the speed at 32
 BATCHES_AHEAD = 4  # read while the encoder works, over all open slides; bounds the memory
 SLIDES_AHEAD = 4  # open at once at most; bounds the readers' caches
 
@@ -48,6 +48,7 @@ class EmbedReport:
     tiles: int = 0
     seconds: float = 0.0  # wall clock of reading, encoding and writing
     waited: float = 0.0  # of these, seconds in which the encoder had no tiles
+    batches: str = ""  # how many tiles the encoder saw at once, and why
     slide_seconds: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -56,6 +57,7 @@ class EmbedReport:
         self.slides += part.slides
         self.tiles += part.tiles
         self.waited += part.waited
+        self.batches = part.batches or self.batches
         self.slide_seconds |= part.slide_seconds
         self.failures |= part.failures
 
@@ -111,7 +113,8 @@ def embed_slides(
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
     loaded = loaded_encoder(encoder_name, device)
-    report = embed_part(jobs, loaded, encoder_name=encoder_name, device=device, workers=workers, batch_size=batch_size, on_tiles=on_tiles)
+    batch = batch_for(loaded, device, batch_size)
+    report = embed_part(jobs, loaded, encoder_name=encoder_name, device=device, workers=workers, batch=batch, on_tiles=on_tiles)
     write_failures(folder, report.failures, shard)
     return report
 
@@ -123,6 +126,13 @@ def loaded_encoder(name: str, device: torch.device) -> tuple[EncoderModel, str]:
     return model.to(device).to(memory_format=torch.channels_last), encoder_sha256
 
 
+def batch_for(loaded: tuple[EncoderModel, str], device: torch.device, wanted: int | None) -> BatchSize:
+    """Return how many tiles a loaded encoder takes at once; None = as `batch_sizes` chooses."""
+    model, encoder_sha256 = loaded
+    encode = partial(_embed_batch, model, device=device)
+    return choose_batch_size(wanted, encode, encoder_sha256=encoder_sha256, tile_px=model.tile_px, device=device)
+
+
 def embed_part(
     jobs: Sequence[EmbedJob],
     loaded: tuple[EncoderModel, str],
@@ -130,14 +140,14 @@ def embed_part(
     encoder_name: str,
     device: torch.device,
     workers: int,
-    batch_size: int | None,
+    batch: BatchSize,
     on_tiles: Callable[[str, int], None],
 ) -> EmbedReport:
     """Embed some slides of a batch with a network that is loaded; failures are only returned."""
-    report = EmbedReport()
     model, encoder_sha256 = loaded
+    report = EmbedReport(batches=f"batches of {batch.tiles} tiles: {batch.why}")
     started = time.monotonic()
-    with tile_readers(workers, device) as readers, ReadAhead(jobs, batch_size or BATCH_SIZE[device.type], readers) as ahead:
+    with tile_readers(workers, device) as readers, ReadAhead(jobs, batch.tiles, readers) as ahead:
         for job in jobs:
             begun = time.monotonic()
             try:

@@ -92,6 +92,7 @@ class EncoderModel(nn.Module):
         super().__init__()
         self.network = network
         self.pooling = encoder.pooling
+        self.tile_px = encoder.tile_px
         self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1) * PIXEL_RANGE)
         self.register_buffer("std", torch.tensor(encoder.std).reshape(1, 3, 1, 1) * PIXEL_RANGE)
 

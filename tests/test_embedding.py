@@ -187,6 +187,16 @@ def test_the_batch_size_changes_no_more_than_rounding(make_job):
     np.testing.assert_allclose(features(job), first, atol=0.01)
 
 
+def test_without_a_number_deterministic_batches_are_fixed_and_the_report_says_so(make_job, monkeypatch):
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    sizes: list[int] = []
+    report = embed_slides(
+        [make_job("A")], encoder_name="tiny", device=CPU, workers=1, batch_size=None, on_tiles=lambda _, tiles: sizes.append(tiles)
+    )
+    assert max(sizes) == 8
+    assert report.batches == "batches of 8 tiles: fixed, so that a rerun gives the same bits"
+
+
 def test_readers_of_tridents_layout_find_its_attributes(make_job):
     job = make_job("A")
     embed([job])

@@ -77,6 +77,7 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
         console.say(
             f"  {report.tiles / report.seconds:.1f} tiles/s with reading and writing; the encoder waited {share:.0%} of the time for tiles"
         )
+        console.say(f"  {report.batches}")
     for slide_id, seconds in report.slide_seconds.items():
         console.record("slide", slide=slide_id, seconds=round(seconds, 2))
     slowest = sorted(report.slide_seconds.items(), key=lambda item: -item[1])[:SLOWEST]
