@@ -7,6 +7,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -15,10 +16,11 @@ from viewing import SIDE, TILE, trained_study
 
 from pathoml.cli import main
 from pathoml.config import load_study
+from pathoml.discovery.phenotype_maps import ALPHA, COLOURS, write_phenotype_map
 from pathoml.map_figures import DPI, WIDTH_IN, Said, draw_figure, export_figures, on_scale, save_figure
 from pathoml.overlay import colour_tiles
 from pathoml.store import read_attention
-from pathoml.types import AttentionMap
+from pathoml.types import Assignments, AttentionMap
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +163,31 @@ def test_a_tile_of_the_gallery_is_the_tile_of_its_place(study):
         box = (int(x), int(y), int(x) + side, int(y) + side)
         expected = np.asarray(image.convert("RGB").crop(box)).reshape(-1, 3).mean(axis=0)
     assert np.abs(shown - expected).max() < 4
+
+
+def test_a_phenotype_map_has_each_tile_in_its_colour_inside_its_borders_and_the_shares_below(study, tmp_path):
+    corners = np.array([[0, 0], [TILE, 0], [5 * TILE, 7 * TILE]])
+    assigned = Assignments(slide_id="S0", xy_l0=corners, tile_l0=TILE, phenotype=np.array([0, 5, 5]))
+    path = study.folder / "slides" / "S0.tiff"
+    assert write_phenotype_map(tmp_path / "S0.png", path, assigned, 6, 0.5)
+    with PIL.Image.open(tmp_path / "S0.png") as image:
+        pixels = np.asarray(image).astype(float)
+    tile = pixels.shape[1] / (SIDE / TILE)
+    assert pixels.shape[0] > pixels.shape[1], "a legend stands below"
+
+    def at(column, row):
+        return pixels[round((row + 0.5) * tile), round((column + 0.5) * tile)]
+
+    for (column, row), phenotype in zip([(0, 0), (1, 0), (5, 7)], [0, 5, 5]):
+        alike = at(column + 2, row)  # a tile of the same tissue without a phenotype
+        assert at(column, row) == pytest.approx(alike * (1 - ALPHA) + np.array(COLOURS[phenotype]) * ALPHA, abs=6)
+    assert not write_phenotype_map(tmp_path / "S9.png", study.folder / "slides" / "S9.tiff", assigned, 6, 0.5), "no picture, no map"
+    assert not write_phenotype_map(tmp_path / "S9.png", None, assigned, 6, 0.5)
+    assert not (tmp_path / "S9.png").exists()
+
+
+def test_phenotypes_have_the_colours_of_the_viewer():
+    script = (Path(__file__).parents[1] / "pathoml" / "viewer" / "web" / "colours.js").read_text(encoding="utf-8")
+    listed = re.search(r"PHENOTYPES = (\[\[.*?\]\]);", script)
+    assert listed is not None
+    assert [tuple(c) for c in json.loads(listed[1])] == list(COLOURS)

@@ -1,4 +1,4 @@
-"""Step `discover` as a whole: codebook, assignments, descriptions, evidence, contact sheets, naming sheet; runs/RUN/features/."""
+"""Step `discover` as a whole: codebook, assignments, maps, descriptions, evidence, contact sheets, naming sheet; runs/RUN/features/."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathoml.discovery.codebook import Codebook, learn_codebook, membership
 from pathoml.discovery.description import Description, describe
 from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, weigh
 from pathoml.discovery.naming import write_naming_sheet
+from pathoml.discovery.phenotype_maps import write_phenotype_map
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
@@ -123,6 +124,7 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
     summed, seen = np.zeros(count), np.zeros(count)
     spatial: list[dict[str, Any]] = []
     total, done = sum(len(b.slide_ids) for b in run.bags), 0
+    paths = {s.slide_id: s.path for s in run.cohort.slides}
     for patient, bag in enumerate(run.bags):
         for slide in bag_slides(study, bag):
             near = codebook.similarity(slide.features, run.cohort.patients[patient].centre)  # (N, C)
@@ -130,12 +132,11 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
             own = np.bincount(phenotype, minlength=count).astype(np.float64)
             counts[patient] += own
             slide_counts[slide.slide_id] = own
-            write_assignments(
-                folder / "assignments" / f"{slide.slide_id}.h5",
-                Assignments(
-                    slide_id=slide.slide_id, xy_l0=slide.xy_l0, tile_l0=slide.tile_l0, phenotype=phenotype, membership=membership(near)
-                ),
+            of_tiles = Assignments(
+                slide_id=slide.slide_id, xy_l0=slide.xy_l0, tile_l0=slide.tile_l0, phenotype=phenotype, membership=membership(near)
             )
+            write_assignments(folder / "assignments" / f"{slide.slide_id}.h5", of_tiles)
+            write_phenotype_map(folder / "maps" / f"{slide.slide_id}.png", paths[slide.slide_id], of_tiles, count, slide.level0_mpp)
             spatial += _where(study, slide, phenotype, count)
             map_path = study.run_folder / "attention" / f"{slide.slide_id}.h5"
             if map_path.exists():
