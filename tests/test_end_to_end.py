@@ -66,7 +66,7 @@ def test_a_rerun_from_nothing_is_bit_equal_and_warns_of_more_parameters_than_eve
     shutil.rmtree(study / "runs")
     capsys.readouterr()
     assert pathoml("run", str(study)) == 0
-    assert "WARNING: clinical covariates and image score are 2 parameters" in " ".join(capsys.readouterr().out.split())
+    assert "WARNING: clinical covariates and image score are 2 coefficients" in " ".join(capsys.readouterr().out.split())
     assert hashes(study / "runs") == before
 
 
