@@ -20,16 +20,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import openslide
 import PIL.Image
-import tifffile
 import timm
 import torch
+from pyramids import TILE_PX as NATIVE_PX
+from pyramids import write_picture, write_pyramid
 from safetensors.torch import save_file
 from torchvision import transforms
 
@@ -52,7 +53,6 @@ BATCHES = (4, 8, 16, 32)
 CHOICE_TILES, CHOICE_ROUNDS = 32, 3
 FIELD_BATCH = 32
 VIT_S = "kaiko_vits16"
-NATIVE_PX = 256  # a JPEG tile of the slides
 ISLAND_PX = 2048
 BATCH = BatchSize(tiles=FIXED["cpu"], why="fixed")
 CPU = torch.device("cpu")
@@ -294,61 +294,24 @@ def tiles_of(job: EmbedJob) -> np.ndarray:
         return np.stack([read_tile(slide, (x, y), grid.tile_l0, TILE_PX) for x, y in grid.xy_l0.tolist()])
 
 
-def write_pyramid(path: Path, side: tuple[int, int], tile_at: Callable[[int, int, int], np.ndarray]) -> None:
-    """Write levels 1, 4, 16 as tiled YCbCr JPEG with chroma halved, quality 85: what most scanners do.
-
-    Args:
-        tile_at: returns the 256 px tile of a level at a column and a row.
-    """
-    with tifffile.TiffWriter(path) as file:
-        for level in range(3):
-            width, height = (n // 4**level for n in side)
-            columns, rows = -(-width // NATIVE_PX), -(-height // NATIVE_PX)
-            file.write(
-                (tile_at(level, column, row) for row in range(rows) for column in range(columns)),
-                shape=(height, width, 3),
-                dtype=np.uint8,
-                tile=(NATIVE_PX, NATIVE_PX),
-                photometric="rgb",
-                compression="jpeg",
-                compressionargs={"level": 85},
-                subfiletype=int(level > 0),
-                resolution=(40_000 / 4**level, 40_000 / 4**level),
-                resolutionunit="CENTIMETER",
-            )
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    levels = [cv2.resize(picture, None, fx=0.25**n, fy=0.25**n, interpolation=cv2.INTER_AREA) for n in range(3)]
-
-    def tile_at(level: int, column: int, row: int) -> np.ndarray:
-        return padded(levels[level][row * NATIVE_PX :, column * NATIVE_PX :][:NATIVE_PX, :NATIVE_PX])
-
-    write_pyramid(path, (picture.shape[1], picture.shape[0]), tile_at)
-
-
 def write_square(path: Path, side: int) -> None:
     """Write a square slide of glass with square islands of tissue: one in the small slide, 16 spread over the large one."""
     islands = 1 if side < ISLAND_PX * 4 else 4
     whole = tissue()[:ISLAND_PX, :ISLAND_PX]
-    levels = [cv2.resize(whole, None, fx=0.25**n, fy=0.25**n, interpolation=cv2.INTER_AREA) for n in range(3)]
     pitch = side // islands
 
-    def tile_at(level: int, column: int, row: int) -> np.ndarray:
-        tile = np.full((NATIVE_PX, NATIVE_PX, 3), 242, np.uint8)
-        y, x = np.meshgrid(*(np.arange(n * NATIVE_PX, (n + 1) * NATIVE_PX) for n in (row, column)), indexing="ij")
-        y, x = (n % (pitch // 4**level) for n in (y, x))
-        is_tissue = (x < len(levels[level])) & (y < len(levels[level]))
-        tile[is_tissue] = levels[level][y[is_tissue], x[is_tissue]]
-        return tile
+    def tiles(scale: int) -> Iterator[np.ndarray]:
+        island = cv2.resize(whole, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+        count = -(-(side // scale) // NATIVE_PX)
+        for row, column in np.ndindex(count, count):
+            tile = np.full((NATIVE_PX, NATIVE_PX, 3), 242, np.uint8)
+            y, x = np.meshgrid(*(np.arange(n * NATIVE_PX, (n + 1) * NATIVE_PX) for n in (row, column)), indexing="ij")
+            y, x = (n % (pitch // scale) for n in (y, x))
+            is_tissue = (x < len(island)) & (y < len(island))
+            tile[is_tissue] = island[y[is_tissue], x[is_tissue]]
+            yield tile
 
-    write_pyramid(path, (side, side), tile_at)
-
-
-def padded(tile: np.ndarray) -> np.ndarray:
-    whole = np.full((NATIVE_PX, NATIVE_PX, 3), 255, np.uint8)
-    whole[: tile.shape[0], : tile.shape[1]] = tile
-    return whole
+    write_pyramid(path, (side, side), tiles)
 
 
 PARTS: dict[str, tuple[Callable[[str], None], tuple[str, ...]]] = {

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import openslide
 import PIL.Image
-import tifffile
+from pyramids import write_picture
 
 from pathoml.slides import jpeg_tiff, openslide_reader, read_tile
 from pathoml.synthetic.containers import write_svs
@@ -38,27 +38,10 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / ("a.tif" if kind == "YCbCr TIFF" else "a.svs")
                 if kind == "YCbCr TIFF":
-                    write_pyramid(path, tissue)
+                    write_picture(path, tissue)
                 else:
                     write_svs(path, tissue, mpp=0.25, magnification=40)
                 compare(path, f"{kind}, {name}", corner)
-
-
-def write_pyramid(path: Path, picture: np.ndarray) -> None:
-    """Write levels 1, 4, 16 as YCbCr JPEG with chroma halved, quality 85: what most scanners do."""
-    with tifffile.TiffWriter(path) as file:
-        for level in range(3):
-            size = (picture.shape[1] // 4**level, picture.shape[0] // 4**level)
-            file.write(
-                cv2.resize(picture, size, interpolation=cv2.INTER_AREA),
-                tile=(256, 256),
-                photometric="rgb",
-                compression="jpeg",
-                compressionargs={"level": 85},
-                subfiletype=int(level > 0),
-                resolution=(40_000 / 4**level, 40_000 / 4**level),
-                resolutionunit="CENTIMETER",
-            )
 
 
 def compare(path: Path, name: str, shift: int) -> None:

@@ -19,12 +19,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
+from pyramids import MPP, write_pyramid
+from pyramids import TILE_PX as TILE
 
 from pathoml.slides import open_slide
 from pathoml.tiling import box_means, look_at
 
-SIDE, TILE, MPP = 40_000, 256, 0.25
+SIDE = 40_000
 LEVELS = (1, 4, 16)
 
 
@@ -48,14 +49,7 @@ def write_slide(path: Path, levels: tuple[int, ...]) -> None:
                 is_tissue = (row / count - 0.5) ** 2 + (column / count - 0.5) ** 2 < 0.16
                 yield tiles[int(rng.integers(1, len(tiles)))] if is_tissue else tiles[0]
 
-    with tifffile.TiffWriter(path, bigtiff=True) as file:
-        for scale in levels:
-            side = SIDE // scale
-            file.write(
-                of_level(side), shape=(side, side, 3), dtype=np.uint8, tile=(TILE, TILE), photometric="rgb", compression="jpeg",
-                compressionargs={"level": 85, "outcolorspace": "ycbcr"}, subsampling=(2, 2), subfiletype=int(scale > 1), metadata=None,
-                resolution=(1e4 / (MPP * scale),) * 2, resolutionunit=3,
-            )  # fmt: skip
+    write_pyramid(path, (SIDE, SIDE), lambda scale: of_level(SIDE // scale), levels)
 
 
 def floor(path: Path, level: int, factor: int) -> None:
