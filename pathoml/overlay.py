@@ -13,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 
 from pathoml.map_marks import UNFAITHFUL
 from pathoml.slides import SlideReader, read_overview, read_tile
-from pathoml.types import AttentionMap, Floats, Image
+from pathoml.types import AttentionMap, Floats, Image, Ints
 
 RAISES, LOWERS = np.array([230, 138, 0]), np.array([0, 90, 200])  # orange and blue: told apart by everyone, and from H&E
 STRONGEST_ALPHA = 0.75
@@ -82,11 +82,24 @@ def colour_tiles(overview: Image, downsample: float, tile_map: AttentionMap, fra
         overview: the whole slide, `downsample` level-0 pixels a pixel.
         fraction: (N,) in [-1, 1].
     """
+    hues = tile_hues(fraction, faithful=not mark.startswith(UNFAITHFUL))
+    return paint_tiles(overview, downsample, tile_map.xy_l0, tile_map.tile_l0, hues, np.abs(fraction) * STRONGEST_ALPHA)
+
+
+def paint_tiles(
+    overview: Image, downsample: float, xy_l0: Ints, tile_l0: int, hues: npt.NDArray[np.integer], alphas: npt.NDArray[np.float64]
+) -> Image:
+    """Return the overview, its own colours taken back, with a colour and its strength for each tile inside the tile's true borders.
+
+    Args:
+        xy_l0: (N, 2) corners.
+        hues: (N, 3).
+        alphas: (N,) 0 leaves the tissue as it is, 1 hides it.
+    """
     grey = cv2.cvtColor(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     canvas = cv2.addWeighted(overview, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
-    hues = tile_hues(fraction, faithful=not mark.startswith(UNFAITHFUL))
-    side = tile_map.tile_l0 / downsample
-    for (x, y), hue, alpha in zip(tile_map.xy_l0 / downsample, hues, np.abs(fraction) * STRONGEST_ALPHA):
+    side = tile_l0 / downsample
+    for (x, y), hue, alpha in zip(xy_l0 / downsample, hues, alphas):
         rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
         canvas[rows, columns] = canvas[rows, columns] * (1 - alpha) + hue * alpha
     return canvas.astype(np.uint8)
@@ -112,12 +125,16 @@ def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percen
     if tile_map.method != "exact":
         mark = f"Contributions by {tile_map.method}: they do not sum to the risk. {mark}"
     draw.text((10, top + 82), mark, fill=(176, 0, 32), font=small)
-    length_um = round_length(picture.shape[1] * um_per_px / 5)
-    length_px = round(length_um / um_per_px)
-    draw.line([(width - 12 - length_px, top + 52), (width - 12, top + 52)], fill="black", width=4)
-    label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
-    draw.text((width - 12, top + 60), label, fill="black", font=small, anchor="ra")
+    draw_scale_bar(draw, (width - 12, top + 52), round_length(picture.shape[1] * um_per_px / 5), um_per_px)
     return np.asarray(page, dtype=np.uint8)
+
+
+def draw_scale_bar(draw: ImageDraw.ImageDraw, right_end: tuple[int, int], length_um: float, um_per_px: float) -> None:
+    """Draw a bar of that length that ends at a pixel, and the length below it."""
+    x, y = right_end
+    draw.line([(x - round(length_um / um_per_px), y), (x, y)], fill="black", width=4)
+    label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
+    draw.text((x, y + 8), label, fill="black", font=ImageFont.load_default(size=12), anchor="ra")
 
 
 def round_length(um: float) -> float:

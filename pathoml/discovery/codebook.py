@@ -48,12 +48,8 @@ class Codebook:
         Args:
             centre: where the slide is from; nothing is taken off for one that was not learned from.
         """
-        return np.asarray(_unit(self.project(features, centre) - self.origin) @ self.centres.T, dtype=np.float32)
-
-    def project(self, features: npt.NDArray[np.floating], centre: str) -> Features:
-        """Return (N, K) what the components make of (N, D) features."""
-        shift = self.mean + self.offsets.get(centre, np.float32(0))
-        return _project(features, shift, self.components)
+        along = _project(features, self.mean + self.offsets.get(centre, np.float32(0)), self.components)
+        return np.asarray(_unit(along - self.origin) @ self.centres.T, dtype=np.float32)
 
 
 def membership(similarity: Features) -> Features:

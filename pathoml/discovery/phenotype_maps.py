@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
@@ -12,7 +11,7 @@ from PIL import ImageDraw, ImageFont
 
 from pathoml.errors import SlideError
 from pathoml.files import atomic_path
-from pathoml.overlay import GREYED, LONGEST_SIDE_PX, round_length
+from pathoml.overlay import LONGEST_SIDE_PX, draw_scale_bar, paint_tiles, round_length
 from pathoml.slides import SlideReader, open_slide, read_overview
 from pathoml.tiling import png_bytes
 from pathoml.types import Assignments, Image
@@ -49,14 +48,10 @@ def write_phenotype_map(target: Path, path: Path | None, assigned: Assignments, 
 def draw_phenotypes(reader: SlideReader, assigned: Assignments, count: int, level0_mpp: float) -> Image:
     """Return the slide with its tiles coloured inside their true borders, and a legend with the share of each phenotype."""
     overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / LONGEST_SIDE_PX))
-    grey = cv2.cvtColor(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    canvas = cv2.addWeighted(overview, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
-    side = assigned.tile_l0 / downsample
-    for (x, y), phenotype in zip(assigned.xy_l0 / downsample, assigned.phenotype):
-        rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
-        canvas[rows, columns] = canvas[rows, columns] * (1 - ALPHA) + np.array(COLOURS[phenotype % len(COLOURS)]) * ALPHA
+    hues = np.array(COLOURS)[assigned.phenotype % len(COLOURS)]
+    picture = paint_tiles(overview, downsample, assigned.xy_l0, assigned.tile_l0, hues, np.full(len(hues), ALPHA))
     shares = np.bincount(assigned.phenotype, minlength=count) / max(len(assigned.phenotype), 1)
-    return _with_legend(canvas.astype(np.uint8), assigned.slide_id, shares, downsample * level0_mpp)
+    return _with_legend(picture, assigned.slide_id, shares, downsample * level0_mpp)
 
 
 def _with_legend(picture: Image, slide_id: str, shares: npt.NDArray[np.float64], um_per_px: float) -> Image:
@@ -70,9 +65,5 @@ def _with_legend(picture: Image, slide_id: str, shares: npt.NDArray[np.float64],
         draw.rectangle([left, y + 2, left + 14, y + 15], fill=COLOURS[k % len(COLOURS)])
         draw.text((left + 20, y), f"{k}   {share:.0%}", fill="black", font=font)
     draw.text((10, top + ROW_PX * (1 + lines)), NOTE, fill="black", font=font)
-    length_um = round_length(picture.shape[1] * um_per_px / 5)
-    right, y = width - 12, top + ROW_PX * (1 + lines) + 12
-    draw.line([(right - round(length_um / um_per_px), y), (right, y)], fill="black", width=4)
-    label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
-    draw.text((right, y - 18), label, fill="black", font=font, anchor="ra")
+    draw_scale_bar(draw, (width - 12, top + ROW_PX * lines + 14), round_length(picture.shape[1] * um_per_px / 5), um_per_px)
     return np.asarray(page, dtype=np.uint8)
