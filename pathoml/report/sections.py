@@ -125,6 +125,8 @@ def _phenotypes(path: Path, readers: Sequence[Mapping[str, Any]]) -> list[Mappin
         "n_patients",
         "n_centres",
         "hazard_ratio_sd",
+        "low",
+        "high",
         "p_value",
         "q_value",
         "suspect",
