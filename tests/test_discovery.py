@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from pathoml.discovery.codebook import _offsets, learn_codebook, membership
+from pathoml.discovery.codebook import _neighbourhoods, _offsets, learn_codebook, membership
 from pathoml.discovery.description import describe
 from pathoml.discovery.evidence import estimable_design, log_ratios, weigh
 from pathoml.discovery.naming import write_naming_sheet
@@ -115,6 +115,23 @@ def test_phenotypes_are_kinds_of_tissue_and_not_the_stains_of_centres() -> None:
     assert shares.max() < 0.6  # no phenotype is a centre
 
 
+def test_what_changes_from_tile_to_tile_does_not_seem_to_persist_because_tiles_are_averaged_with_their_neighbours() -> None:
+    """Means of neighbouring tiles share tiles; on small slides of fine tissue axes of noise were learned, and kinds of tissue blended."""
+    rng = np.random.default_rng(1)
+    place = np.stack(np.meshgrid(np.arange(12), np.arange(12)), axis=-1).reshape(-1, 2)
+    bags = []
+    for _ in range(20):
+        kinds = np.repeat(rng.normal(size=9), 16).reshape(3, 3, 4, 4).swapaxes(1, 2).ravel()  # squares of four by four tiles
+        features = np.stack([kinds, 2 * rng.normal(size=144)], axis=1).astype(np.float32)
+        bags.append(replace(tissues(3, patients=1)[0][0], features=features, slide_index=np.zeros(144, int), xy_l0=place * 224))
+    zero = np.zeros(2, np.float32)
+    rows = [np.arange(144)] * 20
+    shared, axes = _neighbourhoods(bags, ["A"] * 20, rows, zero, {"A": zero}, np.eye(2, dtype=np.float32))
+    along = np.concatenate([bag.features for bag in bags]) @ axes
+    assert along[:, 1].std() < 0.4 * along[:, 0].std()
+    assert np.concatenate(shared)[:, 1].std() < 0.6 * 2  # the means themselves are smoothed, of course
+
+
 def test_a_stain_that_is_left_on_would_have_been_the_phenotype() -> None:
     codebook = learn_codebook(bags := regions(1)[0], number=3)
     own = [codebook.similarity(b.features).argmax(axis=1) for b in bags]
@@ -154,7 +171,8 @@ def test_an_axis_that_stays_from_tile_to_tile_comes_before_one_that_varies_more(
     assert persistence[0] > 0.8
     assert persistence[1] < 0.1
     assert abs(axes[0, 0]) < 0.01 * abs(axes[1, 0])
-    assert np.linalg.norm(axes[:, 1]) < 0.02 * np.linalg.norm(axes[:, 0])
+    assert np.linalg.norm(axes[:, 1]) < 0.05 * np.linalg.norm(axes[:, 0])
+    assert axes[:, 0] @ (persistent.within / persistent.tiles) @ axes[:, 0] == pytest.approx(persistence[0] ** (2 / 3), rel=1e-3)
 
 
 def test_places_that_are_unknown_leave_each_tile_its_own_neighbourhood() -> None:

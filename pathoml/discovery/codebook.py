@@ -1,7 +1,8 @@
 """A codebook of phenotypes: spherical k-means over the cohort's tiles, blind to every outcome; as many as are most stable.
 
-Centres are learned from tiles averaged with their neighbours, along the axes that persist from tile to tile, and each tile is then
-assigned by itself. What the tiles of a centre have in common, its stain and scanner, is taken off first, or phenotypes would be centres.
+Axes are those that persist from a tile to its neighbours; centres are learned along them from tiles averaged with their neighbours, and
+each tile is then assigned by itself. What the tiles of a centre have in common, its stain and scanner, is taken off first, or phenotypes
+would be centres.
 
 Source: Dhillon & Modha, Machine Learning 42 (2001) 143-175 (spherical k-means); Hennig, Comput Stat Data Anal 52 (2007) 258-271
 (stability of a cluster as its bootstrapped Jaccard index; 0.75 and more is a valid, stable cluster, 0.6 a pattern); why this way:
@@ -130,13 +131,13 @@ def _neighbourhoods(
     """Return the chosen rows of each bag along the components, averaged with their neighbours, and the axes (K, K) that persist."""
     persistent, chosen = PersistentAxes(components.shape[1]), []
     for bag, own, name in zip(bags, rows, centre):
-        means = _project(bag.features, mean + offsets[name], components)
+        along = _project(bag.features, mean + offsets[name], components)
         for slide in range(len(bag.slide_ids)):
             here = np.flatnonzero(bag.slide_index == slide)
             pairs = neighbour_pairs(bag.xy_l0[here])
-            means[here] = with_neighbours(means[here], pairs)
-            persistent.add(means[here], pairs)
-        chosen.append(means[own])
+            persistent.add(along[here], pairs)  # single tiles: means share tiles, and any axis would seem to persist
+            along[here] = with_neighbours(along[here], pairs)
+        chosen.append(along[own])
     return chosen, persistent.axes()[0].astype(np.float32)
 
 

@@ -1,9 +1,9 @@
 """What a tile has in common with the tiles around it: the part of its features that belongs to the tissue and not to the tile.
 
 A mean over neighbours keeps what a stretch of tissue shares and averages out what changes from tile to tile (where a vessel happens to be
-cut, what the encoder makes of it). Axes along which such means vary within slides, each scaled to unit variance and
-weighed by how far it persists from one tile to the next, are those in which kinds of tissue can be told apart. What all tiles of a slide
-share, stain and scanner, varies within none and is never learned. Blind to outcomes.
+cut, what the encoder makes of it). Axes along which tiles vary within slides, each scaled by how far it persists from a
+tile to the next, are those in which kinds of tissue can be told apart; they are learned from single tiles, since any axis persists in means
+that share tiles. What all tiles of a slide share, stain and scanner, varies within none and is never learned. Blind to outcomes.
 
 Source: Switzer & Green, Min/max autocorrelation factors, Stanford technical report 6 (1984).
 """
@@ -65,12 +65,12 @@ class PersistentAxes:
         self.between = np.zeros((dimensions, dimensions))
         self.tiles = 0
 
-    def add(self, means: npt.NDArray[np.floating], pairs: npt.NDArray[np.int64]) -> None:
+    def add(self, features: npt.NDArray[np.floating], pairs: npt.NDArray[np.int64]) -> None:
         """Add the tiles (N, K) of a slide and which of them are neighbours (P, 2)."""
-        n = len(means)
+        n = len(features)
         if min(n, len(pairs)) < FEWEST_TILES:
             return
-        centred = np.asarray(means, np.float64) - np.asarray(means, np.float64).mean(axis=0)
+        centred = np.asarray(features, np.float64) - np.asarray(features, np.float64).mean(axis=0)
         within = centred.T @ centred / (n - 1)
         product = centred[pairs[:, 0]].T @ centred[pairs[:, 1]] / len(pairs)
         self.within += n * within
@@ -78,11 +78,14 @@ class PersistentAxes:
         self.tiles += n
 
     def axes(self) -> tuple[Array, Array]:
-        """Return (K, K) axes in columns, times their persistence, and (K,) persistence from 1 to 0; the unit matrix without any slide."""
+        """Return (K, K) axes in columns, the standard deviation along each the cube root of its persistence, and (K,) persistence, 1 to 0.
+
+        The unit matrix, and ones, without any slide.
+        """
         size = len(self.within)
         if not self.tiles:
             return np.eye(size), np.ones(size)
         ridge = 1e-6 * np.trace(self.within) / size * np.eye(size)
         persistence, axes = eigh(self.between, self.within + ridge)
         persistence = np.clip(persistence[::-1], 0.0, 1.0)
-        return np.asarray(axes[:, ::-1] * np.sqrt(self.tiles) * persistence), np.asarray(persistence)
+        return np.asarray(axes[:, ::-1] * np.sqrt(self.tiles) * np.cbrt(persistence)), np.asarray(persistence)
