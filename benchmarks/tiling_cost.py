@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from pyramids import MPP, write_pyramid
 from pyramids import TILE_PX as TILE
 
 from pathoml.slides import open_slide
+from pathoml.slides.jpeg_tiff import _at_scale
 from pathoml.tiling import box_means, look_at
 
 SIDE = 40_000
@@ -55,15 +55,9 @@ def write_slide(path: Path, levels: tuple[int, ...]) -> None:
 def floor(path: Path, level: int, factor: int) -> None:
     """Decode every tile of a level once."""
     with open_slide(path) as reader:
-        pyramid = reader._levels[level]
+        pyramid = _at_scale(reader._levels[level], factor)
         for index in range(len(pyramid.offsets)):
-            reader._tile(pyramid if factor == 1 else _scaled(pyramid, factor), level, index, factor)
-
-
-def _scaled(pyramid, factor: int):  # type: ignore[no-untyped-def]
-    from pathoml.slides.jpeg_tiff import _at_scale
-
-    return _at_scale(pyramid, factor)
+            reader._tile(pyramid, level, index, factor)
 
 
 def ours(path: Path) -> None:
@@ -92,9 +86,15 @@ def peak_mib(path: Path) -> float:
 
 def _peaks(path: Path) -> tuple[float, float]:
     cv2.setNumThreads(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = _high_water_mib()
     ours(path)
-    return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return before, _high_water_mib()
+
+
+def _high_water_mib() -> float:
+    """Return this process's peak; `ru_maxrss` would start from its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def main() -> None:

@@ -6,18 +6,20 @@ artefacts (benchmarks/artefacts.py prints how many are found and how many clean 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.tissue import grey_percentile
 from pathoml.types import Bools, Image, Ints
 
 ReadTile = Callable[[tuple[int, int], int, int], Image]
 
 PEN_HUES = ((70.0, 245.0), (0.0, 16.0), (348.0, 360.0))  # degrees: green to blue ink; red ink. H&E lies between 250 and 345
-PEN_SATURATION = (0.25, 0.62)  # least saturation for green to blue, for red (eosin and blood are less pure than red ink)
+PEN_SATURATION = (0.25, 0.62, 0.62)  # least saturation of each (eosin and blood are less pure than red ink)
 PEN_VALUE = 0.15  # darker than this has no hue
 DARK_VALUE = 0.18  # share of full brightness; nuclei at overview resolution stay above
 SPREAD_UM = 24.0  # ink bleeds at its edge
@@ -46,28 +48,33 @@ FOCUS_DETAIL = 0.6  # grey levels of coarser detail below which there is nothing
 
 def artefact_masks(image: Image, um_per_px: float) -> dict[str, Bools]:
     """Return an (H, W) mask of an RGB overview for each of pen, dark, fold, bubble, blank."""
-    glass = max(200.0, float(np.percentile(image[::4, ::4], 98)))
-    table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(np.float32)
-    densities = [cv2.LUT(np.ascontiguousarray(image[..., c]), table) for c in range(3)]  # three of (H, W)
-    least = np.minimum(np.minimum(densities[0], densities[1]), densities[2])
-    greatest = np.maximum(np.maximum(densities[0], densities[1]), densities[2])
-    mean = np.asarray((densities[0] + densities[1] + densities[2]) / 3, np.float32)
+    glass = max(200.0, grey_percentile(image[::4, ::4], 98))
+    table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(np.float32)  # density falls as the grey level rises
+    red, green, blue = cv2.split(np.ascontiguousarray(image))  # three of (H, W)
+    brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    mean = np.asarray(cv2.LUT(red, table), np.float32)  # (H, W)
+    for plane in (green, blue):
+        mean += np.asarray(cv2.LUT(plane, table), np.float32)
+    mean /= 3
+    grey_from = (
+        (table[:, None] >= RIM_GREYNESS * table).argmax(axis=1).astype(np.uint8)
+    )  # (256,) of the brightest: first darkest that is grey
+    grey = np.where(darkest >= cv2.LUT(brightest, grey_from), brightest, np.uint8(255))
     return {
         "pen": _spread(_pen(image), um_per_px),
-        "dark": _spread(image.max(axis=2) < DARK_VALUE * 255, um_per_px),
+        "dark": _spread(brightest < math.ceil(DARK_VALUE * 255), um_per_px),
         "fold": _folds(mean, um_per_px),
-        "bubble": _bubbles(np.where(least >= RIM_GREYNESS * greatest, least, 0), um_per_px),
+        "bubble": _bubbles(grey, table, um_per_px),
         "blank": _blank(image, um_per_px),
     }
 
 
 def _pen(image: Image) -> Bools:
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)  # hue 256 = 360 degrees, saturation and value of 255
-    hue, saturation, value = hsv[..., 0], hsv[..., 1], hsv[..., 2]
-    turn = 256 / 360
-    green_blue = (hue >= PEN_HUES[0][0] * turn) & (hue <= PEN_HUES[0][1] * turn) & (saturation > PEN_SATURATION[0] * 255)
-    red = ((hue <= PEN_HUES[1][1] * turn) | (hue >= PEN_HUES[2][0] * turn)) & (saturation > PEN_SATURATION[1] * 255)
-    return np.asarray((green_blue | red) & (value > PEN_VALUE * 255), bool)
+    hue, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL))  # hue 256 = 360 degrees, saturation and value of 255
+    most = np.full(256, 255, np.uint8)  # saturation of tissue of each hue
+    for (first, last), tissue in zip(PEN_HUES, PEN_SATURATION):
+        most[math.ceil(first * 256 / 360) : math.floor(last * 256 / 360) + 1] = math.floor(tissue * 255)
+    return np.asarray((saturation > cv2.LUT(hue, most)) & (value > math.floor(PEN_VALUE * 255)), bool)
 
 
 def _folds(density: npt.NDArray[np.float32], um_per_px: float) -> Bools:
@@ -80,11 +87,25 @@ def _folds(density: npt.NDArray[np.float32], um_per_px: float) -> Bools:
     return _spread(_long_components(thick, um_per_px, FOLD_LENGTH_UM, FOLD_ASPECT), um_per_px)
 
 
-def _bubbles(least: npt.NDArray[np.float32], um_per_px: float) -> Bools:
-    """Return thin rims of grey density (of bubbles, of the cover glass) and what a closed rim surrounds."""
-    thin = least - cv2.morphologyEx(least, cv2.MORPH_OPEN, _disc(RIM_WIDEST_UM / um_per_px))
-    rim = cv2.morphologyEx((thin > RIM_DENSITY * 0.6).astype(np.uint8), cv2.MORPH_CLOSE, _disc(40.0 / um_per_px)).astype(bool)
-    rim = _long_components(rim & (least > RIM_DENSITY * 0.6), um_per_px, RIM_LENGTH_UM, 4.0)
+def _bubbles(grey: Image, density_of: npt.NDArray[np.float32], um_per_px: float) -> Bools:
+    """Return thin rims of grey density (of bubbles, of the cover glass) and what a closed rim surrounds.
+
+    Args:
+        grey: (H, W) grey levels, 255 where the colour is no grey.
+        density_of: (256,) optical density of each grey level.
+    """
+    least = RIM_DENSITY * 0.6
+    dense_greys = int((density_of > least).sum())  # density falls as the grey level rises
+    thin_from = (
+        (density_of[:, None] - density_of > least).argmax(axis=1).astype(np.uint8)
+    )  # (256,) first grey level beside each that shows a rim
+    without_thin = cv2.morphologyEx(grey, cv2.MORPH_CLOSE, _disc(RIM_WIDEST_UM / um_per_px))
+    is_dense = grey < dense_greys
+    thin = is_dense & (without_thin >= cv2.LUT(grey, thin_from))
+    rim = cv2.morphologyEx(thin.view(np.uint8), cv2.MORPH_CLOSE, _disc(40.0 / um_per_px)).astype(bool)
+    rim = _long_components(rim & is_dense, um_per_px, RIM_LENGTH_UM, 4.0)
+    if not rim.any():
+        return rim
     contours, _ = cv2.findContours(rim.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(rim.shape, np.uint8)
     cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
@@ -94,15 +115,19 @@ def _bubbles(least: npt.NDArray[np.float32], um_per_px: float) -> Bools:
 def _blank(image: Image, um_per_px: float) -> Bools:
     side = 2 * max(1, round(BLANK_WINDOW_UM / um_per_px / 2)) + 1
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    mean = cv2.blur(grey, (side, side))
-    smooth = cv2.blur(grey * grey, (side, side)) - mean * mean < BLANK_DEVIATION**2
-    return np.asarray(smooth & (mean > BLANK_BRIGHTNESS), bool)
+    mean = np.asarray(cv2.blur(grey, (side, side)), np.float32)
+    variance = np.asarray(cv2.sqrBoxFilter(grey, cv2.CV_32F, (side, side)), np.float32)
+    variance -= mean * mean
+    return np.asarray((variance < BLANK_DEVIATION**2) & (mean > BLANK_BRIGHTNESS), bool)
 
 
 def _long_components(mask: Bools, um_per_px: float, length_um: float, aspect: float) -> Bools:
     """Return the connected parts that are long and thin, curved ones too: length is half the outline, width is area over length."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contours = [contour for contour in contours if len(contour) * um_per_px >= length_um]  # a step is 1.4 pixels at most
+    if not contours:
+        return np.zeros(mask.shape, bool)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     keep = np.zeros(len(stats), bool)
     for contour in contours:
         label = labels[contour[0, 0, 1], contour[0, 0, 0]]
@@ -150,5 +175,7 @@ def _disc(diameter_px: float) -> Image:
 
 
 def _spread(mask: Bools, um_per_px: float) -> Bools:
+    if not mask.any():
+        return mask
     cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # lone pixels are noise
     return cv2.dilate(cleaned, _disc(2 * SPREAD_UM / um_per_px)).astype(bool)

@@ -300,8 +300,9 @@ def box_means(mask: Bools, xy: Floats, side: float) -> npt.NDArray[np.float64]:
     array([0.5])
     """
     height, width = mask.shape
-    sums = np.zeros((height + 1, width + 1))
-    sums[1:, 1:] = mask.astype(np.float64).cumsum(0).cumsum(1)
+    if not mask.any():
+        return np.zeros(len(xy))
+    sums = cv2.integral(mask.view(np.uint8))  # (H + 1, W + 1)
 
     def below(x: Floats, y: Floats) -> npt.NDArray[np.float64]:
         x, y = np.clip(x, 0, width), np.clip(y, 0, height)

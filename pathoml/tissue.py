@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +25,28 @@ def optical_density(image: Image) -> npt.NDArray[np.float32]:
     >>> float(optical_density(np.full((4, 4, 3), 240, np.uint8)).max())
     0.0
     """
-    glass = np.maximum(np.percentile(image.reshape(-1, 3), GLASS_PERCENTILE, axis=0), GLASS_AT_LEAST)  # (3,)
-    density: npt.NDArray[np.float32] = -np.log10(np.maximum(image.astype(np.float32), 1) / glass.astype(np.float32))
-    mean: npt.NDArray[np.float32] = np.maximum(density, 0).mean(axis=2)  # (H, W)
-    return mean
+    planes = [np.asarray(plane, np.uint8) for plane in cv2.split(np.ascontiguousarray(image))]  # three of (H, W)
+    brightness = [np.float32(max(grey_percentile(plane, GLASS_PERCENTILE), GLASS_AT_LEAST)) for plane in planes]
+    greys = np.maximum(np.arange(256, dtype=np.float32), 1)
+    tables = [np.maximum(-np.log10(greys / glass), 0) for glass in brightness]  # (256,) density of each grey level
+    density = np.asarray(cv2.LUT(planes[0], tables[0]), np.float32)  # (H, W)
+    for plane, table in zip(planes[1:], tables[1:]):
+        density += np.asarray(cv2.LUT(plane, table), np.float32)
+    density /= 3
+    return density
+
+
+def grey_percentile(greys: Image, percent: float) -> float:
+    """Return `np.percentile` of grey levels, by counting them: in a tenth of the time.
+
+    >>> grey_percentile(np.array([[0, 10, 20, 40]], np.uint8), 50.0)
+    15.0
+    """
+    counts = cv2.calcHist([np.ascontiguousarray(greys).reshape(1, -1)], [0], None, [256], [0, 256])
+    ends = np.cumsum(counts.ravel().astype(np.int64))  # values up to each grey level
+    place = (ends[-1] - 1) * percent / 100
+    below, above = np.searchsorted(ends, [math.floor(place), math.ceil(place)], side="right")
+    return float(below + (above - below) * (place - math.floor(place)))
 
 
 def tissue_mask(image: Image, um_per_px: float) -> Bools:
@@ -37,18 +57,20 @@ def tissue_mask(image: Image, um_per_px: float) -> Bools:
         um_per_px: micrometres a pixel of the overview.
     """
     density = cv2.GaussianBlur(optical_density(image), (0, 0), SMOOTH_UM / um_per_px / 2)
-    scaled = np.clip(density * 255, 0, 255).astype(np.uint8)
+    scaled = np.minimum(density * 255, 255).astype(np.uint8)
     otsu = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 255
-    mask = density > np.clip(otsu / 2, *DENSITY_BOUNDS)  # half of Otsu: pale stroma is tissue too
+    mask = density > float(np.clip(otsu / 2, *DENSITY_BOUNDS))  # half of Otsu: pale stroma is tissue too
     mask = _without_small(mask, SMALLEST_UM2 / um_per_px**2)
     return ~_without_small(~mask, HOLE_UM2 / um_per_px**2, spare_border=True)
 
 
 def _without_small(mask: Bools, area_px: float, *, spare_border: bool = False) -> Bools:
     """Drop small connected parts; with `spare_border` those at the edge of the picture stay, for nobody knows how far they go on."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= area_px
+    labels = np.asarray(cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1], np.int32)  # (H, W)
+    keep = np.bincount(labels.ravel()) >= area_px
     if spare_border:
         keep[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    if keep[1:].all():
+        return mask
     keep[0] = False
-    return np.asarray(keep[labels], dtype=bool)
+    return np.take(keep, labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ import pytest
 import tifffile
 
 from pathoml.errors import SlideError
-from pathoml.slides import jpeg_tiff, open_slide
+from pathoml.slides import jpeg_tiff, open_slide, read_tile
 from pathoml.synthetic.containers import write_svs, write_tiff
 
 NATIVE = 256
@@ -142,3 +143,22 @@ def test_a_jfif_marker_does_not_turn_rgb_into_ycbcr():
     assert np.abs(as_ycbcr.astype(int) - grey_red).max() <= 2
     stored = np.asarray(PIL.Image.fromarray(grey_red).convert("YCbCr"))
     assert np.abs(as_rgb.astype(int) - stored).max() <= 2
+
+
+def openslide_tile(path: Path, xy_l0: tuple[int, int], tile_l0: int, tile_px: int) -> np.ndarray:
+    region = openslide_on_white(path, xy_l0, 0, (tile_l0, tile_l0)).astype(np.uint8)
+    return cv2.resize(region, (tile_px, tile_px), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("xy_l0", [(0, 0), (77, 77), (336, 336), (-30, 40), (1250, 1050)])
+def test_tiles_are_openslides_pixels_averaged_over_areas(slide, xy_l0):
+    with jpeg_tiff.open_slide(slide) as reader:
+        assert (read_tile(reader, xy_l0, 336, 224) == openslide_tile(slide, xy_l0, 336, 224)).all()
+
+
+def test_threads_that_share_a_reader_get_openslides_pixels(slide):
+    corners = [(x, y) for y in range(-50, 1300, 217) for x in range(-50, 1500, 181)]
+    with jpeg_tiff.open_slide(slide) as reader, ThreadPoolExecutor(8) as pool:
+        tiles = list(pool.map(lambda xy: read_tile(reader, xy, 300, 200), corners * 3))
+    expected = [openslide_tile(slide, xy, 300, 200) for xy in corners] * 3
+    assert all((tile == pixels).all() for tile, pixels in zip(tiles, expected))
