@@ -133,10 +133,12 @@ def test_what_changes_from_tile_to_tile_does_not_seem_to_persist_because_tiles_a
 
 
 def test_a_stain_that_is_left_on_would_have_been_the_phenotype() -> None:
-    codebook = learn_codebook(bags := regions(1)[0], number=3)
-    own = [codebook.similarity(b.features).argmax(axis=1) for b in bags]
-    most = [np.bincount(k, minlength=3).max() / len(k) for k in own]
-    assert np.mean(most) > 0.8  # most tiles of a slide are of one phenotype: its centre's
+    bags, _, centre = regions(1)
+    codebook = learn_codebook(bags, number=3)  # what centres are is not told
+    own = np.concatenate([codebook.similarity(b.features).argmax(axis=1) for b in bags])
+    where = np.repeat(centre, [len(b.features) for b in bags])
+    shares = np.array([[(own[where == c] == j).mean() for j in range(3)] for c in "ABC"])
+    assert shares.max() > 0.9  # of one centre's tiles, whose tissues are those of the others
 
 
 def test_what_is_taken_off_a_centre_is_the_best_linear_prediction_of_its_offset() -> None:
@@ -172,7 +174,8 @@ def test_an_axis_that_stays_from_tile_to_tile_comes_before_one_that_varies_more(
     assert persistence[1] < 0.1
     assert abs(axes[0, 0]) < 0.01 * abs(axes[1, 0])
     assert np.linalg.norm(axes[:, 1]) < 0.05 * np.linalg.norm(axes[:, 0])
-    assert axes[:, 0] @ (persistent.within / persistent.tiles) @ axes[:, 0] == pytest.approx(persistence[0] ** (2 / 3), rel=1e-3)
+    r2 = persistence[0] ** 2
+    assert axes[:, 0] @ (persistent.within / persistent.tiles) @ axes[:, 0] == pytest.approx((r2 / (r2 + 0.01)) ** 2, rel=1e-3)
 
 
 def test_places_that_are_unknown_leave_each_tile_its_own_neighbourhood() -> None:

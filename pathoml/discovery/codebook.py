@@ -1,4 +1,4 @@
-"""A codebook of phenotypes: spherical k-means over the cohort's tiles, blind to every outcome; as many as are most stable.
+"""A codebook of phenotypes: spherical k-means over the cohort's tiles, blind to every outcome, as many as are stable.
 
 Axes are those that persist from a tile to its neighbours; centres are learned along them from tiles averaged with their neighbours, and
 each tile is then assigned by itself. What the tiles of a centre have in common, its stain and scanner, is taken off first, or phenotypes
@@ -25,7 +25,7 @@ from pathoml.types import Bag
 Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
 NUMBERS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 16)  # of phenotypes that are tried
-RESAMPLES = 10
+RESAMPLES = 30
 TILES_A_PATIENT = 128  # of each patient equally many, so that a large tumour is not a vote of its own
 DIMENSIONS = 32  # principal components; distances in more are noise
 ROWS_AT_ONCE = 8192
@@ -70,7 +70,7 @@ def learn_codebook(bags: Sequence[Bag], centre: Sequence[str] = (), *, number: i
     Args:
         bags: one a patient; no outcome is seen.
         centre: of each patient; none: nothing is taken off.
-        number: of phenotypes; None: the one that is most stable when patients are resampled.
+        number: of phenotypes; None: the fewest that are, within one standard error, as stable as any when patients are resampled.
     """
     if not bags:
         raise ValueError("no tiles")  # bags are never empty: read_bags leaves such patients out
@@ -144,15 +144,21 @@ def _neighbourhoods(
 def _stable(
     unit: Features, patient_of: npt.NDArray[np.integer], numbers: Sequence[int], seed: int, rng: np.random.Generator
 ) -> tuple[tuple[tuple[int, float], ...], tuple[Features, Array]]:
-    """Return (number, mean stability) as tried, and the most stable codebook, (C, K), with its stability, (C,)."""
+    """Return (number, mean stability) as tried, and the chosen codebook, (C, K), with its stability, (C,).
+
+    Chosen is the smallest number whose mean stability is within one standard error of the highest (the one-standard-error rule: Breiman
+    et al., Classification and Regression Trees, 1984, 3.4.3): a resample more or less should not split a kind of tissue.
+    """
     if not numbers:
         raise ValueError(f"{len(unit)} tiles cannot be divided into {NUMBERS[0]} phenotypes")
     codebooks = []
     for count in numbers:
         centres = _spherical(unit, count, seed)
         codebooks.append((centres, _stability(unit, patient_of, centres, rng)))
-    tried = tuple((len(centres), float(stability.mean())) for centres, stability in codebooks)
-    return tried, max(codebooks, key=lambda c: float(c[1].mean()))
+    means = np.array([found.mean() for _, found in codebooks])
+    error = codebooks[means.argmax()][1].mean(axis=1).std(ddof=1) / np.sqrt(RESAMPLES)
+    centres, found = codebooks[int(np.argmax(means >= means.max() - error))]
+    return tuple((len(c), float(mean)) for (c, _), mean in zip(codebooks, means)), (centres, np.asarray(found.mean(axis=0)))
 
 
 def _project(features: npt.NDArray[np.floating], shift: Features, components: Features) -> Features:
@@ -174,7 +180,7 @@ def _spherical(unit: Features, count: int, seed: int, restarts: int = 4) -> Feat
 
 
 def _stability(unit: Features, patient_of: npt.NDArray[np.integer], centres: Features, rng: np.random.Generator) -> Array:
-    """Return (C,) how much of each cluster is found again when patients are resampled: best Jaccard index, mean over resamples."""
+    """Return (RESAMPLES, C) how much of each cluster is found again when patients are resampled: its best Jaccard index."""
     own = (unit @ centres.T).argmax(axis=1)
     patients = np.unique(patient_of)
     found = []
@@ -186,4 +192,4 @@ def _stability(unit: Features, patient_of: npt.NDArray[np.integer], centres: Fea
         np.add.at(overlap, (own, again), 1)
         union = overlap.sum(axis=1, keepdims=True) + overlap.sum(axis=0, keepdims=True) - overlap
         found.append((overlap / np.maximum(union, 1)).max(axis=1))
-    return np.asarray(np.mean(found, axis=0))
+    return np.array(found)

@@ -20,6 +20,7 @@ from pathoml.types import Ints
 
 REACH = 1.5  # times the distance of neighbours: the eight tiles around one, whatever the lattice
 NEIGHBOURS = 0.6  # weight of the neighbours' mean beside a tile's own features; docs/decisions/0082-phenotypes.md
+NOISE = 0.1  # persistence at which an axis counts half: what persists much less does not tell kinds of tissue apart; the same decision
 FEWEST_TILES = 30  # of a slide, and pairs of neighbours on it, that is asked which axes persist
 
 Array = npt.NDArray[np.float64]
@@ -78,9 +79,9 @@ class PersistentAxes:
         self.tiles += n
 
     def axes(self) -> tuple[Array, Array]:
-        """Return (K, K) axes in columns, the standard deviation along each the cube root of its persistence, and (K,) persistence, 1 to 0.
+        """Return (K, K) axes in columns, and (K,) the persistence r of each, from 1 to 0; the unit matrix, and ones, without any slide.
 
-        The unit matrix, and ones, without any slide.
+        The standard deviation along an axis is r^2 / (r^2 + NOISE^2): axes that persist count alike, others hardly.
         """
         size = len(self.within)
         if not self.tiles:
@@ -88,4 +89,4 @@ class PersistentAxes:
         ridge = 1e-6 * np.trace(self.within) / size * np.eye(size)
         persistence, axes = eigh(self.between, self.within + ridge)
         persistence = np.clip(persistence[::-1], 0.0, 1.0)
-        return np.asarray(axes[:, ::-1] * np.sqrt(self.tiles) * np.cbrt(persistence)), np.asarray(persistence)
+        return np.asarray(axes[:, ::-1] * np.sqrt(self.tiles) * persistence**2 / (persistence**2 + NOISE**2)), np.asarray(persistence)
