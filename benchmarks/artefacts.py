@@ -28,11 +28,13 @@ MPP, TILE = 1.0, 224
 INKS = {"green": (30, 130, 80), "blue": (40, 70, 170), "red": (200, 30, 40)}
 KINDS = {"clean": "", "pen green": "pen", "pen blue": "pen", "pen red": "pen", "blur": "out_of_focus", "fold": "fold", "bubble": "bubble"}
 PLANTED_SHARE, TOUCHED_SHARE = 0.3, 0.02  # a tile is planted from the first share on, clean up to the second
+SEEN = 0.05  # mean optical density that a planted artefact changes: less, as where a fold's layers are glass, nobody sees
 
 
 def main() -> None:
     cohort, step = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 6
     planted_tiles, found, clean_tiles = defaultdict(int), defaultdict(int), 0
+    seen_tiles, seen_found, beside_tiles, beside = (defaultdict(int) for _ in range(4))
     false: dict[str, int] = defaultdict(int)
     both, either = np.zeros(2), np.zeros(2)  # with the truth's file, with what was painted
     missed: list[float] = []  # stained share of the tissue tiles that the mask does not have
@@ -62,19 +64,40 @@ def main() -> None:
                 for bit, name in enumerate(FLAGS):
                     false[name] += ((flags >> bit) & 1)[is_tissue].sum()
                 false["any"] += (flags > 0)[is_tissue].sum()
+                flagged_clean = {name: ((flags >> bit) & 1).astype(bool) for bit, name in enumerate(FLAGS)}
                 continue
             target = is_tissue & (share >= PLANTED_SHARE)
             planted_tiles[kind] += target.sum()
-            found[kind] += ((flags >> FLAGS.index(flag)) & 1)[target].sum()
+            flagged = ((flags >> FLAGS.index(flag)) & 1).astype(bool)
+            found[kind] += flagged[target].sum()
+            seen = target & (density_changes(picture, image, planted, xy) > SEEN)
+            seen_tiles[kind] += seen.sum()
+            seen_found[kind] += flagged[seen].sum()
+            untouched = is_tissue & (share <= TOUCHED_SHARE) & ~flagged_clean[flag]
+            beside_tiles[kind] += untouched.sum()
+            beside[kind] += flagged[untouched].sum()
     overlap = both / either
     print(f"{cohort}: tiles of tissue {clean_tiles}, intersection over union with the truth file {overlap[0]:.3f}, with what was", end=" ")
     print(
         f"painted {overlap[1]:.3f}; of {len(missed)} painted tiles that are missed {np.mean(np.array(missed) < 0.5):.0%} are mostly white"
     )
     for kind in found:
-        print(f"  {kind:<10} {found[kind]:5d} of {planted_tiles[kind]:5d} planted tiles flagged, {found[kind] / planted_tiles[kind]:.1%}")
+        print(
+            f"  {kind:<10} {found[kind]:5d} of {planted_tiles[kind]:5d} planted tiles flagged, {found[kind] / planted_tiles[kind]:.1%}",
+            end="",
+        )
+        print(f"; of {seen_tiles[kind]} whose density it changes {seen_found[kind] / max(seen_tiles[kind], 1):.1%}", end="")
+        print(f"; of {beside_tiles[kind]} untouched tiles of the same slides {beside[kind] / max(beside_tiles[kind], 1):.1%}")
     for name, count in false.items():
         print(f"  clean tiles flagged {name:<13} {count:5d}, {count / clean_tiles:.2%}")
+
+
+def density_changes(picture: np.ndarray, image: np.ndarray, planted: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Return (N,) by how much the mean optical density of the planted part of each tile differs, not how its detail does."""
+    logarithm = np.log10(np.maximum(np.arange(256), 1)).astype(np.float32)
+    change = (logarithm[picture] - logarithm[image]).mean(axis=2) * planted
+    sums = [float(change[y : y + TILE, x : x + TILE].mean()) for x, y in xy]
+    return np.abs(sums) / np.maximum(box_means(planted, xy, TILE), 1e-6)
 
 
 def painted_tissue(truth: np.ndarray) -> np.ndarray:

@@ -14,20 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.tissue import grey_percentile
+from pathoml.tissue_folds import fold_mask
 from pathoml.types import Bools, Image, Ints
 
 ReadTile = Callable[[tuple[int, int], int, int], Image]
 
 PEN_HUES = ((70.0, 245.0), (0.0, 16.0), (348.0, 360.0))  # degrees: green to blue ink; red ink. H&E lies between 250 and 345
-PEN_SATURATION = (0.25, 0.62, 0.62)  # least saturation of each (eosin and blood are less pure than red ink)
+PEN_SATURATION = (0.25, 0.70, 0.55)  # least saturation of each (eosin, blood and bone are redder than red ink is to yellow)
+RED_EVENNESS = 0.08  # greatest deviation of saturation within RED_WINDOW_UM: red ink is even, blood and bone among cells are not
+RED_WINDOW_UM = 72.0
 PEN_VALUE = 0.15  # darker than this has no hue
 DARK_VALUE = 0.18  # share of full brightness; nuclei at overview resolution stay above
 SPREAD_UM = 24.0  # ink bleeds at its edge
-
-FOLD_TIMES = 2.5  # a fold lays three layers over each other; dense tissue reaches twice the slide's median density
-FOLD_FAINTEST = 0.03  # optical density from which on a pixel counts for that median
-FOLD_LENGTH_UM = 500.0
-FOLD_ASPECT = 2.5  # length over mean width
 
 RIM_DENSITY = 0.30  # optical density of all three channels at the rim of a bubble or cover glass; eosin and nuclei let red through
 RIM_GREYNESS = (
@@ -61,30 +59,30 @@ def artefact_masks(image: Image, um_per_px: float) -> dict[str, Bools]:
     )  # (256,) of the brightest: first darkest that is grey
     grey = np.where(darkest >= cv2.LUT(brightest, grey_from), brightest, np.uint8(255))
     return {
-        "pen": _spread(_pen(image), um_per_px),
+        "pen": _spread(_pen(image, um_per_px), um_per_px),
         "dark": _spread(brightest < math.ceil(DARK_VALUE * 255), um_per_px),
-        "fold": _folds(mean, um_per_px),
+        "fold": fold_mask(mean, um_per_px),
         "bubble": _bubbles(grey, table, um_per_px),
         "blank": _blank(image, um_per_px),
     }
 
 
-def _pen(image: Image) -> Bools:
+def _pen(image: Image, um_per_px: float) -> Bools:
     hue, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL))  # hue 256 = 360 degrees, saturation and value of 255
     most = np.full(256, 255, np.uint8)  # saturation of tissue of each hue
     for (first, last), tissue in zip(PEN_HUES, PEN_SATURATION):
         most[math.ceil(first * 256 / 360) : math.floor(last * 256 / 360) + 1] = math.floor(tissue * 255)
-    return np.asarray((saturation > cv2.LUT(hue, most)) & (value > math.floor(PEN_VALUE * 255)), bool)
+    pen = np.asarray((saturation > cv2.LUT(hue, most)) & (value > math.floor(PEN_VALUE * 255)), bool)
+    red = pen & ((hue < PEN_HUES[0][0] * 256 / 360) | (hue > PEN_HUES[0][1] * 256 / 360))
+    if red.any():
+        pen &= ~red | _is_even(np.asarray(saturation, np.uint8), um_per_px)
+    return pen
 
 
-def _folds(density: npt.NDArray[np.float32], um_per_px: float) -> Bools:
-    """Return long parts that are much denser than the slide's tissue is."""
-    smooth = cv2.GaussianBlur(density, (0, 0), max(0.8, 16.0 / um_per_px))
-    tissue = smooth[::2, ::2][smooth[::2, ::2] > FOLD_FAINTEST]
-    if not tissue.size:
-        return np.zeros(density.shape, bool)
-    thick = np.asarray(smooth > FOLD_TIMES * np.median(tissue), bool)
-    return _spread(_long_components(thick, um_per_px, FOLD_LENGTH_UM, FOLD_ASPECT), um_per_px)
+def _is_even(saturation: Image, um_per_px: float) -> Bools:
+    side = 2 * max(1, round(RED_WINDOW_UM / um_per_px / 2)) + 1
+    mean = cv2.blur(saturation.astype(np.float32), (side, side))
+    return np.asarray(cv2.sqrBoxFilter(saturation, cv2.CV_32F, (side, side)) - mean * mean < (RED_EVENNESS * 255) ** 2, bool)
 
 
 def _bubbles(grey: Image, density_of: npt.NDArray[np.float32], um_per_px: float) -> Bools:

@@ -98,3 +98,13 @@ def test_real_pen_is_found(shared_data, name):
 def test_real_tissue_without_pen_is_not_flagged(shared_data):
     image = cv2.cvtColor(cv2.imread(str(shared_data / "qc" / "tcga-lung-rgb.png")), cv2.COLOR_BGR2RGB)
     assert artefact_masks(image, UM_PER_PX)["pen"].mean() < 0.01
+
+
+def test_even_red_is_pen_and_red_that_is_mottled_as_blood_among_cells_is_not(tissue):
+    tissue[150:250, 50:350] = INKS["red"]
+    mottled = np.random.default_rng(0).random((12, 75)) < 0.5  # cells of 32 micrometres, red or pale
+    even = artefact_masks(tissue, UM_PER_PX)["pen"]
+    tissue[202:250, 50:350] = np.where(np.kron(mottled, np.ones((4, 4)))[..., None] > 0, INKS["red"], (225, 150, 190))
+    uneven = artefact_masks(tissue, UM_PER_PX)["pen"]
+    assert even[210:240, 60:340].all()
+    assert uneven[210:240, 60:340].mean() < 0.1

@@ -26,7 +26,7 @@ FLOORS = {
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
     2: "encoders encoder_model folding batch_sizes embed_jobs embedding embed_fleet interop study joining slurm_jobs",
-    1: "map_marks slides stains recolouring restaining tissue artefacts regions tiling quality synthetic",
+    1: "map_marks slides stains recolouring restaining tissue tissue_folds artefacts regions tiling quality synthetic",
     0: "errors types plugins tables config files packs probing store provenance shards engines",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}

@@ -1,0 +1,191 @@
+"""Find where the section lies folded over itself, on a slide's overview.
+
+A fold adds the density of the layers that lie on the section (absorbances add, Beer and Lambert), in a band with two sharp and nearly
+parallel edges that bends slowly and goes on for a millimetre. Dense tissue is as dark, but seldom ends on both sides at once, and not
+for so long. So a pixel tells little and a course much: the steps of density at both edges are summed along the best course through
+each place, and a course is a fold where the sum is more than tissue comes to.
+
+Sources: the best smooth course by dynamic programming is Montanari, Commun. ACM 14 (1971) 335; that folds raise density and are
+connected Kothari et al., IEEE J. Biomed. Health Inform. 18 (2014) 1. Thresholds from composed real tissue, docs/decisions/0084.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.types import Bools
+
+Densities = npt.NDArray[np.float32]
+Steps = npt.NDArray[np.int16]  # optical density in units of 1 / (UNIT * TAPS)
+
+PIXEL_UM = 16.0  # at which edges are seen
+GRID = 2  # of those pixels; between places at which a course may be
+STRIDE = 3  # places a stride of a course, 96 micrometres; with TURNS it bends with a radius of a quarter millimetre at most
+TURNS = 16  # directions of half a circle
+AHEAD = 10  # strides that the best course is looked for ahead: gaps of most of a millimetre are crossed, and none comes round again
+TAPS = 7  # pixels along an edge that are averaged
+UNIT = 250  # steps a unit of optical density; TAPS times that in the sums
+
+WIDTHS_UM = (60.0, 85.0, 110.0, 140.0, 170.0, 200.0)
+EDGE_UM = 16.0  # inwards and outwards of an edge at which density is compared
+LAYERS = 3.0  # greatest step in units of the paler side: three layers add twice; a strip beside glass, denser still, is no fold
+STEEPEST = 0.6  # optical density; a darker band tells no more
+STEP = 0.05  # optical density at both edges, from which a place speaks for a fold
+EVIDENCE_UM = 90.0  # optical density over STEP, times micrometres of course; clean tissue stays below
+SHORTEST_UM = 500.0
+APART_UM = 100.0  # from a course, nearer is the same fold
+DRAWN_UM = 200.0
+FAINTEST = 0.03  # optical density from which on a pixel counts as stained
+USUAL_DENSITY = (0.11, 0.25)  # medians of stained pixels between which thresholds hold as they are; paler and darker slides are scaled
+MOST_TRIED = 400  # courses a slide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """The middle of a fold."""
+
+    xy: npt.NDArray[np.float64]  # (P, 2) pixels of the overview
+    evidence_um: float  # optical density over STEP, times micrometres
+
+
+def fold_mask(density: Densities, um_per_px: float) -> Bools:
+    """Return (H, W) True on folds.
+
+    Args:
+        density: (H, W) optical density of a slide's overview, mean of its channels.
+        um_per_px: micrometres a pixel of the overview.
+    """
+    mask = np.zeros(density.shape, np.uint8)
+    for course in fold_courses(density, um_per_px):
+        cv2.polylines(mask, [np.round(course.xy).astype(np.int32)[:, None]], False, 1, max(1, round(DRAWN_UM / um_per_px)))
+    return mask.astype(bool)
+
+
+def fold_courses(density: Densities, um_per_px: float) -> list[Course]:
+    """Return the courses of a slide's folds, the clearest first; arguments as of `fold_mask`."""
+    side = [max(1, round(pixels * um_per_px / PIXEL_UM)) for pixels in density.shape]
+    small = cv2.resize(density, (side[1], side[0]), interpolation=cv2.INTER_AREA)
+    stained = small[small > FAINTEST]
+    if not stained.size:
+        return []
+    usual = float(np.median(stained))
+    steps = edge_steps(small * (float(np.clip(usual, *USUAL_DENSITY)) / usual))
+    scale = PIXEL_UM * GRID / um_per_px
+    return [Course(xy=(xy + 0.5) * scale - 0.5, evidence_um=sum_) for xy, sum_ in _courses(steps, _ahead(steps))]
+
+
+def edge_steps(density: Densities) -> Steps:
+    """Return (TURNS, H, W) the lesser step of density at the two edges of the best band through each place, by the band's direction.
+
+    Args:
+        density: (h, w) at PIXEL_UM micrometres a pixel; H and W are h and w over GRID.
+    """
+    height, width = density.shape
+    reach = int(np.ceil((WIDTHS_UM[-1] / 2 + EDGE_UM) / PIXEL_UM)) + 1
+    half = TAPS // 2
+    padded = np.pad(np.minimum(density * UNIT, 2 * UNIT).astype(np.int16), reach + half, mode="edge")
+    best = np.zeros((TURNS, -(-height // GRID), -(-width // GRID)), np.int16)
+    for turn in range(TURNS):
+        along = _offset(turn, 1.0)
+        summed = np.zeros((height + 2 * reach, width + 2 * reach), np.int16)
+        for tap in range(-half, half + 1):
+            y, x = (half + round(tap * a) for a in along)
+            summed += padded[y : y + summed.shape[0], x : x + summed.shape[1]]
+        for band_um in WIDTHS_UM:
+            inner, outer = (band_um / 2 - EDGE_UM) / PIXEL_UM, (band_um / 2 + EDGE_UM) / PIXEL_UM
+            (left_in, right_in), (left_out, right_out) = (
+                [_beside(summed, turn, d, reach, density.shape) for d in (far, -far)] for far in (inner, outer)
+            )
+            step = np.minimum(left_in - left_out, right_in - right_out)
+            np.minimum(step, np.minimum(left_out, right_out) * np.float32(LAYERS), out=step, casting="unsafe")
+            np.maximum(best[turn], step, out=best[turn])
+    return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
+
+
+def _beside(summed: Steps, turn: int, far: float, reach: int, shape: Sequence[int]) -> Steps:
+    """Return (H, W) the density `far` pixels beside each place, across the direction."""
+    y, x = (reach + round(d) for d in _offset(turn + TURNS // 2, far))
+    return summed[y : y + shape[0] : GRID, x : x + shape[1] : GRID]
+
+
+def _offset(turn: int, far: float) -> tuple[float, float]:
+    """Return (y, x) of a point `far` away in a direction."""
+    angle = np.pi * turn / TURNS
+    return far * float(np.sin(angle)), far * float(np.cos(angle))
+
+
+STRIDES = tuple(tuple(round(d) for d in _offset(turn, STRIDE)) for turn in range(2 * TURNS))  # (y, x) places, all round
+
+
+def _ahead(steps: Steps) -> Steps:
+    """Return (2 * TURNS, H, W) the most that a course of up to AHEAD strides can gain which leaves a place in a direction.
+
+    A place on it gains its step less STEP; at each place the course goes on straight or one turn to a side, and ends where it likes.
+    """
+    _, height, width = steps.shape
+    gain = steps - np.int16(STEP * UNIT * TAPS)
+    ahead = np.zeros((2 * TURNS, height, width), np.int16)
+    arrived = np.zeros((2 * TURNS, height + 2 * STRIDE, width + 2 * STRIDE), np.int16)
+    inside = arrived[:, STRIDE:-STRIDE, STRIDE:-STRIDE]
+    for _ in range(AHEAD):
+        np.add(ahead[:TURNS], gain, out=inside[:TURNS])
+        np.add(ahead[TURNS:], gain, out=inside[TURNS:])
+        for turn, (y, x) in enumerate(STRIDES):
+            there = np.s_[STRIDE + y : STRIDE + y + height, STRIDE + x : STRIDE + x + width]
+            straight, left, right = (arrived[(turn + t) % (2 * TURNS)][there] for t in (0, -1, 1))
+            np.maximum(left, right, out=ahead[turn])
+            np.maximum(ahead[turn], straight, out=ahead[turn])
+            np.maximum(ahead[turn], 0, out=ahead[turn])
+    return ahead
+
+
+def _courses(steps: Steps, ahead: Steps) -> list[tuple[npt.NDArray[np.float64], float]]:
+    """Return ((P, 2) x and y of places, evidence) of each course, the best place's first; no course runs along another."""
+    per_um = UNIT * TAPS / (PIXEL_UM * GRID * STRIDE)  # of sums over strides, a unit of density times a micrometre
+    through = ahead[:TURNS] + ahead[TURNS:] + steps - np.int16(STEP * UNIT * TAPS)
+    direction, most = through.argmax(axis=0), through.max(axis=0)
+    taken = np.zeros(most.shape, np.uint8)
+    found: list[tuple[npt.NDArray[np.float64], float]] = []
+    for _ in range(MOST_TRIED):
+        y, x = (int(i) for i in np.unravel_index(int(most.argmax()), most.shape))
+        if most[y, x] < 0.7 * EVIDENCE_UM * per_um:  # AHEAD may end before a course does
+            break
+        turn = int(direction[y, x])
+        back, on = (_follow(steps, ahead, taken, (y, x), t) for t in (turn + TURNS, turn))
+        places = [*back[::-1], (y, x, int(steps[turn, y, x])), *on]
+        line = np.array([[x, y] for y, x, _ in places], np.int32)[:, None]  # (P, 1, 2)
+        evidence_um = sum(step - STEP * UNIT * TAPS for *_, step in places) / per_um
+        is_fold = evidence_um >= EVIDENCE_UM and cv2.arcLength(line, False) * PIXEL_UM * GRID >= SHORTEST_UM
+        near = cv2.polylines(np.zeros_like(taken), [line], False, 1, round(2 * APART_UM / PIXEL_UM / GRID) if is_fold else 3)
+        most[(near > 0)] = np.iinfo(np.int16).min
+        most[y, x] = np.iinfo(np.int16).min
+        if is_fold:
+            found.append((line[:, 0].astype(np.float64), float(evidence_um)))
+            taken |= np.asarray(near, np.uint8)
+    return found
+
+
+def _follow(steps: Steps, ahead: Steps, taken: npt.NDArray[np.uint8], start: tuple[int, int], turn: int) -> list[tuple[int, int, int]]:
+    """Return (y, x, step) of the places of the best course from `start` in a direction, to where it has gained most."""
+    (y, x), (height, width) = start, taken.shape
+    places: list[tuple[int, int, int]] = []
+    gained, most, end = 0.0, 0.0, 0
+    for _ in range(height + width):
+        y, x = y + STRIDES[turn][0], x + STRIDES[turn][1]
+        if not (0 <= y < height and 0 <= x < width) or taken[y, x]:
+            break
+        turns = [(turn + t) % (2 * TURNS) for t in (0, -1, 1)]
+        hopes = [int(steps[t % TURNS, y, x]) - STEP * UNIT * TAPS + int(ahead[t, y, x]) for t in turns]
+        if max(hopes) <= 0:
+            break
+        turn = turns[int(np.argmax(hopes))]
+        places.append((y, x, int(steps[turn % TURNS, y, x])))
+        gained += places[-1][2] - STEP * UNIT * TAPS
+        if gained > most:
+            most, end = gained, len(places)
+    return places[:end]
