@@ -73,7 +73,8 @@ export function drawLegend(place, settings, raster, { phenotypes = [], grey = fa
   }
   if (layer !== "none") {
     const um = layer === "flags" ? raster.layers.tissue_tile_um : raster.layers.tile_um;
-    parts.push(make("p", { class: "small" }, `${t("explains_model")} ${um ? t("tile_side", { um: number(um, 0) }) : ""}`));
+    const notes = [["flags", "phenotype"].includes(layer) ? "" : t("explains_model"), um ? t("tile_side", { um: number(um, 0) }) : ""];
+    parts.push(make("p", { class: "small" }, notes.filter(Boolean).join(" ")));
   }
   place.replaceChildren(...parts);
 }
