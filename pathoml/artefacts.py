@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.tissue import grey_percentile
+from pathoml.tissue import grey_percentile, mean_density
 from pathoml.tissue_folds import fold_mask
 from pathoml.types import Bools, Image, Ints
 
@@ -48,20 +48,18 @@ def artefact_masks(image: Image, um_per_px: float) -> dict[str, Bools]:
     """Return an (H, W) mask of an RGB overview for each of pen, dark, fold, bubble, blank."""
     glass = max(200.0, grey_percentile(image[::4, ::4], 98))
     table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(np.float32)  # density falls as the grey level rises
-    red, green, blue = cv2.split(np.ascontiguousarray(image))  # three of (H, W)
+    red, green, blue = (np.asarray(plane, np.uint8) for plane in cv2.split(np.ascontiguousarray(image)))  # three of (H, W)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    mean = np.asarray(cv2.LUT(red, table), np.float32)  # (H, W)
-    for plane in (green, blue):
-        mean += np.asarray(cv2.LUT(plane, table), np.float32)
-    mean /= 3
-    grey_from = (
-        (table[:, None] >= RIM_GREYNESS * table).argmax(axis=1).astype(np.uint8)
-    )  # (256,) of the brightest: first darkest that is grey
+    grey_from = (table[:, None] >= RIM_GREYNESS * table).argmax(axis=1).astype(np.uint8)  # (256,) of the brightest: least darkest of a grey
     grey = np.where(darkest >= cv2.LUT(brightest, grey_from), brightest, np.uint8(255))
+    density = mean_density((red, green, blue), (table, table, table))
+    pen = _spread(_pen(image, um_per_px), um_per_px)
+    dark = _spread(brightest < math.ceil(DARK_VALUE * 255), um_per_px)
+    density[pen | dark] = 0  # a stripe of ink is no fold
     return {
-        "pen": _spread(_pen(image, um_per_px), um_per_px),
-        "dark": _spread(brightest < math.ceil(DARK_VALUE * 255), um_per_px),
-        "fold": fold_mask(mean, um_per_px),
+        "pen": pen,
+        "dark": dark,
+        "fold": fold_mask(density, um_per_px),
         "bubble": _bubbles(grey, table, um_per_px),
         "blank": _blank(image, um_per_px),
     }
@@ -94,9 +92,7 @@ def _bubbles(grey: Image, density_of: npt.NDArray[np.float32], um_per_px: float)
     """
     least = RIM_DENSITY * 0.6
     dense_greys = int((density_of > least).sum())  # density falls as the grey level rises
-    thin_from = (
-        (density_of[:, None] - density_of > least).argmax(axis=1).astype(np.uint8)
-    )  # (256,) first grey level beside each that shows a rim
+    thin_from = (density_of[:, None] - density_of > least).argmax(axis=1).astype(np.uint8)  # (256,) first level that shows each as a rim
     without_thin = cv2.morphologyEx(grey, cv2.MORPH_CLOSE, _disc(RIM_WIDEST_UM / um_per_px))
     is_dense = grey < dense_greys
     thin = is_dense & (without_thin >= cv2.LUT(grey, thin_from))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -28,11 +29,15 @@ def optical_density(image: Image) -> npt.NDArray[np.float32]:
     planes = [np.asarray(plane, np.uint8) for plane in cv2.split(np.ascontiguousarray(image))]  # three of (H, W)
     brightness = [np.float32(max(grey_percentile(plane, GLASS_PERCENTILE), GLASS_AT_LEAST)) for plane in planes]
     greys = np.maximum(np.arange(256, dtype=np.float32), 1)
-    tables = [np.maximum(-np.log10(greys / glass), 0) for glass in brightness]  # (256,) density of each grey level
-    density = np.asarray(cv2.LUT(planes[0], tables[0]), np.float32)  # (H, W)
+    return mean_density(planes, [np.maximum(-np.log10(greys / glass), 0) for glass in brightness])
+
+
+def mean_density(planes: Sequence[npt.NDArray[np.uint8]], tables: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Return the (H, W) mean of the channels' densities: (H, W) grey levels of each, looked up in (256,) densities of a level."""
+    density = np.asarray(cv2.LUT(planes[0], tables[0]), np.float32)
     for plane, table in zip(planes[1:], tables[1:]):
         density += np.asarray(cv2.LUT(plane, table), np.float32)
-    density /= 3
+    density /= len(planes)
     return density
 
 

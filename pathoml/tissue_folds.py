@@ -162,7 +162,7 @@ def _courses(steps: Steps, ahead: Steps) -> list[tuple[npt.NDArray[np.float64], 
         evidence_um = sum(step - STEP * UNIT * TAPS for *_, step in places) / per_um
         is_fold = evidence_um >= EVIDENCE_UM and cv2.arcLength(line, False) * PIXEL_UM * GRID >= SHORTEST_UM
         near = cv2.polylines(np.zeros_like(taken), [line], False, 1, round(2 * APART_UM / PIXEL_UM / GRID) if is_fold else 3)
-        most[(near > 0)] = np.iinfo(np.int16).min
+        most[near > 0] = np.iinfo(np.int16).min
         most[y, x] = np.iinfo(np.int16).min
         if is_fold:
             found.append((line[:, 0].astype(np.float64), float(evidence_um)))

@@ -108,3 +108,11 @@ def test_even_red_is_pen_and_red_that_is_mottled_as_blood_among_cells_is_not(tis
     uneven = artefact_masks(tissue, UM_PER_PX)["pen"]
     assert even[210:240, 60:340].all()
     assert uneven[210:240, 60:340].mean() < 0.1
+
+
+@pytest.mark.parametrize("ink", [*INKS.values(), (20, 20, 20)])
+def test_a_stripe_of_ink_is_pen_or_dark_and_no_fold(tissue, ink):
+    tissue[190:205, 40:360] = ink  # a band as wide and long as a fold, denser than tissue on both its sides
+    masks = artefact_masks(tissue, UM_PER_PX)
+    assert (masks["pen"] | masks["dark"])[195:200, 60:340].all()
+    assert not masks["fold"].any()
