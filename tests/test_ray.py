@@ -76,6 +76,17 @@ def test_36_items_are_right_though_a_worker_is_killed_and_a_node_drops_out(clust
     assert len(begun(tmp_path)) > 36, "what had been lost was done again"
 
 
+@pytest.mark.usefixtures("cluster")
+def test_without_an_address_ray_starts_its_own_and_leaves_another_that_runs_here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS")  # but /tmp/ray/ray_current_cluster may still name it
+    code = (
+        "import ray\nfrom operator import neg\nfrom pathoml.engines.ray import map_items\n"
+        "print('RESULT', dict(map_items(neg, [('1', 1), ('2', 2)], workers=1)), len(ray.nodes()))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=240).stdout
+    assert "RESULT {'1': -1, '2': -2} 1" in said
+
+
 def begun(folder: Path) -> list[str]:
     path = folder / "begun.txt"
     return path.read_text(encoding="utf-8").split() if path.exists() else []

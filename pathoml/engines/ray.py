@@ -71,7 +71,7 @@ def _connected(workers: int) -> Any:
     if not ray.is_initialized():
         same_code = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
         quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "runtime_env": same_code}
-        alone: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+        alone: dict[str, Any] = {"address": "local", "num_cpus": workers, "include_dashboard": False}  # whatever else runs here
         try:
             ray.init(**quiet, **({"address": address} if address else alone))
         except (ConnectionError, ValueError, RuntimeError) as error:
