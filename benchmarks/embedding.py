@@ -3,6 +3,7 @@
 Ratios are of one run, by turns, medians over rounds (range in brackets), wall and CPU seconds each: beside other work the wall says little.
 Slides are real tissue (PATHOML_SHARED), a JPEG pyramid of 0.25 micrometres read as 224 px at 0.5. resnet50 and a ViT-S/16 have random
 weights (FOLDER/checkpoints), which costs the same; what precision does is measured with the embedded encoder's real weights as well.
+With --compiled our encoder runs as code compiled for the machine (compute.compile), as it does for 20,000 tiles and more.
 
     whole      read + encode + write against the network alone over tensors that are in memory, in the same layout and batches
     field      against openslide read_region + convert + PIL resize + ToTensor + Normalize + eager fp32 in a torch DataLoader; reading alone
@@ -34,13 +35,16 @@ from pyramids import write_picture, write_pyramid
 from safetensors.torch import save_file
 from torchvision import transforms
 
-from pathoml.batch_sizes import FIXED, BatchSize
+from pathoml.batch_sizes import FIXED
+from pathoml.compiling import CompiledEncoder
 from pathoml.config import ComputeConfig, TilesConfig
+from pathoml.devices import prepare_device
 from pathoml.embed_jobs import EmbedJob
-from pathoml.embedding import embed_part, embed_tiles, loaded_encoder, prepare_device
+from pathoml.embedding import embed_part
 from pathoml.encoder_model import EncoderModel, build_architecture
 from pathoml.encoders import find_encoder
 from pathoml.engines.local import available_workers
+from pathoml.ready_encoder import ReadyEncoder, embed_tiles, loaded_encoder, ready_encoder
 from pathoml.slides import open_slide, read_tile
 from pathoml.store import read_tiles
 from pathoml.tiling import TileJob, tile_one
@@ -54,7 +58,6 @@ CHOICE_TILES, CHOICE_ROUNDS = 32, 3
 FIELD_BATCH = 32
 VIT_S = "kaiko_vits16"
 ISLAND_PX = 2048
-BATCH = BatchSize(tiles=FIXED["cpu"], why="fixed")
 CPU = torch.device("cpu")
 
 
@@ -63,6 +66,7 @@ def main() -> None:
     parser.add_argument("part", choices=[*PARTS, "child"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("what", nargs="*", help="encoders, instead of the part's own")
+    parser.add_argument("--compiled", action="store_true", help="our encoder as compiled code")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     os.chdir(args.folder)  # where checkpoints/ is looked for
@@ -70,48 +74,41 @@ def main() -> None:
         add_random_weights(name)
     prepare_device(ComputeConfig(device="cpu"))
     if args.part == "child":
-        child(*args.what)
+        child(*args.what, compiled=args.compiled)
         return
     print(f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}", flush=True)
     part, encoders = PARTS[args.part]
     for encoder in args.what or encoders:
-        part(encoder)
+        part(encoder, args.compiled)
 
 
-def whole(encoder: str) -> None:
+def whole(encoder: str, compiled: bool) -> None:
     """Print the rate from file to file over that of the network alone."""
-    job, (model, sha256) = real_job(), loaded_encoder(encoder, CPU)
+    job, ready, model = real_job(), ready_for(encoder, compiled), loaded_encoder(encoder, CPU)[0]
     tiles = torch.from_numpy(tiles_of(job)).permute(0, 3, 1, 2)  # (N, 3, H, W), channels last
     batches = [((t.float() - model.mean) / model.std) for t in tiles.split(FIXED["cpu"])]
+    network = CompiledEncoder(model.network, FIXED["cpu"]) if compiled else model.network
     waited = []
 
     def from_file_to_file() -> None:
-        report = embed_part(
-            [job],
-            (model, sha256),
-            encoder_name=encoder,
-            device=CPU,
-            workers=available_workers(),
-            batch=BATCH,
-            on_tiles=lambda *_: None,
-        )
+        report = embed_part([job], ready, workers=available_workers(), on_tiles=lambda *_: None)
         waited.append(report.waited / report.seconds)
 
     @torch.inference_mode()
     def network_alone() -> None:
         for batch in batches:
-            model.network(batch)
+            network(batch)
 
     compare(encoder, len(tiles), "network alone", network_alone, "file to file", from_file_to_file)
     print(f"  the encoder waited {statistics.median(waited):.1%} of the time")
 
 
-def field(encoder: str) -> None:
+def field(encoder: str, compiled: bool) -> None:
     """Print rates over those of the field's way, end to end and for reading alone."""
-    job, loaded = real_job(), loaded_encoder(encoder, CPU)
+    job, ready = real_job(), ready_for(encoder, compiled)
     grid, reader = read_tiles(job.tiles_path)[0], open_slide(job.slide_path)
     data = FieldTiles(job, encoder)
-    eager, model = build_architecture(find_encoder(encoder)), loaded[0]
+    eager, model = build_architecture(find_encoder(encoder)), loaded_encoder(encoder, CPU)[0]
 
     @torch.inference_mode()
     def theirs() -> None:
@@ -119,7 +116,7 @@ def field(encoder: str) -> None:
         np.save("theirs.npy", torch.cat([eager(batch) for batch in loader]).numpy())
 
     def ours() -> None:
-        embed_part([job], loaded, encoder_name=encoder, device=CPU, workers=available_workers(), batch=BATCH, on_tiles=lambda *_: None)
+        embed_part([job], ready, workers=available_workers(), on_tiles=lambda *_: None)
 
     def our_reading() -> None:
         reader._cache.clear()
@@ -156,19 +153,19 @@ class FieldTiles(torch.utils.data.Dataset):
         return self.transform(region.resize((TILE_PX, TILE_PX), PIL.Image.Resampling.BICUBIC))
 
 
-def memory(encoder: str) -> None:
+def memory(encoder: str, compiled: bool) -> None:
     """Print the peak resident memory of processes that tile and embed a small and a large slide."""
     peaks = {}
     for side in (4_000, 40_000):
         for step in ("tile", "embed"):
-            command = [sys.executable, __file__, "child", ".", step, str(side), encoder]
+            command = [sys.executable, __file__, "child", ".", step, str(side), encoder, *(["--compiled"] if compiled else [])]
             tiles, peaks[step, side] = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-2:])
             print(f"{step}, {side} px: {tiles} tiles, {peaks[step, side] / 2**20:.2f} GiB at most", flush=True)
     for step in ("tile", "embed"):
         print(f"{step}: large over small {peaks[step, 40_000] / peaks[step, 4_000]:.2f}")
 
 
-def child(step: str, side: str, encoder: str) -> None:
+def child(step: str, side: str, encoder: str, *, compiled: bool) -> None:
     """Tile or embed one slide in this process and print (tiles, peak KiB)."""
     path = Path(f"square_{side}.tif")
     if not path.exists():
@@ -176,27 +173,27 @@ def child(step: str, side: str, encoder: str) -> None:
         os.execv(sys.executable, [sys.executable, *sys.argv])  # the memory of writing it is not asked
     job = job_of(path, tile=step == "tile")
     if step == "embed":
-        loaded = loaded_encoder(encoder, CPU)
-        report = embed_part([job], loaded, encoder_name=encoder, device=CPU, workers=2, batch=BATCH, on_tiles=lambda *_: None)
+        report = embed_part([job], ready_for(encoder, compiled), workers=2, on_tiles=lambda *_: None)
         assert not report.failures, report.failures
     print(len(read_tiles(job.tiles_path)[0].xy_l0), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def precision(encoder: str) -> None:
+def precision(encoder: str, compiled: bool) -> None:
     """Print cosines over real tiles: what is stored against float32, bfloat16 by autocast against float32."""
-    model, tiles = loaded_encoder(encoder, CPU)[0], torch.from_numpy(tiles_of(real_job()))
+    model, tiles, fast = loaded_encoder(encoder, CPU)[0], torch.from_numpy(tiles_of(real_job())), ready_for(encoder, compiled).model
     with torch.inference_mode():
         exact = torch.cat([model(t) for t in tiles.split(FIXED["cpu"])])
+        ours = torch.cat([fast(t) for t in tiles.split(FIXED["cpu"])])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             short = torch.cat([model(t) for t in tiles.split(FIXED["cpu"])]).float()
-    for name, other in (("fp16 as stored", exact.half().float()), ("bf16 by autocast", short)):
+    for name, other in (("fp16 as stored", ours.half().float()), ("bf16 by autocast", short)):
         cosine = torch.cosine_similarity(exact.double(), other.double())
         print(
             f"{encoder}, {name} to fp32: cosine median {cosine.median():.6f}, lowest {cosine.min():.6f} of {len(tiles)} tiles", flush=True
         )
 
 
-def choices(encoder: str) -> None:
+def choices(encoder: str, compiled: bool) -> None:
     """Print CPU and wall seconds of batch sizes and layouts over those of the fixed choice, and where bits differ from it."""
     described, tuned = find_encoder(encoder), loaded_encoder(encoder, CPU)[0]
     tiles = tiles_of(real_job())[:CHOICE_TILES]
@@ -206,8 +203,9 @@ def choices(encoder: str) -> None:
     eager.network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
     ways = {("channels last", b): (tuned, b) for b in BATCHES} | {("contiguous", b): (plain, b) for b in (8,)}
     ways |= {("eager defaults", b): (eager, b) for b in (8, 32)}
+    ways |= {("compiled", b): (CompiledEncoder(tuned, b), b) for b in ((4, 8, 16) if compiled else ())}
 
-    def features(model: EncoderModel, batch: int) -> np.ndarray:
+    def features(model: torch.nn.Module, batch: int) -> np.ndarray:
         return np.concatenate([embed_tiles(model, tiles[i : i + batch], CPU) for i in range(0, len(tiles), batch)])
 
     wall: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
@@ -226,6 +224,11 @@ def choices(encoder: str) -> None:
         bits = "" if same is True else f", {same:.1%} of the stored numbers the same bits"
         ratios = f"wall {over(wall[way], wall[fixed])}, CPU {over(cpu[way], cpu[fixed])}"
         print(f"  {way[0]:<14} {way[1]:>2}: seconds over the fixed choice's: {ratios}{bits}", flush=True)
+
+
+def ready_for(encoder: str, compiled: bool) -> ReadyEncoder:
+    """Return our encoder in batches of the fixed size."""
+    return ready_encoder(encoder, CPU, batch_size=FIXED["cpu"], compiled=compiled)
 
 
 def over(seconds: list[float], fixed: list[float]) -> str:
@@ -314,7 +317,7 @@ def write_square(path: Path, side: int) -> None:
     write_pyramid(path, (side, side), tiles)
 
 
-PARTS: dict[str, tuple[Callable[[str], None], tuple[str, ...]]] = {
+PARTS: dict[str, tuple[Callable[[str, bool], None], tuple[str, ...]]] = {
     "whole": (whole, ("resnet50", VIT_S)),
     "field": (field, ("resnet50",)),
     "memory": (memory, ("resnet50",)),

@@ -7,18 +7,15 @@ is remembered in the user's cache (docs/decisions/0083).
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from pathoml.errors import StoreError
-from pathoml.files import read_json, sha256_of_json, write_json
+from pathoml.machine_memory import machine_key, memory_path, remember, remembered
 from pathoml.types import Image
 
 FIXED = {"cpu": 8, "cuda": 256}  # on the CPU larger activations leave the caches: benchmarks/embedding.py choices
@@ -49,12 +46,12 @@ def choose_batch_size(
         return BatchSize(tiles=wanted, why="as study.yaml says")
     if torch.are_deterministic_algorithms_enabled():
         return BatchSize(tiles=FIXED[device.type], why="fixed, so that a rerun gives the same bits")
-    key = _machine_key(encoder_sha256, tile_px, device)
-    known = _remembered().get(key)
+    key = machine_key("batch", encoder_sha256, tile_px, device)
+    known = remembered(key)
     if isinstance(known, int) and known in TRIED[device.type]:
         return BatchSize(tiles=known, why=f"the fastest of an earlier trial, {memory_path()}")
     fastest = fastest_batch(_seconds(encode, tile_px), TRIED[device.type])
-    _remember(key, fastest)
+    remember(key, fastest)
     return BatchSize(tiles=fastest, why="the fastest of a trial")
 
 
@@ -83,18 +80,6 @@ def fastest_batch(seconds: Callable[[int], float], sizes: tuple[int, ...]) -> in
     return next((size for size, cost in a_tile.items() if cost <= AS_FAST * best), sizes[0])
 
 
-def memory_path() -> Path:
-    """Return the file of what was measured on this machine, as the XDG base directory specification places it."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "pathoml" / "batch_sizes.json"
-
-
-def _machine_key(encoder_sha256: str, tile_px: int, device: torch.device) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    threads = torch.get_num_threads() if device.type == "cpu" else 0
-    return sha256_of_json([encoder_sha256, tile_px, device.type, name, str(torch.__version__), threads])
-
-
 def _seconds(encode: Callable[[Image], object], tile_px: int) -> Callable[[int], float]:
     def seconds(tiles: int) -> float:
         batch = np.random.default_rng(1).integers(0, 256, (tiles, tile_px, tile_px, 3), dtype=np.uint8)
@@ -103,18 +88,3 @@ def _seconds(encode: Callable[[Image], object], tile_px: int) -> Callable[[int],
         return time.monotonic() - begun
 
     return seconds
-
-
-def _remembered() -> dict[str, object]:
-    try:
-        return read_json(memory_path())
-    except (StoreError, OSError):  # none yet, torn, or not ours to read: measured anew
-        return {}
-
-
-def _remember(key: str, tiles: int) -> None:
-    try:
-        memory_path().parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory_path(), _remembered() | {key: tiles})
-    except OSError:  # a home that cannot be written costs a trial in each run
-        return

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 import pathoml
 from pathoml.config import Study
+from pathoml.devices import prepare_device
 from pathoml.drift import reference_ranges
 from pathoml.embed_jobs import stain_name
-from pathoml.embedding import prepare_device
 from pathoml.errors import ConfigError, StoreError
 from pathoml.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
 from pathoml.model_card import model_card

@@ -19,7 +19,7 @@ from pathoml.bags import read_bags
 from pathoml.baselines import clinical_scores
 from pathoml.cohort import read_cohort
 from pathoml.config import Study
-from pathoml.embedding import prepare_device
+from pathoml.devices import prepare_device
 from pathoml.errors import CohortError
 from pathoml.files import write_json
 from pathoml.permutation import PermutationTest, permuted_specs

@@ -172,6 +172,9 @@ class ComputeConfig(Section):
     batch_size: int | Literal["auto"] = Field(
         "auto", description="tiles the encoder sees at once; auto = 8 on the CPU, measured once on a GPU"
     )
+    compile: bool | Literal["auto"] = Field(
+        "auto", description="run the encoder as code compiled for the machine; auto = from 20,000 tiles on, where there is a C++ compiler"
+    )
     mlflow: bool = Field(False, description="log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed")
 
 

@@ -13,14 +13,14 @@ from functools import lru_cache
 
 import torch
 
-from pathoml.batch_sizes import BatchSize
 from pathoml.config import ComputeConfig
+from pathoml.devices import prepare_device
 from pathoml.embed_jobs import EmbedJob, stale_jobs
-from pathoml.embedding import EmbedReport, batch_for, embed_part, loaded_encoder, prepare_device
-from pathoml.encoder_model import EncoderModel
+from pathoml.embedding import EmbedReport, embed_part
 from pathoml.engines.local import available_workers
 from pathoml.files import sweep_temporaries
 from pathoml.plugins import load_plugin
+from pathoml.ready_encoder import ReadyEncoder, ready_encoder
 from pathoml.shards import Shard
 from pathoml.tiling import write_failures
 
@@ -39,6 +39,7 @@ class EmbedPart:
     compute: ComputeConfig
     workers: int  # threads that read slides
     threads: int  # that compute
+    compiled: bool | None  # whether the encoder is, None = where it can be had and pays
 
 
 def processes(compute: ComputeConfig) -> int:
@@ -68,6 +69,7 @@ def embed_apart(
     compute: ComputeConfig,
     workers: int,
     on_slide: Callable[[str], None],
+    compiled: bool | None = False,
     shard: Shard | None = None,
 ) -> EmbedReport:
     """Embed slides in several processes; a slide that fails is recorded and the others go on.
@@ -76,6 +78,7 @@ def embed_apart(
         workers: threads that read slides, of all processes together on this machine.
         shard: which part of the batch the jobs are; its failures go into a file of their own.
         on_slide: called with the slide_id of each slide that is done or has failed.
+        compiled: whether the encoder is, None = where it can be had and pays.
     """
     count, whole = processes(compute), EmbedReport()
     folder = jobs[0].embeddings_path.parent
@@ -96,6 +99,7 @@ def embed_apart(
                 compute=compute,
                 workers=share,
                 threads=threads_each(compute, count),
+                compiled=compiled,
             )
             for number, group in enumerate(groups)
         }
@@ -125,22 +129,11 @@ def work(part: EmbedPart) -> EmbedReport:
     """Embed the slides of an item in this process; the network is loaded once."""
     torch.set_num_threads(part.threads)
     device = prepare_device(part.compute)  # which has the last word on threads
-    return embed_part(
-        stale_jobs(part.jobs, part.encoder, part.encoder_sha256),
-        _loaded(part.encoder, str(device)),
-        encoder_name=part.encoder,
-        device=device,
-        workers=part.workers,
-        batch=_batch(part.encoder, str(device), part.compute.batch_size),
-        on_tiles=lambda *_: None,
-    )
+    wanted = part.compute.batch_size
+    encoder = _ready(part.encoder, str(device), wanted if isinstance(wanted, int) else None, part.compiled)
+    return embed_part(stale_jobs(part.jobs, part.encoder, part.encoder_sha256), encoder, workers=part.workers, on_tiles=lambda *_: None)
 
 
 @lru_cache(maxsize=1)
-def _loaded(encoder: str, device: str) -> tuple[EncoderModel, str]:
-    return loaded_encoder(encoder, torch.device(device))
-
-
-@lru_cache(maxsize=1)
-def _batch(encoder: str, device: str, wanted: int | str) -> BatchSize:
-    return batch_for(_loaded(encoder, device), torch.device(device), None if isinstance(wanted, str) else wanted)
+def _ready(name: str, device: str, batch_size: int | None, compiled: bool | None) -> ReadyEncoder:
+    return ready_encoder(name, torch.device(device), batch_size=batch_size, compiled=compiled)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import StainConfig
-from pathoml.store import recipe_sha256, stored_attr
-from pathoml.tiling import grid_name
+from pathoml.errors import StoreError
+from pathoml.store import read_tiles, recipe_sha256, stored_attr
+from pathoml.tiling import grid_name, kept_tiles
 from pathoml.types import Encoder, Recipe
 
 EMBEDDING_VERSION = 2  # raise it when the same tiles and weights come out otherwise
@@ -72,3 +74,12 @@ def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str)
         for job in jobs
         if stored_attr(job.embeddings_path, "recipe_sha256") != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, job))
     ]
+
+
+def tiles_of(jobs: Sequence[EmbedJob]) -> int:
+    """Return how many tiles the jobs have in all, without flagged ones; a torn file counts none and fails when it is embedded."""
+    count = 0
+    for job in jobs:
+        with suppress(StoreError):
+            count += len(kept_tiles(read_tiles(job.tiles_path)[0], job.exclude).xy_l0)
+    return count

@@ -7,7 +7,6 @@ what else is embedded.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence, Set
@@ -18,15 +17,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from pathoml.batch_sizes import BatchSize, choose_batch_size
-from pathoml.config import ComputeConfig
 from pathoml.embed_jobs import AS_SCANNED, EmbedJob, embed_recipe, stain_name
-from pathoml.encoder_model import EncoderModel, load_encoder
-from pathoml.errors import EncoderError, SlideError, StoreError
+from pathoml.errors import SlideError, StoreError
 from pathoml.files import sweep_temporaries
+from pathoml.ready_encoder import ReadyEncoder
 from pathoml.restaining import RestainedReader
 from pathoml.shards import Shard
 from pathoml.slides.colour import open_in_colour
@@ -48,7 +44,7 @@ class EmbedReport:
     tiles: int = 0
     seconds: float = 0.0  # wall clock of reading, encoding and writing
     waited: float = 0.0  # of these, seconds in which the encoder had no tiles
-    batches: str = ""  # how many tiles the encoder saw at once, and why
+    how: str = ""  # the encoder was run, and why so
     slide_seconds: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -57,101 +53,40 @@ class EmbedReport:
         self.slides += part.slides
         self.tiles += part.tiles
         self.waited += part.waited
-        self.batches = part.batches or self.batches
+        self.how = part.how or self.how
         self.slide_seconds |= part.slide_seconds
         self.failures |= part.failures
 
 
-def pick_device(wanted: str) -> torch.device:
-    """Return the device that `compute.device` means on this machine.
-
-    Raises:
-        EncoderError: a GPU is asked for and there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise EncoderError("compute.device is cuda, but no GPU is to be seen. `pathoml doctor` says more; compute.device: auto goes on.")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def prepare_device(compute: ComputeConfig) -> torch.device:
-    """Return the device of a study, with torch set to deterministic algorithms where that is wanted (auto: on the CPU)."""
-    device = pick_device(compute.device)
-    deterministic = device.type == "cpu" if compute.deterministic == "auto" else compute.deterministic
-    if deterministic and device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
-    if compute.threads != "auto":
-        torch.set_num_threads(compute.threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling costs a tenth of the time on the CPU
-    return device
-
-
-def pick_precision(device: torch.device) -> torch.dtype:
-    """Return what the encoder computes in: bfloat16 on a GPU that has it, float32 elsewhere (docs/decisions/0002)."""
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-
-
 def embed_slides(
-    jobs: Sequence[EmbedJob],
-    *,
-    encoder_name: str,
-    device: torch.device,
-    workers: int,
-    batch_size: int | None,
-    on_tiles: Callable[[str, int], None],
-    shard: Shard | None = None,
+    jobs: Sequence[EmbedJob], encoder: ReadyEncoder, *, workers: int, on_tiles: Callable[[str, int], None], shard: Shard | None = None
 ) -> EmbedReport:
     """Embed slides one after another; a slide that fails is recorded and the others go on.
 
     Args:
-        shard: which part of the batch the jobs are; its failures go into a file of their own.
+        workers: threads that read slides.
         on_tiles: called with (slide_id, tiles just embedded).
+        shard: which part of the batch the jobs are; its failures go into a file of their own.
     """
     if not jobs:
         return EmbedReport()
     folder = jobs[0].embeddings_path.parent
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
-    loaded = loaded_encoder(encoder_name, device)
-    batch = batch_for(loaded, device, batch_size)
-    report = embed_part(jobs, loaded, encoder_name=encoder_name, device=device, workers=workers, batch=batch, on_tiles=on_tiles)
+    report = embed_part(jobs, encoder, workers=workers, on_tiles=on_tiles)
     write_failures(folder, report.failures, shard)
     return report
 
 
-def loaded_encoder(name: str, device: torch.device) -> tuple[EncoderModel, str]:
-    """Return a pretrained encoder on the device, laid out as it computes fastest, and the SHA-256 of its weights' file."""
-    model, encoder_sha256 = load_encoder(name)
-    # weights stay float32; autocast picks what may be shorter
-    return model.to(device).to(memory_format=torch.channels_last), encoder_sha256
-
-
-def batch_for(loaded: tuple[EncoderModel, str], device: torch.device, wanted: int | None) -> BatchSize:
-    """Return how many tiles a loaded encoder takes at once; None = as `batch_sizes` chooses."""
-    model, encoder_sha256 = loaded
-    encode = partial(_embed_batch, model, device=device)
-    return choose_batch_size(wanted, encode, encoder_sha256=encoder_sha256, tile_px=model.tile_px, device=device)
-
-
-def embed_part(
-    jobs: Sequence[EmbedJob],
-    loaded: tuple[EncoderModel, str],
-    *,
-    encoder_name: str,
-    device: torch.device,
-    workers: int,
-    batch: BatchSize,
-    on_tiles: Callable[[str, int], None],
-) -> EmbedReport:
-    """Embed some slides of a batch with a network that is loaded; failures are only returned."""
-    model, encoder_sha256 = loaded
-    report = EmbedReport(batches=f"batches of {batch.tiles} tiles: {batch.why}")
+def embed_part(jobs: Sequence[EmbedJob], encoder: ReadyEncoder, *, workers: int, on_tiles: Callable[[str, int], None]) -> EmbedReport:
+    """Embed some slides of a batch; failures are only returned."""
+    report = EmbedReport(how=encoder.how)
     started = time.monotonic()
-    with tile_readers(workers, device) as readers, ReadAhead(jobs, batch.tiles, readers) as ahead:
+    with tile_readers(workers, encoder.device) as readers, ReadAhead(jobs, encoder.batch_size, readers) as ahead:
         for job in jobs:
             begun = time.monotonic()
             try:
-                report.tiles += _embed_one(job, ahead, model, encoder_name, encoder_sha256, device, on_tiles)
+                report.tiles += _embed_one(job, ahead, encoder, on_tiles)
                 report.slides += 1
                 report.slide_seconds[job.slide_id] = time.monotonic() - begun
             except (SlideError, StoreError) as error:
@@ -182,53 +117,24 @@ def tile_readers(workers: int, device: torch.device) -> Executor:
     return InThisThread() if one_core else ThreadPoolExecutor(workers)
 
 
-def _embed_one(
-    job: EmbedJob,
-    ahead: ReadAhead,
-    model: EncoderModel,
-    encoder_name: str,
-    encoder_sha256: str,
-    device: torch.device,
-    on_tiles: Callable[[str, int], None],
-) -> int:
+def _embed_one(job: EmbedJob, ahead: ReadAhead, encoder: ReadyEncoder, on_tiles: Callable[[str, int], None]) -> int:
     parts = []
     with ahead.next_slide() as slide:
         while (tiles := ahead.next_batch(slide)) is not None:
-            parts.append(embed_tiles(model, tiles, device))
+            parts.append(encoder(tiles))
             on_tiles(job.slide_id, len(tiles))
     is_whole = np.array([corner not in slide.broken for corner in slide.corners])
     write_embeddings(
         job.embeddings_path,
         some_tiles(slide.grid, is_whole),
         np.concatenate(parts)[is_whole],
-        encoder=encoder_name,
-        encoder_sha256=encoder_sha256,
-        precision=str(pick_precision(device)).removeprefix("torch."),
-        recipe=embed_recipe(encoder_name, encoder_sha256, job),
+        encoder=encoder.name,
+        encoder_sha256=encoder.sha256,
+        precision=encoder.precision,
+        recipe=embed_recipe(encoder.name, encoder.sha256, job),
         stain=stain_name(job.stain),
     )
     return len(slide.grid.xy_l0)
-
-
-def embed_tiles(model: EncoderModel, tiles: Image, device: torch.device) -> npt.NDArray[np.float16]:
-    """Return (B, D) float16 features of (B, H, W, 3) uint8 tiles; a batch that does not fit the memory is halved."""
-    try:
-        return _embed_batch(model, tiles, device)
-    except torch.OutOfMemoryError:
-        if len(tiles) == 1:
-            raise
-    half = len(tiles) // 2  # after the handler, whose traceback would keep the failed batch in memory
-    return np.concatenate([embed_tiles(model, part, device) for part in (tiles[:half], tiles[half:])])
-
-
-def _embed_batch(model: EncoderModel, tiles: Image, device: torch.device) -> npt.NDArray[np.float16]:
-    precision = pick_precision(device)
-    on_host = torch.from_numpy(tiles)
-    if device.type == "cuda":
-        on_host = on_host.pin_memory()  # torch keeps and reuses pinned buffers; only from them does a copy run beside the encoder
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        features: npt.NDArray[np.float16] = model(on_host.to(device, non_blocking=True)).to(torch.float16).cpu().numpy()
-    return features
 
 
 class SlideTiles:

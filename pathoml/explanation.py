@@ -15,7 +15,7 @@ from pathoml.attention import BagExplanation, explain_bag, explain_features, sli
 from pathoml.bags import read_bags
 from pathoml.bundle import input_of, open_bundle, refuse_other_input
 from pathoml.config import Study
-from pathoml.embedding import prepare_device
+from pathoml.devices import prepare_device
 from pathoml.errors import SlideError
 from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
 from pathoml.files import atomic_path, sha256_of_file, sweep_temporaries, write_json

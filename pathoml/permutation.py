@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import TrainConfig
-from pathoml.embedding import pick_device
+from pathoml.devices import pick_device
 from pathoml.model_stack import ModelSpec
 from pathoml.ridge_models import fit_models
 from pathoml.scoring import FoldScores, fold_scores, out_of_fold, standardise

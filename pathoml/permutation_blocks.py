@@ -16,8 +16,8 @@ import torch
 
 from pathoml.baselines import clinical_columns
 from pathoml.config import Study
+from pathoml.devices import prepare_device
 from pathoml.embed_fleet import gpus_each, processes, threads_each
-from pathoml.embedding import prepare_device
 from pathoml.errors import CohortError, StoreError
 from pathoml.files import read_json, write_json
 from pathoml.permutation import Array, ClinicalModel, RepeatedValidation, Statistics

@@ -15,8 +15,8 @@ from pathoml.bags import read_bags
 from pathoml.bundle import bundle_models, ensemble_scores, input_of, open_bundle, refuse_other_input
 from pathoml.cohort import read_slides
 from pathoml.config import Study
+from pathoml.devices import prepare_device
 from pathoml.drift import COLUMNS, drift_rows
-from pathoml.embedding import prepare_device
 from pathoml.errors import CohortError
 from pathoml.files import atomic_path, sha256_of_file
 from pathoml.model_stack import load_models, models_sha256

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pathoml.bags import read_bags
 from pathoml.cohort import read_cohort
 from pathoml.config import Study
-from pathoml.embedding import prepare_device
+from pathoml.devices import prepare_device
 from pathoml.errors import StoreError
 from pathoml.model_stack import ModelSpec, ModelStack, load_models, read_raw_scores
 from pathoml.provenance import is_fresh

@@ -12,7 +12,7 @@ from pathoml.bags import read_bags
 from pathoml.baselines import clinical_columns, clinical_scores, ridge_cox_scores
 from pathoml.cohort import read_cohort
 from pathoml.config import Study, StudyConfig, resolved_yaml
-from pathoml.embedding import prepare_device
+from pathoml.devices import prepare_device
 from pathoml.errors import CohortError
 from pathoml.files import atomic_path, sha256_of_file, sweep_temporaries, write_text
 from pathoml.model_stack import ModelSpec, save_block, save_index, save_raw_scores

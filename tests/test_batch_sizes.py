@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pathoml import batch_sizes
-from pathoml.batch_sizes import FIXED, TRIED, choose_batch_size, fastest_batch, memory_path
+from pathoml.batch_sizes import FIXED, TRIED, choose_batch_size, fastest_batch
+from pathoml.machine_memory import memory_path
 
 CPU = torch.device("cpu")
 
@@ -106,7 +107,7 @@ def test_a_home_that_cannot_be_written_costs_only_the_trial(clock, tmp_path, mon
 def test_a_relative_cache_folder_is_ignored_as_the_specification_asks(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert memory_path() == tmp_path / ".cache" / "pathoml" / "batch_sizes.json"
+    assert memory_path() == tmp_path / ".cache" / "pathoml" / "measured.json"
 
 
 def test_of_sizes_about_as_fast_the_smallest_is_taken():

@@ -71,6 +71,11 @@ def test_small_shared_memory_and_a_slow_disk_are_notes(tmp_path: Path, monkeypat
     assert doctor._disk(tmp_path)[0].line.startswith("NOTE    disk of")
 
 
+def test_no_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert doctor._compiler().line.startswith("NOTE    no C++ compiler: only needed")
+
+
 def test_a_folder_that_does_not_exist_is_missing(lines, tmp_path: Path) -> None:
     code, said = lines(tmp_path / "nowhere")
     assert code == 1

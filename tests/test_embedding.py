@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from pathoml import embedding
+from pathoml import embedding, ready_encoder
 from pathoml.config import StainConfig, TilesConfig
+from pathoml.devices import pick_device
 from pathoml.embed_jobs import EmbedJob, stain_name, stale_jobs
-from pathoml.embedding import embed_slides, embed_tiles, pick_device
+from pathoml.embedding import embed_slides
 from pathoml.encoder_model import EncoderModel
 from pathoml.encoders import find_encoder
 from pathoml.errors import EncoderError, SlideError
 from pathoml.files import sha256_of_json
+from pathoml.ready_encoder import embed_tiles
 from pathoml.slides import open_slide, read_tile
 from pathoml.store import read_embeddings, read_tiles, stored_attr, write_tiles
 from pathoml.tiling import TileJob, kept_tiles, tile_one
@@ -36,7 +38,7 @@ def encoder(monkeypatch) -> EncoderModel:
     torch.manual_seed(1)
     network = nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6))
     model = EncoderModel(network.eval(), find_encoder("efficientnet_lite0"))
-    monkeypatch.setattr(embedding, "load_encoder", lambda name: (model, f"sha256 of {name}"))
+    monkeypatch.setattr(ready_encoder, "load_encoder", lambda name: (model, f"sha256 of {name}"))
     return model
 
 
@@ -61,8 +63,9 @@ def make_job(tmp_path, write_slide, pink_tissue):
     return make
 
 
-def embed(jobs: list[EmbedJob], *, batch_size: int | None = 16, workers: int = 2):
-    return embed_slides(jobs, encoder_name="tiny", device=CPU, workers=workers, batch_size=batch_size, on_tiles=lambda *_: None)
+def embed(jobs: list[EmbedJob], *, batch_size: int | None = 16, workers: int = 2, on_tiles=lambda *_: None, compiled: bool | None = False):
+    encoder = ready_encoder.ready_encoder("tiny", CPU, batch_size=batch_size, compiled=compiled)
+    return embed_slides(jobs, encoder, workers=workers, on_tiles=on_tiles)
 
 
 def features(job: EmbedJob) -> np.ndarray:
@@ -190,11 +193,9 @@ def test_the_batch_size_changes_no_more_than_rounding(make_job):
 def test_without_a_number_deterministic_batches_are_fixed_and_the_report_says_so(make_job, monkeypatch):
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     sizes: list[int] = []
-    report = embed_slides(
-        [make_job("A")], encoder_name="tiny", device=CPU, workers=1, batch_size=None, on_tiles=lambda _, tiles: sizes.append(tiles)
-    )
+    report = embed([make_job("A")], workers=1, batch_size=None, on_tiles=lambda _, tiles: sizes.append(tiles))
     assert max(sizes) == 8
-    assert report.batches == "batches of 8 tiles: fixed, so that a rerun gives the same bits"
+    assert report.how == "batches of 8 tiles: fixed, so that a rerun gives the same bits"
 
 
 def test_readers_of_tridents_layout_find_its_attributes(make_job):
@@ -288,9 +289,7 @@ def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_embedded(make
 def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_job, monkeypatch):
     jobs, opened, seen = [make_job(name) for name in ("A", "BB", "CCC")], [], []
     monkeypatch.setattr(embedding, "open_in_colour", lambda path, *_, **__: opened.append(path.stem) or open_slide(path))
-    embed_slides(
-        jobs, encoder_name="tiny", device=CPU, workers=2, batch_size=512, on_tiles=lambda name, _: seen.append((name, list(opened)))
-    )
+    embed(jobs, batch_size=512, on_tiles=lambda name, _: seen.append((name, list(opened))))
     assert seen[0] == ("A", ["A", "BB", "CCC"])
     assert [name for name, _ in seen] == ["A", "BB", "CCC"]
 
@@ -313,7 +312,7 @@ def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeyp
         embedded.append(tiles)
         most_ahead.append(len(read) - sum(embedded))
 
-    embed_slides(jobs, encoder_name="tiny", device=CPU, workers=2, batch_size=4, on_tiles=on_tiles)
+    embed(jobs, batch_size=4, on_tiles=on_tiles)
     assert 0 < max(most_ahead) <= 4 * (embedding.BATCHES_AHEAD + 1)
 
 
@@ -352,7 +351,7 @@ def test_the_report_says_how_long_the_encoder_waited_and_each_slide_took(make_jo
 
 def test_progress_counts_every_tile_once(make_job):
     job, seen = make_job("A"), []
-    embed_slides([job], encoder_name="tiny", device=CPU, workers=2, batch_size=10, on_tiles=lambda name, n: seen.append((name, n)))
+    embed([job], batch_size=10, on_tiles=lambda name, n: seen.append((name, n)))
     assert sum(n for _, n in seen) == len(features(job))
     assert {name for name, _ in seen} == {"A"}
 

@@ -25,7 +25,8 @@ FLOORS = {
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
     3: "cohort timing splits split_files bags",
-    2: "encoders encoder_model folding batch_sizes embed_jobs embedding embed_fleet interop study joining slurm_jobs",
+    2: "encoders encoder_model folding devices machine_memory batch_sizes compiling ready_encoder embed_jobs embedding embed_fleet "
+    "interop study joining slurm_jobs",
     1: "map_marks slides stains recolouring restaining tissue tissue_folds artefacts regions tiling quality synthetic",
     0: "errors types plugins tables config files packs probing store provenance shards engines",
 }
@@ -33,8 +34,8 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.spl
 
 # A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
 _LEARN = (
-    "encoders encoder_model folding batch_sizes embedding embed_fleet interop bags mil losses projection stacked_layers tile_bank "
-    "model_stack attribution training"
+    "encoders encoder_model folding devices machine_memory batch_sizes compiling ready_encoder embedding embed_fleet "
+    "interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
 )
 HEAVY = {
     "torch": f"{_LEARN} scoring attention ridge_models nested permutation_blocks",

@@ -12,9 +12,10 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from pathoml.embed_jobs import EmbedJob
-from pathoml.embedding import embed_slides, embed_tiles, loaded_encoder
+from pathoml.embedding import embed_slides
 from pathoml.encoder_model import read_weights
 from pathoml.encoders import find_encoder, find_weights
+from pathoml.ready_encoder import ready_encoder
 from pathoml.store import read_embeddings, write_tiles
 from pathoml.types import Recipe, TileGrid, TissueMask
 
@@ -50,8 +51,8 @@ def test_neighbours_name_the_class_alike_from_files_from_a_slide_and_by_the_refe
 ) -> None:
     tiles, classes = labelled(shared_data / "tiles" / name, crops)
     cpu = torch.device("cpu")
-    model, _ = loaded_encoder("efficientnet_lite0", cpu)
-    from_files = np.concatenate([embed_tiles(model, tiles[i : i + 8], cpu) for i in range(0, len(tiles), 8)])
+    encoder = ready_encoder("efficientnet_lite0", cpu, batch_size=8)
+    from_files = np.concatenate([encoder(tiles[i : i + 8]) for i in range(0, len(tiles), 8)])
 
     rows = -(-len(tiles) // COLUMNS)
     slide = np.full((rows * SIDE, COLUMNS * SIDE, 3), 240, np.uint8)
@@ -69,7 +70,7 @@ def test_neighbours_name_the_class_alike_from_files_from_a_slide_and_by_the_refe
     write_tiles(tmp_path / "tiles" / "laid.h5", grid, mask, Recipe(step="test", inputs={}))
     target = tmp_path / "embeddings" / "laid.h5"
     job = EmbedJob(slide_id="laid", slide_path=path, tiles_path=tmp_path / "tiles" / "laid.h5", embeddings_path=target, exclude=())
-    report = embed_slides([job], encoder_name="efficientnet_lite0", device=cpu, workers=1, batch_size=8, on_tiles=lambda *_: None)
+    report = embed_slides([job], encoder, workers=1, on_tiles=lambda *_: None)
     assert report.failures == {}
     from_slide = read_embeddings(target).features
 

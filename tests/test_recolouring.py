@@ -13,6 +13,7 @@ from pathoml.config import StainConfig, TilesConfig
 from pathoml.embed_jobs import EmbedJob, stain_name
 from pathoml.embedding import embed_slides
 from pathoml.errors import SlideError
+from pathoml.ready_encoder import ready_encoder
 from pathoml.recolouring import HED, jitter, macenko, normalisation, recolour, reinhard
 from pathoml.restaining import tile_seed
 from pathoml.store import read_embeddings
@@ -145,8 +146,8 @@ def embedded(slides: list[tuple[str, Path]], folder: Path, stain: StainConfig, *
             tile_one(TileJob(slide=slide, study_mpp=None, tile_px=224, mpp=0.5, tiles=TilesConfig(), folder=tiles))
         paths = {"tiles_path": tiles / f"{path.stem}.h5", "embeddings_path": folder / (stain_name(stain) or "plain") / f"{path.stem}.h5"}
         jobs.append(EmbedJob(slide_id=path.stem, slide_path=path, exclude=(), stain=stain, **paths))
-    options = {"device": torch.device("cpu"), "workers": workers, "batch_size": 8, "on_tiles": lambda *_: None}
-    report = embed_slides(jobs, encoder_name="efficientnet_lite0", **options)
+    encoder = ready_encoder("efficientnet_lite0", torch.device("cpu"), batch_size=8)
+    report = embed_slides(jobs, encoder, workers=workers, on_tiles=lambda *_: None)
     assert report.failures == {}
     return {job.slide_id: np.array(read_embeddings(job.embeddings_path).features, np.float64) for job in jobs}
 

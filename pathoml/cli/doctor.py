@@ -43,7 +43,7 @@ def run(console: Console, folder: Path = Path()) -> int:
     Args:
         folder: where studies lie; the speed of its disk is tried with a few temporary files.
     """
-    findings = [*_machine(), *_encoder(), _shared_memory(), _hub(), *_disk(folder), _r()]
+    findings = [*_machine(), *_encoder(), _shared_memory(), _hub(), *_disk(folder), _compiler(), _r()]
     for finding in findings:
         console.say(finding.line)
     return int(not all(f.is_fine for f in findings if f.is_needed))
@@ -53,7 +53,7 @@ def _machine() -> list[Finding]:
     import openslide
     import torch
 
-    from pathoml.embedding import pick_device, pick_precision
+    from pathoml.devices import pick_device, pick_precision
     from pathoml.engines.local import available_workers
 
     version = tuple(int(part) for part in openslide.__library_version__.split(".")[:3])
@@ -157,6 +157,16 @@ def _disk(folder: Path) -> list[Finding]:
             is_needed=False,
         ),
     ]
+
+
+def _compiler() -> Finding:
+    found = shutil.which(os.environ.get("CXX", "g++"))
+    return Finding(
+        what="C++ compiler" if found else "no C++ compiler",
+        is_fine=found is not None,
+        remedy="only needed to embed large studies faster (compute.compile); apt-get install g++",
+        is_needed=False,
+    )
 
 
 def _r() -> Finding:

@@ -46,7 +46,7 @@ def _join(study: Study, console: Console) -> int:
 
 def _embed(study: Study, console: Console, shard: Shard | None) -> int:
     from pathoml.cohort import read_cohort
-    from pathoml.embed_jobs import stale_jobs
+    from pathoml.embed_jobs import stale_jobs, tiles_of
     from pathoml.encoders import find_encoder, find_weights
     from pathoml.files import sha256_of_file
     from pathoml.study import embed_jobs, embeddings_folder
@@ -57,6 +57,7 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
     if not jobs:
         console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)}: all features were imported")
         return 0
+    of_study = jobs
     if shard:
         jobs = shard.of(jobs)
     sha256 = sha256_of_file(find_weights(name, find_encoder(name)))
@@ -67,17 +68,22 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
         if shard is None:
             settle_failures(embeddings_folder(study))
         return 0
-    from pathoml.embed_fleet import processes  # here, because loading torch takes seconds
+    from pathoml.compiling import is_worth_compiling  # here, because loading torch takes seconds
+    from pathoml.embed_fleet import processes
 
     count = processes(study.config.compute)
     alone = count == 1 and study.config.compute.engine == "local"
-    report = _embed_here(study, stale, console, shard) if alone else _embed_apart(study, stale, sha256, count, console, shard)
+    compiled = is_worth_compiling(study.config.compute.compile, tiles_of(of_study))  # of all: a rerun that has few to do does the same
+    if alone:
+        report = _embed_here(study, stale, compiled, console, shard)
+    else:
+        report = _embed_apart(study, stale, sha256, count, compiled, console, shard)
     if report.tiles:
         share = report.waited / report.seconds
         console.say(
             f"  {report.tiles / report.seconds:.1f} tiles/s with reading and writing; the encoder waited {share:.0%} of the time for tiles"
         )
-        console.say(f"  {report.batches}")
+        console.say(f"  {report.how}")
     for slide_id, seconds in report.slide_seconds.items():
         console.record("slide", slide=slide_id, seconds=round(seconds, 2))
     slowest = sorted(report.slide_seconds.items(), key=lambda item: -item[1])[:SLOWEST]
@@ -86,16 +92,17 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
     return say_failures(report.failures, console)
 
 
-def _embed_here(study: Study, jobs: list[EmbedJob], console: Console, shard: Shard | None) -> EmbedReport:
-    from pathoml.embedding import embed_slides, prepare_device
-    from pathoml.store import read_tiles
+def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, console: Console, shard: Shard | None) -> EmbedReport:
+    from pathoml.devices import prepare_device
+    from pathoml.embed_jobs import tiles_of
+    from pathoml.embedding import embed_slides
+    from pathoml.ready_encoder import ready_encoder
     from pathoml.study import workers
-    from pathoml.tiling import kept_tiles
 
     device = prepare_device(study.config.compute)
     console.say(f"  on {device}")
-    total = sum(len(kept_tiles(read_tiles(j.tiles_path)[0], j.exclude).xy_l0) for j in jobs)
-    batch = study.config.compute.batch_size
+    total, wanted = tiles_of(jobs), study.config.compute.batch_size
+    encoder = ready_encoder(study.config.encoder, device, batch_size=None if wanted == "auto" else wanted, compiled=compiled)
     with console.bar("embed", "tiles") as bar:
         done = 0
 
@@ -104,18 +111,12 @@ def _embed_here(study: Study, jobs: list[EmbedJob], console: Console, shard: Sha
             done += tiles
             bar(done, total)
 
-        return embed_slides(
-            jobs,
-            encoder_name=study.config.encoder,
-            device=device,
-            workers=workers(study),
-            batch_size=None if batch == "auto" else batch,
-            on_tiles=on_tiles,
-            shard=shard,
-        )
+        return embed_slides(jobs, encoder, workers=workers(study), on_tiles=on_tiles, shard=shard)
 
 
-def _embed_apart(study: Study, jobs: list[EmbedJob], sha256: str, count: int, console: Console, shard: Shard | None) -> EmbedReport:
+def _embed_apart(
+    study: Study, jobs: list[EmbedJob], sha256: str, count: int, compiled: bool | None, console: Console, shard: Shard | None
+) -> EmbedReport:
     from pathoml.embed_fleet import embed_apart
     from pathoml.study import workers
 
@@ -136,5 +137,6 @@ def _embed_apart(study: Study, jobs: list[EmbedJob], sha256: str, count: int, co
             compute=study.config.compute,
             workers=workers(study),
             on_slide=on_slide,
+            compiled=compiled,
             shard=shard,
         )
