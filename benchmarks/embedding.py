@@ -3,6 +3,7 @@
 Ratios are of one run, by turns, medians over rounds (range in brackets), wall and CPU seconds each: beside other work the wall says little.
 Slides are real tissue (PATHOML_SHARED), a JPEG pyramid of 0.25 micrometres read as 224 px at 0.5. resnet50 and a ViT-S/16 have random
 weights (FOLDER/checkpoints), which costs the same; what precision does is measured with the embedded encoder's real weights as well.
+The field's way and eager defaults run in a process of their own, for ours keeps freed memory (decision 0086).
 With --compiled our encoder runs as code compiled for the machine (compute.compile), as it does for 20,000 tiles and more.
 
     whole      read + encode + write against the network alone over tensors that are in memory, in the same layout and batches
@@ -15,13 +16,18 @@ With --compiled our encoder runs as code compiled for the machine (compute.compi
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import multiprocessing.connection
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -108,12 +114,7 @@ def field(encoder: str, compiled: bool) -> None:
     job, ready = real_job(), ready_for(encoder, compiled)
     grid, reader = read_tiles(job.tiles_path)[0], open_slide(job.slide_path)
     data = FieldTiles(job, encoder)
-    eager, model = build_architecture(find_encoder(encoder)), loaded_encoder(encoder, CPU)[0]
-
-    @torch.inference_mode()
-    def theirs() -> None:
-        loader = torch.utils.data.DataLoader(data, batch_size=FIELD_BATCH, num_workers=available_workers())
-        np.save("theirs.npy", torch.cat([eager(batch) for batch in loader]).numpy())
+    model = loaded_encoder(encoder, CPU)[0]
 
     def ours() -> None:
         embed_part([job], ready, workers=available_workers(), on_tiles=lambda *_: None)
@@ -130,9 +131,72 @@ def field(encoder: str, compiled: bool) -> None:
         for number in range(len(data)):
             data[number]
 
-    compare(encoder, len(data), "the field's way", theirs, "pathoml", ours)
+    with Apart(fields_way, data, encoder) as theirs:
+        compare(encoder, len(data), "the field's way", theirs, "pathoml", ours)
     torch.set_num_threads(1)
     compare("reading and normalising alone, one thread", len(data), "the field's way", their_reading, "pathoml", our_reading)
+
+
+@torch.inference_mode()
+def fields_way(data: FieldTiles, encoder: str) -> None:
+    """Embed a slide as the field's tools do: fp32 as torch runs it by default."""
+    workers = {"num_workers": available_workers(), "multiprocessing_context": "fork"}  # no time for starting them anew
+    loader = torch.utils.data.DataLoader(data, batch_size=FIELD_BATCH, **workers)
+    np.save("theirs.npy", torch.cat([eager_network(encoder)(batch) for batch in loader]).numpy())
+
+
+@lru_cache
+def eager_network(encoder: str) -> torch.nn.Module:
+    return build_architecture(find_encoder(encoder))
+
+
+@lru_cache
+def eager_defaults(encoder: str) -> EncoderModel:
+    """Return the network as timm builds it, for tiles as ours gets them, in torch's default layout."""
+    model = EncoderModel(build_architecture(find_encoder(encoder)), find_encoder(encoder))
+    model.network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
+    return model
+
+
+def encode_in_batches(encoder: str, tiles: np.ndarray, batch: int) -> None:
+    features(eager_defaults(encoder), tiles, batch)
+
+
+def features(model: torch.nn.Module, tiles: np.ndarray, batch: int) -> np.ndarray:
+    return np.concatenate([embed_tiles(model, tiles[i : i + batch], CPU) for i in range(0, len(tiles), batch)])
+
+
+class Apart:
+    """A function that is called in a process of its own; a call returns its (wall, CPU) seconds."""
+
+    def __init__(self, function: Callable[..., None], *args: object) -> None:
+        self._here, there = multiprocessing.Pipe()
+        self._process = multiprocessing.get_context("spawn").Process(target=serve, args=(there, function, args))
+        self._process.start()
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._here.send(False)
+        self._process.join()
+
+    def __call__(self) -> tuple[float, float]:
+        self._here.send(True)
+        return self._here.recv()
+
+
+def serve(asked: multiprocessing.connection.Connection, function: Callable[..., None], args: tuple[object, ...]) -> None:
+    prepare_device(ComputeConfig(device="cpu"))
+    while asked.recv():
+        asked.send(timed(lambda: function(*args)))
+
+
+def timed(function: Callable[[], object]) -> tuple[float, float]:
+    """Return the wall and CPU seconds of a call, or those it returns."""
+    begun, used = time.monotonic(), sum(os.times()[:4])  # children too: the workers of a DataLoader
+    result = function()
+    return result if isinstance(result, tuple) else (time.monotonic() - begun, sum(os.times()[:4]) - used)
 
 
 class FieldTiles(torch.utils.data.Dataset):
@@ -195,33 +259,25 @@ def precision(encoder: str, compiled: bool) -> None:
 
 def choices(encoder: str, compiled: bool) -> None:
     """Print CPU and wall seconds of batch sizes and layouts over those of the fixed choice, and where bits differ from it."""
-    described, tuned = find_encoder(encoder), loaded_encoder(encoder, CPU)[0]
-    tiles = tiles_of(real_job())[:CHOICE_TILES]
+    tuned, tiles = ready_for(encoder, False).model, tiles_of(real_job())[:CHOICE_TILES]
     plain = loaded_encoder(encoder, CPU)[0].to(memory_format=torch.contiguous_format)
     plain.network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
-    eager = EncoderModel(build_architecture(described), described)
-    eager.network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
     ways = {("channels last", b): (tuned, b) for b in BATCHES} | {("contiguous", b): (plain, b) for b in (8,)}
-    ways |= {("eager defaults", b): (eager, b) for b in (8, 32)}
-    ways |= {("compiled", b): (CompiledEncoder(tuned, b), b) for b in ((4, 8, 16) if compiled else ())}
-
-    def features(model: torch.nn.Module, batch: int) -> np.ndarray:
-        return np.concatenate([embed_tiles(model, tiles[i : i + batch], CPU) for i in range(0, len(tiles), batch)])
-
-    wall: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
-    cpu: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
-    results = {}
-    for _ in range(1 + CHOICE_ROUNDS):
-        for way, (model, batch) in ways.items():
-            begun = time.monotonic(), time.process_time()
-            results[way] = features(model, batch)
-            wall[way].append(time.monotonic() - begun[0])
-            cpu[way].append(time.process_time() - begun[1])
+    ways |= {("compiled", b): (CompiledEncoder(tuned, b), b) for b in (BATCHES if compiled else ())}
+    runs: dict[tuple[str, int], Callable[[], object]] = {w: partial(features, model, tiles, b) for w, (model, b) in ways.items()}
+    results = {way: run() for way, run in runs.items()}
+    wall: dict[tuple[str, int], list[float]] = defaultdict(list)
+    cpu: dict[tuple[str, int], list[float]] = defaultdict(list)
+    with ExitStack() as stack:
+        runs |= {("eager defaults", b): stack.enter_context(Apart(encode_in_batches, encoder, tiles, b)) for b in (8, 32)}
+        for _ in range(1 + CHOICE_ROUNDS):
+            for way, run in runs.items():
+                for clock, seconds in zip((wall, cpu), timed(run)):
+                    clock[way].append(seconds)
     fixed = ("channels last", FIXED["cpu"])
     print(f"{encoder}: {len(tiles) / statistics.median(wall[fixed][1:]):.1f} tiles/s by the fixed choice, {' '.join(map(str, fixed))}")
-    for way in ways:
-        same = way[0] == "eager defaults" or (results[way] == results[fixed]).mean()
-        bits = "" if same is True else f", {same:.1%} of the stored numbers the same bits"
+    for way in runs:
+        bits = f", {(results[way] == results[fixed]).mean():.1%} of the stored numbers the same bits" if way in results else ""
         ratios = f"wall {over(wall[way], wall[fixed])}, CPU {over(cpu[way], cpu[fixed])}"
         print(f"  {way[0]:<14} {way[1]:>2}: seconds over the fixed choice's: {ratios}{bits}", flush=True)
 
@@ -237,16 +293,14 @@ def over(seconds: list[float], fixed: list[float]) -> str:
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
 
 
-def compare(title: str, tiles: int, slow_name: str, slow: Callable[[], None], fast_name: str, fast: Callable[[], None]) -> None:
+def compare(title: str, tiles: int, slow_name: str, slow: Callable[[], object], fast_name: str, fast: Callable[[], object]) -> None:
     """Run both by turns and print the rate of the second over that of the first, in wall and in CPU seconds."""
     wall: dict[str, list[float]] = {slow_name: [], fast_name: []}
     cpu: dict[str, list[float]] = {slow_name: [], fast_name: []}
     for _ in range(1 + ROUNDS):  # the first warms up
         for name, run in ((slow_name, slow), (fast_name, fast)):
-            begun, used = time.monotonic(), sum(os.times()[:4])  # children too: the workers of a DataLoader
-            run()
-            wall[name].append(time.monotonic() - begun)
-            cpu[name].append(sum(os.times()[:4]) - used)
+            for clock, seconds in zip((wall, cpu), timed(run)):
+                clock[name].append(seconds)
     rates = ", ".join(f"{name} {tiles / statistics.median(seconds[1:]):.1f}" for name, seconds in wall.items())
     print(f"{title}, {tiles} tiles; tiles/s: {rates}")
     for clock, seconds in (("wall", wall), ("CPU", cpu)):

@@ -100,9 +100,11 @@ def choose_compiled(
         return compiled, "compiled, as study.yaml says"
     if repeats:
         return compiled, f"compiled for this machine, which pays from {WORTH_TILES} tiles on"
-    if remembered(key) is None:
-        remember(key, _ratio(encode_by(compiled), encode_by(model), tiles) <= AS_FAST)
-    return (compiled, "compiled: faster in a trial") if remembered(key) else (model, "not compiled: slower in a trial")
+    is_faster = remembered(key)
+    if is_faster is None:
+        is_faster = _ratio(encode_by(compiled), encode_by(model), tiles) <= AS_FAST
+        remember(key, is_faster)
+    return (compiled, "compiled: faster in a trial") if is_faster else (model, "not compiled: slower in a trial")
 
 
 def _ratio(one: Encode, other: Encode, tiles: Image) -> float:

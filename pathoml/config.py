@@ -172,6 +172,10 @@ class ComputeConfig(Section):
     batch_size: int | Literal["auto"] = Field(
         "auto", description="tiles the encoder sees at once; auto = 8 on the CPU, measured once on a GPU"
     )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="of the encoder; auto = bf16 on a GPU that has it, else fp32; bf16 on a CPU pays where it multiplies it natively",
+    )
     compile: bool | Literal["auto"] = Field(
         "auto", description="run the encoder as code compiled for the machine; auto = from 20,000 tiles on, where there is a C++ compiler"
     )

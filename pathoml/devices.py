@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 import torch
@@ -34,6 +35,27 @@ def prepare_device(compute: ComputeConfig) -> torch.device:
     return device
 
 
-def pick_precision(device: torch.device) -> torch.dtype:
-    """Return what the encoder computes in: bfloat16 on a GPU that has it, float32 elsewhere (docs/decisions/0002)."""
+def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
+    """Return what the encoder computes in: as wanted (fp32, bf16), else bfloat16 on a GPU that has it, else float32 (decision 0002)."""
+    if wanted != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+
+
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # malloc.h
+KEPT_BYTES = 2**30  # larger pieces still go back to the system at once
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed, so that a layer's output is not made of fresh pages, each zeroed first, every time.
+
+    On the CPU that took up to half of the time of large batches (docs/decisions/0086). Elsewhere than in glibc nothing happens.
+
+    Source: mallopt(3).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+    mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES - 1)

@@ -130,10 +130,10 @@ def work(part: EmbedPart) -> EmbedReport:
     torch.set_num_threads(part.threads)
     device = prepare_device(part.compute)  # which has the last word on threads
     wanted = part.compute.batch_size
-    encoder = _ready(part.encoder, str(device), wanted if isinstance(wanted, int) else None, part.compiled)
+    encoder = _ready(part.encoder, str(device), wanted if isinstance(wanted, int) else None, part.compiled, part.compute.precision)
     return embed_part(stale_jobs(part.jobs, part.encoder, part.encoder_sha256), encoder, workers=part.workers, on_tiles=lambda *_: None)
 
 
 @lru_cache(maxsize=1)
-def _ready(name: str, device: str, batch_size: int | None, compiled: bool | None) -> ReadyEncoder:
-    return ready_encoder(name, torch.device(device), batch_size=batch_size, compiled=compiled)
+def _ready(name: str, device: str, batch_size: int | None, compiled: bool | None, precision: str) -> ReadyEncoder:
+    return ready_encoder(name, torch.device(device), batch_size=batch_size, compiled=compiled, precision=precision)

@@ -12,7 +12,7 @@ from torch import nn
 
 from pathoml.batch_sizes import choose_batch_size
 from pathoml.compiling import choose_compiled
-from pathoml.devices import pick_precision
+from pathoml.devices import keep_freed_memory, pick_precision
 from pathoml.encoder_model import EncoderModel, load_encoder
 from pathoml.types import Image
 
@@ -26,41 +26,49 @@ class ReadyEncoder:
     model: nn.Module  # (B, H, W, 3) uint8 tiles in, (B, D) features out
     device: torch.device
     batch_size: int  # tiles it sees at once
+    dtype: torch.dtype  # it computes in; weights stay float32
     is_compiled: bool = False
     how: str = ""  # it is run, and why so
 
     @property
     def precision(self) -> str:
         """What it computes in."""
-        return str(pick_precision(self.device)).removeprefix("torch.") + (", compiled" if self.is_compiled else "")
+        return str(self.dtype).removeprefix("torch.") + (", compiled" if self.is_compiled else "")
 
     def __call__(self, tiles: Image) -> npt.NDArray[np.float16]:
         """Return (B, D) features of (B, H, W, 3) uint8 tiles."""
-        return embed_tiles(self.model, tiles, self.device)
+        return embed_tiles(self.model, tiles, self.device, self.dtype)
 
 
-def ready_encoder(name: str, device: torch.device, *, batch_size: int | None = None, compiled: bool | None = False) -> ReadyEncoder:
+def ready_encoder(
+    name: str, device: torch.device, *, batch_size: int | None = None, compiled: bool | None = False, precision: str = "auto"
+) -> ReadyEncoder:
     """Load a pretrained encoder and settle how it is run.
 
     Args:
         batch_size: tiles at once; None = as `batch_sizes` chooses.
         compiled: whether to compile it; None = as `compiling` chooses for work that is long enough.
+        precision: fp32, bf16 or auto.
 
     Raises:
         EncoderError: the encoder is unknown or its weights are not to be had; or it is to be compiled and cannot be.
     """
     model, sha256 = loaded_encoder(name, device)
-    encode = partial(_embed_batch, model, device=device)
-    batch = choose_batch_size(batch_size, encode, encoder_sha256=sha256, tile_px=model.tile_px, device=device)
-    chosen, why = choose_compiled(
-        compiled, model, batch.tiles, lambda m: partial(_embed_batch, m, device=device), encoder_sha256=sha256, device=device
-    )
+    dtype = pick_precision(device, precision)
+    if device.type == "cpu":
+        keep_freed_memory()
+    elif precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = False  # what is asked for is all of its 23 bits
+    encode_by = partial(partial, _embed_batch, device=device, dtype=dtype)  # of a model
+    batch = choose_batch_size(batch_size, encode_by(model), encoder_sha256=sha256, tile_px=model.tile_px, device=device)
+    chosen, why = choose_compiled(compiled, model, batch.tiles, encode_by, encoder_sha256=sha256, device=device)
     return ReadyEncoder(
         name=name,
         sha256=sha256,
         model=chosen,
         device=device,
         batch_size=batch.tiles,
+        dtype=dtype,
         is_compiled=chosen is not model,
         how=f"batches of {batch.tiles} tiles: {batch.why}{why and f'; {why}'}",
     )
@@ -73,22 +81,21 @@ def loaded_encoder(name: str, device: torch.device) -> tuple[EncoderModel, str]:
     return model.to(device).to(memory_format=torch.channels_last), encoder_sha256
 
 
-def embed_tiles(model: nn.Module, tiles: Image, device: torch.device) -> npt.NDArray[np.float16]:
-    """Return (B, D) float16 features of (B, H, W, 3) uint8 tiles; a batch that does not fit the memory is halved."""
+def embed_tiles(model: nn.Module, tiles: Image, device: torch.device, dtype: torch.dtype = torch.float32) -> npt.NDArray[np.float16]:
+    """Return (B, D) float16 features of (B, H, W, 3) uint8 tiles, computed in `dtype`; a batch that does not fit the memory is halved."""
     try:
-        return _embed_batch(model, tiles, device)
+        return _embed_batch(model, tiles, device=device, dtype=dtype)
     except torch.OutOfMemoryError:
         if len(tiles) == 1:
             raise
     half = len(tiles) // 2  # after the handler, whose traceback would keep the failed batch in memory
-    return np.concatenate([embed_tiles(model, part, device) for part in (tiles[:half], tiles[half:])])
+    return np.concatenate([embed_tiles(model, part, device, dtype) for part in (tiles[:half], tiles[half:])])
 
 
-def _embed_batch(model: nn.Module, tiles: Image, device: torch.device) -> npt.NDArray[np.float16]:
-    precision = pick_precision(device)
+def _embed_batch(model: nn.Module, tiles: Image, *, device: torch.device, dtype: torch.dtype) -> npt.NDArray[np.float16]:
     on_host = torch.from_numpy(tiles)
     if device.type == "cuda":
         on_host = on_host.pin_memory()  # torch keeps and reuses pinned buffers; only from them does a copy run beside the encoder
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         features: npt.NDArray[np.float16] = model(on_host.to(device, non_blocking=True)).to(torch.float16).cpu().numpy()
     return features

@@ -22,6 +22,7 @@ from pathoml.types import Bools
 
 Densities = npt.NDArray[np.float32]
 Steps = npt.NDArray[np.int16]  # optical density in units of 1 / (UNIT * TAPS)
+Gains = npt.NDArray[np.uint16]  # the same, summed along a course
 
 PIXEL_UM = 16.0  # at which edges are seen
 GRID = 2  # of those pixels; between places at which a course may be
@@ -33,9 +34,9 @@ UNIT = 250  # steps a unit of optical density; TAPS times that in the sums
 
 WIDTHS_UM = (60.0, 85.0, 110.0, 140.0, 170.0, 200.0)
 EDGE_UM = 16.0  # inwards and outwards of an edge at which density is compared
-LAYERS = 3.0  # greatest step in units of the paler side: three layers add twice; a strip beside glass, denser still, is no fold
 STEEPEST = 0.6  # optical density; a darker band tells no more
 STEP = 0.05  # optical density at both edges, from which a place speaks for a fold
+PRICE = np.int16(STEP * UNIT * TAPS)  # of a place, the same as a step
 EVIDENCE_UM = 90.0  # optical density over STEP, times micrometres of course; clean tissue stays below
 SHORTEST_UM = 500.0
 APART_UM = 100.0  # from a course, nearer is the same fold
@@ -95,22 +96,30 @@ def edge_steps(density: Densities) -> Steps:
         summed = np.zeros((height + 2 * reach, width + 2 * reach), np.int16)
         for tap in range(-half, half + 1):
             y, x = (half + round(tap * a) for a in along)
-            summed += padded[y : y + summed.shape[0], x : x + summed.shape[1]]
+            cv2.add(summed, padded[y : y + summed.shape[0], x : x + summed.shape[1]], dst=summed)
+        every = [[np.ascontiguousarray(summed[y::GRID, x::GRID]) for x in range(GRID)] for y in range(GRID)]
         for band_um in WIDTHS_UM:
             inner, outer = (band_um / 2 - EDGE_UM) / PIXEL_UM, (band_um / 2 + EDGE_UM) / PIXEL_UM
             (left_in, right_in), (left_out, right_out) = (
-                [_beside(summed, turn, d, reach, density.shape) for d in (far, -far)] for far in (inner, outer)
+                [_beside(every, turn, d, reach, best.shape[1:]) for d in (far, -far)] for far in (inner, outer)
             )
-            step = np.minimum(left_in - left_out, right_in - right_out)
-            np.minimum(step, np.minimum(left_out, right_out) * np.float32(LAYERS), out=step, casting="unsafe")
-            np.maximum(best[turn], step, out=best[turn])
+            step = cv2.min(cv2.subtract(left_in, left_out), cv2.subtract(right_in, right_out))
+            paler = cv2.min(left_out, right_out)
+            cv2.min(
+                step, cv2.add(cv2.add(paler, paler), paler), dst=step
+            )  # three layers add twice; a strip beside glass, denser still, is no fold
+            cv2.max(best[turn], step, dst=best[turn])
     return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
 
 
-def _beside(summed: Steps, turn: int, far: float, reach: int, shape: Sequence[int]) -> Steps:
-    """Return (H, W) the density `far` pixels beside each place, across the direction."""
-    y, x = (reach + round(d) for d in _offset(turn + TURNS // 2, far))
-    return summed[y : y + shape[0] : GRID, x : x + shape[1] : GRID]
+def _beside(every: Sequence[Sequence[Steps]], turn: int, far: float, reach: int, shape: Sequence[int]) -> Steps:
+    """Return (H, W) the density `far` pixels beside each place, across the direction.
+
+    Args:
+        every: by (row, column) of the first one, every GRID-th pixel, so that places lie side by side in memory.
+    """
+    (y, down), (x, right) = (divmod(reach + round(d), GRID) for d in _offset(turn + TURNS // 2, far))
+    return every[down][right][y : y + shape[0], x : x + shape[1]]
 
 
 def _offset(turn: int, far: float) -> tuple[float, float]:
@@ -122,32 +131,33 @@ def _offset(turn: int, far: float) -> tuple[float, float]:
 STRIDES = tuple(tuple(round(d) for d in _offset(turn, STRIDE)) for turn in range(2 * TURNS))  # (y, x) places, all round
 
 
-def _ahead(steps: Steps) -> Steps:
+def _ahead(steps: Steps) -> Gains:
     """Return (2 * TURNS, H, W) the most that a course of up to AHEAD strides can gain which leaves a place in a direction.
 
-    A place on it gains its step less STEP; at each place the course goes on straight or one turn to a side, and ends where it likes.
+    A place on it gains its step less PRICE; at each place the course goes on straight or one turn to a side, and ends where it likes.
     """
     _, height, width = steps.shape
-    gain = steps - np.int16(STEP * UNIT * TAPS)
-    ahead = np.zeros((2 * TURNS, height, width), np.int16)
-    arrived = np.zeros((2 * TURNS, height + 2 * STRIDE, width + 2 * STRIDE), np.int16)
-    inside = arrived[:, STRIDE:-STRIDE, STRIDE:-STRIDE]
+    most, least = np.maximum(steps, PRICE), np.minimum(steps, PRICE)
+    gain, loss = (most - PRICE).astype(np.uint16), (PRICE - least).astype(np.uint16)  # apart, for unsigned sums stop at 0 by themselves
+    ahead = np.zeros((2 * TURNS, height, width), np.uint16)
+    arrived = np.zeros((2 * TURNS, height + 2 * STRIDE, width + 2 * STRIDE), np.uint16)
     for _ in range(AHEAD):
-        np.add(ahead[:TURNS], gain, out=inside[:TURNS])
-        np.add(ahead[TURNS:], gain, out=inside[TURNS:])
+        for turn in range(2 * TURNS):
+            inside = arrived[turn, STRIDE:-STRIDE, STRIDE:-STRIDE]
+            cv2.add(ahead[turn], gain[turn % TURNS], dst=inside)
+            cv2.subtract(inside, loss[turn % TURNS], dst=inside)
         for turn, (y, x) in enumerate(STRIDES):
             there = np.s_[STRIDE + y : STRIDE + y + height, STRIDE + x : STRIDE + x + width]
             straight, left, right = (arrived[(turn + t) % (2 * TURNS)][there] for t in (0, -1, 1))
-            np.maximum(left, right, out=ahead[turn])
-            np.maximum(ahead[turn], straight, out=ahead[turn])
-            np.maximum(ahead[turn], 0, out=ahead[turn])
+            cv2.max(left, right, dst=ahead[turn])
+            cv2.max(ahead[turn], straight, dst=ahead[turn])
     return ahead
 
 
-def _courses(steps: Steps, ahead: Steps) -> list[tuple[npt.NDArray[np.float64], float]]:
+def _courses(steps: Steps, ahead: Gains) -> list[tuple[npt.NDArray[np.float64], float]]:
     """Return ((P, 2) x and y of places, evidence) of each course, the best place's first; no course runs along another."""
     per_um = UNIT * TAPS / (PIXEL_UM * GRID * STRIDE)  # of sums over strides, a unit of density times a micrometre
-    through = ahead[:TURNS] + ahead[TURNS:] + steps - np.int16(STEP * UNIT * TAPS)
+    through = ahead[:TURNS].view(np.int16) + ahead[TURNS:].view(np.int16) + steps - PRICE
     direction, most = through.argmax(axis=0), through.max(axis=0)
     taken = np.zeros(most.shape, np.uint8)
     found: list[tuple[npt.NDArray[np.float64], float]] = []
@@ -170,7 +180,7 @@ def _courses(steps: Steps, ahead: Steps) -> list[tuple[npt.NDArray[np.float64], 
     return found
 
 
-def _follow(steps: Steps, ahead: Steps, taken: npt.NDArray[np.uint8], start: tuple[int, int], turn: int) -> list[tuple[int, int, int]]:
+def _follow(steps: Steps, ahead: Gains, taken: npt.NDArray[np.uint8], start: tuple[int, int], turn: int) -> list[tuple[int, int, int]]:
     """Return (y, x, step) of the places of the best course from `start` in a direction, to where it has gained most."""
     (y, x), (height, width) = start, taken.shape
     places: list[tuple[int, int, int]] = []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -63,8 +67,8 @@ def make_job(tmp_path, write_slide, pink_tissue):
     return make
 
 
-def embed(jobs: list[EmbedJob], *, batch_size: int | None = 16, workers: int = 2, on_tiles=lambda *_: None, compiled: bool | None = False):
-    encoder = ready_encoder.ready_encoder("tiny", CPU, batch_size=batch_size, compiled=compiled)
+def embed(jobs: list[EmbedJob], *, batch_size: int | None = 16, workers: int = 2, on_tiles=lambda *_: None, precision: str = "auto"):
+    encoder = ready_encoder.ready_encoder("tiny", CPU, batch_size=batch_size, precision=precision)
     return embed_slides(jobs, encoder, workers=workers, on_tiles=on_tiles)
 
 
@@ -354,6 +358,38 @@ def test_progress_counts_every_tile_once(make_job):
     embed([job], batch_size=10, on_tiles=lambda name, n: seen.append((name, n)))
     assert sum(n for _, n in seen) == len(features(job))
     assert {name for name, _ in seen} == {"A"}
+
+
+def test_the_precision_that_is_asked_for_is_computed_in_and_recorded(encoder, make_job):
+    job = make_job("A")
+    grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
+    with open_slide(job.slide_path) as slide:
+        tiles = np.stack([read_tile(slide, (x, y), grid.tile_l0, 64) for x, y in grid.xy_l0.tolist()])
+    embed([job], precision="bf16")
+    assert stored_attr(job.embeddings_path, "precision") == "bfloat16"
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        short = torch.cat([encoder(torch.from_numpy(tiles[i : i + 16])) for i in range(0, len(tiles), 16)]).half().numpy()
+    np.testing.assert_array_equal(features(job), short)
+    job.embeddings_path.unlink()
+    embed([job], precision="fp32")
+    assert stored_attr(job.embeddings_path, "precision") == "float32"
+    assert (features(job) != short).any()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_so_that_pages_are_not_made_anew_for_every_batch():
+    code = (
+        "import resource, torch\nfrom pathoml.devices import keep_freed_memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(5): torch.ones(16 * 2**20)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "first = faults()\nkeep_freed_memory()\nfor _ in range(4): faults()\nprint(first, faults())"  # steady after eight
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    said = subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+    before, after = (int(word) for word in said.split())
+    assert after < before / 10
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -101,8 +101,9 @@ def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, conso
 
     device = prepare_device(study.config.compute)
     console.say(f"  on {device}")
-    total, wanted = tiles_of(jobs), study.config.compute.batch_size
-    encoder = ready_encoder(study.config.encoder, device, batch_size=None if wanted == "auto" else wanted, compiled=compiled)
+    total, compute = tiles_of(jobs), study.config.compute
+    batch_size = None if compute.batch_size == "auto" else compute.batch_size
+    encoder = ready_encoder(study.config.encoder, device, batch_size=batch_size, compiled=compiled, precision=compute.precision)
     with console.bar("embed", "tiles") as bar:
         done = 0
 
