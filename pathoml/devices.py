@@ -35,11 +35,12 @@ def prepare_device(compute: ComputeConfig) -> torch.device:
     return device
 
 
-def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
-    """Return what the encoder computes in: as wanted (fp32, bf16), else bfloat16 on a GPU that has it, else float32 (decision 0002)."""
+def pick_precision(device: torch.device, wanted: str = "auto", *, stands_bf16: bool = True) -> torch.dtype:
+    """Return what an encoder computes in: as wanted (fp32, bf16), else bfloat16 where it and the GPU stand it, else float32 (0002)."""
     if wanted != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    is_short = stands_bf16 and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if is_short else torch.float32
 
 
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # malloc.h

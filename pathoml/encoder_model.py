@@ -93,6 +93,7 @@ class EncoderModel(nn.Module):
         self.network = network
         self.pooling = encoder.pooling
         self.tile_px = encoder.tile_px
+        self.stands_bf16 = encoder.stands_bf16
         self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1) * PIXEL_RANGE)
         self.register_buffer("std", torch.tensor(encoder.std).reshape(1, 3, 1, 1) * PIXEL_RANGE)
 

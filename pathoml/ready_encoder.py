@@ -54,7 +54,7 @@ def ready_encoder(
         EncoderError: the encoder is unknown or its weights are not to be had; or it is to be compiled and cannot be.
     """
     model, sha256 = loaded_encoder(name, device)
-    dtype = pick_precision(device, precision)
+    dtype = pick_precision(device, precision, stands_bf16=model.stands_bf16)
     if device.type == "cpu":
         keep_freed_memory()
     elif precision == "fp32":

@@ -22,6 +22,7 @@ from typing import Any
 from pathoml.config import Study
 from pathoml.errors import ConfigError
 from pathoml.files import read_json, write_json, write_text
+from pathoml.study import scales
 
 FOLDER = "slurm"
 JOBS = "jobs.json"
@@ -61,11 +62,11 @@ def write_scripts(study: Study, resources: Resources, settings: Sequence[str] = 
     for step in STEPS:
         scripts[step] = folder / FOLDER / f"{step}.sh"
         scripts[step].parent.mkdir(exist_ok=True)
-        write_text(scripts[step], _script(step, folder, resources, settings))
+        write_text(scripts[step], _script(step, folder, resources, settings, joins=len(scales(study)) > 1))
     return scripts
 
 
-def _script(step: str, folder: Path, resources: Resources, settings: Sequence[str]) -> str:
+def _script(step: str, folder: Path, resources: Resources, settings: Sequence[str], *, joins: bool) -> str:
     is_array = step in ARRAYS
     log = folder / FOLDER / (f"{step}_%a.log" if is_array else f"{step}.log")
     options = [f"--job-name=pathoml-{step}", "--requeue", "--open-mode=append", f'--output="{log}"']
@@ -75,6 +76,8 @@ def _script(step: str, folder: Path, resources: Resources, settings: Sequence[st
     overrides = [part for setting in settings for part in ("--set", setting)]
     shard = f' --shard "$SLURM_ARRAY_TASK_ID/{resources.shards}"' if is_array else ""
     lines = ["#!/usr/bin/env bash", *(f"#SBATCH {option}" for option in options), "set -euo pipefail"]
+    if joins and step == "train":  # the parts of the array could not: another one may have embedded a slide's other magnification
+        lines.append(shlex.join([*command[:3], "embed", str(folder), *overrides]) + " || test $? -eq 1  # 1: a slide failed")
     return "\n".join([*lines, f"exec {shlex.join(command)}{shard} {shlex.join(overrides)}".rstrip(), ""])
 
 

@@ -91,6 +91,7 @@ class Encoder:
     package_file: str = ""  # the weights inside that package
     names: str = "timm"  # how the weights are named: timm | dinov2, as the hub's `transformers` files have it
     by_order: bool = False  # the weights' names are not timm's; their order is
+    stands_bf16: bool = True  # features in bf16 keep a cosine of 0.999 to those in fp32, tile by tile
     gate: str = ""  # the licence page to accept before the weights can be had
     parameters: int = 0  # published number of parameters, 0 = not published
     notes: str = ""

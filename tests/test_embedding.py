@@ -19,7 +19,7 @@ from torch import nn
 
 from pathoml import embedding, ready_encoder
 from pathoml.config import StainConfig, TilesConfig
-from pathoml.devices import pick_device
+from pathoml.devices import pick_device, pick_precision
 from pathoml.embed_jobs import EmbedJob, stain_name, stale_jobs
 from pathoml.embedding import embed_slides
 from pathoml.encoder_model import EncoderModel
@@ -374,6 +374,14 @@ def test_the_precision_that_is_asked_for_is_computed_in_and_recorded(encoder, ma
     embed([job], precision="fp32")
     assert stored_attr(job.embeddings_path, "precision") == "float32"
     assert (features(job) != short).any()
+
+
+def test_a_gpu_computes_in_bf16_what_stands_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    gpu = torch.device("cuda")
+    assert pick_precision(gpu) == torch.bfloat16
+    assert pick_precision(gpu, stands_bf16=False) == pick_precision(gpu, "fp32") == pick_precision(CPU) == torch.float32
+    assert pick_precision(CPU, "bf16", stands_bf16=False) == torch.bfloat16
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")

