@@ -19,7 +19,7 @@ from pathoml.types import Bools, Image, Ints
 
 ReadTile = Callable[[tuple[int, int], int, int], Image]
 
-PEN_HUES = ((70.0, 245.0), (0.0, 16.0), (348.0, 360.0))  # degrees: green to blue ink; red ink. H&E lies between 250 and 345
+PEN_HUES = ((70.0, 250.0), (0.0, 16.0), (348.0, 360.0))  # degrees: green to blue ink, over eosin too; red ink. H&E lies between 255 and 345
 PEN_SATURATION = (0.25, 0.70, 0.55)  # least saturation of each (eosin, blood and bone are redder than red ink is to yellow)
 RED_EVENNESS = 0.08  # greatest deviation of saturation within RED_WINDOW_UM: red ink is even, blood and bone among cells are not
 RED_WINDOW_UM = 72.0
@@ -40,7 +40,7 @@ BLANK_BRIGHTNESS = 200  # grey level; a smooth and darker part is stained
 FOCUS_UM = 1.0  # micrometres a pixel at which the focus is judged
 FOCUS_SIGMAS = (1.0, 2.0, 4.0)  # pixels; two neighbouring bands of detail are compared
 FOCUS_RATIO = 0.55  # finer over coarser detail: sharp real tissue 0.62-1.08, blurred by a 3 um Gaussian 0.35-0.48
-FOCUS_CELLS, FOCUS_SHARE = 4, 0.25  # cells a side of a tile; share of cells that makes a tile out of focus
+FOCUS_CELLS, FOCUS_SHARE = 4, 3 / 16  # cells a side of a tile; share of cells that makes a tile out of focus
 FOCUS_DETAIL = 0.6  # grey levels of coarser detail below which there is nothing to judge the focus by
 
 
@@ -133,7 +133,7 @@ def _long_components(mask: Bools, um_per_px: float, length_um: float, aspect: fl
 
 
 def is_out_of_focus(tile: Image) -> bool:
-    """Return whether a quarter of an RGB tile at FOCUS_UM micrometres a pixel has lost its fine detail.
+    """Return whether three sixteenths of an RGB tile at FOCUS_UM micrometres a pixel has lost its fine detail.
 
     Two neighbouring bands of detail are compared in FOCUS_CELLS by FOCUS_CELLS cells, since focus is often lost in a part only.
     """

@@ -51,6 +51,21 @@ def test_a_section_that_lies_three_times_over_itself_is_a_fold(tissue):
     assert not fold[:160].any()
 
 
+def test_blue_ink_over_eosin_is_pen_though_it_looks_violet(tissue):
+    tissue[150:200, 100:300] = (104, 93, 170)  # 0.65 of ink (40, 70, 170) over (225, 150, 190): 248 degrees
+    pen = artefact_masks(tissue, UM_PER_PX)["pen"]
+    assert pen[155:195, 105:295].all()
+    assert not pen[230:].any()
+
+
+@pytest.mark.parametrize(("cells", "is_out"), [(3, True), (1, False)])
+def test_a_tile_is_out_of_focus_when_three_of_its_sixteen_parts_are(shared_data, cells, is_out):
+    path = sorted((shared_data / "tiles" / "osteosarcoma").glob("Viable*.jpg"))[0]  # a micrometre a pixel
+    tile = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)[400:624, 400:624].copy()
+    tile[: 56 * cells, :56] = cv2.GaussianBlur(tile, (0, 0), 4)[: 56 * cells, :56]
+    assert is_out_of_focus(tile) == is_out
+
+
 def test_sharp_real_tissue_is_in_focus_and_nearly_all_of_it_is_out_of_focus_once_blurred(shared_data):
     sharp = blurred = 0
     paths = sorted((shared_data / "tiles" / "osteosarcoma").glob("Viable*.jpg"))[:6]  # a micrometre a pixel
