@@ -18,7 +18,7 @@ import torch
 from pathoml.machine_memory import machine_key, memory_path, remember, remembered
 from pathoml.types import Image
 
-FIXED = {"cpu": 8, "cuda": 256}  # on the CPU larger activations leave the caches: benchmarks/embedding.py choices
+FIXED = {"cpu": 8, "cuda": 256}  # on the CPU larger ones gain a few per cent at most and take more memory
 TRIED = {"cpu": (4, 8, 16, 32), "cuda": (32, 64, 128, 256, 512)}
 ROUNDS = 3  # of each size, after one that warms up
 TRIAL_SECONDS = 10.0  # no larger size is tried afterwards
@@ -34,7 +34,13 @@ class BatchSize:
 
 
 def choose_batch_size(
-    wanted: int | None, encode: Callable[[Image], object], *, encoder_sha256: str, tile_px: int, device: torch.device
+    wanted: int | None,
+    encode: Callable[[Image], object],
+    *,
+    encoder_sha256: str,
+    tile_px: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
 ) -> BatchSize:
     """Return the number that study.yaml names, the fixed one where bits must repeat, or the one that a trial found fastest.
 
@@ -46,7 +52,7 @@ def choose_batch_size(
         return BatchSize(tiles=wanted, why="as study.yaml says")
     if torch.are_deterministic_algorithms_enabled():
         return BatchSize(tiles=FIXED[device.type], why="fixed, so that a rerun gives the same bits")
-    key = machine_key("batch", encoder_sha256, tile_px, device)
+    key = machine_key("batch", encoder_sha256, tile_px, device, dtype)
     known = remembered(key)
     if isinstance(known, int) and known in TRIED[device.type]:
         return BatchSize(tiles=known, why=f"the fastest of an earlier trial, {memory_path()}")

@@ -13,7 +13,7 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pathoml.embed_jobs import EmbedJob, tiles_of
 from pathoml.encoder_model import EncoderModel
 from pathoml.errors import EncoderError
 from pathoml.files import sha256_of_json
@@ -53,13 +54,11 @@ class CompiledEncoder(nn.Module):
         return features
 
 
-def is_worth_compiling(wanted: bool | Literal["auto"], tiles: int) -> bool | None:
-    """Return what `compute.compile` means for a study of so many tiles: True, False, or None = where it can be had and pays.
-
-    >>> is_worth_compiling("auto", 500), is_worth_compiling("auto", 1_000_000), is_worth_compiling(True, 500)
-    (False, None, True)
-    """
-    return wanted if wanted != "auto" else None if tiles >= WORTH_TILES else False
+def is_worth_compiling(wanted: bool | Literal["auto"], jobs: Sequence[EmbedJob]) -> bool | None:
+    """Return what `compute.compile` means for all slides of a study, done ones too: True, False, or None = where it can be had and pays."""
+    if wanted != "auto":
+        return wanted
+    return None if tiles_of(jobs, enough=WORTH_TILES) >= WORTH_TILES else False
 
 
 def choose_compiled(
@@ -70,6 +69,7 @@ def choose_compiled(
     *,
     encoder_sha256: str,
     device: torch.device,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[nn.Module, str]:
     """Return the encoder compiled or as it was, and why in a few words ("" if nobody asked).
 
@@ -83,7 +83,7 @@ def choose_compiled(
     repeats = torch.are_deterministic_algorithms_enabled()
     if wanted is False or (wanted is None and repeats and device.type != "cpu"):
         return model, ""
-    key = machine_key(f"compiled for batches of {batch_size}", encoder_sha256, model.tile_px, device)
+    key = machine_key(f"compiled for batches of {batch_size}", encoder_sha256, model.tile_px, device, dtype)
     if wanted is None and not repeats and remembered(key) is False:
         return model, f"not compiled: slower in an earlier trial, {cache_folder()}"
     tiles = np.random.default_rng(1).integers(0, 256, (batch_size, model.tile_px, model.tile_px, 3), dtype=np.uint8)
@@ -91,8 +91,9 @@ def choose_compiled(
         _compile_into(code_folder())
         compiled = CompiledEncoder(model, batch_size)
         encode_by(compiled)(tiles)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    except (RuntimeError, OSError, ImportError) as error:  # torch's, of which the compiler's are; a cache that cannot be written
+        first_line = str(error).strip().partition("\n")[0]
+        reason = f"{type(error).__name__}: {first_line}"
         if wanted:
             raise EncoderError(f"The encoder cannot be compiled here ({reason}). Install g++, or set compute.compile: auto.") from error
         return model, f"not compiled, which takes a C++ compiler, as g++ ({reason})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -86,23 +86,20 @@ def embed_apart(
     sweep_temporaries(folder)
     started = time.monotonic()
     each = min(MOST_SLIDES, max(1, len(jobs) // (count * PARTS_EACH)))
-    share = max(1, workers // count)
+    part = EmbedPart(
+        jobs=(),
+        encoder=encoder_name,
+        encoder_sha256=encoder_sha256,
+        compute=compute,
+        workers=max(1, workers // count),
+        threads=threads_each(compute, count),
+        compiled=compiled,
+    )
     map_items = load_plugin("pathoml.engines", compute.engine, "map_items").map_items
 
     def run(groups: Iterator[Sequence[EmbedJob]]) -> list[EmbedJob]:
         """Embed groups of slides and return those whose process died."""
-        parts = {
-            str(number): EmbedPart(
-                jobs=tuple(group),
-                encoder=encoder_name,
-                encoder_sha256=encoder_sha256,
-                compute=compute,
-                workers=share,
-                threads=threads_each(compute, count),
-                compiled=compiled,
-            )
-            for number, group in enumerate(groups)
-        }
+        parts = {str(number): replace(part, jobs=tuple(group)) for number, group in enumerate(groups)}
         lost: list[EmbedJob] = []
         for key, result in map_items(work, list(parts.items()), workers=count, gpus_each=gpus_each(compute)):
             if isinstance(result, EmbedReport):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,10 +77,16 @@ def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str)
     ]
 
 
-def tiles_of(jobs: Sequence[EmbedJob]) -> int:
-    """Return how many tiles the jobs have in all, without flagged ones; a torn file counts none and fails when it is embedded."""
+def tiles_of(jobs: Sequence[EmbedJob], *, enough: float = math.inf) -> int:
+    """Return how many tiles the jobs have in all, without flagged ones; a torn file counts none and fails when it is embedded.
+
+    Args:
+        enough: nobody asks for more; files are opened until there are as many.
+    """
     count = 0
     for job in jobs:
+        if count >= enough:
+            break
         with suppress(StoreError):
             count += len(kept_tiles(read_tiles(job.tiles_path)[0], job.exclude).xy_l0)
     return count

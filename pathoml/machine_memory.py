@@ -22,11 +22,11 @@ def memory_path() -> Path:
     return cache_folder() / "measured.json"
 
 
-def machine_key(question: str, encoder_sha256: str, tile_px: int, device: torch.device) -> str:
-    """Return the name of a measurement: what was asked, of which weights, on which kind of device, by which torch."""
+def machine_key(question: str, encoder_sha256: str, tile_px: int, device: torch.device, dtype: torch.dtype) -> str:
+    """Return the name of a measurement: what was asked, of which weights, in which precision, on which kind of device, by which torch."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     threads = torch.get_num_threads() if device.type == "cpu" else 0
-    return sha256_of_json([question, encoder_sha256, tile_px, device.type, name, str(torch.__version__), threads])
+    return sha256_of_json([question, encoder_sha256, tile_px, str(dtype), device.type, name, str(torch.__version__), threads])
 
 
 def remembered(key: str) -> object:

@@ -60,8 +60,8 @@ def ready_encoder(
     elif precision == "fp32":
         torch.backends.cudnn.allow_tf32 = False  # what is asked for is all of its 23 bits
     encode_by = partial(partial, _embed_batch, device=device, dtype=dtype)  # of a model
-    batch = choose_batch_size(batch_size, encode_by(model), encoder_sha256=sha256, tile_px=model.tile_px, device=device)
-    chosen, why = choose_compiled(compiled, model, batch.tiles, encode_by, encoder_sha256=sha256, device=device)
+    batch = choose_batch_size(batch_size, encode_by(model), encoder_sha256=sha256, tile_px=model.tile_px, device=device, dtype=dtype)
+    chosen, why = choose_compiled(compiled, model, batch.tiles, encode_by, encoder_sha256=sha256, device=device, dtype=dtype)
     return ReadyEncoder(
         name=name,
         sha256=sha256,

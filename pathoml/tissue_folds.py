@@ -36,7 +36,7 @@ WIDTHS_UM = (60.0, 85.0, 110.0, 140.0, 170.0, 200.0)
 EDGE_UM = 16.0  # inwards and outwards of an edge at which density is compared
 STEEPEST = 0.6  # optical density; a darker band tells no more
 STEP = 0.05  # optical density at both edges, from which a place speaks for a fold
-PRICE = np.int16(STEP * UNIT * TAPS)  # of a place, the same as a step
+PRICE = STEP * UNIT * TAPS  # of a place, the same as a step
 EVIDENCE_UM = 90.0  # optical density over STEP, times micrometres of course; clean tissue stays below
 SHORTEST_UM = 500.0
 APART_UM = 100.0  # from a course, nearer is the same fold
@@ -104,10 +104,9 @@ def edge_steps(density: Densities) -> Steps:
                 [_beside(every, turn, d, reach, best.shape[1:]) for d in (far, -far)] for far in (inner, outer)
             )
             step = cv2.min(cv2.subtract(left_in, left_out), cv2.subtract(right_in, right_out))
+            # three layers of the paler side at most (they add twice): a strip beside glass, denser still, is no fold
             paler = cv2.min(left_out, right_out)
-            cv2.min(
-                step, cv2.add(cv2.add(paler, paler), paler), dst=step
-            )  # three layers add twice; a strip beside glass, denser still, is no fold
+            cv2.min(step, cv2.add(cv2.add(paler, paler), paler), dst=step)
             cv2.max(best[turn], step, dst=best[turn])
     return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
 
@@ -137,8 +136,8 @@ def _ahead(steps: Steps) -> Gains:
     A place on it gains its step less PRICE; at each place the course goes on straight or one turn to a side, and ends where it likes.
     """
     _, height, width = steps.shape
-    most, least = np.maximum(steps, PRICE), np.minimum(steps, PRICE)
-    gain, loss = (most - PRICE).astype(np.uint16), (PRICE - least).astype(np.uint16)  # apart, for unsigned sums stop at 0 by themselves
+    net = steps - np.int16(PRICE)
+    gain, loss = (np.maximum(part, 0).astype(np.uint16) for part in (net, -net))  # apart, for unsigned sums stop at 0 by themselves
     ahead = np.zeros((2 * TURNS, height, width), np.uint16)
     arrived = np.zeros((2 * TURNS, height + 2 * STRIDE, width + 2 * STRIDE), np.uint16)
     for _ in range(AHEAD):
@@ -157,7 +156,7 @@ def _ahead(steps: Steps) -> Gains:
 def _courses(steps: Steps, ahead: Gains) -> list[tuple[npt.NDArray[np.float64], float]]:
     """Return ((P, 2) x and y of places, evidence) of each course, the best place's first; no course runs along another."""
     per_um = UNIT * TAPS / (PIXEL_UM * GRID * STRIDE)  # of sums over strides, a unit of density times a micrometre
-    through = ahead[:TURNS].view(np.int16) + ahead[TURNS:].view(np.int16) + steps - PRICE
+    through = ahead[:TURNS].view(np.int16) + ahead[TURNS:].view(np.int16) + steps - np.int16(PRICE)
     direction, most = through.argmax(axis=0), through.max(axis=0)
     taken = np.zeros(most.shape, np.uint8)
     found: list[tuple[npt.NDArray[np.float64], float]] = []
@@ -169,7 +168,7 @@ def _courses(steps: Steps, ahead: Gains) -> list[tuple[npt.NDArray[np.float64], 
         back, on = (_follow(steps, ahead, taken, (y, x), t) for t in (turn + TURNS, turn))
         places = [*back[::-1], (y, x, int(steps[turn, y, x])), *on]
         line = np.array([[x, y] for y, x, _ in places], np.int32)[:, None]  # (P, 1, 2)
-        evidence_um = sum(step - STEP * UNIT * TAPS for *_, step in places) / per_um
+        evidence_um = sum(step - PRICE for *_, step in places) / per_um
         is_fold = evidence_um >= EVIDENCE_UM and cv2.arcLength(line, False) * PIXEL_UM * GRID >= SHORTEST_UM
         near = cv2.polylines(np.zeros_like(taken), [line], False, 1, round(2 * APART_UM / PIXEL_UM / GRID) if is_fold else 3)
         most[near > 0] = np.iinfo(np.int16).min
@@ -190,12 +189,12 @@ def _follow(steps: Steps, ahead: Gains, taken: npt.NDArray[np.uint8], start: tup
         if not (0 <= y < height and 0 <= x < width) or taken[y, x]:
             break
         turns = [(turn + t) % (2 * TURNS) for t in (0, -1, 1)]
-        hopes = [int(steps[t % TURNS, y, x]) - STEP * UNIT * TAPS + int(ahead[t, y, x]) for t in turns]
+        hopes = [int(steps[t % TURNS, y, x]) - PRICE + int(ahead[t, y, x]) for t in turns]
         if max(hopes) <= 0:
             break
         turn = turns[int(np.argmax(hopes))]
         places.append((y, x, int(steps[turn % TURNS, y, x])))
-        gained += places[-1][2] - STEP * UNIT * TAPS
+        gained += places[-1][2] - PRICE
         if gained > most:
             most, end = gained, len(places)
     return places[:end]

@@ -12,8 +12,8 @@ import torch
 from test_slurm import pathoml, tiny_study
 from torch import nn
 
-from pathoml import compiling, ready_encoder
-from pathoml.compiling import CompiledEncoder, choose_compiled, code_folder
+from pathoml import compiling
+from pathoml.compiling import CompiledEncoder, choose_compiled, code_folder, is_worth_compiling
 from pathoml.encoder_model import EncoderModel
 from pathoml.encoders import find_encoder
 from pathoml.errors import EncoderError
@@ -106,6 +106,16 @@ def test_who_asks_for_compiled_code_that_cannot_be_had_is_told_how(model):
         choose(model, True)
 
 
+@pytest.mark.parametrize(("wanted", "meant", "asked"), [(True, True, []), (False, False, []), ("auto", None, [30])])
+def test_a_study_of_many_tiles_is_worth_compiling_and_nobody_counts_where_it_is_settled(monkeypatch, wanted, meant, asked):
+    counted = []
+    monkeypatch.setattr(compiling, "WORTH_TILES", 30)
+    monkeypatch.setattr(compiling, "tiles_of", lambda jobs, *, enough: counted.append(enough) or 10 * len(jobs))
+    assert is_worth_compiling(wanted, ["S1", "S2", "S3"]) is meant
+    assert counted == asked
+    assert is_worth_compiling("auto", ["S1", "S2"]) is False
+
+
 def test_nobody_asked_nothing_is_compiled(model, uncompiled):
     assert choose(model, False) == (model, "")
     assert uncompiled == []
@@ -140,7 +150,7 @@ def test_a_rerun_with_little_to_do_compiles_as_the_first_run_did_and_gives_its_b
     first = {path: read_embeddings(path).features.copy() for path in files}
     assert {stored_attr(path, "precision") for path in files} == {"float32, compiled"}
     files[0].unlink()
-    ready_encoder.torch.compiler.reset()
+    torch.compiler.reset()
     assert pathoml("embed", str(study)) == 0
     np.testing.assert_array_equal(read_embeddings(files[0]).features, first[files[0]])
     assert pathoml("embed", str(study), "--set", "compute.compile=false", "--set", "run=other") == 0  # no reason to embed again

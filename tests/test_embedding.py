@@ -20,7 +20,7 @@ from torch import nn
 from pathoml import embedding, ready_encoder
 from pathoml.config import StainConfig, TilesConfig
 from pathoml.devices import pick_device, pick_precision
-from pathoml.embed_jobs import EmbedJob, stain_name, stale_jobs
+from pathoml.embed_jobs import EmbedJob, stain_name, stale_jobs, tiles_of
 from pathoml.embedding import embed_slides
 from pathoml.encoder_model import EncoderModel
 from pathoml.encoders import find_encoder
@@ -358,6 +358,15 @@ def test_progress_counts_every_tile_once(make_job):
     embed([job], batch_size=10, on_tiles=lambda name, n: seen.append((name, n)))
     assert sum(n for _, n in seen) == len(features(job))
     assert {name for name, _ in seen} == {"A"}
+
+
+def test_tiles_are_counted_until_there_are_enough_and_a_torn_file_counts_none(make_job):
+    jobs = [make_job("A"), make_job("B"), make_job("C")]
+    one = tiles_of(jobs[:1])
+    assert one == len(kept_tiles(read_tiles(jobs[0].tiles_path)[0], jobs[0].exclude).xy_l0) > 0
+    assert tiles_of(jobs, enough=one + 1) == tiles_of(jobs[:2])
+    jobs[0].tiles_path.write_bytes(jobs[0].tiles_path.read_bytes()[:-200])
+    assert tiles_of(jobs) == tiles_of(jobs[1:])
 
 
 def test_the_precision_that_is_asked_for_is_computed_in_and_recorded(encoder, make_job):

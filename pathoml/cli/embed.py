@@ -46,7 +46,7 @@ def _join(study: Study, console: Console) -> int:
 
 def _embed(study: Study, console: Console, shard: Shard | None) -> int:
     from pathoml.cohort import read_cohort
-    from pathoml.embed_jobs import stale_jobs, tiles_of
+    from pathoml.embed_jobs import stale_jobs
     from pathoml.encoders import find_encoder, find_weights
     from pathoml.files import sha256_of_file
     from pathoml.study import embed_jobs, embeddings_folder
@@ -73,7 +73,7 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
 
     count = processes(study.config.compute)
     alone = count == 1 and study.config.compute.engine == "local"
-    compiled = is_worth_compiling(study.config.compute.compile, tiles_of(of_study))  # of all: a rerun that has few to do does the same
+    compiled = is_worth_compiling(study.config.compute.compile, of_study)  # of all: a rerun that has few to do does the same
     if alone:
         report = _embed_here(study, stale, compiled, console, shard)
     else:
