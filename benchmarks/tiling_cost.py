@@ -21,6 +21,7 @@ import numpy as np
 from pyramids import MPP, write_pyramid
 from pyramids import TILE_PX as TILE
 
+from pathoml.freed_memory import keep_freed_memory
 from pathoml.slides import open_slide
 from pathoml.slides.jpeg_tiff import _at_scale
 from pathoml.tiling import box_means, look_at
@@ -86,6 +87,7 @@ def peak_mib(path: Path) -> float:
 
 def _peaks(path: Path) -> tuple[float, float]:
     cv2.setNumThreads(1)
+    keep_freed_memory()
     before = _high_water_mib()
     ours(path)
     return before, _high_water_mib()
@@ -103,6 +105,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as tile_one does
     for name, levels, level, factor, rounds in (("pyramid", LEVELS, 2, 1, 5), ("flat", LEVELS[:1], 0, 8, 3)):
         path = folder / f"{name}.tiff"
         if not path.exists():

@@ -27,6 +27,8 @@ PEN_VALUE = 0.15  # darker than this has no hue
 DARK_VALUE = 0.18  # share of full brightness; nuclei at overview resolution stay above
 SPREAD_UM = 24.0  # ink bleeds at its edge
 
+BESIDE_UM = 200.0  # around the tissue in which artefacts are looked for: a fold's edges, a bubble's rim
+
 RIM_DENSITY = 0.30  # optical density of all three channels at the rim of a bubble or cover glass; eosin and nuclei let red through
 RIM_GREYNESS = (
     0.5  # least over greatest density of the channels: dense eosin and nuclei 0.25-0.56, a grey rim over eosin 0.65, over glass 1
@@ -44,14 +46,47 @@ FOCUS_CELLS, FOCUS_SHARE = 4, 3 / 16  # cells a side of a tile; share of cells t
 FOCUS_DETAIL = 0.6  # grey levels of coarser detail below which there is nothing to judge the focus by
 
 
-def artefact_masks(image: Image, um_per_px: float) -> dict[str, Bools]:
-    """Return an (H, W) mask of an RGB overview for each of pen, dark, fold, bubble, blank."""
+def artefact_masks(image: Image, um_per_px: float, *, tissue: Bools | None = None) -> dict[str, Bools]:
+    """Return an (H, W) mask of an RGB overview for each of pen, dark, fold, bubble, blank.
+
+    Args:
+        image: (H, W, 3) overview of a slide.
+        um_per_px: micrometres a pixel of the overview.
+        tissue: (H, W); artefacts are looked for in the box around it, without any everywhere.
+    """
     glass = max(200.0, grey_percentile(image[::4, ::4], 98))
+    if tissue is None:
+        return _artefacts(image, um_per_px, glass)
+    box = box_around(tissue, BESIDE_UM / um_per_px)
+    masks = {}
+    for name, inside in _artefacts(image[box], um_per_px, glass).items():
+        masks[name] = np.zeros(tissue.shape, bool)
+        masks[name][box] = inside
+    return masks
+
+
+def box_around(mask: Bools, margin_px: float) -> tuple[slice, slice]:
+    """Return the rows and columns in which all of a mask lies, with a margin; all of them if it is empty.
+
+    They begin and end at multiples of 4, so that pixels are averaged by the same fours as without a box.
+
+    >>> box_around(np.pad(np.ones((5, 6), bool), 20), 4)
+    (slice(16, 32, None), slice(16, 32, None))
+    """
+    if not mask.any():
+        return slice(None), slice(None)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    first_row, first_column = (max(0, int(places[0] - margin_px)) // 4 * 4 for places in (rows, columns))
+    last_row, last_column = (-(-int(places[-1] + 1 + margin_px) // 4) * 4 for places in (rows, columns))
+    return slice(first_row, last_row), slice(first_column, last_column)
+
+
+def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]:
     table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(np.float32)  # density falls as the grey level rises
     red, green, blue = (np.asarray(plane, np.uint8) for plane in cv2.split(np.ascontiguousarray(image)))  # three of (H, W)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     grey_from = (table[:, None] >= RIM_GREYNESS * table).argmax(axis=1).astype(np.uint8)  # (256,) of the brightest: least darkest of a grey
-    grey = np.where(darkest >= cv2.LUT(brightest, grey_from), brightest, np.uint8(255))
+    grey = np.asarray(cv2.max(brightest, cv2.compare(cv2.LUT(brightest, grey_from), darkest, cv2.CMP_GT)), np.uint8)
     density = mean_density((red, green, blue), (table, table, table))
     pen = _spread(_pen(image, um_per_px), um_per_px)
     dark = _spread(brightest < math.ceil(DARK_VALUE * 255), um_per_px)
@@ -71,16 +106,25 @@ def _pen(image: Image, um_per_px: float) -> Bools:
     for (first, last), tissue in zip(PEN_HUES, PEN_SATURATION):
         most[math.ceil(first * 256 / 360) : math.floor(last * 256 / 360) + 1] = math.floor(tissue * 255)
     pen = np.asarray((saturation > cv2.LUT(hue, most)) & (value > math.floor(PEN_VALUE * 255)), bool)
-    red = pen & ((hue < PEN_HUES[0][0] * 256 / 360) | (hue > PEN_HUES[0][1] * 256 / 360))
+    first, last = math.ceil(PEN_HUES[0][0] * 256 / 360), math.floor(PEN_HUES[0][1] * 256 / 360)  # whole numbers are compared faster
+    red = pen & ((hue < first) | (hue > last))
     if red.any():
         pen &= ~red | _is_even(np.asarray(saturation, np.uint8), um_per_px)
     return pen
 
 
 def _is_even(saturation: Image, um_per_px: float) -> Bools:
-    side = 2 * max(1, round(RED_WINDOW_UM / um_per_px / 2)) + 1
-    mean = cv2.blur(saturation.astype(np.float32), (side, side))
-    return np.asarray(cv2.sqrBoxFilter(saturation, cv2.CV_32F, (side, side)) - mean * mean < (RED_EVENNESS * 255) ** 2, bool)
+    _, variance = _mean_and_variance(saturation, RED_WINDOW_UM / um_per_px)
+    return np.asarray(variance < (RED_EVENNESS * 255) ** 2, bool)
+
+
+def _mean_and_variance(greys: Image, window_px: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return two (H, W) figures of (H, W) grey levels in the square window around each."""
+    side = 2 * max(1, round(window_px / 2)) + 1
+    mean = np.asarray(cv2.boxFilter(greys, cv2.CV_32F, (side, side)), np.float32)
+    variance = np.asarray(cv2.sqrBoxFilter(greys, cv2.CV_32F, (side, side)), np.float32)
+    variance -= cv2.multiply(mean, mean)
+    return mean, variance
 
 
 def _bubbles(grey: Image, density_of: npt.NDArray[np.float32], um_per_px: float) -> Bools:
@@ -107,11 +151,7 @@ def _bubbles(grey: Image, density_of: npt.NDArray[np.float32], um_per_px: float)
 
 
 def _blank(image: Image, um_per_px: float) -> Bools:
-    side = 2 * max(1, round(BLANK_WINDOW_UM / um_per_px / 2)) + 1
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    mean = np.asarray(cv2.blur(grey, (side, side)), np.float32)
-    variance = np.asarray(cv2.sqrBoxFilter(grey, cv2.CV_32F, (side, side)), np.float32)
-    variance -= mean * mean
+    mean, variance = _mean_and_variance(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8), BLANK_WINDOW_UM / um_per_px)
     return np.asarray((variance < BLANK_DEVIATION**2) & (mean > BLANK_BRIGHTNESS), bool)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 import torch
@@ -41,22 +40,3 @@ def pick_precision(device: torch.device, wanted: str = "auto", *, stands_bf16: b
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
     is_short = stands_bf16 and device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.bfloat16 if is_short else torch.float32
-
-
-M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # malloc.h
-KEPT_BYTES = 2**30  # larger pieces still go back to the system at once
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, so that a layer's output is not made of fresh pages, each zeroed first, every time.
-
-    On the CPU that took up to half of the time of large batches (docs/decisions/0086). Elsewhere than in glibc nothing happens.
-
-    Source: mallopt(3).
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-    mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES - 1)

@@ -12,8 +12,9 @@ from torch import nn
 
 from pathoml.batch_sizes import choose_batch_size
 from pathoml.compiling import choose_compiled
-from pathoml.devices import keep_freed_memory, pick_precision
+from pathoml.devices import pick_precision
 from pathoml.encoder_model import EncoderModel, load_encoder
+from pathoml.freed_memory import keep_freed_memory
 from pathoml.types import Image
 
 

@@ -16,6 +16,7 @@ from pathoml.artefacts import artefact_masks, look_closely
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
 from pathoml.files import atomic_path, sha256_of_file, sha256_of_json, sweep_temporaries
+from pathoml.freed_memory import keep_freed_memory
 from pathoml.plugins import load_plugin
 from pathoml.quality import FLAG_COLOURS, STAINS, write_quality
 from pathoml.regions import excluded_mask, read_regions
@@ -167,6 +168,7 @@ def tile_one(job: TileJob) -> TileCount:
     """
     if job.slide.path is None:
         raise SlideError(f"Slide {job.slide.slide_id} has no path in slides.csv, and no imported embeddings.")
+    keep_freed_memory()
     with open_in_colour(job.slide.path, job.slide.slide_id, icc=job.tiles.icc) as reader:
         info = describe_slide(reader, job.slide.path, job)
         mask, overview = look_at(reader, info.mpp, info.slide_id)
@@ -202,8 +204,8 @@ def look_at(reader: SlideReader, mpp: float, slide_id: str) -> tuple[TissueMask,
     """Return where the tissue and the artefacts are, and the overview that shows it, OVERVIEW_UM micrometres a pixel."""
     overview, downsample = read_overview(reader, OVERVIEW_UM / mpp)
     um_per_px = downsample * mpp
-    flags = artefact_masks(overview, um_per_px)
     tissue = tissue_mask(overview, um_per_px)
+    flags = artefact_masks(overview, um_per_px, tissue=tissue)
     return TissueMask(slide_id=slide_id, mask=tissue, downsample=downsample, method=f"density-{TILING_VERSION}", flags=flags), overview
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -11,7 +12,10 @@ import numpy.typing as npt
 
 from pathoml.types import Bools, Image
 
-OVERVIEW_UM = 8.0  # micrometres a pixel of the mask; a lymphocyte is about one pixel
+Level = TypeVar("Level", np.uint8, np.float32)
+
+OVERVIEW_UM = 8.0  # micrometres a pixel of the overview; a lymphocyte is about one pixel
+TISSUE_UM = 16.0  # at which tissue is told from glass: after smoothing as wide as this, finer pixels tell no more
 GLASS_PERCENTILE = 98.0  # glass is the brightest large part of a slide; scanner glare is above it
 GLASS_AT_LEAST = 200  # grey level; a slide without any glass is judged against this
 DENSITY_BOUNDS = (0.025, 0.04)  # Otsu's threshold on optical density is kept inside: pale stains below, dark slides above
@@ -61,12 +65,23 @@ def tissue_mask(image: Image, um_per_px: float) -> Bools:
         image: overview of a slide, RGB.
         um_per_px: micrometres a pixel of the overview.
     """
-    density = cv2.GaussianBlur(optical_density(image), (0, 0), SMOOTH_UM / um_per_px / 2)
+    density = cv2.GaussianBlur(optical_density(at_pixel_size(image, um_per_px, TISSUE_UM)), (0, 0), SMOOTH_UM / TISSUE_UM / 2)
     scaled = np.minimum(density * 255, 255).astype(np.uint8)
     otsu = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 255
     mask = density > float(np.clip(otsu / 2, *DENSITY_BOUNDS))  # half of Otsu: pale stroma is tissue too
-    mask = _without_small(mask, SMALLEST_UM2 / um_per_px**2)
-    return ~_without_small(~mask, HOLE_UM2 / um_per_px**2, spare_border=True)
+    mask = _without_small(mask, SMALLEST_UM2 / TISSUE_UM**2)
+    mask = ~_without_small(~mask, HOLE_UM2 / TISSUE_UM**2, spare_border=True)
+    return np.asarray(cv2.resize(mask.view(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8).view(bool)
+
+
+def at_pixel_size(image: npt.NDArray[Level], um_per_px: float, wanted_um: float) -> npt.NDArray[Level]:
+    """Return an image, or densities, of `um_per_px` micrometres a pixel, averaged to about `wanted_um` micrometres a pixel.
+
+    >>> at_pixel_size(np.array([[0, 1, 0.25, 0.75]], np.float32), 8.0, 16.0)
+    array([[0.5, 0.5]], dtype=float32)
+    """
+    height, width = (max(1, round(side * um_per_px / wanted_um)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), image.dtype)
 
 
 def _without_small(mask: Bools, area_px: float, *, spare_border: bool = False) -> Bools:

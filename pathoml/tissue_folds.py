@@ -18,11 +18,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.tissue import at_pixel_size
 from pathoml.types import Bools
 
 Densities = npt.NDArray[np.float32]
 Steps = npt.NDArray[np.int16]  # optical density in units of 1 / (UNIT * TAPS)
-Gains = npt.NDArray[np.uint16]  # the same, summed along a course
+Gains = npt.NDArray[np.int16]  # the same, summed along a course, from NOTHING on: sums stop there by themselves
 
 PIXEL_UM = 16.0  # at which edges are seen
 GRID = 2  # of those pixels; between places at which a course may be
@@ -36,6 +37,7 @@ WIDTHS_UM = (60.0, 85.0, 110.0, 140.0, 170.0, 200.0)
 EDGE_UM = 16.0  # inwards and outwards of an edge at which density is compared
 STEEPEST = 0.6  # optical density; a darker band tells no more
 STEP = 0.05  # optical density at both edges, from which a place speaks for a fold
+NOTHING = np.iinfo(np.int16).min
 PRICE = STEP * UNIT * TAPS  # of a place, the same as a step
 EVIDENCE_UM = 90.0  # optical density over STEP, times micrometres of course; clean tissue stays below
 SHORTEST_UM = 500.0
@@ -69,9 +71,8 @@ def fold_mask(density: Densities, um_per_px: float) -> Bools:
 
 def fold_courses(density: Densities, um_per_px: float) -> list[Course]:
     """Return the courses of a slide's folds, the clearest first; arguments as of `fold_mask`."""
-    side = [max(1, round(pixels * um_per_px / PIXEL_UM)) for pixels in density.shape]
-    small = cv2.resize(density, (side[1], side[0]), interpolation=cv2.INTER_AREA)
-    stained = small[small > FAINTEST]
+    small = at_pixel_size(density, um_per_px, PIXEL_UM)
+    stained = small[::2, ::2][small[::2, ::2] > FAINTEST]  # a quarter of the pixels is enough for a median
     if not stained.size:
         return []
     usual = float(np.median(stained))
@@ -86,39 +87,50 @@ def edge_steps(density: Densities) -> Steps:
     Args:
         density: (h, w) at PIXEL_UM micrometres a pixel; H and W are h and w over GRID.
     """
-    height, width = density.shape
+    height, width = (-(-side // GRID) for side in density.shape)
     reach = int(np.ceil((WIDTHS_UM[-1] / 2 + EDGE_UM) / PIXEL_UM)) + 1
     half = TAPS // 2
-    padded = np.pad(np.minimum(density * UNIT, 2 * UNIT).astype(np.int16), reach + half, mode="edge")
-    best = np.zeros((TURNS, -(-height // GRID), -(-width // GRID)), np.int16)
+    scaled = np.minimum(density * UNIT, 2 * UNIT).astype(np.int16)
+    pixels = _apart(np.pad(scaled, [(reach + half, reach + half + -side % GRID) for side in density.shape], mode="edge"))
+    best = np.zeros((TURNS, height, width), np.int16)
+    step, right = (np.empty((height, width), np.int16) for _ in range(2))
     for turn in range(TURNS):
-        along = _offset(turn, 1.0)
-        summed = np.zeros((height + 2 * reach, width + 2 * reach), np.int16)
-        for tap in range(-half, half + 1):
-            y, x = (half + round(tap * a) for a in along)
-            cv2.add(summed, padded[y : y + summed.shape[0], x : x + summed.shape[1]], dst=summed)
-        every = [[np.ascontiguousarray(summed[y::GRID, x::GRID]) for x in range(GRID)] for y in range(GRID)]
+        along = [tuple(half + round(tap * a) for a in _offset(turn, 1.0)) for tap in range(-half, half + 1)]  # (y, x) of each tap
+        sums = _summed(pixels, along, (height + -(-2 * reach // GRID), width + -(-2 * reach // GRID)))
+        thrice = [[3 * s for s in row] for row in sums]
         for band_um in WIDTHS_UM:
             inner, outer = (band_um / 2 - EDGE_UM) / PIXEL_UM, (band_um / 2 + EDGE_UM) / PIXEL_UM
-            (left_in, right_in), (left_out, right_out) = (
-                [_beside(every, turn, d, reach, best.shape[1:]) for d in (far, -far)] for far in (inner, outer)
-            )
-            step = cv2.min(cv2.subtract(left_in, left_out), cv2.subtract(right_in, right_out))
-            # three layers of the paler side at most (they add twice): a strip beside glass, denser still, is no fold
-            paler = cv2.min(left_out, right_out)
-            cv2.min(step, cv2.add(cv2.add(paler, paler), paler), dst=step)
+            places = [[reach + round(a) for a in _offset(turn + TURNS // 2, far)] for far in (inner, -inner, outer, -outer)]
+            left_in, right_in, left_out, right_out = (_from(sums, place, (height, width)) for place in places)
+            cv2.subtract(left_in, left_out, dst=step)
+            cv2.subtract(right_in, right_out, dst=right)
+            cv2.min(step, right, dst=step)
+            for place in places[
+                2:
+            ]:  # three layers of the paler side at most (they add twice): a strip beside glass, denser still, is no fold
+                cv2.min(step, _from(thrice, place, (height, width)), dst=step)
             cv2.max(best[turn], step, dst=best[turn])
     return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
 
 
-def _beside(every: Sequence[Sequence[Steps]], turn: int, far: float, reach: int, shape: Sequence[int]) -> Steps:
-    """Return (H, W) the density `far` pixels beside each place, across the direction.
+def _apart(pixels: Steps) -> list[list[Steps]]:
+    """Return every GRID-th pixel by (row, column) of the first one, so that what is taken for each place lies side by side in memory."""
+    return [[np.ascontiguousarray(pixels[y::GRID, x::GRID]) for x in range(GRID)] for y in range(GRID)]
 
-    Args:
-        every: by (row, column) of the first one, every GRID-th pixel, so that places lie side by side in memory.
-    """
-    (y, down), (x, right) = (divmod(reach + round(d), GRID) for d in _offset(turn + TURNS // 2, far))
-    return every[down][right][y : y + shape[0], x : x + shape[1]]
+
+def _from(apart: Sequence[Sequence[Steps]], first: Sequence[int], shape: tuple[int, int]) -> Steps:
+    """Return (H, W) every GRID-th pixel from (y, x) on."""
+    (y, row), (x, column) = (divmod(place, GRID) for place in first)
+    return apart[row][column][y : y + shape[0], x : x + shape[1]]
+
+
+def _summed(apart: Sequence[Sequence[Steps]], taps: Sequence[Sequence[int]], shape: tuple[int, int]) -> list[list[Steps]]:
+    """Return for each pixel the sum of those at (y, x) of the taps from it, apart like what comes in."""
+    sums = [[np.zeros(shape, np.int16) for _ in range(GRID)] for _ in range(GRID)]
+    for row, column in np.ndindex(GRID, GRID):
+        for y, x in taps:
+            cv2.add(sums[row][column], _from(apart, (row + y, column + x), shape), dst=sums[row][column])
+    return sums
 
 
 def _offset(turn: int, far: float) -> tuple[float, float]:
@@ -131,40 +143,39 @@ STRIDES = tuple(tuple(round(d) for d in _offset(turn, STRIDE)) for turn in range
 
 
 def _ahead(steps: Steps) -> Gains:
-    """Return (2 * TURNS, H, W) the most that a course of up to AHEAD strides can gain which leaves a place in a direction.
+    """Return (2 * TURNS, H, W) the most over NOTHING that a course of up to AHEAD strides can gain which leaves a place in a direction.
 
     A place on it gains its step less PRICE; at each place the course goes on straight or one turn to a side, and ends where it likes.
     """
     _, height, width = steps.shape
     net = steps - np.int16(PRICE)
-    gain, loss = (np.maximum(part, 0).astype(np.uint16) for part in (net, -net))  # apart, for unsigned sums stop at 0 by themselves
-    ahead = np.zeros((2 * TURNS, height, width), np.uint16)
-    arrived = np.zeros((2 * TURNS, height + 2 * STRIDE, width + 2 * STRIDE), np.uint16)
+    ahead = np.full((2 * TURNS, height, width), NOTHING, np.int16)
+    arrived = np.full((2 * TURNS, height + 2 * STRIDE, width + 2 * STRIDE), NOTHING, np.int16)
+    either = np.empty_like(arrived[0])
     for _ in range(AHEAD):
         for turn in range(2 * TURNS):
-            inside = arrived[turn, STRIDE:-STRIDE, STRIDE:-STRIDE]
-            cv2.add(ahead[turn], gain[turn % TURNS], dst=inside)
-            cv2.subtract(inside, loss[turn % TURNS], dst=inside)
-        for turn, (y, x) in enumerate(STRIDES):
-            there = np.s_[STRIDE + y : STRIDE + y + height, STRIDE + x : STRIDE + x + width]
-            straight, left, right = (arrived[(turn + t) % (2 * TURNS)][there] for t in (0, -1, 1))
-            cv2.max(left, right, dst=ahead[turn])
-            cv2.max(ahead[turn], straight, dst=ahead[turn])
+            cv2.add(ahead[turn], net[turn % TURNS], dst=arrived[turn, STRIDE:-STRIDE, STRIDE:-STRIDE])
+        for turn in range(0, 2 * TURNS, 2):  # two directions have two of their three ways on in common
+            cv2.max(arrived[turn], arrived[turn + 1], dst=either)
+            for leaves, third in ((turn, turn - 1), (turn + 1, (turn + 2) % (2 * TURNS))):
+                y, x = STRIDES[leaves]
+                there = np.s_[STRIDE + y : STRIDE + y + height, STRIDE + x : STRIDE + x + width]
+                cv2.max(either[there], arrived[third][there], dst=ahead[leaves])
     return ahead
 
 
 def _courses(steps: Steps, ahead: Gains) -> list[tuple[npt.NDArray[np.float64], float]]:
     """Return ((P, 2) x and y of places, evidence) of each course, the best place's first; no course runs along another."""
     per_um = UNIT * TAPS / (PIXEL_UM * GRID * STRIDE)  # of sums over strides, a unit of density times a micrometre
-    through = ahead[:TURNS].view(np.int16) + ahead[TURNS:].view(np.int16) + steps - np.int16(PRICE)
-    direction, most = through.argmax(axis=0), through.max(axis=0)
+    through = ahead[:TURNS] + ahead[TURNS:] + steps - np.int16(PRICE)  # twice NOTHING is nothing
+    most = through.max(axis=0)
     taken = np.zeros(most.shape, np.uint8)
     found: list[tuple[npt.NDArray[np.float64], float]] = []
     for _ in range(MOST_TRIED):
         y, x = (int(i) for i in np.unravel_index(int(most.argmax()), most.shape))
         if most[y, x] < 0.7 * EVIDENCE_UM * per_um:  # AHEAD may end before a course does
             break
-        turn = int(direction[y, x])
+        turn = int(through[:, y, x].argmax())
         back, on = (_follow(steps, ahead, taken, (y, x), t) for t in (turn + TURNS, turn))
         places = [*back[::-1], (y, x, int(steps[turn, y, x])), *on]
         line = np.array([[x, y] for y, x, _ in places], np.int32)[:, None]  # (P, 1, 2)
@@ -189,7 +200,7 @@ def _follow(steps: Steps, ahead: Gains, taken: npt.NDArray[np.uint8], start: tup
         if not (0 <= y < height and 0 <= x < width) or taken[y, x]:
             break
         turns = [(turn + t) % (2 * TURNS) for t in (0, -1, 1)]
-        hopes = [int(steps[t % TURNS, y, x]) - PRICE + int(ahead[t, y, x]) for t in turns]
+        hopes = [int(steps[t % TURNS, y, x]) - PRICE + int(ahead[t, y, x]) - NOTHING for t in turns]
         if max(hopes) <= 0:
             break
         turn = turns[int(np.argmax(hopes))]
