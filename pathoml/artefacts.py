@@ -33,6 +33,7 @@ RIM_DENSITY = 0.30  # optical density of all three channels at the rim of a bubb
 RIM_GREYNESS = (
     0.5  # least over greatest density of the channels: dense eosin and nuclei 0.25-0.56, a grey rim over eosin 0.65, over glass 1
 )
+RIM_MEAN_GREYNESS = 0.68  # of a whole rim, mean densities: epidermis and other dense tissue 0.57-0.62, bubbles over any tissue 0.75-0.89
 RIM_WIDEST_UM = 90.0
 RIM_LENGTH_UM = 450.0
 
@@ -84,7 +85,7 @@ def box_around(mask: Bools, margin_px: float) -> tuple[slice, slice]:
 def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]:
     table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(np.float32)  # density falls as the grey level rises
     red, green, blue = (np.asarray(plane, np.uint8) for plane in cv2.split(np.ascontiguousarray(image)))  # three of (H, W)
-    brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    brightest, darkest = (np.asarray(of(of(red, green), blue), np.uint8) for of in (cv2.max, cv2.min))
     grey_from = (table[:, None] >= RIM_GREYNESS * table).argmax(axis=1).astype(np.uint8)  # (256,) of the brightest: least darkest of a grey
     grey = np.asarray(cv2.max(brightest, cv2.compare(cv2.LUT(brightest, grey_from), darkest, cv2.CMP_GT)), np.uint8)
     density = mean_density((red, green, blue), (table, table, table))
@@ -95,7 +96,7 @@ def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]
         "pen": pen,
         "dark": dark,
         "fold": fold_mask(density, um_per_px),
-        "bubble": _bubbles(grey, table, um_per_px),
+        "bubble": _bubbles(grey, darkest, table, um_per_px),
         "blank": _blank(image, um_per_px),
     }
 
@@ -127,11 +128,12 @@ def _mean_and_variance(greys: Image, window_px: float) -> tuple[npt.NDArray[np.f
     return mean, variance
 
 
-def _bubbles(grey: Image, density_of: npt.NDArray[np.float32], um_per_px: float) -> Bools:
+def _bubbles(grey: Image, darkest: Image, density_of: npt.NDArray[np.float32], um_per_px: float) -> Bools:
     """Return thin rims of grey density (of bubbles, of the cover glass) and what a closed rim surrounds.
 
     Args:
-        grey: (H, W) grey levels, 255 where the colour is no grey.
+        grey: (H, W) grey levels of the brightest channel, 255 where the colour is no grey.
+        darkest: (H, W) grey levels of the darkest channel.
         density_of: (256,) optical density of each grey level.
     """
     least = RIM_DENSITY * 0.6
@@ -142,6 +144,7 @@ def _bubbles(grey: Image, density_of: npt.NDArray[np.float32], um_per_px: float)
     thin = is_dense & (without_thin >= cv2.LUT(grey, thin_from))
     rim = cv2.morphologyEx(thin.view(np.uint8), cv2.MORPH_CLOSE, _disc(40.0 / um_per_px)).astype(bool)
     rim = _long_components(rim & is_dense, um_per_px, RIM_LENGTH_UM, 4.0)
+    rim = _grey_components(rim, density_of[grey], density_of[darkest]) if rim.any() else rim
     if not rim.any():
         return rim
     contours, _ = cv2.findContours(rim.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -170,6 +173,16 @@ def _long_components(mask: Bools, um_per_px: float, length_um: float, aspect: fl
         extent = max(stats[label, cv2.CC_STAT_WIDTH], stats[label, cv2.CC_STAT_HEIGHT])
         keep[label] |= length * um_per_px >= length_um and length >= aspect * width and extent * um_per_px >= length_um / 2.5
     return np.asarray(keep[labels], bool)
+
+
+def _grey_components(mask: Bools, least: npt.NDArray[np.float32], most: npt.NDArray[np.float32]) -> Bools:
+    """Return the connected parts that are grey as a whole, by (H, W) least and greatest optical densities of the channels.
+
+    A rim takes light from all channels by turns over stroma, nuclei and glass; dense tissue is of its own colour all along.
+    """
+    labels = np.asarray(cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1], np.int32)
+    least_sums, most_sums = (np.bincount(labels[mask], weights=densities[mask]) for densities in (least, most))
+    return np.asarray(mask & (least_sums >= RIM_MEAN_GREYNESS * most_sums)[labels], bool)
 
 
 def is_out_of_focus(tile: Image) -> bool:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from pathoml.artefacts import artefact_masks, is_out_of_focus
+from pathoml.slides import open_slide, read_overview
+from pathoml.tissue import tissue_mask
 
 UM_PER_PX = 8.0
 INKS = {"green": (30, 140, 60), "blue": (40, 60, 170), "red": (200, 20, 30)}
@@ -41,6 +43,30 @@ def test_a_bubble_is_flagged_with_what_its_rim_surrounds(tissue):
     bubble = artefact_masks(tissue, UM_PER_PX)["bubble"]
     assert bubble[170:230, 170:230].all()
     assert not bubble[:120].any()
+
+
+def test_dense_tissue_is_no_bubble_though_as_dark_and_thin_as_its_rim(tissue):
+    cv2.circle(tissue, (200, 200), 50, (108, 68, 111), 4)  # the mean colour of a real epidermis, darkest over brightest density 0.62
+    assert not artefact_masks(tissue, UM_PER_PX)["bubble"].any()
+
+
+def test_real_epidermis_is_no_bubble(shared_data):
+    with open_slide(shared_data / "wsi" / "CMU-1-Small-Region.svs") as reader:
+        overview, downsample = read_overview(reader, UM_PER_PX / 0.499)
+    assert not artefact_masks(overview, downsample * 0.499)["bubble"].any()
+
+
+def test_artefacts_of_the_tissue_are_the_same_looked_for_around_it_or_everywhere(pink_tissue):
+    image = np.full((500, 700, 3), 243, np.uint8)
+    image[120:380, 301:561] = pink_tissue(260, tissue_px=260)
+    image[240:270, 301:561] = (image[240:270, 301:561].astype(np.float32) ** 3 / 239**2).astype(np.uint8)  # folded
+    cv2.line(image, (440, 60), (440, 440), INKS["green"], 20)
+    where = tissue_mask(image, UM_PER_PX)
+    around, everywhere = artefact_masks(image, UM_PER_PX, tissue=where), artefact_masks(image, UM_PER_PX)
+    assert everywhere["pen"].any() and everywhere["fold"].any()
+    for name, mask in around.items():
+        np.testing.assert_array_equal(mask & where, everywhere[name] & where)
+        assert mask.shape == where.shape
 
 
 def test_a_section_that_lies_three_times_over_itself_is_a_fold(tissue):
