@@ -56,9 +56,8 @@ def ready_encoder(
     """
     model, sha256 = loaded_encoder(name, device)
     dtype = pick_precision(device, precision, stands_bf16=model.stands_bf16)
-    if device.type == "cpu":
-        keep_freed_memory()
-    elif precision == "fp32":
+    keep_freed_memory()  # of tiles that are read, and on the CPU of layers
+    if device.type == "cuda" and precision == "fp32":
         torch.backends.cudnn.allow_tf32 = False  # what is asked for is all of its 23 bits
     encode_by = partial(partial, _embed_batch, device=device, dtype=dtype)  # of a model
     batch = choose_batch_size(batch_size, encode_by(model), encoder_sha256=sha256, tile_px=model.tile_px, device=device, dtype=dtype)

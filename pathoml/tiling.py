@@ -32,7 +32,7 @@ from pathoml.tables import write_table
 from pathoml.tissue import OVERVIEW_UM, optical_density, tissue_mask
 from pathoml.types import FLAGS, Bools, Floats, Image, Ints, Recipe, Slide, SlideInfo, TileGrid, TissueMask
 
-TILING_VERSION = 5  # raise it when tiles of the same slide and configuration come out otherwise
+TILING_VERSION = 6  # raise it when tiles of the same slide and configuration come out otherwise
 FLAGGED_SHARE = {
     "pen": 0.1,
     "dark": 0.1,

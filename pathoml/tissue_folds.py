@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.tissue import at_pixel_size
-from pathoml.types import Bools
+from pathoml.types import Bools, Ints
 
 Densities = npt.NDArray[np.float32]
 Steps = npt.NDArray[np.int16]  # optical density in units of 1 / (UNIT * TAPS)
@@ -29,6 +29,7 @@ PIXEL_UM = 16.0  # at which edges are seen
 GRID = 2  # of those pixels; between places at which a course may be
 STRIDE = 3  # places a stride of a course, 96 micrometres; with TURNS it bends with a radius of a quarter millimetre at most
 TURNS = 16  # directions of half a circle
+STRIDE_UM = STRIDE * GRID * PIXEL_UM
 AHEAD = 10  # strides that the best course is looked for ahead: gaps of most of a millimetre are crossed, and none comes round again
 TAPS = 7  # pixels along an edge that are averaged
 UNIT = 250  # steps a unit of optical density; TAPS times that in the sums
@@ -36,10 +37,11 @@ UNIT = 250  # steps a unit of optical density; TAPS times that in the sums
 WIDTHS_UM = (60.0, 85.0, 110.0, 140.0, 170.0, 200.0)
 EDGE_UM = 16.0  # inwards and outwards of an edge at which density is compared
 STEEPEST = 0.6  # optical density; a darker band tells no more
-STEP = 0.05  # optical density at both edges, from which a place speaks for a fold
+STEP = 0.04  # optical density at both edges, from which a place speaks for a fold
+CARRIES = 0.03  # optical density at both edges, from which a place carries a course on, so that faint ends are followed
 NOTHING = np.iinfo(np.int16).min
-PRICE = STEP * UNIT * TAPS  # of a place, the same as a step
-EVIDENCE_UM = 90.0  # optical density over STEP, times micrometres of course; clean tissue stays below
+PRICE = CARRIES * UNIT * TAPS  # of a place, the same as a step
+EVIDENCE_UM = 62.0  # optical density over STEP, times micrometres of course; clean tissue stays below
 SHORTEST_UM = 500.0
 APART_UM = 100.0  # from a course, nearer is the same fold
 DRAWN_UM = 200.0
@@ -76,9 +78,13 @@ def fold_courses(density: Densities, um_per_px: float) -> list[Course]:
     if not stained.size:
         return []
     usual = float(np.median(stained))
-    steps = edge_steps(small * (float(np.clip(usual, *USUAL_DENSITY)) / usual))
+    small = small * np.float32(np.clip(usual, *USUAL_DENSITY) / usual)
+    steps = edge_steps(small)
     scale = PIXEL_UM * GRID / um_per_px
-    return [Course(xy=(xy + 0.5) * scale - 0.5, evidence_um=sum_) for xy, sum_ in _courses(steps, _ahead(steps))]
+    return [
+        Course(xy=(places[:, 1::-1].astype(np.float64) + 0.5) * scale - 0.5, evidence_um=sum_)
+        for places, sum_ in _courses(small, steps, _ahead(steps))
+    ]
 
 
 def edge_steps(density: Densities) -> Steps:
@@ -95,12 +101,11 @@ def edge_steps(density: Densities) -> Steps:
     best = np.zeros((TURNS, height, width), np.int16)
     step, right = (np.empty((height, width), np.int16) for _ in range(2))
     for turn in range(TURNS):
-        along = [tuple(half + round(tap * a) for a in _offset(turn, 1.0)) for tap in range(-half, half + 1)]  # (y, x) of each tap
+        along = [tuple(half + int(a) for a in _away(turn, tap)) for tap in range(-half, half + 1)]  # (y, x) of each tap
         sums = _summed(pixels, along, (height + -(-2 * reach // GRID), width + -(-2 * reach // GRID)))
         thrice = [[3 * s for s in row] for row in sums]
         for band_um in WIDTHS_UM:
-            inner, outer = (band_um / 2 - EDGE_UM) / PIXEL_UM, (band_um / 2 + EDGE_UM) / PIXEL_UM
-            places = [[reach + round(a) for a in _offset(turn + TURNS // 2, far)] for far in (inner, -inner, outer, -outer)]
+            places = [[reach + int(a) for a in _away(turn + TURNS // 2, far)] for far in _edges(band_um)]
             left_in, right_in, left_out, right_out = (_from(sums, place, (height, width)) for place in places)
             cv2.subtract(left_in, left_out, dst=step)
             cv2.subtract(right_in, right_out, dst=right)
@@ -111,6 +116,12 @@ def edge_steps(density: Densities) -> Steps:
                 cv2.min(step, _from(thrice, place, (height, width)), dst=step)
             cv2.max(best[turn], step, dst=best[turn])
     return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
+
+
+def _edges(band_um: float) -> tuple[float, float, float, float]:
+    """Return how far from the middle of a band its edges are looked at, in pixels: left and right inside, left and right outside."""
+    inner, outer = (band_um / 2 - EDGE_UM) / PIXEL_UM, (band_um / 2 + EDGE_UM) / PIXEL_UM
+    return inner, -inner, outer, -outer
 
 
 def _apart(pixels: Steps) -> list[list[Steps]]:
@@ -133,13 +144,13 @@ def _summed(apart: Sequence[Sequence[Steps]], taps: Sequence[Sequence[int]], sha
     return sums
 
 
-def _offset(turn: int, far: float) -> tuple[float, float]:
-    """Return (y, x) of a point `far` away in a direction."""
-    angle = np.pi * turn / TURNS
-    return far * float(np.sin(angle)), far * float(np.cos(angle))
+def _away(turn: npt.ArrayLike, far: float) -> tuple[Ints, Ints]:
+    """Return (y, x) of the pixel `far` away in a direction, or in each of an array."""
+    angle = np.pi * np.asarray(turn) / TURNS
+    return np.rint(far * np.sin(angle)).astype(np.int64), np.rint(far * np.cos(angle)).astype(np.int64)
 
 
-STRIDES = tuple(tuple(round(d) for d in _offset(turn, STRIDE)) for turn in range(2 * TURNS))  # (y, x) places, all round
+STRIDES = tuple((int(y), int(x)) for y, x in zip(*_away(np.arange(2 * TURNS), STRIDE)))  # of places, all round
 
 
 def _ahead(steps: Steps) -> Gains:
@@ -164,34 +175,36 @@ def _ahead(steps: Steps) -> Gains:
     return ahead
 
 
-def _courses(steps: Steps, ahead: Gains) -> list[tuple[npt.NDArray[np.float64], float]]:
-    """Return ((P, 2) x and y of places, evidence) of each course, the best place's first; no course runs along another."""
-    per_um = UNIT * TAPS / (PIXEL_UM * GRID * STRIDE)  # of sums over strides, a unit of density times a micrometre
+def _courses(density: Densities, steps: Steps, ahead: Gains) -> list[tuple[Ints, float]]:
+    """Return ((P, 3) y, x and direction of places, evidence) of each course, the best place's first; no course runs along another."""
+    least = 0.7 * EVIDENCE_UM * UNIT * TAPS / STRIDE_UM  # AHEAD may end before a course does
     through = ahead[:TURNS] + ahead[TURNS:] + steps - np.int16(PRICE)  # twice NOTHING is nothing
     most = through.max(axis=0)
     taken = np.zeros(most.shape, np.uint8)
-    found: list[tuple[npt.NDArray[np.float64], float]] = []
+    found: list[tuple[Ints, float]] = []
     for _ in range(MOST_TRIED):
         y, x = (int(i) for i in np.unravel_index(int(most.argmax()), most.shape))
-        if most[y, x] < 0.7 * EVIDENCE_UM * per_um:  # AHEAD may end before a course does
+        if most[y, x] < least:
             break
         turn = int(through[:, y, x].argmax())
         back, on = (_follow(steps, ahead, taken, (y, x), t) for t in (turn + TURNS, turn))
-        places = [*back[::-1], (y, x, int(steps[turn, y, x])), *on]
-        line = np.array([[x, y] for y, x, _ in places], np.int32)[:, None]  # (P, 1, 2)
-        evidence_um = sum(step - PRICE for *_, step in places) / per_um
-        is_fold = evidence_um >= EVIDENCE_UM and cv2.arcLength(line, False) * PIXEL_UM * GRID >= SHORTEST_UM
-        near = cv2.polylines(np.zeros_like(taken), [line], False, 1, round(2 * APART_UM / PIXEL_UM / GRID) if is_fold else 3)
+        places = np.array([*back[::-1], (y, x, turn), *on], np.int64)
+        line = places[:, None, 1::-1].astype(np.int32)  # (P, 1, 2)
+        is_long = cv2.arcLength(line, False) * PIXEL_UM * GRID >= SHORTEST_UM
+        evidence_um = evidence_along(density, places) if is_long else 0.0
+        is_tried = evidence_um >= EVIDENCE_UM / 2  # is not gone along again, else one of many ways along it would do by chance
+        near = cv2.polylines(np.zeros_like(taken), [line], False, 1, round(2 * APART_UM / PIXEL_UM / GRID) if is_tried else 3)
         most[near > 0] = np.iinfo(np.int16).min
         most[y, x] = np.iinfo(np.int16).min
-        if is_fold:
-            found.append((line[:, 0].astype(np.float64), float(evidence_um)))
+        if is_tried:
             taken |= np.asarray(near, np.uint8)
+        if evidence_um >= EVIDENCE_UM:
+            found.append((places, evidence_um))
     return found
 
 
 def _follow(steps: Steps, ahead: Gains, taken: npt.NDArray[np.uint8], start: tuple[int, int], turn: int) -> list[tuple[int, int, int]]:
-    """Return (y, x, step) of the places of the best course from `start` in a direction, to where it has gained most."""
+    """Return (y, x, direction) of the places of the best course from `start` in a direction, to where it has gained most."""
     (y, x), (height, width) = start, taken.shape
     places: list[tuple[int, int, int]] = []
     gained, most, end = 0.0, 0.0, 0
@@ -204,8 +217,44 @@ def _follow(steps: Steps, ahead: Gains, taken: npt.NDArray[np.uint8], start: tup
         if max(hopes) <= 0:
             break
         turn = turns[int(np.argmax(hopes))]
-        places.append((y, x, int(steps[turn % TURNS, y, x])))
-        gained += places[-1][2] - PRICE
+        places.append((y, x, turn % TURNS))
+        gained += int(steps[turn % TURNS, y, x]) - PRICE
         if gained > most:
             most, end = gained, len(places)
     return places[:end]
+
+
+def evidence_along(density: Densities, places: Ints) -> float:
+    """Return the most of density over STEP that a band along a course sums to, times micrometres.
+
+    A fold keeps its width from one stride to the next, or nearly; what grain in the tissue takes for a band does not. So the band is the
+    best of those whose width goes up or down by one of WIDTHS_UM a stride at most (Viterbi's algorithm), over any part of the course.
+
+    Args:
+        density: (h, w) at PIXEL_UM micrometres a pixel.
+        places: (P, 3) y, x and direction, GRID pixels apart.
+    """
+    most, gained = 0.0, np.zeros(len(WIDTHS_UM) + 2)  # by width, with one beyond each end
+    for over in np.minimum(_steps_by_width(density, places), STEEPEST) - STEP:
+        gained[1:-1] = np.maximum(np.maximum.reduce([gained[:-2], gained[1:-1], gained[2:]]) + over, 0)
+        most = max(most, float(gained.max()))
+    return most * STRIDE_UM
+
+
+def _steps_by_width(density: Densities, places: Ints) -> Densities:
+    """Return (P, len(WIDTHS_UM)) what `edge_steps` takes the best of, in units of optical density."""
+    y, x, turn = places.T
+    along = [_away(turn, tap) for tap in range(-(TAPS // 2), TAPS // 2 + 1)]
+
+    def beside(far: float) -> Densities:
+        across = _away(turn + TURNS // 2, far)
+        rows, columns = (
+            [np.clip(GRID * place + across[k] + tap[k], 0, density.shape[k] - 1) for tap in along] for k, place in enumerate((y, x))
+        )
+        return np.asarray(np.minimum(density[np.array(rows), np.array(columns)], 2).mean(axis=0), np.float32)
+
+    steps = []
+    for band_um in WIDTHS_UM:
+        left_in, right_in, left_out, right_out = (beside(far) for far in _edges(band_um))
+        steps.append(np.minimum.reduce([left_in - left_out, right_in - right_out, 3 * left_out, 3 * right_out]))
+    return np.stack(steps, axis=1)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pathoml.tissue_folds import GRID, PIXEL_UM, TAPS, TURNS, UNIT, edge_steps, fold_courses, fold_mask
+from pathoml.tissue_folds import GRID, PIXEL_UM, STEP, TAPS, TURNS, UNIT, edge_steps, evidence_along, fold_courses, fold_mask
 
 UM_PER_PX = 8.0
 SIDE = 400  # pixels, 3.2 mm
@@ -102,6 +102,24 @@ def test_a_step_is_the_lesser_of_those_at_the_two_edges_of_a_band():
     assert PIXEL_UM * 7 == 112
     # 0.3 - 0.1 at one edge, 0.3 - 0.2 at the other, the lesser counts
     assert steps[0, 16, 16] / (UNIT * TAPS) == pytest.approx(0.1, abs=1 / UNIT)
+
+
+STRAIGHT = np.array([(16, 6 + 3 * i, 0) for i in range(20)])  # places from left to right, 96 micrometres apart
+
+
+def test_evidence_is_density_over_the_threshold_times_the_length_of_the_course():
+    density = np.full((64, 200), 0.1, np.float32)
+    density[29:36] = 0.3  # 112 micrometres wide
+    assert evidence_along(density, STRAIGHT) == pytest.approx(20 * 96 * (0.3 - 0.1 - STEP), rel=1e-5)
+
+
+def test_a_band_whose_width_jumps_tells_less_than_a_steady_one():
+    density = np.full((64, 200), 0.1, np.float32)
+    for place, (_, x, _) in enumerate(STRAIGHT):
+        half = 2 if place % 2 else 6  # 80 and 208 micrometres
+        density[32 - half : 33 + half, GRID * x - 3 : GRID * x + 3] = 0.3
+    # the best width sees every second place, the others cost STEP each
+    assert evidence_along(density, STRAIGHT) < 0.6 * 20 * 96 * (0.3 - 0.1 - STEP)
 
 
 def test_glass_alone_has_no_fold():
