@@ -91,7 +91,8 @@ def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]
     density = mean_density((red, green, blue), (table, table, table))
     pen = _spread(_pen(image, um_per_px), um_per_px)
     dark = _spread(brightest < math.ceil(DARK_VALUE * 255), um_per_px)
-    density[pen | dark] = 0  # a stripe of ink is no fold
+    if pen.any() or dark.any():
+        density[pen | dark] = 0  # a stripe of ink is no fold
     return {
         "pen": pen,
         "dark": dark,
@@ -109,23 +110,18 @@ def _pen(image: Image, um_per_px: float) -> Bools:
     pen = np.asarray((saturation > cv2.LUT(hue, most)) & (value > math.floor(PEN_VALUE * 255)), bool)
     first, last = math.ceil(PEN_HUES[0][0] * 256 / 360), math.floor(PEN_HUES[0][1] * 256 / 360)  # whole numbers are compared faster
     red = pen & ((hue < first) | (hue > last))
-    if red.any():
-        pen &= ~red | _is_even(np.asarray(saturation, np.uint8), um_per_px)
-    return pen
+    if not red.any():
+        return pen
+    if _without_lone(red).any():
+        return pen & (~red | _is_even(np.asarray(saturation, np.uint8), um_per_px))
+    return pen & ~red
 
 
 def _is_even(saturation: Image, um_per_px: float) -> Bools:
-    _, variance = _mean_and_variance(saturation, RED_WINDOW_UM / um_per_px)
+    side = 2 * max(1, round(RED_WINDOW_UM / um_per_px / 2)) + 1
+    mean = np.asarray(cv2.boxFilter(saturation, cv2.CV_32F, (side, side)), np.float32)
+    variance = cv2.subtract(cv2.sqrBoxFilter(saturation, cv2.CV_32F, (side, side)), cv2.multiply(mean, mean))
     return np.asarray(variance < (RED_EVENNESS * 255) ** 2, bool)
-
-
-def _mean_and_variance(greys: Image, window_px: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return two (H, W) figures of (H, W) grey levels in the square window around each."""
-    side = 2 * max(1, round(window_px / 2)) + 1
-    mean = np.asarray(cv2.boxFilter(greys, cv2.CV_32F, (side, side)), np.float32)
-    variance = np.asarray(cv2.sqrBoxFilter(greys, cv2.CV_32F, (side, side)), np.float32)
-    variance -= cv2.multiply(mean, mean)
-    return mean, variance
 
 
 def _bubbles(grey: Image, darkest: Image, density_of: npt.NDArray[np.float32], um_per_px: float) -> Bools:
@@ -154,8 +150,15 @@ def _bubbles(grey: Image, darkest: Image, density_of: npt.NDArray[np.float32], u
 
 
 def _blank(image: Image, um_per_px: float) -> Bools:
-    mean, variance = _mean_and_variance(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8), BLANK_WINDOW_UM / um_per_px)
-    return np.asarray((variance < BLANK_DEVIATION**2) & (mean > BLANK_BRIGHTNESS), bool)
+    """Return what is bright and even around it, judged at every second pixel of every second row by the window of all pixels there."""
+    (height, width), side = image.shape[:2], 2 * max(1, round(BLANK_WINDOW_UM / um_per_px / 4)) + 1
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
+    mean, squares = (
+        cv2.blur(cv2.resize(values, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA), (side, side))
+        for values in (grey, cv2.multiply(grey, grey))
+    )
+    blank = (cv2.subtract(squares, cv2.multiply(mean, mean)) < BLANK_DEVIATION**2) & (mean > BLANK_BRIGHTNESS)
+    return np.asarray(cv2.resize(blank.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST), bool)
 
 
 def _long_components(mask: Bools, um_per_px: float, length_um: float, aspect: float) -> Bools:
@@ -224,5 +227,9 @@ def _disc(diameter_px: float) -> Image:
 def _spread(mask: Bools, um_per_px: float) -> Bools:
     if not mask.any():
         return mask
-    cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # lone pixels are noise
-    return cv2.dilate(cleaned, _disc(2 * SPREAD_UM / um_per_px)).astype(bool)
+    return cv2.dilate(_without_lone(mask), _disc(2 * SPREAD_UM / um_per_px)).astype(bool)
+
+
+def _without_lone(mask: Bools) -> Image:
+    """Return (H, W) 1 where a mask holds in a square of three pixels: lone pixels are noise."""
+    return np.asarray(cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)

@@ -2,8 +2,8 @@
 
 A fold adds the density of the layers that lie on the section (absorbances add, Beer and Lambert), in a band with two sharp and nearly
 parallel edges that bends slowly and goes on for a millimetre. Dense tissue is as dark, but seldom ends on both sides at once, and not
-for so long. So a pixel tells little and a course much: the steps of density at both edges are summed along the best course through
-each place, and a course is a fold where the sum is more than tissue comes to.
+for so long. So a pixel tells little and a course much: the best course through each place is followed by the steps of density at both
+edges of whatever band is best there, and it is a fold where those of a band of steady width sum to more than tissue comes to.
 
 Sources: the best smooth course by dynamic programming is Montanari, Commun. ACM 14 (1971) 335; that folds raise density and are
 connected Kothari et al., IEEE J. Biomed. Health Inform. 18 (2014) 1. Thresholds from composed real tissue, docs/decisions/0084.
@@ -100,21 +100,22 @@ def edge_steps(density: Densities) -> Steps:
     pixels = _apart(np.pad(scaled, [(reach + half, reach + half + -side % GRID) for side in density.shape], mode="edge"))
     best = np.zeros((TURNS, height, width), np.int16)
     step, right = (np.empty((height, width), np.int16) for _ in range(2))
-    for turn in range(TURNS):
-        along = [tuple(half + int(a) for a in _away(turn, tap)) for tap in range(-half, half + 1)]  # (y, x) of each tap
-        sums = _summed(pixels, along, (height + -(-2 * reach // GRID), width + -(-2 * reach // GRID)))
+    turns = np.arange(TURNS)
+    along = half + _away(turns[:, None], np.arange(-half, half + 1))  # (2, turns, taps)
+    across = reach + _away(turns[:, None, None] + TURNS // 2, [_edges(band_um) for band_um in WIDTHS_UM])  # (2, turns, bands, edges)
+    for dense, taps, bands in zip(best, along.transpose(1, 2, 0).tolist(), across.transpose(1, 2, 3, 0).tolist()):
+        sums = _summed(pixels, taps, (height + -(-2 * reach // GRID), width + -(-2 * reach // GRID)))
         thrice = [[3 * s for s in row] for row in sums]
-        for band_um in WIDTHS_UM:
-            places = [[reach + int(a) for a in _away(turn + TURNS // 2, far)] for far in _edges(band_um)]
-            left_in, right_in, left_out, right_out = (_from(sums, place, (height, width)) for place in places)
+        for edges in bands:
+            left_in, right_in, left_out, right_out = (_from(sums, edge, (height, width)) for edge in edges)
             cv2.subtract(left_in, left_out, dst=step)
             cv2.subtract(right_in, right_out, dst=right)
             cv2.min(step, right, dst=step)
-            for place in places[
+            for edge in edges[
                 2:
             ]:  # three layers of the paler side at most (they add twice): a strip beside glass, denser still, is no fold
-                cv2.min(step, _from(thrice, place, (height, width)), dst=step)
-            cv2.max(best[turn], step, dst=best[turn])
+                cv2.min(step, _from(thrice, edge, (height, width)), dst=step)
+            cv2.max(dense, step, dst=dense)
     return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
 
 
@@ -137,20 +138,24 @@ def _from(apart: Sequence[Sequence[Steps]], first: Sequence[int], shape: tuple[i
 
 def _summed(apart: Sequence[Sequence[Steps]], taps: Sequence[Sequence[int]], shape: tuple[int, int]) -> list[list[Steps]]:
     """Return for each pixel the sum of those at (y, x) of the taps from it, apart like what comes in."""
-    sums = [[np.zeros(shape, np.int16) for _ in range(GRID)] for _ in range(GRID)]
-    for row, column in np.ndindex(GRID, GRID):
-        for y, x in taps:
-            cv2.add(sums[row][column], _from(apart, (row + y, column + x), shape), dst=sums[row][column])
-    return sums
+
+    def at(row: int, column: int) -> Steps:
+        first, *others = (_from(apart, (row + y, column + x), shape) for y, x in taps)
+        sums = first.copy()
+        for other in others:
+            cv2.add(sums, other, dst=sums)
+        return sums
+
+    return [[at(row, column) for column in range(GRID)] for row in range(GRID)]
 
 
-def _away(turn: npt.ArrayLike, far: float) -> tuple[Ints, Ints]:
-    """Return (y, x) of the pixel `far` away in a direction, or in each of an array."""
+def _away(turn: npt.ArrayLike, far: npt.ArrayLike) -> Ints:
+    """Return (2, ...) y and x of the pixels `far` away in a direction."""
     angle = np.pi * np.asarray(turn) / TURNS
-    return np.rint(far * np.sin(angle)).astype(np.int64), np.rint(far * np.cos(angle)).astype(np.int64)
+    return np.asarray(np.rint(np.stack(np.broadcast_arrays(far * np.sin(angle), far * np.cos(angle)))), np.int64)
 
 
-STRIDES = tuple((int(y), int(x)) for y, x in zip(*_away(np.arange(2 * TURNS), STRIDE)))  # of places, all round
+STRIDES = tuple((y, x) for y, x in _away(np.arange(2 * TURNS), STRIDE).T.tolist())  # of places, all round
 
 
 def _ahead(steps: Steps) -> Gains:
@@ -244,7 +249,7 @@ def evidence_along(density: Densities, places: Ints) -> float:
 def _steps_by_width(density: Densities, places: Ints) -> Densities:
     """Return (P, len(WIDTHS_UM)) what `edge_steps` takes the best of, in units of optical density."""
     y, x, turn = places.T
-    along = [_away(turn, tap) for tap in range(-(TAPS // 2), TAPS // 2 + 1)]
+    along = [_away(turn, tap) for tap in range(-(TAPS // 2), TAPS // 2 + 1)]  # of (2, P)
 
     def beside(far: float) -> Densities:
         across = _away(turn + TURNS // 2, far)
