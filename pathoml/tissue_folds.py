@@ -111,9 +111,7 @@ def edge_steps(density: Densities) -> Steps:
             cv2.subtract(left_in, left_out, dst=step)
             cv2.subtract(right_in, right_out, dst=right)
             cv2.min(step, right, dst=step)
-            for edge in edges[
-                2:
-            ]:  # three layers of the paler side at most (they add twice): a strip beside glass, denser still, is no fold
+            for edge in edges[2:]:  # three layers of either side at most (they add twice): a strip beside glass is denser still
                 cv2.min(step, _from(thrice, edge, (height, width)), dst=step)
             cv2.max(dense, step, dst=dense)
     return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
