@@ -25,8 +25,17 @@ from pathoml.tiling import box_means, flag_tiles, look_at
 from pathoml.types import FLAGS
 
 MPP, TILE = 1.0, 224
-INKS = {"green": (30, 130, 80), "blue": (40, 70, 170), "red": (200, 30, 40)}
-KINDS = {"clean": "", "pen green": "pen", "pen blue": "pen", "pen red": "pen", "blur": "out_of_focus", "fold": "fold", "bubble": "bubble"}
+INKS = {"green": (30, 130, 80), "blue": (40, 70, 170), "red": (200, 30, 40), "black": (22, 20, 26)}
+KINDS = {
+    "clean": "",
+    "pen green": "pen",
+    "pen blue": "pen",
+    "pen red": "pen",
+    "pen black": "dark",
+    "blur": "out_of_focus",
+    "fold": "fold",
+    "bubble": "bubble",
+}
 PLANTED_SHARE, TOUCHED_SHARE = 0.3, 0.02  # a tile is planted from the first share on, clean up to the second
 SEEN = 0.05  # mean optical density that a planted artefact changes: less, as where a fold's layers are glass, nobody sees
 

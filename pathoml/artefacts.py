@@ -1,4 +1,4 @@
-"""Find what lies on the tissue but is no tissue to be judged: pen, darkness, folds, bubbles and edges, haze, lost focus.
+"""Find what lies on the tissue but is no tissue to be judged: pen, darkness and black ink, folds, bubbles and edges, haze, lost focus.
 
 All but the focus is seen on the overview; the focus needs pixels of a micrometre. Thresholds were set on real tissue with planted
 artefacts (benchmarks/artefacts.py prints how many are found and how many clean tiles are flagged).
@@ -25,6 +25,8 @@ RED_EVENNESS = 0.08  # greatest deviation of saturation within RED_WINDOW_UM: re
 RED_WINDOW_UM = 72.0
 PEN_VALUE = 0.15  # darker than this has no hue
 DARK_VALUE = 0.18  # share of full brightness; nuclei at overview resolution stay above
+INK_DENSITY = 0.35  # optical density of all three channels under black ink, which is darker than eosin or nuclei alone let it be
+INK_GREYNESS = 0.75  # least over greatest density of the channels: black ink over tissue 0.8-1, the densest tissue 0.6
 SPREAD_UM = 24.0  # ink bleeds at its edge
 
 BESIDE_UM = 200.0  # around the tissue in which artefacts are looked for: a fold's edges, a bubble's rim
@@ -90,7 +92,7 @@ def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]
     grey = np.asarray(cv2.max(brightest, cv2.compare(cv2.LUT(brightest, grey_from), darkest, cv2.CMP_GT)), np.uint8)
     density = mean_density((red, green, blue), (table, table, table))
     pen = _spread(_pen(image, um_per_px), um_per_px)
-    dark = _spread(brightest < math.ceil(DARK_VALUE * 255), um_per_px)
+    dark = _spread((brightest < math.ceil(DARK_VALUE * 255)) | _black_ink(brightest, darkest, table), um_per_px)
     if pen.any() or dark.any():
         density[pen | dark] = 0  # a stripe of ink is no fold
     return {
@@ -115,6 +117,15 @@ def _pen(image: Image, um_per_px: float) -> Bools:
     if _without_lone(red).any():
         return pen & (~red | _is_even(np.asarray(saturation, np.uint8), um_per_px))
     return pen & ~red
+
+
+def _black_ink(brightest: Image, darkest: Image, density_of: npt.NDArray[np.float32]) -> Bools:
+    """Return what takes all colours nearly alike, and much of them, by (H, W) grey levels; `density_of` (256,) of a level."""
+    inky = np.asarray(brightest < int((density_of >= INK_DENSITY).sum()), bool)  # density falls as the grey level rises
+    if inky.any():
+        grey_from = (density_of[:, None] >= INK_GREYNESS * density_of).argmax(axis=1).astype(np.uint8)  # of the brightest: least darkest
+        inky &= np.asarray(darkest >= cv2.LUT(brightest, grey_from), bool)
+    return inky
 
 
 def _is_even(saturation: Image, um_per_px: float) -> Bools:

@@ -152,7 +152,16 @@ def test_even_red_is_pen_and_red_that_is_mottled_as_blood_among_cells_is_not(tis
     assert uneven[210:240, 60:340].mean() < 0.1
 
 
-@pytest.mark.parametrize("ink", [*INKS.values(), (20, 20, 20)])
+def test_black_ink_that_lets_some_light_through_is_dark_and_dense_tissue_is_not(tissue):
+    under = tissue[150:250].astype(np.float32) / 240
+    tissue[150:250] = (96 * under**0.3).astype(np.uint8)  # a third of the light, and a trace of the colours beneath
+    dark = artefact_masks(tissue, UM_PER_PX)["dark"]
+    assert dark[155:245].all()
+    assert not dark[:140].any()
+    assert not artefact_masks(np.full((50, 50, 3), (108, 68, 111), np.uint8), UM_PER_PX)["dark"].any()  # a real epidermis, as dark
+
+
+@pytest.mark.parametrize("ink", [*INKS.values(), (20, 20, 20), (70, 64, 72)])
 def test_a_stripe_of_ink_is_pen_or_dark_and_no_fold(tissue, ink):
     tissue[190:205, 40:360] = ink  # a band as wide and long as a fold, denser than tissue on both its sides
     masks = artefact_masks(tissue, UM_PER_PX)
