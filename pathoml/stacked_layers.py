@@ -19,6 +19,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from pathoml.types import HeadOutput
 
+TANH_IS_FAST = torch.backends.cpu.get_cpu_capability() == "AVX512"  # torch's own: there 0.4, with AVX2 more than one of FastTanh's time
 BYTE = 256  # dropout compares random bytes, so its rate is rounded to 1/256; kept values are scaled by the rounded rate
 
 
@@ -44,8 +45,8 @@ class _BatchedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
-        columns = weight.transpose(1, 2)  # (M, in, out)
-        return torch.bmm(rows, columns) if bias is None else torch.baddbmm(bias[:, None], rows, columns)
+        product = torch.bmm(rows, weight.transpose(1, 2))  # (M, rows, out)
+        return product if bias is None else product.add_(bias[:, None])  # up to three times faster than torch.baddbmm, which copies first
 
     @staticmethod
     @once_differentiable
@@ -189,7 +190,7 @@ def _exchange(modules: Sequence[Any]) -> nn.Module:
         return StackedLayerNorm(modules)
     if type(first) is nn.Dropout:
         return FastDropout(first.p)
-    if type(first) is nn.Tanh:
+    if type(first) is nn.Tanh and not TANH_IS_FAST:
         return FastTanh()
     shell: nn.Module = copy.copy(first)  # the head's own code, with other layers
     shell._modules = {name: _exchange([m._modules[name] for m in modules]) for name in first._modules}
