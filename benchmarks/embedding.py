@@ -73,7 +73,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("what", nargs="*", help="encoders, instead of the part's own")
     parser.add_argument("--compiled", action="store_true", help="our encoder as compiled code")
-    parser.add_argument("--precision", default="auto", help="of our encoder against the field's way: auto, fp32 or bf16")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     os.chdir(args.folder)  # where checkpoints/ is looked for
@@ -86,10 +85,7 @@ def main() -> None:
     print(f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}", flush=True)
     part, encoders = PARTS[args.part]
     for encoder in args.what or encoders:
-        if args.part == "field":
-            field(encoder, args.compiled, args.precision)
-        else:
-            part(encoder, args.compiled)
+        part(encoder, args.compiled)
 
 
 def whole(encoder: str, compiled: bool) -> None:
@@ -113,9 +109,9 @@ def whole(encoder: str, compiled: bool) -> None:
     print(f"  the encoder waited {statistics.median(waited):.1%} of the time")
 
 
-def field(encoder: str, compiled: bool, precision: str = "auto") -> None:
+def field(encoder: str, compiled: bool) -> None:
     """Print rates over those of the field's way, end to end and for reading alone."""
-    job, ready = real_job(), ready_for(encoder, compiled, precision)
+    job, ready = real_job(), ready_for(encoder, compiled)
     grid, reader = read_tiles(job.tiles_path)[0], open_slide(job.slide_path)
     data = FieldTiles(job, encoder)
     model = loaded_encoder(encoder, CPU)[0]
@@ -286,9 +282,9 @@ def choices(encoder: str, compiled: bool) -> None:
         print(f"  {way[0]:<14} {way[1]:>2}: seconds over the fixed choice's: {ratios}{bits}", flush=True)
 
 
-def ready_for(encoder: str, compiled: bool, precision: str = "auto") -> ReadyEncoder:
+def ready_for(encoder: str, compiled: bool) -> ReadyEncoder:
     """Return our encoder in batches of the fixed size."""
-    return ready_encoder(encoder, CPU, batch_size=FIXED["cpu"], compiled=compiled, precision=precision)
+    return ready_encoder(encoder, CPU, batch_size=FIXED["cpu"], compiled=compiled)
 
 
 def over(seconds: list[float], fixed: list[float]) -> str:
