@@ -55,7 +55,7 @@ def artefact_masks(image: Image, um_per_px: float, *, tissue: Bools | None = Non
     Args:
         image: (H, W, 3) overview of a slide.
         um_per_px: micrometres a pixel of the overview.
-        tissue: (H, W); artefacts are looked for in the box around it, without any everywhere.
+        tissue: (H, W); artefacts are looked for in the box around it, BESIDE_UM wider; everywhere without it, or where there is none.
     """
     glass = max(200.0, grey_percentile(image[::4, ::4], 98))
     if tissue is None:

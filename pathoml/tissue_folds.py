@@ -179,7 +179,7 @@ def _ahead(steps: Steps) -> Gains:
 
 
 def _courses(density: Densities, steps: Steps, ahead: Gains) -> list[tuple[Ints, float]]:
-    """Return ((P, 3) y, x and direction of places, evidence) of each course, the best place's first; no course runs along another."""
+    """Return ((P, 3) y, x and direction of places, evidence) of each course, that of the best place first; no course runs along another."""
     least = 0.7 * EVIDENCE_UM * UNIT * TAPS / STRIDE_UM  # AHEAD may end before a course does
     through = ahead[:TURNS] + ahead[TURNS:] + steps - np.int16(PRICE)  # twice NOTHING is nothing
     most = through.max(axis=0)
