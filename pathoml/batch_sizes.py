@@ -2,7 +2,7 @@
 
 Sums over other batches round otherwise, so a choice by the clock could change the last bits from run to run. Deterministic algorithms
 (auto: on the CPU) therefore keep the fixed number; without them a trial of seconds chooses, once for an encoder on a kind of device, and
-is remembered in the user's cache (docs/decisions/0083).
+is remembered in the user's cache (docs/decisions/0016).
 """
 
 from __future__ import annotations

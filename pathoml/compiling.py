@@ -1,7 +1,7 @@
 """The encoder as code compiled for this machine (torch.compile, weights frozen): the same features within rounding, in less time.
 
 Compiling takes some ten seconds, so it pays from `WORTH_TILES` tiles on. On the CPU the study's number of tiles decides, not a clock:
-a rerun gives the same bits (docs/decisions/0085). Where bits may differ from run to run anyway (auto: on a GPU) a trial of seconds
+a rerun gives the same bits (docs/decisions/0018). Where bits may differ from run to run anyway (auto: on a GPU) a trial of seconds
 decides, once for an encoder on a kind of device.
 
 Source: Ansel et al., ASPLOS 2024, doi:10.1145/3620665.3640366 (PyTorch 2, TorchInductor).

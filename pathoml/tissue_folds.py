@@ -6,7 +6,7 @@ for so long. So a pixel tells little and a course much: the best course through 
 edges of whatever band is best there, and it is a fold where those of a band of steady width sum to more than tissue comes to.
 
 Sources: the best smooth course by dynamic programming is Montanari, Commun. ACM 14 (1971) 335; that folds raise density and are
-connected Kothari et al., IEEE J. Biomed. Health Inform. 18 (2014) 1. Thresholds from composed real tissue, docs/decisions/0084.
+connected Kothari et al., IEEE J. Biomed. Health Inform. 18 (2014) 1. Thresholds from composed real tissue, docs/decisions/0017.
 """
 
 from __future__ import annotations

@@ -87,6 +87,17 @@ def test_the_index_names_every_page():
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(re.findall(r"\]\(([\w-]+\.md)\)", index))
 
 
+def test_decisions_are_numbered_without_a_hole_and_their_index_is_made_of_their_first_lines():
+    folder = ROOT / "docs" / "decisions"
+    pages = sorted(path for path in folder.glob("*.md") if path.name != "index.md")
+    heads = [page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").split(": ", 1) for page in pages]
+    assert [page.name[:5] for page in pages] == [f"{number:04d}-" for number in range(1, len(pages) + 1)]
+    rows = [f"- {page.name[:4]}: [{title}]({page.name})" for page, (_, title) in zip(pages, heads, strict=True)]
+    assert [number for number, _ in heads] == [page.name[:4] for page in pages]
+    index = (folder / "index.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in index if line.startswith("- ")] == rows
+
+
 @pytest.mark.ci
 def test_the_site_is_built_without_a_broken_link_and_asks_nobody_for_anything(tmp_path):
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}

@@ -6,7 +6,7 @@ would be centres.
 
 Source: Dhillon & Modha, Machine Learning 42 (2001) 143-175 (spherical k-means); Hennig, Comput Stat Data Anal 52 (2007) 258-271
 (stability of a cluster as its bootstrapped Jaccard index; 0.75 and more is a valid, stable cluster, 0.6 a pattern); why this way:
-docs/decisions/0082-phenotypes.md.
+docs/decisions/0015-phenotypes.md.
 """
 
 from __future__ import annotations

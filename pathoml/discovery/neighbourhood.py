@@ -19,7 +19,7 @@ from scipy.spatial import KDTree
 from pathoml.types import Ints
 
 REACH = 1.5  # times the distance of neighbours: the eight tiles around one, whatever the lattice
-NEIGHBOURS = 0.6  # weight of the neighbours' mean beside a tile's own features; docs/decisions/0082-phenotypes.md
+NEIGHBOURS = 0.6  # weight of the neighbours' mean beside a tile's own features; docs/decisions/0015-phenotypes.md
 NOISE = 0.1  # persistence at which an axis counts half: what persists much less does not tell kinds of tissue apart; the same decision
 FEWEST_TILES = 30  # of a slide, and pairs of neighbours on it, that is asked which axes persist
 
