@@ -1,6 +1,6 @@
 """Planted artefacts on real tissue: how many tiles are flagged by kind, how many clean ones, and how well the tissue is found.
 
-Slides and their truth come from compose_cohort.py (see results.md). On each slide one kind of artefact is planted at known places,
+Slides and their truth are composed cohorts (benchmarks/README.md). On each slide one kind of artefact is planted at known places,
 the picture is compressed as a scanner does it, and the tiles are flagged as `pathoml tile` flags them.
 
     python benchmarks/artefacts.py COHORT [every Nth slide]
@@ -110,7 +110,7 @@ def density_changes(picture: np.ndarray, image: np.ndarray, planted: np.ndarray,
 
 
 def painted_tissue(truth: np.ndarray) -> np.ndarray:
-    """Return where compose_cohort.py painted tissue: its way of enlarging cells moves their borders by up to half a cell."""
+    """Return where a composed cohort has tissue painted: its way of enlarging cells moves their borders by up to half a cell."""
     return zoom(zoom(truth.astype(np.uint8), 8, order=0), 8, order=0) > 0
 
 

@@ -1,6 +1,6 @@
 """Scores and maps on composed cohorts of real sarcoma tissue: C against the oracle and ridge Cox, map AUC against the planted tissue.
 
-    python3 ../shared/tools/compose_cohort.py COHORT --patients 60 --centres 4 --seed 11
+    python3 $PATHOML_SHARED/tools/compose_cohort.py COHORT --patients 60 --centres 4 --seed 11
     python benchmarks/composed_tissue.py COHORT --driver viable                      # three split seeds
     python benchmarks/composed_tissue.py COHORT --driver viable --scheme leave_one_centre_out
 

@@ -1,9 +1,9 @@
-"""Embedding against its own encoder, against the field's way, its memory, its precision: `python benchmarks/embedding.py PART FOLDER`.
+"""Embedding against its own encoder, against the usual way, its memory, its precision: `python benchmarks/embedding.py PART FOLDER`.
 
 Ratios are of one run, by turns, medians over rounds (range in brackets), wall and CPU seconds each: beside other work the wall says little.
 Slides are real tissue (PATHOML_SHARED), a JPEG pyramid of 0.25 micrometres read as 224 px at 0.5. resnet50 and a ViT-S/16 have random
 weights (FOLDER/checkpoints), which costs the same; what precision does is measured with the embedded encoder's real weights as well.
-The field's way and eager defaults run in a process of their own, for ours keeps freed memory (decision 0019).
+The usual way and eager defaults run in a process of their own, for ours keeps freed memory (decision 0019).
 With --compiled our encoder runs as code compiled for the machine (compute.compile), as it does for 20,000 tiles and more.
 
     whole      read + encode + write against the network alone over tensors that are in memory, in the same layout and batches

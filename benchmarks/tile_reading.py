@@ -1,6 +1,6 @@
 """Tiles a CPU second: pathoml's readers against openslide.read_region + convert + PIL resize, by turns in one run on the same tiles.
 
-Each side reads in a process of its own, set as it is set in use: pathoml keeps freed memory, the peers do not.
+Each side reads in a process of its own, set as it is set in use: pathoml keeps freed memory, the usual way does not.
 
 Real tissue (PATHOML_SHARED), laid out four times, is written as a 0.25 micrometre JPEG pyramid; 256 px tiles are read at 0.5 micrometres,
 row by row, and more of them than a reader keeps decoded, so that every round decodes all of them.

@@ -13,9 +13,11 @@ PAGES = {
     "README.md": "start.md",
     "CONTRIBUTING.md": "CONTRIBUTING.md",
     "CHANGELOG.md": "CHANGELOG.md",
+    "benchmarks/README.md": "benchmarks.md",
     "benchmarks/results.md": "results.md",
+    **{f"benchmarks/results/{page.name}": f"results/{page.name}" for page in sorted((ROOT / "benchmarks" / "results").glob("*.md"))},
 }
-LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s#]+)((?:#[^)]*)?\))")
+LINK = re.compile(r"\[([^\[\]]*)\]\((?!\w+:|#)([^)\s#]+)((?:#[^)]*)?)\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -36,8 +38,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         path = str(target.relative_to(ROOT))
         wanted = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else "")
         if not wanted or target.is_dir():
-            return "](start.md)" if target.exists() else link[0]
+            return link[1] if target.exists() else link[0]
         up = "../" * page.file.src_uri.count("/")
-        return f"{link[1]}{up}{wanted}{link[3]}"
+        return f"[{link[1]}]({up}{wanted}{link[3]})"
 
     return LINK.sub(moved, markdown)

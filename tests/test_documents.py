@@ -87,6 +87,13 @@ def test_the_index_names_every_page():
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(re.findall(r"\]\(([\w-]+\.md)\)", index))
 
 
+def test_the_results_lead_to_every_page_of_results_and_so_does_the_site():
+    pages = {page.name for page in (ROOT / "benchmarks" / "results").glob("*.md")}
+    index = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(results/([\w-]+\.md)\)", index)) == pages == set(re.findall(r": results/([\w-]+\.md)", site))
+
+
 def test_decisions_are_numbered_without_a_hole_and_their_index_is_made_of_their_first_lines():
     folder = ROOT / "docs" / "decisions"
     pages = sorted(path for path in folder.glob("*.md") if path.name != "index.md")

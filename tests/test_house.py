@@ -319,7 +319,7 @@ def test_modules_that_need_no_torch_load_none():
 
 
 def test_every_link_between_the_pages_leads_to_a_file():
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "checkpoints").glob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "checkpoints").glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
     assert [link for page in pages for link in dead_links(page)] == []
 
 
