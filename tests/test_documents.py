@@ -29,7 +29,7 @@ VERBS = typer.main.get_command(app).commands
 
 
 def reference():
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -64,7 +64,7 @@ def test_there_are_commands_in_the_documents_to_be_checked():
 @pytest.mark.parametrize("name", ["commands", "configuration"])
 def test_the_reference_pages_are_those_that_the_script_would_write(name):
     written = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    assert written == getattr(reference(), f"{name}_page")(), "run: python scripts/reference.py"
+    assert written == getattr(reference(), f"{name}_page")(), "run: python docs/reference.py"
 
 
 def test_every_verb_and_option_has_a_sentence():

@@ -1,6 +1,6 @@
 """Write docs/commands.md and docs/configuration.md from what the command line and the configuration say of themselves.
 
-python scripts/reference.py        # a test compares the pages with what this would write
+python docs/reference.py        # a test compares the pages with what this would write
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typer
 from pathoml.cli import app
 from pathoml.config import schema_rows
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parent
 GROUPS = {
     "Start": ("demo", "init", "doctor", "check", "config", "power"),
     "The steps, in order": ("run", "tile", "embed", "train", "evaluate", "explain", "discover", "report"),
@@ -29,9 +29,9 @@ def commands_page() -> str:
     verbs: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     left = set(verbs) - {verb for group in GROUPS.values() for verb in group}
     if left:
-        raise SystemExit(f"scripts/reference.py: put {', '.join(sorted(left))} into a group of GROUPS.")
+        raise SystemExit(f"docs/reference.py: put {', '.join(sorted(left))} into a group of GROUPS.")
     parts = [
-        "# Commands\n\nWritten by `python scripts/reference.py` from the commands' own help. Exit code 0: done; 1: done but for the\n"
+        "# Commands\n\nWritten by `python docs/reference.py` from the commands' own help. Exit code 0: done; 1: done but for the\n"
         "slides or patients that are listed; 2: nothing done, a sentence says why and what to do.\n"
     ]
     for group, names in GROUPS.items():
@@ -73,7 +73,7 @@ def configuration_page() -> str:
     rows = [" | ".join(str(cell).replace("|", "\\|") for cell in row) for row in schema_rows()]
     table = "\n".join(f"| {row} |" for row in rows)
     return (
-        "# Keys of study.yaml\n\nWritten by `python scripts/reference.py`. A study.yaml holds only what differs from these defaults;\n"
+        "# Keys of study.yaml\n\nWritten by `python docs/reference.py`. A study.yaml holds only what differs from these defaults;\n"
         "`pathoml config show STUDY` prints what is in force, `--set section.key=value` overrides for one command.\n\n"
         f"| key | type | default | meaning |\n| --- | --- | --- | --- |\n{table}\n"
     )

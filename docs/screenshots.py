@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take the viewer's pictures for docs/images from a study, usually the demo's: .venv/bin/python scripts/screenshots.py demo-study
+"""Take the viewer's pictures for docs/images from a study, usually the demo's: .venv/bin/python docs/screenshots.py demo-study
 
 Needs Chromium (apt-get install chromium). Nothing is asked of any other machine.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+IMAGES = Path(__file__).parent / "images"
 CHROMIUM = "/usr/bin/chromium"
 QUALITY = 80
 
