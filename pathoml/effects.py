@@ -36,7 +36,7 @@ NORMAL_QUANTILE = 1.959963984540054  # half-width of a 95 % interval in standard
 
 
 def form_sections(cohort: Cohort, score: Array, clinical: Columns) -> Json:
-    """Return proportional_hazards, spline and the centre-stratified hazard ratio: what stands beside every Cox model (ST12)."""
+    """Return proportional_hazards, spline and the centre-stratified hazard ratio: what stands beside every Cox model."""
     time, event = cohort.time_months, cohort.event
 
     def stratified() -> Json:
@@ -292,7 +292,7 @@ def restricted_mean_section(cohort: Cohort, groups: Sequence[str], horizons_mont
 
 
 def planning_sections(cohort: Cohort, clinical: Columns, treated_share: float | None) -> Json:
-    """Return power (ST13) and the table of missing values (ST18)."""
+    """Return what n and events can show (power), and the table of missing values."""
     n, events = len(cohort.patients), int(cohort.event.sum())
     share = 0.5 if treated_share is None else treated_share
     parameters = parameters_with_score(clinical)

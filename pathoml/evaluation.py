@@ -77,7 +77,7 @@ from pathoml.tables import find_table, parse_number, read_table
 from pathoml.types import Cohort
 
 Array = npt.NDArray[np.float64]
-LEAK_C = 0.75  # an internal C above this raises an alarm (REQUIREMENTS: honest aims are 0.60-0.65)
+LEAK_C = 0.75  # an internal C above this raises an alarm (from slides alone, out of fold, 0.60-0.65 is to be expected)
 UNO_QUANTILE = 0.9  # tau is this quantile of follow-up, so that a few late patients do not carry the weights
 INTERVAL_NOTE = (
     "95 % interval by bootstrap over patients within centres, conditional on the fitted models: it leaves out that other training "
@@ -318,7 +318,7 @@ def _fold_mean(study: Study, cohort: Cohort, log_risk: Array) -> float | None:
 
 
 def _seeds(study: Study, cohort: Cohort) -> Json:
-    """How much C and the score move when only one seed is trained, as many publications do (ST21); SD with n - 1."""
+    """How much C and the score move when only one seed is trained, as many publications do; SD with n - 1."""
     scores = read_columns(study.run_folder / SEEDS, cohort.patient_ids, "seed ")
     if not scores or len(scores) < 2:
         return {"harrell_c": [], "harrell_c_sd": None, "score_sd": None, "note": "fewer than two seeds were trained (train.seeds)"}

@@ -25,7 +25,7 @@ Judge = Callable[[Bools], Array]  # tiles that are kept (N,) -> centred risk by 
 STEPS = 20  # a slide's tiles go in 20 equal portions; the last one stays
 RANDOM_ORDERS = 40
 FEWEST_TILES = 10  # with fewer, orders hardly differ
-FLAGGED_WARNING = 0.10  # share of |contribution| from flagged tiles above which the map is of artefacts (PA9)
+FLAGGED_WARNING = 0.10  # share of |contribution| from flagged tiles above which the map is of artefacts, and a warning says so
 INTERVAL = (2.5, 97.5)  # percentiles
 
 

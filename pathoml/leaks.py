@@ -1,4 +1,4 @@
-"""Section leaks of metrics.json: whether the score, or the embeddings it was made of, know the centre, the subtype or the size (ST11).
+"""Section leaks of metrics.json: whether the score, or the embeddings it was made of, know the centre, the subtype or the size.
 
 Every encoder knows the hospital; what matters is whether the score does, and what is left of it within a centre, a subtype, a specimen
 and an organ. An alarm is a sentence that names the number and what to look at; it does not change any result.

@@ -4,7 +4,7 @@ A Cox model of clinical covariates and the image score must be fitted to scores 
 out-of-fold scores of the patients outside a fold are not: their models had learned from that fold's patients. Here the models that
 score a training patient saw neither that patient nor anyone of the outer fold; the outer fold itself is scored by its own models.
 
-Source: Varma & Simon, BMC Bioinformatics 7:91 (2006); docs/architecture.md, Definitions, Combining.
+Source: Varma & Simon, BMC Bioinformatics 7:91 (2006).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Section prospective of metrics.json: a locked score on patients whom no model of it has seen (SY3).
+"""Section prospective of metrics.json: a locked score on patients whom no model of it has seen.
 
 The bundle is looked for at bundles/RUN/bundle.json, where RUN is the run that `predict` named after it; it must be the very file that
 made the scores. Without it, calibration needs numbers that nobody has, and the section says so.

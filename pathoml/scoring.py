@@ -126,7 +126,7 @@ def standardise(standardised: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
 
 
 def seed_scores(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return for each seed (B,) score_sd as it would be if only the models of that seed had been trained (REQUIREMENTS.md, ST21).
+    """Return for each seed (B,) score_sd as it would be if only the models of that seed had been trained.
 
     Args:
         raw: (M, B) log-risks of full bags.

@@ -1,4 +1,4 @@
-"""Score the primary and the metastases of a patient apart, by models that did not see the patient, and compare them (SY4, SY5).
+"""Score the primary and the metastases of a patient apart, by models that did not see the patient, and compare them.
 
 Nothing is trained: the tiles of one kind of specimen are a bag of their own, scored by the models of a finished run.
 """

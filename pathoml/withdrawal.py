@@ -4,7 +4,7 @@ Slide files are the hospital's and are never touched; they are listed. A run hol
 run goes and `pathoml run` makes it anew from the others. A locked bundle cannot be made anew: it is listed as affected, and goes only
 if that is asked for. At the end every file of the study is searched for the ids, so that what is left is known.
 
-Source: GDPR, articles 7(3) and 17; REQUIREMENTS.md, PR10.
+Source: GDPR, articles 7(3) and 17: consent may be withdrawn, and what rested on it is then erased.
 """
 
 from __future__ import annotations

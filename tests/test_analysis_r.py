@@ -1,4 +1,4 @@
-"""analysis.R, run by R on the files of a run, prints every number of metrics.json that R can compute: the same within FACTS' tolerances."""
+"""analysis.R, run by R on the files of a run, prints every number of metrics.json that R can compute: the same within small tolerances."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOT_COMPARED = re.compile(
     r"|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."  # of files that R does not read
     r"|^leaks\.harrell_c_within\..*\.(low|high)$"
 )
-RELATIVE, ABSOLUTE = 1e-6, 1e-8  # the better of FACTS.md's figures and 1e-6
+RELATIVE, ABSOLUTE = 1e-6, 1e-8  # as close as docs/statisticians.md asks of the loosest of its quantities
 
 
 def leaves(node, path=""):

@@ -18,7 +18,7 @@ from pathoml.survival.estimate import Estimate, percentile_estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
 
 Array = npt.NDArray[np.float64]
-MIN_AT_RISK = 10  # fewer patients still followed at the horizon: "not estimable" (REQUIREMENTS.md, ST8)
+MIN_AT_RISK = 10  # fewer patients still followed at the horizon: "not estimable", since a few weights decide
 
 
 def brier_score(

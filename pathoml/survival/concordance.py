@@ -24,7 +24,7 @@ from pathoml.survival.censoring import uncensored_before
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.outcome import checked_groups, checked_outcome, checked_score
 
-MIN_PATIENTS = 10  # below this an interval is "not estimable" (REQUIREMENTS.md, ST8)
+MIN_PATIENTS = 10  # below this an interval is "not estimable": it would rest on a few pairs
 MAX_EMPTY_DRAWS = 0.05  # share of bootstrap draws without a comparable pair; above it the percentiles mean little
 
 Array = npt.NDArray[np.float64]

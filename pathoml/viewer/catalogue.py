@@ -25,7 +25,7 @@ from pathoml.viewer.run_folders import run_tiles_folder
 
 NOTICE = "Research use only, not a medical device."
 SCALE_PERCENTILE = 99.0  # of the cohort's tiles; the rest is drawn at full strength, as in the pictures of `explain`
-FLAGGED_WARNING = 0.10  # of the summed absolute contribution; above it the map may show ink, not tissue (PA9)
+FLAGGED_WARNING = 0.10  # of the summed absolute contribution; above it the map may show ink, not tissue
 GALLERY_A_PATIENT = 2  # so that one extreme patient does not fill the cohort's gallery
 GALLERY_TILES = 24
 SAMPLE_A_SLIDE = 400  # tiles a slide from which the cohort's scale of attention is taken
