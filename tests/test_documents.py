@@ -87,6 +87,19 @@ def test_the_index_names_every_page():
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(re.findall(r"\]\(([\w-]+\.md)\)", index))
 
 
+def test_no_file_points_to_a_document_that_is_not_in_the_repository():
+    papers = "|".join(("REQUIREMENTS", "DESIGN", "FACTS", r"PEERS\d?", "HOUSE", "STYLE", "INTERVAL"))
+    elsewhere = re.compile(rf"\b(?:{papers})\.md\b|\b(?:REQUIREMENTS|FACTS)['.:]|[( ][A-Z]{{2}}[1-9]\d?(?:, [A-Z]{{2}}[1-9]\d?)*\)")
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    text = re.compile(r"\.(?:py|md|ya?ml|toml|R|j2|js|html|css)$|(?:^|/)[\w-]+$")
+    found = []
+    for path in (ROOT / name for name in names if text.search(name) and "/vendor/" not in name):
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found += [f"{path.relative_to(ROOT)}:{n}: {line.strip()}" for n, line in enumerate(lines, 1) if elsewhere.search(line)]
+    assert found == []
+
+
 def test_the_results_lead_to_every_page_of_results_and_so_does_the_site():
     pages = {page.name for page in (ROOT / "benchmarks" / "results").glob("*.md")}
     index = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
