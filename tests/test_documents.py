@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+import yaml
 
 from pathoml.cli import app
 from pathoml.encoder_model import EncoderModel, build_architecture
@@ -98,6 +99,28 @@ def test_no_file_points_to_a_document_that_is_not_in_the_repository():
             lines = path.read_text(encoding="utf-8").splitlines()
             found += [f"{path.relative_to(ROOT)}:{n}: {line.strip()}" for n, line in enumerate(lines, 1) if elsewhere.search(line)]
     assert found == []
+
+
+@pytest.mark.parametrize("name", ["bug", "question"])
+def test_an_issue_asks_for_the_doctor_and_warns_of_patients_data(name):
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text(encoding="utf-8"))
+    assert {"name", "description", "body"} <= form.keys()
+    words = [part["attributes"].get("label", part["attributes"].get("value", "")) for part in form["body"]]
+    assert "Attach no slide, no patient table" in words[0]
+    assert any("pathoml doctor" in word for word in words)
+
+
+def test_every_file_that_a_document_names_is_there():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
+    named = re.compile(r"(?<![\w/.])(?:tests|benchmarks|scripts|configs|docs|pathoml)/[\w/.-]*\w")
+    shown = {path.removesuffix(".py") for path in whole_files()}
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for name in named.findall(page.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists() and not list(ROOT.glob(f"{name}*")) and "NAME" not in name and name.removesuffix(".py") not in shown
+    ]
+    assert missing == []
 
 
 def test_the_results_lead_to_every_page_of_results_and_so_does_the_site():
