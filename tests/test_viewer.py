@@ -26,7 +26,7 @@ from pathoml.errors import StoreError
 from pathoml.runs import load_run
 from pathoml.store import read_attention
 from pathoml.types import FLAGS, Bag
-from pathoml.viewer.assets import read_assets
+from pathoml.viewer.assets import PAGES, read_assets
 from pathoml.viewer.catalogue import read_catalogue
 from pathoml.viewer.gate import Border
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
@@ -518,7 +518,8 @@ def test_each_page_preloads_exactly_the_modules_that_it_comes_to_import() -> Non
             imported(module, seen)
         return seen
 
-    for page in sorted(p for p in web.iterdir() if p.name.endswith(".html")):
-        text = page.read_text(encoding="utf-8")
+    assets = read_assets()
+    for page in PAGES.values():
+        text = assets[page].content.decode()
         [start] = re.findall(r'<script type="module" src="/static/(\w+\.js)">', text)
         assert re.findall(r'<link rel="modulepreload" href="/static/(\w+\.js)">', text) == sorted(imported(start, set()))
