@@ -6,7 +6,11 @@ import { loadLayers, loadSlide, loadStudy } from "./source.js";
 import { Stage, magnificationButtons, stageKey } from "./stage.js";
 
 const sides = [];
-let study, settings, together = true, following = false, anchor;
+let study,
+  settings,
+  together = true,
+  following = false,
+  anchor;
 
 // Remember how the two stand to each other; from then on both move by the same micrometres.
 function setAnchor() {
@@ -16,12 +20,19 @@ function setAnchor() {
 function follow(from) {
   if (!together || following || sides.some(({ slide }) => !slide.mpp)) return;
   following = true;
-  const lead = sides[from], other = sides[1 - from], [x, y] = lead.stage.centre();
-  const umX = (x - anchor[from][0]) * lead.slide.mpp, umY = (y - anchor[from][1]) * lead.slide.mpp;
+  const lead = sides[from],
+    other = sides[1 - from],
+    [x, y] = lead.stage.centre();
+  const umX = (x - anchor[from][0]) * lead.slide.mpp,
+    umY = (y - anchor[from][1]) * lead.slide.mpp;
   const target = anchor[1 - from];
   const umPerPixel = lead.slide.mpp / lead.stage.zoomRatio();
-  other.stage.moveTo(target[0] + umX / other.slide.mpp, target[1] + umY / other.slide.mpp, { ratio: other.slide.mpp / umPerPixel, immediately: true });
-  if (other.stage.viewport.getRotation() !== lead.stage.viewport.getRotation()) other.stage.viewport.setRotation(lead.stage.viewport.getRotation(true), true);
+  other.stage.moveTo(target[0] + umX / other.slide.mpp, target[1] + umY / other.slide.mpp, {
+    ratio: other.slide.mpp / umPerPixel,
+    immediately: true,
+  });
+  if (other.stage.viewport.getRotation() !== lead.stage.viewport.getRotation())
+    other.stage.viewport.setRotation(lead.stage.viewport.getRotation(true), true);
   other.stage.viewer.forceRedraw();
   following = false;
 }
@@ -33,18 +44,43 @@ function redraw() {
     stage.map.opacity = settings.opacity;
     stage.map.visible = settings.visible && layer !== "none";
     const grey = slide.warnings.includes("unfaithful") && layer === "contribution";
-    if (layer === "none") stage.map.draw(); else stage.map.show(raster.grid(layer), raster.colour({ ...settings, layer, grey }), settings.outline);
+    if (layer === "none") stage.map.draw();
+    else
+      stage.map.show(
+        raster.grid(layer),
+        raster.colour({ ...settings, layer, grey }),
+        settings.outline,
+      );
   }
   const shown = sides.find(({ raster }) => raster);
   if (shown) drawLegend(byId("legend"), settings, shown.raster, { phenotypes: study.phenotypes });
 }
 
 function chooser(side, current) {
-  const select = make("select", { "aria-label": t(side), onchange: () => {
-    const parameters = new URLSearchParams(location.search);
-    parameters.set(side, select.value);
-    location.search = parameters;
-  } }, study.patients.map((p) => make("optgroup", { label: p.patient_id }, p.slides.map((s) => make("option", { value: s.slide_id, selected: s.slide_id === current }, `${s.slide_id} · ${t(s.specimen)}`)))));
+  const select = make(
+    "select",
+    {
+      "aria-label": t(side),
+      onchange: () => {
+        const parameters = new URLSearchParams(location.search);
+        parameters.set(side, select.value);
+        location.search = parameters;
+      },
+    },
+    study.patients.map((p) =>
+      make(
+        "optgroup",
+        { label: p.patient_id },
+        p.slides.map((s) =>
+          make(
+            "option",
+            { value: s.slide_id, selected: s.slide_id === current },
+            `${s.slide_id} · ${t(s.specimen)}`,
+          ),
+        ),
+      ),
+    ),
+  );
   return select;
 }
 
@@ -52,7 +88,15 @@ async function openSide(side, id) {
   const slide = await loadSlide(id);
   const coming = loadLayers(id).catch(() => null);
   const stage = new Stage(byId(side), slide);
-  byId(`${side}-head`).replaceChildren(chooser(side, id), make("a", { href: pageAddress("slide", { id }) }, `${slide.patient.patient_id} · ${t(slide.specimen)}`), riskBar(slide.patient));
+  byId(`${side}-head`).replaceChildren(
+    chooser(side, id),
+    make(
+      "a",
+      { href: pageAddress("slide", { id }) },
+      `${slide.patient.patient_id} · ${t(slide.specimen)}`,
+    ),
+    riskBar(slide.patient),
+  );
   await stage.opened.catch(() => announce(t("no_pixels"), true));
   const layers = await coming;
   return { slide, stage, raster: layers ? new Raster(layers, study.scale, slide.bag_tiles) : null };
@@ -61,8 +105,11 @@ async function openSide(side, id) {
 function startTogether() {
   const calibrated = sides.every(({ slide }) => slide.mpp);
   byId("together-note").textContent = calibrated ? t("shared_scale") : t("not_synchronised");
-  if (calibrated) { // both whole, at the coarser of the two scales
-    const umPerPixel = Math.max(...sides.map(({ slide, stage }) => slide.mpp / stage.zoomRatio(false)));
+  if (calibrated) {
+    // both whole, at the coarser of the two scales
+    const umPerPixel = Math.max(
+      ...sides.map(({ slide, stage }) => slide.mpp / stage.zoomRatio(false)),
+    );
     for (const { slide, stage } of sides) {
       stage.viewport.goHome(true);
       stage.setZoomRatio(slide.mpp / umPerPixel, true);
@@ -71,8 +118,17 @@ function startTogether() {
   setAnchor();
   let leading = 0;
   sides.forEach(({ stage }, i) => {
-    for (const event of ["pointerdown", "wheel", "pointerenter"]) stage.element.addEventListener(event, () => { leading = i; }, { capture: true, passive: true });
-    stage.viewer.addHandler("update-viewport", () => { if (leading === i) follow(i); });
+    for (const event of ["pointerdown", "wheel", "pointerenter"])
+      stage.element.addEventListener(
+        event,
+        () => {
+          leading = i;
+        },
+        { capture: true, passive: true },
+      );
+    stage.viewer.addHandler("update-viewport", () => {
+      if (leading === i) follow(i);
+    });
     stage.viewer.addHandler("resize", () => follow(leading));
   });
   return () => leading;
@@ -83,22 +139,46 @@ async function start() {
   const parameters = new URLSearchParams(location.search);
   study = await loadStudy();
   document.title = `${t("side_by_side")} · pathoml`;
-  settings = { ...settingsFromFragment(new URLSearchParams(location.hash.slice(1))), scale: DEFAULTS.scale };
+  settings = {
+    ...settingsFromFragment(new URLSearchParams(location.hash.slice(1))),
+    scale: DEFAULTS.scale,
+  };
   const all = study.patients.flatMap((p) => p.slides);
-  sides.push(...await Promise.all([openSide("left", parameters.get("left") ?? all[0].slide_id), openSide("right", parameters.get("right") ?? (all[1] ?? all[0]).slide_id)]));
+  sides.push(
+    ...(await Promise.all([
+      openSide("left", parameters.get("left") ?? all[0].slide_id),
+      openSide("right", parameters.get("right") ?? (all[1] ?? all[0]).slide_id),
+    ])),
+  );
   window.stages = sides.map(({ stage }) => stage);
   const leading = startTogether();
-  const check = make("input", { type: "checkbox", id: "together", checked: true, onchange: () => { together = check.checked; if (together) setAnchor(); } });
-  middle.append(magnificationButtons(sides[0].stage), make("label", { class: "check" }, check, make("span", {}, t("synchronised"))));
-  const names = [...new Set(sides.flatMap(({ raster }) => (raster ? raster.available() : ["none"])))];
+  const check = make("input", {
+    type: "checkbox",
+    id: "together",
+    checked: true,
+    onchange: () => {
+      together = check.checked;
+      if (together) setAnchor();
+    },
+  });
+  middle.append(
+    magnificationButtons(sides[0].stage),
+    make("label", { class: "check" }, check, make("span", {}, t("synchronised"))),
+  );
+  const names = [
+    ...new Set(sides.flatMap(({ raster }) => (raster ? raster.available() : ["none"]))),
+  ];
   drawControls(byId("controls"), settings, names, redraw);
   byId("controls").querySelector(".choice.scale").remove(); // one shared scale is the point of this page
   redraw();
   window.addEventListener("keydown", (event) => {
     if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key.toLowerCase() === "c") location.href = pageAddress("cohort");
-    else if (event.key.toLowerCase() === "m") { settings.visible = !settings.visible; byId("controls").querySelector("[name=visible]").checked = settings.visible; redraw(); }
-    else stageKey(sides[leading()].stage, event);
+    else if (event.key.toLowerCase() === "m") {
+      settings.visible = !settings.visible;
+      byId("controls").querySelector("[name=visible]").checked = settings.visible;
+      redraw();
+    } else stageKey(sides[leading()].stage, event);
   });
   document.documentElement.dataset.ready = "yes";
 }
