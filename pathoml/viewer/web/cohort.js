@@ -1,5 +1,4 @@
 // The cohort page: patients by risk, their slides as stamps with maps, and the cohort's gallery.
-import { cropAddress, loadGallery, loadStudy, thumbnailAddress } from "./source.js";
 import {
   announce,
   byId,
@@ -13,13 +12,14 @@ import {
   riskBar,
   t,
 } from "./shell.js";
+import { cropAddress, loadGallery, loadStudy, thumbnailAddress } from "./source.js";
 
 const STEP = 40; // patients drawn at once; the rest follow while the first are being looked at
 const filters = { centre: "", specimen: "", flag: "", search: "" };
-let study,
-  withMaps = remembered("maps") !== "no";
+let study;
+let withMaps = remembered("maps") !== "no";
 
-function slideCard(slide, patient) {
+function slideCard(slide) {
   const picture = make("img", {
     src: thumbnailAddress(slide, withMaps),
     alt: "",
@@ -87,7 +87,7 @@ function patientRow(patient, place) {
     make(
       "div",
       { class: "slides" },
-      patient.slides.map((slide) => slideCard(slide, patient)),
+      patient.slides.map((slide) => slideCard(slide)),
     ),
   );
 }
@@ -124,7 +124,8 @@ function drawPatients() {
     ...shown.slice(0, STEP).map(([patient, place]) => patientRow(patient, place)),
   );
   if (!shown.length) list.append(make("li", { class: "empty" }, t("no_match")));
-  const drawn = (drawPatients.round = (drawPatients.round || 0) + 1);
+  drawPatients.round = (drawPatients.round || 0) + 1;
+  const drawn = drawPatients.round;
   const more = (from) => {
     if (from >= shown.length || drawn !== drawPatients.round) return;
     list.append(
@@ -149,10 +150,10 @@ function select(id, label, options, changed) {
 }
 
 function drawFilters() {
-  const centres = [...new Set(study.patients.map((p) => p.centre))].sort(),
-    slides = study.patients.flatMap((p) => p.slides);
-  const specimens = [...new Set(slides.map((s) => s.specimen))],
-    warnings = [...new Set(slides.flatMap((s) => s.warnings))];
+  const centres = [...new Set(study.patients.map((p) => p.centre))].sort();
+  const slides = study.patients.flatMap((p) => p.slides);
+  const specimens = [...new Set(slides.map((s) => s.specimen))];
+  const warnings = [...new Set(slides.flatMap((s) => s.warnings))];
   const refresh = (name) => (value) => {
     filters[name] = value;
     drawPatients();
@@ -209,8 +210,8 @@ function drawFilters() {
 }
 
 async function drawGallery() {
-  const gallery = await loadGallery(),
-    place = byId("gallery");
+  const gallery = await loadGallery();
+  const place = byId("gallery");
   place.replaceChildren(
     make("p", {}, t("gallery_note")),
     ...["raises", "lowers", "control"].map((kind) =>

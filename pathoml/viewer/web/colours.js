@@ -1,8 +1,8 @@
 // Tables of 256 colours with alpha, so that colouring a map is one look-up a tile.
 import { CIVIDIS, VIRIDIS } from "./colour_tables.js";
 
-const RAISES = [230, 138, 0],
-  LOWERS = [0, 90, 200]; // orange and blue: told apart by everyone, and from H&E
+const RAISES = [230, 138, 0];
+const LOWERS = [0, 90, 200]; // orange and blue: told apart by everyone, and from H&E
 const STEPS = 256;
 const UNFAITHFUL = [110, 110, 110];
 export const PHENOTYPES = [
@@ -35,10 +35,10 @@ function sequential(hexadecimal) {
   const last = hexadecimal.length / 6 - 1;
   const table = new Uint8ClampedArray(STEPS * 4);
   for (let s = 0; s < STEPS; s++) {
-    const place = (s / (STEPS - 1)) * last,
-      low = Math.floor(place),
-      high = Math.min(low + 1, last),
-      part = place - low;
+    const place = (s / (STEPS - 1)) * last;
+    const low = Math.floor(place);
+    const high = Math.min(low + 1, last);
+    const part = place - low;
     for (let c = 0; c < 3; c++) table[s * 4 + c] = at(low, c) * (1 - part) + at(high, c) * part;
     table[s * 4 + 3] = 255 * (0.25 + 0.75 * (s / (STEPS - 1))); // alpha by value: what is weak leaves the tissue in sight
   }
@@ -48,10 +48,10 @@ function sequential(hexadecimal) {
 function diverging(raises, lowers) {
   const table = new Uint8ClampedArray(STEPS * 4);
   for (let s = 0; s < STEPS; s++) {
-    const value = (s / (STEPS - 1)) * 2 - 1,
-      hue = value > 0 ? raises : lowers;
+    const value = (s / (STEPS - 1)) * 2 - 1;
+    const hue = value > 0 ? raises : lowers;
     for (let c = 0; c < 3; c++) table[s * 4 + c] = hue[c];
-    table[s * 4 + 3] = 255 * Math.pow(Math.abs(value), 0.8); // zero is transparent: neutral is the tissue itself
+    table[s * 4 + 3] = 255 * Math.abs(value) ** 0.8; // zero is transparent: neutral is the tissue itself
   }
   return table;
 }

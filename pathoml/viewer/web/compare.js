@@ -3,14 +3,14 @@ import { DEFAULTS, drawControls, drawLegend, settingsFromFragment } from "./cont
 import { Raster } from "./raster.js";
 import { announce, byId, drawShell, isTyping, make, pageAddress, riskBar, t } from "./shell.js";
 import { loadLayers, loadSlide, loadStudy } from "./source.js";
-import { Stage, magnificationButtons, stageKey } from "./stage.js";
+import { magnificationButtons, Stage, stageKey } from "./stage.js";
 
 const sides = [];
-let study,
-  settings,
-  together = true,
-  following = false,
-  anchor;
+let study;
+let settings;
+let together = true;
+let following = false;
+let anchor;
 
 // Remember how the two stand to each other; from then on both move by the same micrometres.
 function setAnchor() {
@@ -20,11 +20,11 @@ function setAnchor() {
 function follow(from) {
   if (!together || following || sides.some(({ slide }) => !slide.mpp)) return;
   following = true;
-  const lead = sides[from],
-    other = sides[1 - from],
-    [x, y] = lead.stage.centre();
-  const umX = (x - anchor[from][0]) * lead.slide.mpp,
-    umY = (y - anchor[from][1]) * lead.slide.mpp;
+  const lead = sides[from];
+  const other = sides[1 - from];
+  const [x, y] = lead.stage.centre();
+  const umX = (x - anchor[from][0]) * lead.slide.mpp;
+  const umY = (y - anchor[from][1]) * lead.slide.mpp;
   const target = anchor[1 - from];
   const umPerPixel = lead.slide.mpp / lead.stage.zoomRatio();
   other.stage.moveTo(target[0] + umX / other.slide.mpp, target[1] + umY / other.slide.mpp, {

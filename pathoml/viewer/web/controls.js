@@ -1,5 +1,5 @@
 // The controls of a map: what they say is one plain object, which the address keeps and the raster colours by.
-import { CLEAN_COLOUR, FLAG_COLOURS, PHENOTYPES, cssColour, drawBar } from "./colours.js";
+import { CLEAN_COLOUR, cssColour, drawBar, FLAG_COLOURS, PHENOTYPES } from "./colours.js";
 import { make, number, t } from "./shell.js";
 
 export const DEFAULTS = {
@@ -132,8 +132,8 @@ export function drawControls(place, settings, layers, changed) {
 
 // What the colours mean, in words and with the numbers at the ends of the bar.
 export function drawLegend(place, settings, raster, { phenotypes = [], grey = false } = {}) {
-  const { layer, scale } = settings,
-    parts = [make("p", {}, t(`legend_${layer}`))];
+  const { layer, scale } = settings;
+  const parts = [make("p", {}, t(`legend_${layer}`))];
   if (layer === "flags")
     parts.push(
       swatches([
@@ -148,12 +148,12 @@ export function drawLegend(place, settings, raster, { phenotypes = [], grey = fa
     const seen = [...new Set(raster.layers.phenotype)].filter((p) => p >= 0).sort((a, b) => a - b);
     const named = (p) => {
       const row = phenotypes.find((r) => String(r.phenotype) === String(p));
-      return row && row.name ? `${p} · ${row.name}` : String(p);
+      return row?.name ? `${p} · ${row.name}` : String(p);
     };
     parts.push(swatches(seen.map((p) => [PHENOTYPES[p % PHENOTYPES.length], named(p)])));
   } else if (layer !== "none") {
-    const signed = layer === "contribution",
-      canvas = make("canvas", { class: "bar", "aria-hidden": "true" });
+    const signed = layer === "contribution";
+    const canvas = make("canvas", { class: "bar", "aria-hidden": "true" });
     drawBar(
       canvas,
       grey ? "grey" : settings.colours === "diverging" && !signed ? "viridis" : settings.colours,

@@ -28,10 +28,10 @@ export class MapLayer {
 
   // Screen = matrix × level 0. Three exact points carry pan, zoom, rotation and flip.
   matrix() {
-    const side = this.widthL0,
-      origin = this.toScreen(0, 0),
-      x = this.toScreen(side, 0),
-      y = this.toScreen(0, side);
+    const side = this.widthL0;
+    const origin = this.toScreen(0, 0);
+    const x = this.toScreen(side, 0);
+    const y = this.toScreen(0, side);
     return new DOMMatrix([
       (x.x - origin.x) / side,
       (x.y - origin.y) / side,
@@ -46,11 +46,11 @@ export class MapLayer {
   show(grid, packed, outline) {
     this.grid = grid;
     this.packed = packed;
-    if (grid && grid.regular) {
+    if (grid?.regular) {
       this.picture.width = grid.columns;
       this.picture.height = grid.rows;
-      const image = new ImageData(grid.columns, grid.rows),
-        pixels = new Uint32Array(image.data.buffer);
+      const image = new ImageData(grid.columns, grid.rows);
+      const pixels = new Uint32Array(image.data.buffer);
       for (let i = 0; i < packed.length; i++) pixels[grid.cells[i]] = packed[i];
       this.picture.getContext("2d").putImageData(image, 0, 0);
     }
@@ -65,8 +65,8 @@ export class MapLayer {
   }
 
   draw() {
-    const { clientWidth: width, clientHeight: height } = this.viewer.canvas,
-      ratio = window.devicePixelRatio || 1;
+    const { clientWidth: width, clientHeight: height } = this.viewer.canvas;
+    const ratio = window.devicePixelRatio || 1;
     if (
       this.canvas.width !== Math.round(width * ratio) ||
       this.canvas.height !== Math.round(height * ratio)
@@ -98,7 +98,7 @@ export class MapLayer {
     }
     if (this.region && this.region.length > 1) {
       const path = new Path2D();
-      this.region.forEach(([x, y], i) => (i ? path.lineTo(x, y) : path.moveTo(x, y)));
+      for (const [x, y] of this.region) path.lineTo(x, y); // the first of them moves there
       path.closePath();
       stroke(context, path, matrix, "#b00060", 2 * ratio, [6 * ratio, 4 * ratio]);
     }
@@ -132,8 +132,8 @@ function markedOnly(grid, tiles) {
 
 // The border of the union of the drawn tiles, as one path in level-0 pixels.
 function outlineOf(grid, packed) {
-  const path = new Path2D(),
-    { side } = grid;
+  const path = new Path2D();
+  const { side } = grid;
   if (!grid.regular) {
     for (let i = 0; i < packed.length; i++)
       if (packed[i]) path.rect(grid.xy[2 * i], grid.xy[2 * i + 1], side, side);

@@ -14,9 +14,15 @@ import {
   t,
 } from "./shell.js";
 import { loadLayers, loadSlide } from "./source.js";
-import { Stage, magnificationButtons, stageKey } from "./stage.js";
+import { magnificationButtons, Stage, stageKey } from "./stage.js";
 
-let rater, items, names, place, stage, form, slide;
+let rater;
+let items;
+let names;
+let place;
+let stage;
+let form;
+let slide;
 
 function drawDoor() {
   const who = make("input", {
@@ -79,17 +85,17 @@ async function openItem() {
   stage?.viewer.destroy();
   slide = await loadSlide(item.code);
   const view = make("div", {
-      id: "stage",
-      class: "stage",
-      tabindex: "0",
-      "aria-label": t("room_item", { i: place + 1 }),
-    }),
-    side = make("aside", { class: "panel", "aria-label": t("reading_room") });
+    id: "stage",
+    class: "stage",
+    tabindex: "0",
+    "aria-label": t("room_item", { i: place + 1 }),
+  });
+  const side = make("aside", { class: "panel", "aria-label": t("reading_room") });
   byId("desk").replaceChildren(view, side);
   stage = new Stage(view, slide);
   window.stage = stage;
-  const naming = make("div", {}),
-    after = make("div", { id: "after", class: "card" });
+  const naming = make("div", {});
+  const after = make("div", { id: "after", class: "card" });
   side.append(
     make(
       "section",
@@ -148,10 +154,10 @@ function afterSaving(after) {
 
 async function reveal(after) {
   try {
-    const seen = await loadSlide(slide.slide_id),
-      raster = new Raster(await loadLayers(slide.slide_id), {}, seen.bag_tiles || 1);
-    const settings = { ...DEFAULTS, scale: "raw" },
-      legend = make("div", {});
+    const seen = await loadSlide(slide.slide_id);
+    const raster = new Raster(await loadLayers(slide.slide_id), {}, seen.bag_tiles || 1);
+    const settings = { ...DEFAULTS, scale: "raw" };
+    const legend = make("div", {});
     if (!raster.layers.contribution) {
       announce(t("no_map_yet"), true);
       return;

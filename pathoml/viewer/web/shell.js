@@ -16,8 +16,8 @@ const keep = (key, value) => {
   }
 };
 
-export const remembered = (key) => kept("pathoml." + key, "");
-export const remember = (key, value) => keep("pathoml." + key, value);
+export const remembered = (key) => kept(`pathoml.${key}`, "");
+export const remember = (key, value) => keep(`pathoml.${key}`, value);
 export const language = () =>
   kept("pathoml.language", (navigator.language || "en").startsWith("de") ? "de" : "en");
 
@@ -53,7 +53,7 @@ export function pageAddress(page, parameters = {}, fragment = "") {
   };
   const query = new URLSearchParams(parameters).toString();
   return (
-    names[page][isStatic() ? 1 : 0] + (query ? "?" + query : "") + (fragment ? "#" + fragment : "")
+    names[page][isStatic() ? 1 : 0] + (query ? `?${query}` : "") + (fragment ? `#${fragment}` : "")
   );
 }
 

@@ -6,6 +6,7 @@ import {
   settingsFromFragment,
   settingsToFragment,
 } from "./controls.js";
+import { Lasso } from "./lasso.js";
 import { drawNaming } from "./naming.js";
 import { Raster } from "./raster.js";
 import {
@@ -22,17 +23,15 @@ import {
   t,
 } from "./shell.js";
 import { cropAddress, loadLayers, loadSlide, loadStudy } from "./source.js";
-import { MAGNIFICATIONS, Stage, magnificationButtons, stageKey } from "./stage.js";
-import { Lasso } from "./lasso.js";
+import { magnificationButtons, Stage, stageKey } from "./stage.js";
 
 const TILES_IN_GALLERY = 12;
-let study,
-  slide,
-  stage,
-  raster,
-  settings,
-  lasso,
-  selected = [];
+let study;
+let slide;
+let stage;
+let raster;
+let settings;
+let lasso;
 
 const isGrey = () => slide.warnings.includes("unfaithful") && settings.layer === "contribution";
 
@@ -59,8 +58,8 @@ let keeping;
 function keepAddress() {
   clearTimeout(keeping);
   keeping = setTimeout(() => {
-    const [x, y] = stage.centre(),
-      rotation = stage.viewport.getRotation();
+    const [x, y] = stage.centre();
+    const rotation = stage.viewport.getRotation();
     const parts = {
       x: Math.round(x),
       y: Math.round(y),
@@ -90,11 +89,11 @@ function jumpTo(tile, immediately = false) {
 }
 
 function drawSummary() {
-  const patient = slide.patient,
-    flags = slide.warnings
-      .filter((w) => !["unfaithful", "no_map"].includes(w))
-      .map((w) => t(`flag_${w}`))
-      .join(", ");
+  const patient = slide.patient;
+  const flags = slide.warnings
+    .filter((w) => !["unfaithful", "no_map"].includes(w))
+    .map((w) => t(`flag_${w}`))
+    .join(", ");
   const faithfulness = slide.faithfulness
     ? slide.faithfulness.faithful
       ? ["good", t("faithful")]
@@ -131,9 +130,9 @@ function drawSummary() {
 }
 
 function drawGallery() {
-  const kinds = raster.gallery(TILES_IN_GALLERY),
-    place = byId("gallery"),
-    values = raster.layers.contribution;
+  const kinds = raster.gallery(TILES_IN_GALLERY);
+  const place = byId("gallery");
+  const values = raster.layers.contribution;
   const list = make("ul", { class: "tiles" });
   const show = (kind) => {
     for (const button of tabs.children)
@@ -191,8 +190,8 @@ function drawReadout() {
     const [x, y] = stage.map.toSlide(
       new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top),
     );
-    const tile = raster.tileAt("contribution", x, y),
-      { contribution, attention, spread } = raster.layers;
+    const tile = raster.tileAt("contribution", x, y);
+    const { contribution, attention, spread } = raster.layers;
     if (tile < 0 || !contribution) {
       place.textContent = t("readout_none");
       return;
@@ -213,7 +212,6 @@ async function askWhatIf(tiles) {
     place.textContent = t("what_if_none");
     return;
   }
-  selected = tiles;
   place.textContent = t("what_if_working");
   try {
     const answer = await (await ask("/api/what-if", { slide: slide.slide_id, tiles })).json();
@@ -304,8 +302,8 @@ function drawWhatIf() {
 }
 
 function drawBarOfPage(middle) {
-  const order = study.patients.flatMap((p) => p.slides),
-    place = order.findIndex((s) => s.slide_id === slide.slide_id);
+  const order = study.patients.flatMap((p) => p.slides);
+  const place = order.findIndex((s) => s.slide_id === slide.slide_id);
   const step = (by, key) => {
     const to = order[place + by];
     return to
@@ -387,8 +385,8 @@ function onKey(event) {
 
 async function start() {
   const middle = drawShell("slide", t("keys_slide"));
-  const id = new URLSearchParams(location.search).get("id") ?? "",
-    parameters = new URLSearchParams(location.hash.slice(1));
+  const id = new URLSearchParams(location.search).get("id") ?? "";
+  const parameters = new URLSearchParams(location.hash.slice(1));
   [study, slide] = await Promise.all([loadStudy(), loadSlide(id)]);
   document.title = `${slide.slide_id} · pathoml`;
   const coming = loadLayers(id).catch((error) => {

@@ -1,7 +1,7 @@
 // One slide on the screen: OpenSeadragon, magnification in the pathologist's terms, scale bar, and the map above it.
 import { MapLayer } from "./map_layer.js";
-import { pixelSource } from "./source.js";
 import { make, number, t } from "./shell.js";
+import { pixelSource } from "./source.js";
 
 export const MAGNIFICATIONS = [1.25, 2.5, 5, 10, 20, 40];
 const UM_AT_1X = 10; // micrometres a screen pixel at 1x: 40x is 0.25
@@ -111,18 +111,18 @@ export class Stage {
   }
 
   drawScale() {
-    const ratio = this.zoomRatio(),
-      mpp = this.slide.mpp,
-      [line, length] = this.bar.children;
+    const ratio = this.zoomRatio();
+    const mpp = this.slide.mpp;
+    const [line, length] = this.bar.children;
     if (!mpp) {
       line.hidden = true;
       length.textContent = t("uncalibrated");
       this.zoomLabel.textContent = this.isDigitalZoom() ? t("digital_zoom") : "";
       return;
     }
-    const umPerPixel = mpp / ratio,
-      most = this.viewport.getContainerSize().x * BAR_SHARE * umPerPixel,
-      power = 10 ** Math.floor(Math.log10(most));
+    const umPerPixel = mpp / ratio;
+    const most = this.viewport.getContainerSize().x * BAR_SHARE * umPerPixel;
+    const power = 10 ** Math.floor(Math.log10(most));
     const um = Math.max(...ROUND.map((r) => r * power).filter((v) => v <= most));
     line.style.width = `${um / umPerPixel}px`;
     line.dataset.um = String(um);
