@@ -15,11 +15,8 @@ import {
 import { cropAddress, loadGallery, loadStudy, thumbnailAddress } from "./source.js";
 
 const STEP = 40; // patients drawn at once; the rest follow while the first are being looked at
-const filters = { centre: "", specimen: "", flag: "", search: "" };
-let study;
-let withMaps = remembered("maps") !== "no";
 
-function slideCard(slide) {
+function slideCard(slide, withMaps) {
   const picture = make("img", {
     src: thumbnailAddress(slide, withMaps),
     alt: "",
@@ -43,7 +40,7 @@ function slideCard(slide) {
   );
 }
 
-function patientRow(patient, place) {
+function patientRow(patient, place, withMaps) {
   const group = patient.score_group
     ? make(
         "span",
@@ -87,12 +84,12 @@ function patientRow(patient, place) {
     make(
       "div",
       { class: "slides" },
-      patient.slides.map((slide) => slideCard(slide)),
+      patient.slides.map((slide) => slideCard(slide, withMaps)),
     ),
   );
 }
 
-function matches(patient) {
+function matches(patient, filters) {
   const text = filters.search.toLowerCase();
   const slideFits = (s) =>
     (!filters.specimen || s.specimen === filters.specimen) &&
@@ -111,26 +108,25 @@ function matches(patient) {
   );
 }
 
-function drawPatients() {
+function drawPatients(page) {
+  const { study, filters, withMaps } = page;
+  const rows = (patients) =>
+    patients.map(([patient, place]) => patientRow(patient, place, withMaps));
   const shown = study.patients
     .map((patient, i) => [patient, i + 1])
-    .filter(([patient]) => matches(patient));
+    .filter(([patient]) => matches(patient, filters));
   byId("count").textContent = t("patients_shown", {
     shown: shown.length,
     all: study.patients.length,
   });
   const list = byId("patients");
-  list.replaceChildren(
-    ...shown.slice(0, STEP).map(([patient, place]) => patientRow(patient, place)),
-  );
+  list.replaceChildren(...rows(shown.slice(0, STEP)));
   if (!shown.length) list.append(make("li", { class: "empty" }, t("no_match")));
-  drawPatients.round = (drawPatients.round || 0) + 1;
-  const drawn = drawPatients.round;
+  page.round += 1;
+  const drawn = page.round;
   const more = (from) => {
-    if (from >= shown.length || drawn !== drawPatients.round) return;
-    list.append(
-      ...shown.slice(from, from + STEP).map(([patient, place]) => patientRow(patient, place)),
-    );
+    if (from >= shown.length || drawn !== page.round) return;
+    list.append(...rows(shown.slice(from, from + STEP)));
     setTimeout(() => more(from + STEP), 16);
   };
   setTimeout(() => more(STEP), 60);
@@ -149,14 +145,15 @@ function select(id, label, options, changed) {
   );
 }
 
-function drawFilters() {
+function drawFilters(page) {
+  const { study } = page;
   const centres = [...new Set(study.patients.map((p) => p.centre))].sort();
   const slides = study.patients.flatMap((p) => p.slides);
   const specimens = [...new Set(slides.map((s) => s.specimen))];
   const warnings = [...new Set(slides.flatMap((s) => s.warnings))];
   const refresh = (name) => (value) => {
-    filters[name] = value;
-    drawPatients();
+    page.filters[name] = value;
+    drawPatients(page);
   };
   const search = make("input", {
     type: "search",
@@ -171,11 +168,11 @@ function drawFilters() {
     make("input", {
       type: "checkbox",
       id: "maps",
-      checked: withMaps,
+      checked: page.withMaps,
       onchange: (event) => {
-        withMaps = event.target.checked;
-        remember("maps", withMaps ? "yes" : "no");
-        drawPatients();
+        page.withMaps = event.target.checked;
+        remember("maps", page.withMaps ? "yes" : "no");
+        drawPatients(page);
       },
     }),
     make("span", {}, t("maps")),
@@ -271,7 +268,13 @@ function moveFocus(step) {
 
 async function start() {
   drawShell("cohort", t("keys_cohort"));
-  study = await loadStudy();
+  const study = await loadStudy();
+  const page = {
+    study,
+    filters: { centre: "", specimen: "", flag: "", search: "" },
+    withMaps: remembered("maps") !== "no",
+    round: 0, // how often the patients were drawn; an older round's rest is not drawn any more
+  };
   document.title = `${t("cohort")} · pathoml`;
   byId("lead").textContent = t("cohort_lead");
   byId("endpoint").textContent = `${study.endpoint} · ${t("higher_earlier")}`;
@@ -289,8 +292,8 @@ async function start() {
       t(`tab_${name}`),
     );
   byId("tabs").replaceChildren(tab("patients"), tab("gallery"));
-  drawFilters();
-  drawPatients();
+  drawFilters(page);
+  drawPatients(page);
   show(location.hash === "#gallery" ? "gallery" : "patients");
   document.documentElement.dataset.ready = "yes";
   window.addEventListener("keydown", (event) => {

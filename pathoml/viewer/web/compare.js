@@ -5,21 +5,15 @@ import { announce, byId, drawShell, isTyping, make, pageAddress, riskBar, t } fr
 import { loadLayers, loadSlide, loadStudy } from "./source.js";
 import { magnificationButtons, Stage, stageKey } from "./stage.js";
 
-const sides = [];
-let study;
-let settings;
-let together = true;
-let following = false;
-let anchor;
-
 // Remember how the two stand to each other; from then on both move by the same micrometres.
-function setAnchor() {
-  anchor = sides.map(({ stage }) => stage.centre());
+function setAnchor(page) {
+  page.anchor = page.sides.map(({ stage }) => stage.centre());
 }
 
-function follow(from) {
-  if (!together || following || sides.some(({ slide }) => !slide.mpp)) return;
-  following = true;
+function follow(page, from) {
+  const { sides, anchor } = page;
+  if (!page.together || page.following || sides.some(({ slide }) => !slide.mpp)) return;
+  page.following = true;
   const lead = sides[from];
   const other = sides[1 - from];
   const [x, y] = lead.stage.centre();
@@ -34,10 +28,10 @@ function follow(from) {
   if (other.stage.viewport.getRotation() !== lead.stage.viewport.getRotation())
     other.stage.viewport.setRotation(lead.stage.viewport.getRotation(true), true);
   other.stage.viewer.forceRedraw();
-  following = false;
+  page.following = false;
 }
 
-function redraw() {
+function redraw({ study, sides, settings }) {
   for (const { stage, raster, slide } of sides) {
     if (!raster) continue;
     const layer = raster.available().includes(settings.layer) ? settings.layer : "none";
@@ -56,7 +50,7 @@ function redraw() {
   if (shown) drawLegend(byId("legend"), settings, shown.raster, { phenotypes: study.phenotypes });
 }
 
-function chooser(side, current) {
+function chooser(study, side, current) {
   const select = make(
     "select",
     {
@@ -84,12 +78,12 @@ function chooser(side, current) {
   return select;
 }
 
-async function openSide(side, id) {
+async function openSide(study, side, id) {
   const slide = await loadSlide(id);
   const coming = loadLayers(id).catch(() => null);
   const stage = new Stage(byId(side), slide);
   byId(`${side}-head`).replaceChildren(
-    chooser(side, id),
+    chooser(study, side, id),
     make(
       "a",
       { href: pageAddress("slide", { id }) },
@@ -102,7 +96,8 @@ async function openSide(side, id) {
   return { slide, stage, raster: layers ? new Raster(layers, study.scale, slide.bag_tiles) : null };
 }
 
-function startTogether() {
+function startTogether(page) {
+  const { sides } = page;
   const calibrated = sides.every(({ slide }) => slide.mpp);
   byId("together-note").textContent = calibrated ? t("shared_scale") : t("not_synchronised");
   if (calibrated) {
@@ -115,50 +110,47 @@ function startTogether() {
       stage.setZoomRatio(slide.mpp / umPerPixel, true);
     }
   }
-  setAnchor();
-  let leading = 0;
+  setAnchor(page);
   sides.forEach(({ stage }, i) => {
     for (const event of ["pointerdown", "wheel", "pointerenter"])
       stage.element.addEventListener(
         event,
         () => {
-          leading = i;
+          page.leading = i;
         },
         { capture: true, passive: true },
       );
     stage.viewer.addHandler("update-viewport", () => {
-      if (leading === i) follow(i);
+      if (page.leading === i) follow(page, i);
     });
-    stage.viewer.addHandler("resize", () => follow(leading));
+    stage.viewer.addHandler("resize", () => follow(page, page.leading));
   });
-  return () => leading;
 }
 
 async function start() {
   const middle = drawShell("compare", t("keys_slide"));
   const parameters = new URLSearchParams(location.search);
-  study = await loadStudy();
+  const study = await loadStudy();
   document.title = `${t("side_by_side")} · pathoml`;
-  settings = {
+  const settings = {
     ...settingsFromFragment(new URLSearchParams(location.hash.slice(1))),
     scale: DEFAULTS.scale,
   };
   const all = study.patients.flatMap((p) => p.slides);
-  sides.push(
-    ...(await Promise.all([
-      openSide("left", parameters.get("left") ?? all[0].slide_id),
-      openSide("right", parameters.get("right") ?? (all[1] ?? all[0]).slide_id),
-    ])),
-  );
+  const sides = await Promise.all([
+    openSide(study, "left", parameters.get("left") ?? all[0].slide_id),
+    openSide(study, "right", parameters.get("right") ?? (all[1] ?? all[0]).slide_id),
+  ]);
   window.stages = sides.map(({ stage }) => stage);
-  const leading = startTogether();
+  const page = { study, sides, settings, together: true, following: false, leading: 0 };
+  startTogether(page);
   const check = make("input", {
     type: "checkbox",
     id: "together",
     checked: true,
     onchange: () => {
-      together = check.checked;
-      if (together) setAnchor();
+      page.together = check.checked;
+      if (page.together) setAnchor(page);
     },
   });
   middle.append(
@@ -168,17 +160,17 @@ async function start() {
   const names = [
     ...new Set(sides.flatMap(({ raster }) => (raster ? raster.available() : ["none"]))),
   ];
-  drawControls(byId("controls"), settings, names, redraw);
+  drawControls(byId("controls"), settings, names, () => redraw(page));
   byId("controls").querySelector(".choice.scale").remove(); // one shared scale is the point of this page
-  redraw();
+  redraw(page);
   window.addEventListener("keydown", (event) => {
     if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key.toLowerCase() === "c") location.href = pageAddress("cohort");
     else if (event.key.toLowerCase() === "m") {
       settings.visible = !settings.visible;
       byId("controls").querySelector("[name=visible]").checked = settings.visible;
-      redraw();
-    } else stageKey(sides[leading()].stage, event);
+      redraw(page);
+    } else stageKey(sides[page.leading].stage, event);
   });
   document.documentElement.dataset.ready = "yes";
 }

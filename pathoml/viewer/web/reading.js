@@ -16,15 +16,10 @@ import {
 import { loadLayers, loadSlide } from "./source.js";
 import { magnificationButtons, Stage, stageKey } from "./stage.js";
 
-let rater;
-let items;
-let names;
-let place;
-let stage;
-let form;
-let slide;
+const progress = (items) =>
+  t("room_progress", { done: items.filter((item) => item.done).length, all: items.length });
 
-function drawDoor() {
+function drawDoor(room) {
   const who = make("input", {
     type: "text",
     id: "rater",
@@ -40,8 +35,8 @@ function drawDoor() {
         class: "door",
         onsubmit: (event) => {
           event.preventDefault();
-          rater = who.value.trim();
-          if (rater) begin().catch((error) => announce(error.message, true));
+          room.rater = who.value.trim();
+          if (room.rater) begin(room).catch((error) => announce(error.message, true));
         },
       },
       make("h1", {}, t("reading_room")),
@@ -54,18 +49,13 @@ function drawDoor() {
   who.focus();
 }
 
-async function begin() {
-  remember("rater", rater);
-  const room = await (await ask("/api/reading-room", { rater })).json();
-  items = room.items;
-  names = room.names;
-  place = items.findIndex((item) => !item.done);
-  if (place < 0) {
-    place = items.length;
-    finished();
-    return;
-  }
-  await openItem();
+async function begin(room) {
+  remember("rater", room.rater);
+  const { items, names } = await (await ask("/api/reading-room", { rater: room.rater })).json();
+  const place = items.findIndex((item) => !item.done);
+  Object.assign(room, { items, names, place: place < 0 ? items.length : place });
+  if (place < 0) finished();
+  else await openItem(room);
 }
 
 function finished() {
@@ -79,11 +69,12 @@ function finished() {
   );
 }
 
-async function openItem() {
+async function openItem(room) {
+  const { items, place } = room;
   const item = items[place];
   document.documentElement.dataset.ready = "no";
-  stage?.viewer.destroy();
-  slide = await loadSlide(item.code);
+  room.stage?.viewer.destroy();
+  room.slide = await loadSlide(item.code);
   const view = make("div", {
     id: "stage",
     class: "stage",
@@ -92,7 +83,8 @@ async function openItem() {
   });
   const side = make("aside", { class: "panel", "aria-label": t("reading_room") });
   byId("desk").replaceChildren(view, side);
-  stage = new Stage(view, slide);
+  const stage = new Stage(view, room.slide);
+  room.stage = stage;
   window.stage = stage;
   const naming = make("div", {});
   const after = make("div", { id: "after", class: "card" });
@@ -101,11 +93,7 @@ async function openItem() {
       "section",
       { class: "card" },
       make("h1", {}, t("room_item", { i: place + 1 })),
-      make(
-        "p",
-        { id: "progress", class: "small" },
-        t("room_progress", { done: items.filter((i) => i.done).length, all: items.length }),
-      ),
+      make("p", { id: "progress", class: "small" }, progress(items)),
       item.phenotype ? make("p", {}, `${t("phenotype")} ${item.phenotype}`) : null,
       magnificationButtons(stage),
     ),
@@ -113,25 +101,22 @@ async function openItem() {
     after,
   );
   after.append(make("p", { class: "small" }, t("map_hidden")));
-  form = drawNaming(naming, {
+  room.form = drawNaming(naming, {
     slide: item.code,
-    rater,
-    names,
+    rater: room.rater,
+    names: room.names,
     saved: (answer) => {
-      names = answer.names;
+      room.names = answer.names;
       item.done = true;
-      afterSaving(after);
+      afterSaving(room, after);
     },
   });
   await stage.opened.catch(() => announce(t("no_pixels"), true));
   document.documentElement.dataset.ready = "yes";
 }
 
-function afterSaving(after) {
-  byId("progress").textContent = t("room_progress", {
-    done: items.filter((i) => i.done).length,
-    all: items.length,
-  });
+function afterSaving(room, after) {
+  byId("progress").textContent = progress(room.items);
   after.replaceChildren(
     make("p", {}, t("room_saved")),
     make(
@@ -139,12 +124,12 @@ function afterSaving(after) {
       { class: "buttons" },
       make(
         "button",
-        { type: "button", id: "reveal", onclick: () => reveal(after) },
+        { type: "button", id: "reveal", onclick: () => reveal(room, after) },
         t("room_reveal"),
       ),
       make(
         "button",
-        { type: "button", id: "next-item", class: "primary", onclick: next },
+        { type: "button", id: "next-item", class: "primary", onclick: () => next(room) },
         t("room_next"),
       ),
     ),
@@ -152,18 +137,18 @@ function afterSaving(after) {
   byId("next-item").focus();
 }
 
-async function reveal(after) {
+async function reveal(room, after) {
   try {
-    const seen = await loadSlide(slide.slide_id);
-    const raster = new Raster(await loadLayers(slide.slide_id), {}, seen.bag_tiles || 1);
+    const seen = await loadSlide(room.slide.slide_id);
+    const raster = new Raster(await loadLayers(room.slide.slide_id), {}, seen.bag_tiles || 1);
     const settings = { ...DEFAULTS, scale: "raw" };
     const legend = make("div", {});
     if (!raster.layers.contribution) {
       announce(t("no_map_yet"), true);
       return;
     }
-    stage.map.opacity = settings.opacity;
-    stage.map.show(raster.grid("contribution"), raster.colour(settings), false);
+    room.stage.map.opacity = settings.opacity;
+    room.stage.map.show(raster.grid("contribution"), raster.colour(settings), false);
     drawLegend(legend, settings, raster);
     after.append(legend);
     byId("reveal").disabled = true;
@@ -172,38 +157,37 @@ async function reveal(after) {
   }
 }
 
-function next() {
+function next(room) {
+  const { items, place } = room;
   const later = items.findIndex((item, i) => i > place && !item.done);
-  place = later >= 0 ? later : items.findIndex((item) => !item.done);
-  if (place < 0) finished();
-  else openItem().catch((error) => announce(error.message, true));
+  room.place = later >= 0 ? later : items.findIndex((item) => !item.done);
+  if (room.place < 0) finished();
+  else openItem(room).catch((error) => announce(error.message, true));
 }
 
-drawShell("reading", t("room_keys"));
-document.title = `${t("reading_room")} · pathoml`;
-drawDoor();
-document.documentElement.dataset.ready = "yes";
-window.addEventListener("keydown", (event) => {
-  if (
-    !items ||
-    place >= items.length ||
-    place < 0 ||
-    isTyping(event) ||
-    event.ctrlKey ||
-    event.metaKey ||
-    event.altKey
-  )
-    return;
+function onKey(room, event) {
+  const { items, place, form, stage } = room;
+  if (!items || place >= items.length || place < 0) return;
+  if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  const onButton =
+    event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement;
   if (event.key >= "1" && event.key <= "5") form.choose(Number(event.key));
-  else if (
-    event.key === "Enter" &&
-    !(event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement)
-  )
-    form.save();
-  else if (event.key.toLowerCase() === "n" && items[place].done) next();
+  else if (event.key === "Enter" && !onButton) form.save();
+  else if (event.key.toLowerCase() === "n" && items[place].done) next(room);
   else {
     stageKey(stage, event, { numbers: false });
     return;
   }
   event.preventDefault();
-});
+}
+
+function start() {
+  const room = {}; // who reads, what, and which item is open
+  drawShell("reading", t("room_keys"));
+  document.title = `${t("reading_room")} · pathoml`;
+  drawDoor(room);
+  document.documentElement.dataset.ready = "yes";
+  window.addEventListener("keydown", (event) => onKey(room, event));
+}
+
+start();

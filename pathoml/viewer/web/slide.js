@@ -26,16 +26,12 @@ import { cropAddress, loadLayers, loadSlide, loadStudy } from "./source.js";
 import { magnificationButtons, Stage, stageKey } from "./stage.js";
 
 const TILES_IN_GALLERY = 12;
-let study;
-let slide;
-let stage;
-let raster;
-let settings;
-let lasso;
 
-const isGrey = () => slide.warnings.includes("unfaithful") && settings.layer === "contribution";
+const isGrey = ({ slide, settings }) =>
+  slide.warnings.includes("unfaithful") && settings.layer === "contribution";
 
-function redraw(what) {
+function redraw(page, what) {
+  const { study, stage, raster, settings } = page;
   if (!raster) return;
   const started = performance.now();
   stage.map.opacity = settings.opacity;
@@ -45,19 +41,22 @@ function redraw(what) {
   else
     stage.map.show(
       raster.grid(settings.layer),
-      raster.colour({ ...settings, grey: isGrey() }),
+      raster.colour({ ...settings, grey: isGrey(page) }),
       settings.outline,
     );
   document.documentElement.dataset.recolourMs = (performance.now() - started).toFixed(2);
   if (what !== "opacity" && what !== "threshold")
-    drawLegend(byId("legend"), settings, raster, { phenotypes: study.phenotypes, grey: isGrey() });
-  keepAddress();
+    drawLegend(byId("legend"), settings, raster, {
+      phenotypes: study.phenotypes,
+      grey: isGrey(page),
+    });
+  keepAddress(page);
 }
 
-let keeping;
-function keepAddress() {
-  clearTimeout(keeping);
-  keeping = setTimeout(() => {
+function keepAddress(page) {
+  const { stage, settings } = page;
+  clearTimeout(page.keeping);
+  page.keeping = setTimeout(() => {
     const [x, y] = stage.centre();
     const rotation = stage.viewport.getRotation();
     const parts = {
@@ -71,14 +70,15 @@ function keepAddress() {
   }, 150);
 }
 
-function restoreView(parameters) {
+function restoreView(page, parameters) {
+  const { stage } = page;
   const [x, y, z] = ["x", "y", "z"].map((name) => Number(parameters.get(name)));
   if (parameters.get("r")) stage.viewport.setRotation(Number(parameters.get("r")) || 0, true);
-  if (parameters.has("tile")) jumpTo(Number(parameters.get("tile")), true);
+  if (parameters.has("tile")) jumpTo(page, Number(parameters.get("tile")), true);
   else if (parameters.has("x") && z > 0) stage.moveTo(x, y, { ratio: z, immediately: true });
 }
 
-function jumpTo(tile, immediately = false) {
+function jumpTo({ stage, raster }, tile, immediately = false) {
   const { xy, tile_l0: side } = raster.layers;
   if (!(tile >= 0 && tile < xy.length / 2)) return;
   stage.moveTo(xy[2 * tile] + side / 2, xy[2 * tile + 1] + side / 2, {
@@ -88,7 +88,7 @@ function jumpTo(tile, immediately = false) {
   stage.map.mark(null, [tile], raster.grid("contribution"));
 }
 
-function drawSummary() {
+function drawSummary(slide) {
   const patient = slide.patient;
   const flags = slide.warnings
     .filter((w) => !["unfaithful", "no_map"].includes(w))
@@ -129,7 +129,8 @@ function drawSummary() {
   );
 }
 
-function drawGallery() {
+function drawGallery(page) {
+  const { slide, raster } = page;
   const kinds = raster.gallery(TILES_IN_GALLERY);
   const place = byId("gallery");
   const values = raster.layers.contribution;
@@ -145,7 +146,7 @@ function drawGallery() {
           {},
           make(
             "button",
-            { type: "button", "data-tile": String(tile), onclick: () => jumpTo(tile) },
+            { type: "button", "data-tile": String(tile), onclick: () => jumpTo(page, tile) },
             make("img", {
               src: cropAddress(slide, tile),
               alt: t("readout_tile", { i: tile }),
@@ -181,11 +182,10 @@ function drawGallery() {
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${number(Math.abs(value))}`;
 
-function drawReadout() {
+function drawReadout({ slide, stage, raster }) {
   const place = byId("readout");
   place.textContent = t("readout_hint");
   stage.viewer.canvas.addEventListener("pointermove", (event) => {
-    if (!raster) return;
     const box = stage.viewer.canvas.getBoundingClientRect();
     const [x, y] = stage.map.toSlide(
       new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top),
@@ -206,7 +206,7 @@ function drawReadout() {
   });
 }
 
-async function askWhatIf(tiles) {
+async function askWhatIf(slide, tiles) {
   const place = byId("what-if-answer");
   if (!tiles.length) {
     place.textContent = t("what_if_none");
@@ -229,42 +229,42 @@ async function askWhatIf(tiles) {
 }
 
 // Have the patient's tiles read while the region is still being drawn, so that the answer comes at once.
-let prepared = false;
-function prepareWhatIf() {
-  if (prepared) return;
-  prepared = true;
-  ask("/api/what-if", { slide: slide.slide_id, tiles: [] }).catch(() => {
-    prepared = false;
-  }); // the question itself will say why
+function prepareWhatIf(page) {
+  if (page.prepared) return;
+  page.prepared = true;
+  ask("/api/what-if", { slide: page.slide.slide_id, tiles: [] }).catch(() => {
+    page.prepared = false; // the question itself will say why
+  });
 }
 
-function shownTiles() {
+function shownTiles({ raster, settings }) {
   const packed = raster.colour({ ...settings, layer: "contribution", grey: false });
   return [...packed.keys()].filter(
     (i) => packed[i] >>> 24 > 0 && (settings.threshold > 0 || raster.layers.contribution[i] > 0),
   );
 }
 
-function drawWhatIf() {
+function drawWhatIf(page) {
+  const { slide, stage, raster } = page;
+  const askWithout = (polygon, tiles) => {
+    stage.map.mark(polygon, tiles, raster.grid("contribution"));
+    askWhatIf(slide, tiles);
+  };
   const clear = () => {
     lasso.stop();
     stage.map.mark(null, null, null);
     byId("what-if-answer").textContent = "";
   };
-  lasso = new Lasso(
+  const lasso = new Lasso(
     stage,
-    (polygon) => {
-      const tiles = raster.tilesInside(polygon);
-      stage.map.mark(polygon, tiles, raster.grid("contribution"));
-      askWhatIf(tiles);
-    },
+    (polygon) => askWithout(polygon, raster.tilesInside(polygon)),
     () => {
       byId("what-if-draw").setAttribute("aria-pressed", String(lasso.active));
-      if (lasso.active) prepareWhatIf();
+      if (lasso.active) prepareWhatIf(page);
     },
   );
   for (const event of ["pointerenter", "focusin"])
-    byId("what-if").addEventListener(event, prepareWhatIf);
+    byId("what-if").addEventListener(event, () => prepareWhatIf(page));
   byId("what-if").replaceChildren(
     make("h2", {}, t("what_if")),
     make("p", { class: "small" }, t("what_if_lead")),
@@ -286,11 +286,7 @@ function drawWhatIf() {
         {
           type: "button",
           id: "what-if-shown",
-          onclick: () => {
-            const tiles = shownTiles();
-            stage.map.mark(null, tiles, raster.grid("contribution"));
-            askWhatIf(tiles);
-          },
+          onclick: () => askWithout(null, shownTiles(page)),
         },
         t("what_if_visible"),
       ),
@@ -299,9 +295,10 @@ function drawWhatIf() {
     make("p", { id: "what-if-answer", class: "answer", role: "status" }),
     make("p", { class: "small" }, t("what_if_note")),
   );
+  return lasso;
 }
 
-function drawBarOfPage(middle) {
+function drawBarOfPage({ study, slide, stage }, middle) {
   const order = study.patients.flatMap((p) => p.slides);
   const place = order.findIndex((s) => s.slide_id === slide.slide_id);
   const step = (by, key) => {
@@ -358,12 +355,13 @@ function drawBarOfPage(middle) {
     );
 }
 
-function onKey(event) {
+function onKey(page, event) {
+  const { stage, raster, settings, lasso } = page;
   if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   const set = (name, value) => {
     settings[name] = value;
-    drawControls(byId("controls"), settings, raster.available(), redraw);
-    redraw(name);
+    drawControls(byId("controls"), settings, raster.available(), (what) => redraw(page, what));
+    redraw(page, name);
   };
   const key = event.key.toLowerCase();
   if (key === "m") set("visible", !settings.visible);
@@ -387,38 +385,40 @@ async function start() {
   const middle = drawShell("slide", t("keys_slide"));
   const id = new URLSearchParams(location.search).get("id") ?? "";
   const parameters = new URLSearchParams(location.hash.slice(1));
-  [study, slide] = await Promise.all([loadStudy(), loadSlide(id)]);
+  const [study, slide] = await Promise.all([loadStudy(), loadSlide(id)]);
   document.title = `${slide.slide_id} · pathoml`;
   const coming = loadLayers(id).catch((error) => {
     announce(error.message, true);
     return null;
   });
-  stage = new Stage(byId("stage"), slide);
-  drawSummary();
-  drawBarOfPage(middle);
+  const stage = new Stage(byId("stage"), slide);
+  const settings = settingsFromFragment(parameters);
+  const page = { study, slide, stage, settings };
+  drawSummary(slide);
+  drawBarOfPage(page, middle);
   window.stage = stage; // for tests and for those who look under the bonnet
   await stage.opened.catch(() => announce(t("no_pixels"), true));
   const layers = await coming;
-  settings = settingsFromFragment(parameters);
   if (layers) {
-    raster = new Raster(layers, study.scale, slide.bag_tiles);
+    const raster = new Raster(layers, study.scale, slide.bag_tiles);
     const names = raster.available();
     if (!names.includes(settings.layer))
       settings.layer = names.includes(DEFAULTS.layer) ? DEFAULTS.layer : names[0];
+    page.raster = raster;
     window.raster = raster;
-    drawControls(byId("controls"), settings, names, redraw);
+    drawControls(byId("controls"), settings, names, (what) => redraw(page, what));
     if (layers.contribution) {
-      drawGallery();
-      if (!isStatic()) drawWhatIf();
+      drawGallery(page);
+      if (!isStatic()) page.lasso = drawWhatIf(page);
     }
-    drawReadout();
-    restoreView(parameters);
-    redraw("layer");
+    drawReadout(page);
+    restoreView(page, parameters);
+    redraw(page, "layer");
   }
   if (!isStatic())
     drawNaming(byId("naming"), { slide: slide.slide_id, phenotypes: study.phenotypes });
-  stage.viewer.addHandler("update-viewport", keepAddress);
-  window.addEventListener("keydown", onKey);
+  stage.viewer.addHandler("update-viewport", () => keepAddress(page));
+  window.addEventListener("keydown", (event) => onKey(page, event));
   document.documentElement.dataset.ready = "yes";
 }
 
