@@ -206,6 +206,23 @@ function drawFilters(page) {
   );
 }
 
+function galleryTile(tile) {
+  const sign = tile.contribution > 0 ? "+" : "−";
+  const said = `${tile.patient_id} · ${sign}${number(Math.abs(tile.contribution))}`;
+  return make(
+    "a",
+    { href: pageAddress("slide", { id: tile.slide_id }, `tile=${tile.index}`) },
+    make("img", {
+      src: cropAddress(tile, tile.index),
+      alt: "",
+      loading: "lazy",
+      width: 112,
+      height: 112,
+    }),
+    make("span", { class: "small" }, said),
+  );
+}
+
 async function drawGallery() {
   const gallery = await loadGallery();
   const place = byId("gallery");
@@ -219,28 +236,7 @@ async function drawGallery() {
         make(
           "ul",
           { class: "tiles" },
-          gallery[kind].map((tile) =>
-            make(
-              "li",
-              {},
-              make(
-                "a",
-                { href: pageAddress("slide", { id: tile.slide_id }, `tile=${tile.index}`) },
-                make("img", {
-                  src: cropAddress(tile, tile.index),
-                  alt: "",
-                  loading: "lazy",
-                  width: 112,
-                  height: 112,
-                }),
-                make(
-                  "span",
-                  { class: "small" },
-                  `${tile.patient_id} · ${tile.contribution > 0 ? "+" : "−"}${number(Math.abs(tile.contribution))}`,
-                ),
-              ),
-            ),
-          ),
+          gallery[kind].map((tile) => make("li", {}, galleryTile(tile))),
         ),
       ),
     ),

@@ -40,7 +40,8 @@ function sequential(hexadecimal) {
     const high = Math.min(low + 1, last);
     const part = place - low;
     for (let c = 0; c < 3; c++) table[s * 4 + c] = at(low, c) * (1 - part) + at(high, c) * part;
-    table[s * 4 + 3] = 255 * (0.25 + 0.75 * (s / (STEPS - 1))); // alpha by value: what is weak leaves the tissue in sight
+    // alpha by value: what is weak leaves the tissue in sight
+    table[s * 4 + 3] = 255 * (0.25 + 0.75 * (s / (STEPS - 1)));
   }
   return table;
 }
@@ -51,7 +52,8 @@ function diverging(raises, lowers) {
     const value = (s / (STEPS - 1)) * 2 - 1;
     const hue = value > 0 ? raises : lowers;
     for (let c = 0; c < 3; c++) table[s * 4 + c] = hue[c];
-    table[s * 4 + 3] = 255 * Math.abs(value) ** 0.8; // zero is transparent: neutral is the tissue itself
+    // zero is transparent: neutral is the tissue itself
+    table[s * 4 + 3] = 255 * Math.abs(value) ** 0.8;
   }
   return table;
 }

@@ -161,7 +161,8 @@ async function start() {
     ...new Set(sides.flatMap(({ raster }) => (raster ? raster.available() : ["none"]))),
   ];
   drawControls(byId("controls"), settings, names, () => redraw(page));
-  byId("controls").querySelector(".choice.scale").remove(); // one shared scale is the point of this page
+  // one shared scale is the point of this page
+  byId("controls").querySelector(".choice.scale").remove();
   redraw(page);
   window.addEventListener("keydown", (event) => {
     if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;

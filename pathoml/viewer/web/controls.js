@@ -1,4 +1,5 @@
-// The controls of a map: what they say is one plain object, which the address keeps and the raster colours by.
+// The controls of a map: what they say is one plain object, which the address keeps and the raster
+// colours by.
 import { CLEAN_COLOUR, cssColour, drawBar, FLAG_COLOURS, PHENOTYPES } from "./colours.js";
 import { make, number, t } from "./shell.js";
 
@@ -11,7 +12,8 @@ export const DEFAULTS = {
   outline: false,
   visible: true,
 };
-const FLAGS = ["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"]; // bit i of a tile, as types.FLAGS
+// bit i of a tile, as types.FLAGS
+const FLAGS = ["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"];
 const SHORT = {
   layer: "l",
   colours: "c",

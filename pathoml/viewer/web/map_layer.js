@@ -1,4 +1,5 @@
-// Draws a raster over the slide, true tile borders and no blur, in step with every frame of the slide below.
+// Draws a raster over the slide, true tile borders and no blur, in step with every frame of the
+// slide below.
 export class MapLayer {
   constructor(viewer, widthL0) {
     this.viewer = viewer;
@@ -109,7 +110,10 @@ export class MapLayer {
     for (let i = 0; i < this.packed.length; i++) {
       const colour = this.packed[i];
       if (!colour) continue;
-      context.fillStyle = `rgba(${colour & 255}, ${(colour >> 8) & 255}, ${(colour >> 16) & 255}, ${(colour >>> 24) / 255})`;
+      const red = colour & 255;
+      const green = (colour >> 8) & 255;
+      const blue = (colour >> 16) & 255;
+      context.fillStyle = `rgba(${red}, ${green}, ${blue}, ${(colour >>> 24) / 255})`;
       context.fillRect(xy[2 * i], xy[2 * i + 1], side, side);
     }
   }

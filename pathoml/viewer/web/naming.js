@@ -1,7 +1,8 @@
-// Naming a feature and saying how clearly it is there: the same form on the slide page and in the reading room.
+// Naming a feature and saying how clearly it is there: the same form on the slide page and in the
+// reading room.
 import { announce, ask, make, remember, remembered, t } from "./shell.js";
 
-export async function suggestedNames() {
+async function suggestedNames() {
   try {
     return (await (await ask("/api/names")).json()).names;
   } catch {

@@ -1,7 +1,8 @@
-// The map of one slide: numbers a tile, a raster of one pixel a tile, and which tiles a threshold or a region holds.
+// The map of one slide: numbers a tile, a raster of one pixel a tile, and which tiles a threshold
+// or a region holds.
 import { CLEAN_COLOUR, colourTable, FLAG_COLOURS, PHENOTYPES, packColour } from "./colours.js";
 
-export const LAYERS = ["contribution", "attention", "spread", "phenotype", "flags", "none"];
+const LAYERS = ["contribution", "attention", "spread", "phenotype", "flags", "none"];
 
 function lattice(xy, side) {
   // Tiles on one raster are drawn as one small picture; others (imported, overlapping) one by one.
@@ -78,7 +79,8 @@ export class Raster {
     return this.largest[layer];
   }
 
-  // The value that full colour stands for, as a pathologist may compare it: times the tiles of the patient.
+  // The value that full colour stands for, as a pathologist may compare it: times the tiles of the
+  // patient.
   limitShown(layer, scale) {
     return scale === "cohort" && this.limits[layer]
       ? this.limits[layer]
@@ -99,7 +101,8 @@ export class Raster {
     return this.ranks[layer];
   }
 
-  // Colour the tiles: one packed colour a tile, 0 where nothing is drawn. This is all that a control costs.
+  // Colour the tiles: one packed colour a tile, 0 where nothing is drawn. This is all that a
+  // control costs.
   colour({ layer, scale, colours, threshold, grey }) {
     if (layer === "flags") return this.flagColours();
     if (layer === "phenotype")

@@ -1,4 +1,5 @@
-// The reading room: one slide after the other under a code, a rating by keyboard, the map only afterwards.
+// The reading room: one slide after the other under a code, a rating by keyboard, the map only
+// afterwards.
 import { DEFAULTS, drawLegend } from "./controls.js";
 import { drawNaming } from "./naming.js";
 import { Raster } from "./raster.js";

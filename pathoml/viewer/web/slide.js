@@ -90,6 +90,7 @@ function jumpTo({ stage, raster }, tile, immediately = false) {
 
 function drawSummary(slide) {
   const patient = slide.patient;
+  const score = { s: number(patient.score_sd), r: number(patient.log_risk) };
   const flags = slide.warnings
     .filter((w) => !["unfaithful", "no_map"].includes(w))
     .map((w) => t(`flag_${w}`))
@@ -111,9 +112,7 @@ function drawSummary(slide) {
       make(
         "p",
         { class: "small" },
-        patient.score_sd === undefined
-          ? ""
-          : `${t("score", { s: number(patient.score_sd), r: number(patient.log_risk) })}. ${t("higher_earlier")}`,
+        patient.score_sd === undefined ? "" : `${t("score", score)}. ${t("higher_earlier")}`,
       ),
       slide.has_map
         ? make("p", { class: `mark-line ${faithfulness[0]}` }, faithfulness[1])
@@ -228,7 +227,8 @@ async function askWhatIf(slide, tiles) {
   }
 }
 
-// Have the patient's tiles read while the region is still being drawn, so that the answer comes at once.
+// Have the patient's tiles read while the region is still being drawn, so that the answer comes at
+// once.
 function prepareWhatIf(page) {
   if (page.prepared) return;
   page.prepared = true;
@@ -393,7 +393,16 @@ async function start() {
   });
   const stage = new Stage(byId("stage"), slide);
   const settings = settingsFromFragment(parameters);
-  const page = { study, slide, stage, settings };
+  const page = {
+    study,
+    slide,
+    stage,
+    settings,
+    raster: null, // until its layers have come
+    lasso: null, // until there is a map to ask about
+    keeping: 0, // timer until the address follows the view
+    prepared: false, // whether the models have read the patient's tiles
+  };
   drawSummary(slide);
   drawBarOfPage(page, middle);
   window.stage = stage; // for tests and for those who look under the bonnet

@@ -1,9 +1,10 @@
-// One slide on the screen: OpenSeadragon, magnification in the pathologist's terms, scale bar, and the map above it.
+// One slide on the screen: OpenSeadragon, magnification in the pathologist's terms, scale bar, and
+// the map above it.
 import { MapLayer } from "./map_layer.js";
 import { make, number, t } from "./shell.js";
 import { pixelSource } from "./source.js";
 
-export const MAGNIFICATIONS = [1.25, 2.5, 5, 10, 20, 40];
+const MAGNIFICATIONS = [1.25, 2.5, 5, 10, 20, 40];
 const UM_AT_1X = 10; // micrometres a screen pixel at 1x: 40x is 0.25
 const BAR_SHARE = 0.2; // of the width, at most
 const ROUND = [1, 2, 5];
@@ -14,7 +15,8 @@ export class Stage {
     this.element = element;
     const { source, width_l0 } = pixelSource(slide);
     this.widthL0 = width_l0;
-    const drawer = new URLSearchParams(location.search).get("drawer") || "canvas"; // canvas: the same on every machine, also without a GPU
+    // canvas: the same on every machine, also without a GPU
+    const drawer = new URLSearchParams(location.search).get("drawer") || "canvas";
     this.viewer = new OpenSeadragon({
       element,
       tileSources: source,
@@ -36,8 +38,8 @@ export class Stage {
       silenceMultiImageWarnings: true,
     });
     this.viewer.addHandler("canvas-key", (event) => {
-      event.preventDefaultAction = true;
-    }); // keys belong to the page
+      event.preventDefaultAction = true; // keys belong to the page
+    });
     this.map = new MapLayer(this.viewer, this.widthL0);
     this.bar = make(
       "div",
@@ -169,7 +171,8 @@ export function stageKey(stage, event, { numbers = true } = {}) {
     ArrowUp: [0, -step],
     ArrowDown: [0, step],
   };
-  if (event.target instanceof HTMLInputElement && moves[event.key]) return false; // sliders and radio buttons keep their arrows
+  // sliders and radio buttons keep their arrows
+  if (event.target instanceof HTMLInputElement && moves[event.key]) return false;
   if (moves[event.key]) stage.pan(...moves[event.key]);
   else if (event.key === "+" || event.key === "=") stage.zoomBy(1.5);
   else if (event.key === "-") stage.zoomBy(1 / 1.5);
