@@ -85,7 +85,7 @@ def _static_page(html: str, page: str) -> str:
     html = re.sub(r' *<link rel="modulepreload"[^>]*>\n', "", html)
     html = html.replace("/static/vendor/openseadragon/", "").replace("/static/", "")
     return html.replace(
-        f'<script type="module" src="{page}.js"></script>', f'<script src="study.js"></script>\n  <script defer src="{page}.js"></script>'
+        f'<script type="module" src="{page}.js"></script>', f'<script src="study.js"></script>\n    <script defer src="{page}.js"></script>'
     )
 
 
