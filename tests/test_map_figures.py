@@ -7,12 +7,11 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-from viewing import SIDE, TILE, trained_study
+from viewing import SIDE, TILE, listed_in_script, trained_study
 
 from pathoml.cli import main
 from pathoml.config import load_study
@@ -187,7 +186,4 @@ def test_a_phenotype_map_has_each_tile_in_its_colour_inside_its_borders_and_the_
 
 
 def test_phenotypes_have_the_colours_of_the_viewer():
-    script = (Path(__file__).parents[1] / "pathoml" / "viewer" / "web" / "colours.js").read_text(encoding="utf-8")
-    listed = re.search(r"PHENOTYPES = (\[\[.*?\]\]);", script)
-    assert listed is not None
-    assert [tuple(c) for c in json.loads(listed[1])] == list(COLOURS)
+    assert [tuple(c) for c in listed_in_script("colours.js", "PHENOTYPES")] == list(COLOURS)

@@ -17,7 +17,7 @@ import openslide
 import pytest
 import simplejpeg
 from starlette.testclient import TestClient
-from viewing import FINE, SIDE, SLIDES, TILE, trained, trained_study, write_jpeg_pyramid, write_study
+from viewing import FINE, SIDE, SLIDES, TILE, listed_in_script, trained, trained_study, write_jpeg_pyramid, write_study
 
 from pathoml.attention import explain_bag
 from pathoml.cohort import read_cohort
@@ -26,7 +26,7 @@ from pathoml.errors import StoreError
 from pathoml.runs import load_run
 from pathoml.store import read_attention
 from pathoml.types import FLAGS, Bag
-from pathoml.viewer.assets import read_assets
+from pathoml.viewer.assets import PAGES, read_assets
 from pathoml.viewer.catalogue import read_catalogue
 from pathoml.viewer.gate import Border
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
@@ -501,12 +501,10 @@ def test_models_that_did_not_make_the_score_are_not_asked(study):
 
 def test_the_page_names_the_flags_of_the_tiles_in_their_order_and_in_both_languages() -> None:
     web = resources.files("pathoml.viewer") / "web"
-    [named] = re.findall(r"const FLAGS = (\[.*?\]);", (web / "controls.js").read_text(encoding="utf-8"))
-    assert tuple(json.loads(named)) == FLAGS
+    assert tuple(listed_in_script("controls.js", "FLAGS")) == FLAGS
     strings = (web / "strings.js").read_text(encoding="utf-8")
     assert {name: len(re.findall(rf"\bflag_{name}: ", strings)) for name in FLAGS} == dict.fromkeys(FLAGS, 2)
-    [colours] = re.findall(r"FLAG_COLOURS = (\[.*\]);", (web / "colours.js").read_text(encoding="utf-8"))
-    assert len(json.loads(colours)) == len(FLAGS)
+    assert len(listed_in_script("colours.js", "FLAG_COLOURS")) == len(FLAGS)
 
 
 def test_each_page_preloads_exactly_the_modules_that_it_comes_to_import() -> None:
@@ -518,7 +516,8 @@ def test_each_page_preloads_exactly_the_modules_that_it_comes_to_import() -> Non
             imported(module, seen)
         return seen
 
-    for page in sorted(p for p in web.iterdir() if p.name.endswith(".html")):
-        text = page.read_text(encoding="utf-8")
+    assets = read_assets()
+    for page in PAGES.values():
+        text = assets[page].content.decode()
         [start] = re.findall(r'<script type="module" src="/static/(\w+\.js)">', text)
         assert re.findall(r'<link rel="modulepreload" href="/static/(\w+\.js)">', text) == sorted(imported(start, set()))

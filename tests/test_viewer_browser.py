@@ -83,7 +83,7 @@ def test_english_and_german_have_the_same_strings_and_the_pages_use_no_other(pag
     used = set()
     for script in (resources.files("pathoml.viewer") / "web").iterdir():
         if script.name.endswith(".js"):
-            used |= set(re.findall(r"""\bt\("(\w+)"[,)]""", script.read_text(encoding="utf-8")))
+            used |= set(re.findall(r"""\bt\(\s*"(\w+)"[,)]""", script.read_text(encoding="utf-8")))
     assert len(used) > 50
     assert used - set(english) == set()
 

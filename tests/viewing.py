@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -112,3 +116,10 @@ def trained(study: Study) -> Study:
     train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
     explain_study(study, explain_recipe(study), lambda *_: None)
     return study
+
+
+def listed_in_script(script: str, name: str) -> list[Any]:
+    """Return the list that a script of the viewer's pages gives a constant, over however many lines it runs."""
+    text = (resources.files("pathoml.viewer") / "web" / script).read_text(encoding="utf-8")
+    [found] = re.findall(rf"const {name} = (\[.*?\]);", text, flags=re.DOTALL)
+    return json.loads(re.sub(r",(?=\s*\])", "", found))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -14,6 +17,8 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 PAGES = {"/": "cohort.html", "/slide": "slide.html", "/compare": "compare.html", "/reading": "reading.html"}
+HEAD_PLACE = "<!-- head.html -->"  # in a page; there come head.html and a preload for each module
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +32,51 @@ class Asset:
 
 
 def read_assets() -> dict[str, Asset]:
-    """Return name -> file for everything in web/ that a browser may ask for."""
-    found: dict[str, Asset] = {}
+    """Return name -> file for everything in web/ that a browser may ask for, each page with the head that all share."""
+    texts: dict[str, str] = {}
 
     def walk(folder: Traversable, prefix: str) -> None:
         for entry in sorted(folder.iterdir(), key=lambda e: e.name):
             if entry.is_dir():
                 walk(entry, f"{prefix}{entry.name}/")
-            elif (suffix := "." + entry.name.rpartition(".")[2]) in MEDIA_TYPES:
-                content = entry.read_bytes()
-                name = prefix + entry.name
-                etag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
-                found[name] = Asset(name=name, content=content, media_type=MEDIA_TYPES[suffix], etag=etag)
+            elif _suffix(entry.name) in MEDIA_TYPES:
+                texts[prefix + entry.name] = entry.read_bytes().decode()
 
     walk(files("pathoml.viewer") / "web", "")
+    head = texts.pop("head.html")
+    for page in PAGES.values():
+        texts[page] = texts[page].replace(HEAD_PLACE, _head(head, modules_of(page.replace(".html", ".js"), texts)))
+    return {name: _asset(name, text.encode()) for name, text in texts.items()}
+
+
+def modules_of(script: str, texts: Mapping[str, str]) -> list[str]:
+    """Return a page's script and the modules that it comes to import, each once and before those that use it.
+
+    >>> modules_of("page.js", {"page.js": 'import { t } from "./shell.js";\\n', "shell.js": ""})
+    ['shell.js', 'page.js']
+    """
+    found: list[str] = []
+
+    def add(module: str) -> None:
+        if module not in found:
+            for needed in IMPORT.findall(texts[module]):
+                add(needed)
+            found.append(module)
+
+    add(script)
     return found
+
+
+def _head(shared: str, modules: list[str]) -> str:
+    imported = sorted(modules[:-1])  # the last is the page's own script
+    preloads = [f'<link rel="modulepreload" href="/static/{module}">\n' for module in imported]
+    return textwrap.indent(shared + "".join(preloads), "    ").strip()
+
+
+def _asset(name: str, content: bytes) -> Asset:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+    return Asset(name=name, content=content, media_type=MEDIA_TYPES[_suffix(name)], etag=etag)
+
+
+def _suffix(name: str) -> str:
+    return "." + name.rpartition(".")[2]

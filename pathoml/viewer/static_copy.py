@@ -20,7 +20,7 @@ from pathoml.config import Study
 from pathoml.errors import ConfigError, PathomlError
 from pathoml.files import atomic_path, write_text
 from pathoml.slides import slide_mpp
-from pathoml.viewer.assets import read_assets
+from pathoml.viewer.assets import IMPORT, modules_of, read_assets
 from pathoml.viewer.catalogue import Catalogue, read_catalogue, read_map, read_slide_tiles, slide_payload, study_payload
 from pathoml.viewer.layers import map_arrays
 from pathoml.viewer.mini_map import draw_mini_map
@@ -31,7 +31,6 @@ OVERVIEW_PX = 3072  # longest side; about the screen it will be looked at on
 THUMBNAIL_PX, CROP_PX = 360, 128
 TILES_A_KIND = 12  # as the slide page's gallery shows
 STATIC_PAGES = {"cohort": "index.html", "slide": "slide.html", "compare": "compare.html"}
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w]+\.js)";\n', re.MULTILINE)
 MARKER = "pathoml-static.txt"
 
 
@@ -74,28 +73,19 @@ def joined_script(assets: dict[str, str], name: str) -> str:
     Our modules import by name from files beside them and export by name, each name once; a test keeps it so.
     """
     parts: list[str] = []
-    seen: set[str] = set()
-
-    def add(module: str) -> None:
-        if module in seen:
-            return
-        seen.add(module)
+    for module in modules_of(name, assets):
         text = assets[module]
-        for needed in IMPORT.findall(text):
-            add(needed)
         body = re.sub(r"^export ", "", IMPORT.sub("", text), flags=re.MULTILINE)
         exported = re.findall(r"^export (?:async )?(?:const|let|function|class) (\w+)", text, flags=re.MULTILINE)
         parts.append(f"const {{ {', '.join(exported)} }} = (() => {{\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();")
-
-    add(name)
     return '(() => {\n"use strict";\n' + "\n".join(parts) + "\n})();\n"
 
 
 def _static_page(html: str, page: str) -> str:
-    html = re.sub(r'  <link rel="modulepreload"[^>]*>\n', "", html)
+    html = re.sub(r' *<link rel="modulepreload"[^>]*>\n', "", html)
     html = html.replace("/static/vendor/openseadragon/", "").replace("/static/", "")
     return html.replace(
-        f'<script type="module" src="{page}.js"></script>', f'<script src="study.js"></script>\n  <script defer src="{page}.js"></script>'
+        f'<script type="module" src="{page}.js"></script>', f'<script src="study.js"></script>\n    <script defer src="{page}.js"></script>'
     )
 
 

@@ -12,9 +12,19 @@ export class Lasso {
     place.addEventListener("pointerup", (event) => this.end(event), true);
   }
 
-  toggle() { if (this.active) this.stop(); else { this.active = true; this.apply(); } }
+  toggle() {
+    if (this.active) this.stop();
+    else {
+      this.active = true;
+      this.apply();
+    }
+  }
 
-  stop() { this.active = false; this.drawing = false; this.apply(); }
+  stop() {
+    this.active = false;
+    this.drawing = false;
+    this.apply();
+  }
 
   apply() {
     this.stage.viewer.setMouseNavEnabled(!this.active);
@@ -24,21 +34,24 @@ export class Lasso {
 
   begin(event) {
     if (!this.active || event.button !== 0) return;
-    event.preventDefault(); event.stopPropagation();
+    event.preventDefault();
+    event.stopPropagation();
     this.drawing = true;
     this.points = [this.place(event)];
   }
 
   follow(event) {
     if (!this.drawing) return;
-    event.preventDefault(); event.stopPropagation();
+    event.preventDefault();
+    event.stopPropagation();
     this.points.push(this.place(event));
     this.stage.map.mark(this.points, null, null);
   }
 
   end(event) {
     if (!this.drawing) return;
-    event.preventDefault(); event.stopPropagation();
+    event.preventDefault();
+    event.stopPropagation();
     this.drawing = false;
     const points = this.points;
     this.stop();
@@ -47,6 +60,8 @@ export class Lasso {
 
   place(event) {
     const box = this.stage.viewer.canvas.getBoundingClientRect();
-    return this.stage.map.toSlide(new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top));
+    return this.stage.map.toSlide(
+      new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top),
+    );
   }
 }

@@ -1,88 +1,194 @@
-// The reading room: one slide after the other under a code, a rating by keyboard, the map only afterwards.
+// The reading room: one slide after the other under a code, a rating by keyboard, the map only
+// afterwards.
 import { DEFAULTS, drawLegend } from "./controls.js";
 import { drawNaming } from "./naming.js";
 import { Raster } from "./raster.js";
-import { announce, ask, byId, drawShell, isTyping, make, remember, remembered, t } from "./shell.js";
+import {
+  announce,
+  ask,
+  byId,
+  drawShell,
+  isTyping,
+  make,
+  remember,
+  remembered,
+  t,
+} from "./shell.js";
 import { loadLayers, loadSlide } from "./source.js";
-import { Stage, magnificationButtons, stageKey } from "./stage.js";
+import { magnificationButtons, Stage, stageKey } from "./stage.js";
 
-let rater, items, names, place, stage, form, slide;
+const progress = (items) =>
+  t("room_progress", { done: items.filter((item) => item.done).length, all: items.length });
 
-function drawDoor() {
-  const who = make("input", { type: "text", id: "rater", maxlength: "120", autocomplete: "off", required: true });
+function drawDoor(room) {
+  const who = make("input", {
+    type: "text",
+    id: "rater",
+    maxlength: "120",
+    autocomplete: "off",
+    required: true,
+  });
   who.value = remembered("rater");
-  byId("desk").replaceChildren(make("form", { class: "door", onsubmit: (event) => { event.preventDefault(); rater = who.value.trim(); if (rater) begin().catch((error) => announce(error.message, true)); } },
-    make("h1", {}, t("reading_room")), make("p", {}, t("room_lead")), make("label", {}, t("your_initials"), who), make("button", { type: "submit", class: "primary" }, t("room_begin")),
-    make("p", { class: "small" }, make("a", { href: "/api/readings.csv" }, t("room_download")))));
+  byId("desk").replaceChildren(
+    make(
+      "form",
+      {
+        class: "door",
+        onsubmit: (event) => {
+          event.preventDefault();
+          room.rater = who.value.trim();
+          if (room.rater) begin(room).catch((error) => announce(error.message, true));
+        },
+      },
+      make("h1", {}, t("reading_room")),
+      make("p", {}, t("room_lead")),
+      make("label", {}, t("your_initials"), who),
+      make("button", { type: "submit", class: "primary" }, t("room_begin")),
+      make("p", { class: "small" }, make("a", { href: "/api/readings.csv" }, t("room_download"))),
+    ),
+  );
   who.focus();
 }
 
-async function begin() {
-  remember("rater", rater);
-  const room = await (await ask("/api/reading-room", { rater })).json();
-  items = room.items; names = room.names;
-  place = items.findIndex((item) => !item.done);
-  if (place < 0) { place = items.length; finished(); return; }
-  await openItem();
+async function begin(room) {
+  remember("rater", room.rater);
+  const { items, names } = await (await ask("/api/reading-room", { rater: room.rater })).json();
+  const place = items.findIndex((item) => !item.done);
+  Object.assign(room, { items, names, place: place < 0 ? items.length : place });
+  if (place < 0) finished();
+  else await openItem(room);
 }
 
 function finished() {
-  byId("desk").replaceChildren(make("div", { class: "door" }, make("h1", {}, t("room_done")), make("p", {}, make("a", { href: "/api/readings.csv" }, t("room_download")))));
+  byId("desk").replaceChildren(
+    make(
+      "div",
+      { class: "door" },
+      make("h1", {}, t("room_done")),
+      make("p", {}, make("a", { href: "/api/readings.csv" }, t("room_download"))),
+    ),
+  );
 }
 
-async function openItem() {
+async function openItem(room) {
+  const { items, place } = room;
   const item = items[place];
   document.documentElement.dataset.ready = "no";
-  stage?.viewer.destroy();
-  slide = await loadSlide(item.code);
-  const view = make("div", { id: "stage", class: "stage", tabindex: "0", "aria-label": t("room_item", { i: place + 1 }) }), side = make("aside", { class: "panel", "aria-label": t("reading_room") });
+  room.stage?.viewer.destroy();
+  room.slide = await loadSlide(item.code);
+  const view = make("div", {
+    id: "stage",
+    class: "stage",
+    tabindex: "0",
+    "aria-label": t("room_item", { i: place + 1 }),
+  });
+  const side = make("aside", { class: "panel", "aria-label": t("reading_room") });
   byId("desk").replaceChildren(view, side);
-  stage = new Stage(view, slide);
+  const stage = new Stage(view, room.slide);
+  room.stage = stage;
   window.stage = stage;
-  const naming = make("div", {}), after = make("div", { id: "after", class: "card" });
-  side.append(make("section", { class: "card" }, make("h1", {}, t("room_item", { i: place + 1 })), make("p", { id: "progress", class: "small" }, t("room_progress", { done: items.filter((i) => i.done).length, all: items.length })),
-    item.phenotype ? make("p", {}, `${t("phenotype")} ${item.phenotype}`) : null, magnificationButtons(stage)), make("section", { class: "card" }, naming), after);
+  const naming = make("div", {});
+  const after = make("div", { id: "after", class: "card" });
+  side.append(
+    make(
+      "section",
+      { class: "card" },
+      make("h1", {}, t("room_item", { i: place + 1 })),
+      make("p", { id: "progress", class: "small" }, progress(items)),
+      item.phenotype ? make("p", {}, `${t("phenotype")} ${item.phenotype}`) : null,
+      magnificationButtons(stage),
+    ),
+    make("section", { class: "card" }, naming),
+    after,
+  );
   after.append(make("p", { class: "small" }, t("map_hidden")));
-  form = drawNaming(naming, { slide: item.code, rater, names, saved: (answer) => { names = answer.names; item.done = true; afterSaving(after); } });
+  room.form = drawNaming(naming, {
+    slide: item.code,
+    rater: room.rater,
+    names: room.names,
+    saved: (answer) => {
+      room.names = answer.names;
+      item.done = true;
+      afterSaving(room, after);
+    },
+  });
   await stage.opened.catch(() => announce(t("no_pixels"), true));
   document.documentElement.dataset.ready = "yes";
 }
 
-function afterSaving(after) {
-  byId("progress").textContent = t("room_progress", { done: items.filter((i) => i.done).length, all: items.length });
-  after.replaceChildren(make("p", {}, t("room_saved")), make("div", { class: "buttons" }, make("button", { type: "button", id: "reveal", onclick: () => reveal(after) }, t("room_reveal")),
-    make("button", { type: "button", id: "next-item", class: "primary", onclick: next }, t("room_next"))));
+function afterSaving(room, after) {
+  byId("progress").textContent = progress(room.items);
+  after.replaceChildren(
+    make("p", {}, t("room_saved")),
+    make(
+      "div",
+      { class: "buttons" },
+      make(
+        "button",
+        { type: "button", id: "reveal", onclick: () => reveal(room, after) },
+        t("room_reveal"),
+      ),
+      make(
+        "button",
+        { type: "button", id: "next-item", class: "primary", onclick: () => next(room) },
+        t("room_next"),
+      ),
+    ),
+  );
   byId("next-item").focus();
 }
 
-async function reveal(after) {
+async function reveal(room, after) {
   try {
-    const seen = await loadSlide(slide.slide_id), raster = new Raster(await loadLayers(slide.slide_id), {}, seen.bag_tiles || 1);
-    const settings = { ...DEFAULTS, scale: "raw" }, legend = make("div", {});
-    if (!raster.layers.contribution) { announce(t("no_map_yet"), true); return; }
-    stage.map.opacity = settings.opacity;
-    stage.map.show(raster.grid("contribution"), raster.colour(settings), false);
+    const seen = await loadSlide(room.slide.slide_id);
+    const raster = new Raster(await loadLayers(room.slide.slide_id), {}, seen.bag_tiles || 1);
+    const settings = { ...DEFAULTS, scale: "raw" };
+    const legend = make("div", {});
+    if (!raster.layers.contribution) {
+      announce(t("no_map_yet"), true);
+      return;
+    }
+    room.stage.map.opacity = settings.opacity;
+    room.stage.map.show(raster.grid("contribution"), raster.colour(settings), false);
     drawLegend(legend, settings, raster);
     after.append(legend);
     byId("reveal").disabled = true;
-  } catch (error) { announce(error.message, true); }
+  } catch (error) {
+    announce(error.message, true);
+  }
 }
 
-function next() {
+function next(room) {
+  const { items, place } = room;
   const later = items.findIndex((item, i) => i > place && !item.done);
-  place = later >= 0 ? later : items.findIndex((item) => !item.done);
-  if (place < 0) finished(); else openItem().catch((error) => announce(error.message, true));
+  room.place = later >= 0 ? later : items.findIndex((item) => !item.done);
+  if (room.place < 0) finished();
+  else openItem(room).catch((error) => announce(error.message, true));
 }
 
-drawShell("reading", t("room_keys"));
-document.title = `${t("reading_room")} · pathoml`;
-drawDoor();
-document.documentElement.dataset.ready = "yes";
-window.addEventListener("keydown", (event) => {
-  if (!items || place >= items.length || place < 0 || isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+function onKey(room, event) {
+  const { items, place, form, stage } = room;
+  if (!items || place >= items.length || place < 0) return;
+  if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  const onButton =
+    event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement;
   if (event.key >= "1" && event.key <= "5") form.choose(Number(event.key));
-  else if (event.key === "Enter" && !(event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement)) form.save();
-  else if (event.key.toLowerCase() === "n" && items[place].done) next();
-  else { stageKey(stage, event, { numbers: false }); return; }
+  else if (event.key === "Enter" && !onButton) form.save();
+  else if (event.key.toLowerCase() === "n" && items[place].done) next(room);
+  else {
+    stageKey(stage, event, { numbers: false });
+    return;
+  }
   event.preventDefault();
-});
+}
+
+function start() {
+  const room = {}; // who reads, what, and which item is open
+  drawShell("reading", t("room_keys"));
+  document.title = `${t("reading_room")} · pathoml`;
+  drawDoor(room);
+  document.documentElement.dataset.ready = "yes";
+  window.addEventListener("keydown", (event) => onKey(room, event));
+}
+
+start();
