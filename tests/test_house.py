@@ -28,7 +28,7 @@ FLOORS = {
     2: "encoders encoder_model folding devices machine_memory batch_sizes compiling ready_encoder embed_jobs embedding embed_fleet "
     "interop study joining slurm_jobs",
     1: "map_marks slides stains recolouring restaining tissue tissue_folds artefacts regions tiling quality synthetic",
-    0: "errors types plugins tables config files freed_memory packs probing store provenance shards engines",
+    0: "errors types plugins tables config files geojson freed_memory packs probing store provenance shards engines",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
