@@ -6,7 +6,8 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -291,6 +292,50 @@ torch.load(path, weights_only=True)
 np.load(path, mmap_mode="r", allow_pickle=False)
 """
     assert unsafe_loading(ast.parse(source)) == []
+
+
+def unused_names(package: Path, others: Sequence[Path] = ()) -> list[str]:
+    """Return module-level names that no file speaks of a second time; what a decorator takes is used by it.
+
+    Args:
+        others: folders that may use a name as well.
+    """
+    files = [p for folder in (package, *others) for p in folder.rglob("*") if p.suffix in {".py", ".R", ".j2", ".html"}]
+    words = Counter(word for p in files for word in re.findall(r"\w+", p.read_text(encoding="utf-8")))
+    found = []
+    for name, _, tree in modules(package):
+        for node in tree.body:
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []
+            defined = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list:
+                defined.append(node.name)
+            found += [f"{name}.{one}" for one in defined if words[one] == 1]
+    return found
+
+
+def unused_imports_of_scripts(folder: Path) -> list[str]:
+    """Return names that a JavaScript file imports and never uses."""
+    found = []
+    for path in sorted(folder.glob("*.js")):
+        text = path.read_text(encoding="utf-8")
+        names = [
+            one.split(" as ")[-1].strip() for some in re.findall(r"^import \{([^}]*)\}", text, re.MULTILINE) for one in some.split(",")
+        ]
+        found += [f"{path.name}: {name}" for name in names if name and len(re.findall(rf"\b{re.escape(name)}\b", text)) == 1]
+    return found
+
+
+def test_no_name_is_defined_and_never_used():
+    assert unused_names(PACKAGE, [ROOT / "tests", ROOT / "benchmarks"]) == []
+
+
+def test_no_script_of_the_viewer_imports_what_it_never_uses():
+    assert unused_imports_of_scripts(PACKAGE / "viewer" / "web") == []
+
+
+def test_a_name_that_nobody_uses_is_found(fake_house):
+    house = fake_house({"cohort.py": "MOST = 3\nLEAST, LAST = 1, MOST\n@verb\ndef command(): ...\ndef idle(): ...\n"})
+    assert unused_names(house) == ["cohort.LEAST", "cohort.LAST", "cohort.idle"]
 
 
 def test_every_module_is_named_after_what_it_holds():

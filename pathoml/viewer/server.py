@@ -49,9 +49,8 @@ FOR_EVER = "private, max-age=31536000, immutable"  # the address holds the slide
 ASK_AGAIN = "private, no-cache"
 ONE_DAY = "private, max-age=86400"
 NEVER = "no-store"
-THUMBNAIL_PX, PREVIEW_PX, CROP_PX = 360, 96, 128
+THUMBNAIL_PX, CROP_PX = 360, 128
 MOST_LEVEL, MOST_TILE = 40, 2**24  # beyond any slide; numbers above are not even looked up
-Handler = Callable[[Request], Response]
 
 
 class Viewer:

@@ -4,7 +4,7 @@ import { drawNaming } from "./naming.js";
 import { Raster } from "./raster.js";
 import { announce, ask, byId, drawShell, isStatic, isTyping, make, number, pageAddress, riskBar, t } from "./shell.js";
 import { cropAddress, loadLayers, loadSlide, loadStudy } from "./source.js";
-import { MAGNIFICATIONS, Stage, magnificationButtons, stageKey } from "./stage.js";
+import { Stage, magnificationButtons, stageKey } from "./stage.js";
 import { Lasso } from "./lasso.js";
 
 const TILES_IN_GALLERY = 12;

@@ -3,7 +3,7 @@ import { MapLayer } from "./map_layer.js";
 import { pixelSource } from "./source.js";
 import { make, number, t } from "./shell.js";
 
-export const MAGNIFICATIONS = [1.25, 2.5, 5, 10, 20, 40];
+const MAGNIFICATIONS = [1.25, 2.5, 5, 10, 20, 40];
 const UM_AT_1X = 10; // micrometres a screen pixel at 1x: 40x is 0.25
 const BAR_SHARE = 0.2; // of the width, at most
 const ROUND = [1, 2, 5];
