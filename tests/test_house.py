@@ -21,7 +21,7 @@ FLOORS = {
     5: "scoring attention overlay tile_gallery map_figures explanation discovery permutation permutation_blocks baselines runs "
     "training_run evaluation survival "
     "faithfulness ridge_models bundle model_card drift prediction comparison leaks training_log "
-    "withdrawal recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
+    "withdrawal readings recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
     "analysis_plan imported_scores start_stop "
     "prognostic_score baseline_table",
     4: "mil losses projection stacked_layers tile_bank model_stack attribution training",

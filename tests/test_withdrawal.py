@@ -12,8 +12,8 @@ from viewing import trained_study
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
 from pathoml.packs import packed_files
+from pathoml.readings import Reading, Readings
 from pathoml.tables import read_table
-from pathoml.viewer.readings import Reading, Readings
 from pathoml.withdrawal import remove_rows
 
 NAMES = (b"P1", b"S1", b"S1-met")

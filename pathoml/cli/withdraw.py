@@ -25,7 +25,7 @@ def run(study: Study, patient_id: str, console: Console, *, confirmed: bool, bun
         return 0
     readings = study.folder / "readings" / "readings.sqlite"
     if readings.exists():
-        from pathoml.viewer.readings import Readings
+        from pathoml.readings import Readings
 
         Readings(readings).forget(plan.slide_ids)
     left = withdraw(study, plan, bundles_too=bundles_too)
