@@ -7,12 +7,9 @@ or embedded again.
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +17,12 @@ import numpy.typing as npt
 
 from pathoml.attribution import integrated_gradients
 from pathoml.faithfulness import FEWEST_TILES, Judge, SlideFaithfulness, judge_slide
-from pathoml.files import write_text
 from pathoml.model_stack import ModelStack
 from pathoml.scoring import FoldScores
 from pathoml.types import AttentionMap, Bag, Embeddings
 
 Array = npt.NDArray[np.float64]
 MOST_TRIED = 2000  # tiles that a head reads again to see whether it renormalises; as telling as half of a large bag, and much cheaper
-TILE_NAMESPACE = uuid.UUID("5b0a2c9e-9a51-5d7c-8f5e-6d2f6f1f7a10")  # of the stable ids of tiles in QuPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,31 +161,3 @@ def slide_maps(explanation: BagExplanation, bag: Bag, slides: Sequence[Embedding
             )
         )
     return maps
-
-
-def write_geojson(path: Path, tile_map: AttentionMap, colours: npt.NDArray[np.uint8], offset_l0: tuple[int, int]) -> None:
-    """Write the map as QuPath reads it: one square a tile with measurements, coordinates in level-0 pixels.
-
-    Args:
-        colours: (N, 3) RGB of the tiles.
-        offset_l0: `openslide.bounds-*`, subtracted because QuPath crops to them.
-    """
-    features = [_tile_feature(tile_map, i, [int(c) for c in colours[i]], offset_l0) for i in range(len(tile_map.xy_l0))]
-    write_text(path, json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False))
-
-
-def _tile_feature(tile_map: AttentionMap, i: int, colour: list[int], offset_l0: tuple[int, int]) -> dict[str, Any]:
-    x, y = (int(v) - o for v, o in zip(tile_map.xy_l0[i], offset_l0))
-    side = tile_map.tile_l0
-    ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
-    contribution = float(tile_map.contribution[i])
-    return {
-        "type": "Feature",
-        "id": str(uuid.uuid5(TILE_NAMESPACE, f"{tile_map.slide_id}/{x}/{y}/{side}")),
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {
-            "objectType": "tile",
-            "classification": {"name": "raises risk" if contribution > 0 else "lowers risk", "color": colour},
-            "measurements": {"contribution": contribution, "attention": float(tile_map.attention[i])},
-        },
-    }

@@ -16,7 +16,6 @@ import numpy as np
 from pathoml.tables import parse_number
 
 MOST_LEVELS = 12  # of a category that are listed, the commonest first
-LARGE_DIFFERENCE = 0.1  # usual threshold of Austin (2009)
 
 
 def included_against_excluded(

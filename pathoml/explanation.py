@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import percentileofscore
 
-from pathoml.attention import BagExplanation, explain_bag, explain_features, slide_faithfulness, slide_maps, write_geojson
+from pathoml.attention import BagExplanation, explain_bag, explain_features, slide_faithfulness, slide_maps
 from pathoml.bags import read_bags
 from pathoml.bundle import input_of, open_bundle, refuse_other_input
 from pathoml.config import Study
@@ -19,7 +19,8 @@ from pathoml.devices import prepare_device
 from pathoml.errors import SlideError
 from pathoml.faithfulness import FLAGGED_WARNING, SlideFaithfulness, rank_agreement, share_from, summarise
 from pathoml.files import atomic_path, sha256_of_file, sweep_temporaries, write_json
-from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL_SENTENCE, flagged_sentence
+from pathoml.geojson import tile_collection, write_geojson
+from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, UNFAITHFUL_SENTENCE, class_mark, flagged_sentence
 from pathoml.model_stack import ModelStack, load_models
 from pathoml.overlay import MapScale, cohort_scale, draw_map, draw_tiles, tile_colours
 from pathoml.prediction import cohort_without_outcomes
@@ -223,13 +224,19 @@ def _flagged(study: Study, tile_map: AttentionMap) -> npt.NDArray[np.bool_]:
 def _draw(folder: Path, path: Path | None, tile_map: AttentionMap, bag_size: int, scale: MapScale, percentile: float, mark: str) -> None:
     fraction = scale.fraction(tile_map.contribution.astype(np.float64) * bag_size)
     if path is None:
-        write_geojson(folder / f"{tile_map.slide_id}.geojson", tile_map, tile_colours(fraction), (0, 0))
+        _write_geojson(folder, tile_map, (0, 0), fraction, mark)
         return
     with open_slide(path) as reader:
         offset = getattr(reader, "bounds_l0", (0, 0))
-        write_geojson(folder / f"{tile_map.slide_id}.geojson", tile_map, tile_colours(fraction), offset)
+        _write_geojson(folder, tile_map, offset, fraction, mark)
         _write_png(folder / f"{tile_map.slide_id}.png", draw_map(reader, tile_map, fraction, scale, percentile, mark))
         _write_png(folder / f"{tile_map.slide_id}_tiles.png", draw_tiles(reader, tile_map, fraction))
+
+
+def _write_geojson(folder: Path, tile_map: AttentionMap, offset: tuple[int, int], fraction: npt.NDArray[np.float64], mark: str) -> None:
+    colours = tile_colours(fraction, faithful=not mark.startswith(UNFAITHFUL))
+    collection = tile_collection(tile_map, offset, colours, mark=mark, class_mark=class_mark(mark))
+    write_geojson(folder / f"{tile_map.slide_id}.geojson", collection)
 
 
 def _write_png(path: Path, image: Image) -> None:

@@ -20,6 +20,19 @@ def flagged_sentence(share: float) -> str:
     return f"{share:.0%} of the contribution comes from flagged tiles."
 
 
+def class_mark(mark: str) -> str:
+    """Return the mark of a map in a word or two, for the name of a class; "" where the map may be believed.
+
+    >>> class_mark(NOT_CHECKED), class_mark(UNFAITHFUL_SENTENCE), class_mark(flagged_sentence(0.5)), class_mark("")
+    ('not checked', 'NOT FAITHFUL', 'flagged tiles', '')
+    """
+    if mark.startswith(UNFAITHFUL):
+        return UNFAITHFUL
+    if not mark:
+        return ""
+    return "not checked" if mark == NOT_CHECKED else "flagged tiles"
+
+
 def map_marks(run_folder: Path) -> Mapping[str, str]:
     """Return slide_id -> the sentence that has to stand on its map, "" for nothing; a slide that is not in it was not checked."""
     path = run_folder / "faithfulness.json"

@@ -47,11 +47,10 @@ def cohort_scale(contributions: Sequence[Floats]) -> MapScale:
     return MapScale(limit=max(limit, 1e-9))
 
 
-def tile_colours(fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Return (N, 3) colours of values in [-1, 1]: white at zero, orange raises risk, blue lowers it."""
+def tile_colours(fraction: npt.NDArray[np.float64], *, faithful: bool = True) -> npt.NDArray[np.uint8]:
+    """Return (N, 3) colours of values in [-1, 1]: white at zero, orange raises risk, blue lowers it; grey where not faithful."""
     strength = np.abs(fraction)[:, None]
-    hue = np.where(fraction[:, None] > 0, RAISES, LOWERS)
-    return np.asarray(255 * (1 - strength) + hue * strength, dtype=np.uint8)
+    return np.asarray(255 * (1 - strength) + tile_hues(fraction, faithful=faithful) * strength, dtype=np.uint8)
 
 
 def tile_hues(fraction: npt.NDArray[np.float64], *, faithful: bool = True) -> npt.NDArray[np.int64]:

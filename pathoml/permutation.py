@@ -51,18 +51,6 @@ def permute_within_centre(centre: npt.NDArray[np.str_], rng: np.random.Generator
     return order
 
 
-def likelihood_ratio_gain(score: Array, clinical: Array, cohort: Cohort) -> float:
-    """Return the likelihood-ratio chi2 of adding the score to the clinical covariates, stratified by centre.
-
-    It is negative where the score enters with the wrong sign: a score that must be turned round has gained nothing.
-
-    Args:
-        score: (B,).
-        clinical: (B, p) covariates, p may be 0.
-    """
-    return ClinicalModel(clinical, cohort).gain(score)
-
-
 class ClinicalModel:
     """The model over which scores gain, fitted once; patients of levels without an event leave it (hazard ratio 0).
 
@@ -78,7 +66,10 @@ class ClinicalModel:
         self._reduced = fit_cox(self._clinical, *self._outcome, stratum=self._centre)
 
     def gain(self, score: Array) -> float:
-        """Return the signed likelihood-ratio chi2 of adding a (B,) score; 0 for one that is the same for everybody."""
+        """Return the signed likelihood-ratio chi2 of adding a (B,) score; 0 for one that is the same for everybody.
+
+        It is negative where the score enters with the wrong sign: a score that must be turned round has gained nothing.
+        """
         mine = score[self._rows]
         if np.ptp(mine) == 0:
             return 0.0

@@ -14,7 +14,7 @@ from pathoml.files import read_json, sha256_of_file, sweep_temporaries, write_js
 from pathoml.store import recipe_sha256
 from pathoml.types import Recipe
 
-PACKAGES = ("numpy", "scipy", "torch", "torchvision", "timm", "pytorch-lightning", "h5py", "openslide-python", "openslide-bin", "lifelines")
+PACKAGES = ("numpy", "scipy", "torch", "torchvision", "timm", "h5py", "openslide-python", "openslide-bin")
 
 
 def environment() -> dict[str, Any]:

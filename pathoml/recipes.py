@@ -11,7 +11,7 @@ from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
 EVALUATION_VERSION = 8  # and so on: each when the same inputs give other files
-EXPLAIN_VERSION = 4
+EXPLAIN_VERSION = 5
 DISCOVER_VERSION = 6
 REPORT_VERSION = 6
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")

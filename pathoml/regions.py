@@ -19,7 +19,6 @@ import numpy as np
 from pathoml.errors import SlideError
 from pathoml.types import Bools, Floats
 
-AREAS = ("Polygon", "MultiPolygon")
 FEWEST_CORNERS = 3
 FURTHEST_PX = 2**31  # no slide is so wide
 

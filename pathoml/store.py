@@ -29,7 +29,6 @@ NOMINAL_MAGNIFICATIONS = (80.0, 40.0, 20.0, 10.0, 5.0, 2.5, 1.25)  # 10 / mpp ro
 HDF5_FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)  # of a damaged file
 AGAIN = "Delete it and rerun the step that writes it."
 ATTRS_SHA256 = "attrs_sha256"
-ROOT_ATTRS = ("mpp", "level0_mpp", "tile_um", "slide_sha256", "recipe_sha256", "content_sha256", "pathoml_version")
 
 
 def recipe_sha256(recipe: Recipe) -> str:

@@ -21,7 +21,7 @@ from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.files import atomic_path, read_json, write_text
 from pathoml.packs import drop_packed, packed_files
-from pathoml.quality import write_quality
+from pathoml.readings import Readings
 from pathoml.tables import find_table, read_table
 
 STEMS = ("patients", "slides")
@@ -75,19 +75,24 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
 def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> list[Path]:
     """Remove what the plan names and return the files of the study that still name the patient or a slide of theirs.
 
+    Readings of the slides are forgotten, whoever calls. The sheet of the tiles goes, and `tile` draws it anew.
+
     Args:
         bundles_too: remove the locked models as well; without it they stay and are among the files returned.
     """
+    readings = study.folder / "readings" / "readings.sqlite"
+    if readings.exists():
+        Readings(readings).forget(plan.slide_ids)
     for folder in (*plan.runs, *(plan.bundles if bundles_too else ())):
         shutil.rmtree(folder)
     for path in plan.files:
         path.unlink(missing_ok=True)
-    for folder in sorted({path.parent for path in plan.files}):
+    for folder in [*(study.folder / "tiles").glob("*/"), *(study.folder / "embeddings").glob("*/")]:
         drop_packed(folder, {path.name for path in plan.files if path.parent == folder})
-        for failures in folder.glob("failures*.csv"):
-            remove_rows(failures, "slide_id", plan.slide_ids)
+        for table in (*folder.glob("failures*.csv"), *folder.glob("quality.csv")):
+            remove_rows(table, "slide_id", plan.slide_ids)
         if folder.parent.name == "tiles":
-            write_quality(folder, {row["slide_id"]: row["reason"] for p in folder.glob("failures*.csv") for row in read_table(p).rows})
+            (folder / "index.html").unlink(missing_ok=True)
     for stem in STEMS:
         remove_rows(find_table(study.folder, stem), "patient_id", [plan.patient_id])
     names = mentions([plan.patient_id, *plan.slide_ids])

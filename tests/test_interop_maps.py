@@ -56,14 +56,14 @@ def three_phenotypes() -> Assignments:
 
 
 def test_qupath_measures_each_tiles_phenotype_and_its_membership_in_every_one() -> None:
-    tile = geojson(ten_by_ten(), (0, 0), three_phenotypes())["features"][1]
+    tile = geojson(ten_by_ten(), (0, 0), three_phenotypes(), mark="")["features"][1]
     measured = {name: value for name, value in tile["properties"]["measurements"].items() if "phenotype" in name}
     names = [f"membership in phenotype {k}" for k in range(3)]
     assert measured == {"phenotype": 1.0, names[0]: -0.25, names[1]: 0.25, names[2]: -0.5}
 
 
 def test_qupath_gets_tiles_and_hot_spots_with_the_bounds_subtracted_to_the_pixel() -> None:
-    content = json.loads(json.dumps(geojson(ten_by_ten(), (50, 30)), allow_nan=False))
+    content = json.loads(json.dumps(geojson(ten_by_ten(), (50, 30), mark=""), allow_nan=False))
     tiles = [f for f in content["features"] if f["properties"]["objectType"] == "tile"]
     assert shape(tiles[0]["geometry"]).bounds == (250, 170, 350, 270)
     assert tiles[0]["properties"]["measurements"]["contribution"] == 0.5
@@ -83,13 +83,13 @@ def test_a_hot_spot_may_have_a_hole() -> None:
 
 
 def test_ids_in_qupath_are_unique_and_the_same_each_time() -> None:
-    first, again = ([f["id"] for f in geojson(ten_by_ten(), (0, 0))["features"]] for _ in range(2))
+    first, again = ([f["id"] for f in geojson(ten_by_ten(), (0, 0), mark="")["features"]] for _ in range(2))
     assert first == again
     assert len(set(first)) == len(first)
 
 
 def test_what_is_not_a_number_is_left_out_of_qupath() -> None:
-    tile = geojson(ten_by_ten(float("nan")), (0, 0))["features"][5]
+    tile = geojson(ten_by_ten(float("nan")), (0, 0), mark="")["features"][5]
     assert set(tile["properties"]["measurements"]) == {"contribution", "attention"}
 
 
@@ -103,7 +103,7 @@ def test_a_slide_with_bounds_lands_where_qupath_shows_it(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(qupath, "open_slide", lambda _: Mrxs(bounds_l0=(300, 200)))
     offset = qupath._bounds(Path("slide.mrxs"))
-    assert shape(geojson(ten_by_ten(), offset)["features"][0]["geometry"]).bounds == (0, 0, 100, 100)
+    assert shape(geojson(ten_by_ten(), offset, mark="")["features"][0]["geometry"]).bounds == (0, 0, 100, 100)
 
 
 def test_anndata_reads_scores_boxes_and_centres(tmp_path: Path) -> None:

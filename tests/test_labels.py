@@ -13,8 +13,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from pathoml.cli import main
 from pathoml.cohort import read_cohort
+from pathoml.readings import Reading, Readings
 from pathoml.viewer.reading_room import reading_items, seats
-from pathoml.viewer.readings import Reading, Readings
 
 COVARIATES = ["n_lesions"]
 

@@ -11,6 +11,7 @@ from viewing import trained_study, write_study
 
 from pathoml.bundle import lock_study
 from pathoml.cli import main
+from pathoml.map_marks import map_marks
 from pathoml.store import read_attention
 
 
@@ -47,3 +48,9 @@ def test_every_map_is_judged_drawn_and_in_the_gallery(predicted):
     for slide in checked["slides"]:
         assert (predicted / "attention" / f"{slide}.png").stat().st_size > 1000
     assert "S7" in (predicted / "attention" / "gallery.html").read_text(encoding="utf-8")
+
+
+def test_the_file_for_qupath_says_of_each_map_whether_it_may_be_believed(predicted):
+    marks = map_marks(predicted)
+    for slide in ("S6", "S7", "S8", "S6-met"):
+        assert json.loads((predicted / "attention" / f"{slide}.geojson").read_text())["pathoml"]["mark"] == marks[slide]

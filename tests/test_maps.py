@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from shapely.geometry import shape
 
-from pathoml.attention import write_geojson
+from pathoml.geojson import tile_collection, write_geojson
 from pathoml.overlay import LOWERS, RAISES, cohort_scale, draw_map, tile_colours
 from pathoml.slides.plain_image import PlainImageReader
 from pathoml.synthetic.truth import class_shares, map_agreement, roc_auc
@@ -35,7 +35,8 @@ def small_map(contribution: list[float]) -> AttentionMap:
 
 def test_geojson_has_one_square_a_tile_with_the_bounds_subtracted(tmp_path: Path) -> None:
     tile_map = small_map([0.3, -0.2, 0.0])
-    write_geojson(tmp_path / "s.geojson", tile_map, tile_colours(np.array([1.0, -1.0, 0.0])), (50, 30))
+    colours = tile_colours(np.array([1.0, -1.0, 0.0]))
+    write_geojson(tmp_path / "s.geojson", tile_collection(tile_map, (50, 30), colours, mark="", class_mark=""))
     features = json.loads((tmp_path / "s.geojson").read_text())["features"]
     assert [shape(f["geometry"]).bounds for f in features] == [(-50, -30, 150, 170), (150, -30, 350, 170), (-50, 170, 150, 370)]
     assert [f["properties"]["classification"]["name"] for f in features] == ["raises risk", "lowers risk", "lowers risk"]

@@ -23,6 +23,7 @@ from pathoml.attention import explain_bag
 from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.errors import StoreError
+from pathoml.readings import Reading, Readings
 from pathoml.runs import load_run
 from pathoml.store import read_attention
 from pathoml.types import FLAGS, Bag
@@ -31,7 +32,6 @@ from pathoml.viewer.catalogue import read_catalogue
 from pathoml.viewer.gate import Border
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
 from pathoml.viewer.reading_room import Item, seats
-from pathoml.viewer.readings import Reading, Readings
 from pathoml.viewer.server import create_app
 from pathoml.viewer.what_if import Models, Question
 

@@ -12,9 +12,11 @@ from viewing import trained_study
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
 from pathoml.packs import packed_files
+from pathoml.quality import write_quality
+from pathoml.readings import Reading, Readings
 from pathoml.tables import read_table
-from pathoml.viewer.readings import Reading, Readings
-from pathoml.withdrawal import remove_rows
+from pathoml.tiling import sheet_is_behind
+from pathoml.withdrawal import plan_withdrawal, remove_rows, withdraw
 
 NAMES = (b"P1", b"S1", b"S1-met")
 
@@ -101,3 +103,34 @@ def test_a_german_table_keeps_its_separator_its_letters_and_its_other_rows(tmp_p
     path.write_bytes('patient_id;Größe;Notiz\r\nP1;3,5;x\r\nP10;4,5;"a;b"\r\n'.encode("cp1252"))
     remove_rows(path, "patient_id", ["P1"])
     assert path.read_bytes() == 'patient_id;Größe;Notiz\r\nP10;4,5;"a;b"\r\n'.encode("cp1252")
+
+
+def test_whoever_calls_withdraw_the_readings_of_the_patient_are_forgotten(study: Study) -> None:
+    withdraw(study, plan_withdrawal(study, "P1"), bundles_too=True)
+    readings = Readings(study.folder / "readings" / "readings.sqlite")
+    assert [row["slide_id"] for row in readings.rows()] == ["S0"]
+    assert [row["slide_id"] for row in readings.audit_rows()] == ["S0", ""]
+    assert readings.audit_rows()[-1]["action"] == "withdrawn"
+
+
+def test_a_study_that_nobody_read_gets_no_file_of_readings(study: Study) -> None:
+    shutil.rmtree(study.folder / "readings")
+    withdraw(study, plan_withdrawal(study, "P1"), bundles_too=True)
+    assert not (study.folder / "readings").exists()
+
+
+def test_the_sheet_of_the_tiles_loses_the_patient_and_is_drawn_anew_by_tile(study: Study) -> None:
+    grid = study.folder / "tiles" / "128px_0.5mpp"
+    write_quality(grid, {})
+    withdraw(study, plan_withdrawal(study, "P1"), bundles_too=True)
+    assert [row["slide_id"] for row in read_table(grid / "quality.csv").rows] == ["S0-met", "S0", "S2", "S3", "S4", "S5"]
+    assert sheet_is_behind(grid)
+
+
+def test_a_slide_that_failed_and_left_no_file_is_taken_off_the_list_of_failures(study: Study) -> None:
+    for folder in (study.folder / "tiles" / "128px_0.5mpp", study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp"):
+        (folder / "failures.csv").write_text("slide_id,reason\nS1,broken\nS1-met,broken\nS2,broken\n", encoding="utf-8")
+        for name in ("S1.h5", "S1-met.h5"):
+            (folder / name).unlink()
+    assert pathoml("withdraw", "P1", str(study.folder), "--confirm", "--bundles") == 0
+    assert naming(study.folder) == set()

@@ -13,6 +13,7 @@ def run(study: Study, patient_id: str, console: Console, *, confirmed: bool, bun
     plan = plan_withdrawal(study, patient_id)
     console.heading(f"withdraw  {patient_id}: {len(plan.slide_ids)} slides")
     console.say(f"  rows of patients.csv and slides.csv, {len(plan.files)} files of tiles, embeddings and logs, readings of these slides")
+    console.say("  the sheet of the tiles, index.html; `pathoml tile` draws it anew")
     for folder in plan.runs:
         console.say(f"  the run {folder.name}: its models and tables hold the patient; `pathoml run` makes it anew")
     for folder in plan.bundles:
@@ -23,11 +24,6 @@ def run(study: Study, patient_id: str, console: Console, *, confirmed: bool, bun
     if not confirmed:
         console.say("  nothing was removed; add --confirm to do it")
         return 0
-    readings = study.folder / "readings" / "readings.sqlite"
-    if readings.exists():
-        from pathoml.viewer.readings import Readings
-
-        Readings(readings).forget(plan.slide_ids)
     left = withdraw(study, plan, bundles_too=bundles_too)
     console.say("  removed")
     for path in left:

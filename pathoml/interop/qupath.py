@@ -1,13 +1,11 @@
 """QuPath: tiles with their measurements, and contours of the hot spots, as GeoJSON in the pixels that QuPath shows.
 
-QuPath crops a slide to `openslide.bounds-*`, so they are subtracted, and the file says so. Ids are stable: importing twice replaces.
-Measurements are an object of names and finite numbers; NaN is never written, for JSON has none.
+The tiles, their ids and their mark are those of the file that `explain` writes (pathoml/geojson.py); what `discover` found and the hot
+spots come on top.
 """
 
 from __future__ import annotations
 
-import json
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,18 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
-from pathoml.files import write_text
+from pathoml.geojson import marked, stable_id, tile_collection, write_geojson
 from pathoml.interop import Exchange
-from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, map_marks
+from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, class_mark, map_marks
 from pathoml.slides import open_slide
 from pathoml.slides.identifiers import by_id
 from pathoml.store import read_assignments, read_attention
 from pathoml.tables import find_table, read_table
 from pathoml.types import Assignments, AttentionMap
 
-NAMESPACE = uuid.UUID("5b0a2c9e-9a51-5d7c-8f5e-6d2f6f1f7a10")  # of the ids of our tiles
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
 RAISES, LOWERS, HOT = (230, 138, 0), (0, 90, 200), (200, 0, 90)
+UNFAITHFUL_COLOUR = (90, 90, 90)  # as the drawn maps have it: no direction is to be read from such a map
 
 
 def export_to(study: Study, target: Path) -> Exchange:
@@ -52,7 +50,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         found = study.run_folder / "features" / "assignments" / path.name
         assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.geojson"
-        write_text(written, json.dumps(geojson(tile_map, offset, assigned, marks.get(tile_map.slide_id, NOT_CHECKED)), allow_nan=False))
+        write_geojson(written, geojson(tile_map, offset, assigned, mark=marks.get(tile_map.slide_id, NOT_CHECKED)))
         files.append(written)
     note = "Coordinates are those of QuPath: openslide.bounds-x and -y are subtracted and stand in each file. Drag a file onto its slide."
     return Exchange(files=tuple(files), failures=failures, notes=(note,))
@@ -66,51 +64,32 @@ def _bounds(path: Path | None) -> tuple[int, int]:
         return int(x), int(y)
 
 
-def geojson(tile_map: AttentionMap, offset_l0: tuple[int, int], assigned: Assignments | None = None, mark: str = "") -> dict[str, Any]:
+def geojson(tile_map: AttentionMap, offset_l0: tuple[int, int], assigned: Assignments | None = None, *, mark: str) -> dict[str, Any]:
     """Return the collection of one slide: a square a tile, a polygon a hot spot.
 
     Args:
         offset_l0: `openslide.bounds-*`, subtracted.
         assigned: what `discover` made of the tiles, if it did.
-        mark: what has to stand on the map; hot spots of one that is not faithful say so in their name.
+        mark: what has to stand on the map; the class of each tile and the name of each hot spot end with it in a word.
     """
-    features = [_tile(tile_map, i, offset_l0, assigned) for i in range(len(tile_map.xy_l0))]
-    return {
-        "type": "FeatureCollection",
-        "pathoml": {
-            "slide_id": tile_map.slide_id,
-            "bounds_subtracted": list(offset_l0),
-            "tile_um": tile_map.tile_l0 * tile_map.level0_mpp,
-            "log_risk": tile_map.log_risk,
-            "method": tile_map.method,
-            "mark": mark,
-            "notice": "Explains the model, not the disease. Research use only, not a medical device.",
-        },
-        "features": features + _hot_spots(tile_map, offset_l0, mark),
-    }
+    raises = np.asarray(tile_map.contribution)[:, None] > 0
+    content = tile_collection(
+        tile_map,
+        offset_l0,
+        np.full((len(raises), 3), UNFAITHFUL_COLOUR) if mark.startswith(UNFAITHFUL) else np.where(raises, RAISES, LOWERS),
+        mark=mark,
+        class_mark=class_mark(mark),
+        measured=None if assigned is None else [_measured(assigned, i) for i in range(len(raises))],
+    )
+    content["features"] += _hot_spots(tile_map, offset_l0, mark)
+    return content
 
 
-def _tile(tile_map: AttentionMap, i: int, offset_l0: tuple[int, int], assigned: Assignments | None) -> dict[str, Any]:
-    x, y = (int(v) - o for v, o in zip(tile_map.xy_l0[i], offset_l0))
-    side, contribution = tile_map.tile_l0, float(tile_map.contribution[i])
-    measured = {"contribution": contribution, "attention": float(tile_map.attention[i])}
-    if tile_map.spread is not None:
-        measured["contribution spread"] = float(tile_map.spread[i])
-    if assigned is not None:
-        measured["phenotype"] = float(assigned.phenotype[i])
-        if assigned.membership is not None:
-            measured |= {f"membership in phenotype {k}": float(m) for k, m in enumerate(assigned.membership[i])}
-    name, colour = ("raises risk", RAISES) if contribution > 0 else ("lowers risk", LOWERS)
-    return {
-        "type": "Feature",
-        "id": _id(tile_map.slide_id, "tile", x, y, side),
-        "geometry": {"type": "Polygon", "coordinates": [[[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]]},
-        "properties": {
-            "objectType": "tile",
-            "classification": {"name": name, "color": list(colour)},
-            "measurements": {key: value for key, value in measured.items() if np.isfinite(value)},
-        },
-    }
+def _measured(assigned: Assignments, i: int) -> dict[str, float]:
+    phenotype = {"phenotype": float(assigned.phenotype[i])}
+    if assigned.membership is None:
+        return phenotype
+    return phenotype | {f"membership in phenotype {k}": float(m) for k, m in enumerate(assigned.membership[i])}
 
 
 def _hot_spots(tile_map: AttentionMap, offset_l0: tuple[int, int], mark: str) -> list[dict[str, Any]]:
@@ -133,11 +112,11 @@ def _hot_spots(tile_map: AttentionMap, offset_l0: tuple[int, int], mark: str) ->
         spots.append(
             {
                 "type": "Feature",
-                "id": _id(tile_map.slide_id, "hot spot", *(round(v) for v in points.min(axis=0)), *(round(v) for v in points[0])),
+                "id": stable_id(tile_map.slide_id, "hot spot", *(round(v) for v in points.min(axis=0)), *(round(v) for v in points[0])),
                 "geometry": {"type": "Polygon", "coordinates": coordinates},
                 "properties": {
                     "objectType": "annotation",
-                    "name": f"hot spot ({UNFAITHFUL})" if mark.startswith(UNFAITHFUL) else "hot spot",
+                    "name": marked("hot spot", class_mark(mark)),
                     "classification": {"name": "hot spot", "color": list(HOT)},
                     "isLocked": True,
                 },
@@ -178,7 +157,3 @@ def outlines(cells: set[tuple[int, int]]) -> list[list[tuple[int, int]]]:
                 break
         rings.append(ring)
     return rings
-
-
-def _id(*parts: object) -> str:
-    return str(uuid.uuid5(NAMESPACE, "/".join(str(p) for p in parts)))

@@ -51,7 +51,6 @@ class ScoredPatient:
     log_risk: float
     score_sd: float
     score_group: str
-    n_slides: int
     percentile: float  # share of the cohort with the same or a lower log-risk, 0-100
 
 
@@ -154,7 +153,6 @@ def _read_scores(path: Path) -> tuple[list[ScoredPatient], dict[str, str]]:
             log_risk=float(risk),
             score_sd=_number(path, row, "score_sd"),
             score_group=row.get("score_group", ""),
-            n_slides=int(parse_number(row.get("n_slides", "")) or 0),
             percentile=100 * float(np.mean(risks <= risk)),
         )
         for row, risk in zip(table.rows, risks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pathoml.viewer.readings import MOST_NAME, MOST_NOTE
+from pathoml.readings import MOST_NAME, MOST_NOTE
 
 MOST_TILES = 200_000  # of one region
 

@@ -19,7 +19,6 @@ from pathoml.types import AttentionMap, TileGrid
 from pathoml.viewer.catalogue import flagged_tiles
 
 DTYPES = {"float32": "<f4", "int32": "<i4", "uint8": "|u1", "int16": "<i2"}
-NO_PHENOTYPE = -1
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
@@ -47,7 +46,7 @@ def map_arrays(tile_map: AttentionMap | None, grid: TileGrid | None, phenotype: 
     Args:
         tile_map: the map that `explain` wrote, None before that.
         grid: all tiles, with flags; the layer of tissue and artefacts.
-        phenotype: (N,) number of each tile of the map, NO_PHENOTYPE where unknown.
+        phenotype: (N,) number of each tile of the map, -1 where it has none.
 
     Raises:
         StoreError: neither is there.

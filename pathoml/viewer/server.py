@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from pathoml.config import Study
 from pathoml.engines.local import available_workers
 from pathoml.errors import CohortError, PathomlError, SlideError, StoreError
+from pathoml.readings import MOST_NAME, Reading, Readings
 from pathoml.slides import slide_mpp
 from pathoml.viewer.answers import Refused, rater_field, rating_fields, text_field, tile_positions
 from pathoml.viewer.assets import PAGES, Asset, read_assets
@@ -42,16 +43,14 @@ from pathoml.viewer.mini_map import draw_mini_map
 from pathoml.viewer.phenotypes import slide_phenotypes
 from pathoml.viewer.pixels import Pixels, encode_jpeg
 from pathoml.viewer.reading_room import Seat, is_read, reading_items, seats
-from pathoml.viewer.readings import MOST_NAME, Reading, Readings
 from pathoml.viewer.what_if import ModelsProcess, Question
 
 FOR_EVER = "private, max-age=31536000, immutable"  # the address holds the slide's version
 ASK_AGAIN = "private, no-cache"
 ONE_DAY = "private, max-age=86400"
 NEVER = "no-store"
-THUMBNAIL_PX, PREVIEW_PX, CROP_PX = 360, 96, 128
+THUMBNAIL_PX, CROP_PX = 360, 128
 MOST_LEVEL, MOST_TILE = 40, 2**24  # beyond any slide; numbers above are not even looked up
-Handler = Callable[[Request], Response]
 
 
 class Viewer:
