@@ -6,11 +6,10 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from pathoml.config import EndpointConfig, Study
 from pathoml.errors import CohortError
-from pathoml.tables import Table, find_table, parse_number, read_table
+from pathoml.tables import Table, parse_number, read_study_table
 from pathoml.timing import DAYS_A_MONTH, check_timing, date_columns
 from pathoml.types import Cohort, Patient, Slide
 
@@ -37,7 +36,7 @@ def read_cohort(study: Study) -> Cohort:
         CohortError: duplicates, slides without a patient, impossible rows, missing columns; every row is listed.
     """
     slides = _slides_if_any(study)
-    patients, excluded = _read_patients(study, find_table(study.folder, "patients"), slides)
+    patients, excluded = _read_patients(study, slides)
     if not patients:
         raise CohortError("No patient has both a slide and follow-up. Compare patient_id in slides.csv and patients.csv.")
     chosen = {p.patient_id for p in patients}
@@ -55,20 +54,20 @@ def _slides_if_any(study: Study) -> list[Slide]:
     """Return the slides; a study that keeps patients without slides need not have a slides.csv."""
     if study.config.cohort.without_slides == "keep" and not any((study.folder / f"slides{s}").exists() for s in (".csv", ".xlsx")):
         return []
-    return read_slides(study.folder, find_table(study.folder, "slides"))
+    return read_slides(study)
 
 
-def read_slides(folder: Path, path: Path) -> list[Slide]:
+def read_slides(study: Study) -> list[Slide]:
     """Return the rows of slides.csv; relative paths are relative to the study folder.
 
     Raises:
         CohortError: a column is missing, or rows are refused.
     """
-    table = read_table(path)
+    table = read_study_table(study, "slides")
     table.require(("slide_id", "patient_id", "path"))
     slides, refused = [], _duplicates(table, "slide_id")
     for number, row in enumerate(table.rows, 2):
-        where = f"{path.name} line {number}, slide {row['slide_id']!r}"
+        where = f"{table.path.name} line {number}, slide {row['slide_id']!r}"
         mpp = parse_number(row["mpp"]) if row.get("mpp") else None
         specimen = SPECIMENS.get(row.get("specimen", "").lower())
         if not SAFE_ID.match(row["slide_id"]):
@@ -81,7 +80,7 @@ def read_slides(folder: Path, path: Path) -> list[Slide]:
             refused.append(f"{where}: specimen {row['specimen']!r} is not one of primary, metastasis, other.")
         else:
             extras = {k: v for k, v in row.items() if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")}
-            location = (folder / row["path"]) if row["path"] else None
+            location = (study.folder / row["path"]) if row["path"] else None
             slides.append(
                 Slide(
                     slide_id=row["slide_id"],
@@ -92,13 +91,13 @@ def read_slides(folder: Path, path: Path) -> list[Slide]:
                     extras=extras,
                 )
             )
-    _refuse(path.name, refused)
+    _refuse(table.path.name, refused)
     return slides
 
 
-def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[list[Patient], list[tuple[str, str]]]:
+def _read_patients(study: Study, slides: Iterable[Slide]) -> tuple[list[Patient], list[tuple[str, str]]]:
     config, endpoint = study.config.cohort, study.config.endpoint
-    table = read_table(path, config.missing)
+    table = read_study_table(study, "patients")
     dates = study.config.dates
     treatment = (config.treatment,) if config.treatment else ()
     table.require(("patient_id", config.centre, endpoint.time, endpoint.event, *config.covariates, *treatment, *date_columns(dates)))
@@ -110,7 +109,10 @@ def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[l
     known = {row["patient_id"] for row in table.rows}
     refused = _duplicates(table, "patient_id")
     refused += [
-        f"Slide {s!r} belongs to patient {p!r}, who has no row in {path.name}." for p in slide_ids if p not in known for s in slide_ids[p]
+        f"Slide {s!r} belongs to patient {p!r}, who has no row in {table.path.name}."
+        for p in slide_ids
+        if p not in known
+        for s in slide_ids[p]
     ]
     covariates = [*config.covariates, *(t for t in treatment if t not in config.covariates)]
     read_covariate = {name: _covariate_reader(row[name] for row in table.rows) for name in covariates}
@@ -118,7 +120,7 @@ def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[l
     for number, row in enumerate(table.rows, 2):
         who = row["patient_id"]
         if not who:
-            refused.append(f"{path.name} line {number} has no patient_id.")
+            refused.append(f"{table.path.name} line {number} has no patient_id.")
         elif not row[endpoint.time] or not row[endpoint.event]:
             excluded.append((who, "no follow-up"))
         elif who not in slide_ids and config.without_slides == "refuse":
@@ -126,7 +128,7 @@ def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[l
         elif who not in slide_ids and config.without_slides == "exclude":
             excluded.append((who, "no slide"))
         else:
-            where = f"{path.name} line {number}, patient {who}"
+            where = f"{table.path.name} line {number}, patient {who}"
             try:
                 time_months, event = _outcome(row, endpoint, where)
                 timing = check_timing(row, sampled.get(who, {}), dates, endpoint, time_months, where)
@@ -148,7 +150,7 @@ def _read_patients(study: Study, path: Path, slides: Iterable[Slide]) -> tuple[l
                     treatment_months=timing.treatment_months,
                 )
             )
-    _refuse(path.name, refused)
+    _refuse(table.path.name, refused)
     return patients, excluded
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pathoml.config import Study
 from pathoml.errors import CohortError, nearest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", ".", "-", "?", "[not available]", "[unknown]", "[not applicable]", "[not evaluated]"}
@@ -54,6 +55,15 @@ def find_table(folder: Path, stem: str) -> Path:
         if (folder / f"{stem}{suffix}").exists():
             return folder / f"{stem}{suffix}"
     raise CohortError(f"{folder} has no {stem}.csv (or {stem}.xlsx). `pathoml init {folder} --slides FOLDER` writes one to fill in.")
+
+
+def read_study_table(study: Study, stem: str) -> Table:
+    """Read the study's table of slides or patients, whichever file it is in; what the study calls missing is missing.
+
+    Raises:
+        CohortError: there is no such table, or it cannot be read.
+    """
+    return read_table(find_table(study.folder, stem), study.config.cohort.missing)
 
 
 def read_table(path: Path, missing: Iterable[str] = ()) -> Table:

@@ -38,6 +38,12 @@ def test_semicolons_decimal_commas_and_umlauts_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_what_the_study_calls_missing_is_missing_of_a_slide_too(tmp_path: Path) -> None:
+    slides = "slide_id,patient_id,path,specimen,mpp,organ,sampled_on\nA1,A,not done,not done,Not done,not done,not done\n"
+    (slide,) = read_cohort(study(tmp_path, slides=slides, yaml=STUDY.replace("{covariates", "{missing: [not done], covariates"))).slides
+    assert (slide.path, slide.specimen, slide.mpp, set(slide.extras.values())) == (None, "other", None, {""})
+
+
 def test_days_become_months(tmp_path: Path) -> None:
     cohort = read_cohort(study(tmp_path, yaml=STUDY.replace("event: pfs_event", "event: pfs_event, unit: days")))
     assert cohort.patients[0].time_months == pytest.approx(12.5 * 12 / 365.25)

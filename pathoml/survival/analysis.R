@@ -26,9 +26,12 @@ p_chi2 <- function(chi2, df = 1) pchisq(chi2, df, lower.tail = FALSE)
 
 # Tables, as people have them: every cell as text, then a column of numbers is a column of numbers (also with decimal commas).
 missing_words <- c(@missing_words@)
-as_read <- function(cells) {
+blank <- function(cells, empty = "") {
   cells <- trimws(cells)
-  cells[tolower(cells) %in% missing_words] <- NA
+  replace(cells, tolower(cells) %in% missing_words, empty)
+}
+as_read <- function(cells) {
+  cells <- blank(cells, NA)
   numbers <- suppressWarnings(as.numeric(sub(",", ".", gsub(" ", "", cells, fixed = TRUE), fixed = TRUE)))
   if (all(is.na(cells) | !is.na(numbers))) numbers else cells
 }
@@ -391,7 +394,7 @@ strata_c <- function(name, label) section(paste("within", name), {
 show("leaks.harrell_c_within.centre.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
 slides <- if (file.exists(@slides_path@)) read.csv(@slides_path@, check.names = FALSE, sep = @slides_separator@, colClasses = "character")
 for (name in intersect(c("specimen", "organ"), names(slides))) {
-  kinds <- tapply(trimws(slides[[name]]), trimws(slides$patient_id), function(v) paste(sort(unique(v), method = "radix"), collapse = "+"))
+  kinds <- tapply(blank(slides[[name]]), trimws(slides$patient_id), function(v) paste(sort(unique(v), method = "radix"), collapse = "+"))
   strata_c(name, unname(kinds[scores$patient_id]))
 }
 subtype <- intersect(c("subtype", "histology", "diagnosis"), names(patients))[1]
