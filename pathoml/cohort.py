@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pathoml.config import EndpointConfig, Study
 from pathoml.errors import CohortError
-from pathoml.tables import Table, parse_number, read_study_table
+from pathoml.tables import Table, parse_number, read_study_table, table_names
 from pathoml.timing import DAYS_A_MONTH, check_timing, date_columns
 from pathoml.types import Cohort, Patient, Slide
 
@@ -52,7 +52,7 @@ def read_cohort(study: Study) -> Cohort:
 
 def _slides_if_any(study: Study) -> list[Slide]:
     """Return the slides; a study that keeps patients without slides need not have a slides.csv."""
-    if study.config.cohort.without_slides == "keep" and not any((study.folder / f"slides{s}").exists() for s in (".csv", ".xlsx")):
+    if study.config.cohort.without_slides == "keep" and not any((study.folder / name).exists() for name in table_names("slides")):
         return []
     return read_slides(study)
 

@@ -45,15 +45,24 @@ class Table:
                 )
 
 
+def table_names(stem: str) -> tuple[str, ...]:
+    """Return the file names that a table of a study may have, the one that wins first.
+
+    >>> table_names("slides")
+    ('slides.csv', 'slides.xlsx')
+    """
+    return (f"{stem}.csv", f"{stem}.xlsx")
+
+
 def find_table(folder: Path, stem: str) -> Path:
     """Return STUDY/stem.csv or STUDY/stem.xlsx.
 
     Raises:
         CohortError: neither is there.
     """
-    for suffix in (".csv", ".xlsx"):
-        if (folder / f"{stem}{suffix}").exists():
-            return folder / f"{stem}{suffix}"
+    for name in table_names(stem):
+        if (folder / name).exists():
+            return folder / name
     raise CohortError(f"{folder} has no {stem}.csv (or {stem}.xlsx). `pathoml init {folder} --slides FOLDER` writes one to fill in.")
 
 

@@ -57,6 +57,8 @@ HEAVY = {
 NO_TORCH = {name for floor in (0, 1) for name in FLOORS[floor].split()}
 NO_TORCH |= {"embed_jobs", "study", "joining", "slurm_jobs", "recipes", "cohort", "timing", "splits", "survival"}
 
+DEMO_TABLES = ("cli.demo",)  # reads the tables that it has written itself
+
 Import = tuple[str, int, bool]  # dotted name, line, inside a function
 
 
@@ -291,6 +293,27 @@ torch.load(path, weights_only=True)
 np.load(path, mmap_mode="r", allow_pickle=False)
 """
     assert unsafe_loading(ast.parse(source)) == []
+
+
+def readings_of_study_tables(package: Path) -> list[str]:
+    """Return where a study's slides or patients are read by file name, past read_study_table: as CSV only, or without its missing words."""
+    named = re.compile(r"find_table\(|['\"](slides|patients)\.(csv|xlsx)['\"]")
+    return [
+        f"{path.relative_to(package)}:{call.lineno}"
+        for name, path, tree in modules(package)
+        for function, call in called(tree)
+        if function == "pathoml.tables.read_table" and named.search(ast.unparse(call)) and name not in DEMO_TABLES
+    ]
+
+
+def test_the_tables_of_a_study_are_read_in_one_way():
+    assert readings_of_study_tables(PACKAGE) == []
+
+
+@pytest.mark.parametrize("table", ["find_table(folder, 'slides')", "study.folder / 'patients.csv'"])
+def test_another_way_to_read_them_is_found(fake_house, table):
+    source = f"from pathoml.tables import find_table, read_table\nread_table({table}).rows\n"
+    assert readings_of_study_tables(fake_house({"cohort.py": source})) == ["cohort.py:2"]
 
 
 def test_every_module_is_named_after_what_it_holds():
