@@ -341,6 +341,11 @@ def test_modules_that_need_no_torch_load_none():
     assert "torch" not in loaded_modules("\n".join(f"import {name}" for name in names))
 
 
+def test_the_examples_in_docstrings_are_run_with_the_tests(pytestconfig):
+    assert pytestconfig.getoption("doctestmodules")
+    assert {"tests", "pathoml"} <= set(pytestconfig.getini("testpaths"))
+
+
 def test_every_link_between_the_pages_leads_to_a_file():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "checkpoints").glob("*.md")]
     assert [link for page in pages for link in dead_links(page)] == []
