@@ -7,13 +7,16 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
+import numpy.typing as npt
+
 from pathoml.config import EndpointConfig, Study
 from pathoml.errors import CohortError
 from pathoml.tables import Table, parse_number, read_study_table, table_names
 from pathoml.timing import DAYS_A_MONTH, check_timing, date_columns
 from pathoml.types import Cohort, Patient, Slide
 
-EVENT_WORDS = {"0": 0, "1": 1, "2": 2, "0.0": 0, "1.0": 1, "2.0": 2, "no": 0, "yes": 1, "nein": 0, "ja": 1, "false": 0, "true": 1}
+YES_NO = {"no": 0, "yes": 1, "nein": 0, "ja": 1, "false": 0, "true": 1}  # survival/analysis.R knows the same
 SPECIMENS = {
     "primary": "primary",
     "primaertumor": "primary",
@@ -27,6 +30,7 @@ SPECIMENS = {
 }
 SAFE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ ()+-]{0,120}$")  # a slide's id becomes a file name
 MOST_LISTED = 20
+MOST_LEVELS = 5  # of a column that a sentence names
 
 
 def read_cohort(study: Study) -> Cohort:
@@ -48,6 +52,49 @@ def read_cohort(study: Study) -> Cohort:
         time_zero=study.config.endpoint.time_zero + (f" + {landmark:g} months (landmark)" if landmark else ""),
         excluded=tuple(excluded),
     )
+
+
+def yes_or_no(cell: str, *, most: int = 1) -> int | None:
+    """Return 0 or 1 (or up to `most`) from a cell that says it as a number or in a word; None if it says something else.
+
+    >>> yes_or_no("1,0"), yes_or_no("Ja"), yes_or_no("no"), yes_or_no("0.0"), yes_or_no("2"), yes_or_no("2", most=2)
+    (1, 1, 0, 0, None, 2)
+    """
+    number = parse_number(cell)
+    if number is None:
+        return YES_NO.get(cell.strip().lower())
+    return int(number) if number in range(most + 1) else None
+
+
+def treated(cells: Iterable[object], column: str) -> npt.NDArray[np.float64]:
+    """Return (B,) 1 treated, 0 not, NaN where the cell is empty.
+
+    Raises:
+        CohortError: a cell is neither a 0 or 1 nor one of YES_NO; the sentence names what was found.
+
+    >>> treated(["yes", "no", "", 1.0, None], "lat").tolist()
+    [1.0, 0.0, nan, 1.0, nan]
+    """
+    given = ["" if cell is None else str(cell) for cell in cells]
+    codes = [yes_or_no(cell) for cell in given]
+    wrong = sorted({cell for cell, code in zip(given, codes) if cell and code is None})
+    if wrong:
+        levels = ", ".join(repr(level) for level in wrong[:MOST_LEVELS]) + (", ..." if len(wrong) > MOST_LEVELS else "")
+        raise CohortError(
+            f"The treatment column {column!r} of the patients holds {levels}; it must be 0 or 1, a word such as yes or no, or empty. "
+            "Correct the cells, or name another column in cohort.treatment."
+        )
+    return np.array([np.nan if code is None else code for code in codes], dtype=np.float64)
+
+
+def share_treated(arms: npt.NDArray[np.float64]) -> float | None:
+    """Return the share of the treated among those whose treatment is known; None if it is of nobody.
+
+    >>> share_treated(np.array([1.0, 0.0, np.nan])), share_treated(np.array([np.nan]))
+    (0.5, None)
+    """
+    known = arms[~np.isnan(arms)]
+    return float(known.mean()) if len(known) else None
 
 
 def _slides_if_any(study: Study) -> list[Slide]:
@@ -163,7 +210,7 @@ def _outcome(row: Mapping[str, str], endpoint: EndpointConfig, where: str) -> tu
             f"{where}: {endpoint.time} = {time:g} {endpoint.unit}; it must be over 0, counted from {endpoint.time_zero}. "
             "Correct the dates or drop the row."
         )
-    event = EVENT_WORDS.get(row[endpoint.event].lower())
+    event = yes_or_no(row[endpoint.event], most=2)
     if event is None:
         raise CohortError(f"{where}: {endpoint.event} = {row[endpoint.event]!r}; it must be 0 censored, 1 event or 2 competing event.")
     return time / (DAYS_A_MONTH if endpoint.unit == "days" else 1.0), event

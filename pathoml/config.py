@@ -39,7 +39,7 @@ class CohortConfig(Section):
 
     centre: str = Field("centre", description="column of patients.csv with the hospital")
     covariates: tuple[str, ...] = Field((), description="columns of the clinical model; numbers or categories")
-    treatment: str | None = Field(None, description="column with the treatment, 0 or 1")
+    treatment: str | None = Field(None, description="column with the treatment: 0 or 1, yes or no")
     without_slides: Literal["exclude", "refuse", "keep"] = Field(
         "exclude", description="patients without a slide: leave out and list, stop, or keep (scores from elsewhere)"
     )

@@ -50,6 +50,7 @@ import numpy.typing as npt
 from pathoml.analysis_plan import read_analysis_plan
 from pathoml.baseline_table import included_against_excluded
 from pathoml.baselines import clinical_columns
+from pathoml.cohort import share_treated, treated
 from pathoml.config import Study
 from pathoml.effects import competing_section, form_sections, interaction_sections, planning_sections, restricted_mean_section
 from pathoml.errors import CohortError, StoreError
@@ -208,8 +209,7 @@ def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], g
     treatment = config.cohort.treatment
     reasons = {name: values for name, values in clinical.items() if name != treatment}
     draws = draw_counts(len(score), config.significance.bootstraps, 1, cohort.centre)
-    given = [value for value in table[treatment] if value] if treatment else []
-    share = sum(value.lower() in ("1", "1.0", "yes", "ja", "true") for value in given) / len(given) if given else None
+    share = share_treated(treated(table[treatment], treatment)) if treatment else None
     return {
         **risk_sections(
             cohort,

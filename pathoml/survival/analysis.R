@@ -52,8 +52,13 @@ patients <- patients[all_rows, , drop = FALSE]
 scores <- scores[match(ids[all_rows], scores$patient_id), ]
 
 time_months <- as.numeric(patients[[@time_column@]]) / @units_per_month@
-words <- c("0" = 0, "1" = 1, "2" = 2, no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
-code <- unname(words[tolower(as.character(patients[[@event_column@]]))])
+words <- c(no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
+coded <- function(cells) {  # a number, or a word for one
+  cells <- tolower(as.character(cells))
+  numbers <- suppressWarnings(as.numeric(sub(",", ".", cells, fixed = TRUE)))
+  ifelse(is.na(numbers), unname(words[cells]), numbers)
+}
+code <- coded(patients[[@event_column@]])
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
 y <- Surv(time_months, event)
 if (anyNA(y)) stop("follow-up is missing for ", paste(scores$patient_id[is.na(y)], collapse = ", "))
@@ -421,7 +426,7 @@ section("tile count", {
 
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
-treated <- if (!is.null(treatment)) unname(words[tolower(as.character(patients[[treatment]]))])
+treated <- if (!is.null(treatment)) coded(patients[[treatment]])
 effects <- function(name, variable, member, parts) {
   known <- !is.na(variable)
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
