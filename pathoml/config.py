@@ -39,7 +39,7 @@ class CohortConfig(Section):
 
     centre: str = Field("centre", description="column of patients.csv with the hospital")
     covariates: tuple[str, ...] = Field((), description="columns of the clinical model; numbers or categories")
-    treatment: str | None = Field(None, description="column with the treatment, 0 or 1")
+    treatment: str | None = Field(None, description="column with the treatment: 0 or 1, yes or no")
     without_slides: Literal["exclude", "refuse", "keep"] = Field(
         "exclude", description="patients without a slide: leave out and list, stop, or keep (scores from elsewhere)"
     )
@@ -283,8 +283,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def _sentence(error: Any) -> str:
-    path = [str(p) for p in error["loc"] if not str(p).startswith(("literal[", "int", "float", "bool", "str", "constrained"))]
-    *parents, key = path or ["study.yaml"]
+    *parents, key = _place(error["loc"])
     where = "study.yaml: " + "".join(f"{p}: " for p in parents)
     if error["type"] == "extra_forbidden":
         return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
@@ -293,12 +292,28 @@ def _sentence(error: Any) -> str:
     return f"{where}{key} = {error['input']!r} is refused: {error['msg'][0].lower()}{error['msg'][1:]}. {_describe(parents, key)}".rstrip()
 
 
-def _model_at(parents: Sequence[str]) -> type[BaseModel] | None:
+def _place(location: Sequence[str | int]) -> list[str]:
+    """Return where a mistake is, without the tags with which pydantic says which of a value's types it tried.
+
+    >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int")), _place(("evaluate", "horizons_months", 0))
+    (['compute', 'workers'], ['compute', 'int'], ['evaluate', 'horizons_months', '0'])
+    """
+    path: list[str] = []
+    for part in location:  # below a section there are keys, below a value only numbers of items and tags
+        if isinstance(part, int) or _model_at(path) is not None:
+            path.append(str(part))
+    return path
+
+
+def _model_at(path: Sequence[str]) -> type[BaseModel] | None:
+    """Return the section that a path leads to; None if it leads to a value, or nowhere."""
     model: type[BaseModel] | None = StudyConfig
-    for parent in parents:
-        if parent.isdigit() or model is None or parent not in model.model_fields:
+    for part in path:
+        if part.isdigit():  # an item of a list of sections
             continue
-        annotation = model.model_fields[parent].annotation
+        if model is None or part not in model.model_fields:
+            return None
+        annotation = model.model_fields[part].annotation
         inner = getattr(annotation, "__args__", (annotation,))[0]
         model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
     return model
@@ -310,13 +325,13 @@ def _known_keys(parents: Sequence[str]) -> list[str]:
 
 
 def _describe(parents: Sequence[str], key: str) -> str:
+    section = _model_at([*parents, key])
+    if section is not None:
+        needed = [name for name, field in section.model_fields.items() if field.is_required()]
+        return f"It needs {', '.join(needed)}." if needed else f"Its keys are {', '.join(section.model_fields)}."
     model = _model_at(parents)
     field = model.model_fields.get(key) if model else None
-    if field is None:
-        return ""
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-        return f"It needs {', '.join(k for k, f in field.annotation.model_fields.items() if f.is_required())}."
-    return f"Meaning: {field.description}." if field.description else ""
+    return f"Meaning: {field.description}." if field is not None and field.description else ""
 
 
 def schema_rows() -> list[tuple[str, str, str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.analysis_plan import AnalysisPlan
+from pathoml.cohort import treated
 from pathoml.errors import CohortError
 from pathoml.ledger import record_hypotheses
 from pathoml.survival.brier import MIN_AT_RISK
@@ -115,7 +116,7 @@ def interaction_sections(
     Args:
         score: (B,) score_sd.
         clinical: the covariates without the treatment.
-        treatment: column of the table, 0 or 1; None: there is none.
+        treatment: column of the table, as cohort.treated reads it; None: there is none.
         table: all columns of patients.csv in the cohort's order.
         subgroups: expressions.
         plan: what was planned beforehand.
@@ -125,9 +126,9 @@ def interaction_sections(
     for expression in subgroups:  # a mistake in one is the user's to correct, not a missing number
         parse_expression(expression)
         membership(expression, table)
-    treated = _treated(table, treatment) if treatment else None
-    rows = [_subgroup(expression, cohort, score, treated, membership(expression, table), plan) for expression in subgroups]
-    interaction = _treatment_section(cohort, score, clinical, treatment, treated, plan)
+    arms = treated(table[treatment], treatment) if treatment else None
+    rows = [_subgroup(expression, cohort, score, arms, membership(expression, table), plan) for expression in subgroups]
+    interaction = _treatment_section(cohort, score, clinical, treatment, arms, plan)
     tests = {f"score x ({row['expression']})": row["p_value"] for row in rows}
     if treatment:
         tests |= {f"{treatment} x ({row['expression']})": row["treatment_p_value"] for row in rows}
@@ -146,29 +147,7 @@ def interaction_sections(
     }
 
 
-def _treated(table: Columns, treatment: str) -> Array:
-    """Return 1 treated, 0 not, NaN unknown."""
-    words = {
-        "1": 1.0,
-        "1.0": 1.0,
-        "yes": 1.0,
-        "ja": 1.0,
-        "true": 1.0,
-        "0": 0.0,
-        "0.0": 0.0,
-        "no": 0.0,
-        "nein": 0.0,
-        "false": 0.0,
-        "": np.nan,
-    }
-    values = ["" if value is None else str(value).strip().lower() for value in table[treatment]]
-    wrong = sorted(set(values) - set(words))
-    if wrong:
-        raise CohortError(f"patients.csv: treatment column {treatment!r} holds {wrong[0]!r}; it must be 0 or 1 (or yes, no, or empty).")
-    return np.array([words[value] for value in values])
-
-
-def _subgroup(expression: str, cohort: Cohort, score: Array, treated: Array | None, member: Array, plan: AnalysisPlan) -> Json:
+def _subgroup(expression: str, cohort: Cohort, score: Array, arms: Array | None, member: Array, plan: AnalysisPlan) -> Json:
     time, event = cohort.time_months, cohort.event
     none = {"score": None, "complement": None, "chi2": None, "p_value": None}
 
@@ -192,27 +171,27 @@ def _subgroup(expression: str, cohort: Cohort, score: Array, treated: Array | No
         "treatment_chi2": None,
         "treatment_p_value": None,
     }
-    if treated is not None:
-        of_treatment = part(treated, ~np.isnan(treated))
+    if arms is not None:
+        of_treatment = part(arms, ~np.isnan(arms))
         row |= {"treatment": of_treatment["score"], "treatment_complement": of_treatment["complement"]}
         row |= {"treatment_chi2": of_treatment["chi2"], "treatment_p_value": of_treatment["p_value"]}
     return row
 
 
 def _treatment_section(
-    cohort: Cohort, score: Array, clinical: Columns, treatment: str | None, treated: Array | None, plan: AnalysisPlan
+    cohort: Cohort, score: Array, clinical: Columns, treatment: str | None, arms: Array | None, plan: AnalysisPlan
 ) -> Json:
-    if treated is None:
+    if arms is None:
         return {"treatment": None, "interaction": not_estimable("no treatment column in study.yaml (cohort.treatment)"), "verdict": None}
-    rows = ~np.isnan(treated)
+    rows = ~np.isnan(arms)
     kept = {name: [v for v, known in zip(values, rows) if known] for name, values in clinical.items()}
     time, event = cohort.time_months[rows], cohort.event[rows]
-    counts = {"treatment": treatment, "treated": int((treated == 1).sum()), "untreated": int((treated == 0).sum())}
+    counts = {"treatment": treatment, "treated": int((arms == 1).sum()), "untreated": int((arms == 0).sum())}
     planned = plan.treatment_interaction
     try:
         design = fit_design(kept) if kept else Design(columns=())
         x = design.transform(kept) if kept else np.empty((int(rows.sum()), 0))
-        result = treatment_interaction(score[rows], treated[rows], x, time, event)
+        result = treatment_interaction(score[rows], arms[rows], x, time, event)
         effect = hazard_ratio(fit_cox(np.column_stack([x, score[rows]]), time, event), x.shape[1])
     except CohortError as error:
         return {**counts, "interaction": not_estimable(str(error)), "exploratory": not planned, "verdict": None}

@@ -50,6 +50,7 @@ import numpy.typing as npt
 from pathoml.analysis_plan import read_analysis_plan
 from pathoml.baseline_table import included_against_excluded
 from pathoml.baselines import clinical_columns
+from pathoml.cohort import share_treated, treated
 from pathoml.config import Study
 from pathoml.effects import competing_section, form_sections, interaction_sections, planning_sections, restricted_mean_section
 from pathoml.errors import CohortError, StoreError
@@ -73,7 +74,7 @@ from pathoml.survival.design import fit_design, without_eventless_levels
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
-from pathoml.tables import find_table, parse_number, read_table
+from pathoml.tables import parse_number, read_study_table, read_table
 from pathoml.types import Cohort
 
 Array = npt.NDArray[np.float64]
@@ -203,13 +204,12 @@ def _further_sections(study: Study, cohort: Cohort, columns: dict[str, Array], g
     """Return the sections of predicted_risk.py and effects.py."""
     config, score, clinical = study.config, columns["score_sd"], clinical_columns(cohort)
     horizons = config.evaluate.horizons_months
-    rows = {row["patient_id"]: row for row in read_table(find_table(study.folder, "patients"), study.config.cohort.missing).rows}
+    rows = {row["patient_id"]: row for row in read_study_table(study, "patients").rows}
     table = {name: [rows[p][name] for p in cohort.patient_ids] for name in next(iter(rows.values()))}
     treatment = config.cohort.treatment
     reasons = {name: values for name, values in clinical.items() if name != treatment}
     draws = draw_counts(len(score), config.significance.bootstraps, 1, cohort.centre)
-    given = [value for value in table[treatment] if value] if treatment else []
-    share = sum(value.lower() in ("1", "1.0", "yes", "ja", "true") for value in given) / len(given) if given else None
+    share = share_treated(treated(table[treatment], treatment)) if treatment else None
     return {
         **risk_sections(
             cohort,

@@ -22,7 +22,7 @@ from pathoml.survival.concordance import harrell_c_interval
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.not_estimable import or_not_estimable
-from pathoml.tables import find_table, read_table
+from pathoml.tables import read_study_table
 from pathoml.types import Cohort
 
 Array = npt.NDArray[np.float64]
@@ -167,7 +167,7 @@ def _strata(study: Study, cohort: Cohort) -> dict[str, Labels]:
         slides["specimen"].setdefault(slide.patient_id, set()).add(slide.specimen)
         slides["organ"].setdefault(slide.patient_id, set()).add(slide.extras.get("organ", ""))
     found = {name: np.array(["+".join(sorted(of.get(p, {""}))) for p in cohort.patient_ids], dtype=str) for name, of in slides.items()}
-    rows = {row["patient_id"]: row for row in read_table(find_table(study.folder, "patients")).rows}
+    rows = {row["patient_id"]: row for row in read_study_table(study, "patients").rows}
     for column in SUBTYPE_COLUMNS:
         if column in next(iter(rows.values())):
             found["subtype"] = np.array([rows[p][column] for p in cohort.patient_ids], dtype=str)

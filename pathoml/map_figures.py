@@ -30,7 +30,7 @@ from pathoml.overlay import colour_tiles, round_length, tile_hues
 from pathoml.slides import open_slide, read_overview
 from pathoml.slides.identifiers import by_id
 from pathoml.store import read_attention
-from pathoml.tables import parse_number, read_table
+from pathoml.tables import parse_number, read_study_table, read_table
 from pathoml.types import AttentionMap, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
@@ -67,7 +67,7 @@ def export_figures(study: Study, target: Path) -> Exchange:
     for path in files:
         tile_map = read_attention(path)
         bag_tiles[tile_map.patient_id] = bag_tiles.get(tile_map.patient_id, 0) + len(tile_map.attention)
-    paths = {row["slide_id"]: study.folder / row["path"] for row in read_table(study.folder / "slides.csv").rows if row["path"]}
+    paths = {row["slide_id"]: study.folder / row["path"] for row in read_study_table(study, "slides").rows if row["path"]}
     percentiles, checked = _percentiles(study), map_marks(study.run_folder)
     limit = float(read_json(study.run_folder / "provenance.json")["steps"]["explain"]["scale_limit"])
     written, failures = [], {}

@@ -24,7 +24,7 @@ from pathoml.packs import is_stored
 from pathoml.provenance import record_step
 from pathoml.store import read_embeddings
 from pathoml.study import embeddings_folder
-from pathoml.tables import find_table, write_table
+from pathoml.tables import write_table
 from pathoml.training_run import write_scores
 from pathoml.types import Cohort, Patient, Recipe, RiskScore
 
@@ -94,7 +94,7 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
 
 def cohort_without_outcomes(study: Study) -> Cohort:
     """Return a cohort from slides.csv alone, without times or events."""
-    slides = read_slides(study.folder, find_table(study.folder, "slides"))
+    slides = read_slides(study)
     if not slides:
         raise CohortError("slides.csv has no rows: there is nobody to score.")
     of_patient: dict[str, list[str]] = defaultdict(list)

@@ -10,7 +10,7 @@ from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.files import atomic_path, write_text
 from pathoml.survival.r_script import analysis_script
-from pathoml.tables import find_table, read_table, write_table
+from pathoml.tables import read_study_table, write_table
 from pathoml.timing import DAYS_A_MONTH
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -71,11 +71,10 @@ def _numbers(node: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 def _readable(study: Study, stem: str) -> tuple[str, str, str]:
     """Return where R finds a table from the run's folder, what separates its cells, and its encoding."""
-    path = find_table(study.folder, stem)
-    table = read_table(path, study.config.cohort.missing)
+    table = read_study_table(study, stem)
     if table.understood == "xlsx":
         with atomic_path(study.run_folder / f"{stem}.csv") as temporary:
             write_table(temporary, table.columns, [[row[c] for c in table.columns] for row in table.rows])
         return f"{stem}.csv", ",", "UTF-8"
     separator, encoding = table.understood.split(", ")
-    return f"../../{path.name}", SEPARATORS[separator], "latin1" if encoding == "Latin-1" else "UTF-8"
+    return f"../../{table.path.name}", SEPARATORS[separator], "latin1" if encoding == "Latin-1" else "UTF-8"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pathoml.config import Study
 from pathoml.errors import CohortError, nearest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", ".", "-", "?", "[not available]", "[unknown]", "[not applicable]", "[not evaluated]"}
@@ -44,16 +45,34 @@ class Table:
                 )
 
 
+def table_names(stem: str) -> tuple[str, ...]:
+    """Return the file names that a table of a study may have, the one that wins first.
+
+    >>> table_names("slides")
+    ('slides.csv', 'slides.xlsx')
+    """
+    return (f"{stem}.csv", f"{stem}.xlsx")
+
+
 def find_table(folder: Path, stem: str) -> Path:
     """Return STUDY/stem.csv or STUDY/stem.xlsx.
 
     Raises:
         CohortError: neither is there.
     """
-    for suffix in (".csv", ".xlsx"):
-        if (folder / f"{stem}{suffix}").exists():
-            return folder / f"{stem}{suffix}"
+    for name in table_names(stem):
+        if (folder / name).exists():
+            return folder / name
     raise CohortError(f"{folder} has no {stem}.csv (or {stem}.xlsx). `pathoml init {folder} --slides FOLDER` writes one to fill in.")
+
+
+def read_study_table(study: Study, stem: str) -> Table:
+    """Read the study's table of slides or patients, whichever file it is in; what the study calls missing is missing.
+
+    Raises:
+        CohortError: there is no such table, or it cannot be read.
+    """
+    return read_table(find_table(study.folder, stem), study.config.cohort.missing)
 
 
 def read_table(path: Path, missing: Iterable[str] = ()) -> Table:

@@ -22,7 +22,7 @@ from pathoml.errors import CohortError
 from pathoml.files import atomic_path, read_json, write_text
 from pathoml.packs import drop_packed, packed_files
 from pathoml.readings import Readings
-from pathoml.tables import find_table, read_table
+from pathoml.tables import find_table, read_study_table, read_table
 
 STEMS = ("patients", "slides")
 SEARCHED_BYTES = 2**20  # read at once when files are searched
@@ -46,8 +46,8 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
     Raises:
         CohortError: no table names this patient, or a table is a workbook, whose rows must be removed by hand.
     """
-    slides = read_table(find_table(study.folder, "slides"))
-    patients = read_table(find_table(study.folder, "patients"))
+    slides = read_study_table(study, "slides")
+    patients = read_study_table(study, "patients")
     for table in (patients, slides):
         if table.path.suffix != ".csv":
             raise CohortError(f"{table.path.name} is a workbook, which is not rewritten here. Save it as {table.path.stem}.csv first.")

@@ -190,6 +190,33 @@ def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
     assert disagreements({"seeds": content["seeds"]}, of_r) == []
 
 
+def test_r_reads_events_and_treatment_in_words_and_numbers_as_we_do(tmp_path):
+    study = write_score_study(tmp_path, n=150, seed=8, significance={"permutations": 0, "bootstraps": 50})
+    table = tmp_path / "patients.csv"
+    head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
+    spelled = {"0": ["0", "no", "0.0", "Nein"], "1": ["1", "yes", "1.0", "JA"], "2": ["2", "2.0"], "": [""]}
+    for i, row in enumerate(rows):
+        for name in ("pfs_event", "systemic"):
+            column = head.index(name)
+            row[column] = spelled[row[column]][i % len(spelled[row[column]])]
+    table.write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n", encoding="utf-8")
+    content, of_r = evaluated_twice(study)
+    same = ("harrell_c", "treatment_interaction", "power")
+    assert disagreements({name: content[name] for name in same}, of_r) == []
+
+
+def test_r_takes_the_studys_word_for_missing_in_the_table_of_slides_too(tmp_path):
+    cohort = {"covariates": ["age"], "missing": ["Not done"]}
+    study = write_score_study(tmp_path, n=80, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 50})
+    head, *rows = (tmp_path / "slides.csv").read_text(encoding="utf-8").splitlines()
+    organs = ["lung", "", "not done", "liver", " not done"]
+    rows = [f"{row},{organs[i % 5]}" for i, row in enumerate(rows)]
+    (tmp_path / "slides.csv").write_text("\n".join([f"{head},organ", *rows]), encoding="utf-8")
+    content, of_r = evaluated_twice(study)
+    name = "leaks.harrell_c_within.organ.estimate"
+    assert of_r[name] == pytest.approx(content["leaks"]["harrell_c_within"]["organ"]["estimate"], abs=1e-6)
+
+
 def test_r_reads_a_study_whose_tables_are_workbooks_with_their_own_word_for_missing(tmp_path):
     import pandas as pd
 

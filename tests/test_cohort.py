@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pathoml.cohort import read_cohort
+from pathoml.cohort import read_cohort, treated
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError, PathomlError
 
@@ -36,6 +36,24 @@ def test_semicolons_decimal_commas_and_umlauts_are_read(tmp_path: Path) -> None:
         ("Köln", 12.5, 1, 61.0),
         ("Köln", 3.0, 0, 55.5),
     ]
+
+
+@pytest.mark.parametrize(
+    "cells", [["1", "0", ""], ["1.0", "0,0", None], [1.0, 0.0, None], ["Ja", "nein", ""], ["YES", "0", ""], ["true", "False", ""]]
+)
+def test_a_treatment_is_read_in_numbers_and_in_words(cells: list[object]) -> None:
+    assert str(treated(cells, "lat").tolist()) == "[1.0, 0.0, nan]"
+
+
+def test_a_treatment_in_other_words_is_refused_with_the_levels_that_were_found() -> None:
+    with pytest.raises(CohortError, match=r"'lat' of the patients holds '2', 'RFA', 'TACE'; it must be 0 or 1"):
+        treated(["TACE", "RFA", "RFA", "2", "yes", ""], "lat")
+
+
+def test_what_the_study_calls_missing_is_missing_of_a_slide_too(tmp_path: Path) -> None:
+    slides = "slide_id,patient_id,path,specimen,mpp,organ,sampled_on\nA1,A,not done,not done,Not done,not done,not done\n"
+    (slide,) = read_cohort(study(tmp_path, slides=slides, yaml=STUDY.replace("{covariates", "{missing: [not done], covariates"))).slides
+    assert (slide.path, slide.specimen, slide.mpp, set(slide.extras.values())) == (None, "other", None, {""})
 
 
 def test_days_become_months(tmp_path: Path) -> None:

@@ -40,6 +40,67 @@ def test_typo_in_a_section_names_the_nearest(tmp_path):
     assert refusal(study(tmp_path, "tile: {mpp: 0.5}\n")) == "study.yaml: unknown key 'tile'. Did you mean 'tiles'?"
 
 
+SECTIONS = {"": StudyConfig, **{n: f.annotation for n, f in StudyConfig.model_fields.items() if hasattr(f.annotation, "model_fields")}}
+KEYS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
+
+
+def inside(section: str, content: dict) -> dict:
+    """Return the content of a study.yaml that holds this in a section ("" is the top)."""
+    held = {**content} if not section else {section: {**(ENDPOINT if section == "endpoint" else {}), **content}}
+    return {"endpoint": ENDPOINT, **held}
+
+
+def refused(content: dict) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        parse_config(content)
+    return str(error.value).splitlines()
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_a_typo_in_any_key_names_its_section_and_the_nearest_key(section, key):
+    where = f"study.yaml: {section}: " if section else "study.yaml: "
+    typos = [f"{key}x", f"{key[:2]}{key[1:]}"]  # one letter too many, one letter twice
+    expected = [[f"{where}unknown key {typo!r}. Did you mean {key!r}?"] for typo in typos]
+    assert [refused(inside(section, {typo: 1})) for typo in typos] == expected
+
+
+@pytest.mark.parametrize(
+    "word", ["int", "integers", "float", "floats", "bool", "str", "strain", "stratify", "constrained-int", "literal[1]"]
+)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_key_that_looks_like_a_type_is_named_in_its_section(section, word):
+    where = f"study.yaml: {section}: " if section else "study.yaml: "
+    (sentence,) = refused(inside(section, {word: 1}))
+    assert sentence.startswith(f"{where}unknown key {word!r}.")
+
+
+@pytest.mark.parametrize(("section", "key"), [(section, key) for section, key in KEYS if key not in (*SECTIONS, "secondary_endpoints")])
+def test_a_refused_value_of_any_key_names_section_key_and_what_it_means(section, key):
+    begins = f"study.yaml: {section}: {key} = " if section else f"study.yaml: {key} = "
+    ends = f"Meaning: {SECTIONS[section].model_fields[key].description}."
+    sentences = refused(inside(section, {key: object()}))  # no YAML value, hence of no key's type
+    assert [s for s in sentences if not (s.startswith(begins) and s.endswith(ends))] == []
+
+
+def test_a_word_that_is_not_among_the_known_ones_is_refused_by_the_name_of_its_key():
+    assert refused(inside("splits", {"stratify_by": "evnt"})) == [
+        "study.yaml: splits: stratify_by = 'evnt' is refused: input should be 'event' or 'centre_and_event'. "
+        "Meaning: what each fold of scheme stratified has its share of."
+    ]
+
+
+def test_a_value_in_place_of_a_section_says_which_keys_the_section_has():
+    (slides,), (endpoints,) = refused(inside("", {"slides": 5})), refused(inside("", {"secondary_endpoints": 5}))
+    assert slides.endswith("Its keys are mpp.")
+    assert endpoints.endswith("It needs name, time_zero, time, event.")
+
+
+def test_a_typo_in_a_further_endpoint_names_the_nearest_key():
+    assert "study.yaml: secondary_endpoints: 0: unknown key 'strtime'. Did you mean 'time'?" in refused(
+        inside("", {"secondary_endpoints": [{"strtime": "x"}]})
+    )
+
+
 def test_every_mistake_is_named_at_once(tmp_path):
     sentences = refusal(study(tmp_path, "tiles: {mpp: -1}\nsplits: {folds: 1}\n")).splitlines()
     assert [s.split(" is refused")[0] for s in sentences] == ["study.yaml: tiles: mpp = -1", "study.yaml: splits: folds = 1"]

@@ -7,19 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from learning import planted_cohort, write_study
 from sklearn.metrics import cohen_kappa_score
 
+from pathoml.cohort import read_cohort
+from pathoml.config import load_study
 from pathoml.discovery.codebook import _neighbourhoods, _offsets, learn_codebook, membership
 from pathoml.discovery.description import describe
-from pathoml.discovery.evidence import estimable_design, log_ratios, weigh
+from pathoml.discovery.evidence import estimable_design, log_ratios, treatment_arms, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs
 from pathoml.discovery.sheets import TileRef, best_tiles
+from pathoml.discovery.step import discover_study
+from pathoml.recipes import discover_recipe, train_recipe
 from pathoml.store import read_assignments, write_assignments
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.martingale import martingale_residuals, permutation_p
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 from pathoml.synthetic.truth import roc_auc
+from pathoml.training_run import train_study
 from pathoml.types import Assignments, Bag, Cohort, Patient, Slide
 
 
@@ -241,6 +247,58 @@ def test_covariates_that_separate_the_events_are_left_out_of_the_adjustment_and_
     assert said.startswith("Not adjusted for tell_tale, age: their own model is not estimable (The coefficient of covariate")
     design, said = estimable_design(replace(cohort, patients=told), ["age"])
     assert (design.shape, said) == ((30, 1), "Adjusted for age, stratified by centre.")
+
+
+def with_treatment(cohort: Cohort, cells: list[object]) -> Cohort:
+    return replace(cohort, patients=tuple(replace(p, covariates={"lat": cells[b % len(cells)]}) for b, p in enumerate(cohort.patients)))
+
+
+def interaction(cohort: Cohort) -> tuple[float | None, float | None]:
+    value = np.random.default_rng(5).normal(size=(len(cohort.patients), 1))
+    (evidence,) = weigh(value, cohort, np.empty((len(cohort.patients), 0)), treatment_arms(cohort, "lat")[0])
+    return evidence.interaction_p, evidence.interaction_ratio
+
+
+def test_the_interaction_with_a_treatment_does_not_depend_on_the_words_for_it() -> None:
+    cohort = cohort_of(np.zeros(30), 3)
+    numbers = interaction(with_treatment(cohort, [1.0, 0.0, 0.0, 1.0]))
+    assert None not in numbers
+    assert interaction(with_treatment(cohort, ["yes", "no", "nein", "Ja"])) == numbers
+
+
+def test_patients_of_unknown_treatment_are_left_out_of_the_interaction_and_that_is_said() -> None:
+    cohort = with_treatment(cohort_of(np.zeros(30), 3), ["yes", "no", "no", None])
+    arms, said = treatment_arms(cohort, "lat")
+    value, known = np.random.default_rng(5).normal(size=(30, 1)), ~np.isnan(arms)
+    part = replace(cohort, patients=tuple(p for p, of_known in zip(cohort.patients, known) if of_known))
+    (of_all,) = weigh(value, cohort, np.empty((30, 0)), arms)
+    (of_known,) = weigh(value[known], part, np.empty((known.sum(), 0)), arms[known])
+    assert of_all.interaction_p == pytest.approx(of_known.interaction_p)
+    assert said == "Interactions with the treatment are of the patients whose 'lat' is known."
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentence"), [(["RFA", "TACE"], "holds 'RFA', 'TACE'; it must be 0 or 1"), (["yes"], "'lat' does not vary")]
+)
+def test_an_interaction_that_cannot_be_asked_for_is_said_to_be_left_out(cells: list[object], sentence: str) -> None:
+    arms, said = treatment_arms(with_treatment(cohort_of(np.zeros(6), 3), cells), "lat")
+    assert arms is None
+    assert said.startswith("Interactions with the treatment are left out")
+    assert sentence in said
+
+
+@pytest.mark.ci  # learning the codebook of a study
+def test_discover_asks_for_the_interaction_with_a_treatment_in_words(tmp_path: Path) -> None:
+    cohort, bags, _ = planted_cohort(30)
+    write_study(tmp_path, cohort, bags)
+    head, *rows = (tmp_path / "patients.csv").read_text(encoding="utf-8").splitlines()
+    rows = [f"{row},{'ja' if i // 2 % 2 else 'nein'}" for i, row in enumerate(rows)]  # the centre is the parity of i
+    (tmp_path / "patients.csv").write_text("\n".join([f"{head},lat", *rows]), encoding="utf-8")
+    quick = ["splits.folds=2", "splits.repeats=1", "train.epochs=1", "train.seeds=1", "train.nested=false"]
+    study = load_study(tmp_path, ["cohort.treatment=lat", *quick])
+    train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
+    found = discover_study(study, discover_recipe(study), lambda *_: None)
+    assert any(row["interaction_p"] is not None for row in found.rows)
 
 
 def test_log_ratios_of_an_absent_phenotype_are_finite() -> None:

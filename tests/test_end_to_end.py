@@ -162,6 +162,16 @@ def test_init_makes_a_study_that_check_understands(study: Path, tmp_path: Path, 
     assert "nothing was changed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["slides.xlsx", "patients.xlsx"])
+def test_init_puts_no_empty_table_beside_a_workbook_that_would_then_be_read_instead(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    assert pathoml("init", str(tmp_path), "--slides", str(study / "slides")) == 2
+    assert f"has {name} already; nothing was changed" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
 def test_a_folder_of_dicom_files_is_one_slide_but_a_stray_one_does_not_swallow_its_neighbours(tmp_path: Path) -> None:
     for name in ("a.svs", "stray.dcm", "series/1.dcm", "series/2.dcm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

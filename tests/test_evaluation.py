@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from score_study import write_csv, write_run, write_score_study
 
+from pathoml.cli import main
 from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.errors import CohortError, ConfigError, StoreError
@@ -97,6 +98,20 @@ def test_a_subgroup_of_an_unknown_column_names_the_nearest(tmp_path):
     study = write_score_study(tmp_path, significance=QUICK, evaluate={"subgroups": ["agee <= 60"]})
     with pytest.raises(CohortError, match="Did you mean 'age'"):
         evaluated(study)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("1", "0"), "given to 25%"), (("ja", "nein"), "given to 25%"), (("A", "B"), "holds 'A', 'B'")]
+)
+def test_power_takes_the_treated_share_from_numbers_or_words_or_says_why_not(tmp_path, capsys, words, said):
+    write_score_study(tmp_path, n=80, significance=QUICK)
+    head, *rows = (tmp_path / "patients.csv").read_text(encoding="utf-8").splitlines()
+    rows = [f"{row},{words[i % 4 > 0]}" for i, row in enumerate(rows)]
+    (tmp_path / "patients.csv").write_text("\n".join([f"{head},lat", *rows]), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["power", str(tmp_path), "--set", "cohort.treatment=lat"])
+    assert ended.value.code == 0
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_treatment_column_with_other_words_is_refused(tmp_path):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from learning import planted_cohort, write_study
 
+from pathoml.cohort import read_cohort
+from pathoml.config import load_study
 from pathoml.errors import CohortError
 from pathoml.leaks import alarms_of, centre_from_embeddings, gain_over, leak_section, rank_correlation, share_between
 
@@ -29,6 +31,26 @@ def test_a_score_of_patients_raises_nothing(tmp_path: Path) -> None:
     section, alarms = leak_section(study, cohort, honest, np.random.default_rng(1).permutation(60).astype(float), 0.7)
     assert section["harrell_c_within"]["centre"]["estimate"] > 0.6
     assert alarms == []
+
+
+def add_column(table: Path, name: str, cells: list[str]) -> None:
+    head, *rows = table.read_text(encoding="utf-8").splitlines()
+    cells = [cells[i % len(cells)] for i in range(len(rows))]
+    table.write_text("\n".join([f"{head},{name}", *(f"{row},{cell}" for row, cell in zip(rows, cells))]), encoding="utf-8")
+
+
+def test_what_the_study_calls_missing_is_neither_a_subtype_nor_an_organ(tmp_path: Path) -> None:
+    cohort, bags, _ = planted_cohort(24)
+    found = []
+    for word in ("not done", ""):
+        folder = tmp_path / (word or "empty")
+        write_study(folder, cohort, bags)
+        add_column(folder / "patients.csv", "subtype", ["LMS", "", "LMS", word, "UPS"])
+        add_column(folder / "slides.csv", "organ", ["lung", "", word, "liver", word])
+        study = load_study(folder, ["cohort.missing=[Not done]"])
+        section, _ = leak_section(study, read_cohort(study), np.arange(24.0), np.arange(24.0), 0.7)
+        found.append({name: section["harrell_c_within"][name] for name in ("subtype", "organ")})
+    assert found[0] == found[1]
 
 
 def test_a_centre_with_its_own_stain_is_named_from_embeddings_and_labels_drawn_by_lot_are_not() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import openpyxl
 import PIL.Image
 import pytest
 from viewing import SIDE, TILE, listed_in_script, trained_study
@@ -126,6 +129,22 @@ def test_every_slide_of_a_study_gets_its_figures_and_one_without_a_file_is_a_sen
         path.with_suffix(".gone").rename(path)
     assert set(exchange.failures) == {"S4"}
     assert len(exchange.files) == 2 * (len(names) - 1)
+
+
+@pytest.mark.parametrize("tool", ["figures", "qupath", "ome_tiff"])
+def test_maps_of_a_study_whose_tables_are_workbooks_are_exported(study, tmp_path, tool):
+    folder = tmp_path / "study"
+    shutil.copytree(study.folder, folder)
+    for name in ("slides", "patients"):
+        book = openpyxl.Workbook()
+        for row in csv.reader((folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()):
+            book.active.append(row)
+        book.save(folder / f"{name}.xlsx")
+        (folder / f"{name}.csv").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(folder), "--to", tool, "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
+    assert {p.name.split(".")[0] for p in (tmp_path / "out").iterdir()} == {p.stem for p in (folder / "runs/main/attention").glob("*.h5")}
 
 
 def test_the_gallery_shows_the_strongest_tiles_few_of_one_patient_and_random_ones(study):

@@ -23,7 +23,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.plugins import load_plugin, plugin_names
     from pathoml.splits import make_splits
     from pathoml.study import embeddings_folder
-    from pathoml.tables import find_table, read_table
+    from pathoml.tables import read_study_table
 
     config = study.config
     embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
@@ -34,7 +34,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     make_splits(cohort, config.splits)
     console.heading(f"check  {study.folder}")
     for stem in ("slides", "patients") if cohort.slides else ("patients",):
-        table = read_table(find_table(study.folder, stem), config.cohort.missing)
+        table = read_study_table(study, stem)
         console.say(f"  {table.path.name}: {len(table.rows)} rows, read as {table.understood}")
     console.say(f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events")
     if config.secondary_endpoints:

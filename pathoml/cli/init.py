@@ -24,11 +24,11 @@ encoder: efficientnet_lite0                 # a file in pathoml/encoders/
 def run(study: Path, slides: Path, console: Console) -> int:
     """Write study.yaml, slides.csv and patients.csv; nothing that is there is overwritten."""
     from pathoml.errors import ConfigError
-    from pathoml.tables import write_table
+    from pathoml.tables import table_names, write_table
 
     if not slides.is_dir():
         raise ConfigError(f"{slides} is no folder. Give the folder with the slides: pathoml init {study} --slides FOLDER.")
-    there = [name for name in ("study.yaml", "slides.csv", "patients.csv") if (study / name).exists()]
+    there = [name for name in ("study.yaml", *table_names("slides"), *table_names("patients")) if (study / name).exists()]
     if there:
         raise ConfigError(f"{study} has {there[0]} already; nothing was changed. Choose another folder, or move it away.")
     found = find_slides(slides)

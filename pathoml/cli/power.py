@@ -28,11 +28,12 @@ def run(
     if (patients is None) != (events is None):
         raise CohortError("Give both --patients and --events, or neither to read the study's tables.")
     covariates: int | None = None
+    not_understood = ""
     if patients is not None and events is not None:
         time, seen = planned_follow_up(patients, events)
     else:
         from pathoml.baselines import clinical_columns
-        from pathoml.cohort import read_cohort
+        from pathoml.cohort import read_cohort, share_treated, treated
         from pathoml.config import load_study
         from pathoml.survival.design import fit_design
 
@@ -44,8 +45,10 @@ def run(
         covariates = len(fit_design(columns).names) if columns else 0
         treatment = study.config.cohort.treatment
         if treated_share is None and treatment:
-            given = [float(v) for v in columns[treatment] if v in (0, 1)]
-            treated_share = sum(given) / len(given) if given else None
+            try:
+                treated_share = share_treated(treated(columns[treatment], treatment))
+            except CohortError as error:
+                not_understood = str(error)
     if events == 0:
         raise CohortError(f"{patients} patients have no event yet: nothing can be shown. Wait for more follow-up.")
     share = 0.5 if treated_share is None else treated_share
@@ -59,6 +62,8 @@ def run(
     ]
     console.heading(f"power  {patients} patients, {events} events; 80 % power, two-sided 5 %")
     console.table(rows, ("smallest effect found, precision, budget", ""))
+    if not_understood:
+        console.say(f"  treated: half of the patients is assumed. {not_understood}")
     if covariates is not None and covariates > budget["ten_events_each"]:
         console.say(f"  WARNING the clinical model has {covariates} parameters, {budget['ten_events_each']:.0f} can be paid for.")
     return 0

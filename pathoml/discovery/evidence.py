@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.cohort import treated
 from pathoml.errors import CohortError
 from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
 from pathoml.survival.design import fit_design
@@ -69,12 +70,26 @@ def estimable_design(cohort: Cohort, names: Sequence[str]) -> tuple[Array, str]:
     )
 
 
-def weigh(values: Array, cohort: Cohort, clinical: Array, treated: Array | None = None, *, seed: int = 1) -> list[Evidence]:
+def treatment_arms(cohort: Cohort, column: str | None) -> tuple[Array | None, str]:
+    """Return (B,) 1 treated, 0 not, NaN unknown, or None where no interaction can be asked for, with a sentence on what was left out."""
+    if column is None:
+        return None, ""
+    try:
+        arms = treated([p.covariates[column] for p in cohort.patients], column)
+    except CohortError as error:
+        return None, f"Interactions with the treatment are left out. {error}"
+    unknown = np.isnan(arms)
+    if len(np.unique(arms[~unknown])) < 2:
+        return None, f"Interactions with the treatment are left out: {column!r} does not vary."
+    return arms, f"Interactions with the treatment are of the patients whose {column!r} is known." if unknown.any() else ""
+
+
+def weigh(values: Array, cohort: Cohort, clinical: Array, arms: Array | None = None, *, seed: int = 1) -> list[Evidence]:
     """Test each column of values (B, C) against the outcome.
 
     Args:
         clinical: (B, p) covariates of the model that each is added to.
-        treated: (B,) 0 or 1, for the exploratory interaction.
+        arms: (B,) 1 treated, 0 not, NaN unknown, for the exploratory interaction.
     """
     time, event, centre = cohort.time_months, cohort.event, cohort.centre
     base = fit_cox(clinical, time, event, stratum=centre)
@@ -89,20 +104,22 @@ def weigh(values: Array, cohort: Cohort, clinical: Array, treated: Array | None 
             ratio, wald = hazard_ratio(fit, 0), wald_test(fit, 0)
         except CohortError:  # constant, or it separates the events
             ratio, wald = None, None
-        interaction_p, interaction_ratio = _interaction(column, cohort, clinical, treated)
+        interaction_p, interaction_ratio = _interaction(column, cohort, clinical, arms)
         found.append(
             Evidence(hazard_ratio_sd=ratio, p_value=float(p), wald_p=wald, interaction_p=interaction_p, interaction_ratio=interaction_ratio)
         )
     return found
 
 
-def _interaction(value: Array, cohort: Cohort, clinical: Array, treated: Array | None) -> tuple[float | None, float | None]:
-    if treated is None:
+def _interaction(value: Array, cohort: Cohort, clinical: Array, arms: Array | None) -> tuple[float | None, float | None]:
+    if arms is None:
         return None, None
-    main = np.column_stack([value, treated, clinical])
+    known = ~np.isnan(arms)
+    main = np.column_stack([value, arms, clinical])[known]
+    time, event, centre = cohort.time_months[known], cohort.event[known], cohort.centre[known]
     try:
-        full = fit_cox(np.column_stack([main, value * treated]), cohort.time_months, cohort.event, stratum=cohort.centre)
-        test = likelihood_ratio_test(full, fit_cox(main, cohort.time_months, cohort.event, stratum=cohort.centre))
+        full = fit_cox(np.column_stack([main, (value * arms)[known]]), time, event, stratum=centre)
+        test = likelihood_ratio_test(full, fit_cox(main, time, event, stratum=centre))
         return test.p, float(np.exp(full.coefficients[-1]))
     except CohortError:
         return None, None

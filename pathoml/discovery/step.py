@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pathoml.config import Study
 from pathoml.discovery.codebook import Codebook, learn_codebook, membership
 from pathoml.discovery.description import Description, describe
-from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, weigh
+from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, treatment_arms, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.phenotype_maps import write_phenotype_map
 from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
@@ -69,7 +69,7 @@ class Discovery:
     rows: tuple[dict[str, Any], ...]
     codebook: Codebook
     family_size: int
-    adjustment: str  # what the hazard ratios are adjusted for, as a sentence
+    adjustment: str  # what the hazard ratios are adjusted for and what was left out, in sentences
 
 
 def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> Discovery:
@@ -82,7 +82,9 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     specimen = {s.slide_id: s.specimen for s in cohort.slides}
     described = describe(assigned.counts, cohort.centre, stain, assigned.slide_counts, specimen, assigned.contribution)
     clinical, adjustment = estimable_design(cohort, config.covariates)
-    evidence = weigh(log_ratios(assigned.counts), cohort, clinical, _treated(run, config.treatment))
+    arms, left_out = treatment_arms(cohort, config.treatment)
+    adjustment = f"{adjustment} {left_out}".rstrip()
+    evidence = weigh(log_ratios(assigned.counts), cohort, clinical, arms)
     code = sha256_of_arrays({"centres": codebook.centres, "components": codebook.components})[:8]
     names = [f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))]
     size = record_hypotheses(study.folder / "runs", FAMILY, names, study.config.run)
@@ -181,13 +183,6 @@ def _with_q(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _stain(run: LoadedRun, slide_ids: Sequence[str]) -> str:
     stains = {s.extras.get("stain", "") for s in run.cohort.slides if s.slide_id in slide_ids}
     return ", ".join(sorted(stains))
-
-
-def _treated(run: LoadedRun, treatment: str | None) -> Array | None:
-    if treatment is None:
-        return None
-    given = [p.covariates.get(treatment) for p in run.cohort.patients]
-    return np.array(given, dtype=np.float64) if all(g in (0, 1) for g in given) else None
 
 
 def _paired(run: LoadedRun, slide_counts: dict[str, Array], specimen: dict[str, str], phenotype: int) -> PairedHeterogeneity | None:

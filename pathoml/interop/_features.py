@@ -21,7 +21,7 @@ from pathoml.slides import open_slide, slide_mpp
 from pathoml.slides.identifiers import by_id
 from pathoml.store import ForeignFile, read_embeddings, sha256_of_arrays, write_embeddings, write_tiles
 from pathoml.study import SAME_SCALE, embeddings_folder, tile_size
-from pathoml.tables import find_table, parse_number, read_table
+from pathoml.tables import parse_number, read_study_table
 from pathoml.tiling import grid_name
 from pathoml.types import Embeddings, Ints, Recipe, TileGrid, TissueMask
 
@@ -120,7 +120,7 @@ def array_of(content: ForeignFile, path: Path, name: str) -> npt.NDArray[Any]:
 
 
 def _slide_rows(study: Study) -> dict[str, dict[str, str]]:
-    table = read_table(find_table(study.folder, "slides"))
+    table = read_study_table(study, "slides")
     table.require(("slide_id", "path"))
     return {row["slide_id"]: dict(row) for row in table.rows}
 

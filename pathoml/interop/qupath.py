@@ -20,7 +20,7 @@ from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, class_mark, map_marks
 from pathoml.slides import open_slide
 from pathoml.slides.identifiers import by_id
 from pathoml.store import read_assignments, read_attention
-from pathoml.tables import find_table, read_table
+from pathoml.tables import read_study_table
 from pathoml.types import Assignments, AttentionMap
 
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
@@ -37,7 +37,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     maps = sorted((study.run_folder / "attention").glob("*.h5"))
     if not maps:
         raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
-    rows = read_table(find_table(study.folder, "slides")).rows
+    rows = read_study_table(study, "slides").rows
     paths = {row["slide_id"]: study.folder / row["path"] for row in rows if row.get("path")}
     files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:

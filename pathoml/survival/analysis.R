@@ -26,9 +26,12 @@ p_chi2 <- function(chi2, df = 1) pchisq(chi2, df, lower.tail = FALSE)
 
 # Tables, as people have them: every cell as text, then a column of numbers is a column of numbers (also with decimal commas).
 missing_words <- c(@missing_words@)
-as_read <- function(cells) {
+blank <- function(cells, empty = "") {
   cells <- trimws(cells)
-  cells[tolower(cells) %in% missing_words] <- NA
+  replace(cells, tolower(cells) %in% missing_words, empty)
+}
+as_read <- function(cells) {
+  cells <- blank(cells, NA)
   numbers <- suppressWarnings(as.numeric(sub(",", ".", gsub(" ", "", cells, fixed = TRUE), fixed = TRUE)))
   if (all(is.na(cells) | !is.na(numbers))) numbers else cells
 }
@@ -49,8 +52,13 @@ patients <- patients[all_rows, , drop = FALSE]
 scores <- scores[match(ids[all_rows], scores$patient_id), ]
 
 time_months <- as.numeric(patients[[@time_column@]]) / @units_per_month@
-words <- c("0" = 0, "1" = 1, "2" = 2, no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
-code <- unname(words[tolower(as.character(patients[[@event_column@]]))])
+words <- c(no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
+coded <- function(cells) {  # a number, or a word for one
+  cells <- tolower(as.character(cells))
+  numbers <- suppressWarnings(as.numeric(sub(",", ".", cells, fixed = TRUE)))
+  ifelse(is.na(numbers), unname(words[cells]), numbers)
+}
+code <- coded(patients[[@event_column@]])
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
 y <- Surv(time_months, event)
 if (anyNA(y)) stop("follow-up is missing for ", paste(scores$patient_id[is.na(y)], collapse = ", "))
@@ -391,7 +399,7 @@ strata_c <- function(name, label) section(paste("within", name), {
 show("leaks.harrell_c_within.centre.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
 slides <- if (file.exists(@slides_path@)) read.csv(@slides_path@, check.names = FALSE, sep = @slides_separator@, colClasses = "character")
 for (name in intersect(c("specimen", "organ"), names(slides))) {
-  kinds <- tapply(trimws(slides[[name]]), trimws(slides$patient_id), function(v) paste(sort(unique(v), method = "radix"), collapse = "+"))
+  kinds <- tapply(blank(slides[[name]]), trimws(slides$patient_id), function(v) paste(sort(unique(v), method = "radix"), collapse = "+"))
   strata_c(name, unname(kinds[scores$patient_id]))
 }
 subtype <- intersect(c("subtype", "histology", "diagnosis"), names(patients))[1]
@@ -418,7 +426,7 @@ section("tile count", {
 
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
-treated <- if (!is.null(treatment)) unname(words[tolower(as.character(patients[[treatment]]))])
+treated <- if (!is.null(treatment)) coded(patients[[treatment]])
 effects <- function(name, variable, member, parts) {
   known <- !is.na(variable)
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)

@@ -40,7 +40,7 @@ def analysis_script(
         event_column: 1 event, 0 censored, 2 competing event, which counts as censored (cause-specific hazards).
         patient_column: identifier in patients.csv; in scores.csv it is always patient_id.
         covariates: columns of the clinical model, the treatment among them if there is one.
-        treatment: column, 0 or 1.
+        treatment: column, 0 or 1, or words for them.
         subgroups: expressions (subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
         missing: spellings of a missing cell beside those of tables.py.
