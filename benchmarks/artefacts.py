@@ -18,10 +18,10 @@ import numpy as np
 import tifffile
 from scipy.ndimage import zoom
 
-from pathoml.artefacts import look_closely
-from pathoml.slides import read_tile
-from pathoml.slides.plain_image import PlainImageReader
-from pathoml.tiling import box_means, flag_tiles, look_at
+from pathoml.slides.readers.plain_image import PlainImageReader
+from pathoml.slides.reading import read_tile
+from pathoml.tiling.artefacts import look_closely
+from pathoml.tiling.step import box_means, flag_tiles, look_at
 from pathoml.types import FLAGS
 
 MPP, TILE = 1.0, 224

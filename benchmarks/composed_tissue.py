@@ -18,11 +18,11 @@ from pathoml.cli import embed, evaluate, explain, tile, train
 from pathoml.cli.console import Console
 from pathoml.cli.evaluate import interval_text
 from pathoml.config import load_study
-from pathoml.files import read_json
-from pathoml.store import read_attention
+from pathoml.store._hdf5 import read_attention
+from pathoml.store.files import read_json
+from pathoml.store.tables import read_table
 from pathoml.survival.concordance import harrell_c, stratified_harrell_c
 from pathoml.synthetic.truth import map_agreement
-from pathoml.tables import read_table
 
 CLASSES = {"non_tumour": 1, "non_viable": 2, "viable": 3}
 STUDY = """endpoint: {name: invented progression, time_zero: invented, time: pfs_months, event: pfs_event}

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.discovery.step import discover_study
-from pathoml.explanation import explain_study
+from pathoml.explanation.step import explain_study
 from pathoml.recipes import discover_recipe, explain_recipe, train_recipe
-from pathoml.store import write_embeddings, write_tiles
-from pathoml.training_run import train_study
+from pathoml.store._hdf5 import write_embeddings, write_tiles
+from pathoml.study.cohort import read_cohort
+from pathoml.training.step import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask
 
 PATIENTS, TILES, DIM, KINDS = 246, 2000, 1280, 12

@@ -41,19 +41,19 @@ from pyramids import write_picture, write_pyramid
 from safetensors.torch import save_file
 from torchvision import transforms
 
-from pathoml.batch_sizes import FIXED
-from pathoml.compiling import CompiledEncoder
+from pathoml.compute.devices import prepare_device
 from pathoml.config import ComputeConfig, TilesConfig
-from pathoml.devices import prepare_device
-from pathoml.embed_jobs import EmbedJob
-from pathoml.embedding import embed_part
-from pathoml.encoder_model import EncoderModel, build_architecture
-from pathoml.encoders import find_encoder
+from pathoml.embedding.batch_sizes import FIXED
+from pathoml.embedding.compiling import CompiledEncoder
+from pathoml.embedding.jobs import EmbedJob
+from pathoml.embedding.loop import embed_part
+from pathoml.embedding.network import EncoderModel, build_architecture
+from pathoml.embedding.ready_encoder import ReadyEncoder, embed_tiles, loaded_encoder, ready_encoder
+from pathoml.encoders.finding import find_encoder
 from pathoml.engines.local import available_workers
-from pathoml.ready_encoder import ReadyEncoder, embed_tiles, loaded_encoder, ready_encoder
-from pathoml.slides import open_slide, read_tile
-from pathoml.store import read_tiles
-from pathoml.tiling import TileJob, tile_one
+from pathoml.slides.reading import open_slide, read_tile
+from pathoml.store._hdf5 import read_tiles
+from pathoml.tiling.step import TileJob, tile_one
 from pathoml.types import Slide
 
 SOURCE = "wsi/tcga-cr-7395-01a-01-ts1.svs"

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from score_study import write_score_study
 
-from pathoml.cohort import read_cohort
-from pathoml.evaluation import metrics, read_score_table, write_analysis
+from pathoml.evaluation.discrimination import metrics, read_score_table, write_analysis
+from pathoml.study.cohort import read_cohort
 
 if __name__ == "__main__":
     patients, bootstraps = (int(a) for a in (sys.argv[1:] + ["246", "1000"][len(sys.argv) - 1 :]))

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from pathoml.config import SplitsConfig, TrainConfig
-from pathoml.permutation import RepeatedValidation, permutation_tests
-from pathoml.scoring import fold_scores, out_of_fold, standardise
-from pathoml.splits import make_splits
+from pathoml.evaluation.permutation import RepeatedValidation, permutation_tests
+from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c, stratified_harrell_c
 from pathoml.survival.cox import fit_cox, wald_test
-from pathoml.training import model_specs, train_models
+from pathoml.training.loop import model_specs, train_models
+from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort, Patient
 
 PATIENTS, CENTRES = 80, 4

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pathoml.bags import read_bags
-from pathoml.cohort import read_cohort
+from pathoml.bags.reading import read_bags
 from pathoml.config import load_study
 from pathoml.discovery.codebook import learn_codebook, membership
 from pathoml.discovery.evidence import clinical_design, log_ratios, weigh
-from pathoml.files import read_json
-from pathoml.store import read_embeddings
-from pathoml.study import embeddings_folder
+from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.files import read_json
+from pathoml.study.cohort import read_cohort
+from pathoml.study.layout import embeddings_folder
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.synthetic.truth import PURE, class_shares, roc_auc
 from pathoml.types import Cohort

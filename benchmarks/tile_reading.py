@@ -24,8 +24,10 @@ import openslide
 import PIL.Image
 from pyramids import write_picture
 
-from pathoml.freed_memory import keep_freed_memory
-from pathoml.slides import jpeg_tiff, openslide_reader, read_tile
+from pathoml.compute.memory import keep_freed_memory
+from pathoml.slides.readers import jpeg_tiff
+from pathoml.slides.readers import openslide as openslide_reader
+from pathoml.slides.reading import read_tile
 from pathoml.synthetic.containers import write_svs
 
 TILE_PX, TILE_L0 = 256, 512

@@ -21,10 +21,10 @@ import numpy as np
 from pyramids import MPP, write_pyramid
 from pyramids import TILE_PX as TILE
 
-from pathoml.freed_memory import keep_freed_memory
-from pathoml.slides import open_slide
-from pathoml.slides.jpeg_tiff import _at_scale
-from pathoml.tiling import box_means, look_at
+from pathoml.compute.memory import keep_freed_memory
+from pathoml.slides.readers.jpeg_tiff import _at_scale
+from pathoml.slides.reading import open_slide
+from pathoml.tiling.step import box_means, look_at
 
 SIDE = 40_000
 LEVELS = (1, 4, 16)

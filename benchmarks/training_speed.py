@@ -28,13 +28,13 @@ import torch
 from torch import Tensor, nn
 
 from pathoml.config import SplitsConfig, TrainConfig
-from pathoml.losses import CoxLoss
-from pathoml.permutation import RepeatedValidation, permutation_tests, permuted_specs
-from pathoml.scoring import fold_scores, out_of_fold, standardise
-from pathoml.splits import make_splits
-from pathoml.store import read_embeddings, write_embeddings
+from pathoml.evaluation.permutation import RepeatedValidation, permutation_tests, permuted_specs
+from pathoml.store._hdf5 import read_embeddings, write_embeddings
+from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c, harrell_c_difference
-from pathoml.training import model_specs, train_models
+from pathoml.training.loop import model_specs, train_models
+from pathoml.training.losses import CoxLoss
+from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort, Patient, Recipe, Split, TileGrid
 
 CPU = torch.device("cpu")

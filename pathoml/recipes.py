@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathoml.config import Study
-from pathoml.files import sha256_of_json
-from pathoml.provenance import file_hash
-from pathoml.store import recipe_sha256, stored_attr
-from pathoml.study import embeddings_folder
+from pathoml.store._hdf5 import recipe_sha256, stored_attr
+from pathoml.store.files import sha256_of_json
+from pathoml.store.provenance import file_hash
+from pathoml.study.layout import embeddings_folder
 from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 4  # raise it when the same data and configuration train other models

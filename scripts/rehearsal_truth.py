@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.discovery.naming import RATING_COLUMNS
 from pathoml.errors import CohortError
-from pathoml.store import read_assignments, read_attention
+from pathoml.store._hdf5 import read_assignments, read_attention
+from pathoml.store.tables import read_table
+from pathoml.store.withdrawal import remove_rows
+from pathoml.study.cohort import read_cohort
 from pathoml.synthetic.truth import class_shares, map_agreement
-from pathoml.tables import read_table
-from pathoml.withdrawal import remove_rows
 
 MISREAD = 0.2  # chance that a rater is off by one
 

@@ -25,25 +25,25 @@ import torch
 from learning import planted_cohort, write_study
 from test_interop_contract import YAML, clam_files, pt_files, stamp_file, trident_file
 
-from pathoml import store
-from pathoml.bundle import lock_study, open_bundle, refuse_other_input
-from pathoml.cohort import read_cohort
+from pathoml.bundles.lock import lock_study, open_bundle, refuse_other_input
 from pathoml.config import load_study
 from pathoml.discovery.spots import read_spots
-from pathoml.encoder_model import read_weights
+from pathoml.embedding.network import read_weights
 from pathoml.errors import PathomlError
-from pathoml.explanation import explain_study
-from pathoml.imported_scores import import_scores
+from pathoml.explanation.step import explain_study
 from pathoml.interop import clam, pt, stamp, trident
-from pathoml.model_stack import load_models
-from pathoml.packs import pack_folder
+from pathoml.interop.scores import import_scores
 from pathoml.recipes import explain_recipe, train_recipe
-from pathoml.regions import read_regions
-from pathoml.split_files import read_foreign_splits
-from pathoml.splits import read_splits
-from pathoml.store import read_attention, read_embeddings
-from pathoml.tables import read_table
-from pathoml.training_run import train_study
+from pathoml.store import _hdf5 as store
+from pathoml.store._hdf5 import read_attention, read_embeddings
+from pathoml.store.packs import pack_folder
+from pathoml.store.tables import read_table
+from pathoml.study.cohort import read_cohort
+from pathoml.study.split_files import read_foreign_splits
+from pathoml.study.splits import read_splits
+from pathoml.tiling.regions import read_regions
+from pathoml.training.model_stack import load_models
+from pathoml.training.step import train_study
 
 SECONDS = 20
 NASTY = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.config import Study, load_study
-from pathoml.store import write_embeddings
-from pathoml.study import embeddings_folder
+from pathoml.store._hdf5 import write_embeddings
+from pathoml.study.layout import embeddings_folder
 from pathoml.types import Bag, Cohort, Patient, Recipe, Slide, TileGrid
 
 DIM = 24

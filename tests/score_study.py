@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pathoml.baselines import clinical_scores
-from pathoml.cohort import read_cohort
 from pathoml.config import Study, load_study
-from pathoml.splits import make_splits, write_splits
+from pathoml.study.cohort import read_cohort
+from pathoml.study.splits import make_splits, write_splits
+from pathoml.training.baselines import clinical_scores
 
 SCORES = (
     "patient_id centre log_risk score_sd score_type fold n_repeats repeat_sd n_slides n_tiles model_sha256 splits_sha256 "

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pathoml.artefacts import artefact_masks, is_out_of_focus
-from pathoml.slides import open_slide, read_overview
-from pathoml.tissue import tissue_mask
+from pathoml.slides.reading import open_slide, read_overview
+from pathoml.tiling.artefacts import artefact_masks, is_out_of_focus
+from pathoml.tiling.tissue import tissue_mask
 
 UM_PER_PX = 8.0
 INKS = {"green": (30, 140, 60), "blue": (40, 60, 170), "red": (200, 20, 30)}

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pathoml import attribution
-from pathoml.attribution import INCOMPLETE, integrated_gradients
-from pathoml.model_stack import HeadSpec, ModelStack
+from pathoml.explanation import integrated_gradients as attribution
+from pathoml.explanation.integrated_gradients import INCOMPLETE, integrated_gradients
+from pathoml.training.model_stack import HeadSpec, ModelStack
 from pathoml.types import HeadOutput
 
 DIM = 6

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pathoml import batch_sizes
-from pathoml.batch_sizes import FIXED, TRIED, choose_batch_size, fastest_batch
-from pathoml.machine_memory import memory_path
+from pathoml.compute.measured import memory_path
+from pathoml.embedding import batch_sizes
+from pathoml.embedding.batch_sizes import FIXED, TRIED, choose_batch_size, fastest_batch
 
 CPU = torch.device("cpu")
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from learning import planted_cohort, write_study
 
-from pathoml.bundle import lock_study, open_bundle, refuse_unadjusted_winner
-from pathoml.cohort import read_cohort
+from pathoml.bundles.lock import lock_study, open_bundle, refuse_unadjusted_winner
+from pathoml.bundles.predict import predict_study
 from pathoml.config import StainConfig, Study
 from pathoml.errors import ConfigError, StoreError
-from pathoml.files import write_json
-from pathoml.prediction import predict_study
 from pathoml.recipes import train_recipe
-from pathoml.study import embeddings_folder
+from pathoml.store.files import write_json
+from pathoml.store.tables import read_table
+from pathoml.study.cohort import read_cohort
+from pathoml.study.layout import embeddings_folder
 from pathoml.survival.concordance import harrell_c
-from pathoml.tables import read_table
-from pathoml.training_run import train_study
+from pathoml.training.step import train_study
 from pathoml.types import Bag, Cohort
 
 

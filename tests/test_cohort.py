@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pathoml.cohort import read_cohort, treated
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError, PathomlError
+from pathoml.study.cohort import read_cohort, treated
 
 STUDY = """endpoint: {name: PFS, time_zero: first ablation, time: pfs_months, event: pfs_event}
 cohort: {covariates: [age, sex]}

@@ -9,8 +9,8 @@ from PIL import ImageCms
 
 from pathoml.errors import SlideError
 from pathoml.slides.colour import SrgbReader, open_in_colour
-from pathoml.slides.plain_image import PlainImageReader
-from pathoml.stains import stain_vectors
+from pathoml.slides.readers.plain_image import PlainImageReader
+from pathoml.slides.stains import stain_vectors
 
 WITH_PROFILE = ["CMU-1-Small-Region_dicom", "tcga-cr-7395-01a-01-ts1.svs"]
 HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])  # Ruifrok & Johnston 2001

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from learning import planted_cohort, write_study
 
-from pathoml.comparison import choice_corrected_c, compare
 from pathoml.config import load_study
+from pathoml.evaluation.comparison import choice_corrected_c, compare
 from pathoml.survival.concordance import harrell_c
 
 

@@ -12,14 +12,14 @@ import torch
 from test_slurm import pathoml, tiny_study
 from torch import nn
 
-from pathoml import compiling
-from pathoml.compiling import CompiledEncoder, choose_compiled, code_folder, is_worth_compiling
-from pathoml.encoder_model import EncoderModel
-from pathoml.encoders import find_encoder
+from pathoml.compute.measured import memory_path
+from pathoml.embedding import compiling
+from pathoml.embedding.compiling import CompiledEncoder, choose_compiled, code_folder, is_worth_compiling
+from pathoml.embedding.network import EncoderModel
+from pathoml.embedding.ready_encoder import embed_tiles
+from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError
-from pathoml.machine_memory import memory_path
-from pathoml.ready_encoder import embed_tiles
-from pathoml.store import read_embeddings, stored_attr
+from pathoml.store._hdf5 import read_embeddings, stored_attr
 
 CPU, BATCH = torch.device("cpu"), 4
 compiles = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt-get install g++")

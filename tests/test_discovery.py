@@ -10,22 +10,22 @@ import pytest
 from learning import planted_cohort, write_study
 from sklearn.metrics import cohen_kappa_score
 
-from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.discovery.codebook import _neighbourhoods, _offsets, learn_codebook, membership
 from pathoml.discovery.description import describe
 from pathoml.discovery.evidence import estimable_design, log_ratios, treatment_arms, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs
-from pathoml.discovery.sheets import TileRef, best_tiles
 from pathoml.discovery.step import discover_study
 from pathoml.recipes import discover_recipe, train_recipe
-from pathoml.store import read_assignments, write_assignments
+from pathoml.slides.sheets import TileRef, best_tiles
+from pathoml.store._hdf5 import read_assignments, write_assignments
+from pathoml.study.cohort import read_cohort
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.martingale import martingale_residuals, permutation_p
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 from pathoml.synthetic.truth import roc_auc
-from pathoml.training_run import train_study
+from pathoml.training.step import train_study
 from pathoml.types import Assignments, Bag, Cohort, Patient, Slide
 
 

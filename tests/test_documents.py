@@ -17,12 +17,12 @@ import typer
 import yaml
 
 from pathoml.cli import app
-from pathoml.encoder_model import EncoderModel, build_architecture
+from pathoml.embedding.network import EncoderModel, build_architecture
 from pathoml.errors import SlideError
-from pathoml.model_stack import HeadSpec
-from pathoml.slides import open_slide
-from pathoml.store import read_attention
-from pathoml.tables import read_table
+from pathoml.slides.reading import open_slide
+from pathoml.store._hdf5 import read_attention
+from pathoml.store.tables import read_table
+from pathoml.training.model_stack import HeadSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -200,7 +200,7 @@ def test_the_shown_head_sums_and_reads_nothing_of_the_padding(added):
 
 
 def test_the_shown_reader_gives_the_picture_and_white_outside(added, tmp_path):
-    added("pathoml/slides/numpy_slide.py")
+    added("pathoml/slides/readers/numpy_slide.py")
     picture = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     np.save(tmp_path / "s.npy", picture)
     with open_slide(tmp_path / "s.npy") as slide:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from test_slurm import hashes, pathoml, tiny_study
 
-from pathoml import embed_fleet
 from pathoml.config import ComputeConfig
-from pathoml.embed_fleet import embed_apart, processes
-from pathoml.embed_jobs import EmbedJob
-from pathoml.embedding import EmbedReport
+from pathoml.embedding import fleet as embed_fleet
+from pathoml.embedding.fleet import embed_apart, processes
+from pathoml.embedding.jobs import EmbedJob
+from pathoml.embedding.loop import EmbedReport
 
 JOBS = [
     EmbedJob(slide_id=f"S{i}", slide_path=Path(f"S{i}"), tiles_path=Path(f"t{i}"), embeddings_path=Path("nowhere"), exclude=())

@@ -17,19 +17,20 @@ import pytest
 import torch
 from torch import nn
 
-from pathoml import embedding, ready_encoder
+from pathoml.compute.devices import pick_device, pick_precision
 from pathoml.config import StainConfig, TilesConfig
-from pathoml.devices import pick_device, pick_precision
-from pathoml.embed_jobs import EmbedJob, stain_name, stale_jobs, tiles_of
-from pathoml.embedding import embed_slides
-from pathoml.encoder_model import EncoderModel
-from pathoml.encoders import find_encoder
+from pathoml.embedding import loop as embedding
+from pathoml.embedding import ready_encoder
+from pathoml.embedding.jobs import EmbedJob, stain_name, stale_jobs, tiles_of
+from pathoml.embedding.loop import embed_slides
+from pathoml.embedding.network import EncoderModel
+from pathoml.embedding.ready_encoder import embed_tiles
+from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError, SlideError
-from pathoml.files import sha256_of_json
-from pathoml.ready_encoder import embed_tiles
-from pathoml.slides import open_slide, read_tile
-from pathoml.store import read_embeddings, read_tiles, stored_attr, write_tiles
-from pathoml.tiling import TileJob, kept_tiles, tile_one
+from pathoml.slides.reading import open_slide, read_tile
+from pathoml.store._hdf5 import read_embeddings, read_tiles, stored_attr, write_tiles
+from pathoml.store.files import sha256_of_json
+from pathoml.tiling.step import TileJob, kept_tiles, tile_one
 from pathoml.types import Recipe, Slide
 
 CPU = torch.device("cpu")
@@ -284,7 +285,7 @@ def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_embedded(make
             raise SlideError("damaged here")
         return read_tile(slide, xy_l0, *size)
 
-    monkeypatch.setattr("pathoml.slides.read_tile", read)
+    monkeypatch.setattr("pathoml.slides.reading.read_tile", read)
     job.embeddings_path.unlink()
     assert embed([job]).failures == {}
     np.testing.assert_array_equal(features(job), np.delete(whole, 2, axis=0))
@@ -301,7 +302,7 @@ def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_jo
 @pytest.mark.parametrize(("workers", "threads", "beside"), [(1, 1, False), (2, 1, True), (1, 2, True)])
 def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(make_job, monkeypatch, workers, threads, beside):
     readers: set[int] = set()
-    monkeypatch.setattr("pathoml.slides.read_tile", lambda *where: readers.add(threading.get_ident()) or read_tile(*where))
+    monkeypatch.setattr("pathoml.slides.reading.read_tile", lambda *where: readers.add(threading.get_ident()) or read_tile(*where))
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     embed([make_job("A")], workers=workers)
     assert (readers != {threading.get_ident()}) is beside
@@ -309,7 +310,7 @@ def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(make
 
 def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeypatch):
     read = []
-    monkeypatch.setattr("pathoml.slides.read_tile", lambda *where: read.append(1) or read_tile(*where))
+    monkeypatch.setattr("pathoml.slides.reading.read_tile", lambda *where: read.append(1) or read_tile(*where))
     jobs, most_ahead, embedded = [make_job("A" * n) for n in range(1, 9)], [], []
 
     def on_tiles(_: str, tiles: int) -> None:
@@ -346,7 +347,7 @@ def test_memory_too_small_for_one_tile_fails_the_slide_by_name(encoder, make_job
 
 
 def test_the_report_says_how_long_the_encoder_waited_and_each_slide_took(make_job, monkeypatch):
-    monkeypatch.setattr("pathoml.slides.read_tile", lambda *where: time.sleep(0.01) or read_tile(*where))
+    monkeypatch.setattr("pathoml.slides.reading.read_tile", lambda *where: time.sleep(0.01) or read_tile(*where))
     report = embed([make_job("A"), make_job("BB")], workers=1)
     assert 0.5 < report.waited / report.seconds <= 1  # a hundredth of a second a tile is far more than this encoder takes
     assert set(report.slide_seconds) == {"A", "BB"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pathoml.encoder_model import EncoderModel, build_architecture
-from pathoml.encoders import find_encoder
+from pathoml.embedding.network import EncoderModel, build_architecture
+from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError
 from pathoml.plugins import names_with
 from pathoml.types import Encoder

@@ -16,10 +16,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from timm.layers.mlp import SwiGLUPacked
 
-from pathoml import encoders
-from pathoml.encoder_model import EncoderModel, build_architecture, load_encoder, read_weights
-from pathoml.encoders import find_encoder, find_weights
+from pathoml.embedding.network import EncoderModel, build_architecture, load_encoder, read_weights
+from pathoml.encoders import finding as encoders
 from pathoml.encoders._dinov2_names import timm_names
+from pathoml.encoders.finding import find_encoder, find_weights
 from pathoml.errors import EncoderError
 from pathoml.types import Encoder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from learning import planted_cohort, write_study
 
 from pathoml.cli import guarded, main
-from pathoml.files import read_json
+from pathoml.store.files import read_json
 
 
 def test_a_study_without_covariates_is_evaluated_and_says_over_what_the_score_gains(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pathoml.faithfulness import STEPS, _closed_curves, judge_slide, rank_agreement, share_from, summarise
+from pathoml.explanation.faithfulness import STEPS, _closed_curves, judge_slide, rank_agreement, share_from, summarise
 
 GROUP = np.array([0, 0, 1, 1])
 

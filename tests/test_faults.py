@@ -19,11 +19,11 @@ from viewing import write_jpeg_pyramid
 
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
-from pathoml.slides import open_slide
 from pathoml.slides.probing import Prober, probe_each
+from pathoml.slides.reading import open_slide
 from pathoml.slides.reopening import ReopeningReader
-from pathoml.store import read_tiles
-from pathoml.tiling import TileJob, tile_slides
+from pathoml.store._hdf5 import read_tiles
+from pathoml.tiling.step import TileJob, tile_slides
 from pathoml.types import Slide
 
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from pathoml import files
 from pathoml.errors import StoreError
+from pathoml.store import files
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path):

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from pathoml.folding import fold_normalisation
+from pathoml.embedding.batch_norm import fold_normalisation
 
 
 def trained_looking(name: str) -> nn.Module:

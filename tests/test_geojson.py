@@ -10,8 +10,8 @@ import pytest
 from viewing import SLIDES, STUDY_YAML, trained, trained_study, write_study
 
 from pathoml.config import Study, load_study
+from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL_SENTENCE, map_marks
 from pathoml.interop import qupath
-from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL_SENTENCE, map_marks
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,15 @@ import torch
 from test_interop_contract import YAML, clam_files, pt_files, trident_file
 
 from pathoml.cli import guarded, main
-from pathoml.cohort import read_cohort
 from pathoml.config import load_study
-from pathoml.encoder_model import read_weights
+from pathoml.embedding.network import read_weights
 from pathoml.errors import PathomlError
 from pathoml.interop import clam, pt, trident
-from pathoml.model_stack import load_models
-from pathoml.regions import read_regions
-from pathoml.splits import read_splits
-from pathoml.tables import MOST_COLUMNS, read_table
+from pathoml.store.tables import MOST_COLUMNS, read_table
+from pathoml.study.cohort import read_cohort
+from pathoml.study.splits import read_splits
+from pathoml.tiling.regions import read_regions
+from pathoml.training.model_stack import load_models
 
 STUDY = "endpoint: {name: x, time_zero: x, time: t, event: e}\n"
 
@@ -116,7 +116,7 @@ def home_with(folder: Path, name: str, text: str) -> Path:
 
 
 def planned(folder: Path, yaml_call: str) -> object:
-    from pathoml.analysis_plan import read_analysis_plan
+    from pathoml.evaluation.analysis_plan import read_analysis_plan
 
     study = home_with(folder, "analysis_plan.yaml", f"subgroups: [{yaml_call}]\n")
     stamp = subprocess.run(["sha256sum", "analysis_plan.yaml"], cwd=study, capture_output=True, text=True, check=True).stdout
@@ -215,7 +215,7 @@ def test_a_million_columns_are_refused_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": Infinity}', "[" * 100_000])
 def test_json_with_a_key_twice_or_numbers_that_are_none_is_refused(tmp_path: Path, text: str) -> None:
-    from pathoml.files import read_json
+    from pathoml.store.files import read_json
 
     with pytest.raises(PathomlError, match=r"x\.json is not readable JSON"):
         read_json(written(tmp_path / "x.json", text))
@@ -224,7 +224,7 @@ def test_json_with_a_key_twice_or_numbers_that_are_none_is_refused(tmp_path: Pat
 def test_an_index_of_models_reads_no_file_outside_its_folder(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    from pathoml.files import sha256_of_file
+    from pathoml.store.files import sha256_of_file
 
     save_file({"secret": torch.ones(1)}, tmp_path / "secret.safetensors")
     models = tmp_path / "models"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pathoml import provenance
+from pathoml.store import provenance
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pathoml"
@@ -351,7 +351,7 @@ def readings_of_study_tables(package: Path) -> list[str]:
         f"{path.relative_to(package)}:{call.lineno}"
         for name, path, tree in modules(package)
         for function, call in called(tree)
-        if function == "pathoml.tables.read_table" and named.search(ast.unparse(call)) and name not in DEMO_TABLES
+        if function == "pathoml.store.tables.read_table" and named.search(ast.unparse(call)) and name not in DEMO_TABLES
     ]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pathoml.cli import guarded, main
-from pathoml.slides.identifiers import identifier_kinds, identifiers_left
+from pathoml.slides.identity import identifier_kinds, identifiers_left
 
 STUDY = "endpoint: {name: progression, time_zero: surgery, time: pfs_months, event: pfs_event}\ntiles: {mpp: 0.5}\nsplits: {folds: 2}\n"
 

@@ -11,12 +11,12 @@ import torch
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from pathoml.embed_jobs import EmbedJob
-from pathoml.embedding import embed_slides
-from pathoml.encoder_model import read_weights
-from pathoml.encoders import find_encoder, find_weights
-from pathoml.ready_encoder import ready_encoder
-from pathoml.store import read_embeddings, write_tiles
+from pathoml.embedding.jobs import EmbedJob
+from pathoml.embedding.loop import embed_slides
+from pathoml.embedding.network import read_weights
+from pathoml.embedding.ready_encoder import ready_encoder
+from pathoml.encoders.finding import find_encoder, find_weights
+from pathoml.store._hdf5 import read_embeddings, write_tiles
 from pathoml.types import Recipe, TileGrid, TissueMask
 
 SIDE, COLUMNS = 224, 10

@@ -13,11 +13,11 @@ import pytest
 from pathoml.cli.console import Console
 from pathoml.cli.evaluate import run as evaluate
 from pathoml.cli.report import run as report
-from pathoml.cohort import read_cohort
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError
-from pathoml.imported_scores import import_scores
-from pathoml.nested import read_nested, write_nested
+from pathoml.interop.scores import import_scores
+from pathoml.study.cohort import read_cohort
+from pathoml.training.nested import read_nested, write_nested
 
 CONFIG = Path(__file__).parent.parent / "configs" / "tcga-sarc.yaml"
 SHARED = Path(os.environ.get("PATHOML_SHARED", ""), "data", "survival", "TCGA-SARC_clinical_CDR.csv")

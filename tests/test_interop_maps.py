@@ -14,11 +14,11 @@ import tifffile
 from shapely.geometry import Polygon, box, shape
 from shapely.ops import unary_union
 
+from pathoml.explanation.marks import UNFAITHFUL_SENTENCE, map_marks
 from pathoml.interop import qupath
 from pathoml.interop.h5ad import as_anndata
 from pathoml.interop.ome_tiff import write_ome
 from pathoml.interop.qupath import geojson
-from pathoml.map_marks import UNFAITHFUL_SENTENCE, map_marks
 from pathoml.types import Assignments, AttentionMap
 
 

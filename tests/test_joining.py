@@ -15,13 +15,13 @@ from starlette.testclient import TestClient
 
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
+from pathoml.embedding.magnifications import Joined, JoinJob, join_slide, partners, stale_jobs
 from pathoml.errors import ConfigError, StoreError
-from pathoml.joining import Joined, JoinJob, join_slide, partners, stale_jobs
-from pathoml.store import read_attention, read_embeddings, read_tiles, stored_attr, write_embeddings
-from pathoml.study import embeddings_folder, scales
+from pathoml.store._hdf5 import read_attention, read_embeddings, read_tiles, stored_attr, write_embeddings
+from pathoml.study.layout import embeddings_folder, scales
+from pathoml.study.run_folder import run_tiles_folder
 from pathoml.synthetic.cohort import write_cohort
 from pathoml.types import Embeddings, Recipe, TileGrid
-from pathoml.viewer.run_folders import run_tiles_folder
 from pathoml.viewer.server import create_app
 
 COARSE_L0, FINE_L0 = 400, 100

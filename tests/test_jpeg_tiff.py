@@ -15,7 +15,8 @@ import pytest
 import tifffile
 
 from pathoml.errors import SlideError
-from pathoml.slides import jpeg_tiff, open_slide, read_tile
+from pathoml.slides.readers import jpeg_tiff
+from pathoml.slides.reading import open_slide, read_tile
 from pathoml.synthetic.containers import write_svs, write_tiff
 
 NATIVE = 256

@@ -12,8 +12,8 @@ from score_study import write_csv, write_score_study
 from sklearn.metrics import cohen_kappa_score
 
 from pathoml.cli import main
-from pathoml.cohort import read_cohort
-from pathoml.readings import Reading, Readings
+from pathoml.store.readings import Reading, Readings
+from pathoml.study.cohort import read_cohort
 from pathoml.viewer.reading_room import reading_items, seats
 
 COVARIATES = ["n_lesions"]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from learning import planted_cohort, write_study
 
-from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.errors import CohortError
-from pathoml.leaks import alarms_of, centre_from_embeddings, gain_over, leak_section, rank_correlation, share_between
+from pathoml.evaluation.leaks import alarms_of, centre_from_embeddings, gain_over, leak_section, rank_correlation, share_between
+from pathoml.study.cohort import read_cohort
 
 
 def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concordance_within(tmp_path: Path) -> None:

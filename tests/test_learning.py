@@ -10,19 +10,19 @@ import pytest
 import torch
 from learning import planted_cohort
 
-from pathoml import training
-from pathoml.attention import explain_bag
-from pathoml.baselines import clinical_scores, ridge_cox_scores
+from pathoml.bags.projection import fit_projection
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import CohortError, StoreError
-from pathoml.model_stack import load_models, save_block, save_index
-from pathoml.permutation import PermutationTest, RepeatedValidation, permutation_tests, permute_within_centre
-from pathoml.projection import fit_projection
-from pathoml.scoring import fold_scores, out_of_fold, risk_scores, seed_scores, standardise
-from pathoml.splits import make_splits
+from pathoml.evaluation.permutation import PermutationTest, RepeatedValidation, permutation_tests, permute_within_centre
+from pathoml.explanation.contributions import explain_bag
+from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c
 from pathoml.synthetic.truth import roc_auc
-from pathoml.training import model_specs, train_models
+from pathoml.training import loop as training
+from pathoml.training.baselines import clinical_scores, ridge_cox_scores
+from pathoml.training.loop import model_specs, train_models
+from pathoml.training.model_stack import load_models, save_block, save_index
+from pathoml.training.scoring import fold_scores, out_of_fold, risk_scores, seed_scores, standardise
 
 CONFIG = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=2, learning_rate=1e-2)
 CPU = torch.device("cpu")

@@ -14,13 +14,13 @@ from learning import DIM, planted_cohort, write_study
 from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
-from pathoml.bags import pad_bags
+from pathoml.bags.reading import pad_bags
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError, ConfigError
-from pathoml.lightning import HeadModule, SurvivalBatch, patient_loader, patients_of
-from pathoml.losses import cox_loss
-from pathoml.model_stack import HeadSpec
 from pathoml.plugins import names_with
+from pathoml.training.lightning import HeadModule, SurvivalBatch, patient_loader, patients_of
+from pathoml.training.losses import cox_loss
+from pathoml.training.model_stack import HeadSpec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),  # no workers, no validation
@@ -114,7 +114,7 @@ def test_another_loss_is_refused_and_so_are_bags_of_other_patients() -> None:
 
 def test_the_loop_of_the_page_for_researchers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[1] / "docs" / "researchers.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "pathoml.lightning" in block)
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "pathoml.training.lightning" in block)
     write_study(tmp_path / "STUDY", COHORT, BAGS)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

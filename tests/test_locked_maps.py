@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from viewing import trained_study, write_study
 
-from pathoml.bundle import lock_study
+from pathoml.bundles.lock import lock_study
 from pathoml.cli import main
-from pathoml.map_marks import map_marks
-from pathoml.store import read_attention
+from pathoml.explanation.marks import map_marks
+from pathoml.store._hdf5 import read_attention
 
 
 @pytest.fixture(scope="module")

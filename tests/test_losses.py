@@ -8,8 +8,8 @@ import torch
 from r_oracle import r_data, run_r
 
 from pathoml.errors import CohortError
-from pathoml.losses import CoxLoss, cox_loss
 from pathoml.survival.cox import partial_log_likelihood
+from pathoml.training.losses import CoxLoss, cox_loss
 
 
 def tied_cohort(n: int = 40) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

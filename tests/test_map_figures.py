@@ -19,9 +19,9 @@ from viewing import SIDE, TILE, listed_in_script, trained_study
 from pathoml.cli import main
 from pathoml.config import load_study
 from pathoml.discovery.phenotype_maps import ALPHA, COLOURS, write_phenotype_map
-from pathoml.map_figures import DPI, WIDTH_IN, Said, draw_figure, export_figures, on_scale, save_figure
-from pathoml.overlay import colour_tiles
-from pathoml.store import read_attention
+from pathoml.explanation.overlay import colour_tiles
+from pathoml.interop.figures import DPI, WIDTH_IN, Said, draw_figure, export_figures, on_scale, save_figure
+from pathoml.store._hdf5 import read_attention
 from pathoml.types import Assignments, AttentionMap
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from shapely.geometry import shape
 
-from pathoml.geojson import tile_collection, write_geojson
-from pathoml.overlay import LOWERS, RAISES, cohort_scale, draw_map, tile_colours
-from pathoml.slides.plain_image import PlainImageReader
+from pathoml.explanation.overlay import LOWERS, RAISES, cohort_scale, draw_map, tile_colours
+from pathoml.slides.readers.plain_image import PlainImageReader
+from pathoml.store.geojson import tile_collection, write_geojson
 from pathoml.synthetic.truth import class_shares, map_agreement, roc_auc
 from pathoml.types import AttentionMap
 

@@ -7,9 +7,9 @@ import importlib
 import pytest
 import torch
 
-from pathoml.bags import pad_bags
-from pathoml.model_stack import HeadSpec
+from pathoml.bags.reading import pad_bags
 from pathoml.plugins import names_with
+from pathoml.training.model_stack import HeadSpec
 
 HEADS = names_with("pathoml.mil", "Head")
 

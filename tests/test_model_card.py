@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from learning import planted_cohort, write_study
 
-from pathoml.bundle import lock_study, open_bundle
-from pathoml.cohort import read_cohort
+from pathoml.bundles.lock import lock_study, open_bundle
 from pathoml.config import Study, load_study
 from pathoml.errors import StoreError
-from pathoml.files import write_json
 from pathoml.recipes import train_recipe
-from pathoml.training_run import train_study
+from pathoml.store.files import write_json
+from pathoml.study.cohort import read_cohort
+from pathoml.training.step import train_study
 
 
 @pytest.fixture(scope="module")

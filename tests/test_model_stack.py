@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from pathoml.losses import CoxLoss, cox_loss
-from pathoml.model_stack import HeadSpec, ModelStack
 from pathoml.plugins import names_with
-from pathoml.stacked_layers import FastDropout, FastTanh, MappedHead, StackedHead, stack_heads
+from pathoml.training.losses import CoxLoss, cox_loss
+from pathoml.training.model_stack import HeadSpec, ModelStack
+from pathoml.training.stacked_layers import FastDropout, FastTanh, MappedHead, StackedHead, stack_heads
 
 HEADS = names_with("pathoml.mil", "Head")
 PATIENTS, TILES, DIM, MODELS = 14, 9, 6, 3
@@ -103,7 +103,7 @@ def test_reading_a_bag_in_parts_of_the_stack_changes_nothing(monkeypatch: pytest
     stack = ModelStack(spec, heads("abmil"), [projection], [0] * MODELS)
     bag = cohort()[0][0].numpy()
     whole = stack.read_bag(bag)
-    monkeypatch.setattr("pathoml.model_stack.READ_VALUES", 1)
+    monkeypatch.setattr("pathoml.training.model_stack.READ_VALUES", 1)
     assert torch.allclose(whole.contribution, stack.read_bag(bag).contribution, atol=1e-6)
 
 

@@ -10,15 +10,15 @@ import torch
 from learning import planted_cohort
 from score_study import write_score_study
 
-from pathoml.cohort import read_cohort
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import StoreError
-from pathoml.evaluation import metrics, read_score_table
-from pathoml.nested import inner_splits, nested_scores, nested_specs, read_nested, write_nested
-from pathoml.scoring import fold_scores
-from pathoml.splits import make_splits
+from pathoml.evaluation.discrimination import metrics, read_score_table
+from pathoml.study.cohort import read_cohort
+from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c
-from pathoml.training import model_specs, train_models
+from pathoml.training.loop import model_specs, train_models
+from pathoml.training.nested import inner_splits, nested_scores, nested_specs, read_nested, write_nested
+from pathoml.training.scoring import fold_scores
 
 CONFIG = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1, learning_rate=1e-2)
 SPLITS = SplitsConfig(folds=3, repeats=1)

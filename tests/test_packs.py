@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pathoml.errors import StoreError
-from pathoml.packs import ALIGNMENT, drop_packed, find_packed, is_stored, pack_folder, pack_paths, stored_paths
-from pathoml.store import read_embeddings, stored_attr, write_embeddings
+from pathoml.store._hdf5 import read_embeddings, stored_attr, write_embeddings
+from pathoml.store.packs import ALIGNMENT, drop_packed, find_packed, is_stored, pack_folder, pack_paths, stored_paths
 from pathoml.types import Recipe, TileGrid
 
 SLIDES = tuple(f"S{i}" for i in range(5))

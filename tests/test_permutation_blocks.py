@@ -12,9 +12,9 @@ from learning import planted_cohort, write_study
 
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
-from pathoml.files import read_json
-from pathoml.permutation import RepeatedValidation, Statistics
-from pathoml.permutation_blocks import FOLDER
+from pathoml.evaluation.permutation import RepeatedValidation, Statistics
+from pathoml.evaluation.permutation_blocks import FOLDER
+from pathoml.store.files import read_json
 
 QUICK = {
     "epochs: 12": "nested: false, epochs: 2",
@@ -32,7 +32,7 @@ def pathoml(*words: str) -> int:
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
     threads = torch.get_num_threads()
     study = write_study(tmp_path, *planted_cohort(24)[:2])
-    monkeypatch.setattr("pathoml.permutation.TOGETHER", 2)
+    monkeypatch.setattr("pathoml.evaluation.permutation.TOGETHER", 2)
     text = (study.folder / "study.yaml").read_text(encoding="utf-8")
     for was, quick in QUICK.items():
         text = text.replace(was, quick)

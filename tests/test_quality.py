@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathoml.quality import contact_sheet, outliers
+from pathoml.tiling.quality import contact_sheet, outliers
 from pathoml.types import FLAGS
 
 

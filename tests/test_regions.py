@@ -12,9 +12,9 @@ from shapely.geometry import box, shape
 
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
-from pathoml.regions import excluded_mask, read_regions
-from pathoml.store import read_tiles
-from pathoml.tiling import TileJob, kept_tiles, stale_jobs, tile_one
+from pathoml.store._hdf5 import read_tiles
+from pathoml.tiling.regions import excluded_mask, read_regions
+from pathoml.tiling.step import TileJob, kept_tiles, stale_jobs, tile_one
 from pathoml.types import FLAGS, Slide
 
 SQUARE = [[0, 0], [1024, 0], [1024, 1024], [0, 1024], [0, 0]]

@@ -12,11 +12,11 @@ from PIL import Image
 
 from pathoml.config import Study, parse_config
 from pathoml.errors import StoreError
-from pathoml.files import write_json
-from pathoml.report import write_report
-from pathoml.store import write_attention
+from pathoml.report.page import write_report
+from pathoml.store._hdf5 import write_attention
+from pathoml.store.files import write_json
+from pathoml.store.tables import write_table
 from pathoml.survival.kaplan_meier import kaplan_meier, log_rank
-from pathoml.tables import write_table
 from pathoml.types import AttentionMap, Recipe
 
 EVIL = "<script>alert(1)</script>"

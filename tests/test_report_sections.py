@@ -9,14 +9,14 @@ import pytest
 from score_study import write_score_study
 from test_report import Page
 
-from pathoml.baselines import clinical_columns
-from pathoml.cohort import read_cohort
 from pathoml.config import StainConfig
-from pathoml.evaluation import metrics, read_score_table
-from pathoml.files import write_json
-from pathoml.prognostic_score import prognostic_score
-from pathoml.report import write_report
+from pathoml.evaluation.discrimination import metrics, read_score_table
+from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.report.nomogram import risk_marks
+from pathoml.report.page import write_report
+from pathoml.store.files import write_json
+from pathoml.study.cohort import read_cohort
+from pathoml.training.baselines import clinical_columns
 
 
 @pytest.fixture(scope="module")

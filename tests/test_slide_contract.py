@@ -13,10 +13,10 @@ import tifffile
 
 from pathoml.errors import SlideError
 from pathoml.plugins import names_with
-from pathoml.slides import SlideReader, open_slide
+from pathoml.slides.reading import SlideReader, open_slide
 from pathoml.synthetic.containers import write_svs
 
-READERS = names_with("pathoml.slides", "open_slide")
+READERS = names_with("pathoml.slides.readers", "open_slide")
 SUFFIXES = (".tif", ".png", ".svs")
 NOT_READ = {("openslide_reader", ".png"), ("jpeg_tiff", ".png"), ("jpeg_tiff", ".tif"), ("plain_image", ".svs")}
 PAIRS = [(name, suffix) for name in READERS for suffix in SUFFIXES if (name, suffix) not in NOT_READ]
@@ -55,7 +55,7 @@ def reader(pair, tmp_path, drawn, write_slide, jpeg_slide) -> SlideReader:
         PIL.Image.fromarray(drawn).save(path)
     else:
         path = jpeg_slide
-    module = importlib.import_module(f"pathoml.slides.{name}")
+    module = importlib.import_module(f"pathoml.slides.readers.{name}")
     if not module.detect_format(path):
         pytest.skip(f"{name} does not read {suffix}")
     with module.open_slide(path) as slide:
@@ -67,7 +67,7 @@ def test_every_reader_reads_one_of_the_pictures(tmp_path, drawn, write_slide, jp
     PIL.Image.fromarray(drawn).save(tmp_path / "slide.png")
     paths = [tmp_path / "slide.tif", tmp_path / "slide.png", jpeg_slide]
     for name in READERS:
-        module = importlib.import_module(f"pathoml.slides.{name}")
+        module = importlib.import_module(f"pathoml.slides.readers.{name}")
         assert any(module.detect_format(path) for path in paths), f"add a picture that {name} reads"
 
 
@@ -125,7 +125,7 @@ def test_a_new_format_is_one_file(drop_in, tmp_path):
         "def detect_format(path): return path.suffix == '.ours'\n"
         "def open_slide(path): return PlainImageReader(np.zeros((3, 4, 3), np.uint8), (0.25, 0.25))\n"
     )
-    drop_in("pathoml.slides", "ours", code)
+    drop_in("pathoml.slides.readers", "ours", code)
     (tmp_path / "a.ours").write_text("x")
     with open_slide(tmp_path / "a.ours") as slide:
         assert slide.size_l0 == (4, 3)
@@ -137,7 +137,7 @@ def test_a_reader_that_refuses_gives_way_to_the_next(drop_in, tmp_path, drawn):
         "def detect_format(path): return True\n"
         "def open_slide(path): raise SlideError('not mine')\n"
     )
-    drop_in("pathoml.slides", "greedy", code)
+    drop_in("pathoml.slides.readers", "greedy", code)
     PIL.Image.fromarray(drawn).save(tmp_path / "a.png")
     with open_slide(tmp_path / "a.png") as slide:
         assert slide.vendor == "plain"

@@ -11,9 +11,9 @@ import pytest
 import tifffile
 
 from pathoml.errors import SlideError
-from pathoml.slides import PLAUSIBLE_MPP, open_slide, read_overview, read_tile, resample, slide_mpp
-from pathoml.slides.openslide_reader import OpenSlideReader, on_white
-from pathoml.slides.plain_image import PlainImageReader
+from pathoml.slides.readers.openslide import OpenSlideReader, on_white
+from pathoml.slides.readers.plain_image import PlainImageReader
+from pathoml.slides.reading import PLAUSIBLE_MPP, open_slide, read_overview, read_tile, resample, slide_mpp
 
 
 def scale(stated: tuple[float, float] | None, *, row: float | None = None, study: float | None = None) -> tuple[float, str]:
@@ -99,7 +99,7 @@ def test_shrinking_is_the_mean_over_areas_even_for_odd_factors():
 
 @pytest.mark.parametrize("downsample", [4.0, 8.0, 31.7])
 def test_the_overview_is_in_register_with_the_slide(tmp_path, write_slide, monkeypatch, downsample):
-    monkeypatch.setattr("pathoml.slides.STRIP_ROWS", 100)  # so that it is read in several strips
+    monkeypatch.setattr("pathoml.slides.reading.STRIP_ROWS", 100)  # so that it is read in several strips
     picture = np.full((3000, 2000, 3), 255, np.uint8)
     picture[1280:1920, 640:1280] = 0
     with open_slide(write_slide(tmp_path / "a.tif", picture, mpp=0.5)) as reader:

@@ -15,12 +15,12 @@ import pytest
 from r_oracle import unavailable
 
 from pathoml.cli import guarded, main
+from pathoml.compute.shards import Shard, parse_shard
+from pathoml.compute.slurm import Resources, write_scripts
 from pathoml.config import Study, load_study
 from pathoml.errors import ConfigError
-from pathoml.shards import Shard, parse_shard
-from pathoml.slurm_jobs import Resources, write_scripts
+from pathoml.store.tables import read_table
 from pathoml.synthetic.cohort import write_cohort
-from pathoml.tables import read_table
 
 SETTINGS = {
     "splits": {"folds": 2, "repeats": 1},

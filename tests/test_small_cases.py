@@ -11,11 +11,11 @@ from learning import planted_cohort
 
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import CohortError
-from pathoml.losses import DiscreteTimeLoss
-from pathoml.model_stack import ModelSpec
-from pathoml.scoring import fold_scores, out_of_fold, standardise
-from pathoml.splits import make_splits
-from pathoml.training import model_specs, train_models
+from pathoml.study.splits import make_splits
+from pathoml.training.loop import model_specs, train_models
+from pathoml.training.losses import DiscreteTimeLoss
+from pathoml.training.model_stack import ModelSpec
+from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort
 
 CONFIG = TrainConfig(epochs=4, tiles_per_patient=8, projection=4, hidden=4, seeds=1)
@@ -127,8 +127,8 @@ def test_the_discrete_time_loss_is_the_likelihood_maximised_over_the_level_of_ea
 
 
 def test_delayed_entry_keeps_a_patient_out_of_earlier_risk_sets() -> None:
-    from pathoml.losses import CoxLoss
     from pathoml.survival.cox import partial_log_likelihood
+    from pathoml.training.losses import CoxLoss
 
     time, event = np.array([2.0, 5.0, 7.0]), np.array([True, True, False])
     entry = np.array([0.0, 0.0, 3.0])  # the third is not yet there when the first dies

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pathoml.scoring import fold_scores
-from pathoml.specimens import has_both_kinds, heterogeneity_section
+from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
+from pathoml.training.scoring import fold_scores
 from pathoml.types import Bag, Cohort, Patient, Slide
 
 N = 12

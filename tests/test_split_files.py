@@ -9,8 +9,8 @@ from learning import planted_cohort
 
 from pathoml.config import SplitsConfig
 from pathoml.errors import CohortError
-from pathoml.split_files import read_foreign_splits
-from pathoml.splits import make_splits, write_splits
+from pathoml.study.split_files import read_foreign_splits
+from pathoml.study.splits import make_splits, write_splits
 from pathoml.types import Cohort
 
 

@@ -11,7 +11,7 @@ from learning import planted_cohort
 
 from pathoml.config import SplitsConfig
 from pathoml.errors import CohortError
-from pathoml.splits import check_splits, make_splits, read_splits, write_splits
+from pathoml.study.splits import check_splits, make_splits, read_splits, write_splits
 
 SCHEMES = ["stratified", "leave_one_centre_out", "centre_preserving"]
 
@@ -86,7 +86,7 @@ def test_a_patient_on_both_sides_is_refused() -> None:
 
 
 def test_sampled_tiles_are_distinct_where_the_bag_is_large_and_complete_where_it_is_small() -> None:
-    from pathoml.bags import sample_tiles
+    from pathoml.bags.reading import sample_tiles
 
     chosen = sample_tiles([5, 50], 12, np.random.default_rng(0))
     assert set(chosen[0].tolist()) == set(range(5))

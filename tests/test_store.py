@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from pathoml import store
 from pathoml.errors import StoreError
+from pathoml.store import _hdf5 as store
 from pathoml.types import AttentionMap, Recipe, TileGrid, TissueMask
 
 RECIPE = Recipe(step="tile", inputs={"mpp": 0.5})

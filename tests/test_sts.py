@@ -14,10 +14,11 @@ import pytest
 import yaml
 from lifelines import CoxPHFitter
 
-from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.errors import CohortError, PathomlError
-from pathoml.store import read_embeddings
+from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.tables import read_table
+from pathoml.study.cohort import read_cohort
 from pathoml.synthetic import sts
 from pathoml.synthetic.sts import write_sts
 from pathoml.synthetic.sts_patients import (
@@ -34,7 +35,6 @@ from pathoml.synthetic.sts_patients import (
     StsPatient,
     draw_sts_patients,
 )
-from pathoml.tables import read_table
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathoml.errors import CohortError
-from pathoml.tables import find_table, parse_date, parse_number, read_table, write_table
+from pathoml.store.tables import find_table, parse_date, parse_number, read_table, write_table
 
 GERMAN = "Patient;Zentrum;Größe;Ablation\nP1;Köln;12,5;01.03.2021\nP2;Zürich;7;\n"
 

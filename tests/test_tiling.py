@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pathoml.cli import guarded, main
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
-from pathoml.store import read_tiles
-from pathoml.tiling import TileJob, box_means, kept_tiles, stale_jobs, tile_one, tile_slides
+from pathoml.store._hdf5 import read_tiles
+from pathoml.tiling.step import TileJob, box_means, kept_tiles, stale_jobs, tile_one, tile_slides
 from pathoml.types import FLAGS, Slide
 
 MPP = 2.0  # of the slides drawn here, so that they stay small

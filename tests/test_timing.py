@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pathoml.cohort import read_cohort
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError
-from pathoml.start_stop import start_stop_rows, timing_section, write_start_stop
+from pathoml.evaluation.start_stop import start_stop_rows, timing_section, write_start_stop
+from pathoml.study.cohort import read_cohort
 
 STUDY = """endpoint: {name: PFS, time_zero: first ablation, time: pfs_months, event: pfs_event, data_cut: 2024-12-31}
 dates: {time_zero: ablation, entry: referral, exit: last_seen, treatment: lat, metastasis: spread%s}

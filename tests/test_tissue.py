@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pathoml.tissue import optical_density, tissue_mask
+from pathoml.tiling.tissue import optical_density, tissue_mask
 
 UM_PER_PX = 8.0
 PINK, PALE = (225, 150, 190), (228, 214, 222)  # eosin; myxoid stroma

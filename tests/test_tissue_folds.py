@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pathoml.tissue_folds import GRID, PIXEL_UM, STEP, TAPS, TURNS, UNIT, edge_steps, evidence_along, fold_courses, fold_mask
+from pathoml.tiling.tissue_folds import GRID, PIXEL_UM, STEP, TAPS, TURNS, UNIT, edge_steps, evidence_along, fold_courses, fold_mask
 
 UM_PER_PX = 8.0
 SIDE = 400  # pixels, 3.2 mm

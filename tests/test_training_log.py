@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pathoml.errors import ConfigError
-from pathoml.training_log import write_logs
+from pathoml.training.log import write_logs
 
 LOG = [{"model": "repeat-1_fold-1_seed-1", "epoch": e, "loss": 1.0 / e} for e in (1, 2, 3)]
 

@@ -10,7 +10,7 @@ import pytest
 from learning import planted_cohort, write_study
 
 from pathoml.cli import app, guarded, main
-from pathoml.cli.verbs import PANELS, keys_named
+from pathoml.cli.help import PANELS, keys_named
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

@@ -19,17 +19,17 @@ import simplejpeg
 from starlette.testclient import TestClient
 from viewing import FINE, SIDE, SLIDES, TILE, listed_in_script, trained, trained_study, write_jpeg_pyramid, write_study
 
-from pathoml.attention import explain_bag
-from pathoml.cohort import read_cohort
 from pathoml.config import load_study
 from pathoml.errors import StoreError
-from pathoml.readings import Reading, Readings
-from pathoml.runs import load_run
-from pathoml.store import read_attention
+from pathoml.explanation.contributions import explain_bag
+from pathoml.store._hdf5 import read_attention
+from pathoml.store.readings import Reading, Readings
+from pathoml.study.cohort import read_cohort
+from pathoml.training.run import load_run
 from pathoml.types import FLAGS, Bag
+from pathoml.viewer.access import Border
 from pathoml.viewer.assets import PAGES, read_assets
 from pathoml.viewer.catalogue import read_catalogue
-from pathoml.viewer.gate import Border
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
 from pathoml.viewer.reading_room import Item, seats
 from pathoml.viewer.server import create_app

@@ -11,12 +11,12 @@ from viewing import trained_study
 
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
-from pathoml.packs import packed_files
-from pathoml.quality import write_quality
-from pathoml.readings import Reading, Readings
-from pathoml.tables import read_table
-from pathoml.tiling import sheet_is_behind
-from pathoml.withdrawal import plan_withdrawal, remove_rows, withdraw
+from pathoml.store.packs import packed_files
+from pathoml.store.readings import Reading, Readings
+from pathoml.store.tables import read_table
+from pathoml.store.withdrawal import plan_withdrawal, remove_rows, withdraw
+from pathoml.tiling.quality import write_quality
+from pathoml.tiling.step import sheet_is_behind
 
 NAMES = (b"P1", b"S1", b"S1-met")
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from pathoml.cohort import read_cohort
 from pathoml.config import Study, load_study
-from pathoml.explanation import explain_study
+from pathoml.explanation.step import explain_study
 from pathoml.recipes import explain_recipe, train_recipe
-from pathoml.store import write_embeddings, write_tiles
-from pathoml.training_run import train_study
+from pathoml.store._hdf5 import write_embeddings, write_tiles
+from pathoml.study.cohort import read_cohort
+from pathoml.training.step import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask
 
 SIDE = 1536  # level-0 pixels of a slide

@@ -53,9 +53,9 @@ def serve() -> None:
     import pathoml.cli.lock
     import pathoml.cli.tile
     import pathoml.cli.train
-    import pathoml.embedding
-    import pathoml.explanation
-    import pathoml.training_run  # noqa: F401
+    import pathoml.embedding.loop
+    import pathoml.explanation.step
+    import pathoml.training.step  # noqa: F401
 
     torch.set_num_threads(1)
     for line in sys.stdin:

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 import pathoml
-from pathoml.cli.border import guarded
-from pathoml.cli.verbs import arrange
+from pathoml.cli.exit_codes import guarded
+from pathoml.cli.help import arrange
 
 app = typer.Typer(
     name="pathoml",
@@ -58,8 +58,8 @@ ShardOption = Annotated[
 def _add_shared_verb(verb: str, text: str) -> None:
     def command(study: StudyArgument = Path(), shard: ShardOption = "", settings: SetOption = None) -> None:
         from pathoml.cli.console import Console
+        from pathoml.compute.shards import parse_shard
         from pathoml.config import load_study
-        from pathoml.shards import parse_shard
 
         part = parse_shard(shard) if shard else None
         raise typer.Exit(importlib.import_module(f"pathoml.cli.{verb}").run(load_study(study, settings or ()), Console(), part))

@@ -11,7 +11,7 @@ from pathoml.config import Study
 
 def run(study: Study, encoders: Sequence[str], heads: Sequence[str], permutations: int, console: Console) -> int:
     """Compare and print one row a recipe."""
-    from pathoml.comparison import compare
+    from pathoml.evaluation.comparison import compare
 
     encoders = encoders or [study.config.encoder]
     console.heading(f"benchmark  {len(encoders)} encoders x {len(heads)} heads, {permutations} permutations")

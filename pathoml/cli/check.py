@@ -19,11 +19,11 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     Args:
         slides_too: open every slide file: unreadable ones, identifiers that are left in them, files that are there twice.
     """
-    from pathoml.cohort import read_cohort
     from pathoml.plugins import load_plugin, plugin_names
-    from pathoml.splits import make_splits
-    from pathoml.study import embeddings_folder
-    from pathoml.tables import read_study_table
+    from pathoml.store.tables import read_study_table
+    from pathoml.study.cohort import read_cohort
+    from pathoml.study.layout import embeddings_folder
+    from pathoml.study.splits import make_splits
 
     config = study.config
     embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
@@ -61,9 +61,9 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
     """Say what is left in the files that may name a patient, and which are there twice. Returns how many cannot be read."""
     from pathoml.engines.local import available_workers
-    from pathoml.slides.identifiers import by_id, identifiers_left, same_size
+    from pathoml.slides.identity import by_id, identifiers_left, same_size
     from pathoml.slides.probing import Prober, probe_each
-    from pathoml.tiling import sha256_of_slide
+    from pathoml.tiling.step import sha256_of_slide
 
     left: dict[str, list[str]] = {}
     unreadable: list[str] = []

@@ -53,7 +53,7 @@ def _machine() -> list[Finding]:
     import openslide
     import torch
 
-    from pathoml.devices import pick_device, pick_precision
+    from pathoml.compute.devices import pick_device, pick_precision
     from pathoml.engines.local import available_workers
 
     version = tuple(int(part) for part in openslide.__library_version__.split(".")[:3])
@@ -80,7 +80,7 @@ def _machine() -> list[Finding]:
 
 
 def _encoder() -> list[Finding]:
-    from pathoml.encoders import find_encoder, find_weights
+    from pathoml.encoders.finding import find_encoder, find_weights
 
     weights = find_weights("efficientnet_lite0", find_encoder("efficientnet_lite0"))
     return [
@@ -121,7 +121,7 @@ def _hub(address: tuple[str, int] = HUB) -> Finding:
 
 def _disk(folder: Path) -> list[Finding]:
     """Try how long a small file takes to be safe on disk, and how fast a large one is read."""
-    from pathoml.files import write_text
+    from pathoml.store.files import write_text
 
     trial = folder / f".pathoml-doctor.{os.getpid()}"
     try:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from pathoml.cli.console import Console
 from pathoml.cli.tile import say_failures, say_shard
+from pathoml.compute.shards import Shard
 from pathoml.config import Study
-from pathoml.shards import Shard
 
 if TYPE_CHECKING:
-    from pathoml.embed_jobs import EmbedJob
-    from pathoml.embedding import EmbedReport
+    from pathoml.embedding.jobs import EmbedJob
+    from pathoml.embedding.loop import EmbedReport
 
 SLOWEST = 5  # slides named at the end
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Embed the slides whose embeddings are missing or stale, at each magnification, and join two. Returns 1 if a slide failed."""
-    from pathoml.study import scales
+    from pathoml.study.layout import scales
 
     codes = [_embed(scale, console, shard) for scale in scales(study)]
     if len(codes) > 1 and shard is None:  # other parts may still embed one of a slide's two
@@ -27,9 +27,9 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
 
 
 def _join(study: Study, console: Console) -> int:
-    from pathoml.cohort import read_cohort
-    from pathoml.joining import join_jobs, join_slides, stale_jobs
-    from pathoml.study import embeddings_folder
+    from pathoml.embedding.magnifications import join_jobs, join_slides, stale_jobs
+    from pathoml.study.cohort import read_cohort
+    from pathoml.study.layout import embeddings_folder
 
     jobs = join_jobs(study, read_cohort(study))
     stale, folder = stale_jobs(jobs), embeddings_folder(study)
@@ -45,12 +45,12 @@ def _join(study: Study, console: Console) -> int:
 
 
 def _embed(study: Study, console: Console, shard: Shard | None) -> int:
-    from pathoml.cohort import read_cohort
-    from pathoml.embed_jobs import stale_jobs
-    from pathoml.encoders import find_encoder, find_weights
-    from pathoml.files import sha256_of_file
-    from pathoml.study import embed_jobs, embeddings_folder
-    from pathoml.tiling import settle_failures
+    from pathoml.embedding.jobs import stale_jobs
+    from pathoml.encoders.finding import find_encoder, find_weights
+    from pathoml.store.files import sha256_of_file
+    from pathoml.study.cohort import read_cohort
+    from pathoml.study.layout import embed_jobs, embeddings_folder
+    from pathoml.tiling.step import settle_failures
 
     name = study.config.encoder
     jobs = embed_jobs(study, read_cohort(study))
@@ -68,8 +68,8 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
         if shard is None:
             settle_failures(embeddings_folder(study))
         return 0
-    from pathoml.compiling import is_worth_compiling  # here, because loading torch takes seconds
-    from pathoml.embed_fleet import processes
+    from pathoml.embedding.compiling import is_worth_compiling  # here, because loading torch takes seconds
+    from pathoml.embedding.fleet import processes
 
     count = processes(study.config.compute)
     alone = count == 1 and study.config.compute.engine == "local"
@@ -93,11 +93,11 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
 
 
 def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, console: Console, shard: Shard | None) -> EmbedReport:
-    from pathoml.devices import prepare_device
-    from pathoml.embed_jobs import tiles_of
-    from pathoml.embedding import embed_slides
-    from pathoml.ready_encoder import ready_encoder
-    from pathoml.study import workers
+    from pathoml.compute.devices import prepare_device
+    from pathoml.embedding.jobs import tiles_of
+    from pathoml.embedding.loop import embed_slides
+    from pathoml.embedding.ready_encoder import ready_encoder
+    from pathoml.study.layout import workers
 
     device = prepare_device(study.config.compute)
     console.say(f"  on {device}")
@@ -118,8 +118,8 @@ def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, conso
 def _embed_apart(
     study: Study, jobs: list[EmbedJob], sha256: str, count: int, compiled: bool | None, console: Console, shard: Shard | None
 ) -> EmbedReport:
-    from pathoml.embed_fleet import embed_apart
-    from pathoml.study import workers
+    from pathoml.embedding.fleet import embed_apart
+    from pathoml.study.layout import workers
 
     engine = study.config.compute.engine
     console.say(f"  engine {engine}{f', {count} processes' if engine == 'local' else ''}")

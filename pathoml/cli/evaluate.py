@@ -8,20 +8,20 @@ import numpy as np
 
 from pathoml.cli.console import Console
 from pathoml.cli.tile import say_shard
+from pathoml.compute.shards import Shard
 from pathoml.config import Study
-from pathoml.shards import Shard
 
 if TYPE_CHECKING:
-    from pathoml.permutation import RepeatedValidation
-    from pathoml.runs import LoadedRun
+    from pathoml.evaluation.permutation import RepeatedValidation
+    from pathoml.training.run import LoadedRun
     from pathoml.types import Cohort
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Evaluate the scores if they or the configuration changed; a shard only computes its part of the permutations."""
-    from pathoml.cohort import read_cohort
-    from pathoml.provenance import is_fresh, record_step
     from pathoml.recipes import EVALUATE_OUTPUTS, evaluate_recipe
+    from pathoml.store.provenance import is_fresh, record_step
+    from pathoml.study.cohort import read_cohort
 
     folder, config, recipe = study.run_folder, study.config, evaluate_recipe(study)
     fresh = is_fresh(folder, recipe, EVALUATE_OUTPUTS)
@@ -32,11 +32,11 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     if shard:
         _permute(study, console, shard)
         return 0
-    from pathoml.evaluation import metrics, read_score_table  # here, because loading torch takes seconds
-    from pathoml.files import write_json
-    from pathoml.permutation_blocks import remove_blocks
-    from pathoml.r_handover import write_analysis, write_numbers
-    from pathoml.start_stop import write_start_stop
+    from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+    from pathoml.evaluation.discrimination import metrics, read_score_table  # here, because loading torch takes seconds
+    from pathoml.evaluation.permutation_blocks import remove_blocks
+    from pathoml.evaluation.start_stop import write_start_stop
+    from pathoml.store.files import write_json
 
     cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
     content = metrics(study, cohort, columns, groups, counts)
@@ -91,8 +91,8 @@ def _short(p_value: float | None) -> str:
 
 
 def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dict[str, Any]:
-    from pathoml.runs import load_run
-    from pathoml.specimens import has_both_kinds, heterogeneity_section
+    from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
+    from pathoml.training.run import load_run
 
     if not has_both_kinds(cohort) or not (study.run_folder / "models" / "models.json").exists():
         return {"patients": 0, "note": "no patient has slides of a primary and of a metastasis, scored by models of this run"}
@@ -106,8 +106,8 @@ def _was_trained(study: Study) -> bool:
 
 
 def _permute(study: Study, console: Console, shard: Shard | None = None) -> tuple[LoadedRun, RepeatedValidation, str]:
-    from pathoml.permutation_blocks import compute_blocks, repeated_validation
-    from pathoml.runs import load_run
+    from pathoml.evaluation.permutation_blocks import compute_blocks, repeated_validation
+    from pathoml.training.run import load_run
 
     loaded = load_run(study)
     validation, note = repeated_validation(study, loaded)
@@ -117,8 +117,8 @@ def _permute(study: Study, console: Console, shard: Shard | None = None) -> tupl
 
 
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
-    from pathoml.evaluation import CAVEAT, CAVEATS
-    from pathoml.permutation_blocks import read_blocks, seeds_of
+    from pathoml.evaluation.discrimination import CAVEAT, CAVEATS
+    from pathoml.evaluation.permutation_blocks import read_blocks, seeds_of
 
     wanted = study.config.significance
     wald_p = content["hazard_ratio_per_sd"].get("wald_p")

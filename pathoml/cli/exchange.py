@@ -7,7 +7,7 @@ from pathlib import Path
 from pathoml.cli.console import Console
 from pathoml.config import Study
 from pathoml.errors import ConfigError, nearest
-from pathoml.interop import Exchange
+from pathoml.interop.exchange import Exchange
 
 
 def run_import(study: Study, name: str, source: Path, console: Console, column: str | None = None) -> int:
@@ -18,7 +18,7 @@ def run_import(study: Study, name: str, source: Path, console: Console, column: 
         what = "a CSV file with a column patient_id and one of scores" if name == "scores" else f"the file or folder that {name} wrote"
         raise ConfigError(f"{source} does not exist. Give {what}.")
     if name == "scores":  # makes a run, not tiles and embeddings: it needs the floors above interop/
-        from pathoml.imported_scores import import_scores
+        from pathoml.interop.scores import import_scores
 
         return _say(import_scores(study, source, column), f"written to {study.run_folder}; next: pathoml evaluate, pathoml report", console)
     if column:
@@ -33,7 +33,7 @@ def run_export(study: Study, name: str, target: Path | None, console: Console) -
 
     target = target or study.run_folder / "export" / name
     if name == "figures":  # drawn on the slides with matplotlib: it needs the floors above interop/
-        from pathoml.map_figures import export_figures
+        from pathoml.interop.figures import export_figures
 
         return _say(export_figures(study, target), f"written below {target}", console)
     if name not in (known := ["figures", *names_with("pathoml.interop", "export_to")]):

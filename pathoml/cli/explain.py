@@ -9,10 +9,10 @@ from pathoml.config import Study
 def run(study: Study, console: Console) -> int:
     """Write a map of every slide if the models changed. Returns 1 if a slide could not be drawn."""
     from pathoml.cli.tile import say_failures
-    from pathoml.cohort import read_cohort
-    from pathoml.files import read_json
-    from pathoml.provenance import is_fresh
     from pathoml.recipes import EXPLAIN_OUTPUTS, explain_recipe
+    from pathoml.store.files import read_json
+    from pathoml.store.provenance import is_fresh
+    from pathoml.study.cohort import read_cohort
 
     recipe = explain_recipe(study)
     slides = [s.slide_id for s in read_cohort(study).slides]
@@ -20,8 +20,8 @@ def run(study: Study, console: Console) -> int:
     console.heading(f"explain  runs/{study.config.run}: {'up to date' if fresh else f'{len(slides)} slides'}")
     if fresh:
         return 0
-    from pathoml.explanation import explain_study  # here, because loading torch takes seconds
-    from pathoml.faithfulness import FLAGGED_WARNING
+    from pathoml.explanation.faithfulness import FLAGGED_WARNING
+    from pathoml.explanation.step import explain_study  # here, because loading torch takes seconds
 
     with console.bar("explain", "slides") as bar:
         failures = explain_study(study, recipe, bar)

@@ -24,7 +24,7 @@ encoder: efficientnet_lite0                 # a file in pathoml/encoders/
 def run(study: Path, slides: Path, console: Console) -> int:
     """Write study.yaml, slides.csv and patients.csv; nothing that is there is overwritten."""
     from pathoml.errors import ConfigError
-    from pathoml.tables import table_names, write_table
+    from pathoml.store.tables import table_names, write_table
 
     if not slides.is_dir():
         raise ConfigError(f"{slides} is no folder. Give the folder with the slides: pathoml init {study} --slides FOLDER.")

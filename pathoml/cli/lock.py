@@ -8,7 +8,7 @@ from pathoml.config import Study
 
 def run(study: Study, name: str, console: Console) -> int:
     """Train on all patients and freeze."""
-    from pathoml.bundle import lock_study
+    from pathoml.bundles.lock import lock_study
 
     console.heading(f"lock  bundles/{name}")
     with console.bar("lock", "model epochs") as bar:

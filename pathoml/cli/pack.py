@@ -10,7 +10,7 @@ from pathoml.config import Study
 
 def run(study: Study, console: Console, gigabytes: float) -> int:
     """Pack the plain files of embeddings/ENCODING, of each magnification and joined; nothing that reads them notices. Returns 0."""
-    from pathoml.study import embeddings_folder, scales
+    from pathoml.study.layout import embeddings_folder, scales
 
     for folder in dict.fromkeys([*map(embeddings_folder, scales(study)), embeddings_folder(study)]):
         _pack(folder, study, console, gigabytes)
@@ -18,7 +18,7 @@ def run(study: Study, console: Console, gigabytes: float) -> int:
 
 
 def _pack(folder: Path, study: Study, console: Console, gigabytes: float) -> None:
-    from pathoml.packs import GIGABYTE, pack_folder, pack_paths
+    from pathoml.store.packs import GIGABYTE, pack_folder, pack_paths
 
     plain = len(list(folder.glob("*.h5")))
     console.heading(f"pack   {folder.relative_to(study.folder)}: {plain} plain files, {len(pack_paths(folder))} packs of {gigabytes:g} GB")

@@ -32,10 +32,10 @@ def run(
     if patients is not None and events is not None:
         time, seen = planned_follow_up(patients, events)
     else:
-        from pathoml.baselines import clinical_columns
-        from pathoml.cohort import read_cohort, share_treated, treated
         from pathoml.config import load_study
+        from pathoml.study.cohort import read_cohort, share_treated, treated
         from pathoml.survival.design import fit_design
+        from pathoml.training.baselines import clinical_columns
 
         study = load_study(folder, settings)
         cohort = read_cohort(study)

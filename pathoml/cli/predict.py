@@ -10,7 +10,7 @@ from pathoml.config import Study
 
 def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> int:
     """Score and compare, and draw maps if asked; patients.csv is not opened. Returns 1 if a slide could not be drawn."""
-    from pathoml.prediction import predict_study
+    from pathoml.bundles.predict import predict_study
 
     console.heading(f"predict  {bundle}")
     done = predict_study(study, bundle)
@@ -20,7 +20,7 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
     if not maps:
         return 0
     from pathoml.cli.tile import say_failures
-    from pathoml.explanation import explain_predicted
+    from pathoml.explanation.step import explain_predicted
 
     with console.bar("explain", "slides") as bar:
         failures = explain_predicted(study, bundle, bar)

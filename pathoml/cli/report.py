@@ -8,14 +8,14 @@ from pathoml.config import Study
 
 def run(study: Study, console: Console) -> int:
     """Write the report if anything that it shows changed."""
-    from pathoml.provenance import is_fresh, record_step
     from pathoml.recipes import REPORT_OUTPUTS, report_recipe
+    from pathoml.store.provenance import is_fresh, record_step
 
     recipe = report_recipe(study)
     fresh = is_fresh(study.run_folder, recipe, REPORT_OUTPUTS)
     console.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
     if not fresh:
-        from pathoml.report import write_report
+        from pathoml.report.page import write_report
 
         write_report(study)
         record_step(study.run_folder, recipe)

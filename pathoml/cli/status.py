@@ -14,11 +14,11 @@ MANY_FILES = 10_000  # a shared file system's quota of files is felt from here o
 
 def run(study: Study, console: Console) -> int:
     """Print one line a step; nothing is changed. Returns 1 if a slide failed."""
-    from pathoml.cohort import read_cohort
+    from pathoml.compute.slurm import job_states
     from pathoml.errors import ConfigError
-    from pathoml.packs import pack_paths, stored_paths
-    from pathoml.slurm_jobs import job_states
-    from pathoml.study import embeddings_folder, scales, tiles_folder
+    from pathoml.store.packs import pack_paths, stored_paths
+    from pathoml.study.cohort import read_cohort
+    from pathoml.study.layout import embeddings_folder, scales, tiles_folder
 
     cohort = read_cohort(study)
     ids = {slide.slide_id for slide in cohort.slides}
@@ -52,7 +52,7 @@ def run(study: Study, console: Console) -> int:
 
 def failed_slides(folder: Path) -> dict[str, str]:
     """Return slide_id -> reason from failures.csv and those of shards."""
-    from pathoml.tables import read_table
+    from pathoml.store.tables import read_table
 
     return {row["slide_id"]: row["reason"] for path in sorted(folder.glob("failures*.csv")) for row in read_table(path).rows}
 
@@ -60,7 +60,7 @@ def failed_slides(folder: Path) -> dict[str, str]:
 def run_states(study: Study, cohort: Cohort) -> dict[str, str]:
     """Return step -> "done", "to do", or "to do again" where something that the step rests on has changed since."""
     from pathoml import recipes
-    from pathoml.provenance import is_fresh
+    from pathoml.store.provenance import is_fresh
 
     steps = {
         "train": (recipes.train_recipe(study, cohort), recipes.TRAIN_OUTPUTS),

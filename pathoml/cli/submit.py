@@ -21,8 +21,8 @@ class Options:
 
 def run(study: Study, options: Options, console: Console) -> int:
     """Check the tables, write STUDY/slurm/*.sh and submit them."""
-    from pathoml.cohort import read_cohort
-    from pathoml.slurm_jobs import Resources, submit_scripts, write_scripts
+    from pathoml.compute.slurm import Resources, submit_scripts, write_scripts
+    from pathoml.study.cohort import read_cohort
 
     cohort = read_cohort(study)  # a wrong table is said here, not in a log on the cluster
     resources = Resources(shards=options.shards, every=options.every, gpu=options.gpu)

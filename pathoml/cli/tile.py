@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathoml.cli.console import Console
+from pathoml.compute.shards import Shard
 from pathoml.config import Study
-from pathoml.shards import Shard
 
 FEW_TILES = 5  # a slide with so few is named, for somebody to look whether its tissue was found
 MOST_LISTED = 10
@@ -12,16 +12,16 @@ MOST_LISTED = 10
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Tile the slides whose tiles are missing or stale, at each magnification of the study. Returns 1 if a slide failed."""
-    from pathoml.study import scales
+    from pathoml.study.layout import scales
 
     return max([_tile(scale, console, shard) for scale in scales(study)])
 
 
 def _tile(study: Study, console: Console, shard: Shard | None) -> int:
-    from pathoml.cohort import read_cohort
-    from pathoml.quality import write_quality
-    from pathoml.study import drawn_regions, tile_jobs, tiles_folder, workers
-    from pathoml.tiling import settle_failures, sheet_is_behind, stale_jobs, tile_slides
+    from pathoml.study.cohort import read_cohort
+    from pathoml.study.layout import drawn_regions, tile_jobs, tiles_folder, workers
+    from pathoml.tiling.quality import write_quality
+    from pathoml.tiling.step import settle_failures, sheet_is_behind, stale_jobs, tile_slides
 
     jobs = every = tile_jobs(study, read_cohort(study))
     if shard:

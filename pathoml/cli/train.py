@@ -8,9 +8,9 @@ from pathoml.config import Study
 
 def run(study: Study, console: Console) -> int:
     """Train if the data or the configuration changed."""
-    from pathoml.cohort import read_cohort
-    from pathoml.provenance import is_fresh
     from pathoml.recipes import TRAIN_OUTPUTS, train_recipe
+    from pathoml.store.provenance import is_fresh
+    from pathoml.study.cohort import read_cohort
 
     cohort = read_cohort(study)
     recipe = train_recipe(study, cohort)
@@ -20,7 +20,7 @@ def run(study: Study, console: Console) -> int:
     console.heading(f"train  runs/{config.run}: {'up to date' if fresh else what}")
     if fresh:
         return 0
-    from pathoml.training_run import train_study  # here, because loading torch takes seconds
+    from pathoml.training.step import train_study  # here, because loading torch takes seconds
 
     folds = len({p.centre for p in cohort.patients}) if config.splits.scheme == "leave_one_centre_out" else config.splits.folds
     repeats = 1 if config.splits.scheme == "leave_one_centre_out" else config.splits.repeats

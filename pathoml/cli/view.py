@@ -19,7 +19,7 @@ def run(study: Study, console: Console, *, port: int, bind: str, token: str, hos
     _need_viewer()
     import uvicorn
 
-    from pathoml.viewer.gate import LOOPBACK, Border
+    from pathoml.viewer.access import LOOPBACK, Border
     from pathoml.viewer.server import create_app
 
     local = bind in LOOPBACK_BINDS

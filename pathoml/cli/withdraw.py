@@ -8,7 +8,7 @@ from pathoml.config import Study
 
 def run(study: Study, patient_id: str, console: Console, *, confirmed: bool, bundles_too: bool) -> int:
     """List what goes; remove it if confirmed. Returns 1 if a file of the study names the patient afterwards."""
-    from pathoml.withdrawal import plan_withdrawal, withdraw
+    from pathoml.store.withdrawal import plan_withdrawal, withdraw
 
     plan = plan_withdrawal(study, patient_id)
     console.heading(f"withdraw  {patient_id}: {len(plan.slide_ids)} slides")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.cohort import treated
 from pathoml.errors import CohortError
+from pathoml.study.cohort import treated
 from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate

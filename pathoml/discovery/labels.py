@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.discovery.evidence import clinical_design, weigh
 from pathoml.errors import CohortError
-from pathoml.files import write_json
-from pathoml.ledger import record_hypotheses
+from pathoml.store.files import write_json
+from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.tables import parse_number, read_table
+from pathoml.study.cohort import read_cohort
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
-from pathoml.tables import parse_number, read_table
 
 LEVELS = 5
 FAMILY = "human scores"

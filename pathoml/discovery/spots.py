@@ -17,10 +17,10 @@ from scipy.stats import rankdata
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
-from pathoml.files import atomic_path
-from pathoml.store import read_assignments, read_attention, refuse_deadly_hdf5
+from pathoml.store._hdf5 import read_assignments, read_attention, refuse_deadly_hdf5
+from pathoml.store.files import atomic_path
+from pathoml.store.tables import write_table
 from pathoml.survival.multiplicity import benjamini_hochberg
-from pathoml.tables import write_table
 
 PERMUTATIONS = 499
 EXPRESSED = 0.10  # least share of spots in which a gene is counted

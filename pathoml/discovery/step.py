@@ -18,18 +18,18 @@ from pathoml.discovery.description import Description, describe
 from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, treatment_arms, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.phenotype_maps import write_phenotype_map
-from pathoml.discovery.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
-from pathoml.files import atomic_path, write_json, write_text
-from pathoml.ledger import record_hypotheses
-from pathoml.provenance import record_step
-from pathoml.runs import LoadedRun, bag_slides, load_run
-from pathoml.store import read_attention, read_tiles, sha256_of_arrays, write_assignments
-from pathoml.study import tiles_folder
+from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
+from pathoml.store._hdf5 import read_attention, read_tiles, sha256_of_arrays, write_assignments
+from pathoml.store.files import atomic_path, write_json, write_text
+from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.provenance import record_step
+from pathoml.study.layout import tiles_folder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
 from pathoml.survival.multiplicity import benjamini_hochberg
-from pathoml.tiling import png_bytes
+from pathoml.tiling.step import png_bytes
+from pathoml.training.run import LoadedRun, bag_slides, load_run
 from pathoml.types import Assignments, Embeddings, Recipe
 
 Array = npt.NDArray[np.float64]

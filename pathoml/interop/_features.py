@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
-from pathoml.embed_jobs import encoding_name
-from pathoml.encoders import find_encoder
+from pathoml.embedding.jobs import encoding_name
+from pathoml.encoders.finding import find_encoder
 from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
-from pathoml.files import sha256_of_file
-from pathoml.interop import Exchange
-from pathoml.packs import stored_paths
-from pathoml.slides import open_slide, slide_mpp
-from pathoml.slides.identifiers import by_id
-from pathoml.store import ForeignFile, read_embeddings, sha256_of_arrays, write_embeddings, write_tiles
-from pathoml.study import SAME_SCALE, embeddings_folder, tile_size
-from pathoml.tables import parse_number, read_study_table
-from pathoml.tiling import grid_name
+from pathoml.interop.exchange import Exchange
+from pathoml.slides.identity import by_id
+from pathoml.slides.reading import open_slide, slide_mpp
+from pathoml.store._hdf5 import ForeignFile, read_embeddings, sha256_of_arrays, write_embeddings, write_tiles
+from pathoml.store.files import sha256_of_file
+from pathoml.store.packs import stored_paths
+from pathoml.store.tables import parse_number, read_study_table
+from pathoml.study.layout import SAME_SCALE, embeddings_folder, tile_size
+from pathoml.tiling.step import grid_name
 from pathoml.types import Embeddings, Ints, Recipe, TileGrid, TissueMask
 
 IMPORT_VERSION = 1  # raise it when the same foreign file comes out otherwise

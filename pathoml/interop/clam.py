@@ -15,10 +15,10 @@ import torch
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.files import atomic_path
-from pathoml.interop import Exchange
 from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
-from pathoml.store import ForeignFile, read_foreign, write_foreign
+from pathoml.interop.exchange import Exchange
+from pathoml.store._hdf5 import ForeignFile, read_foreign, write_foreign
+from pathoml.store.files import atomic_path
 from pathoml.types import Embeddings
 
 

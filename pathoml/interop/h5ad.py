@@ -9,11 +9,11 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
-from pathoml.files import atomic_path
-from pathoml.interop import Exchange
-from pathoml.map_marks import NOT_CHECKED, map_marks
-from pathoml.store import read_assignments, read_attention, read_embeddings
-from pathoml.study import embeddings_folder
+from pathoml.explanation.marks import NOT_CHECKED, map_marks
+from pathoml.interop.exchange import Exchange
+from pathoml.store._hdf5 import read_assignments, read_attention, read_embeddings
+from pathoml.store.files import atomic_path
+from pathoml.study.layout import embeddings_folder
 from pathoml.types import Assignments, AttentionMap
 
 

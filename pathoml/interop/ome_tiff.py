@@ -13,10 +13,10 @@ import tifffile
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.files import atomic_path
-from pathoml.interop import Exchange
-from pathoml.map_marks import NOT_CHECKED, map_marks
-from pathoml.store import read_attention
+from pathoml.explanation.marks import NOT_CHECKED, map_marks
+from pathoml.interop.exchange import Exchange
+from pathoml.store._hdf5 import read_attention
+from pathoml.store.files import atomic_path
 from pathoml.types import AttentionMap
 
 

@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
-from pathoml.files import atomic_path
-from pathoml.interop import Exchange
 from pathoml.interop._features import study_embeddings
+from pathoml.interop.exchange import Exchange
+from pathoml.store.files import atomic_path
 from pathoml.types import Floats
 
 DIRECTIONS = 32

@@ -17,10 +17,10 @@ import torch
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
-from pathoml.files import atomic_path, read_json, write_json
-from pathoml.interop import Exchange
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
-from pathoml.tables import parse_number, read_table, write_table
+from pathoml.interop.exchange import Exchange
+from pathoml.store.files import atomic_path, read_json, write_json
+from pathoml.store.tables import parse_number, read_table, write_table
 
 SCALE = "tiles.json"
 NO_TENSORS = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)

@@ -1,6 +1,6 @@
 """QuPath: tiles with their measurements, and contours of the hot spots, as GeoJSON in the pixels that QuPath shows.
 
-The tiles, their ids and their mark are those of the file that `explain` writes (pathoml/geojson.py); what `discover` found and the hot
+The tiles, their ids and their mark are those of the file that `explain` writes (pathoml/store/geojson.py); what `discover` found and the hot
 spots come on top.
 """
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
-from pathoml.geojson import marked, stable_id, tile_collection, write_geojson
-from pathoml.interop import Exchange
-from pathoml.map_marks import NOT_CHECKED, UNFAITHFUL, class_mark, map_marks
-from pathoml.slides import open_slide
-from pathoml.slides.identifiers import by_id
-from pathoml.store import read_assignments, read_attention
-from pathoml.tables import read_study_table
+from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, class_mark, map_marks
+from pathoml.interop.exchange import Exchange
+from pathoml.slides.identity import by_id
+from pathoml.slides.reading import open_slide
+from pathoml.store._hdf5 import read_assignments, read_attention
+from pathoml.store.geojson import marked, stable_id, tile_collection, write_geojson
+from pathoml.store.tables import read_study_table
 from pathoml.types import Assignments, AttentionMap
 
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at

@@ -14,9 +14,9 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.interop import Exchange
 from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
-from pathoml.store import ForeignFile, nominal_magnification, read_foreign, write_foreign
+from pathoml.interop.exchange import Exchange
+from pathoml.store._hdf5 import ForeignFile, nominal_magnification, read_foreign, write_foreign
 from pathoml.types import Embeddings
 
 FEATURES = "features_"

@@ -11,8 +11,8 @@ import numpy as np
 import PIL.Image
 from PIL import ImageCms
 
-from pathoml import slides
 from pathoml.errors import SlideError
+from pathoml.slides import reading as slides
 from pathoml.types import Image
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
-from pathoml import slides
 from pathoml.errors import SlideError
-from pathoml.probing import SECONDS, Probe
+from pathoml.slides import reading as slides
+from pathoml.store.probe import SECONDS, Probe
 
 PROBE_PX = 64
 

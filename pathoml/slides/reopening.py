@@ -9,8 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from pathoml import slides
 from pathoml.errors import SlideError
+from pathoml.slides import reading as slides
 from pathoml.types import Image
 
 TOLERATED_SHARE = 0.01  # of a slide's tiles that may be broken; more is a damaged file

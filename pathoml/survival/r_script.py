@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 from pathoml.errors import CohortError
+from pathoml.store.tables import MISSING
 from pathoml.survival.subgroups import Condition, parse_expression
-from pathoml.tables import MISSING
 
 
 def analysis_script(

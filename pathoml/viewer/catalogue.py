@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.cohort import read_cohort
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
-from pathoml.files import read_json
-from pathoml.store import read_attention, read_tiles
-from pathoml.tables import parse_number, read_table
-from pathoml.tiling import flags_at
+from pathoml.store._hdf5 import read_attention, read_tiles
+from pathoml.store.files import read_json
+from pathoml.store.tables import parse_number, read_table
+from pathoml.study.cohort import read_cohort
+from pathoml.study.run_folder import run_tiles_folder
+from pathoml.tiling.step import flags_at
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
 from pathoml.viewer.pixels import file_stamp
-from pathoml.viewer.run_folders import run_tiles_folder
 
 NOTICE = "Research use only, not a medical device."
 SCALE_PERCENTILE = 99.0  # of the cohort's tiles; the rest is drawn at full strength, as in the pictures of `explain`

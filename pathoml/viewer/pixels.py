@@ -14,8 +14,8 @@ import numpy as np
 import simplejpeg
 
 from pathoml.errors import SlideError
-from pathoml.slides import SlideReader, best_level, open_slide, read_overview, read_tile, resample
-from pathoml.slides.identifiers import by_id
+from pathoml.slides.identity import by_id
+from pathoml.slides.reading import SlideReader, best_level, open_slide, read_overview, read_tile, resample
 from pathoml.types import Image
 
 TILE_PX = 256  # the native tile of most scanners; 254 + 1 straddles them and costs 57 % more (measured)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pathoml.tables import read_table
+from pathoml.store.tables import read_table
 
 REPEATED_SHARE = 0.1  # of the items, read a second time for the agreement of a rater with himself
 CODE_DIGITS = 16

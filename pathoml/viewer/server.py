@@ -22,9 +22,9 @@ from starlette.types import ASGIApp
 from pathoml.config import Study
 from pathoml.engines.local import available_workers
 from pathoml.errors import CohortError, PathomlError, SlideError, StoreError
-from pathoml.readings import MOST_NAME, Reading, Readings
-from pathoml.slides import slide_mpp
-from pathoml.viewer.answers import Refused, rater_field, rating_fields, text_field, tile_positions
+from pathoml.slides.reading import slide_mpp
+from pathoml.store.readings import MOST_NAME, Reading, Readings
+from pathoml.viewer.access import LOOPBACK, Border, Gate
 from pathoml.viewer.assets import PAGES, Asset, read_assets
 from pathoml.viewer.catalogue import (
     Catalogue,
@@ -37,12 +37,12 @@ from pathoml.viewer.catalogue import (
     slide_payload,
     study_payload,
 )
-from pathoml.viewer.gate import LOOPBACK, Border, Gate
 from pathoml.viewer.layers import map_arrays
 from pathoml.viewer.mini_map import draw_mini_map
 from pathoml.viewer.phenotypes import slide_phenotypes
 from pathoml.viewer.pixels import Pixels, encode_jpeg
 from pathoml.viewer.reading_room import Seat, is_read, reading_items, seats
+from pathoml.viewer.requests import Refused, rater_field, rating_fields, text_field, tile_positions
 from pathoml.viewer.what_if import ModelsProcess, Question
 
 FOR_EVER = "private, max-age=31536000, immutable"  # the address holds the slide's version

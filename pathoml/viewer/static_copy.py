@@ -18,8 +18,8 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import ConfigError, PathomlError
-from pathoml.files import atomic_path, write_text
-from pathoml.slides import slide_mpp
+from pathoml.slides.reading import slide_mpp
+from pathoml.store.files import atomic_path, write_text
 from pathoml.viewer.assets import IMPORT, modules_of, read_assets
 from pathoml.viewer.catalogue import Catalogue, read_catalogue, read_map, read_slide_tiles, slide_payload, study_payload
 from pathoml.viewer.layers import map_arrays

@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, PathomlError, StoreError
-from pathoml.store import read_embeddings
+from pathoml.store._hdf5 import read_embeddings
+from pathoml.study.run_folder import run_embeddings
 from pathoml.types import Patient
-from pathoml.viewer.run_folders import run_embeddings
 
 if TYPE_CHECKING:
-    from pathoml.model_stack import ModelSpec, ModelStack
+    from pathoml.training.model_stack import ModelSpec, ModelStack
 
 ANSWER_WITHIN_S = 60.0  # an answer takes tenths of a second
 START_WITHIN_S = 300.0  # the first question of a process waits for torch, which a cold and busy disk may make last minutes
@@ -85,7 +85,7 @@ class Models:
             CohortError: nothing would be left, or a tile does not exist.
             StoreError: not trained, or the models are not those of the score.
         """
-        from pathoml.model_stack import models_sha256
+        from pathoml.training.model_stack import models_sha256
 
         _, stack, specs, hashes = self._load()
         patient = question.patient
@@ -123,7 +123,7 @@ class Models:
     def _load(self) -> tuple[int, ModelStack, list[ModelSpec], list[str]]:
         import torch
 
-        from pathoml.model_stack import load_models
+        from pathoml.training.model_stack import load_models
 
         folder = self._study.run_folder / "models"
         index = folder / "models.json"
@@ -134,7 +134,7 @@ class Models:
 
 
 def _read_patient(stack: ModelStack, slides: Mapping[str, npt.NDArray[np.float16]], unseen: tuple[int, ...]) -> _ReadPatient:
-    from pathoml.attention import renormalises
+    from pathoml.explanation.contributions import renormalises
 
     features = np.concatenate(list(slides.values()))
     output = stack.read_bag(features, unseen)

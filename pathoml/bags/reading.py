@@ -1,0 +1,186 @@
+"""A patient is one bag: all tiles of all slides. The only module that pads or packs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pathoml.errors import CohortError
+from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.packs import is_stored
+from pathoml.study.layout import SAME_SCALE
+from pathoml.types import Bag, BagBatch, Cohort, Embeddings
+
+
+def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddings]:
+    """Read the embeddings of a cohort.
+
+    Args:
+        folder: embeddings/ENCODING.
+
+    Returns:
+        The cohort without patients of whom no slide could be embedded (they are in `excluded`), one bag a patient in its order,
+        and the first slide's embeddings, which say what all have in common (encoder, weights, scale).
+
+    Raises:
+        CohortError: no embeddings at all; encoders, weights or scales are mixed; one slide file belongs to two patients.
+        StoreError: a file is torn or changed.
+    """
+    patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
+    found = {s: read_embeddings(folder / f"{s}.h5") for s in patient_of if is_stored(folder / f"{s}.h5")}
+    if not found:
+        raise CohortError(f"{folder} holds no embeddings of this cohort. Run `pathoml embed` first.")
+    first = next(iter(found.values()))
+    owner: dict[str, str] = {}
+    for slide_id, slide in found.items():
+        for name in ("encoder", "encoder_sha256", "mpp", "tile_px"):
+            if not _same(getattr(slide, name), getattr(first, name)):
+                raise CohortError(
+                    f"Slide {slide_id} was embedded with {name} {getattr(slide, name)}, "
+                    f"slide {first.slide_id} with {getattr(first, name)}. Delete {folder / slide_id}.h5 and run `pathoml embed`."
+                )
+        other = owner.setdefault(slide.slide_sha256, slide_id)
+        if patient_of[other] != patient_of[slide_id]:
+            raise CohortError(
+                f"Slides {other} (patient {patient_of[other]}) and {slide_id} (patient {patient_of[slide_id]}) are the same file. "
+                "One patient cannot be on both sides of a split: correct slides.csv."
+            )
+    bags, patients, excluded = [], [], list(cohort.excluded)
+    for patient in cohort.patients:
+        slides = [found[s] for s in patient.slide_ids if s in found]
+        if slides:
+            bags.append(_bag(patient.patient_id, slides))
+            patients.append(patient)
+        else:
+            excluded.append((patient.patient_id, "no slide could be embedded"))
+    return replace(cohort, patients=tuple(patients), excluded=tuple(excluded)), bags, first
+
+
+def _same(a: str | float, b: str | float) -> bool:
+    """Scales of imported tiles follow the scanner (0.2500, 0.2525 for "40x"); our own are equal to the last digit."""
+    return a == b or (isinstance(a, float) and isinstance(b, float) and abs(a / b - 1) <= SAME_SCALE)
+
+
+def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
+    return Bag(
+        patient_id=patient_id,
+        features=slides[0].features if len(slides) == 1 else Rows([s.features for s in slides]),  # type: ignore[arg-type]
+        slide_index=np.repeat(np.arange(len(slides)), [len(s.features) for s in slides]),
+        slide_ids=tuple(s.slide_id for s in slides),
+        xy_l0=np.concatenate([s.xy_l0 for s in slides]),
+    )
+
+
+def feature_parts(bag: Bag) -> list[npt.NDArray[np.float16]]:
+    """Return the features of a bag's slides as they lie in memory or in the mapped files, without a copy."""
+    features = bag.features
+    return list(features.parts) if isinstance(features, Rows) else [features]
+
+
+class Rows:
+    """Arrays one below the other, read as one without being copied together: the slides of a patient."""
+
+    def __init__(self, parts: Sequence[npt.NDArray[np.float16]]) -> None:
+        self.parts = tuple(parts)
+        self._starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (N, D)."""
+        return int(self._starts[-1]), self.parts[0].shape[1]
+
+    ndim = 2
+
+    @property
+    def dtype(self) -> np.dtype[np.float16]:
+        """Return the type of the numbers."""
+        return self.parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        whole = np.concatenate(self.parts)
+        return whole if dtype is None else whole.astype(dtype)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        if isinstance(key, slice) and key.step in (None, 1):
+            start, stop, _ = key.indices(len(self))
+            pieces = [p[max(start - s, 0) : max(stop - s, 0)] for p, s in zip(self.parts, self._starts)]
+            return np.concatenate(pieces)
+        rows = np.asarray(key)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        taken = np.empty((*rows.shape, self.shape[1]), self.dtype)
+        part_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for i in np.unique(part_of):
+            here = part_of == i
+            taken[here] = self.parts[i][rows[here] - self._starts[i]]
+        return taken
+
+    def mean(self, axis: int, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+        """Return the mean over tiles (axis 0)."""
+        total = np.sum([p.sum(axis=axis, dtype=dtype) for p in self.parts], axis=0)
+        return np.asarray(total / len(self))
+
+
+def mean_features(bags: Sequence[Bag]) -> npt.NDArray[np.float64]:
+    """Return (B, D) the mean of each bag's tiles: what a model without attention sees."""
+    return np.stack([bag.features.mean(axis=0, dtype=np.float64) for bag in bags])
+
+
+def pad_bags(bags: Sequence[npt.NDArray[np.floating]]) -> BagBatch:
+    """Return bags of different length as one batch; `is_tile` is False where there is padding.
+
+    Args:
+        bags: (N_i, D) each.
+    """
+    longest = max(len(b) for b in bags)
+    features = torch.zeros(len(bags), longest, bags[0].shape[1])
+    is_tile = torch.zeros(len(bags), longest, dtype=torch.bool)
+    for i, bag in enumerate(bags):
+        features[i, : len(bag)] = torch.from_numpy(np.asarray(bag, dtype=np.float32))
+        is_tile[i, : len(bag)] = True
+    return BagBatch(features=features, is_tile=is_tile)
+
+
+def batches_by_size(bag_sizes: Sequence[int], most_tiles: int) -> list[list[int]]:
+    """Return the bags in batches of similar size, each of at most `most_tiles` tiles with the padding, or of one bag.
+
+    >>> batches_by_size([5, 100, 6], 12)
+    [[0, 2], [1]]
+    """
+    batches: list[list[int]] = []
+    for bag in sorted(range(len(bag_sizes)), key=lambda b: bag_sizes[b]):
+        if batches and (len(batches[-1]) + 1) * bag_sizes[bag] <= most_tiles:
+            batches[-1].append(bag)
+        else:
+            batches.append([bag])
+    return batches
+
+
+def padded_rows(starts: npt.NDArray[np.int64], sizes: Sequence[int], batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return packed rows (b, N) and `is_tile` (b, N) of several whole bags; padding repeats a bag's last tile."""
+    size = torch.tensor([sizes[b] for b in batch])[:, None]  # (b, 1)
+    place = torch.arange(int(size.max()))[None]  # (1, N)
+    start = torch.tensor([int(starts[b]) for b in batch])[:, None]  # (b, 1)
+    return start + torch.minimum(place, size - 1), place < size
+
+
+def sample_tiles(bag_sizes: Sequence[int], tiles_a_bag: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return (B, tiles_a_bag) indices into the packed tiles of all bags: equal samples, so that nothing is padded.
+
+    A bag with fewer tiles gives each of them at least once, some again; a larger one gives distinct tiles.
+    """
+    starts = np.concatenate([[0], np.cumsum(bag_sizes)[:-1]])
+    rows = []
+    for start, size in zip(starts, bag_sizes):
+        whole, rest = divmod(tiles_a_bag, size)
+        parts = [np.tile(np.arange(size), whole), rng.choice(size, rest, replace=False)]
+        rows.append(start + np.concatenate(parts))
+    return np.stack(rows).astype(np.int64)

@@ -1,0 +1,111 @@
+"""The network of an encoder: built, filled with pretrained weights, and run: uint8 tiles in, one vector a tile out."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from pathoml.embedding.batch_norm import fold_normalisation
+from pathoml.encoders._dinov2_names import timm_names
+from pathoml.encoders.finding import find_encoder, find_weights
+from pathoml.errors import EncoderError
+from pathoml.store.files import sha256_of_file
+from pathoml.types import Encoder
+
+PIXEL_RANGE = 255.0
+NOT_WEIGHTS = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)
+
+
+def build_architecture(encoder: Encoder) -> nn.Module:
+    """Return the network with random weights, without a classifier, in evaluation mode."""
+    model: nn.Module = timm.create_model(encoder.timm_name, pretrained=False, num_classes=0, **encoder.kwargs)
+    return model.eval()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict. Pickled code is never run.
+
+    Raises:
+        EncoderError: the file holds something else than tensors.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise EncoderError(f"{path} is torn or no safetensors file ({error}). Copy or download it again.") from error
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what is no plain file of weights ends in an error, not in advice to torch's makers
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except NOT_WEIGHTS as error:
+        raise EncoderError(f"{path} is no file of plain weights ({type(error).__name__}). Convert it to safetensors.") from error
+    for key in ("state_dict", "model", "teacher"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise EncoderError(f"{path} does not hold a state dict. Convert it to safetensors.")
+    return content
+
+
+def load_encoder(name: str) -> tuple[EncoderModel, str]:
+    """Return a pretrained encoder and the SHA-256 of its weights' file.
+
+    Raises:
+        EncoderError: unknown encoder, weights not to be had, or weights of another architecture.
+    """
+    encoder = find_encoder(name)
+    path = find_weights(name, encoder)
+    model = build_architecture(encoder)
+    weights = read_weights(path)
+    if encoder.names == "dinov2":
+        weights = timm_names(weights)
+    wanted = model.state_dict()
+    if encoder.by_order and not wanted.keys() <= weights.keys():  # a safetensors file keeps names, not order
+        surplus = len(weights) - len(wanted)  # the classifier comes last
+        if surplus < 0:
+            raise EncoderError(f"{path} has {len(weights)} tensors, {name} needs {len(wanted)}. It is another model.")
+        weights = dict(zip(wanted, list(weights.values())[: len(wanted)]))
+    else:
+        weights = {k: v for k, v in weights.items() if not k.startswith(("head.", "fc.", "classifier."))}
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise EncoderError(f"{path} does not fit {encoder.timm_name}: {str(error).splitlines()[1].strip()[:200]}") from error
+    return EncoderModel(fold_normalisation(model), encoder), sha256_of_file(path)
+
+
+class EncoderModel(nn.Module):
+    """A network with its normalisation in front and its pooling behind: uint8 tiles in, one vector a tile out."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, encoder: Encoder) -> None:
+        super().__init__()
+        self.network = network
+        self.pooling = encoder.pooling
+        self.tile_px = encoder.tile_px
+        self.stands_bf16 = encoder.stands_bf16
+        self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1) * PIXEL_RANGE)
+        self.register_buffer("std", torch.tensor(encoder.std).reshape(1, 3, 1, 1) * PIXEL_RANGE)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Return (B, D) features of (B, H, W, 3) uint8 RGB tiles."""
+        images = tiles.permute(0, 3, 1, 2)  # (B, 3, H, W), channels last in memory, as convolutions like it
+        images = (images.to(self.mean.dtype) - self.mean) / self.std  # (B, 3, H, W)
+        if self.pooling == "pooled":
+            return self.network(images)  # type: ignore[no-any-return]
+        tokens = self.network.forward_features(images)  # type: ignore[operator]  # (B, prefix + patches, D)
+        class_token = tokens[:, 0]  # (B, D)
+        if self.pooling == "class_token":
+            return class_token  # type: ignore[no-any-return]
+        patches = tokens[:, self.network.num_prefix_tokens :]  # (B, patches, D)
+        return torch.cat([class_token, patches.mean(dim=1)], dim=1)  # (B, 2 D)

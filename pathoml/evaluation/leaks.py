@@ -1,0 +1,190 @@
+"""Section leaks of metrics.json: whether the score, or the embeddings it was made of, know the centre, the subtype or the size.
+
+Every encoder knows the hospital; what matters is whether the score does, and what is left of it within a centre, a subtype, a specimen
+and an organ. An alarm is a sentence that names the number and what to look at; it does not change any result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.config import Study
+from pathoml.errors import CohortError
+from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.packs import is_stored
+from pathoml.store.tables import read_study_table
+from pathoml.study.layout import embeddings_folder
+from pathoml.survival.concordance import harrell_c_interval
+from pathoml.survival.cox import fit_cox, likelihood_ratio_test
+from pathoml.survival.design import fit_design
+from pathoml.survival.not_estimable import or_not_estimable
+from pathoml.types import Cohort
+
+Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.str_]
+Json = dict[str, Any]
+COMPONENTS = 16  # of the mean embeddings from which the centre is predicted
+FEWEST_IN_CENTRE = 4  # smaller centres are left out of that prediction
+CENTRE_SHARE = 0.15  # share of the score's variance between centres that raises an alarm, with p below
+CENTRE_P = 0.01
+BETWEEN = 0.05  # pooled C above the C within strata by more than this: the score lives between the strata
+CORRELATION = 0.4  # rank correlation with tile count or mpp that raises an alarm
+SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
+
+
+def leak_section(study: Study, cohort: Cohort, score: Array, tile_count: Array, pooled_c: float | None) -> tuple[Json, list[Json]]:
+    """Return the section and the alarms.
+
+    Args:
+        cohort: in the order of the scores.
+        score: (B,) score_sd, out of fold.
+        tile_count: (B,) tiles a patient.
+        pooled_c: harrell_c of the score.
+    """
+    strata = {"centre": cohort.centre, **_strata(study, cohort)}
+    draw: Json = {"bootstraps": study.config.significance.bootstraps, "seed": 1, "resample_within": cohort.centre}
+    means, mpp = _slide_means(study, cohort)
+    section: Json = {
+        "centre_from_embeddings": or_not_estimable(lambda: centre_from_embeddings(means, cohort.centre)),
+        "centre_from_score": or_not_estimable(lambda: share_between(score, cohort.centre)),
+        "harrell_c_within": {
+            name: or_not_estimable(lambda s=s: harrell_c_interval(score, cohort.time_months, cohort.event, stratum=s, **draw))  # type: ignore[misc]
+            for name, s in strata.items()
+        },
+        "gain_over_subtype": or_not_estimable(lambda: gain_over(strata.get("subtype"), score, cohort)),
+        "rank_correlation": {
+            "tile_count": or_not_estimable(lambda: rank_correlation(score, tile_count)),
+            "mpp": or_not_estimable(lambda: rank_correlation(score, mpp)),
+        },
+    }
+    return section, alarms_of(section, pooled_c)
+
+
+def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
+    """Return a sentence for each number of the section that a reader must see before the headline."""
+    alarms = []
+    centre = section["centre_from_score"]
+    if centre.get("share") is not None and centre["share"] > CENTRE_SHARE and centre["p_value"] < CENTRE_P:
+        known = section["centre_from_embeddings"].get("balanced_accuracy")
+        from_tiles = f" Mean embeddings name the centre with balanced accuracy {known:.2f}." if known is not None else ""
+        message = f"{centre['share']:.0%} of the score's variance lies between centres: it may read the stain or the scanner.{from_tiles}"
+        alarms.append({"name": "centre", "message": message})
+    for name, estimate in section["harrell_c_within"].items():
+        c = estimate["estimate"]
+        if c is not None and pooled_c is not None and pooled_c > 0.5 and pooled_c - c > BETWEEN:
+            message = f"C is {pooled_c:.2f} pooled, but {c:.2f} within {name}: the score tells {name} apart more than patients."
+            alarms.append({"name": f"between_{name}", "message": message})
+    said = {"tile_count": "the number of tiles: it may read the size of the specimen", "mpp": "the scanner's resolution"}
+    for name, words in said.items():
+        correlation = section["rank_correlation"][name].get("rho")
+        if correlation is not None and abs(correlation) > CORRELATION:
+            alarms.append({"name": name, "message": f"The score goes with {words} (rank correlation {correlation:.2f})."})
+    return alarms
+
+
+def centre_from_embeddings(means: Array | None, centre: Labels, seed: int = 1) -> Json:
+    """Return the balanced accuracy, out of fold, with which a linear rule names the centre from mean embeddings.
+
+    Args:
+        means: (B, D) mean embedding of each patient, or None where there are no embeddings.
+        centre: (B,).
+
+    Raises:
+        CohortError: fewer than two centres with enough patients, or no embeddings.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+
+    if means is None:
+        raise CohortError("no embeddings")
+    counts = Counter(centre.tolist())
+    large = [c for c, n in counts.items() if n >= FEWEST_IN_CENTRE]
+    if len(large) < 2:
+        raise CohortError(f"fewer than two centres have {FEWEST_IN_CENTRE} patients")
+    rows = np.isin(centre, large)
+    folds = min(5, *(counts[c] for c in large))
+    rule = make_pipeline(
+        PCA(min(COMPONENTS, means.shape[1], rows.sum() // 2), random_state=seed),
+        LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+    )
+    named = cross_val_predict(rule, means[rows], centre[rows], cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
+    accuracy = float(balanced_accuracy_score(centre[rows], named))
+    return {"balanced_accuracy": accuracy, "chance": 1 / len(large), "centres": len(large), "n": int(rows.sum())}
+
+
+def share_between(score: Array, centre: Labels) -> Json:
+    """Return the share of the score's variance that lies between centres, and the p value of Kruskal and Wallis.
+
+    >>> share_between(np.array([0.0, 0.0, 1.0, 1.0]), np.array(["A", "A", "B", "B"]))["share"]
+    1.0
+    """
+    from scipy.stats import kruskal
+
+    names = np.unique(centre)
+    if len(names) < 2 or np.ptp(score) == 0:
+        raise CohortError("one centre only, or a constant score")
+    between = sum((centre == c).sum() * (score[centre == c].mean() - score.mean()) ** 2 for c in names)
+    p_value = float(kruskal(*(score[centre == c] for c in names)).pvalue)
+    return {"share": float(between / ((score - score.mean()) ** 2).sum()), "p_value": p_value}
+
+
+def gain_over(label: Labels | None, score: Array, cohort: Cohort) -> Json:
+    """Return what the score adds to a label such as the subtype, within centres; the p value is anticonservative."""
+    if label is None:
+        raise CohortError(f"patients.csv has none of the columns {', '.join(SUBTYPE_COLUMNS)}")
+    columns: dict[str, list[object]] = {"label": [str(v) for v in label]}
+    known = fit_design(columns).transform(columns)
+    full, reduced = (
+        fit_cox(columns_of, cohort.time_months, cohort.event, stratum=cohort.centre)
+        for columns_of in (np.column_stack([known, score]), known)
+    )
+    test = likelihood_ratio_test(full, reduced)
+    return {"likelihood_ratio_chi2": test.chi2, "df": test.df, "p_value_anticonservative": test.p}
+
+
+def rank_correlation(score: Array, other: Array | None) -> Json:
+    """Return Spearman's rho and its p value."""
+    from scipy.stats import spearmanr
+
+    if other is None or np.ptp(other) == 0 or np.ptp(score) == 0:
+        raise CohortError("one of the two does not vary")
+    result = spearmanr(score, other)
+    return {"rho": float(result.statistic), "p_value": float(result.pvalue)}
+
+
+def _strata(study: Study, cohort: Cohort) -> dict[str, Labels]:
+    """Return subtype, specimen and organ of each patient, where they are known and vary."""
+    slides: dict[str, dict[str, set[str]]] = {name: {} for name in ("specimen", "organ")}
+    for slide in cohort.slides:
+        slides["specimen"].setdefault(slide.patient_id, set()).add(slide.specimen)
+        slides["organ"].setdefault(slide.patient_id, set()).add(slide.extras.get("organ", ""))
+    found = {name: np.array(["+".join(sorted(of.get(p, {""}))) for p in cohort.patient_ids], dtype=str) for name, of in slides.items()}
+    rows = {row["patient_id"]: row for row in read_study_table(study, "patients").rows}
+    for column in SUBTYPE_COLUMNS:
+        if column in next(iter(rows.values())):
+            found["subtype"] = np.array([rows[p][column] for p in cohort.patient_ids], dtype=str)
+            break
+    return {name: labels for name, labels in found.items() if len(np.unique(labels)) > 1}
+
+
+def _slide_means(study: Study, cohort: Cohort) -> tuple[Array | None, Array | None]:
+    """Return (B, D) mean embeddings and (B,) the resolution of the slides' pixels, or None if an embedding is missing."""
+    sums: dict[str, list[tuple[Array, int, float]]] = {}
+    for slide in cohort.slides:
+        path = embeddings_folder(study) / f"{slide.slide_id}.h5"
+        if is_stored(path):
+            embedded = read_embeddings(path)
+            total = embedded.features.sum(axis=0, dtype=np.float64)
+            sums.setdefault(slide.patient_id, []).append((total, len(embedded.features), embedded.level0_mpp))
+    if any(p not in sums for p in cohort.patient_ids):
+        return None, None
+    means = np.stack([sum(t for t, _, _ in sums[p]) / sum(n for _, n, _ in sums[p]) for p in cohort.patient_ids])
+    return means, np.array([np.mean([m for _, _, m in sums[p]]) for p in cohort.patient_ids])

@@ -1,0 +1,69 @@
+"""Section prospective of metrics.json: a locked score on patients whom no model of it has seen.
+
+The bundle is looked for at bundles/RUN/bundle.json, where RUN is the run that `predict` named after it; it must be the very file that
+made the scores. Without it, calibration needs numbers that nobody has, and the section says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.config import Study
+from pathoml.errors import StoreError
+from pathoml.store.files import read_json, sha256_of_file
+from pathoml.store.tables import read_table
+from pathoml.survival.absolute_risk import BaselineHazard
+from pathoml.survival.locked_score import validate_locked_score
+from pathoml.survival.not_estimable import not_estimable, or_not_estimable
+from pathoml.types import Cohort
+
+Array = npt.NDArray[np.float64]
+
+
+def prospective_section(study: Study, cohort: Cohort, score: Array, score_type: str) -> dict[str, Any]:
+    """Return C, hazard ratio per development SD, calibration slope and calibration in the large of a locked score.
+
+    Raises:
+        StoreError: the bundle beside the study is not the one that made the scores.
+    """
+    if score_type != "locked":
+        return {"note": f"the scores are {score_type}, not of a locked model"}
+    path = study.folder / "bundles" / study.config.run / "bundle.json"
+    if not path.exists():
+        return {"note": f"no {path.relative_to(study.folder)}: copy the bundle there for its calibration", **_none("no bundle")}
+    stated = {row["splits_sha256"] for row in read_table(study.run_folder / "scores.csv").rows}
+    if stated != {sha256_of_file(path)}:
+        raise StoreError(f"{path} is not the bundle that made {study.run_folder}/scores.csv. Put the right one there, or predict again.")
+    locked = read_json(path)["baseline_survival"]
+    baseline = BaselineHazard(
+        times=np.array(locked["times_months"], dtype=np.float64),
+        cumulative=-np.log(np.clip(np.array(locked["survival"], dtype=np.float64), 1e-300, 1.0)),
+    )
+
+    def validate() -> dict[str, Any]:
+        result = validate_locked_score(
+            score,
+            locked["log_hazard_ratio_per_sd"] * score,
+            cohort.time_months,
+            cohort.event,
+            baseline=baseline,
+            resample_within=cohort.centre,
+            bootstraps=study.config.significance.bootstraps,
+        )
+        in_the_large = result.in_the_large.to_json() if result.in_the_large else not_estimable("no baseline")
+        return {
+            "harrell_c": result.harrell_c.to_json(),
+            "hazard_ratio_per_sd": result.hazard_ratio_per_sd.to_json(),
+            "locked_hazard_ratio_per_sd": float(np.exp(locked["log_hazard_ratio_per_sd"])),
+            "slope": result.slope.to_json(),
+            "in_the_large": in_the_large,
+        }
+
+    return {"bundle": study.config.run, **or_not_estimable(validate)}
+
+
+def _none(note: str) -> dict[str, Any]:
+    return {name: not_estimable(note) for name in ("slope", "in_the_large")}

@@ -1,0 +1,96 @@
+"""Start-stop rows: what a patient was from when to when, for Cox models with delayed entry and a treatment that begins on the way.
+
+A patient who was treated later counts as untreated until then; counting them as treated from time zero would credit the treatment with
+the time they had to live to receive it.
+
+Source: Andersen & Gill, Ann Stat 10 (1982) 1100-1120; R survival::coxph with Surv(start, stop, event).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pathoml.errors import CohortError
+from pathoml.store.files import atomic_path
+from pathoml.store.tables import write_table
+from pathoml.survival.cox import fit_cox, hazard_ratio
+from pathoml.survival.not_estimable import or_not_estimable
+from pathoml.types import Cohort, Floats
+
+COLUMNS = ("patient_id", "centre", "start_months", "stop_months", "event", "treated", "score_sd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartStop:
+    """One stretch of a patient's follow-up."""
+
+    patient: int  # row of the cohort
+    start_months: float
+    stop_months: float
+    event: int  # at stop: 0 none, 1 event, 2 competing event
+    treated: int
+
+
+def start_stop_rows(cohort: Cohort) -> list[StartStop]:
+    """Return one row a patient, two where the treatment begins under observation.
+
+    Raises:
+        CohortError: a patient's entry is not before their event or last visit.
+    """
+    rows = []
+    for index, patient in enumerate(cohort.patients):
+        start, stop, begun = patient.entry_months, patient.time_months, patient.treatment_months
+        if start >= stop:
+            raise CohortError(f"Patient {patient.patient_id} enters at {start:g} months and leaves at {stop:g}. Correct the dates.")
+        if begun is not None and start < begun < stop:
+            rows.append(StartStop(patient=index, start_months=start, stop_months=begun, event=0, treated=0))
+            rows.append(StartStop(patient=index, start_months=begun, stop_months=stop, event=patient.event, treated=1))
+        else:
+            treated = int(begun is not None and begun <= start)
+            rows.append(StartStop(patient=index, start_months=start, stop_months=stop, event=patient.event, treated=treated))
+    return rows
+
+
+def write_start_stop(path: Path, cohort: Cohort, score: Floats) -> None:
+    """Write runs/RUN/start_stop.csv with the covariates of study.yaml behind the columns of ours."""
+    names = [n for n in cohort.patients[0].covariates if n not in COLUMNS]
+    table = []
+    for row in start_stop_rows(cohort):
+        patient = cohort.patients[row.patient]
+        own = (patient.patient_id, patient.centre, row.start_months, row.stop_months, row.event, row.treated, float(score[row.patient]))
+        table.append((*own, *(patient.covariates[n] for n in names)))
+    with atomic_path(path) as temporary:
+        write_table(temporary, (*COLUMNS, *names), table)
+
+
+def timing_section(cohort: Cohort, score: Floats) -> dict[str, Any]:
+    """Return what metrics.json says of timing: how many enter late or are treated on the way, and the models that respect it."""
+    rows = start_stop_rows(cohort)
+    late = sum(p.entry_months > 0 for p in cohort.patients)
+    on_the_way = len(rows) - len(cohort.patients)
+    content: dict[str, Any] = {"rows": len(rows), "delayed_entry": late, "treated_under_observation": on_the_way}
+    if late or on_the_way:
+        content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _model(rows, score, "score_sd"))
+    if on_the_way:
+        content["treatment_hazard_ratio"] = or_not_estimable(lambda: _model(rows, score, "treated"))
+    return content
+
+
+def _model(rows: list[StartStop], score: Floats, wanted: str) -> dict[str, Any]:
+    """Return the hazard ratio of one column of Surv(start, stop, event) ~ score_sd [+ treated]."""
+    columns = {"score_sd": np.array([score[r.patient] for r in rows])}
+    treated = np.array([float(r.treated) for r in rows])
+    if np.ptp(treated) > 0:
+        columns["treated"] = treated
+    fit = fit_cox(
+        np.column_stack(list(columns.values())),
+        np.array([r.stop_months for r in rows]),
+        np.array([r.event == 1 for r in rows]),
+        entry_months=np.array([r.start_months for r in rows]),
+        names=list(columns),
+    )
+    return hazard_ratio(fit, list(columns).index(wanted)).to_json()

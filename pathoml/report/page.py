@@ -1,0 +1,317 @@
+"""Step `report`: one page that a clinician reads in two minutes and a statistician can check; reads runs/RUN, writes report.html.
+
+The page needs nothing but itself: figures are inline SVG, maps are data: URIs, there is no script, and a content security policy
+forbids the browser to fetch anything. Equal inputs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from pathoml.config import Study
+from pathoml.errors import StoreError
+from pathoml.report import figures, wording
+from pathoml.report.details import count_filters, further_sections
+from pathoml.report.figures import Curve, ForestRow
+from pathoml.report.suppression import pooled_centres, suppressed
+from pathoml.store._hdf5 import stored_attr
+from pathoml.store.files import read_json, write_text
+from pathoml.store.tables import parse_number, read_table
+
+Json = Mapping[str, Any]
+PATIENTS_SHOWN = 3  # at each end of the cohort
+SLIDES_SHOWN = 2  # of a patient; the others are named
+MOST_CENTRES = 12  # beyond which a centre whose C is not estimable gets no row
+LONGEST_LISTING = 24  # entries of a list in provenance.json that the page repeats
+NOT_REPEATED = ("patients", "embeddings")  # provenance.json holds outcomes of single patients there; the page does not
+JPEG_QUALITY = 88
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+MAP_TOLERANCE = 1e-4  # a map's log_risk and the score's may differ by the digits that scores.csv keeps
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredPatient:
+    """What the page needs of a row of scores.csv."""
+
+    patient_id: str
+    centre: str
+    log_risk: float
+    score_sd: float
+    score_group: str
+    percentile: float  # share of the cohort with the same or a lower log-risk, 0-100
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidePicture:
+    """A slide's map and its strip of tiles as data: URIs, "" where there is none."""
+
+    slide_id: str
+    overlay: str
+    tiles: str
+    stale: bool  # the map adds up to another score than scores.csv has
+    unfaithful: bool  # deleting its hottest tiles changes the risk no more than deleting others
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientMaps:
+    """A patient at one end of the cohort with the maps of their slides."""
+
+    patient: ScoredPatient
+    slides: tuple[SlidePicture, ...]
+    more: tuple[str, ...]  # slides that are not shown
+
+
+def write_report(study: Study) -> Path:
+    """Write runs/RUN/report.html from what the other steps left there.
+
+    Raises:
+        StoreError: scores.csv or metrics.json is missing or unreadable. Everything else may be absent; the page then says so.
+    """
+    folder = study.run_folder
+    scores, table_facts = _read_scores(folder / "scores.csv")
+    metrics = read_json(folder / "metrics.json")
+    smallest = study.config.report.smallest_cell
+    if smallest:
+        names = pooled_centres((metrics.get("flow") or {}).get("by_centre") or {}, smallest)
+        metrics = suppressed(metrics, smallest)
+        scores = [replace(p, centre=names.get(p.centre, p.centre), patient_id="a patient") for p in scores]
+    permutation = _read_optional(folder / "permutation.json")
+    splits, provenance = _read_optional(folder / "splits.json"), _read_optional(folder / "provenance.json")
+    checked = _read_optional(folder / "faithfulness.json").get("slides") or {}
+    context = {
+        **_discrimination(metrics, scores),
+        **_survival(metrics, study),
+        **_permutation(permutation),
+        **_flow(metrics, scores),
+        **further_sections(study, metrics, permutation),
+        "config": study.config,
+        "metrics": metrics,
+        "permutation": permutation,
+        "facts": table_facts,
+        "anticonservative": table_facts["score_type"] in ("oof", "loco"),
+        "splits": {**splits, "splits": []} if smallest else splits,
+        "summary": wording.summary(
+            metrics, permutation, score_type=table_facts["score_type"], centres=len({patient.centre for patient in scores})
+        ),
+        "methods": wording.methods(
+            study.config,
+            metrics,
+            permutation,
+            splits.get("splits") or [],
+            tiles_seen=(provenance.get("steps") or {}).get("train", {}).get("tiles", ""),
+        ),
+        "ends": [] if smallest else _ends(folder / "attention", scores, {s for s, row in checked.items() if not row.get("faithful")}),
+        "has_attention": (folder / "attention").is_dir(),
+        "resolved": _read_text(folder / "study.resolved.yaml"),
+        "provenance": _provenance(provenance),
+        "show_ids": not smallest,
+        "has_r_script": (folder / "analysis.R").is_file(),
+    }
+    write_text(folder / "report.html", _render(context, smallest))
+    return folder / "report.html"
+
+
+def _render(context: Json, smallest: int) -> str:
+    files = resources.files("pathoml.report")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: files.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=wording.number, estimate=wording.estimate, p_value=wording.p_value, **count_filters(smallest))
+    return environment.get_template("report.html.j2").render(context)
+
+
+def _read_scores(path: Path) -> tuple[list[ScoredPatient], dict[str, str]]:
+    """Return the patients by ascending log-risk, and what is the same in every row."""
+    if not path.is_file():
+        raise StoreError(f"{path} is missing. Run `pathoml train` first.")
+    table = read_table(path)
+    table.require(("patient_id", "centre", "log_risk", "score_sd", "score_type"))
+    if not table.rows:
+        raise StoreError(f"{path} has no row. Delete it and run `pathoml train`.")
+    risks = np.array([_number(path, row, "log_risk") for row in table.rows])
+    patients = [
+        ScoredPatient(
+            patient_id=row["patient_id"],
+            centre=row["centre"],
+            log_risk=float(risk),
+            score_sd=_number(path, row, "score_sd"),
+            score_group=row.get("score_group", ""),
+            percentile=100 * float(np.mean(risks <= risk)),
+        )
+        for row, risk in zip(table.rows, risks)
+    ]
+    facts = {
+        name: ", ".join(sorted({row[name] for row in table.rows if row.get(name)}))
+        for name in ("score_type", "n_repeats", "splits_sha256", "data_cut")
+    }
+    return sorted(patients, key=lambda patient: (patient.log_risk, patient.patient_id)), facts
+
+
+def _number(path: Path, row: Mapping[str, str], column: str) -> float:
+    value = parse_number(row[column])
+    if value is None:
+        raise StoreError(f"{path}: patient {row['patient_id']} has {column} = {row[column]!r}. Run `pathoml train` again.")
+    return value
+
+
+def _read_optional(path: Path) -> Json:
+    return read_json(path) if path.exists() else {}
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
+    ridge, clinical = metrics.get("ridge_cox") or {}, metrics.get("clinical") or {}
+    by_centre = metrics.get("harrell_c_by_centre") or {}
+    known = [centre for centre in sorted(by_centre) if wording.is_number(by_centre[centre].get("estimate"))]
+    shown = sorted(by_centre) if len(by_centre) <= MOST_CENTRES else known
+    rows = [
+        _forest_row("Image score, all patients", "image", metrics.get("harrell_c")),
+        _forest_row("Image score, within centres", "image", metrics.get("harrell_c_centre_stratified")),
+        _forest_row("Image score, Uno's C", "image", metrics.get("uno_c")),
+        *(_forest_row(f"  {centre}", "centre", by_centre[centre]) for centre in shown),
+        _forest_row("Ridge Cox on mean features", "comparator", ridge.get("harrell_c")),
+        _forest_row("Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")),
+        _forest_row("Clinical covariates alone", "comparator", clinical.get("harrell_c")),
+    ]
+    centres = sorted({patient.centre for patient in scores})
+    own = {centre: np.array([p.score_sd for p in scores if p.centre == centre]) for centre in centres}
+    return {
+        "forest_rows": rows,
+        "forest_svg": Markup(figures.forest_figure(rows)),
+        "distribution_svg": Markup(figures.distribution_figure(own)),
+        "centres": centres,
+        "centres_not_estimable": len(by_centre) - len(shown),
+    }
+
+
+def _forest_row(label: str, kind: str, content: Json | None) -> ForestRow:
+    known = {k: v for k, v in (content or {}).items() if wording.is_number(v)}
+    return ForestRow(
+        label=label,
+        kind=kind,
+        estimate=known.get("estimate"),
+        low=known.get("low"),
+        high=known.get("high"),
+        text=wording.estimate(content),
+        n=known.get("n"),
+        events=known.get("events"),
+    )
+
+
+def _survival(metrics: Json, study: Study) -> dict[str, Any]:
+    smallest = study.config.report.smallest_cell
+    fields = ("times", "survival", "low", "high", "at_risk", "events")
+    groups = (metrics.get("kaplan_meier") or {}).get("groups") or {}
+    curves = {
+        name: Curve(**{f: groups[name][f] for f in fields}, smallest=smallest)
+        for name in ("high", "low")
+        if groups.get(name, {}).get("times")
+    }
+    svg = figures.kaplan_meier_figure(curves, study.config.endpoint.name) if curves else ""
+    return {"survival_svg": Markup(svg), "groups": list(curves)}
+
+
+def _permutation(permutation: Json) -> dict[str, Any]:
+    drawn = {}
+    for name, part in (("permutation_svg", permutation), ("added_svg", permutation.get("added_value") or {})):
+        null, observed = [v for v in part.get("null") or [] if wording.is_number(v)], part.get("observed")
+        statistic = permutation.get("statistic") if part is permutation else "likelihood-ratio gain over the clinical model"
+        drawn[name] = Markup(
+            figures.permutation_figure(null, observed, statistic or "statistic", name=name.removesuffix("_svg"))
+            if null and wording.is_number(observed)
+            else ""
+        )
+    return drawn
+
+
+def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
+    flow = metrics.get("flow") or {}
+    excluded = flow.get("excluded") or []
+    reasons = Counter(str(row.get("reason", "no reason given")) for row in excluded)
+    by_centre = flow.get("by_centre") or {centre: {"patients": n} for centre, n in Counter(p.centre for p in scores).items()}
+    return {
+        "flow": flow,
+        "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
+        "excluded": excluded,
+        "by_centre": sorted(by_centre.items()),
+    }
+
+
+def _ends(folder: Path, scores: Sequence[ScoredPatient], unfaithful: Set[str]) -> list[tuple[str, list[PatientMaps]]]:
+    """Return the patients with the highest and the lowest log-risk with their maps; nobody is at both ends."""
+    if not folder.is_dir():
+        return []
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.h5")):
+        files.setdefault(stored_attr(path, "patient_id"), []).append(path)
+    count = min(PATIENTS_SHOWN, len(scores) // 2)
+    highest, lowest = list(scores[len(scores) - count :][::-1]), list(scores[:count])
+    named = (("Highest predicted risk", highest), ("Lowest predicted risk", lowest))
+    return [(name, [_patient_maps(p, files.get(p.patient_id, []), unfaithful) for p in patients]) for name, patients in named]
+
+
+def _patient_maps(patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str]) -> PatientMaps:
+    pictures = [
+        SlidePicture(
+            slide_id=path.stem,
+            overlay=_data_uri(path.with_name(f"{path.stem}.png")),
+            tiles=_data_uri(path.with_name(f"{path.stem}_tiles.png")),
+            stale=abs((parse_number(stored_attr(path, "log_risk")) or 0.0) - patient.log_risk) > MAP_TOLERANCE,
+            unfaithful=path.stem in unfaithful,
+        )
+        for path in files[:SLIDES_SHOWN]
+    ]
+    return PatientMaps(patient=patient, slides=tuple(pictures), more=tuple(path.stem for path in files[SLIDES_SHOWN:]))
+
+
+def _data_uri(path: Path) -> str:
+    """Return a picture as a data: URI, "" if there is none; as JPEG, since six maps as PNG would weigh 15 MB."""
+    if not path.is_file() or not path.read_bytes().startswith(PNG_HEAD):
+        return ""
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _provenance(content: Json) -> dict[str, Any]:
+    """Return the versions and hashes to show: packages, python, and all of it but single patients and long lists."""
+    steps = content.get("steps") or {}
+    environment = next((step["environment"] for step in reversed(list(steps.values())) if step.get("environment")), content)
+    return {
+        "version": content.get("pathoml_version", wording.MISSING),
+        "packages": sorted((environment.get("packages") or content.get("packages") or {}).items()),
+        "hashes": [(name, step.get("recipe_sha256", wording.MISSING)) for name, step in steps.items()],
+        "text": json.dumps(_shortened(content), indent=2, ensure_ascii=False) if content else "",
+    }
+
+
+def _shortened(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {
+            key: f"{len(value)} entries, in provenance.json"
+            if isinstance(value, Mapping | list) and (key in NOT_REPEATED or len(value) > LONGEST_LISTING)
+            else _shortened(value)
+            for key, value in content.items()
+        }
+    return [_shortened(value) for value in content] if isinstance(content, list) else content

@@ -1,0 +1,53 @@
+"""What made a run: versions, hardware, hashes of inputs; and whether a step has to be done again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pathoml
+from pathoml.store._hdf5 import recipe_sha256
+from pathoml.store.files import read_json, sha256_of_file, sweep_temporaries, write_json
+from pathoml.types import Recipe
+
+PACKAGES = ("numpy", "scipy", "torch", "torchvision", "timm", "h5py", "openslide-python", "openslide-bin")
+
+
+def environment() -> dict[str, Any]:
+    """Return versions and hardware; nothing of the user, the host's name or paths."""
+    return {
+        "pathoml_version": pathoml.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def is_fresh(run_folder: Path, recipe: Recipe, outputs: Sequence[str]) -> bool:
+    """Return whether a step of a run was done with this recipe and its outputs are still there."""
+    path = run_folder / "provenance.json"
+    if not path.exists() or not all((run_folder / name).exists() for name in outputs):
+        return False
+    done = read_json(path).get("steps", {}).get(recipe.step, {})
+    return bool(done.get("recipe_sha256") == recipe_sha256(recipe))
+
+
+def record_step(run_folder: Path, recipe: Recipe, **notes: Any) -> None:
+    """Write into provenance.json that a step was done, with what and on what."""
+    path = run_folder / "provenance.json"
+    content: dict[str, Any] = read_json(path) if path.exists() else {"notice": "Research use only, not a medical device.", "steps": {}}
+    entry = {"recipe_sha256": recipe_sha256(recipe), "inputs": dict(recipe.inputs), **notes, "environment": environment()}
+    content["steps"][recipe.step] = entry
+    content["pathoml_version"] = pathoml.__version__
+    write_json(path, content)
+    sweep_temporaries(run_folder)  # of steps that were killed before
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, or "" if it is absent."""
+    return sha256_of_file(path) if path.is_file() else ""

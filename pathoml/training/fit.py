@@ -1,0 +1,72 @@
+"""Fit the models of a run, whichever head it has: a stack by gradient, or ridge Cox on mean embeddings, which is solved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from pathoml.bags.reading import mean_features
+from pathoml.bags.tile_bank import Projection
+from pathoml.config import TrainConfig
+from pathoml.plugins import load_plugin
+from pathoml.survival.ridge_cox import fit_ridge_cox
+from pathoml.training.loop import LogRow, OnEpoch, TrainedBlock, check_bags, train_models
+from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
+from pathoml.types import Bag, Cohort
+
+
+def fit_models(
+    cohort: Cohort,
+    bags: Sequence[Bag],
+    specs: Sequence[ModelSpec],
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    seed: int,
+    on_epoch: OnEpoch | None = None,
+    log: list[LogRow] | None = None,
+) -> Iterator[TrainedBlock]:
+    """Yield blocks of fitted models; arguments and errors are those of `training.train_models`."""
+    head = load_plugin("pathoml.mil", config.head, "Head").Head
+    if getattr(head, "solved", False):
+        yield _solve(cohort, bags, specs, config, device, seed, on_epoch)
+    else:
+        yield from train_models(cohort, bags, specs, config, device=device, seed=seed, on_epoch=on_epoch, log=log)
+
+
+def _solve(
+    cohort: Cohort,
+    bags: Sequence[Bag],
+    specs: Sequence[ModelSpec],
+    config: TrainConfig,
+    device: torch.device,
+    seed: int,
+    on_epoch: OnEpoch | None,
+) -> TrainedBlock:
+    check_bags(bags)
+    means = mean_features(bags)  # (B, D)
+    index = {p: i for i, p in enumerate(cohort.patient_ids)}
+    spec = HeadSpec(head=config.head, in_dim=means.shape[1], hidden=config.hidden, dropout=config.dropout)
+    heads, projection_of, raw = [], [], []
+    projections: list[Projection] = []
+    place: dict[tuple[str, str, int], int] = {}
+    for number, one in enumerate(specs, 1):
+        if one.tiles_seen not in place:
+            place[one.tiles_seen] = len(projections)
+            rows = np.array([index[p] for p in one.train])
+            of_patient = means if one.bag_of is None else means[list(one.bag_of)]
+            model = fit_ridge_cox(of_patient[rows], cohort.time_months[rows], cohort.event[rows], seed=seed)
+            head = spec.build()
+            head.load_state_dict({"risk.weight": torch.from_numpy(model.weights).float()[None]})
+            centre = torch.from_numpy(model.mean).float()
+            projections.append((centre, torch.ones_like(centre)))
+            heads.append(head)
+            raw.append(model.predict(of_patient))
+        projection_of.append(place[one.tiles_seen])
+        if on_epoch:
+            on_epoch(number, len(specs))
+    stack = ModelStack(spec, [heads[f] for f in projection_of], projections, projection_of).to(device)
+    stack.projections = [(mean.to(device), scale.to(device)) for mean, scale in stack.projections]
+    return TrainedBlock(models=slice(0, len(specs)), stack=stack, raw=np.stack([raw[f] for f in projection_of]))
