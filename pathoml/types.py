@@ -6,7 +6,7 @@ pixel, `_months`. Points are (x, y), arrays [row, column], sizes (width, height)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,10 +17,14 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
+Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+Labels = npt.NDArray[np.str_]
+Json = dict[str, Any]  # a section of a readable file
+Columns = Mapping[str, Sequence[object]]  # name -> a cell per patient
 
 FLAGS = ("pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region")  # bit i of a tile's flags says FLAGS[i]
 

@@ -20,9 +20,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs, with_neighbours
-from pathoml.types import Bag
+from pathoml.types import Array, Bag
 
-Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
 NUMBERS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 16)  # of phenotypes that are tried
 RESAMPLES = 30

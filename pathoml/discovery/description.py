@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
+
 PRESENT = 0.02  # share of a patient's tiles from which the patient counts as having it
 ONE_SOURCE = 0.8  # of a phenotype from one centre or stain: more likely a habit of the laboratory than of the tumour
 FEWEST_PATIENTS = 5  # with fewer it is a property of single tumours

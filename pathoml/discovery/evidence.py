@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.study.cohort import treated
@@ -19,9 +18,8 @@ from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, w
 from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.martingale import martingale_residuals, permutation_p
-from pathoml.types import Cohort
+from pathoml.types import Array, Cohort
 
-Array = npt.NDArray[np.float64]
 PERMUTATIONS = 1999
 HALF_A_TILE = 0.5  # added to both parts, so that an absent phenotype has a log-ratio
 

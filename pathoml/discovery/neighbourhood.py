@@ -16,14 +16,12 @@ from scipy.linalg import eigh
 from scipy.sparse import coo_array
 from scipy.spatial import KDTree
 
-from pathoml.types import Ints
+from pathoml.types import Array, Ints
 
 REACH = 1.5  # times the distance of neighbours: the eight tiles around one, whatever the lattice
 NEIGHBOURS = 0.6  # weight of the neighbours' mean beside a tile's own features; docs/decisions/0015-phenotypes.md
 NOISE = 0.1  # persistence at which an axis counts half: what persists much less does not tell kinds of tissue apart; the same decision
 FEWEST_TILES = 30  # of a slide, and pairs of neighbours on it, that is asked which axes persist
-
-Array = npt.NDArray[np.float64]
 
 
 def neighbour_pairs(xy_l0: Ints) -> npt.NDArray[np.int64]:

@@ -12,12 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.types import Floats, Ints, TissueMask
+from pathoml.types import Array, Floats, Ints, TissueMask
 
 PERMUTATIONS = 199
 FEWEST_TILES = 10  # of a phenotype and of the rest, below which a slide says nothing of where it lies
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

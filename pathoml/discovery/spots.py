@@ -21,13 +21,12 @@ from pathoml.store._hdf5 import read_assignments, read_attention, refuse_deadly_
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import write_table
 from pathoml.survival.multiplicity import benjamini_hochberg
+from pathoml.types import Array
 
 PERMUTATIONS = 499
 EXPRESSED = 0.10  # least share of spots in which a gene is counted
 FEWEST_SPOTS = 30
 COUNTS_A_SPOT = 1e4  # counts are scaled to, before log(1 + x)
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,8 @@ from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogen
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.tiling.step import png_bytes
 from pathoml.training.run import LoadedRun, bag_slides, load_run
-from pathoml.types import Assignments, Embeddings, Recipe
+from pathoml.types import Array, Assignments, Embeddings, Recipe
 
-Array = npt.NDArray[np.float64]
 FAMILY = "phenotypes"
 SPATIAL_COLUMNS = ("slide_id", "phenotype", "share", "clustering", "clustering_p", "clustering_q", "border_um", "border_p", "border_q")
 CANDIDATES = 4  # tiles of each slide and phenotype that may come onto a contact sheet

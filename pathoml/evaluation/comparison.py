@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
@@ -29,9 +28,8 @@ from pathoml.training.baselines import clinical_scores
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
 from pathoml.training.scoring import fold_scores, out_of_fold, standardise
-from pathoml.types import Bag, Cohort, Split
+from pathoml.types import Array, Bag, Cohort, Split
 
-Array = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 CLINICAL = "clinical"
 DRAWS = 400  # of the bias-corrected C

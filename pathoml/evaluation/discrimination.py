@@ -81,9 +81,8 @@ from pathoml.survival.not_estimable import not_estimable, or_not_estimable
 from pathoml.training.baselines import clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.scoring import SEEDS
-from pathoml.types import Cohort
+from pathoml.types import Array, Cohort, Json
 
-Array = npt.NDArray[np.float64]
 LEAK_C = 0.75  # an internal C above this raises an alarm (from slides alone, out of fold, 0.60-0.65 is to be expected)
 UNO_QUANTILE = 0.9  # tau is this quantile of follow-up, so that a few late patients do not carry the weights
 INTERVAL_NOTE = (
@@ -96,7 +95,6 @@ CAVEATS = {  # by score_type; any other is out of fold
     "external": "The score was made elsewhere: Wald and likelihood-ratio p values hold only if it learned from none of these outcomes.",
     "insample": "The score learned from these very outcomes: no p value of it means anything.",
 }
-Json = dict[str, Any]
 
 
 def read_score_table(study: Study, cohort: Cohort) -> tuple[Cohort, dict[str, Array], list[str], Json]:

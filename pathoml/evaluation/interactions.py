@@ -4,7 +4,7 @@ change with the treatment, what do competing events do; and how many hypotheses 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,8 @@ from pathoml.survival.proportional_hazards import ProportionalHazards, proportio
 from pathoml.survival.restricted_mean import restricted_mean, restricted_mean_difference
 from pathoml.survival.spline import spline_form
 from pathoml.survival.subgroups import membership, parse_expression, subgroup_effect
-from pathoml.types import Cohort
+from pathoml.types import Array, Cohort, Columns, Json
 
-Array = npt.NDArray[np.float64]
-Json = dict[str, Any]
-Columns = Mapping[str, Sequence[object]]
 FAMILY = "interactions"
 NORMAL_QUANTILE = 1.959963984540054  # half-width of a 95 % interval in standard errors
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
@@ -23,11 +22,8 @@ from pathoml.survival.concordance import harrell_c_interval
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.not_estimable import or_not_estimable
-from pathoml.types import Cohort
+from pathoml.types import Array, Cohort, Json, Labels
 
-Array = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.str_]
-Json = dict[str, Any]
 COMPONENTS = 16  # of the mean embeddings from which the centre is predicted
 FEWEST_IN_CENTRE = 4  # smaller centres are left out of that prediction
 CENTRE_SHARE = 0.15  # share of the score's variance between centres that raises an alarm, with p below

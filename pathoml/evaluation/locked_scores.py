@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
@@ -18,9 +17,7 @@ from pathoml.store.tables import read_table
 from pathoml.survival.absolute_risk import BaselineHazard
 from pathoml.survival.locked_score import validate_locked_score
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
-from pathoml.types import Cohort
-
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array, Cohort
 
 
 def prospective_section(study: Study, cohort: Cohort, score: Array, score_type: str) -> dict[str, Any]:

@@ -13,15 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.survival.absolute_risk import baseline_hazard
 from pathoml.survival.brier import MIN_AT_RISK
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.design import CategoryColumn, fit_design
-from pathoml.types import Cohort
+from pathoml.types import Array, Cohort
 
-Array = npt.NDArray[np.float64]
 RIDGE = 1.0  # on standardised columns, as in the clinical baseline: keeps a rare level finite
 MOST_POINTS = 100.0  # of the variable with the widest effect
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of a number, at which its points are listed

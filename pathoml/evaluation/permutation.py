@@ -22,9 +22,8 @@ from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.scoring import FoldScores, fold_scores, out_of_fold, standardise
-from pathoml.types import Bag, Cohort, Split
+from pathoml.types import Array, Bag, Cohort, Split
 
-Array = npt.NDArray[np.float64]
 Statistics = tuple[float, float]  # centre-stratified C, and the gain over the clinical model
 TOGETHER = 10  # permutations of a block
 

@@ -19,7 +19,7 @@ from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.embedding.fleet import gpus_each, processes, threads_each
 from pathoml.errors import CohortError, StoreError
-from pathoml.evaluation.permutation import Array, ClinicalModel, RepeatedValidation, Statistics
+from pathoml.evaluation.permutation import ClinicalModel, RepeatedValidation, Statistics
 from pathoml.plugins import load_plugin
 from pathoml.recipes import evaluate_recipe
 from pathoml.store._hdf5 import recipe_sha256
@@ -28,7 +28,7 @@ from pathoml.survival.design import fit_design
 from pathoml.training.baselines import clinical_columns
 from pathoml.training.loop import OnEpoch
 from pathoml.training.run import LoadedRun, load_run
-from pathoml.types import Cohort
+from pathoml.types import Array, Cohort
 
 FOLDER = "permutations"
 

@@ -23,11 +23,9 @@ from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import normal_estimate
 from pathoml.survival.not_estimable import json_numbers, or_not_estimable
 from pathoml.survival.time_dependent_auc import time_dependent_auc
-from pathoml.types import Cohort
+from pathoml.types import Array, Cohort, Json
 
-Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Json = dict[str, Any]
 RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite, as in the clinical baseline
 GRID_POINTS = 24  # of the integrated Brier score
 CURVE_POINTS = 50

@@ -16,9 +16,8 @@ from pathoml.survival.heterogeneity import paired_heterogeneity
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.run import LoadedRun
 from pathoml.training.scoring import SMALLEST_SD
-from pathoml.types import Bag, Cohort
+from pathoml.types import Array, Bag, Cohort
 
-Array = npt.NDArray[np.float64]
 KINDS = ("primary", "metastasis")
 
 

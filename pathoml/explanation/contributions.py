@@ -19,9 +19,8 @@ from pathoml.explanation.faithfulness import FEWEST_TILES, Judge, SlideFaithfuln
 from pathoml.explanation.integrated_gradients import integrated_gradients
 from pathoml.training.model_stack import ModelStack
 from pathoml.training.scoring import FoldScores
-from pathoml.types import AttentionMap, Bag, Embeddings
+from pathoml.types import Array, AttentionMap, Bag, Embeddings
 
-Array = npt.NDArray[np.float64]
 MOST_TRIED = 2000  # tiles that a head reads again to see whether it renormalises; as telling as half of a large bag, and much cheaper
 
 

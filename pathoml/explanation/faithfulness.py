@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
+
 Bools = npt.NDArray[np.bool_]
 Judge = Callable[[Bools], Array]  # tiles that are kept (N,) -> centred risk by each of the U models (U,)
 

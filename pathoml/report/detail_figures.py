@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from pathoml.report.figures import BLUE, GREY, INK, VERMILION, short, svg
+from pathoml.types import Json
 
-Json = Mapping[str, Any]
 LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, dashes, words: never colour alone
     "treat_all": (GREY, (0, (1, 1)), "treat everybody"),
     "clinical": ("#E69F00", (0, (5, 2)), "clinical"),

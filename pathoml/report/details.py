@@ -16,8 +16,8 @@ from pathoml.report.guidelines import guideline_tables
 from pathoml.report.nomogram import nomogram_figure
 from pathoml.store.files import read_json
 from pathoml.store.tables import read_table
+from pathoml.types import Json
 
-Json = Mapping[str, Any]
 BEST_FIRST = ("clinical_and_image", "image", "clinical")  # whose calibration is drawn
 MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 MOST_PHENOTYPES = 20

@@ -6,13 +6,13 @@ paraphrased; the published wording counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pathoml.report import wording
+from pathoml.types import Json
 
-Json = Mapping[str, Any]
 AUTHORS = "the authors"
 
 

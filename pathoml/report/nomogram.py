@@ -5,16 +5,15 @@ Source: Harrell, Regression Modeling Strategies, 2nd ed. (2015), section 4.10 (R
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pathoml.report.figures import BLUE, GREY, INK, VERMILION, short, svg
+from pathoml.types import Json
 
-Json = Mapping[str, Any]
 RISKS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 MOST_POINTS = 100.0
 TICK, LABEL = 0.12, 0.2  # of a row's height

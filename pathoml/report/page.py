@@ -30,8 +30,8 @@ from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import read_json, write_text
 from pathoml.store.tables import parse_number, read_table
+from pathoml.types import Json
 
-Json = Mapping[str, Any]
 PATIENTS_SHOWN = 3  # at each end of the cohort
 SLIDES_SHOWN = 2  # of a patient; the others are named
 MOST_CENTRES = 12  # beyond which a centre whose C is not estimable gets no row

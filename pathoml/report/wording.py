@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-Json = Mapping[str, Any]
+from pathoml.types import Json
+
 CHANCE = 0.5  # C of a coin
 LEVEL = 0.05
 MISSING = "not available"

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.errors import StoreError
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import parse_number, read_table, write_table
-
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
 
 
 def write_columns(path: Path, patient_ids: Sequence[str], scores: Mapping[str, Array], prefix: str) -> None:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from pathoml.errors import CohortError
 from pathoml.survival.cox import RiskSets
 from pathoml.survival.outcome import checked_entry, checked_outcome, checked_score
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 FitLinear = Callable[[npt.NDArray[np.bool_]], Array]  # training rows -> (B,) linear predictor of everyone
 
 

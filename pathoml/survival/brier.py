@@ -16,8 +16,8 @@ from pathoml.errors import CohortError
 from pathoml.survival.censoring import uncensored_at, uncensored_before
 from pathoml.survival.estimate import Estimate, percentile_estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 MIN_AT_RISK = 10  # fewer patients still followed at the horizon: "not estimable", since a few weights decide
 
 

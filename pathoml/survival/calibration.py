@@ -20,8 +20,8 @@ from pathoml.survival.estimate import Estimate, normal_estimate
 from pathoml.survival.kaplan_meier import kaplan_meier, survival_at
 from pathoml.survival.outcome import checked_outcome, checked_score
 from pathoml.survival.spline import spline_basis, spline_knots
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 LARGEST_RISK = 1 - 1e-9  # the complementary log-log of 1 is infinite
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
+
 Bools = npt.NDArray[np.bool_]
 
 

@@ -18,8 +18,8 @@ from scipy import stats
 from pathoml.errors import CohortError
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.outcome import checked_score
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 ROWS_AT_ONCE = 500  # patients whose influence is held in memory together, (500, T) floats
 
 

@@ -26,14 +26,13 @@ from pathoml.errors import CohortError
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.one_thread import one_blas_thread
 from pathoml.survival.outcome import checked_entry, checked_groups, checked_outcome, checked_score, checked_weight
+from pathoml.types import Array
 
 MAX_ITERATIONS = 40  # Newton needs 4 to 8; a coefficient that runs to infinity takes all of them, about 1 / SD each
 STEP_TOLERANCE = 1e-9  # in units of a coefficient per SD of its covariate; the error after such a step is its square
 RUNAWAY = 5.0  # log hazard ratio per SD: a coefficient and a standard error above it are no estimate (e^5 = 148)
 FARTHEST = 600.0  # between two log hazards: beyond it exp() loses the patient at the lower end (e^-600 = 1e-261)
 SINGULAR = 1e-9  # smallest eigenvalue of the information, as a correlation matrix, that still counts as information
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from pathoml.errors import CohortError
 from pathoml.survival.brier import require_at_risk
 from pathoml.survival.kaplan_meier import kaplan_meier, survival_at
 from pathoml.survival.outcome import checked_outcome, checked_score
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))  # 5 % to 95 %
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.types import Array
 
 MISSING = "missing"  # the level of a category that is not there
-
-Array = npt.NDArray[np.float64]
 
 
 def parameters_with_score(columns: Mapping[str, Sequence[object]]) -> int:

@@ -18,7 +18,6 @@ from pathoml.errors import CohortError
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.outcome import checked_groups, checked_score
 
-Array = npt.NDArray[np.float64]
 MIN_PAIRS = 6  # with 5 pairs the smallest two-sided sign-flip p value is 0.06
 
 

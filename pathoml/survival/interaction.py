@@ -20,8 +20,8 @@ from pathoml.survival.cox import LikelihoodRatio, fit_cox, hazard_ratio, likelih
 from pathoml.survival.estimate import Estimate, normal_estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
 from pathoml.survival.propensity import overlap_weights, propensity, standardised_differences
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 CURVE_QUANTILES = tuple(k / 20 for k in range(1, 20))
 MIN_PER_ARM = 10  # events with and without the treatment; below this a product has no stable coefficient
 LEVEL = 0.05

@@ -16,8 +16,8 @@ from scipy import stats
 
 from pathoml.errors import CohortError
 from pathoml.survival.outcome import checked_entry, checked_groups, checked_outcome
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 HALF_TOLERANCE = 1e-9  # a product of fractions that should be 0.5 may miss it by rounding
 
 

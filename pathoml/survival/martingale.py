@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.survival.outcome import checked_groups, checked_outcome, checked_score
-
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
 
 
 def martingale_residuals(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, stratum: npt.ArrayLike) -> Array:

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
-
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
 
 
 def benjamini_hochberg(p_values: npt.ArrayLike, family_size: int | None = None) -> Array:

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.survival.estimate import Estimate
-
-Json = dict[str, Any]
+from pathoml.types import Json
 
 
 def or_not_estimable(compute: Callable[[], Any]) -> Json:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 MAX_ITERATIONS = 50
 FARTHEST = 1e-6  # a propensity closer to 0 or 1 than this means that a covariate decides the treatment
 

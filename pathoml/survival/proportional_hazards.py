@@ -21,8 +21,7 @@ from pathoml.errors import CohortError
 from pathoml.survival.cox import CoxFit, RiskSets
 from pathoml.survival.kaplan_meier import kaplan_meier
 from pathoml.survival.outcome import checked_entry, checked_groups, checked_outcome
-
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
 
 
 class ProportionalHazards(NamedTuple):

@@ -19,13 +19,12 @@ from pathoml.errors import CohortError
 from pathoml.survival.cox import fit_cox, partial_log_likelihood
 from pathoml.survival.one_thread import one_blas_thread
 from pathoml.survival.outcome import checked_outcome
+from pathoml.types import Array
 
 MAX_COMPONENTS = 64
 INNER_FOLDS = 4
 RIDGE_PER_EVENT = tuple(10 ** (k / 2) for k in range(4, -5, -1))  # 100 to 0.01: the information grows with the events
 RANK_TOLERANCE = 1e-8  # singular values below this share of the largest are rounding
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

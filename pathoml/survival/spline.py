@@ -15,8 +15,8 @@ from scipy import stats
 from pathoml.errors import CohortError
 from pathoml.survival.cox import LikelihoodRatio, fit_cox, likelihood_ratio_test
 from pathoml.survival.outcome import checked_outcome, checked_score
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 QUANTILES = {3: (0.10, 0.5, 0.90), 4: (0.05, 0.35, 0.65, 0.95), 5: (0.05, 0.275, 0.5, 0.725, 0.95)}  # Harrell 2015, table 2.3
 CURVE_POINTS = 41
 

@@ -21,8 +21,8 @@ from pathoml.errors import CohortError, nearest
 from pathoml.survival.cox import LikelihoodRatio, fit_cox, hazard_ratio, likelihood_ratio_test
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
+from pathoml.types import Array
 
-Array = npt.NDArray[np.float64]
 COMPARISON = re.compile(r"^\s*(?P<column>.+?)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<value>.+?)\s*$")
 OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le,

@@ -15,8 +15,7 @@ from pathoml.survival.brier import require_at_risk
 from pathoml.survival.censoring import uncensored_before
 from pathoml.survival.estimate import Estimate, percentile_estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
-
-Array = npt.NDArray[np.float64]
+from pathoml.types import Array
 
 
 def time_dependent_auc(

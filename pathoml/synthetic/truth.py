@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.types import AttentionMap, Floats
+from pathoml.types import Array, AttentionMap, Floats
 
 PURE = 0.7  # a tile belongs to a class if at least this share of it does
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

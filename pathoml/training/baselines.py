@@ -13,9 +13,8 @@ from pathoml.survival.cox import fit_cox
 from pathoml.survival.design import fit_design
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.scoring import SMALLEST_SD, FoldScores, out_of_fold, standardise
-from pathoml.types import Bag, Cohort, Split
+from pathoml.types import Array, Bag, Cohort, Split
 
-Array = npt.NDArray[np.float64]
 FitAndScore = Callable[[npt.NDArray[np.bool_], int], Array]  # (training rows, seed) -> (B,) log-risk of everyone
 CLINICAL_RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite
 

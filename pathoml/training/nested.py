@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pathoml.config import SplitsConfig, TrainConfig
@@ -25,9 +24,8 @@ from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.scoring import FoldScores, fold_scores, out_of_fold
-from pathoml.types import Bag, Cohort, Split
+from pathoml.types import Array, Bag, Cohort, Split
 
-Array = npt.NDArray[np.float64]
 FILE = "nested_scores.csv"
 COLUMN = "fold "  # before the name of the outer fold
 
