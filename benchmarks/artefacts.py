@@ -21,7 +21,7 @@ from scipy.ndimage import zoom
 from pathoml.slides.readers.plain_image import PlainImageReader
 from pathoml.slides.reading import read_tile
 from pathoml.tiling.artefacts import look_closely
-from pathoml.tiling.step import box_means, flag_tiles, look_at
+from pathoml.tiling.grid import box_means, flag_tiles, look_at
 from pathoml.types import FLAGS
 
 MPP, TILE = 1.0, 224

@@ -18,8 +18,8 @@ from pathoml.cli import embed, evaluate, explain, tile, train
 from pathoml.cli.console import Console
 from pathoml.cli.evaluate import interval_text
 from pathoml.config import load_study
-from pathoml.store._hdf5 import read_attention
 from pathoml.store.files import read_json
+from pathoml.store.maps import read_attention
 from pathoml.store.tables import read_table
 from pathoml.survival.concordance import harrell_c, stratified_harrell_c
 from pathoml.synthetic.truth import map_agreement

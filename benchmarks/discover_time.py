@@ -17,11 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.config import load_study
+from pathoml.discovery.recipe import discover_recipe
 from pathoml.discovery.step import discover_study
+from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
-from pathoml.recipes import discover_recipe, explain_recipe, train_recipe
-from pathoml.store._hdf5 import write_embeddings, write_tiles
+from pathoml.store.embeddings import write_embeddings
+from pathoml.store.tiles import write_tiles
 from pathoml.study.cohort import read_cohort
+from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask
 

@@ -52,8 +52,9 @@ from pathoml.embedding.ready_encoder import ReadyEncoder, embed_tiles, loaded_en
 from pathoml.encoders.finding import find_encoder
 from pathoml.engines.local import available_workers
 from pathoml.slides.reading import open_slide, read_tile
-from pathoml.store._hdf5 import read_tiles
-from pathoml.tiling.step import TileJob, tile_one
+from pathoml.store.tiles import read_tiles
+from pathoml.tiling.jobs import TileJob
+from pathoml.tiling.step import tile_one
 from pathoml.types import Slide
 
 SOURCE = "wsi/tcga-cr-7395-01a-01-ts1.svs"

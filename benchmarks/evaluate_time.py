@@ -12,7 +12,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from score_study import write_score_study
 
-from pathoml.evaluation.discrimination import metrics, read_score_table, write_analysis
+from pathoml.evaluation.discrimination import write_analysis
+from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.step import metrics
 from pathoml.study.cohort import read_cohort
 
 if __name__ == "__main__":

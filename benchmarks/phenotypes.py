@@ -21,7 +21,7 @@ from pathoml.bags.reading import read_bags
 from pathoml.config import load_study
 from pathoml.discovery.codebook import learn_codebook, membership
 from pathoml.discovery.evidence import clinical_design, log_ratios, weigh
-from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder

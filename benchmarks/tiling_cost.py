@@ -24,7 +24,7 @@ from pyramids import TILE_PX as TILE
 from pathoml.compute.memory import keep_freed_memory
 from pathoml.slides.readers.jpeg_tiff import _at_scale
 from pathoml.slides.reading import open_slide
-from pathoml.tiling.step import box_means, look_at
+from pathoml.tiling.grid import box_means, look_at
 
 SIDE = 40_000
 LEVELS = (1, 4, 16)

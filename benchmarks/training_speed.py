@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.evaluation.permutation import RepeatedValidation, permutation_tests, permuted_specs
-from pathoml.store._hdf5 import read_embeddings, write_embeddings
+from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c, harrell_c_difference
 from pathoml.training.loop import model_specs, train_models

@@ -17,6 +17,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -25,8 +26,8 @@ Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 Labels = npt.NDArray[np.str_]
 Json = dict[str, Any]  # a section of a readable file
 Columns = Mapping[str, Sequence[object]]  # name -> a cell per patient
-
 FLAGS = ("pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region")  # bit i of a tile's flags says FLAGS[i]
+NOTICE = "Research use only, not a medical device."
 
 
 @dataclass(frozen=True, kw_only=True)

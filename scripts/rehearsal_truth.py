@@ -22,7 +22,7 @@ import numpy as np
 from pathoml.config import load_study
 from pathoml.discovery.naming import RATING_COLUMNS
 from pathoml.errors import CohortError
-from pathoml.store._hdf5 import read_assignments, read_attention
+from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import read_table
 from pathoml.store.withdrawal import remove_rows
 from pathoml.study.cohort import read_cohort

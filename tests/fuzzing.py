@@ -30,19 +30,21 @@ from pathoml.config import load_study
 from pathoml.discovery.spots import read_spots
 from pathoml.embedding.network import read_weights
 from pathoml.errors import PathomlError
+from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
 from pathoml.interop import clam, pt, stamp, trident
 from pathoml.interop.scores import import_scores
-from pathoml.recipes import explain_recipe, train_recipe
 from pathoml.store import _hdf5 as store
-from pathoml.store._hdf5 import read_attention, read_embeddings
+from pathoml.store.embeddings import read_embeddings
+from pathoml.store.maps import read_attention
 from pathoml.store.packs import pack_folder
 from pathoml.store.tables import read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import read_splits
 from pathoml.tiling.regions import read_regions
-from pathoml.training.model_stack import load_models
+from pathoml.training.models import load_models
+from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 
 SECONDS = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.config import Study, load_study
-from pathoml.store._hdf5 import write_embeddings
+from pathoml.store.embeddings import write_embeddings
 from pathoml.study.layout import embeddings_folder
 from pathoml.types import Bag, Cohort, Patient, Recipe, Slide, TileGrid
 

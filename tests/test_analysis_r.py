@@ -13,12 +13,12 @@ from r_oracle import r_survival_is_there, run_r, unavailable
 from score_study import write_score_study
 
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
-from pathoml.evaluation.discrimination import metrics, read_score_table
+from pathoml.evaluation.evidence import read_score_table
 from pathoml.evaluation.start_stop import write_start_stop
-from pathoml.store.scores import write_columns
+from pathoml.evaluation.step import metrics
+from pathoml.store.scores import SEEDS, write_columns
 from pathoml.study.cohort import read_cohort
 from pathoml.training.nested import write_nested
-from pathoml.training.scoring import SEEDS
 
 pytestmark = pytest.mark.ci
 PACKAGES = ("rms", "riskRegression", "cmprsk", "mice")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pathoml.bags.reading import Rows, batches_by_size, padded_rows
+from pathoml.bags.batches import batches_by_size, padded_rows
+from pathoml.bags.reading import Rows
 
 PARTS = [np.arange(6, dtype=np.float16).reshape(3, 2), np.arange(6, 14, dtype=np.float16).reshape(4, 2)]
 WHOLE = np.concatenate(PARTS)

@@ -14,12 +14,12 @@ from pathoml.bundles.lock import lock_study, open_bundle, refuse_unadjusted_winn
 from pathoml.bundles.predict import predict_study
 from pathoml.config import StainConfig, Study
 from pathoml.errors import ConfigError, StoreError
-from pathoml.recipes import train_recipe
 from pathoml.store.files import write_json
 from pathoml.store.tables import read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.survival.concordance import harrell_c
+from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Bag, Cohort
 

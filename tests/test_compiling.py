@@ -19,7 +19,8 @@ from pathoml.embedding.network import EncoderModel
 from pathoml.embedding.ready_encoder import embed_tiles
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError
-from pathoml.store._hdf5 import read_embeddings, stored_attr
+from pathoml.store._hdf5 import stored_attr
+from pathoml.store.embeddings import read_embeddings
 
 CPU, BATCH = torch.device("cpu"), 4
 compiles = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt-get install g++")

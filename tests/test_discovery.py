@@ -16,15 +16,16 @@ from pathoml.discovery.description import describe
 from pathoml.discovery.evidence import estimable_design, log_ratios, treatment_arms, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs
+from pathoml.discovery.recipe import discover_recipe
 from pathoml.discovery.step import discover_study
-from pathoml.recipes import discover_recipe, train_recipe
 from pathoml.slides.sheets import TileRef, best_tiles
-from pathoml.store._hdf5 import read_assignments, write_assignments
+from pathoml.store.maps import read_assignments, write_assignments
 from pathoml.study.cohort import read_cohort
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.martingale import martingale_residuals, permutation_p
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 from pathoml.synthetic.truth import roc_auc
+from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Assignments, Bag, Cohort, Patient, Slide
 

@@ -20,7 +20,7 @@ from pathoml.cli import app
 from pathoml.embedding.network import EncoderModel, build_architecture
 from pathoml.errors import SlideError
 from pathoml.slides.reading import open_slide
-from pathoml.store._hdf5 import read_attention
+from pathoml.store.maps import read_attention
 from pathoml.store.tables import read_table
 from pathoml.training.model_stack import HeadSpec
 

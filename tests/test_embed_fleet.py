@@ -11,9 +11,10 @@ import pytest
 import torch
 from test_slurm import hashes, pathoml, tiny_study
 
+from pathoml.compute.processes import processes
 from pathoml.config import ComputeConfig
 from pathoml.embedding import fleet as embed_fleet
-from pathoml.embedding.fleet import embed_apart, processes
+from pathoml.embedding.fleet import embed_apart
 from pathoml.embedding.jobs import EmbedJob
 from pathoml.embedding.loop import EmbedReport
 

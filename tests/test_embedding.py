@@ -21,16 +21,20 @@ from pathoml.compute.devices import pick_device, pick_precision
 from pathoml.config import StainConfig, TilesConfig
 from pathoml.embedding import loop as embedding
 from pathoml.embedding import ready_encoder
-from pathoml.embedding.jobs import EmbedJob, stain_name, stale_jobs, tiles_of
+from pathoml.embedding.jobs import EmbedJob, stale_jobs, tiles_of
 from pathoml.embedding.loop import embed_slides
 from pathoml.embedding.network import EncoderModel
 from pathoml.embedding.ready_encoder import embed_tiles
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError, SlideError
 from pathoml.slides.reading import open_slide, read_tile
-from pathoml.store._hdf5 import read_embeddings, read_tiles, stored_attr, write_tiles
+from pathoml.store._hdf5 import stored_attr
+from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import sha256_of_json
-from pathoml.tiling.step import TileJob, kept_tiles, tile_one
+from pathoml.store.tiles import kept_tiles, read_tiles, write_tiles
+from pathoml.study.layout import stain_name
+from pathoml.tiling.jobs import TileJob
+from pathoml.tiling.step import tile_one
 from pathoml.types import Recipe, Slide
 
 CPU = torch.device("cpu")

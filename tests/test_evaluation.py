@@ -14,7 +14,8 @@ from score_study import write_csv, write_run, write_score_study
 from pathoml.cli import main
 from pathoml.config import load_study
 from pathoml.errors import CohortError, ConfigError, StoreError
-from pathoml.evaluation.discrimination import metrics, read_score_table
+from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.step import metrics
 from pathoml.study.cohort import read_cohort
 
 QUICK = {"permutations": 0, "bootstraps": 100}

@@ -22,8 +22,9 @@ from pathoml.errors import SlideError
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.slides.reading import open_slide
 from pathoml.slides.reopening import ReopeningReader
-from pathoml.store._hdf5 import read_tiles
-from pathoml.tiling.step import TileJob, tile_slides
+from pathoml.store.tiles import read_tiles
+from pathoml.tiling.jobs import TileJob
+from pathoml.tiling.step import tile_slides
 from pathoml.types import Slide
 
 

@@ -26,7 +26,7 @@ from pathoml.store.tables import MOST_COLUMNS, read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.splits import read_splits
 from pathoml.tiling.regions import read_regions
-from pathoml.training.model_stack import load_models
+from pathoml.training.models import load_models
 
 STUDY = "endpoint: {name: x, time_zero: x, time: t, event: e}\n"
 

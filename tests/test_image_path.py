@@ -16,7 +16,8 @@ from pathoml.embedding.loop import embed_slides
 from pathoml.embedding.network import read_weights
 from pathoml.embedding.ready_encoder import ready_encoder
 from pathoml.encoders.finding import find_encoder, find_weights
-from pathoml.store._hdf5 import read_embeddings, write_tiles
+from pathoml.store.embeddings import read_embeddings
+from pathoml.store.tiles import write_tiles
 from pathoml.types import Recipe, TileGrid, TissueMask
 
 SIDE, COLUMNS = 224, 10

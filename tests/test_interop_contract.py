@@ -12,14 +12,17 @@ import torch
 
 from pathoml.bags.reading import read_bags
 from pathoml.config import Study, load_study
+from pathoml.embedding.jobs import embed_jobs
 from pathoml.embedding.magnifications import join_jobs, join_slides
 from pathoml.errors import CohortError, ConfigError
 from pathoml.interop import clam, pt, stamp, trident
 from pathoml.interop.exchange import Exchange
 from pathoml.plugins import load_plugin, plugin_names
-from pathoml.store._hdf5 import read_embeddings, read_tiles
+from pathoml.store.embeddings import read_embeddings
+from pathoml.store.tiles import read_tiles
 from pathoml.study.cohort import read_cohort
-from pathoml.study.layout import embed_jobs, embeddings_folder, tile_jobs
+from pathoml.study.layout import embeddings_folder
+from pathoml.tiling.jobs import tile_jobs
 
 YAML = """endpoint: {name: PFS, time_zero: first ablation, time: pfs_months, event: pfs_event}
 encoder: uni

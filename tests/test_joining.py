@@ -17,7 +17,10 @@ from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
 from pathoml.embedding.magnifications import Joined, JoinJob, join_slide, partners, stale_jobs
 from pathoml.errors import ConfigError, StoreError
-from pathoml.store._hdf5 import read_attention, read_embeddings, read_tiles, stored_attr, write_embeddings
+from pathoml.store._hdf5 import stored_attr
+from pathoml.store.embeddings import read_embeddings, write_embeddings
+from pathoml.store.maps import read_attention
+from pathoml.store.tiles import read_tiles
 from pathoml.study.layout import embeddings_folder, scales
 from pathoml.study.run_folder import run_tiles_folder
 from pathoml.synthetic.cohort import write_cohort

@@ -21,7 +21,7 @@ from pathoml.synthetic.truth import roc_auc
 from pathoml.training import loop as training
 from pathoml.training.baselines import clinical_scores, ridge_cox_scores
 from pathoml.training.loop import model_specs, train_models
-from pathoml.training.model_stack import load_models, save_block, save_index
+from pathoml.training.models import load_models, save_block, save_index
 from pathoml.training.scoring import fold_scores, out_of_fold, risk_scores, seed_scores, standardise
 
 CONFIG = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=2, learning_rate=1e-2)

@@ -14,7 +14,7 @@ from learning import DIM, planted_cohort, write_study
 from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
-from pathoml.bags.reading import pad_bags
+from pathoml.bags.batches import pad_bags
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError, ConfigError
 from pathoml.plugins import names_with

@@ -12,7 +12,7 @@ from viewing import trained_study, write_study
 from pathoml.bundles.lock import lock_study
 from pathoml.cli import main
 from pathoml.explanation.marks import map_marks
-from pathoml.store._hdf5 import read_attention
+from pathoml.store.maps import read_attention
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from pathoml.config import load_study
 from pathoml.discovery.phenotype_maps import ALPHA, COLOURS, write_phenotype_map
 from pathoml.explanation.overlay import colour_tiles
 from pathoml.interop.figures import DPI, WIDTH_IN, Said, draw_figure, export_figures, on_scale, save_figure
-from pathoml.store._hdf5 import read_attention
+from pathoml.store.maps import read_attention
 from pathoml.types import Assignments, AttentionMap
 
 

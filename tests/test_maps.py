@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from shapely.geometry import shape
 
-from pathoml.explanation.overlay import LOWERS, RAISES, cohort_scale, draw_map, tile_colours
+from pathoml.explanation.overlay import cohort_scale, draw_map, tile_colours
+from pathoml.slides.pictures import LOWERS, RAISES
 from pathoml.slides.readers.plain_image import PlainImageReader
 from pathoml.store.geojson import tile_collection, write_geojson
 from pathoml.synthetic.truth import class_shares, map_agreement, roc_auc

@@ -7,7 +7,7 @@ import importlib
 import pytest
 import torch
 
-from pathoml.bags.reading import pad_bags
+from pathoml.bags.batches import pad_bags
 from pathoml.plugins import names_with
 from pathoml.training.model_stack import HeadSpec
 

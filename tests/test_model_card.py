@@ -11,9 +11,9 @@ from learning import planted_cohort, write_study
 from pathoml.bundles.lock import lock_study, open_bundle
 from pathoml.config import Study, load_study
 from pathoml.errors import StoreError
-from pathoml.recipes import train_recipe
 from pathoml.store.files import write_json
 from pathoml.study.cohort import read_cohort
+from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 
 

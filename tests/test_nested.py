@@ -12,7 +12,8 @@ from score_study import write_score_study
 
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import StoreError
-from pathoml.evaluation.discrimination import metrics, read_score_table
+from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.step import metrics
 from pathoml.study.cohort import read_cohort
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c

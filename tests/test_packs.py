@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import read_embeddings, stored_attr, write_embeddings
+from pathoml.store._hdf5 import stored_attr
+from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.store.packs import ALIGNMENT, drop_packed, find_packed, is_stored, pack_folder, pack_paths, stored_paths
 from pathoml.types import Recipe, TileGrid
 

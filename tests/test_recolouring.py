@@ -10,16 +10,18 @@ import pytest
 import torch
 
 from pathoml.config import StainConfig, TilesConfig
-from pathoml.embedding.jobs import EmbedJob, stain_name
+from pathoml.embedding.jobs import EmbedJob
 from pathoml.embedding.loop import embed_slides
 from pathoml.embedding.ready_encoder import ready_encoder
 from pathoml.embedding.recolouring import HED, jitter, macenko, normalisation, recolour, reinhard
 from pathoml.embedding.restaining import tile_seed
 from pathoml.errors import SlideError
-from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.embeddings import read_embeddings
+from pathoml.study.layout import stain_name
 from pathoml.synthetic.slide import CENTRES, load_bank, store_roughness, store_texture, write_slide
 from pathoml.synthetic.tissue import PHENOTYPES
-from pathoml.tiling.step import TileJob, tile_one
+from pathoml.tiling.jobs import TileJob
+from pathoml.tiling.step import tile_one
 from pathoml.types import Slide
 
 VETA_STAINS = np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]])  # https://github.com/mitkovetta/staining-normalization

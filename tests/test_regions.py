@@ -12,9 +12,10 @@ from shapely.geometry import box, shape
 
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
-from pathoml.store._hdf5 import read_tiles
+from pathoml.store.tiles import kept_tiles, read_tiles
+from pathoml.tiling.jobs import TileJob, stale_jobs
 from pathoml.tiling.regions import excluded_mask, read_regions
-from pathoml.tiling.step import TileJob, kept_tiles, stale_jobs, tile_one
+from pathoml.tiling.step import tile_one
 from pathoml.types import FLAGS, Slide
 
 SQUARE = [[0, 0], [1024, 0], [1024, 1024], [0, 1024], [0, 0]]

@@ -13,8 +13,8 @@ from PIL import Image
 from pathoml.config import Study, parse_config
 from pathoml.errors import StoreError
 from pathoml.report.page import write_report
-from pathoml.store._hdf5 import write_attention
 from pathoml.store.files import write_json
+from pathoml.store.maps import write_attention
 from pathoml.store.tables import write_table
 from pathoml.survival.kaplan_meier import kaplan_meier, log_rank
 from pathoml.types import AttentionMap, Recipe

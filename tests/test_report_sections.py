@@ -10,8 +10,9 @@ from score_study import write_score_study
 from test_report import Page
 
 from pathoml.config import StainConfig
-from pathoml.evaluation.discrimination import metrics, read_score_table
+from pathoml.evaluation.evidence import read_score_table
 from pathoml.evaluation.nomogram import prognostic_score
+from pathoml.evaluation.step import metrics
 from pathoml.report.nomogram import risk_marks
 from pathoml.report.page import write_report
 from pathoml.store.files import write_json

@@ -13,7 +13,8 @@ from viewing import TILE, trained_study
 from pathoml.cli import main
 from pathoml.discovery.spatial import adjacent_pairs, border_distance_um, like_neighbours, spatial_figures
 from pathoml.discovery.spots import associate
-from pathoml.store._hdf5 import read_assignments, read_tiles, write_assignments
+from pathoml.store.maps import read_assignments, write_assignments
+from pathoml.store.tiles import read_tiles
 from pathoml.types import Assignments, TissueMask
 
 

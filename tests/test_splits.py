@@ -86,7 +86,7 @@ def test_a_patient_on_both_sides_is_refused() -> None:
 
 
 def test_sampled_tiles_are_distinct_where_the_bag_is_large_and_complete_where_it_is_small() -> None:
-    from pathoml.bags.reading import sample_tiles
+    from pathoml.bags.batches import sample_tiles
 
     chosen = sample_tiles([5, 50], 12, np.random.default_rng(0))
     assert set(chosen[0].tolist()) == set(range(5))

@@ -16,7 +16,7 @@ from lifelines import CoxPHFitter
 
 from pathoml.config import load_study
 from pathoml.errors import CohortError, PathomlError
-from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.embeddings import read_embeddings
 from pathoml.store.tables import read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.synthetic import sts

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pathoml.errors import CohortError
-from pathoml.survival.r_script import analysis_script, r_string
+from pathoml.evaluation.analysis_r import analysis_script, r_string
 
 NASTY = "Alter `bei\" ] OP\\'; stop(1) # @tau@ (Jahre, é)"
 

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from pathoml.cli import guarded, main
 from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
-from pathoml.store._hdf5 import read_tiles
-from pathoml.tiling.step import TileJob, box_means, kept_tiles, stale_jobs, tile_one, tile_slides
+from pathoml.store.tiles import kept_tiles, read_tiles
+from pathoml.tiling.grid import box_means
+from pathoml.tiling.jobs import TileJob, stale_jobs
+from pathoml.tiling.step import tile_one, tile_slides
 from pathoml.types import FLAGS, Slide
 
 MPP = 2.0  # of the slides drawn here, so that they stay small

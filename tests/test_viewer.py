@@ -22,7 +22,7 @@ from viewing import FINE, SIDE, SLIDES, TILE, listed_in_script, trained, trained
 from pathoml.config import load_study
 from pathoml.errors import StoreError
 from pathoml.explanation.contributions import explain_bag
-from pathoml.store._hdf5 import read_attention
+from pathoml.store.maps import read_attention
 from pathoml.store.readings import Reading, Readings
 from pathoml.study.cohort import read_cohort
 from pathoml.training.run import load_run

@@ -13,10 +13,12 @@ import numpy as np
 import tifffile
 
 from pathoml.config import Study, load_study
+from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
-from pathoml.recipes import explain_recipe, train_recipe
-from pathoml.store._hdf5 import write_embeddings, write_tiles
+from pathoml.store.embeddings import write_embeddings
+from pathoml.store.tiles import write_tiles
 from pathoml.study.cohort import read_cohort
+from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask
 

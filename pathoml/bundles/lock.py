@@ -20,13 +20,14 @@ from pathoml.bundles.drift import reference_ranges
 from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
-from pathoml.embedding.jobs import stain_name
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
+from pathoml.study.layout import stain_name
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch
-from pathoml.training.model_stack import ModelSpec, save_block, save_index
+from pathoml.training.model_stack import ModelSpec
+from pathoml.training.models import save_block, save_index
 from pathoml.training.run import LoadedRun, bag_slides, load_run
 from pathoml.training.scoring import out_of_fold, standardise
 from pathoml.types import Cohort, Embeddings

@@ -17,15 +17,15 @@ from pathoml.bundles.lock import bundle_models, ensemble_scores, input_of, open_
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
 from pathoml.store.packs import is_stored
 from pathoml.store.provenance import record_step
+from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
 from pathoml.study.cohort import read_slides
 from pathoml.study.layout import embeddings_folder
-from pathoml.training.model_stack import load_models, models_sha256
-from pathoml.training.step import write_scores
+from pathoml.training.models import load_models, models_sha256
 from pathoml.types import Cohort, Patient, Recipe, RiskScore
 
 NEVER_SEEN = float("nan")  # the outcome of a patient who is scored by a locked model

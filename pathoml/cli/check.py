@@ -61,9 +61,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
     """Say what is left in the files that may name a patient, and which are there twice. Returns how many cannot be read."""
     from pathoml.engines.local import available_workers
-    from pathoml.slides.identity import by_id, identifiers_left, same_size
+    from pathoml.slides.identity import by_id, identifiers_left, same_size, sha256_of_slide
     from pathoml.slides.probing import Prober, probe_each
-    from pathoml.tiling.step import sha256_of_slide
 
     left: dict[str, list[str]] = {}
     unreadable: list[str] = []

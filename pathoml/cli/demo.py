@@ -76,8 +76,8 @@ def write_twin(folder: Path, study: str, *, scale: str, seed: int, console: Cons
 
 def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> None:
     from pathoml.cli.evaluate import interval_text
-    from pathoml.store._hdf5 import read_attention
     from pathoml.store.files import read_json
+    from pathoml.store.maps import read_attention
     from pathoml.store.tables import read_table
     from pathoml.survival.concordance import harrell_c
     from pathoml.synthetic.truth import map_agreement

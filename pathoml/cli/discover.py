@@ -13,7 +13,7 @@ ROWS_SHOWN = 12
 
 def run(study: Study, console: Console, labels: Path | None = None, spots: Path | None = None, slide_id: str = "") -> int:
     """Find and test phenotypes if the run changed; with `labels`, read the raters back, with `spots`, join genes to a slide instead."""
-    from pathoml.recipes import DISCOVER_OUTPUTS, discover_recipe
+    from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
     from pathoml.store.provenance import is_fresh
 
     if labels is not None:

@@ -45,12 +45,12 @@ def _join(study: Study, console: Console) -> int:
 
 
 def _embed(study: Study, console: Console, shard: Shard | None) -> int:
-    from pathoml.embedding.jobs import stale_jobs
+    from pathoml.embedding.jobs import embed_jobs, stale_jobs
     from pathoml.encoders.finding import find_encoder, find_weights
+    from pathoml.store.failures import settle_failures
     from pathoml.store.files import sha256_of_file
     from pathoml.study.cohort import read_cohort
-    from pathoml.study.layout import embed_jobs, embeddings_folder
-    from pathoml.tiling.step import settle_failures
+    from pathoml.study.layout import embeddings_folder
 
     name = study.config.encoder
     jobs = embed_jobs(study, read_cohort(study))
@@ -68,8 +68,8 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
         if shard is None:
             settle_failures(embeddings_folder(study))
         return 0
+    from pathoml.compute.processes import processes
     from pathoml.embedding.compiling import is_worth_compiling  # here, because loading torch takes seconds
-    from pathoml.embedding.fleet import processes
 
     count = processes(study.config.compute)
     alone = count == 1 and study.config.compute.engine == "local"
@@ -94,10 +94,10 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
 
 def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, console: Console, shard: Shard | None) -> EmbedReport:
     from pathoml.compute.devices import prepare_device
+    from pathoml.compute.processes import workers
     from pathoml.embedding.jobs import tiles_of
     from pathoml.embedding.loop import embed_slides
     from pathoml.embedding.ready_encoder import ready_encoder
-    from pathoml.study.layout import workers
 
     device = prepare_device(study.config.compute)
     console.say(f"  on {device}")
@@ -118,8 +118,8 @@ def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, conso
 def _embed_apart(
     study: Study, jobs: list[EmbedJob], sha256: str, count: int, compiled: bool | None, console: Console, shard: Shard | None
 ) -> EmbedReport:
+    from pathoml.compute.processes import workers
     from pathoml.embedding.fleet import embed_apart
-    from pathoml.study.layout import workers
 
     engine = study.config.compute.engine
     console.say(f"  engine {engine}{f', {count} processes' if engine == 'local' else ''}")

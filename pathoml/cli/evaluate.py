@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Evaluate the scores if they or the configuration changed; a shard only computes its part of the permutations."""
-    from pathoml.recipes import EVALUATE_OUTPUTS, evaluate_recipe
+    from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
     from pathoml.store.provenance import is_fresh, record_step
     from pathoml.study.cohort import read_cohort
 
@@ -33,9 +33,10 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
         _permute(study, console, shard)
         return 0
     from pathoml.evaluation.analysis_r import write_analysis, write_numbers
-    from pathoml.evaluation.discrimination import metrics, read_score_table  # here, because loading torch takes seconds
+    from pathoml.evaluation.evidence import read_score_table  # here, because loading torch takes seconds
     from pathoml.evaluation.permutation_blocks import remove_blocks
     from pathoml.evaluation.start_stop import write_start_stop
+    from pathoml.evaluation.step import metrics
     from pathoml.store.files import write_json
 
     cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
@@ -117,8 +118,8 @@ def _permute(study: Study, console: Console, shard: Shard | None = None) -> tupl
 
 
 def _permutation(study: Study, content: dict[str, Any], console: Console) -> dict[str, Any]:
-    from pathoml.evaluation.discrimination import CAVEAT, CAVEATS
     from pathoml.evaluation.permutation_blocks import read_blocks, seeds_of
+    from pathoml.evaluation.step import CAVEAT, CAVEATS
 
     wanted = study.config.significance
     wald_p = content["hazard_ratio_per_sd"].get("wald_p")

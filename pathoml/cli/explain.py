@@ -9,7 +9,7 @@ from pathoml.config import Study
 def run(study: Study, console: Console) -> int:
     """Write a map of every slide if the models changed. Returns 1 if a slide could not be drawn."""
     from pathoml.cli.tile import say_failures
-    from pathoml.recipes import EXPLAIN_OUTPUTS, explain_recipe
+    from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
     from pathoml.store.files import read_json
     from pathoml.store.provenance import is_fresh
     from pathoml.study.cohort import read_cohort

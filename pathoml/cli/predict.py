@@ -19,8 +19,8 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
     console.say(f"  drift of {done.slides} slides by their worst light: {lights}; see {done.folder}/drift.csv")
     if not maps:
         return 0
+    from pathoml.bundles.maps import explain_predicted
     from pathoml.cli.tile import say_failures
-    from pathoml.explanation.step import explain_predicted
 
     with console.bar("explain", "slides") as bar:
         failures = explain_predicted(study, bundle, bar)

@@ -8,7 +8,7 @@ from pathoml.config import Study
 
 def run(study: Study, console: Console) -> int:
     """Write the report if anything that it shows changed."""
-    from pathoml.recipes import REPORT_OUTPUTS, report_recipe
+    from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
     from pathoml.store.provenance import is_fresh, record_step
 
     recipe = report_recipe(study)

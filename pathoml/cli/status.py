@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pathoml.cli.console import Console
 from pathoml.config import Study
+from pathoml.store.failures import failed_slides
 from pathoml.types import Cohort
 
 JOB_OF = {"train": "train", "evaluate": "permute", "explain": "run"}  # the rest is done by the last job
@@ -48,13 +47,6 @@ def run(study: Study, console: Console) -> int:
     if unknown:
         console.say(f"  The cluster's jobs are unknown here: {unknown}")
     return int(bool(failures))
-
-
-def failed_slides(folder: Path) -> dict[str, str]:
-    """Return slide_id -> reason from failures.csv and those of shards."""
-    from pathoml.store.tables import read_table
-
-    return {row["slide_id"]: row["reason"] for path in sorted(folder.glob("failures*.csv")) for row in read_table(path).rows}
 
 
 def run_states(study: Study, cohort: Cohort) -> dict[str, str]:

@@ -18,10 +18,13 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
 
 
 def _tile(study: Study, console: Console, shard: Shard | None) -> int:
+    from pathoml.compute.processes import workers
+    from pathoml.store.failures import settle_failures
     from pathoml.study.cohort import read_cohort
-    from pathoml.study.layout import drawn_regions, tile_jobs, tiles_folder, workers
+    from pathoml.study.layout import drawn_regions, tiles_folder
+    from pathoml.tiling.jobs import stale_jobs, tile_jobs
     from pathoml.tiling.quality import write_quality
-    from pathoml.tiling.step import settle_failures, sheet_is_behind, stale_jobs, tile_slides
+    from pathoml.tiling.step import sheet_is_behind, tile_slides
 
     jobs = every = tile_jobs(study, read_cohort(study))
     if shard:

@@ -8,9 +8,9 @@ from pathoml.config import Study
 
 def run(study: Study, console: Console) -> int:
     """Train if the data or the configuration changed."""
-    from pathoml.recipes import TRAIN_OUTPUTS, train_recipe
     from pathoml.store.provenance import is_fresh
     from pathoml.study.cohort import read_cohort
+    from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 
     cohort = read_cohort(study)
     recipe = train_recipe(study, cohort)

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.errors import SlideError
+from pathoml.slides.pictures import png_bytes
 from pathoml.slides.reading import open_slide, read_overview
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_text
-from pathoml.tiling.step import png_bytes
 from pathoml.types import Cohort
 
 RATERS = ("rater1", "rater2", "rater3")

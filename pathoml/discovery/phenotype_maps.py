@@ -10,10 +10,9 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from pathoml.errors import SlideError
-from pathoml.explanation.overlay import LONGEST_SIDE_PX, draw_scale_bar, paint_tiles, round_length
+from pathoml.slides.pictures import LONGEST_SIDE_PX, draw_scale_bar, paint_tiles, png_bytes, round_length
 from pathoml.slides.reading import SlideReader, open_slide, read_overview
 from pathoml.store.files import atomic_path
-from pathoml.tiling.step import png_bytes
 from pathoml.types import Assignments, Image
 
 # Okabe & Ito's for the colour-blind, then further ones; the viewer has the same (viewer/web/colours.js, a test compares).

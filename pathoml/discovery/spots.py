@@ -17,8 +17,9 @@ from scipy.stats import rankdata
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
-from pathoml.store._hdf5 import read_assignments, read_attention, refuse_deadly_hdf5
 from pathoml.store.files import atomic_path
+from pathoml.store.foreign import refuse_deadly_hdf5
+from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import write_table
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.types import Array

@@ -20,15 +20,17 @@ from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.phenotype_maps import write_phenotype_map
 from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
+from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
-from pathoml.store._hdf5 import read_attention, read_tiles, sha256_of_arrays, write_assignments
+from pathoml.store._hdf5 import sha256_of_arrays
 from pathoml.store.files import atomic_path, write_json, write_text
 from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.maps import read_attention, write_assignments
 from pathoml.store.provenance import record_step
+from pathoml.store.tiles import read_tiles
 from pathoml.study.layout import tiles_folder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
 from pathoml.survival.multiplicity import benjamini_hochberg
-from pathoml.tiling.step import png_bytes
 from pathoml.training.run import LoadedRun, bag_slides, load_run
 from pathoml.types import Array, Assignments, Embeddings, Recipe
 

@@ -14,15 +14,15 @@ from functools import lru_cache
 import torch
 
 from pathoml.compute.devices import prepare_device
+from pathoml.compute.processes import gpus_each, processes, threads_each
 from pathoml.compute.shards import Shard
 from pathoml.config import ComputeConfig
 from pathoml.embedding.jobs import EmbedJob, stale_jobs
 from pathoml.embedding.loop import EmbedReport, embed_part
 from pathoml.embedding.ready_encoder import ReadyEncoder, ready_encoder
-from pathoml.engines.local import available_workers
 from pathoml.plugins import load_plugin
+from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
-from pathoml.tiling.step import write_failures
 
 PARTS_EACH = 8  # items a process gets in all, so that uneven slides even out
 MOST_SLIDES = 8  # of an item
@@ -40,25 +40,6 @@ class EmbedPart:
     workers: int  # threads that read slides
     threads: int  # that compute
     compiled: bool | None  # whether the encoder is, None = where it can be had and pays
-
-
-def processes(compute: ComputeConfig) -> int:
-    """Return how many processes run the encoder: as study.yaml says, else as many as the GPUs hold; on CPUs one, or one a core for Ray."""
-    if compute.encoders != "auto":
-        return compute.encoders
-    if gpus := torch.cuda.device_count() if compute.device != "cpu" else 0:
-        return max(1, int(gpus / compute.gpu_share))
-    return 1 if compute.engine == "local" else available_workers()
-
-
-def threads_each(compute: ComputeConfig, count: int) -> int:
-    """Return the threads that compute in each of some processes: its share of this machine's cores; a task of a cluster has one."""
-    return max(1, available_workers() // count) if compute.engine == "local" else 1
-
-
-def gpus_each(compute: ComputeConfig) -> float:
-    """Return the part of a GPU that a process takes, 0 on CPUs."""
-    return compute.gpu_share if compute.device != "cpu" and torch.cuda.is_available() else 0.0
 
 
 def embed_apart(

@@ -8,15 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathoml.config import StainConfig
-from pathoml.errors import StoreError
-from pathoml.store._hdf5 import read_tiles, recipe_sha256, stored_attr
-from pathoml.tiling.step import grid_name, kept_tiles
-from pathoml.types import Encoder, Recipe
+from pathoml.config import StainConfig, Study
+from pathoml.errors import ConfigError, StoreError
+from pathoml.store._hdf5 import stored_attr
+from pathoml.store.provenance import recipe_sha256
+from pathoml.store.tiles import kept_tiles, read_tiles
+from pathoml.study.layout import AS_SCANNED, embeddings_folder, is_imported, tiles_folder
+from pathoml.types import Cohort, Recipe
 
 EMBEDDING_VERSION = 2  # raise it when the same tiles and weights come out otherwise
 STAIN_VERSION = 1  # and this one when the same stain does
-AS_SCANNED = StainConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,32 +31,6 @@ class EmbedJob:
     exclude: tuple[str, ...]
     icc: bool = False  # colours by the slide's profile
     stain: StainConfig = AS_SCANNED
-
-
-def stain_name(stain: StainConfig) -> str:
-    """Return what is done to the stain in one word, "" for nothing.
-
-    >>> stain_name(StainConfig(normalise="macenko", augment=0.05)), stain_name(StainConfig())
-    ('macenko-hed0.05', '')
-    """
-    jitter = f"hed{stain.augment:g}" if stain.augment else ""
-    return "-".join(part for part in (stain.normalise, jitter) if part)
-
-
-def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float, stain: StainConfig = AS_SCANNED) -> str:
-    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else ENCODER@GRID-STAIN.
-
-    >>> from pathoml.encoders import find_encoder
-    >>> lite0 = find_encoder("efficientnet_lite0")
-    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5), encoding_name("efficientnet_lite0", lite0, 224, 1.0)
-    ('efficientnet_lite0', 'efficientnet_lite0@224px_1.0mpp')
-    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5, StainConfig(normalise="reinhard"))
-    'efficientnet_lite0@224px_0.5mpp-reinhard'
-    """
-    own = (tile_px, mpp) == (encoder.tile_px, encoder.mpp)
-    if stain == AS_SCANNED:
-        return name if own else f"{name}@{grid_name(tile_px, mpp)}"
-    return f"{name}@{grid_name(tile_px, mpp)}-{stain_name(stain)}"
 
 
 def embed_recipe(encoder_name: str, encoder_sha256: str, job: EmbedJob) -> Recipe:
@@ -90,3 +65,28 @@ def tiles_of(jobs: Sequence[EmbedJob], *, enough: float = math.inf) -> int:
         with suppress(StoreError):
             count += len(kept_tiles(read_tiles(job.tiles_path)[0], job.exclude).xy_l0)
     return count
+
+
+def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
+    """Return one job a slide that has tiles and whose features were not imported, at one of the study's `scales`.
+
+    Raises:
+        ConfigError: no slide has tiles yet.
+    """
+    tiles, embeddings = tiles_folder(study), embeddings_folder(study)
+    jobs = [
+        EmbedJob(
+            slide_id=slide.slide_id,
+            slide_path=slide.path,
+            tiles_path=tiles / f"{slide.slide_id}.h5",
+            embeddings_path=embeddings / f"{slide.slide_id}.h5",
+            exclude=study.config.tiles.exclude,
+            icc=study.config.tiles.icc,
+            stain=study.config.stain,
+        )
+        for slide in cohort.slides
+        if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(embeddings, slide.slide_id)
+    ]
+    if not jobs and not any(is_imported(embeddings, slide.slide_id) for slide in cohort.slides):
+        raise ConfigError(f"{tiles} holds no tiles of this cohort. Run `pathoml tile` first; its failures.csv says why slides failed.")
+    return jobs

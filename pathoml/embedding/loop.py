@@ -20,16 +20,18 @@ import numpy as np
 import torch
 
 from pathoml.compute.shards import Shard
-from pathoml.embedding.jobs import AS_SCANNED, EmbedJob, embed_recipe, stain_name
+from pathoml.embedding.jobs import EmbedJob, embed_recipe
 from pathoml.embedding.ready_encoder import ReadyEncoder
 from pathoml.embedding.restaining import RestainedReader
 from pathoml.errors import SlideError, StoreError
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.identity import by_id
 from pathoml.slides.reopening import ReopeningReader
-from pathoml.store._hdf5 import read_tiles, write_embeddings
+from pathoml.store.embeddings import write_embeddings
+from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
-from pathoml.tiling.step import kept_tiles, some_tiles, write_failures
+from pathoml.store.tiles import kept_tiles, read_tiles, some_tiles
+from pathoml.study.layout import AS_SCANNED, stain_name
 from pathoml.types import Image
 
 BATCHES_AHEAD = 4  # read while the encoder works, over all open slides; bounds the memory

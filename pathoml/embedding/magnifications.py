@@ -17,11 +17,13 @@ from scipy.spatial import cKDTree
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import read_embeddings, recipe_sha256, stored_attr, stored_attrs, write_embeddings
+from pathoml.store._hdf5 import stored_attr, stored_attrs
+from pathoml.store.embeddings import read_embeddings, write_embeddings
+from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
 from pathoml.store.packs import is_stored
+from pathoml.store.provenance import recipe_sha256
 from pathoml.study.layout import embeddings_folder, scales
-from pathoml.tiling.step import write_failures
 from pathoml.types import Cohort, Embeddings, Recipe, TileGrid
 
 JOINING_VERSION = 1  # raise it when the same two files are joined otherwise

@@ -14,10 +14,7 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.store._hdf5 import read_embeddings
-from pathoml.store.packs import is_stored
-from pathoml.store.tables import read_study_table
-from pathoml.study.layout import embeddings_folder
+from pathoml.evaluation.evidence import SUBTYPE_COLUMNS, slide_means, strata_of
 from pathoml.survival.concordance import harrell_c_interval
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
@@ -30,7 +27,6 @@ CENTRE_SHARE = 0.15  # share of the score's variance between centres that raises
 CENTRE_P = 0.01
 BETWEEN = 0.05  # pooled C above the C within strata by more than this: the score lives between the strata
 CORRELATION = 0.4  # rank correlation with tile count or mpp that raises an alarm
-SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
 
 
 def leak_section(study: Study, cohort: Cohort, score: Array, tile_count: Array, pooled_c: float | None) -> tuple[Json, list[Json]]:
@@ -42,9 +38,9 @@ def leak_section(study: Study, cohort: Cohort, score: Array, tile_count: Array, 
         tile_count: (B,) tiles a patient.
         pooled_c: harrell_c of the score.
     """
-    strata = {"centre": cohort.centre, **_strata(study, cohort)}
+    strata = {"centre": cohort.centre, **strata_of(study, cohort)}
     draw: Json = {"bootstraps": study.config.significance.bootstraps, "seed": 1, "resample_within": cohort.centre}
-    means, mpp = _slide_means(study, cohort)
+    means, mpp = slide_means(study, cohort)
     section: Json = {
         "centre_from_embeddings": or_not_estimable(lambda: centre_from_embeddings(means, cohort.centre)),
         "centre_from_score": or_not_estimable(lambda: share_between(score, cohort.centre)),
@@ -154,33 +150,3 @@ def rank_correlation(score: Array, other: Array | None) -> Json:
         raise CohortError("one of the two does not vary")
     result = spearmanr(score, other)
     return {"rho": float(result.statistic), "p_value": float(result.pvalue)}
-
-
-def _strata(study: Study, cohort: Cohort) -> dict[str, Labels]:
-    """Return subtype, specimen and organ of each patient, where they are known and vary."""
-    slides: dict[str, dict[str, set[str]]] = {name: {} for name in ("specimen", "organ")}
-    for slide in cohort.slides:
-        slides["specimen"].setdefault(slide.patient_id, set()).add(slide.specimen)
-        slides["organ"].setdefault(slide.patient_id, set()).add(slide.extras.get("organ", ""))
-    found = {name: np.array(["+".join(sorted(of.get(p, {""}))) for p in cohort.patient_ids], dtype=str) for name, of in slides.items()}
-    rows = {row["patient_id"]: row for row in read_study_table(study, "patients").rows}
-    for column in SUBTYPE_COLUMNS:
-        if column in next(iter(rows.values())):
-            found["subtype"] = np.array([rows[p][column] for p in cohort.patient_ids], dtype=str)
-            break
-    return {name: labels for name, labels in found.items() if len(np.unique(labels)) > 1}
-
-
-def _slide_means(study: Study, cohort: Cohort) -> tuple[Array | None, Array | None]:
-    """Return (B, D) mean embeddings and (B,) the resolution of the slides' pixels, or None if an embedding is missing."""
-    sums: dict[str, list[tuple[Array, int, float]]] = {}
-    for slide in cohort.slides:
-        path = embeddings_folder(study) / f"{slide.slide_id}.h5"
-        if is_stored(path):
-            embedded = read_embeddings(path)
-            total = embedded.features.sum(axis=0, dtype=np.float64)
-            sums.setdefault(slide.patient_id, []).append((total, len(embedded.features), embedded.level0_mpp))
-    if any(p not in sums for p in cohort.patient_ids):
-        return None, None
-    means = np.stack([sum(t for t, _, _ in sums[p]) / sum(n for _, n, _ in sums[p]) for p in cohort.patient_ids])
-    return means, np.array([np.mean([m for _, _, m in sums[p]]) for p in cohort.patient_ids])

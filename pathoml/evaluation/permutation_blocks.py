@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from pathoml.compute.devices import prepare_device
+from pathoml.compute.processes import gpus_each, processes, threads_each
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
-from pathoml.embedding.fleet import gpus_each, processes, threads_each
 from pathoml.errors import CohortError, StoreError
 from pathoml.evaluation.permutation import ClinicalModel, RepeatedValidation, Statistics
+from pathoml.evaluation.recipe import evaluate_recipe
 from pathoml.plugins import load_plugin
-from pathoml.recipes import evaluate_recipe
-from pathoml.store._hdf5 import recipe_sha256
 from pathoml.store.files import read_json, write_json
+from pathoml.store.provenance import recipe_sha256
 from pathoml.survival.design import fit_design
 from pathoml.training.baselines import clinical_columns
 from pathoml.training.loop import OnEpoch

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_text
-from pathoml.tiling.step import png_bytes
 from pathoml.types import AttentionMap, Floats, Image
 
 TILES_A_ROW = 24

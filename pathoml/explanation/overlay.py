@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from pathoml.explanation.marks import UNFAITHFUL
+from pathoml.slides.pictures import LONGEST_SIDE_PX, LOWERS, RAISES, draw_scale_bar, paint_tiles, round_length
 from pathoml.slides.reading import SlideReader, read_overview, read_tile
-from pathoml.types import AttentionMap, Floats, Image, Ints
+from pathoml.types import AttentionMap, Floats, Image
 
-RAISES, LOWERS = np.array([230, 138, 0]), np.array([0, 90, 200])  # orange and blue: told apart by everyone, and from H&E
 STRONGEST_ALPHA = 0.75
-GREYED = 0.65  # the tissue's own colour is taken back, so that pink does not read as risk
-LONGEST_SIDE_PX = 1100
 FOOTER_PX = 102
 TILES_SHOWN = 6
 THUMBNAIL_PX = 112
@@ -85,25 +82,6 @@ def colour_tiles(overview: Image, downsample: float, tile_map: AttentionMap, fra
     return paint_tiles(overview, downsample, tile_map.xy_l0, tile_map.tile_l0, hues, np.abs(fraction) * STRONGEST_ALPHA)
 
 
-def paint_tiles(
-    overview: Image, downsample: float, xy_l0: Ints, tile_l0: int, hues: npt.NDArray[np.integer], alphas: npt.NDArray[np.float64]
-) -> Image:
-    """Return the overview, its own colours taken back, with a colour and its strength for each tile inside the tile's true borders.
-
-    Args:
-        xy_l0: (N, 2) corners.
-        hues: (N, 3).
-        alphas: (N,) 0 leaves the tissue as it is, 1 hides it.
-    """
-    grey = cv2.cvtColor(cv2.cvtColor(overview, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    canvas = cv2.addWeighted(overview, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
-    side = tile_l0 / downsample
-    for (x, y), hue, alpha in zip(xy_l0 / downsample, hues, alphas):
-        rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
-        canvas[rows, columns] = canvas[rows, columns] * (1 - alpha) + hue * alpha
-    return canvas.astype(np.uint8)
-
-
 def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percentile: float, um_per_px: float, mark: str) -> Image:
     width = max(picture.shape[1], 640)
     page = PillowImage.new("RGB", (width, picture.shape[0] + FOOTER_PX), "white")
@@ -126,24 +104,6 @@ def _with_legend(picture: Image, tile_map: AttentionMap, scale: MapScale, percen
     draw.text((10, top + 82), mark, fill=(176, 0, 32), font=small)
     draw_scale_bar(draw, (width - 12, top + 52), round_length(picture.shape[1] * um_per_px / 5), um_per_px)
     return np.asarray(page, dtype=np.uint8)
-
-
-def draw_scale_bar(draw: ImageDraw.ImageDraw, right_end: tuple[int, int], length_um: float, um_per_px: float) -> None:
-    """Draw a bar of that length that ends at a pixel, and the length below it."""
-    x, y = right_end
-    draw.line([(x - round(length_um / um_per_px), y), (x, y)], fill="black", width=4)
-    label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
-    draw.text((x, y + 8), label, fill="black", font=ImageFont.load_default(size=12), anchor="ra")
-
-
-def round_length(um: float) -> float:
-    """Return the largest of 1, 2, 5 x 10^k that is not longer.
-
-    >>> round_length(730.0)
-    500.0
-    """
-    power = 10.0 ** np.floor(np.log10(max(um, 1e-6)))
-    return float(max(s * power for s in (1, 2, 5) if s * power <= um))
 
 
 def draw_tiles(reader: SlideReader, tile_map: AttentionMap, fraction: npt.NDArray[np.float64]) -> Image:

@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
-from pathoml.embedding.jobs import encoding_name
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
 from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
 from pathoml.slides.reading import open_slide, slide_mpp
-from pathoml.store._hdf5 import ForeignFile, read_embeddings, sha256_of_arrays, write_embeddings, write_tiles
+from pathoml.store._hdf5 import sha256_of_arrays
+from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.store.files import sha256_of_file
+from pathoml.store.foreign import ForeignFile
 from pathoml.store.packs import stored_paths
 from pathoml.store.tables import parse_number, read_study_table
-from pathoml.study.layout import SAME_SCALE, embeddings_folder, tile_size
-from pathoml.tiling.step import grid_name
+from pathoml.store.tiles import write_tiles
+from pathoml.study.layout import SAME_SCALE, embeddings_folder, encoding_name, grid_name, tile_size
 from pathoml.types import Embeddings, Ints, Recipe, TileGrid, TissueMask
 
 IMPORT_VERSION = 1  # raise it when the same foreign file comes out otherwise

@@ -17,8 +17,8 @@ from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
 from pathoml.interop.exchange import Exchange
-from pathoml.store._hdf5 import ForeignFile, read_foreign, write_foreign
 from pathoml.store.files import atomic_path
+from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 from pathoml.types import Embeddings
 
 

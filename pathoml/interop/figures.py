@@ -24,12 +24,13 @@ from scipy.stats import rankdata
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, map_marks
-from pathoml.explanation.overlay import colour_tiles, round_length, tile_hues
+from pathoml.explanation.overlay import colour_tiles, tile_hues
 from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
+from pathoml.slides.pictures import round_length
 from pathoml.slides.reading import open_slide, read_overview
-from pathoml.store._hdf5 import read_attention
 from pathoml.store.files import atomic_path, read_json, write_text
+from pathoml.store.maps import read_attention
 from pathoml.store.tables import parse_number, read_study_table, read_table
 from pathoml.types import AttentionMap, Image
 

@@ -15,8 +15,8 @@ from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
 from pathoml.interop.exchange import Exchange
-from pathoml.store._hdf5 import read_attention
 from pathoml.store.files import atomic_path
+from pathoml.store.maps import read_attention
 from pathoml.types import AttentionMap
 
 

@@ -18,8 +18,8 @@ from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, class_mark, map_m
 from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
 from pathoml.slides.reading import open_slide
-from pathoml.store._hdf5 import read_assignments, read_attention
 from pathoml.store.geojson import marked, stable_id, tile_collection, write_geojson
+from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import read_study_table
 from pathoml.types import Assignments, AttentionMap
 

@@ -17,13 +17,13 @@ from pathoml.errors import CohortError
 from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path, sha256_of_file, write_text
 from pathoml.store.provenance import record_step
+from pathoml.store.scores import SEEDS, write_scores
 from pathoml.store.tables import Table, parse_number, read_table, write_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_scores
 from pathoml.training.nested import FILE as NESTED
-from pathoml.training.scoring import SEEDS, standardise
-from pathoml.training.step import write_scores
+from pathoml.training.scoring import standardise
 from pathoml.types import Cohort, Floats, RiskScore, Split
 
 USUAL_NAMES = ("log_risk", "score_sd", "score", "risk")  # in this order, where a table has several columns

@@ -15,7 +15,7 @@ from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
 from pathoml.interop.exchange import Exchange
-from pathoml.store._hdf5 import ForeignFile, read_foreign, write_foreign
+from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 
 STAMP_VERSION = "2.0.0"  # STAMP refuses files newer than itself
 OLD_STRIDE_PX, OLD_STRIDE_UM = 224, 256.0  # before the scale was written

@@ -16,7 +16,8 @@ from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
 from pathoml.interop.exchange import Exchange
-from pathoml.store._hdf5 import ForeignFile, nominal_magnification, read_foreign, write_foreign
+from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
+from pathoml.store.tiles import nominal_magnification
 from pathoml.types import Embeddings
 
 FEATURES = "features_"

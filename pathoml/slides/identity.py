@@ -12,6 +12,8 @@ from pathlib import Path
 
 import openslide
 
+from pathoml.store.files import sha256_of_file, sha256_of_json
+
 KINDS: dict[str, re.Pattern[str]] = {  # of a property's last word, upper and lower case alike
     "patient": re.compile(r"patient(id|name|birthdate|sex|age|comments)|otherpatientids|medicalrecord", re.IGNORECASE),
     "accession or specimen number": re.compile(r"accession|specimenidentifier|containeridentifier|studyid$|casenumber", re.IGNORECASE),
@@ -74,3 +76,10 @@ def same_size(paths: Iterable[Path]) -> list[list[Path]]:
     for path in paths:
         groups.setdefault(path.stat().st_size, []).append(path)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def sha256_of_slide(path: Path) -> str:
+    """Return the SHA-256 of a slide's file, or of the files of its folder by name."""
+    if path.is_dir():
+        return sha256_of_json({p.name: sha256_of_file(p) for p in sorted(path.iterdir()) if p.is_file()})
+    return sha256_of_file(path)

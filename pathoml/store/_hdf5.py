@@ -1,14 +1,12 @@
-"""The only module that knows the on-disk format of tiles, embeddings and attention: TRIDENT's HDF5 layout with hashes.
+"""HDF5 as the store writes it: named arrays with hashes, contiguous so that they can be memory-mapped, from a pack too (packs.py).
 
-Arrays are contiguous, so that they can be memory-mapped, from a pack too (packs.py); `content_sha256` covers every array.
-"""
+`content_sha256` covers every array and is verified when a file is first opened; the room's other files know what the arrays mean."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +14,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-import pathoml
 from pathoml.errors import StoreError
 from pathoml.store.files import atomic_path, sha256_of_json
 from pathoml.store.packs import find_packed
-from pathoml.store.probe import Probe
-from pathoml.types import Assignments, AttentionMap, Embeddings, Recipe, TileGrid, TissueMask
 
 MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
-MOST_PACKING = 100  # a compressed array of another tool may declare this many times its bytes; features shrink by a third at most
-NOMINAL_MAGNIFICATIONS = (80.0, 40.0, 20.0, 10.0, 5.0, 2.5, 1.25)  # 10 / mpp rounds to the nearest of these on a log scale
 HDF5_FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)  # of a damaged file
 AGAIN = "Delete it and rerun the step that writes it."
 ATTRS_SHA256 = "attrs_sha256"
-
-
-def recipe_sha256(recipe: Recipe) -> str:
-    """Return the hash that makes a step stale when it changes."""
-    return sha256_of_json({"step": recipe.step, **recipe.inputs})
 
 
 def sha256_of_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -46,271 +34,6 @@ def sha256_of_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def write_tiles(path: Path, grid: TileGrid, mask: TissueMask, recipe: Recipe, *, about: Mapping[str, str] | None = None) -> None:
-    """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask.
-
-    Args:
-        about: what else quality.csv says of the slide, kept as attributes: scanner, mpp_source, haematoxylin, eosin.
-    """
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "coords": grid.xy_l0.astype(np.int64),
-        "tissue_fraction": grid.tissue_fraction.astype(np.float32),
-        "flags": grid.flags.astype(np.uint8),
-        "mask": mask.mask.astype(np.uint8),
-    }
-    look = {"mask_downsample": mask.downsample, "mask_method": mask.method, **(about or {})}
-    root = {**_root_attrs(grid, grid.slide_sha256, recipe), **look}
-    _write_h5(path, arrays, root, {"coords": _coord_attrs(grid)})
-
-
-def read_tiles(path: Path) -> tuple[TileGrid, TissueMask]:
-    """Read tiles/GRID/SLIDE.h5 and verify its content.
-
-    Raises:
-        StoreError: torn, foreign, or changed since it was written.
-    """
-    with _whole(path):
-        return _tiles_of(*_read_h5(path, ("coords", "tissue_fraction", "flags", "mask")))
-
-
-def _tiles_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> tuple[TileGrid, TissueMask]:
-    grid = TileGrid(
-        slide_id=str(coord["name"]),
-        xy_l0=arrays["coords"],
-        tile_l0=int(coord["patch_size_level0"]),
-        tile_px=int(coord["patch_size"]),
-        mpp=float(root["mpp"]),
-        level0_mpp=float(root["level0_mpp"]),
-        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
-        tissue_fraction=arrays["tissue_fraction"],
-        flags=arrays["flags"],
-        slide_sha256=str(root["slide_sha256"]),
-    )
-    mask = TissueMask(
-        slide_id=grid.slide_id,
-        mask=arrays["mask"].astype(bool),
-        downsample=float(root["mask_downsample"]),
-        method=str(root["mask_method"]),
-        flags={},
-    )
-    return grid, mask
-
-
-def write_embeddings(
-    path: Path,
-    grid: TileGrid,
-    features: npt.NDArray[np.float16],
-    *,
-    encoder: str,
-    encoder_sha256: str,
-    precision: str,
-    recipe: Recipe,
-    imported_from: str = "",
-    stain: str = "",
-) -> None:
-    """Write embeddings/ENCODING/SLIDE.h5.
-
-    Args:
-        grid: the N tiles that were embedded, in this order.
-        features: (N, D) float16.
-        precision: what the encoder computed in; recorded, but no reason to embed again on another machine.
-        imported_from: the tool that made the features, if it was not pathoml.
-        stain: what was done to the tiles' colours, if anything.
-
-    Raises:
-        StoreError: the features are not finite, or not one row a tile.
-    """
-    if features.shape[0] != grid.xy_l0.shape[0]:
-        raise StoreError(f"{grid.slide_id}: {features.shape[0]} features for {grid.xy_l0.shape[0]} tiles.")
-    if not np.isfinite(features).all():
-        raise StoreError(f"{grid.slide_id}: {encoder} gave NaN or infinite features. Embed in fp32, or leave the slide out.")
-    arrays: dict[str, npt.NDArray[Any]] = {"coords": grid.xy_l0.astype(np.int64), "features": features}
-    root = {**_root_attrs(grid, grid.slide_sha256, recipe), "encoder_sha256": encoder_sha256, "precision": precision}
-    root |= {name: value for name, value in (("imported_from", imported_from), ("stain", stain)) if value}
-    _write_h5(path, arrays, root, {"coords": _coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}})
-
-
-def read_embeddings(path: Path) -> Embeddings:
-    """Open embeddings/ENCODING/SLIDE.h5: features are mapped into memory, not read, once their content is verified.
-
-    Raises:
-        StoreError: torn, foreign, or changed since it was written.
-    """
-    with _whole(path):
-        return _embeddings_of(path, *_read_h5(path, ("coords", "features"), mapped=("features",)))
-
-
-def _embeddings_of(path: Path, arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> Embeddings:
-    coords, features = arrays["coords"], arrays["features"]
-    if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype != np.float16:
-        raise StoreError(f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected (N, D) float16, (N, 2).")
-    return Embeddings(
-        slide_id=str(coord["name"]),
-        xy_l0=coords,
-        tile_l0=int(coord["patch_size_level0"]),
-        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
-        mpp=float(root["mpp"]),
-        level0_mpp=float(root["level0_mpp"]),
-        tile_px=int(coord["patch_size"]),
-        features=features,
-        encoder=str(root["features.encoder"]),
-        encoder_sha256=str(root["encoder_sha256"]),
-        slide_sha256=str(root["slide_sha256"]),
-        recipe_sha256=str(root["recipe_sha256"]),
-        content_sha256=str(root["content_sha256"]),
-    )
-
-
-def write_attention(path: Path, tile_map: AttentionMap, recipe: Recipe) -> None:
-    """Write attention/SLIDE.h5."""
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "coords": tile_map.xy_l0.astype(np.int64),
-        "attention": tile_map.attention.astype(np.float32),
-        "contribution": tile_map.contribution.astype(np.float32),
-    }
-    if tile_map.spread is not None:
-        arrays["spread"] = tile_map.spread.astype(np.float32)
-    root = {
-        "method": tile_map.method,
-        "log_risk": tile_map.log_risk,
-        "bias": tile_map.bias,
-        "fold": tile_map.fold,
-        "score_type": tile_map.score_type,
-        "patient_id": tile_map.patient_id,
-        "level0_mpp": tile_map.level0_mpp,
-        "recipe_sha256": recipe_sha256(recipe),
-        "pathoml_version": pathoml.__version__,
-    }
-    coord = {
-        "name": tile_map.slide_id,
-        "patch_size_level0": tile_map.tile_l0,
-        "level0_width": tile_map.size_l0[0],
-        "level0_height": tile_map.size_l0[1],
-    }
-    _write_h5(path, arrays, root, {"coords": coord})
-
-
-def read_attention(path: Path) -> AttentionMap:
-    """Read attention/SLIDE.h5 and verify its content.
-
-    Raises:
-        StoreError: torn, foreign, or changed since it was written.
-    """
-    with _whole(path):
-        return _map_of(*_read_h5(path, ("coords", "attention", "contribution"), optional=("spread",)))
-
-
-def _map_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> AttentionMap:
-    return AttentionMap(
-        slide_id=str(coord["name"]),
-        patient_id=str(root["patient_id"]),
-        xy_l0=arrays["coords"],
-        tile_l0=int(coord["patch_size_level0"]),
-        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
-        level0_mpp=float(root["level0_mpp"]),
-        attention=arrays["attention"],
-        contribution=arrays["contribution"],
-        log_risk=float(root["log_risk"]),
-        bias=float(root["bias"]),
-        fold=str(root["fold"]),
-        score_type=str(root["score_type"]),
-        spread=arrays.get("spread"),
-        method=str(root.get("method", "exact")),
-    )
-
-
-def write_assignments(path: Path, assignments: Assignments) -> None:
-    """Write features/assignments/SLIDE.h5: the phenotype of each tile, and its membership in every phenotype."""
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "coords": assignments.xy_l0.astype(np.int64),
-        "phenotype": assignments.phenotype.astype(np.int16),
-    }
-    if assignments.membership is not None:
-        arrays["membership"] = assignments.membership.astype(np.float16)  # of cosines: the fourth decimal says nothing
-    coord = {"name": assignments.slide_id, "patch_size_level0": assignments.tile_l0}
-    _write_h5(path, arrays, {"pathoml_version": pathoml.__version__}, {"coords": coord})
-
-
-def read_assignments(path: Path) -> Assignments:
-    """Read features/assignments/SLIDE.h5 and verify its content.
-
-    Raises:
-        StoreError: torn, foreign, or changed since it was written.
-    """
-    with _whole(path):
-        arrays, _, coord = _read_h5(path, ("coords", "phenotype"), optional=("membership",))
-        return Assignments(
-            slide_id=str(coord["name"]),
-            xy_l0=arrays["coords"],
-            tile_l0=int(coord["patch_size_level0"]),
-            phenotype=arrays["phenotype"],
-            membership=arrays.get("membership"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForeignFile:
-    """An HDF5 file of another tool: what it holds, by name."""
-
-    arrays: Mapping[str, npt.NDArray[Any]]
-    root: Mapping[str, Any]  # attributes of the file
-    attrs: Mapping[str, Mapping[str, Any]]  # attributes of each array
-
-
-def refuse_deadly_hdf5(path: Path) -> None:
-    """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups and attributes first."""
-    global _probe
-    if _probe is None:
-        _probe = Probe(walk_hdf5, HDF5_SECONDS)
-    end, _ = _probe.ask(path)  # ordinary errors come again where the file is read
-    if end != "answered":
-        raise StoreError(f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or hostile). Copy it again.")
-
-
-_probe: Probe | None = None  # one for all files of a process; the child ends with it
-HDF5_SECONDS = 20.0
-
-
-def walk_hdf5(path: Path) -> str | None:
-    """Open every group and array of an HDF5 file and read their attributes; return the error, or None."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            dict(file.attrs)
-            file.visititems(lambda _, node: dict(node.attrs) and None)
-    except HDF5_FAULTS as error:
-        return str(error)
-    return None
-
-
-def read_foreign(path: Path) -> ForeignFile:
-    """Read every array at the root of another tool's HDF5 file.
-
-    Raises:
-        StoreError: torn, not HDF5, with links to other files, or with a shape that the file cannot fill.
-    """
-    refuse_deadly_hdf5(path)
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            names = [
-                name
-                for name in file
-                if not isinstance(file.get(name, getlink=True), h5py.HardLink) or file.get(name, getclass=True) is h5py.Dataset
-            ]
-            arrays = {name: _read_dataset(path, file, name, most_packing=MOST_PACKING) for name in names}
-            return ForeignFile(arrays=arrays, root=dict(file.attrs), attrs={name: dict(file[name].attrs) for name in names})
-    except HDF5_FAULTS as error:
-        raise StoreError(f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it again.") from error
-
-
-def write_foreign(path: Path, content: ForeignFile) -> None:
-    """Write an HDF5 file in another tool's layout, atomically."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, array in content.arrays.items():
-            file.create_dataset(name, data=array)
-            file[name].attrs.update(content.attrs.get(name, {}))
-        file.attrs.update(content.root)
-
-
 def stored_attr(path: Path, name: str) -> str:
     """Return one root attribute of a file as text, or "" if the file is absent, torn or lacks it."""
     return stored_attrs(path, (name,))[name]
@@ -319,48 +42,14 @@ def stored_attr(path: Path, name: str) -> str:
 def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
     """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it."""
     try:
-        with _opened(path) as (file, _, _):
+        with opened(path) as (file, _, _):
             return {name: str(file.attrs.get(name, "")) for name in names}
     except HDF5_FAULTS:
         return dict.fromkeys(names, "")
 
 
-def _root_attrs(grid: TileGrid, slide_sha256: str, recipe: Recipe) -> dict[str, Any]:
-    return {
-        "mpp": grid.mpp,
-        "level0_mpp": grid.level0_mpp,
-        "tile_um": grid.tile_um,
-        "slide_sha256": slide_sha256,
-        "recipe_sha256": recipe_sha256(recipe),
-        "pathoml_version": pathoml.__version__,
-    }
-
-
-def _coord_attrs(grid: TileGrid) -> dict[str, Any]:
-    return {
-        "patch_size": grid.tile_px,
-        "patch_size_level0": grid.tile_l0,
-        "level0_magnification": nominal_magnification(grid.level0_mpp),
-        "target_magnification": nominal_magnification(grid.mpp),
-        "overlap": 0,
-        "name": grid.slide_id,
-        "level0_width": grid.size_l0[0],
-        "level0_height": grid.size_l0[1],
-    }
-
-
-def nominal_magnification(mpp: float) -> int | float:
-    """Return the objective's power that a resolution goes by, for readers of TRIDENT's layout; pathoml itself never uses it.
-
-    >>> nominal_magnification(0.2525), nominal_magnification(1.0)
-    (40, 10)
-    """
-    power = min(NOMINAL_MAGNIFICATIONS, key=lambda m: abs(np.log2(m * mpp / 10)))
-    return int(power) if power == int(power) else power
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
+def opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
     """Yield the HDF5 file, the file on disk that holds it (itself, or a pack), and the byte at which it begins there."""
     packed = None if path.exists() else find_packed(path)
     if packed is None:
@@ -371,7 +60,7 @@ def _opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
             yield file, packed.pack, packed.offset
 
 
-def _write_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]], root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> None:
+def write_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]], root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> None:
     root = {**root, "content_sha256": sha256_of_arrays(arrays)}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in arrays.items():
@@ -386,12 +75,12 @@ def _sha256_of_attrs(root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, A
     return sha256_of_json([plain, {n: {k: v.item() if isinstance(v, np.generic) else v for k, v in a.items()} for n, a in attrs.items()}])
 
 
-def _read_h5(
+def read_h5(
     path: Path, names: tuple[str, ...], optional: tuple[str, ...] = (), mapped: tuple[str, ...] = ()
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], dict[str, Any]]:
-    with _opened(path) as (file, holder, begins):
+    with opened(path) as (file, holder, begins):
         arrays = {
-            name: _read_dataset(holder, file, name, mapped=name in mapped, begins=begins)
+            name: read_dataset(holder, file, name, mapped=name in mapped, begins=begins)
             for name in (*names, *(o for o in optional if o in file))
         }
         root, attrs = dict(file.attrs), {name: dict(file[name].attrs) for name in file}
@@ -404,7 +93,7 @@ def _read_h5(
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
+def whole(path: Path) -> Iterator[None]:
     """Say what is wrong with a file of ours that cannot be read, or does not hold what it should."""
     try:
         yield
@@ -427,7 +116,7 @@ def _is_verified(arrays: Mapping[str, npt.NDArray[Any]], content_sha256: str, id
     return True
 
 
-def _read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1, mapped: bool = False, begins: int = 0) -> npt.NDArray[Any]:
+def read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1, mapped: bool = False, begins: int = 0) -> npt.NDArray[Any]:
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise StoreError(f"{path} has no array {name!r} of its own; links to other files are refused. Write it again as one file.")

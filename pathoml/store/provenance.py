@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pathoml
-from pathoml.store._hdf5 import recipe_sha256
-from pathoml.store.files import read_json, sha256_of_file, sweep_temporaries, write_json
+from pathoml.config import Study
+from pathoml.store.files import read_json, sha256_of_file, sha256_of_json, sweep_temporaries, write_json
 from pathoml.types import Recipe
 
 PACKAGES = ("numpy", "scipy", "torch", "torchvision", "timm", "h5py", "openslide-python", "openslide-bin")
@@ -51,3 +51,12 @@ def record_step(run_folder: Path, recipe: Recipe, **notes: Any) -> None:
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file, or "" if it is absent."""
     return sha256_of_file(path) if path.is_file() else ""
+
+
+def recipe_sha256(recipe: Recipe) -> str:
+    """Return the hash that makes a step stale when it changes."""
+    return sha256_of_json({"step": recipe.step, **recipe.inputs})
+
+
+def file_hashes(study: Study, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: file_hash(study.run_folder / name) for name in names}

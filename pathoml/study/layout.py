@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pathoml.config import Study
-from pathoml.embedding.jobs import AS_SCANNED, EmbedJob, encoding_name
+from pathoml.config import StainConfig, Study
 from pathoml.encoders.finding import find_encoder
-from pathoml.engines.local import available_workers
 from pathoml.errors import ConfigError, EncoderError
 from pathoml.store._hdf5 import stored_attr
-from pathoml.tiling.step import TileJob, grid_name
-from pathoml.types import Cohort
+from pathoml.types import Encoder
 
 SAME_SCALE = 0.05  # scales of imported tiles that differ by no more go into one folder: scanners' 0.2500 to 0.2525 for "40x"
+AS_SCANNED = StainConfig()
 
 
 def tile_size(study: Study) -> tuple[int, float]:
@@ -92,55 +90,36 @@ def drawn_regions(study: Study) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.geojson"))}
 
 
-def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return one job a slide of the cohort whose features were not imported, at one of the study's `scales`.
+def stain_name(stain: StainConfig) -> str:
+    """Return what is done to the stain in one word, "" for nothing.
 
-    Raises:
-        ConfigError: tiles.regions is no folder.
+    >>> stain_name(StainConfig(normalise="macenko", augment=0.05)), stain_name(StainConfig())
+    ('macenko-hed0.05', '')
     """
-    tile_px, mpp = tile_size(study)
-    drawn, folder, embeddings = drawn_regions(study), tiles_folder(study), embeddings_folder(study)
-    return [
-        TileJob(
-            slide=slide,
-            study_mpp=study.config.slides.mpp,
-            tile_px=tile_px,
-            mpp=mpp,
-            tiles=study.config.tiles,
-            folder=folder,
-            regions=drawn.get(slide.slide_id),
-        )
-        for slide in cohort.slides
-        if not is_imported(embeddings, slide.slide_id)
-    ]
+    jitter = f"hed{stain.augment:g}" if stain.augment else ""
+    return "-".join(part for part in (stain.normalise, jitter) if part)
 
 
-def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
-    """Return one job a slide that has tiles and whose features were not imported, at one of the study's `scales`.
+def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float, stain: StainConfig = AS_SCANNED) -> str:
+    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else ENCODER@GRID-STAIN.
 
-    Raises:
-        ConfigError: no slide has tiles yet.
+    >>> from pathoml.encoders import find_encoder
+    >>> lite0 = find_encoder("efficientnet_lite0")
+    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5), encoding_name("efficientnet_lite0", lite0, 224, 1.0)
+    ('efficientnet_lite0', 'efficientnet_lite0@224px_1.0mpp')
+    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5, StainConfig(normalise="reinhard"))
+    'efficientnet_lite0@224px_0.5mpp-reinhard'
     """
-    tiles, embeddings = tiles_folder(study), embeddings_folder(study)
-    jobs = [
-        EmbedJob(
-            slide_id=slide.slide_id,
-            slide_path=slide.path,
-            tiles_path=tiles / f"{slide.slide_id}.h5",
-            embeddings_path=embeddings / f"{slide.slide_id}.h5",
-            exclude=study.config.tiles.exclude,
-            icc=study.config.tiles.icc,
-            stain=study.config.stain,
-        )
-        for slide in cohort.slides
-        if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(embeddings, slide.slide_id)
-    ]
-    if not jobs and not any(is_imported(embeddings, slide.slide_id) for slide in cohort.slides):
-        raise ConfigError(f"{tiles} holds no tiles of this cohort. Run `pathoml tile` first; its failures.csv says why slides failed.")
-    return jobs
+    own = (tile_px, mpp) == (encoder.tile_px, encoder.mpp)
+    if stain == AS_SCANNED:
+        return name if own else f"{name}@{grid_name(tile_px, mpp)}"
+    return f"{name}@{grid_name(tile_px, mpp)}-{stain_name(stain)}"
 
 
-def workers(study: Study) -> int:
-    """Return the number of processes that read slides."""
-    wanted = study.config.compute.workers
-    return available_workers() if wanted == "auto" else max(1, wanted)
+def grid_name(tile_px: int, mpp: float) -> str:
+    """Return the name of a tile grid's folder.
+
+    >>> grid_name(224, 0.5)
+    '224px_0.5mpp'
+    """
+    return f"{tile_px}px_{float(mpp):g}mpp" if mpp != int(mpp) else f"{tile_px}px_{mpp:.1f}mpp"

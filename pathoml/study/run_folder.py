@@ -8,7 +8,7 @@ from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import read_json
-from pathoml.tiling.step import grid_name
+from pathoml.study.layout import grid_name
 
 
 def run_tiles_folder(study: Study) -> Path | None:

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import PathomlError
-from pathoml.store._hdf5 import write_embeddings, write_tiles
+from pathoml.store.embeddings import write_embeddings
+from pathoml.store.tiles import write_tiles
 from pathoml.synthetic.cohort import STUDY_FILES, Drawing, draw_slides, write_csv, yaml_text
 from pathoml.synthetic.slide import Centre
 from pathoml.synthetic.stain import BALANCED, BLUISH, REDDISH

@@ -19,7 +19,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pathoml.bags.reading import pad_bags
+from pathoml.bags.batches import pad_bags
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError, ConfigError
 from pathoml.training.losses import CoxLoss

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pathoml.bags.batches import batches_by_size, padded_rows, sample_tiles
 from pathoml.bags.projection import choose_projection, fit_projections
-from pathoml.bags.reading import batches_by_size, feature_parts, padded_rows, sample_tiles
+from pathoml.bags.reading import feature_parts
 from pathoml.bags.tile_bank import TileBank
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError

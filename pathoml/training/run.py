@@ -12,13 +12,14 @@ from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.recipes import TRAIN_OUTPUTS, train_recipe
-from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.embeddings import read_embeddings
 from pathoml.store.provenance import is_fresh
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.splits import check_splits, read_splits
-from pathoml.training.model_stack import ModelSpec, ModelStack, load_models, read_raw_scores
+from pathoml.training.model_stack import ModelSpec, ModelStack
+from pathoml.training.models import load_models, read_raw_scores
+from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.training.scoring import FoldScores, fold_scores
 from pathoml.types import Bag, Cohort, Embeddings, Split
 

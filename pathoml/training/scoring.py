@@ -13,31 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
-from pathoml.training.model_stack import ModelSpec, models_sha256
+from pathoml.training.model_stack import ModelSpec
+from pathoml.training.models import models_sha256
 from pathoml.types import Bag, Cohort, RiskScore
 
 SMALLEST_SD = 1e-9  # of training scores; below it a model has learned nothing and gives everyone the same risk
-SEEDS = "seed_scores.csv"  # score_sd by each seed alone
-SCORE_COLUMNS = tuple(RiskScore.__dataclass_fields__)
-DESCRIPTIONS = {
-    "patient_id": ("patient, as in patients.csv", ""),
-    "centre": ("hospital, as in patients.csv", ""),
-    "log_risk": ("centred log-risk, mean over the models that did not see the patient; higher = earlier progression", "log hazard"),
-    "score_sd": ("the score in units of the out-of-fold SD; use this one in a Cox model", "SD"),
-    "score_type": (
-        "oof = out of fold, loco = leave one centre out, locked = frozen model on new patients, insample = never for inference",
-        "",
-    ),
-    "fold": ("the patient's fold in each repeat, separated by semicolons", ""),
-    "n_repeats": ("number of partitions the score is averaged over", ""),
-    "repeat_sd": ("SD of the patient's centred log-risk between repeats; empty for one repeat", "log hazard"),
-    "n_slides": ("slides in the patient's bag", ""),
-    "n_tiles": ("tiles in the patient's bag", ""),
-    "model_sha256": ("hash over the files of the models that made this row", ""),
-    "splits_sha256": ("hash of splits.json", ""),
-    "data_cut": ("the day that follow-up was closed, from study.yaml", "yyyy-mm-dd"),
-    "score_group": ("high or low by the median of each model's training patients, majority over repeats", ""),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +12,9 @@ from pathoml.bags.tile_bank import where_tiles_lie
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
-from pathoml.store.files import atomic_path, sha256_of_file, sweep_temporaries, write_text
+from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import write_columns
-from pathoml.store.tables import write_table
+from pathoml.store.scores import SEEDS, write_baselines, write_columns, write_scores
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.split_files import read_foreign_splits
@@ -28,13 +25,12 @@ from pathoml.training.baselines import clinical_columns, clinical_scores, ridge_
 from pathoml.training.fit import fit_models
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
-from pathoml.training.model_stack import ModelSpec, save_block, save_index, save_raw_scores
+from pathoml.training.model_stack import ModelSpec
+from pathoml.training.models import save_block, save_index, save_raw_scores
 from pathoml.training.nested import FILE as NESTED
 from pathoml.training.nested import nested_scores, nested_specs, write_nested
-from pathoml.training.scoring import DESCRIPTIONS, SCORE_COLUMNS, SEEDS, fold_scores, risk_scores, seed_scores
-from pathoml.types import Cohort, Floats, Recipe, RiskScore, Split
-
-NOTICE = "Research use only, not a medical device."
+from pathoml.training.scoring import fold_scores, risk_scores, seed_scores
+from pathoml.types import NOTICE, Cohort, Recipe, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +95,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
             cohort, bags, splits[0], folds, inner, config.train, device=device, seed=config.splits.seed, on_epoch=inner_part
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
-    _write_baselines(folder / "baselines.csv", cohort, ridge_cox_scores(cohort, bags, splits), clinical_scores(cohort, splits))
+    write_baselines(folder / "baselines.csv", cohort, ridge_cox_scores(cohort, bags, splits), clinical_scores(cohort, splits))
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder, tiles=tiles)
@@ -120,29 +116,3 @@ def _progress(on_epoch: OnEpoch, epochs: int, outer: int, inner: int) -> tuple[O
     """Return one function for each of two passes over the models, so that both fill one bar."""
     total = epochs * (outer + inner)
     return lambda done, _: on_epoch(done, total), lambda done, _: on_epoch(epochs * outer + done, total)
-
-
-def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
-    """Write scores.csv, its dictionary, and the same table for Stata and SPSS."""
-    import pandas as pd
-    import pyreadstat
-
-    rows = [[getattr(score, column) for column in SCORE_COLUMNS] for score in scores]
-    with atomic_path(folder / "scores.csv") as path:
-        write_table(path, SCORE_COLUMNS, rows)
-    with atomic_path(folder / "scores.dictionary.csv") as path:
-        table = [(name, *DESCRIPTIONS[name]) for name in SCORE_COLUMNS]
-        write_table(path, ("column", "meaning", "unit"), [*table, ("notice", NOTICE, "")])
-    frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
-    labels = {name: DESCRIPTIONS[name][0][:79] for name in SCORE_COLUMNS}  # Stata holds 80 characters
-    writers: tuple[tuple[str, Callable[..., None]], ...] = (("scores.dta", pyreadstat.write_dta), ("scores.sav", pyreadstat.write_sav))
-    for name, write in writers:
-        with atomic_path(folder / name) as path:
-            write(frame, str(path), column_labels=labels)
-
-
-def _write_baselines(path: Path, cohort: Cohort, ridge: Floats, clinical: Floats | None) -> None:
-    columns = ("patient_id", "ridge_cox", "clinical")
-    values = clinical if clinical is not None else np.full(len(cohort.patients), np.nan)
-    with atomic_path(path) as temporary:
-        write_table(temporary, columns, [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, ridge, values)])

@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
-from pathoml.store._hdf5 import read_attention, read_tiles
 from pathoml.store.files import read_json
+from pathoml.store.maps import read_attention
 from pathoml.store.tables import parse_number, read_table
+from pathoml.store.tiles import flags_at, read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import run_tiles_folder
-from pathoml.tiling.step import flags_at
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
 from pathoml.viewer.pixels import file_stamp
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pathoml.explanation.overlay import LOWERS, RAISES
+from pathoml.slides.pictures import LOWERS, RAISES
 from pathoml.types import AttentionMap, Image
 
 GREYED = 0.55  # the tissue's own colour is taken back, so that pink does not read as risk

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import Study
-from pathoml.store._hdf5 import read_assignments
+from pathoml.store.maps import read_assignments
 from pathoml.types import AttentionMap
 
 

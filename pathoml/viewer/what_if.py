@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, PathomlError, StoreError
-from pathoml.store._hdf5 import read_embeddings
+from pathoml.store.embeddings import read_embeddings
 from pathoml.study.run_folder import run_embeddings
 from pathoml.types import Patient
 
@@ -85,7 +85,7 @@ class Models:
             CohortError: nothing would be left, or a tile does not exist.
             StoreError: not trained, or the models are not those of the score.
         """
-        from pathoml.training.model_stack import models_sha256
+        from pathoml.training.models import models_sha256
 
         _, stack, specs, hashes = self._load()
         patient = question.patient
@@ -123,7 +123,7 @@ class Models:
     def _load(self) -> tuple[int, ModelStack, list[ModelSpec], list[str]]:
         import torch
 
-        from pathoml.training.model_stack import load_models
+        from pathoml.training.models import load_models
 
         folder = self._study.run_folder / "models"
         index = folder / "models.json"

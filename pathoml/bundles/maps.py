@@ -1,0 +1,58 @@
+"""Maps of patients whom a locked bundle scored: `predict --maps`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pathoml.bags.reading import read_bags
+from pathoml.bundles.lock import input_of, open_bundle, refuse_other_input
+from pathoml.bundles.predict import cohort_without_outcomes
+from pathoml.compute.devices import prepare_device
+from pathoml.config import Study
+from pathoml.explanation.contributions import explain_features
+from pathoml.explanation.recipe import EXPLAIN_VERSION
+from pathoml.explanation.step import Subject, write_maps
+from pathoml.store.files import sha256_of_file
+from pathoml.study.layout import embeddings_folder
+from pathoml.training.models import load_models
+from pathoml.training.scoring import FoldScores
+from pathoml.types import Recipe
+
+
+def explain_predicted(study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]) -> dict[str, str]:
+    """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not opened.
+
+    None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are on the scale of these patients.
+
+    Raises:
+        ConfigError: the study's tiles are not what the bundle was trained on.
+        StoreError: the bundle or an embedding was changed.
+    """
+    bundle = open_bundle(bundle_folder)
+    cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
+    refuse_other_input(bundle, input_of(study, first))
+    stack, specs, _ = load_models(bundle_folder / "models", prepare_device(study.config.compute))
+    nobody = np.zeros(len(bags))
+    ensemble = FoldScores(
+        repeat="locked",
+        fold="all",
+        reference=bundle["reference"],
+        sd=bundle["out_of_fold"]["sd"],
+        cutoff=0.0,
+        centred=nobody,
+        is_training=nobody > 0,
+        models=tuple(range(len(specs))),
+    )
+    subject = Subject(
+        run_folder=study.folder / "runs" / bundle["name"],
+        cohort=cohort,
+        bags=bags,
+        stack=stack,
+        explain=lambda _, bag: explain_features(stack, [ensemble], bag.features),
+        score_type="locked",
+    )
+    recipe = Recipe(step="explain", inputs={"bundle": sha256_of_file(bundle_folder / "bundle.json"), "version": EXPLAIN_VERSION})
+    return write_maps(study, subject, recipe, on_slide)

@@ -1,0 +1,79 @@
+"""embeddings/ENCODING/SLIDE.h5: one float16 vector per tile, mapped into memory once its content is verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoml.errors import StoreError
+from pathoml.store._hdf5 import read_h5, whole, write_h5
+from pathoml.store.tiles import coord_attrs, root_attrs
+from pathoml.types import Embeddings, Recipe, TileGrid
+
+
+def write_embeddings(
+    path: Path,
+    grid: TileGrid,
+    features: npt.NDArray[np.float16],
+    *,
+    encoder: str,
+    encoder_sha256: str,
+    precision: str,
+    recipe: Recipe,
+    imported_from: str = "",
+    stain: str = "",
+) -> None:
+    """Write embeddings/ENCODING/SLIDE.h5.
+
+    Args:
+        grid: the N tiles that were embedded, in this order.
+        features: (N, D) float16.
+        precision: what the encoder computed in; recorded, but no reason to embed again on another machine.
+        imported_from: the tool that made the features, if it was not pathoml.
+        stain: what was done to the tiles' colours, if anything.
+
+    Raises:
+        StoreError: the features are not finite, or not one row a tile.
+    """
+    if features.shape[0] != grid.xy_l0.shape[0]:
+        raise StoreError(f"{grid.slide_id}: {features.shape[0]} features for {grid.xy_l0.shape[0]} tiles.")
+    if not np.isfinite(features).all():
+        raise StoreError(f"{grid.slide_id}: {encoder} gave NaN or infinite features. Embed in fp32, or leave the slide out.")
+    arrays: dict[str, npt.NDArray[Any]] = {"coords": grid.xy_l0.astype(np.int64), "features": features}
+    root = {**root_attrs(grid, grid.slide_sha256, recipe), "encoder_sha256": encoder_sha256, "precision": precision}
+    root |= {name: value for name, value in (("imported_from", imported_from), ("stain", stain)) if value}
+    write_h5(path, arrays, root, {"coords": coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}})
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Open embeddings/ENCODING/SLIDE.h5: features are mapped into memory, not read, once their content is verified.
+
+    Raises:
+        StoreError: torn, foreign, or changed since it was written.
+    """
+    with whole(path):
+        return _embeddings_of(path, *read_h5(path, ("coords", "features"), mapped=("features",)))
+
+
+def _embeddings_of(path: Path, arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> Embeddings:
+    coords, features = arrays["coords"], arrays["features"]
+    if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype != np.float16:
+        raise StoreError(f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected (N, D) float16, (N, 2).")
+    return Embeddings(
+        slide_id=str(coord["name"]),
+        xy_l0=coords,
+        tile_l0=int(coord["patch_size_level0"]),
+        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
+        mpp=float(root["mpp"]),
+        level0_mpp=float(root["level0_mpp"]),
+        tile_px=int(coord["patch_size"]),
+        features=features,
+        encoder=str(root["features.encoder"]),
+        encoder_sha256=str(root["encoder_sha256"]),
+        slide_sha256=str(root["slide_sha256"]),
+        recipe_sha256=str(root["recipe_sha256"]),
+        content_sha256=str(root["content_sha256"]),
+    )

@@ -1,0 +1,36 @@
+"""failures.csv of a batch step: which slides failed and why, also where parts of the batch each left their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pathoml.compute.shards import Shard
+from pathoml.store.files import atomic_path, sweep_temporaries
+from pathoml.store.tables import write_table
+
+
+def failed_slides(folder: Path) -> dict[str, str]:
+    """Return slide_id -> reason from failures.csv and those of shards."""
+    from pathoml.store.tables import read_table
+
+    return {row["slide_id"]: row["reason"] for path in sorted(folder.glob("failures*.csv")) for row in read_table(path).rows}
+
+
+def settle_failures(folder: Path) -> None:
+    """Leave one empty failures.csv where shards left theirs, or a killed run none: for when nothing of the batch is to do any more."""
+    if folder.is_dir():
+        sweep_temporaries(folder)
+    if folder.is_dir() and (any(folder.glob("failures.*-of-*.csv")) or not (folder / "failures.csv").exists()):
+        write_failures(folder, {})
+
+
+def write_failures(folder: Path, failures: dict[str, str], shard: Shard | None = None) -> None:
+    """Write failures.csv of a batch step: one line a slide that failed, with the reason; failures.3-of-8.csv of a shard.
+
+    Without a shard the whole batch is known, and the files of its shards are removed.
+    """
+    with atomic_path(folder / f"failures{shard.suffix if shard else ''}.csv") as path:
+        write_table(path, ("slide_id", "reason"), sorted(failures.items()))
+    if shard is None:
+        for stale in folder.glob("failures.*-of-*.csv"):
+            stale.unlink(missing_ok=True)

@@ -1,0 +1,79 @@
+"""HDF5 files of other tools: read with bounds, after a child process has shown that they neither hang nor abort the library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy.typing as npt
+
+from pathoml.errors import StoreError
+from pathoml.store._hdf5 import HDF5_FAULTS, read_dataset
+from pathoml.store.files import atomic_path
+from pathoml.store.probe import Probe
+
+MOST_PACKING = 100  # a compressed array of another tool may declare this many times its bytes; features shrink by a third at most
+_probe: Probe | None = None  # one for all files of a process; the child ends with it
+HDF5_SECONDS = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignFile:
+    """An HDF5 file of another tool: what it holds, by name."""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    root: Mapping[str, Any]  # attributes of the file
+    attrs: Mapping[str, Mapping[str, Any]]  # attributes of each array
+
+
+def refuse_deadly_hdf5(path: Path) -> None:
+    """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups and attributes first."""
+    global _probe
+    if _probe is None:
+        _probe = Probe(walk_hdf5, HDF5_SECONDS)
+    end, _ = _probe.ask(path)  # ordinary errors come again where the file is read
+    if end != "answered":
+        raise StoreError(f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or hostile). Copy it again.")
+
+
+def walk_hdf5(path: Path) -> str | None:
+    """Open every group and array of an HDF5 file and read their attributes; return the error, or None."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            dict(file.attrs)
+            file.visititems(lambda _, node: dict(node.attrs) and None)
+    except HDF5_FAULTS as error:
+        return str(error)
+    return None
+
+
+def read_foreign(path: Path) -> ForeignFile:
+    """Read every array at the root of another tool's HDF5 file.
+
+    Raises:
+        StoreError: torn, not HDF5, with links to other files, or with a shape that the file cannot fill.
+    """
+    refuse_deadly_hdf5(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            names = [
+                name
+                for name in file
+                if not isinstance(file.get(name, getlink=True), h5py.HardLink) or file.get(name, getclass=True) is h5py.Dataset
+            ]
+            arrays = {name: read_dataset(path, file, name, most_packing=MOST_PACKING) for name in names}
+            return ForeignFile(arrays=arrays, root=dict(file.attrs), attrs={name: dict(file[name].attrs) for name in names})
+    except HDF5_FAULTS as error:
+        raise StoreError(f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it again.") from error
+
+
+def write_foreign(path: Path, content: ForeignFile) -> None:
+    """Write an HDF5 file in another tool's layout, atomically."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in content.arrays.items():
+            file.create_dataset(name, data=array)
+            file[name].attrs.update(content.attrs.get(name, {}))
+        file.attrs.update(content.root)

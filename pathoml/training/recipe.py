@@ -1,0 +1,33 @@
+"""Everything that decides the models and scores of a run, and the files that training leaves; known without torch."""
+
+from __future__ import annotations
+
+from pathoml.config import Study
+from pathoml.store._hdf5 import stored_attr
+from pathoml.store.files import sha256_of_json
+from pathoml.store.provenance import file_hash
+from pathoml.study.layout import embeddings_folder
+from pathoml.types import Cohort, Recipe
+
+TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
+TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
+
+
+def train_recipe(study: Study, cohort: Cohort) -> Recipe:
+    """Return everything that decides the models and scores of a run."""
+    config, folder = study.config, embeddings_folder(study)
+    hashes = {s.slide_id: stored_attr(folder / f"{s.slide_id}.h5", "content_sha256") for s in cohort.slides}
+    patients = [[p.patient_id, p.centre, p.time_months, p.event, list(p.slide_ids), dict(p.covariates)] for p in cohort.patients]
+    sections = config.model_dump(mode="json", include={"endpoint", "cohort", "splits", "train", "encoder"})
+    return Recipe(
+        step="train", inputs={**sections, "patients": patients, "embeddings": hashes, "version": TRAINING_VERSION, **split_file_hash(study)}
+    )
+
+
+def split_file_hash(study: Study) -> dict[str, str]:
+    """Return the hash of splits that were made elsewhere: other splits train other models."""
+    if not study.config.splits.file:
+        return {}
+    path = study.folder / study.config.splits.file
+    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    return {"split_files": sha256_of_json([file_hash(f) for f in files])}
