@@ -118,7 +118,7 @@ def test_a_script_asks_for_what_was_said_and_quotes_names(tmp_path: Path) -> Non
 def test_two_magnifications_are_joined_before_the_job_that_trains(tmp_path: Path) -> None:
     study = tiny_study(tmp_path / "study", patients=8)
     two = ["tiles.tile_px=64", "tiles.mpp=0.5", "tiles.context_mpp=2.0", "train.nested=false"]
-    scripts = write_scripts(load_study(study, two), Resources(shards=2), two)
+    scripts = write_scripts(load_study(study, two), Resources(shards=2), two, joins=True)
     for step, task in (("tile", "1"), ("tile", "2"), ("embed", "1"), ("embed", "2"), ("train", "")):
         subprocess.run(["bash", scripts[step]], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "SLURM_ARRAY_TASK_ID": task})
     assert len(list(study.glob("embeddings/*+*/*.h5"))) == 8

@@ -13,8 +13,8 @@ from pathoml.bundles.predict import cohort_without_outcomes
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.explanation.contributions import explain_features
+from pathoml.explanation.maps import Subject, write_maps
 from pathoml.explanation.recipe import EXPLAIN_VERSION
-from pathoml.explanation.step import Subject, write_maps
 from pathoml.store.files import sha256_of_file
 from pathoml.study.layout import embeddings_folder
 from pathoml.training.models import load_models

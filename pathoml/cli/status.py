@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathoml.cli.console import Console
 from pathoml.config import Study
+from pathoml.pipeline import run_states
 from pathoml.store.failures import failed_slides
-from pathoml.types import Cohort
 
 JOB_OF = {"train": "train", "evaluate": "permute", "explain": "run"}  # the rest is done by the last job
 MANY_FILES = 10_000  # a shared file system's quota of files is felt from here on
@@ -47,23 +47,3 @@ def run(study: Study, console: Console) -> int:
     if unknown:
         console.say(f"  The cluster's jobs are unknown here: {unknown}")
     return int(bool(failures))
-
-
-def run_states(study: Study, cohort: Cohort) -> dict[str, str]:
-    """Return step -> "done", "to do", or "to do again" where something that the step rests on has changed since."""
-    from pathoml import recipes
-    from pathoml.store.provenance import is_fresh
-
-    steps = {
-        "train": (recipes.train_recipe(study, cohort), recipes.TRAIN_OUTPUTS),
-        "evaluate": (recipes.evaluate_recipe(study), recipes.EVALUATE_OUTPUTS),
-        "explain": (recipes.explain_recipe(study), recipes.EXPLAIN_OUTPUTS),
-        "discover": (recipes.discover_recipe(study), recipes.DISCOVER_OUTPUTS),
-        "report": (recipes.report_recipe(study), recipes.REPORT_OUTPUTS),
-    }
-    states, before = {}, True
-    for step, (recipe, outputs) in steps.items():
-        there = all((study.run_folder / name).exists() for name in outputs)
-        before = before and is_fresh(study.run_folder, recipe, outputs)  # a step stands on those before it
-        states[step] = "done" if before else "to do again" if there else "to do"
-    return states

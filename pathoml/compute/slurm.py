@@ -22,7 +22,6 @@ from typing import Any
 from pathoml.config import Study
 from pathoml.errors import ConfigError
 from pathoml.store.files import read_json, write_json, write_text
-from pathoml.study.layout import scales
 
 FOLDER = "slurm"
 JOBS = "jobs.json"
@@ -41,11 +40,12 @@ class Resources:
     gpu: Sequence[str] = ()
 
 
-def write_scripts(study: Study, resources: Resources, settings: Sequence[str] = ()) -> dict[str, Path]:
+def write_scripts(study: Study, resources: Resources, settings: Sequence[str] = (), *, joins: bool = False) -> dict[str, Path]:
     """Write STUDY/slurm/STEP.sh and return step -> script.
 
     Args:
         settings: overrides of study.yaml, section.key=value.
+        joins: each tile is embedded at two magnifications, which the training job joins first.
 
     Raises:
         ConfigError: an option that is none, or a study whose path sbatch cannot take.
@@ -62,7 +62,7 @@ def write_scripts(study: Study, resources: Resources, settings: Sequence[str] = 
     for step in STEPS:
         scripts[step] = folder / FOLDER / f"{step}.sh"
         scripts[step].parent.mkdir(exist_ok=True)
-        write_text(scripts[step], _script(step, folder, resources, settings, joins=len(scales(study)) > 1))
+        write_text(scripts[step], _script(step, folder, resources, settings, joins=joins))
     return scripts
 
 

@@ -99,7 +99,7 @@ def embed_apart(
         whole.failures[job.slide_id] = f"{DIED} (killed, out of memory, or aborted in a C library)"
     whole.seconds = time.monotonic() - started
     whole.waited /= count  # of the processes' mean
-    write_failures(folder, whole.failures, shard)
+    write_failures(folder, whole.failures, shard.suffix if shard else "")
     return whole
 
 

@@ -76,7 +76,7 @@ def embed_slides(
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
     report = embed_part(jobs, encoder, workers=workers, on_tiles=on_tiles)
-    write_failures(folder, report.failures, shard)
+    write_failures(folder, report.failures, shard.suffix if shard else "")
     return report
 
 

@@ -14,4 +14,4 @@ def evaluate_recipe(study: Study) -> Recipe:
     """Return everything that decides metrics.json and what stands beside it."""
     names = ("scores.csv", "baselines.csv", "nested_scores.csv", "seed_scores.csv", "models/models.json")
     sections = study.config.model_dump(mode="json", include={"significance", "endpoint", "cohort", "dates", "evaluate"})
-    return Recipe(step="evaluate", inputs={**file_hashes(study, names), **sections, "version": EVALUATION_VERSION})
+    return Recipe(step="evaluate", inputs={**file_hashes(study.run_folder, names), **sections, "version": EVALUATION_VERSION})

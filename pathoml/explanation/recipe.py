@@ -12,4 +12,6 @@ EXPLAIN_OUTPUTS = ("attention", "faithfulness.json")
 
 def explain_recipe(study: Study) -> Recipe:
     """Return everything that decides the maps."""
-    return Recipe(step="explain", inputs={**file_hashes(study, ("models/models.json", "scores.csv")), "version": EXPLAIN_VERSION})
+    return Recipe(
+        step="explain", inputs={**file_hashes(study.run_folder, ("models/models.json", "scores.csv")), "version": EXPLAIN_VERSION}
+    )

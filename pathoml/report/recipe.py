@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathoml.config import Study
-from pathoml.explanation.recipe import explain_recipe
-from pathoml.store.provenance import file_hashes, recipe_sha256
+from pathoml.store.provenance import file_hashes, recorded_recipe
 from pathoml.types import Recipe
 
 REPORT_VERSION = 6
@@ -23,5 +22,5 @@ REPORT_READS = (
 
 def report_recipe(study: Study) -> Recipe:
     """Return everything that decides the report."""
-    others = {"maps": recipe_sha256(explain_recipe(study)), "report": study.config.report.model_dump()}
-    return Recipe(step="report", inputs={**file_hashes(study, REPORT_READS), **others, "version": REPORT_VERSION})
+    others = {"maps": recorded_recipe(study.run_folder, "explain"), "report": study.config.report.model_dump()}
+    return Recipe(step="report", inputs={**file_hashes(study.run_folder, REPORT_READS), **others, "version": REPORT_VERSION})

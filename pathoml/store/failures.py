@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pathoml.compute.shards import Shard
 from pathoml.store.files import atomic_path, sweep_temporaries
-from pathoml.store.tables import write_table
+from pathoml.store.tables import read_table, write_table
 
 
 def failed_slides(folder: Path) -> dict[str, str]:
     """Return slide_id -> reason from failures.csv and those of shards."""
-    from pathoml.store.tables import read_table
-
     return {row["slide_id"]: row["reason"] for path in sorted(folder.glob("failures*.csv")) for row in read_table(path).rows}
 
 
@@ -24,13 +21,15 @@ def settle_failures(folder: Path) -> None:
         write_failures(folder, {})
 
 
-def write_failures(folder: Path, failures: dict[str, str], shard: Shard | None = None) -> None:
-    """Write failures.csv of a batch step: one line a slide that failed, with the reason; failures.3-of-8.csv of a shard.
+def write_failures(folder: Path, failures: dict[str, str], part: str = "") -> None:
+    """Write failures.csv of a batch step: one line per slide that failed, with the reason.
 
-    Without a shard the whole batch is known, and the files of its shards are removed.
+    Args:
+        part: what tells a part's file from another's, ".3-of-8"; without it the whole batch is known, and the files of its
+            parts are removed.
     """
-    with atomic_path(folder / f"failures{shard.suffix if shard else ''}.csv") as path:
+    with atomic_path(folder / f"failures{part}.csv") as path:
         write_table(path, ("slide_id", "reason"), sorted(failures.items()))
-    if shard is None:
+    if not part:
         for stale in folder.glob("failures.*-of-*.csv"):
             stale.unlink(missing_ok=True)

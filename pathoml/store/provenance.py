@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pathoml
-from pathoml.config import Study
 from pathoml.store.files import read_json, sha256_of_file, sha256_of_json, sweep_temporaries, write_json
 from pathoml.types import Recipe
 
@@ -30,11 +29,8 @@ def environment() -> dict[str, Any]:
 
 def is_fresh(run_folder: Path, recipe: Recipe, outputs: Sequence[str]) -> bool:
     """Return whether a step of a run was done with this recipe and its outputs are still there."""
-    path = run_folder / "provenance.json"
-    if not path.exists() or not all((run_folder / name).exists() for name in outputs):
-        return False
-    done = read_json(path).get("steps", {}).get(recipe.step, {})
-    return bool(done.get("recipe_sha256") == recipe_sha256(recipe))
+    there = all((run_folder / name).exists() for name in outputs)
+    return there and recorded_recipe(run_folder, recipe.step) == recipe_sha256(recipe)
 
 
 def record_step(run_folder: Path, recipe: Recipe, **notes: Any) -> None:
@@ -58,5 +54,13 @@ def recipe_sha256(recipe: Recipe) -> str:
     return sha256_of_json({"step": recipe.step, **recipe.inputs})
 
 
-def file_hashes(study: Study, names: tuple[str, ...]) -> dict[str, str]:
-    return {name: file_hash(study.run_folder / name) for name in names}
+def recorded_recipe(run_folder: Path, step: str) -> str:
+    """Return the hash of the recipe that a step of a run was done with, or "" if it was not done."""
+    path = run_folder / "provenance.json"
+    done = read_json(path).get("steps", {}).get(step, {}) if path.exists() else {}
+    return str(done.get("recipe_sha256", ""))
+
+
+def file_hashes(run_folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return name -> SHA-256 of files of a run, "" for one that is absent."""
+    return {name: file_hash(run_folder / name) for name in names}

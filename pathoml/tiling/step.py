@@ -67,7 +67,7 @@ def tile_slides(
             counts.append(result)
         on_slide(slide_id)
     for folder in {job.folder for job in jobs}:
-        write_failures(folder, failures, shard)
+        write_failures(folder, failures, shard.suffix if shard else "")
         if shard is None:
             write_quality(folder, failures)
     return counts, failures
