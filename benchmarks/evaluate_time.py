@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from score_study import write_score_study
+from support.score_study import write_score_study
 
 from pathoml.evaluation.discrimination import write_analysis
 from pathoml.evaluation.evidence import read_score_table

@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from viewing import SIDE as SLIDE_SIDE
-from viewing import TILE, trained, write_jpeg_pyramid, write_slide_tiles, write_study
+from support.viewing import SIDE as SLIDE_SIDE
+from support.viewing import TILE, trained, write_jpeg_pyramid, write_slide_tiles, write_study
 
 from pathoml.config import load_study
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-pytest_plugins = ["browsing"]  # Chromium and the served study
+pytest_plugins = ["support.browsing"]  # Chromium and the served study
 
 
 @pytest.fixture(scope="session")

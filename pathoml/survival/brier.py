@@ -1,7 +1,7 @@
 """The Brier score of an absolute risk under censoring, at a horizon and integrated over time.
 
 Source: Graf et al., Stat Med 18 (1999) 2529-2545; Gerds & Schumacher, Biom J 48 (2006) 1029-1040.
-Checked against R riskRegression::Score in tests/test_survival_agreement_with_r.py.
+Checked against R riskRegression::Score in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Source: van Houwelingen, Stat Med 19 (2000) 3401-3415 (slope, in the large); Austin et al., Stat Med 39 (2020) 2714-2742 (curve, ICI);
 Crowson et al., Stat Methods Med Res 25 (2016) 1692-1706 (observed to expected events).
-Checked against R in tests/test_survival_agreement_with_r.py.
+Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

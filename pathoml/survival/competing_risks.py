@@ -4,7 +4,7 @@ Cause-specific hazards are Cox models in which the other cause is a censoring; c
 Gray has no Python implementation that equals R's: analysis.R fits it with cmprsk::crr.
 
 Source: Aalen & Johansen, Scand J Stat 5 (1978) 141-150; standard errors by the infinitesimal jackknife, as R survfit.
-Checked against R survival::survfit and cmprsk::cuminc in tests/test_survival_agreement_with_r.py.
+Checked against R survival::survfit and cmprsk::cuminc in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Every statistic is a ratio of two sums over pairs. A bootstrap draw is a count f
 two matrix products, and a patient drawn twice makes no pair with itself because nobody outlives themselves.
 
 Source: Harrell et al., JAMA 247 (1982) 2543-2546; Uno et al., Stat Med 30 (2011) 1105-1117.
-Checked against R in tests/test_survival_concordance.py.
+Checked against R in tests/survival/test_concordance.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ and a time-varying treatment is several rows of one patient (start-stop rows).
 
 Source: Efron, JASA 72 (1977) 557-565; ridge: Verweij & van Houwelingen, Stat Med 13 (1994) 2427-2436; robust variance: Lin & Wei,
 JASA 84 (1989) 1074-1078.
-Checked against R survival::coxph in tests/test_survival_cox.py.
+Checked against R survival::coxph in tests/survival/test_cox.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Net benefit = P(event, risk >= threshold) - P(no event, risk >= threshold) * thr
 above the threshold by Kaplan-Meier. Treating nobody has 0.
 
 Source: Vickers & Elkin, Med Decis Making 26 (2006) 565-574; Vickers et al., BMC Med Inform Decis Mak 8 (2008) 53 (censoring).
-Checked against R in tests/test_survival_agreement_with_r.py.
+Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

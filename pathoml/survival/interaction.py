@@ -4,7 +4,7 @@ A Cox model with treatment, score and their product; the product's likelihood ra
 reasons, the same model is fitted with overlap weights and a robust variance, and both must agree before the word predictive is used.
 
 Source: Royston & Sauerbrei, Stat Med 23 (2004) 2509-2525; Li, Morgan & Zaslavsky, JASA 113 (2018) 390-400.
-Checked against R coxph(weights =, robust = TRUE) in tests/test_survival_agreement_with_r.py.
+Checked against R coxph(weights =, robust = TRUE) in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

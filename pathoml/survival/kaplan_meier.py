@@ -2,7 +2,7 @@
 
 Source: Kaplan & Meier, JASA 53 (1958) 457-481; Kalbfleisch & Prentice, The Statistical Analysis of Failure Time Data (1980)
 for the log(-log) interval; Schemper & Smith, Control Clin Trials 17 (1996) 343-346 for follow-up.
-Checked against R survival::survfit(conf.type = "log-log") and survdiff in tests/test_survival_kaplan_meier.py.
+Checked against R survival::survfit(conf.type = "log-log") and survdiff in tests/survival/test_kaplan_meier.py.
 """
 
 from __future__ import annotations

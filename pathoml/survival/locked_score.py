@@ -1,7 +1,7 @@
 """Validation of a locked score on patients it has never seen: nothing is fitted but what measures it.
 
 Source: Royston & Altman, BMC Med Res Methodol 13 (2013) 33; van Houwelingen, Stat Med 19 (2000) 3401-3415.
-Checked against R in tests/test_survival_agreement_with_r.py.
+Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

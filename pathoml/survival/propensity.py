@@ -3,7 +3,7 @@
 Treatment in a registry was given for reasons. Overlap weights (1 - e for the treated, e for the others) compare the patients who might
 have got either; with a logistic model they balance the mean of each of its covariates exactly, and none of them can explode.
 
-Source: Li, Morgan & Zaslavsky, JASA 113 (2018) 390-400. Checked against R glm in tests/test_survival_agreement_with_r.py.
+Source: Li, Morgan & Zaslavsky, JASA 113 (2018) 390-400. Checked against R glm in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

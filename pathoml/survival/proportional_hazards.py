@@ -5,7 +5,7 @@ rise if it moved. g is one minus the Kaplan-Meier estimate just before t, R's de
 assumes a constant variance, and differs by up to 0.24.
 
 Source: Grambsch & Therneau, Biometrika 81 (1994) 515-526; Therneau, R survival 3.5, cox.zph and its C code zph1, zph2.
-Checked against R in tests/test_survival_agreement_with_r.py.
+Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Restricted mean survival time: the months without an event that a patient can expect up to a horizon; needs no proportional hazards.
 
 Source: Royston & Parmar, BMC Med Res Methodol 13 (2013) 152; variance: Greenwood's, as R print(survfit, rmean = ).
-Checked against R in tests/test_survival_agreement_with_r.py.
+Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

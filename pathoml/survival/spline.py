@@ -1,7 +1,7 @@
 """Is the effect of the score a straight line? A restricted cubic spline against it, by likelihood ratio.
 
 Three to five knots at fixed quantiles; linear beyond the outer ones. Source: Durrleman & Simon, Stat Med 8 (1989) 551-561; Harrell,
-Regression Modeling Strategies (2015), 2.4.5. The basis is that of R rms::rcs; checked in tests/test_survival_agreement_with_r.py.
+Regression Modeling Strategies (2015), 2.4.5. The basis is that of R rms::rcs; checked in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 An effect in a subgroup is no evidence that it differs from that outside: the interaction test is. A patient with a missing value is
 neither in the subgroup nor in its complement.
 
-Source: Assmann et al., Lancet 355 (2000) 1064-1069. Checked against R coxph in tests/test_survival_agreement_with_r.py.
+Source: Assmann et al., Lancet 355 (2000) 1064-1069. Checked against R coxph in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Cumulative cases, dynamic controls; a case is weighted by 1 / G(T-). Equal scores count one half.
 Source: Uno et al., JASA 102 (2007) 527-537; Blanche et al., Biom J 55 (2013) 687-704.
-Checked against R riskRegression::Score in tests/test_survival_agreement_with_r.py.
+Checked against R riskRegression::Score in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class CoxLoss:
 
     What depends on times and masks alone is computed once; a call costs two matrix products.
 
-    Source: Efron, JASA 72 (1977) 557-565. Checked against R survival::coxph in tests/test_losses.py.
+    Source: Efron, JASA 72 (1977) 557-565. Checked against R survival::coxph in tests/training/test_losses.py.
     """
 
     def __init__(self, time_months: Tensor, event: Tensor, is_training: Tensor, entry_months: Tensor | None = None) -> None:

@@ -1,0 +1,34 @@
+"""Recipes are compared on the same folds, and the price of choosing the best of them is paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.learning import planted_cohort, write_study
+
+from pathoml.config import load_study
+from pathoml.evaluation.comparison import choice_corrected_c, compare
+from pathoml.survival.concordance import harrell_c
+
+
+def test_a_comparison_has_every_recipe_the_clinical_model_a_winner_and_a_corrected_p(tmp_path: Path) -> None:
+    write_study(tmp_path, *planted_cohort(48, effect=6.0)[:2])
+    said: list[str] = []
+    study, heads = load_study(tmp_path, ["train.seeds=1"]), ["mean_pool", "ridge_cox"]
+    content = compare(study, ["efficientnet_lite0"], heads, permutations=9, say=said.append)
+    assert [c["head"] for c in content["candidates"]] == ["mean_pool", "ridge_cox", "clinical"]
+    assert content["selection"]["p_value"] == pytest.approx(0.1)
+    assert content["candidates"][0]["cpu_seconds"] > 0
+    best = max(c["harrell_c_centre_stratified"] for c in content["candidates"][:2])
+    winner = content["selection"]["winner"]["head"]
+    assert best == next(c["harrell_c_centre_stratified"] for c in content["candidates"] if c["head"] == winner)
+
+
+def test_the_best_of_many_scores_of_pure_noise_is_corrected_to_chance() -> None:
+    cohort, _, _ = planted_cohort(80, effect=0.0)
+    noise = np.random.default_rng(0).normal(size=(20, 80))
+    best = max(harrell_c(score, cohort.time_months, cohort.event) for score in noise)
+    assert best > 0.56
+    assert abs(choice_corrected_c(noise, cohort) - 0.5) < 0.04

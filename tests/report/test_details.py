@@ -1,0 +1,154 @@
+"""The second part of the report: points, guideline tables, and what a page to be published hides."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from support.page import Page
+from support.score_study import write_score_study
+
+from pathoml.config import StainConfig
+from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.nomogram import prognostic_score
+from pathoml.evaluation.step import metrics
+from pathoml.report.nomogram import risk_marks
+from pathoml.report.page import write_report
+from pathoml.store.files import write_json
+from pathoml.study.cohort import read_cohort
+from pathoml.training.baselines import clinical_columns
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    study = write_score_study(folder, n=120, centres=4, significance={"permutations": 0, "bootstraps": 20})
+    table = folder / "patients.csv"
+    rows = table.read_text().splitlines()
+    small = [re.sub(r",C\d,", ",TINY,", row) if k in (1, 2) else row for k, row in enumerate(rows)]  # a centre of two
+    table.write_text("\n".join(small) + "\n")
+    write_json(study.run_folder / "metrics.json", metrics(study, *read_score_table(study, read_cohort(study))))
+    return study
+
+
+def page_of(study, smallest=0):
+    shown = study.config.model_copy(update={"report": study.config.report.model_copy(update={"smallest_cell": smallest})})
+    return write_report(study.model_copy(update={"config": shown})).read_text(encoding="utf-8")
+
+
+def test_the_difference_in_points_of_two_levels_is_their_coefficient(study):
+    cohort, columns, _, _ = read_score_table(study, read_cohort(study))
+    content = prognostic_score(cohort, columns["score_sd"], clinical_columns(cohort), (12.0, 24.0))
+    points = {row["value"]: row["points"] for row in content["points"] if row["variable"] == "subtype"}
+    coefficient = {row["name"]: row["coefficient"] for row in content["coefficients"]}
+    difference = (points["UPS"] - points["LMS"]) * content["log_hazard_per_point"]  # LMS is the commonest level
+    assert difference == pytest.approx(coefficient["subtype=UPS"], abs=0.1 * content["log_hazard_per_point"])
+
+
+def test_the_risk_of_a_total_follows_from_the_baseline_survival(study):
+    content = json.loads((study.run_folder / "metrics.json").read_text())["prognostic_score"]
+    row = content["totals"][3]
+    relative = 2.718281828459045 ** (row["points"] * content["log_hazard_per_point"])
+    assert row["risk"]["12"] == pytest.approx(1 - content["baseline_survival"]["12"] ** relative)
+
+
+def test_the_methods_say_what_was_done_to_the_stain_and_nothing_if_nothing_was(study):
+    stain = StainConfig(normalise="macenko", augment=0.05)
+    stained = study.model_copy(update={"config": study.config.model_copy(update={"stain": stain})})
+    assert "each tile, normalised to a fixed reference stain by the method of Macenko and jittered in its stain by 0.05, was" in page_of(
+        stained
+    )
+    assert "each tile was turned into a vector" in page_of(study)
+
+
+def test_every_section_is_a_closed_page_without_requests(study):
+    text = page_of(study)
+    page = Page(text)
+    assert (page.open, page.wrong) == ([], [])
+    assert all(r.startswith(("data:", "#")) for r in page.requests)
+    assert {"risk", "points", "assumptions", "subgroups", "missing", "guidelines"} <= set(page.ids)
+
+
+def test_the_guidelines_name_the_file_of_each_value_or_the_authors(study):
+    text = page_of(study)
+    assert "REMARK" in text
+    assert "TRIPOD+AI" in text
+    assert text.count("<td>the authors</td>") >= 8
+    assert text.count("<td>metrics.json</td>") >= 8
+
+
+def test_a_published_page_shows_no_small_centre_and_no_id(study):
+    assert "TINY" in page_of(study)
+    published = page_of(study, smallest=5)
+    assert "TINY" not in published
+    assert "other centres" in published
+    assert not re.search(r"\bP0\d\d\d\b", published)
+
+
+def test_a_reason_that_holds_for_neighbouring_figures_stands_once(study):
+    reason = {"note": "not estimable: nobody of 120 is followed for 24 months."}
+    brier = dict.fromkeys(("no_model", "clinical", "image"), reason)
+    page = page_with(study, {"horizons_months": [24], "time_dependent_auc": {"24": reason}, "brier": {"24": brier}})
+    assert page.count("nobody of 120 is followed") == 2  # the AUC's cell, and one over the three Brier scores
+    assert '<td colspan="3">' in page
+
+
+def test_without_a_locked_score_the_page_has_no_section_on_new_patients(study):
+    locked = {"estimate": 0.66, "low": 0.6, "high": 0.72}
+    assert "A locked score on new patients" not in page_with(study, {"prospective": {"note": "the scores are oof"}})
+    assert "A locked score on new patients" in page_with(study, {"prospective": {"harrell_c": locked}})
+
+
+def test_the_page_says_how_far_the_maps_may_be_believed(study):
+    whole = {"area": {"estimate": 0.21, "low": 0.17, "high": 0.24}, "high_risk_slides": 39, "high_risk_better_than_random": 1.0}
+    page = page_with(study, {}, faithfulness={"cohort": whole, "slides": {"S1": {"faithful": True}, "S2": {"faithful": False}}})
+    assert "0.21 (0.17 to 0.24)" in page
+    assert "1 of 2 maps are faithful" in page
+
+
+def test_the_nomogram_names_each_variable_and_the_risk_at_each_horizon(study):
+    drawn = page_of(study)
+    drawn = drawn[drawn.index('aria-label="Nomogram') :].split("</svg>")[0]
+    for label in ("points", "age", "n_lesions", "subtype", "LMS", "image score (SD)", "total points", "risk by 12 months", "50%"):
+        assert f">{label}<" in drawn, label
+
+
+def test_a_round_risk_stands_where_the_baseline_and_the_points_give_it():
+    [(_, total)] = [mark for mark in risk_marks(0.9, 0.05, 50.0) if mark[0] == 0.5]
+    assert 1 - 0.9 ** (2.718281828459045 ** (0.05 * total)) == pytest.approx(0.5)
+
+
+def page_with(study, changes, faithfulness=None):
+    """The page of the run as if evaluate and explain had found this."""
+    path, checked = study.run_folder / "metrics.json", study.run_folder / "faithfulness.json"
+    before = path.read_text(encoding="utf-8")
+    try:
+        write_json(path, {**json.loads(before), **changes})
+        if faithfulness is not None:
+            write_json(checked, faithfulness)
+        return page_of(study)
+    finally:
+        path.write_text(before, encoding="utf-8")
+        checked.unlink(missing_ok=True)
+
+
+def test_what_readers_saw_stands_beside_the_phenotypes_and_their_interactions(study):
+    features = study.run_folder / "features"
+    features.mkdir(exist_ok=True)
+    columns = "phenotype,name,share_mean,contribution_mean,n_patients,n_centres,hazard_ratio_sd,p_value,q_value,suspect"
+    text = f"{columns},interaction_p,interaction_ratio\n3,,0.125,0.5,40,4,1.75,0.0005,0.004,,0.0312,0.64\n"
+    (features / "phenotypes.csv").write_text(text, encoding="utf-8")
+    kappa = {"estimate": 0.61, "low": 0.5, "high": 0.7, "n": 40, "events": 0}
+    ratio = {"estimate": 1.9, "low": 1.2, "high": 3.0, "n": 40, "events": 20}
+    label = {"names": ["necrosis <b>"], "pairs": {"a / b": {"cohen": kappa, "weighted": kappa}}, "fleiss": None, "itself": {}}
+    label |= {"p_value": 0.0123, "q_value": 0.02, "hazard_ratio_sd": ratio}
+    write_json(features / "labels.json", {"phenotypes": {"3": label}, "family_size": 1})
+    page = page_of(study)
+    assert "0.64 (0.0312)" in page
+    assert "exploratory: the treatment was not given by chance" in page
+    assert "necrosis &lt;b&gt;" in page, "names are text"
+    assert "weighted 0.61 (0.50 to 0.70)" in page
+    assert "1.90 (1.20 to 3.00)" in page
+    for name in ("phenotypes.csv", "labels.json"):
+        (features / name).unlink()

@@ -1,0 +1,313 @@
+"""Concordance against hand-worked cases, R `survival`, scikit-survival, and 25 published fold C-indices."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time as clock
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.r_oracle import r_data, run_r, unavailable
+
+from pathoml.errors import CohortError
+from pathoml.survival.concordance import (
+    draw_counts,
+    harrell_c,
+    harrell_c_difference,
+    harrell_c_interval,
+    stratified_harrell_c,
+    uno_c,
+    uno_c_interval,
+)
+
+SHARED = Path(os.environ.get("PATHOML_SHARED", Path(__file__).parents[3] / "shared"))
+
+TIED = {  # every kind of tie: event with event, event with censoring, score with score
+    "time": np.array([1, 2, 2, 2, 3, 3, 4, 5, 5, 6, 7, 8], dtype=float),
+    "event": np.array([1, 1, 0, 0, 1, 0, 0, 1, 0, 1, 1, 0]),
+    "score": np.array([5, 3, 3, 1, 2, 6, 4, 4, 1, 0, 2, 1], dtype=float),
+    "centre": np.array(list("ABABABABABAB")),
+}
+
+
+def synthetic_cohort(n: int, seed: int, *, ties: bool) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    score = rng.normal(size=n)
+    died, left = rng.exponential(24 * np.exp(-0.7 * score)), rng.exponential(40, size=n)
+    time = np.minimum(died, left)
+    return {
+        "time": np.ceil(time) if ties else time + 0.01,
+        "event": (died <= left).astype(int),
+        "score": score.round(1) if ties else score,
+        "centre": rng.choice(list("ABCD"), size=n),
+    }
+
+
+COHORTS = {
+    "tied": TIED,
+    "n30": synthetic_cohort(30, 1, ties=True),
+    "n500": synthetic_cohort(500, 2, ties=True),
+    "n500_continuous": synthetic_cohort(500, 3, ties=False),
+}
+
+
+def tau_of(cohort: dict[str, np.ndarray]) -> float:
+    return float(np.quantile(cohort["time"], 0.7))
+
+
+@pytest.fixture(scope="module")
+def answers_of_r():
+    scripts = [
+        r_data(cohort)
+        + f"""
+        y <- Surv(time, event)
+        show("{name}.harrell", concordance(y ~ score, reverse = TRUE)$concordance)
+        show("{name}.harrell_sd", sqrt(concordance(y ~ score, reverse = TRUE)$var))
+        show("{name}.stratified", concordance(y ~ score + strata(centre), reverse = TRUE)$concordance)
+        show("{name}.uno", concordance(y ~ score, reverse = TRUE, timewt = "n/G2")$concordance)
+        show("{name}.uno_tau", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = {tau_of(cohort)!r})$concordance)
+        """
+        for name, cohort in COHORTS.items()
+    ]
+    return {name: value[0] for name, value in run_r("".join(scripts)).items()}
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_harrell_c_equals_r(name, answers_of_r):
+    cohort = COHORTS[name]
+    ours = harrell_c(cohort["score"], cohort["time"], cohort["event"])
+    assert ours == pytest.approx(answers_of_r[f"{name}.harrell"], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_centre_stratified_c_equals_r(name, answers_of_r):
+    cohort = COHORTS[name]
+    ours = stratified_harrell_c(cohort["score"], cohort["time"], cohort["event"], cohort["centre"])
+    assert ours == pytest.approx(answers_of_r[f"{name}.stratified"], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_uno_c_equals_r_with_and_without_tau(name, answers_of_r):
+    cohort = COHORTS[name]
+    ours = [uno_c(cohort["score"], cohort["time"], cohort["event"], tau=end) for end in (None, tau_of(cohort))]
+    assert ours == pytest.approx([answers_of_r[f"{name}.uno"], answers_of_r[f"{name}.uno_tau"]], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_harrell_c_equals_scikit_survival(name):
+    from sksurv.metrics import concordance_index_censored
+
+    cohort = COHORTS[name]
+    theirs = concordance_index_censored(cohort["event"] == 1, cohort["time"], cohort["score"])[0]
+    assert harrell_c(cohort["score"], cohort["time"], cohort["event"]) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_all_25_published_fold_c_indices_of_mcat_are_reproduced():
+    folder = SHARED / "data" / "survival"
+    if not (folder / "mcat_fold_risks.csv").is_file():
+        unavailable(f"needs {folder}/mcat_fold_risks.csv; set PATHOML_SHARED to the folder that holds data/survival")
+    folds: dict[tuple[str, ...], list[tuple[float, float, int]]] = {}
+    for row in csv.DictReader((folder / "mcat_fold_risks.csv").read_text().splitlines()):
+        key = (row["model"], row["cancer"], row["fold"])
+        folds.setdefault(key, []).append((float(row["risk"]), float(row["time_months"]), int(row["event"])))
+    published = {
+        (row["model"], row["cancer"], row["fold"]): float(row["harrell_c"])
+        for row in csv.DictReader((folder / "mcat_published_cindex.csv").read_text().splitlines())
+    }
+    ours = {key: harrell_c(*zip(*rows)) for key, rows in folds.items()}
+    assert len(published) == 25
+    assert ours == pytest.approx(published, abs=1e-12)
+
+
+def test_an_event_and_a_censoring_at_the_same_time_are_comparable_but_two_events_are_not():
+    # Patients 0 and 1 have an event at 5, patient 2 is censored at 5: the pairs (0, 2) and (1, 2) count, (0, 1) does not.
+    assert harrell_c([1.0, 3.0, 2.0], [5, 5, 5], [1, 1, 0]) == 0.5
+
+
+def test_a_higher_score_means_an_earlier_event():
+    assert harrell_c([3.0, 2.0, 1.0], [1, 2, 3], [1, 1, 1]) == 1.0
+
+
+def test_a_constant_score_gives_one_half():
+    assert harrell_c(np.ones(12), TIED["time"], TIED["event"]) == 0.5
+
+
+def test_reversing_the_score_reverses_c():
+    ours = harrell_c(-TIED["score"], TIED["time"], TIED["event"])
+    assert ours == pytest.approx(1 - harrell_c(TIED["score"], TIED["time"], TIED["event"]), abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e9])
+def test_c_does_not_depend_on_the_scale_of_the_score(scale):
+    cohort = COHORTS["n500_continuous"]
+    ours = harrell_c(scale * cohort["score"], cohort["time"], cohort["event"])
+    assert ours == harrell_c(cohort["score"], cohort["time"], cohort["event"])
+
+
+def test_c_does_not_depend_on_the_order_of_patients():
+    order = np.random.default_rng(4).permutation(12)
+    score, time, event = (TIED[name] for name in ("score", "time", "event"))
+    assert uno_c(score[order], time[order], event[order]) == pytest.approx(uno_c(score, time, event), abs=1e-14)
+
+
+def test_a_score_that_only_knows_the_centre_gets_one_half_within_centres():
+    assert stratified_harrell_c([9.0] * 6 + [1.0] * 6, TIED["time"], TIED["event"], ["A"] * 6 + ["B"] * 6) == 0.5
+
+
+def test_uno_c_without_censoring_is_harrell_c():
+    everyone = np.ones(12)
+    ours = uno_c(TIED["score"], TIED["time"], everyone)
+    assert ours == pytest.approx(harrell_c(TIED["score"], TIED["time"], everyone), abs=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("score", "time", "event", "sentence"),
+    [
+        ([1.0, np.nan, 2.0], [1, 2, 3], [1, 1, 0], "log_risk of row 1 is nan"),
+        ([1.0, 2.0], [1, 2, 3], [1, 1, 0], "there are 3 patients"),
+        ([1.0, 2.0, 3.0], [1, 2, 3], [1, 1], r"event \(2,\)"),
+        ([1.0, 2.0, 3.0], [1, np.nan, 3], [1, 1, 0], "time_months of row 1 is nan"),
+        ([1.0, 2.0, 3.0], [1, 2, 3], [1, 2, 0], "event of row 1 is .*2.*, expected 0 or 1"),
+        ([1.0, 2.0, 3.0], [1, 2, 3], [0, 0, 0], "No comparable pair: 3 patients, 0 events"),
+        ([1.0, 2.0, 3.0], [1, 2, 3], [0, 0, 1], "No comparable pair: 3 patients, 1 events"),
+        ([], [], [], "No patients"),
+    ],
+)
+def test_input_that_cannot_be_ranked_is_refused_with_a_reason(score, time, event, sentence):
+    with pytest.raises(CohortError, match=sentence):
+        harrell_c(score, time, event)
+
+
+def test_strata_of_one_patient_have_no_comparable_pair():
+    with pytest.raises(CohortError, match="No comparable pair within a stratum: 3 patients, 3 events"):
+        stratified_harrell_c([1.0, 2.0, 3.0], [1, 2, 3], [1, 1, 1], ["A", "B", "C"])
+
+
+def test_no_event_before_tau_is_named():
+    with pytest.raises(CohortError, match=r"until 0\.5 months"):
+        uno_c([1.0, 2.0], [1, 2], [1, 1], tau=0.5)
+
+
+def concordance_of_drawn_patients(cohort, drawn, *, uno):
+    """C over the drawn rows, leaving out pairs of a patient with itself: slow, and written without our counts."""
+    score, time, event = (cohort[name][drawn] for name in ("score", "time", "event"))
+    weight = np.ones(len(drawn))
+    if uno:
+        for i in range(len(drawn)):
+            for t in np.unique(time[(event == 0) & (time < time[i])]):
+                at_risk = ((time > t) | ((time == t) & (event == 0))).sum()
+                weight[i] *= 1 - ((time == t) & (event == 0)).sum() / at_risk
+        weight = 1 / weight**2
+    concordant = comparable = 0.0
+    for i in np.flatnonzero(event == 1):
+        for j in range(len(drawn)):
+            if drawn[i] != drawn[j] and (time[j] > time[i] or (time[j] == time[i] and event[j] == 0)):
+                comparable += weight[i]
+                concordant += weight[i] * (float(score[i] > score[j]) + 0.5 * float(score[i] == score[j]))
+    return concordant / comparable
+
+
+@pytest.mark.parametrize("uno", [False, True])
+def test_bootstrap_equals_drawing_rows_with_a_patient_making_no_pair_with_itself(uno):
+    cohort = COHORTS["n30"]
+    arguments = (cohort["score"], cohort["time"], cohort["event"])
+    slow = [
+        concordance_of_drawn_patients(cohort, np.repeat(np.arange(30), row.astype(int)), uno=uno) for row in draw_counts(30, 40, seed=7)
+    ]
+    interval = (uno_c_interval if uno else harrell_c_interval)(*arguments, bootstraps=40, seed=7)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(slow, (0.025, 0.975))), abs=1e-12)
+
+
+def test_draws_within_centres_keep_every_centre_at_its_size():
+    centre = np.array(["A"] * 5 + ["B"] * 7)
+    counts = draw_counts(12, 50, seed=1, resample_within=centre)
+    assert set(counts[:, :5].sum(axis=1)) == {5.0}
+    assert set(counts[:, 5:].sum(axis=1)) == {7.0}
+
+
+def test_the_interval_holds_the_estimate_and_counts_patients_and_events():
+    cohort = COHORTS["n500"]
+    interval = harrell_c_interval(
+        cohort["score"], cohort["time"], cohort["event"], stratum=cohort["centre"], resample_within=cohort["centre"]
+    )
+    ours = stratified_harrell_c(cohort["score"], cohort["time"], cohort["event"], cohort["centre"])
+    assert interval.estimate == ours
+    assert interval.low < ours < interval.high
+    assert (interval.n, interval.events) == (500, int(cohort["event"].sum()))
+
+
+def test_the_bootstrap_interval_is_about_as_wide_as_rs_infinitesimal_jackknife(answers_of_r):
+    cohort = COHORTS["n500_continuous"]
+    interval = harrell_c_interval(cohort["score"], cohort["time"], cohort["event"], bootstraps=2000)
+    assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(answers_of_r["n500_continuous.harrell_sd"], rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    def low(seed):
+        return harrell_c_interval(TIED["score"], TIED["time"], TIED["event"], seed=seed, bootstraps=200).low
+
+    assert low(1) == low(1)
+    assert low(1) != low(2)
+
+
+def test_the_difference_of_a_score_and_itself_is_exactly_zero():
+    difference = harrell_c_difference(TIED["score"], 2 * TIED["score"], TIED["time"], TIED["event"], bootstraps=100)
+    assert (difference.estimate, difference.low, difference.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_paired_difference_is_more_precise_than_two_separate_intervals():
+    cohort = COHORTS["n500_continuous"]
+    noisy = cohort["score"] + 0.3 * np.random.default_rng(5).normal(size=500)
+    outcome = (cohort["time"], cohort["event"])
+    difference = harrell_c_difference(cohort["score"], noisy, *outcome)
+    single = harrell_c_interval(cohort["score"], *outcome)
+    assert difference.estimate == pytest.approx(harrell_c(cohort["score"], *outcome) - harrell_c(noisy, *outcome))
+    assert 0 < difference.high - difference.low < 0.7 * (single.high - single.low)
+
+
+@pytest.mark.parametrize("interval", [harrell_c_interval, uno_c_interval])
+def test_fewer_than_ten_patients_are_not_estimable(interval):
+    with pytest.raises(CohortError, match="not estimable: 9 patients with 4 events"):
+        interval(TIED["score"][:9], TIED["time"][:9], TIED["event"][:9])
+
+
+def test_draws_without_a_comparable_pair_are_not_estimable():
+    event = np.zeros(12)
+    event[0] = 1
+    with pytest.raises(CohortError, match=r"not estimable: .* of the bootstrap draws have no comparable pair"):
+        harrell_c_interval(TIED["score"], TIED["time"], event)
+
+
+def test_no_event_has_no_interval():
+    with pytest.raises(CohortError, match="No comparable pair: 12 patients, 0 events"):
+        harrell_c_interval(TIED["score"], TIED["time"], np.zeros(12))
+
+
+def test_two_thousand_draws_of_246_patients_take_less_than_two_seconds():
+    cohort = synthetic_cohort(246, 6, ties=False)
+    start = clock.process_time()
+    harrell_c_interval(cohort["score"], cohort["time"], cohort["event"], bootstraps=2000)
+    assert clock.process_time() - start < 2
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("interval", [harrell_c_interval, uno_c_interval])
+def test_the_interval_covers_the_c_of_a_fixed_score_about_95_times_in_100(interval):
+    # log hazard = b * score: two exponentials with ratio r are concordant with probability r / (1 + r).
+    b, rng = 0.7, np.random.default_rng(8)
+    gap = np.abs(rng.normal(size=(2_000_000, 2)) @ [1, -1])
+    truth = float((1 / (1 + np.exp(-b * gap))).mean())
+    covered = []
+    for seed in range(400):
+        score = rng.normal(size=150)
+        died, left = rng.exponential(np.exp(-b * score)), rng.uniform(1.0, 12.0, size=150)
+        estimate = interval(score, np.minimum(died, left), died <= left, seed=seed, bootstraps=500)
+        covered.append(estimate.low <= truth <= estimate.high)
+    assert 0.90 <= np.mean(covered) <= 0.98
+
+
+def test_without_bootstraps_there_is_an_estimate_and_no_interval():
+    found = harrell_c_interval(np.arange(12.0), np.arange(12.0, 0, -1), np.ones(12), bootstraps=0)
+    assert (found.estimate, found.low, found.high) == (1.0, None, None)
