@@ -1,7 +1,9 @@
-"""Planted artefacts on real tissue: how many tiles are flagged by kind, how many clean ones, and how well the tissue is found.
+"""Planted artefacts on real tissue: how many tiles are flagged by kind, how many clean ones, and
+how well the tissue is found.
 
-Slides and their truth are composed cohorts (benchmarks/README.md). On each slide one kind of artefact is planted at known places,
-the picture is compressed as a scanner does it, and the tiles are flagged as `pathoml tile` flags them.
+Slides and their truth are composed cohorts (benchmarks/README.md). On each slide one kind of
+artefact is planted at known places, the picture is compressed as a scanner does it, and the tiles
+are flagged as `pathoml tile` flags them.
 
     python benchmarks/artefacts.py COHORT [every Nth slide]
 """
@@ -36,8 +38,13 @@ KINDS = {
     "fold": "fold",
     "bubble": "bubble",
 }
-PLANTED_SHARE, TOUCHED_SHARE = 0.3, 0.02  # a tile is planted from the first share on, clean up to the second
-SEEN = 0.05  # mean optical density that a planted artefact changes: less, as where a fold's layers are glass, nobody sees
+PLANTED_SHARE, TOUCHED_SHARE = (
+    0.3,
+    0.02,
+)  # a tile is planted from the first share on, clean up to the second
+# mean optical density that a planted artefact changes: less, as where a fold's layers are glass,
+# nobody sees
+SEEN = 0.05
 
 
 def main() -> None:
@@ -53,7 +60,9 @@ def main() -> None:
         for kind, flag in KINDS.items():
             rng = np.random.default_rng([number, len(kind)])
             image, planted = plant(rng, picture, kind)
-            image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], cv2.IMREAD_COLOR)
+            image = cv2.imdecode(
+                cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], cv2.IMREAD_COLOR
+            )
             with PlainImageReader(image, (MPP, MPP)) as reader:
                 look, _ = look_at(reader, MPP, path.stem)
                 sides = np.arange(picture.shape[0] // TILE) * TILE
@@ -73,7 +82,9 @@ def main() -> None:
                 for bit, name in enumerate(FLAGS):
                     false[name] += ((flags >> bit) & 1)[is_tissue].sum()
                 false["any"] += (flags > 0)[is_tissue].sum()
-                flagged_clean = {name: ((flags >> bit) & 1).astype(bool) for bit, name in enumerate(FLAGS)}
+                flagged_clean = {
+                    name: ((flags >> bit) & 1).astype(bool) for bit, name in enumerate(FLAGS)
+                }
                 continue
             target = is_tissue & (share >= PLANTED_SHARE)
             planted_tiles[kind] += target.sum()
@@ -86,23 +97,40 @@ def main() -> None:
             beside_tiles[kind] += untouched.sum()
             beside[kind] += flagged[untouched].sum()
     overlap = both / either
-    print(f"{cohort}: tiles of tissue {clean_tiles}, intersection over union with the truth file {overlap[0]:.3f}, with what was", end=" ")
     print(
-        f"painted {overlap[1]:.3f}; of {len(missed)} painted tiles that are missed {np.mean(np.array(missed) < 0.5):.0%} are mostly white"
+        f"{cohort}: tiles of tissue {clean_tiles}, intersection over union with the truth file"
+        f" {overlap[0]:.3f}, with what was",
+        end=" ",
+    )
+    print(
+        f"painted {overlap[1]:.3f}; of {len(missed)} painted tiles that are missed "
+        f"{np.mean(np.array(missed) < 0.5):.0%} are mostly white"
     )
     for kind in found:
         print(
-            f"  {kind:<10} {found[kind]:5d} of {planted_tiles[kind]:5d} planted tiles flagged, {found[kind] / planted_tiles[kind]:.1%}",
+            f"  {kind:<10} {found[kind]:5d} of {planted_tiles[kind]:5d} planted tiles flagged,"
+            f" {found[kind] / planted_tiles[kind]:.1%}",
             end="",
         )
-        print(f"; of {seen_tiles[kind]} whose density it changes {seen_found[kind] / max(seen_tiles[kind], 1):.1%}", end="")
-        print(f"; of {beside_tiles[kind]} untouched tiles of the same slides {beside[kind] / max(beside_tiles[kind], 1):.1%}")
+        print(
+            f"; of {seen_tiles[kind]} whose density it changes"
+            f" {seen_found[kind] / max(seen_tiles[kind], 1):.1%}",
+            end="",
+        )
+        print(
+            f"; of {beside_tiles[kind]} untouched tiles of the same slides"
+            f" {beside[kind] / max(beside_tiles[kind], 1):.1%}"
+        )
     for name, count in false.items():
         print(f"  clean tiles flagged {name:<13} {count:5d}, {count / clean_tiles:.2%}")
 
 
-def density_changes(picture: np.ndarray, image: np.ndarray, planted: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Return (N,) by how much the mean optical density of the planted part of each tile differs, not how its detail does."""
+def density_changes(
+    picture: np.ndarray, image: np.ndarray, planted: np.ndarray, xy: np.ndarray
+) -> np.ndarray:
+    """Return (N,) by how much the mean optical density of the planted part of each tile differs,
+    not how its detail does.
+    """
     logarithm = np.log10(np.maximum(np.arange(256), 1)).astype(np.float32)
     change = (logarithm[picture] - logarithm[image]).mean(axis=2) * planted
     sums = [float(change[y : y + TILE, x : x + TILE].mean()) for x, y in xy]
@@ -110,7 +138,9 @@ def density_changes(picture: np.ndarray, image: np.ndarray, planted: np.ndarray,
 
 
 def painted_tissue(truth: np.ndarray) -> np.ndarray:
-    """Return where a composed cohort has tissue painted: its way of enlarging cells moves their borders by up to half a cell."""
+    """Return where a composed cohort has tissue painted: its way of enlarging cells moves their
+    borders by up to half a cell.
+    """
     return zoom(zoom(truth.astype(np.uint8), 8, order=0), 8, order=0) > 0
 
 
@@ -120,19 +150,33 @@ def stained_shares(picture: np.ndarray, xy: np.ndarray) -> list[float]:
     return [float((t.min(axis=2) < 225).mean()) for t in tiles]
 
 
-def plant(rng: np.random.Generator, picture: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the picture with an artefact, in BGR, and (H, W) where it is. Sizes are in micrometres, which are pixels here."""
+def plant(
+    rng: np.random.Generator, picture: np.ndarray, kind: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the picture with an artefact, in BGR, and (H, W) where it is. Sizes are in
+    micrometres, which are pixels here.
+    """
     image, side = picture.astype(np.float32), picture.shape[0]
     where = np.zeros(picture.shape[:2], np.uint8)
     course = smooth_course(rng, side)
     if kind.startswith("pen"):
         cv2.polylines(where, [course], False, 1, int(rng.integers(180, 360)))
         ink = np.array(INKS[kind.split()[1]], np.float32)
-        cover = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 6)[..., None] * rng.uniform(0.6, 0.85)
+        cover = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 6)[..., None] * rng.uniform(
+            0.6, 0.85
+        )
         image = image * (1 - cover) + (0.25 * image * ink / 255 + 0.75 * ink) * cover
     elif kind == "blur":
-        cv2.circle(where, tuple(rng.integers(side // 4, 3 * side // 4, 2).tolist()), int(rng.integers(500, 900)), 1, -1)
-        image = np.where(where[..., None] > 0, cv2.GaussianBlur(image, (0, 0), rng.uniform(2.5, 5)), image)
+        cv2.circle(
+            where,
+            tuple(rng.integers(side // 4, 3 * side // 4, 2).tolist()),
+            int(rng.integers(500, 900)),
+            1,
+            -1,
+        )
+        image = np.where(
+            where[..., None] > 0, cv2.GaussianBlur(image, (0, 0), rng.uniform(2.5, 5)), image
+        )
     elif kind == "fold":
         cv2.polylines(where, [course], False, 1, int(rng.integers(90, 200)))
         edge = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 4)[..., None]
@@ -140,7 +184,10 @@ def plant(rng: np.random.Generator, picture: np.ndarray, kind: str) -> tuple[np.
             layer = np.minimum(np.roll(picture, shift, axis=(0, 1)) / np.float32(243), 1)
             image = image * (1 + edge * (layer - 1))
     elif kind == "bubble":
-        centre, radius = tuple(rng.integers(side // 4, 3 * side // 4, 2).tolist()), int(rng.integers(250, 700))
+        centre, radius = (
+            tuple(rng.integers(side // 4, 3 * side // 4, 2).tolist()),
+            int(rng.integers(250, 700)),
+        )
         cv2.circle(where, centre, radius, 1, -1)
         rim = np.zeros_like(where)
         cv2.circle(rim, centre, radius, 1, int(rng.integers(25, 55)))
@@ -155,7 +202,10 @@ def smooth_course(rng: np.random.Generator, side: int) -> np.ndarray:
     t = np.linspace(-0.35, 0.35, 60)
     angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.8, 0.8)
     along, across = t, bend * t**2 + 0.02 * np.sin(20 * t) + rng.uniform(-0.12, 0.12)
-    x, y = along * np.cos(angle) - across * np.sin(angle), along * np.sin(angle) + across * np.cos(angle)
+    x, y = (
+        along * np.cos(angle) - across * np.sin(angle),
+        along * np.sin(angle) + across * np.cos(angle),
+    )
     return np.round((np.stack([x, y], 1) + 0.5) * side).astype(np.int32)[:, None]
 
 

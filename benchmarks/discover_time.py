@@ -2,8 +2,9 @@
 
     python benchmarks/discover_time.py FOLDER        # writes 1.3 GB of made-up features there, trains once, and keeps both
 
-Features are mixtures of twelve kinds of tiles in shares that differ between patients; there are no slides, so that no picture is drawn.
-Wall and CPU seconds with the threads that torch takes, and the peak memory of this process.
+Features are mixtures of twelve kinds of tiles in shares that differ between patients; there are no
+slides, so that no picture is drawn. Wall and CPU seconds with the threads that torch takes, and the
+peak memory of this process.
 """
 
 from __future__ import annotations
@@ -45,23 +46,44 @@ def write_study(folder: Path) -> None:
     (folder / "study.yaml").write_text(YAML, encoding="utf-8")
     kinds = rng.normal(size=(KINDS, DIM)).astype(np.float32)
     shares = rng.dirichlet(np.full(KINDS, 0.7), PATIENTS)
-    months = rng.exponential(20 * np.exp(-2 * (shares[:, 0] - shares[:, 0].mean()) / shares[:, 0].std()))
+    months = rng.exponential(
+        20 * np.exp(-2 * (shares[:, 0] - shares[:, 0].mean()) / shares[:, 0].std())
+    )
     slides, patients = ["slide_id,patient_id,path"], ["patient_id,centre,pfs,event"]
-    place = np.stack([np.arange(TILES) % COLUMNS, np.arange(TILES) // COLUMNS], axis=1).astype(np.int64) * 448
+    place = (
+        np.stack([np.arange(TILES) % COLUMNS, np.arange(TILES) // COLUMNS], axis=1).astype(np.int64)
+        * 448
+    )
     for i in range(PATIENTS):
         slides.append(f"S{i},P{i},")
         patients.append(f"P{i},C{i % 6},{min(months[i], 60) + 0.1:.2f},{int(months[i] < 60)}")
-        features = kinds[rng.choice(KINDS, TILES, p=shares[i])] + 0.8 * rng.standard_normal((TILES, DIM), dtype=np.float32)
+        features = kinds[rng.choice(KINDS, TILES, p=shares[i])] + 0.8 * rng.standard_normal(
+            (TILES, DIM), dtype=np.float32
+        )
         grid = TileGrid(
             slide_id=f"S{i}", xy_l0=place, tile_l0=448, tile_px=224, mpp=0.5, level0_mpp=0.25, size_l0=(COLUMNS * 448, 40 * 448),
             tissue_fraction=np.ones(TILES, np.float32), flags=np.zeros(TILES, np.uint8), slide_sha256=f"{i:064d}",
         )  # fmt: skip
-        mask = TissueMask(slide_id=f"S{i}", mask=np.ones((560, 700), bool), downsample=32.0, method="made up", flags={})
+        mask = TissueMask(
+            slide_id=f"S{i}",
+            mask=np.ones((560, 700), bool),
+            downsample=32.0,
+            method="made up",
+            flags={},
+        )
         recipe = Recipe(step="made up", inputs={"slide": i})
         write_tiles(folder / "tiles" / "224px_0.5mpp" / f"S{i}.h5", grid, mask, recipe)
         path = folder / "embeddings" / "efficientnet_lite0" / f"S{i}.h5"
         half = features.astype(np.float16)
-        write_embeddings(path, grid, half, encoder="efficientnet_lite0", encoder_sha256="0" * 64, precision="fp32", recipe=recipe)
+        write_embeddings(
+            path,
+            grid,
+            half,
+            encoder="efficientnet_lite0",
+            encoder_sha256="0" * 64,
+            precision="fp32",
+            recipe=recipe,
+        )
     (folder / "slides.csv").write_text("\n".join(slides) + "\n", encoding="utf-8")
     (folder / "patients.csv").write_text("\n".join(patients) + "\n", encoding="utf-8")
 
@@ -81,7 +103,9 @@ def main() -> None:
         run()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
-            f"{name}: {time.perf_counter() - started:.0f} s, {time.process_time() - cpu:.0f} CPU s; peak so far {peak:.1f} GiB", flush=True
+            f"{name}: {time.perf_counter() - started:.0f} s, {time.process_time() - cpu:.0f} CPU s;"
+            f" peak so far {peak:.1f} GiB",
+            flush=True,
         )
 
 

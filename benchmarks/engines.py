@@ -1,10 +1,13 @@
-"""Embedding by several processes and by Ray, against one process: `python benchmarks/engines.py FOLDER`.
+"""Embedding by several processes and by Ray, against one process: `python benchmarks/engines.py
+FOLDER`.
 
-The demo's slides are drawn once into FOLDER. Each way embeds all of them; ways take turns, medians of ROUNDS rounds; a process has one core
-(one thread that reads and computes in turn), so that two have two. Seconds are those of the whole command, its start included; rates are
-also given without it: less the seconds of the same command over a study of which FEW slides are left to do.
-`--reading` takes a network of next to no cost in the encoder's place, so that reading the slides is what is measured: the package is copied
-into FOLDER with one file more in encoders/, and its random weights lie in FOLDER/checkpoints.
+The demo's slides are drawn once into FOLDER. Each way embeds all of them; ways take turns, medians
+of ROUNDS rounds; a process has one core (one thread that reads and computes in turn), so that two
+have two. Seconds are those of the whole command, its start included; rates are also given without
+it: less the seconds of the same command over a study of which FEW slides are left to do.
+`--reading` takes a network of next to no cost in the encoder's place, so that reading the slides is
+what is measured: the package is copied into FOLDER with one file more in encoders/, and its random
+weights lie in FOLDER/checkpoints.
 """
 
 from __future__ import annotations
@@ -41,7 +44,9 @@ ENCODER = Encoder(
 
 
 def seconds(folder: Path, settings: list[str], slides: int | None = None) -> float:
-    """Return the wall time of embedding the whole study afresh, or the given number of slides that it lacks."""
+    """Return the wall time of embedding the whole study afresh, or the given number of slides that
+    it lacks.
+    """
     study = folder / "study"
     if slides is None:
         shutil.rmtree(study / "embeddings", ignore_errors=True)
@@ -62,7 +67,12 @@ def add_cheap_encoder(folder: Path) -> None:
 
     import pathoml
 
-    shutil.copytree(Path(pathoml.__file__).parent, folder / "pathoml", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(pathoml.__file__).parent,
+        folder / "pathoml",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (folder / "pathoml" / "encoders" / "cheap.py").write_text(CHEAP, encoding="utf-8")
     (folder / "checkpoints").mkdir(exist_ok=True)
     network = timm.create_model("test_vit", num_classes=0, patch_size=32, depth=1, img_size=224)
@@ -71,17 +81,25 @@ def add_cheap_encoder(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--patients", type=int, default=60)
-    parser.add_argument("--reading", action="store_true", help="a network of next to no cost: bound by reading")
+    parser.add_argument(
+        "--reading", action="store_true", help="a network of next to no cost: bound by reading"
+    )
     parser.add_argument("--no-ray", action="store_true", help="one and two local processes only")
     args = parser.parse_args()
     ways = {way: settings for way, settings in WAYS.items() if not (args.no_ray and "ray" in way)}
     study = args.folder / "study"
     if not (study / "study.yaml").exists():
         write_cohort(study, patients=args.patients, seed=1)
-        subprocess.run([sys.executable, "-m", "pathoml", "tile", str(study)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "pathoml", "tile", str(study)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     extra = []
     if args.reading:
         add_cheap_encoder(args.folder)
@@ -91,15 +109,27 @@ def main() -> None:
         for way, settings in ways.items():
             measured[way].append(seconds(args.folder, [*settings, *extra]))
             print(f"round {number + 1}, {way}: {measured[way][-1]:.1f} s", flush=True)
-    start = {way: min(seconds(args.folder, [*settings, *extra], FEW) for _ in range(2)) for way, settings in ways.items()}
+    start = {
+        way: min(seconds(args.folder, [*settings, *extra], FEW) for _ in range(2))
+        for way, settings in ways.items()
+    }
     print("with", FEW, "slides to do:", {way: f"{value:.1f} s" for way, value in start.items()})
     median = {way: statistics.median(values) for way, values in measured.items()}
     one, two = (np.array(measured[way]) - start[way] for way in ("one process", "two processes"))
-    print(f"rates without the start: two processes {statistics.median(one / two):.2f} times one, by pairs {np.round(one / two, 2)}")
-    print(f"two processes: {median['one process'] / median['two processes']:.2f} times the rate of one")
+    print(
+        f"rates without the start: two processes {statistics.median(one / two):.2f} times one, by"
+        f" pairs {np.round(one / two, 2)}"
+    )
+    print(
+        f"two processes: {median['one process'] / median['two processes']:.2f} times the rate"
+        " of one"
+    )
     if args.no_ray:
         return
-    print(f"ray: {median['ray, two cores'] / median['two processes']:.2f} times the seconds of two local processes")
+    print(
+        f"ray: {median['ray, two cores'] / median['two processes']:.2f} times the seconds of two"
+        " local processes"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""CPU seconds of all statistics of `evaluate`, permutations left out: python benchmarks/evaluate_time.py [patients] [bootstraps]"""
+"""CPU seconds of all statistics of `evaluate`, permutations left out: python
+benchmarks/evaluate_time.py [patients] [bootstraps]
+"""
 
 from __future__ import annotations
 
@@ -26,4 +28,7 @@ if __name__ == "__main__":
         write_analysis(study, content["tau_months"])
         cpu, wall = time.process_time() - cpu, time.monotonic() - wall
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{patients} patients, {bootstraps} draws: {cpu:.1f} CPU s, {wall:.1f} s wall on a shared machine, {memory:.2f} GB")
+    print(
+        f"{patients} patients, {bootstraps} draws: {cpu:.1f} CPU s, {wall:.1f} s wall on a shared"
+        f" machine, {memory:.2f} GB"
+    )

@@ -1,4 +1,5 @@
-"""What a study of 5,000 slides costs when nothing is to do: check, status and run, in seconds and memory.
+"""What a study of 5,000 slides costs when nothing is to do: check, status and run, in seconds and
+memory.
 
     python benchmarks/many_slides.py FOLDER [--slides 5000]     # makes the study once (about ten minutes), then only measures
 
@@ -36,28 +37,54 @@ def write_study(folder: Path, slides: int) -> None:
     slide_rows, patient_rows = ["slide_id,patient_id,path"], ["patient_id,centre,pfs,event"]
     for k in range(slides):
         picture = np.full((SIDE, SIDE, 3), 243, np.uint8)
-        cv2.circle(picture, (128, 128), 112, tuple(int(v) for v in rng.integers((150, 60, 120), (200, 120, 180))), -1)
+        cv2.circle(
+            picture,
+            (128, 128),
+            112,
+            tuple(int(v) for v in rng.integers((150, 60, 120), (200, 120, 180))),
+            -1,
+        )
         picture = np.clip(picture + rng.normal(0, 14, picture.shape), 0, 255).astype(np.uint8)
-        options = {"photometric": "rgb", "compression": "jpeg", "tile": (256, 256), "resolution": (2e4, 2e4), "resolutionunit": 3}
-        tifffile.imwrite(folder / "slides" / f"S{k:05d}.tiff", picture, metadata=None, **options)  # 0.5 micrometres a pixel
+        options = {
+            "photometric": "rgb",
+            "compression": "jpeg",
+            "tile": (256, 256),
+            "resolution": (2e4, 2e4),
+            "resolutionunit": 3,
+        }
+        tifffile.imwrite(
+            folder / "slides" / f"S{k:05d}.tiff", picture, metadata=None, **options
+        )  # 0.5 micrometres a pixel
         slide_rows.append(f"S{k:05d},P{k:05d},slides/S{k:05d}.tiff")
-        patient_rows.append(f"P{k:05d},C{k % 6},{rng.exponential(20) + 0.1:.2f},{int(rng.random() < 0.5)}")
+        patient_rows.append(
+            f"P{k:05d},C{k % 6},{rng.exponential(20) + 0.1:.2f},{int(rng.random() < 0.5)}"
+        )
     (folder / "slides.csv").write_text("\n".join(slide_rows) + "\n", encoding="utf-8")
     (folder / "patients.csv").write_text("\n".join(patient_rows) + "\n", encoding="utf-8")
 
 
 def measured(verb: str, folder: Path) -> None:
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "pathoml", verb, str(folder)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pathoml", verb, str(folder)], stdout=subprocess.PIPE, text=True
+    )
     said = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
-    print(f"{verb}: {seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} CPU s, {usage.ru_maxrss / 1024:.0f} MiB, exit {status >> 8}")
-    print("  " + "\n  ".join(said.splitlines()[-12:] if verb != "check" else said.splitlines()[:3]), flush=True)
+    print(
+        f"{verb}: {seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} CPU s,"
+        f" {usage.ru_maxrss / 1024:.0f} MiB, exit {status >> 8}"
+    )
+    print(
+        "  " + "\n  ".join(said.splitlines()[-12:] if verb != "check" else said.splitlines()[:3]),
+        flush=True,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--slides", type=int, default=5000)
     args = parser.parse_args()

@@ -1,11 +1,14 @@
-"""Level of the permutation test: how often it rejects on cohorts without any effect, with the Wald test beside it.
+"""Level of the permutation test: how often it rejects on cohorts without any effect, with the Wald
+test beside it.
 
     python benchmarks/null_cohorts.py --cohorts 400 --stratify-by event
     python benchmarks/null_cohorts.py --cohorts 100 --stratify-by event --effect 1.2     # power, on the same design
 
-Small synthetic features: 80 patients of 4 centres, 8 tiles of 8 dimensions (16 of 16 and 25 epochs with --large), a stain shift and
-a baseline hazard of its own for each centre, unrelated to each other. Cohort i is drawn with seed i. The cross-validation is pathoml's
-own, with small models (8 wide, 12 epochs, no projection), 5 folds, 1 repeat. Prints one line a cohort (with --lines) and the summary.
+Small synthetic features: 80 patients of 4 centres, 8 tiles of 8 dimensions (16 of 16 and 25 epochs
+with --large), a stain shift and a baseline hazard of its own for each centre, unrelated to each
+other. Cohort i is drawn with seed i. The cross-validation is pathoml's own, with small models (8
+wide, 12 epochs, no projection), 5 folds, 1 repeat. Prints one line a cohort (with --lines) and the
+summary.
 """
 
 from __future__ import annotations
@@ -26,17 +29,29 @@ from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort, Patient
 
 PATIENTS, CENTRES = 80, 4
-SMALL, LARGE = (8, 12), (16, 25)  # tiles a patient = dimensions, and epochs; the large one is that of an earlier prototype
+SMALL, LARGE = (
+    (8, 12),
+    (16, 25),
+)  # tiles a patient = dimensions, and epochs; the large one is that of an earlier prototype
 LEVEL = 0.05
 
 
 def recipe(size: tuple[int, int]) -> TrainConfig:
     """Return how the small models are trained."""
-    return TrainConfig(epochs=size[1], tiles_per_patient=size[0], projection=None, hidden=8, seeds=1, learning_rate=2e-2)
+    return TrainConfig(
+        epochs=size[1],
+        tiles_per_patient=size[0],
+        projection=None,
+        hidden=8,
+        seeds=1,
+        learning_rate=2e-2,
+    )
 
 
 def draw_cohort(seed: int, effect: float, tiles: int) -> tuple[Cohort, list[Bag]]:
-    """Return a cohort whose hazard depends on the centre and, by `effect`, on the share of one kind of tile."""
+    """Return a cohort whose hazard depends on the centre and, by `effect`, on the share of one kind
+    of tile.
+    """
     rng, dim = np.random.default_rng(seed), tiles
     centre = rng.integers(CENTRES, size=PATIENTS)
     stain, hazard = rng.normal(0, 0.7, (CENTRES, dim)), rng.normal(0, 0.5, CENTRES)
@@ -69,22 +84,40 @@ def draw_cohort(seed: int, effect: float, tiles: int) -> tuple[Cohort, list[Bag]
     return Cohort(patients=tuple(patients), slides=(), endpoint="", time_zero="", excluded=()), bags
 
 
-def one_cohort(seed: int, effect: float, stratify_by: str, permutations: int, size: tuple[int, int] = SMALL) -> tuple[float, ...]:
-    """Return p of C, p of the gain, Wald p, pooled C, C within centres, and the mean of the null of C."""
+def one_cohort(
+    seed: int, effect: float, stratify_by: str, permutations: int, size: tuple[int, int] = SMALL
+) -> tuple[float, ...]:
+    """Return p of C, p of the gain, Wald p, pooled C, C within centres, and the mean of the null of
+    C.
+    """
     train = recipe(size)
     cohort, bags = draw_cohort(seed, effect, size[0])
     splits = make_splits(cohort, SplitsConfig(repeats=1, seed=seed, stratify_by=stratify_by))  # type: ignore[arg-type]
     specs = model_specs(splits, 1)
-    raw = np.concatenate([b.raw for b in train_models(cohort, bags, specs, train, device=torch.device("cpu"), seed=seed)])
+    raw = np.concatenate(
+        [
+            b.raw
+            for b in train_models(cohort, bags, specs, train, device=torch.device("cpu"), seed=seed)
+        ]
+    )
     folds = fold_scores(raw, specs, cohort.patient_ids)
     age = np.array([[p.covariates["age"]] for p in cohort.patients], dtype=np.float64)
     design = {"cohort": cohort, "bags": bags, "splits": splits, "clinical": age, "config": train}
-    c_test, gain = permutation_tests(RepeatedValidation(**design, permutations=permutations, seed=seed, device="cpu"), folds)
+    c_test, gain = permutation_tests(
+        RepeatedValidation(**design, permutations=permutations, seed=seed, device="cpu"), folds
+    )
     score = standardise(out_of_fold(folds, "standardised"))
     outcome = cohort.time_months, cohort.event
     wald = wald_test(fit_cox(score[:, None], *outcome), 0) if np.ptp(score) else 1.0
     within = stratified_harrell_c(score, *outcome, cohort.centre)
-    return c_test.p_value, gain.p_value, wald, harrell_c(score, *outcome), within, float(np.mean(c_test.null))
+    return (
+        c_test.p_value,
+        gain.p_value,
+        wald,
+        harrell_c(score, *outcome),
+        within,
+        float(np.mean(c_test.null)),
+    )
 
 
 def share_text(p_values: np.ndarray) -> str:
@@ -94,7 +127,9 @@ def share_text(p_values: np.ndarray) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cohorts", type=int, default=400)
     parser.add_argument("--first", type=int, default=0, help="seed of the first cohort")
     parser.add_argument("--permutations", type=int, default=39)
@@ -105,7 +140,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     size = LARGE if args.large else SMALL
-    one_cohort(10**6, 0.0, args.stratify_by, 1, size)  # what is loaded once is not the cost of a model
+    one_cohort(
+        10**6, 0.0, args.stratify_by, 1, size
+    )  # what is loaded once is not the cost of a model
     started = time.process_time()
     rows = []
     for seed in range(args.first, args.first + args.cohorts):
@@ -115,10 +152,22 @@ def main() -> None:
     seconds = time.process_time() - started
     p_c, p_gain, wald, pooled, within, null = np.array(rows).T
     models = args.cohorts * (args.permutations + 1) * 5
-    print(f"{args.cohorts} cohorts, folds by {args.stratify_by}, effect {args.effect}, {args.permutations} permutations")
-    print(f"rejected at 5 %: permutation C {share_text(p_c)}, permutation gain {share_text(p_gain)}, Wald {share_text(wald)}")
-    print(f"pooled C {pooled.mean():.3f} (SD {pooled.std():.3f}), within centres {within.mean():.3f}, mean of the null {null.mean():.3f}")
-    print(f"{models} models in {seconds:.0f} CPU s: {1e3 * seconds / models:.2f} ms a model, tests and statistics included")
+    print(
+        f"{args.cohorts} cohorts, folds by {args.stratify_by}, effect {args.effect},"
+        f" {args.permutations} permutations"
+    )
+    print(
+        f"rejected at 5 %: permutation C {share_text(p_c)}, permutation gain {share_text(p_gain)},"
+        f" Wald {share_text(wald)}"
+    )
+    print(
+        f"pooled C {pooled.mean():.3f} (SD {pooled.std():.3f}), within centres {within.mean():.3f},"
+        f" mean of the null {null.mean():.3f}"
+    )
+    print(
+        f"{models} models in {seconds:.0f} CPU s: {1e3 * seconds / models:.2f} ms a model, tests"
+        " and statistics included"
+    )
 
 
 if __name__ == "__main__":

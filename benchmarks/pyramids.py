@@ -1,4 +1,6 @@
-"""The slides that benchmarks read: pyramids of tiled YCbCr JPEG with chroma halved, quality 85, as most scanners write them."""
+"""The slides that benchmarks read: pyramids of tiled YCbCr JPEG with chroma halved, quality 85, as
+most scanners write them.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,17 @@ TILE_PX, MPP = 256, 0.25
 
 
 def write_pyramid(
-    path: Path, size: tuple[int, int], pixels: Callable[[int], np.ndarray | Iterator[np.ndarray]], levels: tuple[int, ...] = (1, 4, 16)
+    path: Path,
+    size: tuple[int, int],
+    pixels: Callable[[int], np.ndarray | Iterator[np.ndarray]],
+    levels: tuple[int, ...] = (1, 4, 16),
 ) -> None:
     """Write the levels of a slide.
 
     Args:
         size: width and height of level 0.
-        pixels: returns those of a level by its downsample: (H, W, 3), or its tiles of 256 px, row by row.
+        pixels: returns those of a level by its downsample: (H, W, 3), or its tiles of 256 px, row
+            by row.
     """
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for scale in levels:
@@ -33,4 +39,10 @@ def write_pyramid(
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a picture and its reductions."""
     height, width = picture.shape[:2]
-    write_pyramid(path, (width, height), lambda scale: cv2.resize(picture, (width // scale, height // scale), interpolation=cv2.INTER_AREA))
+    write_pyramid(
+        path,
+        (width, height),
+        lambda scale: cv2.resize(
+            picture, (width // scale, height // scale), interpolation=cv2.INTER_AREA
+        ),
+    )

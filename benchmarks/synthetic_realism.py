@@ -1,9 +1,11 @@
-"""How far are synthetic slides from real tissue, beside noise of the same colours? Frechet distances of an encoder's features.
+"""How far are synthetic slides from real tissue, beside noise of the same colours? Frechet
+distances of an encoder's features.
 
-Usage: python benchmarks/synthetic_realism.py [--patients 30] [--study FOLDER]
-Real tissue: data/tiles below PATHOML_SHARED (default: a folder shared/ beside the repository): osteosarcoma at 1.0 um/px, colorectal
-tissue (NCT-CRC) at 0.5 um/px. Features: efficientnet_lite0 (ImageNet), pooled, 1280-d. The distance is taken on the first 64
-principal components of the real tissue of that comparison. Aim: synthetic / pixelwise noise <= 1/3.
+Usage: python benchmarks/synthetic_realism.py [--patients 30] [--study FOLDER] Real tissue:
+data/tiles below PATHOML_SHARED (default: a folder shared/ beside the repository): osteosarcoma at
+1.0 um/px, colorectal tissue (NCT-CRC) at 0.5 um/px. Features: efficientnet_lite0 (ImageNet),
+pooled, 1280-d. The distance is taken on the first 64 principal components of the real tissue of
+that comparison. Aim: synthetic / pixelwise noise <= 1/3.
 """
 
 from __future__ import annotations
@@ -37,14 +39,19 @@ Tiles = NDArray[np.uint8]  # (n, 224, 224, 3)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--patients", type=int, default=30)
     parser.add_argument("--study", type=Path, help="a synthetic study that exists already")
     args = parser.parse_args()
     shared = Path(os.environ.get("PATHOML_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     real_tiles = shared / "data" / "tiles"
     if not (real_tiles / "osteosarcoma").is_dir():
-        sys.exit(f"No real tissue in {real_tiles}. Set PATHOML_SHARED to the folder that holds data/tiles/osteosarcoma.")
+        sys.exit(
+            f"No real tissue in {real_tiles}. Set PATHOML_SHARED to the folder that holds"
+            " data/tiles/osteosarcoma."
+        )
     rng, model = np.random.default_rng(1), load_encoder()
     with TemporaryDirectory() as scratch:
         study = args.study or Path(scratch) / "study"
@@ -54,13 +61,22 @@ def main() -> None:
             print(f"{made.slides} slides drawn in {time.monotonic() - start:.0f} s")
         for name, mpp in (("osteosarcoma", 1.0), ("nct_crc", 0.5)):
             real, image_of = read_real(real_tiles / name)
-            compare(f"{name}, {mpp} um/px", real, image_of, read_synthetic(study, mpp, rng), model, rng)
+            compare(
+                f"{name}, {mpp} um/px", real, image_of, read_synthetic(study, mpp, rng), model, rng
+            )
 
 
 def compare(
-    name: str, real: Tiles, image_of: NDArray[np.int64], synthetic: Tiles, model: torch.nn.Module, rng: np.random.Generator
+    name: str,
+    real: Tiles,
+    image_of: NDArray[np.int64],
+    synthetic: Tiles,
+    model: torch.nn.Module,
+    rng: np.random.Generator,
 ) -> None:
-    """Print the distance of synthetic tissue, of two kinds of noise, and of one half of the real images, to real tissue."""
+    """Print the distance of synthetic tissue, of two kinds of noise, and of one half of the real
+    images, to real tissue.
+    """
     features = embed(model, real)
     half = rng.permutation(image_of.max() + 1)[image_of] % 2 == 0
     mean = features.mean(0)
@@ -75,9 +91,15 @@ def compare(
         "noise, smoothed by 2 px": frechet(real_low, project(colour_noise(real, rng, 2.0))),
         "noise, smoothed by 6 px": frechet(real_low, project(colour_noise(real, rng, 6.0))),
     }
-    print(f"{name}: {len(real)} real and {len(synthetic)} synthetic tiles, {COMPONENTS} components hold {explained:.0%}")
+    print(
+        f"{name}: {len(real)} real and {len(synthetic)} synthetic tiles, {COMPONENTS} components"
+        f" hold {explained:.0%}"
+    )
     for what, value in distance.items():
-        print(f"  {what:35s} {value:8.2f}   {value / distance['noise, pixelwise']:.2f} of pixelwise noise")
+        print(
+            f"  {what:35s} {value:8.2f}   {value / distance['noise, pixelwise']:.2f} of pixelwise"
+            " noise"
+        )
 
 
 def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -86,7 +108,10 @@ def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     Source: Heusel et al., NeurIPS 2017, arXiv:1706.08500.
     """
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * np.real(sqrtm(cov_a @ cov_b))))
+    return float(
+        ((a.mean(0) - b.mean(0)) ** 2).sum()
+        + np.trace(cov_a + cov_b - 2 * np.real(sqrtm(cov_a @ cov_b)))
+    )
 
 
 def load_encoder() -> torch.nn.Module:
@@ -108,13 +133,17 @@ def embed(model: torch.nn.Module, tiles: Tiles) -> NDArray[np.float64]:
     """Return (n, 1280) features."""
     out = []
     for start in range(0, len(tiles), 32):
-        batch = torch.from_numpy(tiles[start : start + 32]).permute(0, 3, 1, 2).float() / 127.5 - 1  # mean = std = 0.5
+        batch = (
+            torch.from_numpy(tiles[start : start + 32]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        )  # mean = std = 0.5
         out.append(model(batch.contiguous(memory_format=torch.channels_last)).double().numpy())
     return np.concatenate(out)
 
 
 def read_real(folder: Path) -> tuple[Tiles, NDArray[np.int64]]:
-    """Return the tiles with tissue of a folder of images, and the number of the image that each was cut from."""
+    """Return the tiles with tissue of a folder of images, and the number of the image that each was
+    cut from.
+    """
     tiles, image_of = [], []
     for number, path in enumerate(sorted(folder.glob("*.jpg"))):
         cut = cut_tiles(np.asarray(Image.open(path).convert("RGB")))

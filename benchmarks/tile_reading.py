@@ -1,9 +1,12 @@
-"""Tiles a CPU second: pathoml's readers against openslide.read_region + convert + PIL resize, by turns in one run on the same tiles.
+"""Tiles a CPU second: pathoml's readers against openslide.read_region + convert + PIL resize, by
+turns in one run on the same tiles.
 
-Each side reads in a process of its own, set as it is set in use: pathoml keeps freed memory, the usual way does not.
+Each side reads in a process of its own, set as it is set in use: pathoml keeps freed memory, the
+usual way does not.
 
-Real tissue (PATHOML_SHARED), laid out four times, is written as a 0.25 micrometre JPEG pyramid; 256 px tiles are read at 0.5 micrometres,
-row by row, and more of them than a reader keeps decoded, so that every round decodes all of them.
+Real tissue (PATHOML_SHARED), laid out four times, is written as a 0.25 micrometre JPEG pyramid; 256
+px tiles are read at 0.5 micrometres, row by row, and more of them than a reader keeps decoded, so
+that every round decodes all of them.
 
     python benchmarks/tile_reading.py
 """
@@ -53,23 +56,34 @@ def main() -> None:
 
 
 def compare(path: Path, name: str, shift: int) -> None:
-    """Print ratios of CPU time, medians over rounds, and differences to OpenSlide + area resampling."""
-    corners = [(x + shift, y + shift) for y in range(0, 5632, TILE_L0) for x in range(0, 7680, TILE_L0)]
+    """Print ratios of CPU time, medians over rounds, and differences to OpenSlide + area
+    resampling.
+    """
+    corners = [
+        (x + shift, y + shift) for y in range(0, 5632, TILE_L0) for x in range(0, 7680, TILE_L0)
+    ]
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(1, cv2.setNumThreads, (1,)) as peers, spawn.Pool(1, _as_pathoml) as ours:
         for _ in range(ROUNDS):
             for way in WAYS:
-                seconds[way].append((peers if way == "peers" else ours).apply(cpu_seconds, (way, path, corners)))
+                seconds[way].append(
+                    (peers if way == "peers" else ours).apply(cpu_seconds, (way, path, corners))
+                )
     handle = openslide.OpenSlide(path)
     print(f"{name}: {len(corners)} tiles")
     for way, open_with in WAYS.items():
         ratios = np.array(seconds["peers"]) / np.array(seconds[way])
         read = open_with(path)
-        difference = np.concatenate([np.abs(read(xy).astype(int) - reference(handle, xy)).ravel() for xy in corners[:8]])
+        difference = np.concatenate(
+            [np.abs(read(xy).astype(int) - reference(handle, xy)).ravel() for xy in corners[:8]]
+        )
         print(f"  {way:<18} {len(corners) / np.median(seconds[way]):6.0f}/CPU s", end="  ")
         print(f"x{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})", end="  ")
-        print(f"difference mean {difference.mean():.2f} p99 {np.percentile(difference, 99):.0f} max {difference.max()}")
+        print(
+            f"difference mean {difference.mean():.2f} p99 {np.percentile(difference, 99):.0f} max"
+            f" {difference.max()}"
+        )
 
 
 def _as_pathoml() -> None:

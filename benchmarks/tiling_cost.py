@@ -1,11 +1,13 @@
-"""What finding tissue and flags costs on a slide of 40,000 x 40,000, against decoding once what has to be read.
+"""What finding tissue and flags costs on a slide of 40,000 x 40,000, against decoding once what has
+to be read.
 
     python benchmarks/tiling_cost.py FOLDER            # writes two slides of 0.5 to 0.7 GB there, and keeps them
 
-One slide has levels 1, 4, 16, the other only the first. The floor is every tile of the level that is used, decoded once: level 16, and
-for the slide without a pyramid level 1 decoded at an eighth. Measured against it: the overview, its mask, the flags that need no native
-pixels and the coordinates, in CPU seconds of one thread, by turns, median of 25 (3 without a pyramid); the peak memory is that of a process
-of its own.
+One slide has levels 1, 4, 16, the other only the first. The floor is every tile of the level that
+is used, decoded once: level 16, and for the slide without a pyramid level 1 decoded at an eighth.
+Measured against it: the overview, its mask, the flags that need no native pixels and the
+coordinates, in CPU seconds of one thread, by turns, median of 25 (3 without a pyramid); the peak
+memory is that of a process of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def tile_pictures() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     tiles = [np.clip(243 + rng.normal(0, 1.5, (TILE, TILE, 3)), 0, 255).astype(np.uint8)]
     for _ in range(12):
-        texture = cv2.GaussianBlur(rng.normal(0, 1, (TILE, TILE, 3)).astype(np.float32), (0, 0), 2.0)
+        texture = cv2.GaussianBlur(
+            rng.normal(0, 1, (TILE, TILE, 3)).astype(np.float32), (0, 0), 2.0
+        )
         tiles.append(np.clip(np.array([205, 130, 175]) + 160 * texture, 0, 255).astype(np.uint8))
     return tiles
 
@@ -81,7 +85,9 @@ def peak_mib(path: Path) -> float:
     """Return the peak memory of a process that does nothing else, less what its imports take."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         before, after = pool.apply(_peaks, (path,))
-    print(f"  peak {after:.0f} MiB, of which {before:.0f} MiB were there before the slide was opened")
+    print(
+        f"  peak {after:.0f} MiB, of which {before:.0f} MiB were there before the slide was opened"
+    )
     return after
 
 
@@ -100,20 +106,28 @@ def _high_water_mib() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     keep_freed_memory()  # as tile_one does
-    for name, levels, level, factor, rounds in (("pyramid", LEVELS, 2, 1, 25), ("flat", LEVELS[:1], 0, 8, 3)):
+    for name, levels, level, factor, rounds in (
+        ("pyramid", LEVELS, 2, 1, 25),
+        ("flat", LEVELS[:1], 0, 8, 3),
+    ):
         path = folder / f"{name}.tiff"
         if not path.exists():
             write_slide(path, levels)
         pairs = [(cpu(floor, path, level, factor), cpu(ours, path)) for _ in range(rounds)]
         decoding, whole = (float(np.median([p[k] for p in pairs])) for k in (0, 1))
         ratio = float(np.median([b / a for a, b in pairs]))
-        print(f"{name}: decoding {decoding:.3f}, ours {whole:.3f} CPU s; {ratio:.2f} times the floor", flush=True)
+        print(
+            f"{name}: decoding {decoding:.3f}, ours {whole:.3f} CPU s; {ratio:.2f} times the floor",
+            flush=True,
+        )
         peak_mib(path)
 
 

@@ -9,8 +9,9 @@
     python benchmarks/training_speed.py stack           # 80 patients x 16 tiles x 16: against einsum over stacked parameters
     python benchmarks/training_speed.py memory FOLDER   # 246 x 10,000 x 1536 from mapped HDF5 (7.6 GB written to FOLDER)
 
-One thread each except `whole`; CPU seconds, since the machine is shared. The loop is what the field runs: one bag a step, 1024-512-256
-gated attention with two linear attention branches, discrete-time likelihood, Adam.
+One thread each except `whole`; CPU seconds, since the machine is shared. The loop is what the field
+runs: one bag a step, 1024-512-256 gated attention with two linear attention branches, discrete-time
+likelihood, Adam.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def draw(patients: int, tiles: int, dim: int, *, seed: int = 0, effect: float = 2.0) -> tuple[Cohort, list[Bag]]:
+def draw(
+    patients: int, tiles: int, dim: int, *, seed: int = 0, effect: float = 2.0
+) -> tuple[Cohort, list[Bag]]:
     """Return a cohort in which the share of one kind of tile drives the hazard."""
     rng = np.random.default_rng(seed)
     share, direction = rng.uniform(size=patients), rng.normal(size=dim) * (8 / dim**0.5)
@@ -60,10 +63,25 @@ def draw(patients: int, tiles: int, dim: int, *, seed: int = 0, effect: float = 
         event = int(time_months[i] <= censored[i])
         months = float(min(time_months[i], censored[i]))
         ids = (f"S{i}",)
-        people.append(Patient(patient_id=f"P{i}", centre=f"C{i % 4}", time_months=months, event=event, slide_ids=ids, covariates={}))
+        people.append(
+            Patient(
+                patient_id=f"P{i}",
+                centre=f"C{i % 4}",
+                time_months=months,
+                event=event,
+                slide_ids=ids,
+                covariates={},
+            )
+        )
         xy = np.zeros((tiles, 2), np.int64)
         bags.append(
-            Bag(patient_id=f"P{i}", features=features.astype(np.float16), slide_index=xy[:, 0], slide_ids=ids, xy_l0=xy),
+            Bag(
+                patient_id=f"P{i}",
+                features=features.astype(np.float16),
+                slide_index=xy[:, 0],
+                slide_ids=ids,
+                xy_l0=xy,
+            ),
         )
     return Cohort(patients=tuple(people), slides=(), endpoint="", time_zero="", excluded=()), bags
 
@@ -80,7 +98,9 @@ class LoopModel(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         hidden = self.transform(tiles)  # (N, 512)
-        attention = torch.softmax(self.score(self.content(hidden) * self.gate(hidden)), dim=0)  # (N, 1)
+        attention = torch.softmax(
+            self.score(self.content(hidden) * self.gate(hidden)), dim=0
+        )  # (N, 1)
         logits: Tensor = self.out((attention * hidden).sum(0))
         return logits  # (BINS,)
 
@@ -93,7 +113,12 @@ def nll(logits: Tensor, interval: int, died: bool) -> Tensor:
 
 
 def loop_epoch(
-    model: LoopModel, optimiser: torch.optim.Optimizer, file: h5py.File, order: Sequence[int], interval: object, event: object
+    model: LoopModel,
+    optimiser: torch.optim.Optimizer,
+    file: h5py.File,
+    order: Sequence[int],
+    interval: object,
+    event: object,
 ) -> None:
     for i in order:
         tiles = torch.from_numpy(file[str(i)][()]).float()
@@ -114,14 +139,21 @@ def write_file(path: Path, bags: Sequence[Bag]) -> h5py.File:
     return h5py.File(path, "r")
 
 
-def train_all(cohort: Cohort, bags: list[Bag], splits: Sequence[Split], config: TrainConfig) -> np.ndarray:
+def train_all(
+    cohort: Cohort, bags: list[Bag], splits: Sequence[Split], config: TrainConfig
+) -> np.ndarray:
     specs = model_specs(splits, config.seeds)
-    raw = np.concatenate([b.raw for b in train_models(cohort, bags, specs, config, device=CPU, seed=1)])
+    raw = np.concatenate(
+        [b.raw for b in train_models(cohort, bags, specs, config, device=CPU, seed=1)]
+    )
     return standardise(out_of_fold(fold_scores(raw, specs, cohort.patient_ids), "standardised"))
 
 
 def one_spec(cohort: Cohort) -> list[Split]:
-    return [s.__class__(name=s.name, seed=s.seed, folds=s.folds[:1]) for s in make_splits(cohort, SplitsConfig(repeats=1))]
+    return [
+        s.__class__(name=s.name, seed=s.seed, folds=s.folds[:1])
+        for s in make_splits(cohort, SplitsConfig(repeats=1))
+    ]
 
 
 def loop() -> None:
@@ -133,18 +165,30 @@ def loop() -> None:
         file = write_file(Path(folder) / "features.h5", bags)
         model = LoopModel(1024)
         optimiser = torch.optim.Adam(model.parameters(), lr=2e-4)
-        cpu_seconds(lambda: loop_epoch(model, optimiser, file, train[:3], intervals(cohort), cohort.event))
-        plain = cpu_seconds(lambda: loop_epoch(model, optimiser, file, train, intervals(cohort), cohort.event))
+        cpu_seconds(
+            lambda: loop_epoch(model, optimiser, file, train[:3], intervals(cohort), cohort.event)
+        )
+        plain = cpu_seconds(
+            lambda: loop_epoch(model, optimiser, file, train, intervals(cohort), cohort.event)
+        )
     config = TrainConfig(seeds=1)
     specs = model_specs([split], 1)
-    ours = cpu_seconds(lambda: list(train_models(cohort, bags, specs, config, device=CPU, seed=1))) / config.epochs
+    ours = (
+        cpu_seconds(lambda: list(train_models(cohort, bags, specs, config, device=CPU, seed=1)))
+        / config.epochs
+    )
     used, sampled = 3000 * len(train), config.tiles_per_patient * len(train)
     print(f"loop: {plain:.2f} CPU s an epoch, {1e6 * plain / used:.1f} us a tile used")
-    print(f"default: {ours:.3f} CPU s an epoch with projection and full-bag scores in it, {1e6 * ours / sampled:.1f} us a tile used")
+    print(
+        f"default: {ours:.3f} CPU s an epoch with projection and full-bag scores in it,"
+        f" {1e6 * ours / sampled:.1f} us a tile used"
+    )
     print(f"ratio of epochs {plain / ours:.0f}")
 
 
-def loop_scores(cohort: Cohort, bags: list[Bag], split: Split, epochs: int, folder: Path) -> np.ndarray:
+def loop_scores(
+    cohort: Cohort, bags: list[Bag], split: Split, epochs: int, folder: Path
+) -> np.ndarray:
     """Return out-of-fold risks of the loop, the last epoch's: nothing is selected."""
     file, score = write_file(folder / "features.h5", bags), np.zeros(len(bags))
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
@@ -156,7 +200,9 @@ def loop_scores(cohort: Cohort, bags: list[Bag], split: Split, epochs: int, fold
         train, test = [index[p] for p in fold.train], [index[p] for p in fold.test]
         rng = np.random.default_rng(k)
         for _ in range(epochs):
-            loop_epoch(model, optimiser, file, rng.permutation(train).tolist(), interval, cohort.event)
+            loop_epoch(
+                model, optimiser, file, rng.permutation(train).tolist(), interval, cohort.event
+            )
         model.eval()
         with torch.inference_mode():
             logits = [model(torch.from_numpy(b.features).float()) for b in bags]
@@ -173,12 +219,19 @@ def concordance(epochs: int, cohorts: range) -> None:
         outcome = cohort.time_months, cohort.event
         with tempfile.TemporaryDirectory() as folder:
             scores: dict[str, np.ndarray] = {}
-            plain = cpu_seconds(lambda: scores.update(loop=loop_scores(cohort, bags, splits[0], epochs, Path(folder))))  # noqa: B023
-        ours = cpu_seconds(lambda: scores.update(ours=train_all(cohort, bags, splits, TrainConfig(seeds=1))))  # noqa: B023
+            plain = cpu_seconds(
+                lambda: scores.update(
+                    loop=loop_scores(cohort, bags, splits[0], epochs, Path(folder))
+                )
+            )  # noqa: B023
+        ours = cpu_seconds(
+            lambda: scores.update(ours=train_all(cohort, bags, splits, TrainConfig(seeds=1)))
+        )  # noqa: B023
         gain = harrell_c_difference(scores["ours"], scores["loop"], *outcome)
         c = [harrell_c(scores[k], *outcome) for k in ("loop", "ours")]
         print(
-            f"{seed} | {c[0]:.3f} | {c[1]:.3f} | {gain.estimate:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) | {plain:.0f} | {ours:.1f}",
+            f"{seed} | {c[0]:.3f} | {c[1]:.3f} | {gain.estimate:+.3f} ({gain.low:+.3f} to"
+            f" {gain.high:+.3f}) | {plain:.0f} | {ours:.1f}",
             flush=True,
         )
 
@@ -188,9 +241,15 @@ def cohort_cost() -> None:
     splits = make_splits(cohort, SplitsConfig())
     for seeds in (1, 3):
         score: list[np.ndarray] = []
-        seconds = cpu_seconds(lambda: score.append(train_all(cohort, bags, splits, TrainConfig(seeds=seeds))))  # noqa: B023
+        seconds = cpu_seconds(
+            lambda: score.append(train_all(cohort, bags, splits, TrainConfig(seeds=seeds)))
+        )  # noqa: B023
         c = harrell_c(score[0], cohort.time_months, cohort.event)
-        print(f"5 folds x 5 repeats x {seeds} seeds with full-bag scores: {seconds:.0f} CPU s, C {c:.3f}", flush=True)
+        print(
+            f"5 folds x 5 repeats x {seeds} seeds with full-bag scores: {seconds:.0f} CPU s, C"
+            f" {c:.3f}",
+            flush=True,
+        )
 
 
 def permutations() -> None:
@@ -199,11 +258,24 @@ def permutations() -> None:
     seconds = {}
     for count in (2, 4, 8):
         specs = permuted_specs(cohort, splits, 1, count, 1)
-        seconds[count] = cpu_seconds(lambda: list(train_models(cohort, bags, specs, TrainConfig(seeds=1), device=CPU, seed=1)))  # noqa: B023
-        print(f"{count} permutations x 5 folds ({len(specs)} models): {seconds[count]:.1f} CPU s", flush=True)
+        seconds[count] = cpu_seconds(
+            lambda: list(
+                train_models(cohort, bags, specs, TrainConfig(seeds=1), device=CPU, seed=1)
+            )
+        )  # noqa: B023
+        print(
+            f"{count} permutations x 5 folds ({len(specs)} models): {seconds[count]:.1f} CPU s",
+            flush=True,
+        )
     slope = (seconds[8] - seconds[2]) / 6
-    print(f"4x the models cost {seconds[8] / seconds[2]:.2f}x; a permutation costs {slope:.1f} CPU s by the slope")
-    print(f"200 permutations of 5 folds: {200 * slope:.0f} CPU s, {200 * slope / 120:.0f} min on 2 cores, extrapolated from 8")
+    print(
+        f"4x the models cost {seconds[8] / seconds[2]:.2f}x; a permutation costs {slope:.1f} CPU s"
+        " by the slope"
+    )
+    print(
+        f"200 permutations of 5 folds: {200 * slope:.0f} CPU s, {200 * slope / 120:.0f} min on 2"
+        " cores, extrapolated from 8"
+    )
 
 
 def whole() -> None:
@@ -211,16 +283,33 @@ def whole() -> None:
     splits = make_splits(cohort, SplitsConfig(repeats=1))
     config = TrainConfig(seeds=1)
     specs = model_specs(splits, 1)
-    raw = np.concatenate([block.raw for block in train_models(cohort, bags, specs, config, device=CPU, seed=1)])
+    raw = np.concatenate(
+        [block.raw for block in train_models(cohort, bags, specs, config, device=CPU, seed=1)]
+    )
     observed = fold_scores(raw, specs, cohort.patient_ids)
     started, cpu = time.perf_counter(), time.process_time()
     no_covariates = np.zeros((len(cohort.patients), 0))
-    design = {"cohort": cohort, "bags": bags, "splits": splits, "clinical": no_covariates, "config": config}
-    concordance, _ = permutation_tests(RepeatedValidation(**design, permutations=200, seed=1, device="cpu"), observed)
+    design = {
+        "cohort": cohort,
+        "bags": bags,
+        "splits": splits,
+        "clinical": no_covariates,
+        "config": config,
+    }
+    concordance, _ = permutation_tests(
+        RepeatedValidation(**design, permutations=200, seed=1, device="cpu"), observed
+    )
     minutes = (time.perf_counter() - started) / 60
-    print(f"200 permutations of 5 folds x 1 repeat on {torch.get_num_threads()} threads: {minutes:.1f} min, ", end="")
+    print(
+        f"200 permutations of 5 folds x 1 repeat on {torch.get_num_threads()} threads:"
+        f" {minutes:.1f} min, ",
+        end="",
+    )
     print(f"{time.process_time() - cpu:.0f} CPU s")
-    print(f"C {concordance.observed:.3f}, null {np.mean(concordance.null):.3f}, p {concordance.p_value:.3f}")
+    print(
+        f"C {concordance.observed:.3f}, null {np.mean(concordance.null):.3f}, p"
+        f" {concordance.p_value:.3f}"
+    )
 
 
 def patients() -> None:
@@ -229,11 +318,19 @@ def patients() -> None:
         cohort, bags = draw(count, 500, 512)
         splits = make_splits(cohort, SplitsConfig(repeats=1))
         seconds.append(cpu_seconds(lambda: train_all(cohort, bags, splits, TrainConfig(seeds=1))))  # noqa: B023
-        print(f"{count} patients x 500 tiles x 512: {seconds[-1]:.1f} CPU s, {seconds[-1] / seconds[0]:.2f}x", flush=True)
+        print(
+            f"{count} patients x 500 tiles x 512: {seconds[-1]:.1f} CPU s,"
+            f" {seconds[-1] / seconds[0]:.2f}x",
+            flush=True,
+        )
 
 
-def einsum_stack(cohort: Cohort, bags: list[Bag], models: int, train: Tensor, hidden: int, epochs: int) -> None:
-    """A plain stack: parameters (M, ...), einsum over models, the same exact Cox loss; no dropout, all tiles."""
+def einsum_stack(
+    cohort: Cohort, bags: list[Bag], models: int, train: Tensor, hidden: int, epochs: int
+) -> None:
+    """A plain stack: parameters (M, ...), einsum over models, the same exact Cox loss; no dropout,
+    all tiles.
+    """
     features = torch.from_numpy(np.stack([b.features for b in bags])).float()  # (B, N, D)
     dim = features.shape[-1]
     transform, content, gate = (torch.randn(models, d, hidden) * 0.2 for d in (dim, hidden, hidden))
@@ -243,7 +340,9 @@ def einsum_stack(cohort: Cohort, bags: list[Bag], models: int, train: Tensor, hi
     loss = CoxLoss(torch.from_numpy(cohort.time_months), torch.from_numpy(cohort.event), train)
     for _ in range(epochs):
         h = torch.relu(torch.einsum("bnd,mdh->mbnh", features, transform))
-        gated = torch.tanh(torch.einsum("mbnh,mhk->mbnk", h, content)) * torch.sigmoid(torch.einsum("mbnh,mhk->mbnk", h, gate))
+        gated = torch.tanh(torch.einsum("mbnh,mhk->mbnk", h, content)) * torch.sigmoid(
+            torch.einsum("mbnh,mhk->mbnk", h, gate)
+        )
         attention = torch.softmax(torch.einsum("mbnk,mk->mbn", gated, score), dim=-1)
         log_risk = (attention * torch.einsum("mbnh,mh->mbn", h, risk)).sum(-1)
         optimiser.zero_grad()
@@ -255,7 +354,9 @@ def stack() -> None:
     cohort, bags = draw(80, 16, 16)
     splits = make_splits(cohort, SplitsConfig(repeats=1))
     for hidden in (8, 16):
-        config = TrainConfig(epochs=25, tiles_per_patient=16, projection=None, hidden=hidden, seeds=1)
+        config = TrainConfig(
+            epochs=25, tiles_per_patient=16, projection=None, hidden=hidden, seeds=1
+        )
         specs = permuted_specs(cohort, splits, 1, 41, 1)  # 205 models
         index = {p: i for i, p in enumerate(cohort.patient_ids)}
         train = torch.zeros(len(specs), 80, dtype=torch.bool)
@@ -263,17 +364,30 @@ def stack() -> None:
             train[m, [index[p] for p in spec.train]] = True
         ours, plain = [], []
         for _ in range(3):
-            ours.append(cpu_seconds(lambda: list(train_models(cohort, bags, specs, config, device=CPU, seed=1))))  # noqa: B023
-            plain.append(cpu_seconds(lambda: einsum_stack(cohort, bags, len(specs), train, hidden, 25)))  # noqa: B023
+            ours.append(
+                cpu_seconds(
+                    lambda: list(train_models(cohort, bags, specs, config, device=CPU, seed=1))
+                )
+            )  # noqa: B023
+            plain.append(
+                cpu_seconds(lambda: einsum_stack(cohort, bags, len(specs), train, hidden, 25))
+            )  # noqa: B023
         a, b = (1e3 * min(v) / len(specs) for v in (ours, plain))
-        print(f"{hidden} wide: ours {a:.2f} ms a model (dropout, samples and full-bag scores in it), einsum {b:.2f}, ratio {b / a:.2f}")
+        print(
+            f"{hidden} wide: ours {a:.2f} ms a model (dropout, samples and full-bag scores in it),"
+            f" einsum {b:.2f}, ratio {b / a:.2f}"
+        )
         print(f"  80,000 models: ours {80 * a:.0f} CPU s, {40 * a:.0f} s on 2 cores", flush=True)
 
 
 def memory(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     cohort, _ = draw(246, 1, 4)
-    block = np.random.default_rng(0).standard_normal((10_000, 1536), dtype=np.float32).astype(np.float16)
+    block = (
+        np.random.default_rng(0)
+        .standard_normal((10_000, 1536), dtype=np.float32)
+        .astype(np.float16)
+    )
     bags = []
     for i in range(246):
         path = folder / f"S{i}.h5"
@@ -292,40 +406,88 @@ def memory(folder: Path) -> None:
                 slide_sha256=str(i),
             )
             recipe = Recipe(step="embed", inputs={})
-            write_embeddings(path, grid, np.roll(block, i, axis=0), encoder="e", encoder_sha256="", precision="float32", recipe=recipe)
+            write_embeddings(
+                path,
+                grid,
+                np.roll(block, i, axis=0),
+                encoder="e",
+                encoder_sha256="",
+                precision="float32",
+                recipe=recipe,
+            )
         slide = read_embeddings(path)
         bags.append(
-            Bag(patient_id=f"P{i}", features=slide.features, slide_index=slide.xy_l0[:, 0], slide_ids=(f"S{i}",), xy_l0=slide.xy_l0)
+            Bag(
+                patient_id=f"P{i}",
+                features=slide.features,
+                slide_index=slide.xy_l0[:, 0],
+                slide_ids=(f"S{i}",),
+                xy_l0=slide.xy_l0,
+            )
         )
     splits = make_splits(cohort, SplitsConfig(repeats=1))
     seconds = cpu_seconds(lambda: train_all(cohort, bags, splits, TrainConfig(seeds=1)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     anonymous = (
-        next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")) / 2**20
+        next(
+            int(line.split()[1])
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("RssAnon")
+        )
+        / 2**20
     )
     print(f"5 folds trained and scored on 7.6 GB of features: {seconds:.0f} CPU s")
-    print(f"peak resident {peak:.1f} GiB, of which mapped files can be given back; anonymous at the end {anonymous:.1f} GiB")
+    print(
+        f"peak resident {peak:.1f} GiB, of which mapped files can be given back; anonymous at the"
+        f" end {anonymous:.1f} GiB"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loop", "concordance", "cohort", "permutations", "whole", "patients", "stack", "memory"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "what",
+        choices=[
+            "loop",
+            "concordance",
+            "cohort",
+            "permutations",
+            "whole",
+            "patients",
+            "stack",
+            "memory",
+        ],
+    )
     parser.add_argument("folder", type=Path, nargs="?", default=Path("features"))
     parser.add_argument("--epochs", type=int, default=20, help="of the loop in `concordance`")
     parser.add_argument("--cohorts", type=int, default=5)
-    parser.add_argument("--first", type=int, default=0, help="cohort of `concordance`, to go on after an interruption")
+    parser.add_argument(
+        "--first",
+        type=int,
+        default=0,
+        help="cohort of `concordance`, to go on after an interruption",
+    )
     args = parser.parse_args()
     if args.what != "whole":
         torch.set_num_threads(1)
-    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # its first construction loads a compiler, which is no cost of a model
+    torch.optim.AdamW(
+        [torch.zeros(1, requires_grad=True)]
+    )  # its first construction loads a compiler, which is no cost of a model
     if args.what == "memory":
         memory(args.folder)
     elif args.what == "concordance":
         concordance(args.epochs, range(args.first, args.cohorts))
     else:
-        {"loop": loop, "cohort": cohort_cost, "permutations": permutations, "whole": whole, "patients": patients, "stack": stack}[
-            args.what
-        ]()
+        {
+            "loop": loop,
+            "cohort": cohort_cost,
+            "permutations": permutations,
+            "whole": whole,
+            "patients": patients,
+            "stack": stack,
+        }[args.what]()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Write docs/commands.md and docs/configuration.md from what the command line and the configuration say of themselves.
+"""Write docs/commands.md and docs/configuration.md from what the command line and the configuration
+say of themselves.
 
 python docs/reference.py        # a test compares the pages with what this would write
 """
@@ -16,7 +17,16 @@ from pathoml.config import schema_rows
 DOCS = Path(__file__).parent
 GROUPS = {
     "Start": ("demo", "init", "doctor", "check", "config", "power"),
-    "The steps, in order": ("run", "tile", "embed", "train", "evaluate", "explain", "discover", "report"),
+    "The steps, in order": (
+        "run",
+        "tile",
+        "embed",
+        "train",
+        "evaluate",
+        "explain",
+        "discover",
+        "report",
+    ),
     "Look and read": ("view",),
     "Other tools": ("import", "export", "benchmark"),
     "New patients": ("lock", "predict"),
@@ -29,9 +39,12 @@ def commands_page() -> str:
     verbs: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     left = set(verbs) - {verb for group in GROUPS.values() for verb in group}
     if left:
-        raise SystemExit(f"docs/reference.py: put {', '.join(sorted(left))} into a group of GROUPS.")
+        raise SystemExit(
+            f"docs/reference.py: put {', '.join(sorted(left))} into a group of GROUPS."
+        )
     parts = [
-        "# Commands\n\nWritten by `python docs/reference.py` from the commands' own help. Exit code 0: done; 1: done but for the\n"
+        "# Commands\n\nWritten by `python docs/reference.py` from the commands' own help. Exit "
+        "code 0: done; 1: done but for the\n"
         "slides or patients that are listed; 2: nothing done, a sentence says why and what to do.\n"
     ]
     for group, names in GROUPS.items():
@@ -45,7 +58,10 @@ def command_section(name: str, verb: Any) -> str:
     arguments = [p for p in verb.params if p.param_type_name == "argument"]
     options = [p for p in verb.params if p.param_type_name == "option"]
     words = " ".join(p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments)
-    lines = [f"### `pathoml {name}{' ' + words if words else ''}{' [OPTIONS]' if options else ''}`\n", f"{verb.help}\n"]
+    lines = [
+        f"### `pathoml {name}{' ' + words if words else ''}{' [OPTIONS]' if options else ''}`\n",
+        f"{verb.help}\n",
+    ]
     for parameter in [*arguments, *options]:
         lines.append(f"- {option_words(parameter)}")
     return "\n".join(lines) + "\n"
@@ -59,11 +75,17 @@ def option_words(parameter: Any) -> str:
     ...                              show_default=True, required=False, name="port"))
     '`--port` Port. Default: 8765.'
     """
-    names = parameter.name.upper() if parameter.param_type_name == "argument" else " / ".join([*parameter.opts, *parameter.secondary_opts])
+    names = (
+        parameter.name.upper()
+        if parameter.param_type_name == "argument"
+        else " / ".join([*parameter.opts, *parameter.secondary_opts])
+    )
     text = f"`{names}` {(parameter.help or '').rstrip('.')}."
     if isinstance(parameter.show_default, str):
         return f"{text} Default: {parameter.show_default}."
-    is_told = not parameter.required and not callable(parameter.default) and parameter.default is not None
+    is_told = (
+        not parameter.required and not callable(parameter.default) and parameter.default is not None
+    )
     shown = is_told and not isinstance(parameter.default, bool) and parameter.default != ""
     return f"{text} Default: {parameter.default}." if shown else text
 
@@ -73,14 +95,19 @@ def configuration_page() -> str:
     rows = [" | ".join(str(cell).replace("|", "\\|") for cell in row) for row in schema_rows()]
     table = "\n".join(f"| {row} |" for row in rows)
     return (
-        "# Keys of study.yaml\n\nWritten by `python docs/reference.py`. A study.yaml holds only what differs from these defaults;\n"
-        "`pathoml config show STUDY` prints what is in force, `--set section.key=value` overrides for one command.\n\n"
+        "# Keys of study.yaml\n\nWritten by `python docs/reference.py`. A study.yaml holds only "
+        "what differs from these defaults;\n"
+        "`pathoml config show STUDY` prints what is in force, `--set section.key=value` overrides "
+        "for one command.\n\n"
         f"| key | type | default | meaning |\n| --- | --- | --- | --- |\n{table}\n"
     )
 
 
 def main() -> None:
-    for name, text in (("commands.md", commands_page()), ("configuration.md", configuration_page())):
+    for name, text in (
+        ("commands.md", commands_page()),
+        ("configuration.md", configuration_page()),
+    ):
         (DOCS / name).write_text(text, encoding="utf-8")
 
 

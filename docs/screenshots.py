@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Take the viewer's pictures for docs/images from a study, usually the demo's: .venv/bin/python docs/screenshots.py demo-study
+"""Take the viewer's pictures for docs/images from a study, usually the demo's: .venv/bin/python
+docs/screenshots.py demo-study
 
 Needs Chromium (apt-get install chromium). Nothing is asked of any other machine.
 """
@@ -29,7 +30,9 @@ def visit(page: Page, address: str) -> None:
 
 
 def save(page: Page, name: str) -> None:
-    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(IMAGES / f"{name}.jpg", quality=QUALITY, optimize=True)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(
+        IMAGES / f"{name}.jpg", quality=QUALITY, optimize=True
+    )
 
 
 def take(page: Page, address: str) -> None:
@@ -67,7 +70,10 @@ def main(study: str) -> None:
             time.sleep(0.2)
         with sync_playwright() as running:
             browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            take(browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB"), f"http://127.0.0.1:{port}")
+            take(
+                browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB"),
+                f"http://127.0.0.1:{port}",
+            )
             browser.close()
     finally:
         server.terminate()

@@ -1,4 +1,6 @@
-"""A hook of mkdocs: pages of the checkout that are not below docs/ join the site, and links to them lead there."""
+"""A hook of mkdocs: pages of the checkout that are not below docs/ join the site, and links to them
+lead there.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ PAGES = {
     "CHANGELOG.md": "CHANGELOG.md",
     "benchmarks/README.md": "benchmarks.md",
     "benchmarks/results.md": "results.md",
-    **{f"benchmarks/results/{page.name}": f"results/{page.name}" for page in sorted((ROOT / "benchmarks" / "results").glob("*.md"))},
+    **{
+        f"benchmarks/results/{page.name}": f"results/{page.name}"
+        for page in sorted((ROOT / "benchmarks" / "results").glob("*.md"))
+    },
 }
 LINK = re.compile(r"\[([^\[\]]*)\]\((?!\w+:|#)([^)\s#]+)((?:#[^)]*)?)\)")
 
@@ -28,8 +33,13 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links at where their page lies in the site; a file of the checkout that is no page is named without a link."""
-    source = next((path for path, name in PAGES.items() if name == page.file.src_uri), f"docs/{page.file.src_uri}")
+    """Point links at where their page lies in the site; a file of the checkout that is no page is
+    named without a link.
+    """
+    source = next(
+        (path for path, name in PAGES.items() if name == page.file.src_uri),
+        f"docs/{page.file.src_uri}",
+    )
 
     def moved(link: re.Match[str]) -> str:
         target = ((ROOT / source).parent / link[2]).resolve()

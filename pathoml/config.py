@@ -1,4 +1,6 @@
-"""study.yaml: one pydantic model per section is the single source of names, defaults, units and bounds."""
+"""study.yaml: one pydantic model per section is the single source of names, defaults, units and
+bounds.
+"""
 
 from __future__ import annotations
 
@@ -26,82 +28,164 @@ class Section(BaseModel):
 class EndpointConfig(Section):
     """What is predicted, from when on. The only section without defaults."""
 
-    name: str = Field(description="the endpoint as a sentence", examples=["progression-free survival"])
+    name: str = Field(
+        description="the endpoint as a sentence", examples=["progression-free survival"]
+    )
     time_zero: str = Field(description="the day that time counts from, as a sentence")
     time: str = Field(description="column of patients.csv with the time to event or last visit")
     event: str = Field(description="column of patients.csv: 0 censored, 1 event, 2 competing event")
     unit: Literal["months", "days"] = Field("months", description="unit of the time column")
-    data_cut: dt.date | None = Field(None, description="the day that follow-up was closed, yyyy-mm-dd")
+    data_cut: dt.date | None = Field(
+        None, description="the day that follow-up was closed, yyyy-mm-dd"
+    )
 
 
 class CohortConfig(Section):
     """Which columns describe the patients."""
 
     centre: str = Field("centre", description="column of patients.csv with the hospital")
-    covariates: tuple[str, ...] = Field((), description="columns of the clinical model; numbers or categories")
+    covariates: tuple[str, ...] = Field(
+        (), description="columns of the clinical model; numbers or categories"
+    )
     treatment: str | None = Field(None, description="column with the treatment: 0 or 1, yes or no")
     without_slides: Literal["exclude", "refuse", "keep"] = Field(
-        "exclude", description="patients without a slide: leave out and list, stop, or keep (scores from elsewhere)"
+        "exclude",
+        description=(
+            "patients without a slide: leave out and list, stop, or keep (scores from elsewhere)"
+        ),
     )
-    missing: tuple[str, ...] = Field((), description="further spellings of a missing cell, such as 'not done'; [Not Available] is known")
+    missing: tuple[str, ...] = Field(
+        (),
+        description=(
+            "further spellings of a missing cell, such as 'not done'; [Not Available] is known"
+        ),
+    )
 
 
 class DatesConfig(Section):
     """Columns with dates. Each one that is named is checked row by row."""
 
-    time_zero: str | None = Field(None, description="column of patients.csv with the day of time zero")
-    entry: str | None = Field(None, description="column with the day the patient came under observation, if later than time zero")
+    time_zero: str | None = Field(
+        None, description="column of patients.csv with the day of time zero"
+    )
+    entry: str | None = Field(
+        None,
+        description=(
+            "column with the day the patient came under observation, if later than time zero"
+        ),
+    )
     exit: str | None = Field(None, description="column with the day of the event or the last visit")
-    treatment: str | None = Field(None, description="column with the day the treatment (such as LAT) began; empty = never")
-    metastasis: str | None = Field(None, description="column with the day of metastasis, before which treatment cannot be")
-    landmark_months: float = Field(0, ge=0, lt=600, description="time counts from here; who is not followed beyond it is left out")
+    treatment: str | None = Field(
+        None, description="column with the day the treatment (such as LAT) began; empty = never"
+    )
+    metastasis: str | None = Field(
+        None, description="column with the day of metastasis, before which treatment cannot be"
+    )
+    landmark_months: float = Field(
+        0,
+        ge=0,
+        lt=600,
+        description="time counts from here; who is not followed beyond it is left out",
+    )
 
 
 class SlidesConfig(Section):
     """What slides do not say of themselves."""
 
-    mpp: float | None = Field(None, gt=0.02, lt=20, description="micrometres per pixel of slides that do not say; slides.csv wins")
+    mpp: float | None = Field(
+        None,
+        gt=0.02,
+        lt=20,
+        description="micrometres per pixel of slides that do not say; slides.csv wins",
+    )
 
 
 class TilesConfig(Section):
     """Tiles of one physical side on every scanner."""
 
-    tile_px: int | None = Field(None, ge=16, le=2048, description="pixels as the encoder sees them; null = the encoder's own")
-    mpp: float | None = Field(None, gt=0.02, lt=20, description="micrometres per pixel; null = what the encoder was trained on")
+    tile_px: int | None = Field(
+        None,
+        ge=16,
+        le=2048,
+        description="pixels as the encoder sees them; null = the encoder's own",
+    )
+    mpp: float | None = Field(
+        None,
+        gt=0.02,
+        lt=20,
+        description="micrometres per pixel; null = what the encoder was trained on",
+    )
     context_mpp: float | None = Field(
-        None, gt=0.02, lt=20, description="a second, coarser mpp: each tile also gets the features of the tile around it; null = none"
+        None,
+        gt=0.02,
+        lt=20,
+        description=(
+            "a second, coarser mpp: each tile also gets the features of the tile around it; null ="
+            " none"
+        ),
     )
     min_tissue: float = Field(0.25, ge=0, le=1, description="least share of tissue in a tile")
-    icc: bool = Field(False, description="convert colours to sRGB by the slide's ICC profile, where it carries one")
+    icc: bool = Field(
+        False,
+        description="convert colours to sRGB by the slide's ICC profile, where it carries one",
+    )
     upsample: bool = Field(False, description="allow tiles finer than the slide's own resolution")
     exclude: tuple[FlagName, ...] = Field(
-        ("pen", "dark", "out_of_focus"), description="tiles with these flags are kept in the grid but not embedded"
+        ("pen", "dark", "out_of_focus"),
+        description="tiles with these flags are kept in the grid but not embedded",
     )
     regions: str | None = Field(
-        None, description="folder with SLIDE.geojson: areas to let in, and areas of class 'exclude' or 'Ignore*' to leave out"
+        None,
+        description=(
+            "folder with SLIDE.geojson: areas to let in, and areas of class 'exclude' or 'Ignore*'"
+            " to leave out"
+        ),
     )
 
 
 class StainConfig(Section):
-    """What is done to a tile's colours before the encoder; off, the tiles are embedded as they were scanned."""
+    """What is done to a tile's colours before the encoder; off, the tiles are embedded as they were
+    scanned.
+    """
 
     normalise: Literal["macenko", "reinhard"] | None = Field(
-        None, description="bring each slide's stain to a fixed reference: by stain vectors, or by mean and spread of colours; null = no"
+        None,
+        description=(
+            "bring each slide's stain to a fixed reference: by stain vectors, or by mean and spread"
+            " of colours; null = no"
+        ),
     )
     augment: float = Field(
-        0.0, ge=0, le=0.5, description="jitter of haematoxylin, eosin and a rest, drawn for each tile; 0 = none, 0.05 light, 0.2 strong"
+        0.0,
+        ge=0,
+        le=0.5,
+        description=(
+            "jitter of haematoxylin, eosin and a rest, drawn for each tile; 0 = none, 0.05 light,"
+            " 0.2 strong"
+        ),
     )
 
 
 class SplitsConfig(Section):
     """Who trains and who is scored."""
 
-    scheme: Literal["stratified", "leave_one_centre_out", "centre_preserving"] = Field("stratified", description="how folds are made")
-    folds: int = Field(5, ge=2, le=50, description="folds of a partition (not used by leave_one_centre_out)")
-    repeats: int = Field(5, ge=1, le=100, description="new partitions; a patient's score is the mean over them")
+    scheme: Literal["stratified", "leave_one_centre_out", "centre_preserving"] = Field(
+        "stratified", description="how folds are made"
+    )
+    folds: int = Field(
+        5, ge=2, le=50, description="folds of a partition (not used by leave_one_centre_out)"
+    )
+    repeats: int = Field(
+        5, ge=1, le=100, description="new partitions; a patient's score is the mean over them"
+    )
     seed: int = Field(1, ge=0, description="seed of the partitions")
-    stratify_by: Literal["event", "centre_and_event"] = Field("event", description="what each fold of scheme stratified has its share of")
-    file: str | None = Field(None, description="splits to use instead: splits.json, or a folder or CSV of CLAM or SurvPath")
+    stratify_by: Literal["event", "centre_and_event"] = Field(
+        "event", description="what each fold of scheme stratified has its share of"
+    )
+    file: str | None = Field(
+        None,
+        description="splits to use instead: splits.json, or a folder or CSV of CLAM or SurvPath",
+    )
 
 
 class TrainConfig(Section):
@@ -110,27 +194,59 @@ class TrainConfig(Section):
     head: str = Field("abmil", description="a file in pathoml/mil/")
     seeds: int = Field(3, ge=1, le=100, description="initialisations averaged inside a fold")
     epochs: int = Field(40, ge=1, le=10_000, description="passes over the cohort, fixed beforehand")
-    tiles_per_patient: int = Field(64, ge=1, le=65_536, description="tiles sampled from each bag in an epoch; all at inference")
-    projection: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] | None = Field(
-        "auto", description="principal components of the training fold in front of the head; null = none; auto = by cohort and device"
+    tiles_per_patient: int = Field(
+        64, ge=1, le=65_536, description="tiles sampled from each bag in an epoch; all at inference"
     )
-    hidden: int = Field(64, ge=2, le=4096, description="width of the transform and of the attention layer")
-    dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the transformed features in training")
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="AdamW's learning rate, cosine to zero")
+    projection: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] | None = Field(
+        "auto",
+        description=(
+            "principal components of the training fold in front of the head; null = none; auto = by"
+            " cohort and device"
+        ),
+    )
+    hidden: int = Field(
+        64, ge=2, le=4096, description="width of the transform and of the attention layer"
+    )
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="dropout on the transformed features in training"
+    )
+    learning_rate: float = Field(
+        2e-3, gt=0, le=1, description="AdamW's learning rate, cosine to zero"
+    )
     weight_decay: float = Field(1e-2, ge=0, le=10, description="AdamW's weight decay")
-    loss: Literal["cox", "discrete_time"] = Field("cox", description="exact partial likelihood, or likelihood of time in intervals")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the heads in training; scores are always fp32")
+    loss: Literal["cox", "discrete_time"] = Field(
+        "cox", description="exact partial likelihood, or likelihood of time in intervals"
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the heads in training; scores are always fp32"
+    )
     nested: bool = Field(
-        True, description="score each fold's training patients by inner folds too, for models that combine score and covariates"
+        True,
+        description=(
+            "score each fold's training patients by inner folds too, for models that combine score"
+            " and covariates"
+        ),
     )
 
 
 class SignificanceConfig(Section):
     """Permutations and bootstraps."""
 
-    permutations: int = Field(200, ge=0, le=100_000, description="repetitions of the whole cross-validation with permuted bags")
-    repeats: int = Field(1, ge=1, le=100, description="partitions on both sides of the permutation test")
-    seeds: int = Field(1, ge=1, le=100, description="initialisations on both sides of the permutation test, at most train.seeds")
+    permutations: int = Field(
+        200,
+        ge=0,
+        le=100_000,
+        description="repetitions of the whole cross-validation with permuted bags",
+    )
+    repeats: int = Field(
+        1, ge=1, le=100, description="partitions on both sides of the permutation test"
+    )
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="initialisations on both sides of the permutation test, at most train.seeds",
+    )
     bootstraps: int = Field(1000, ge=0, le=100_000, description="draws of patients for an interval")
 
 
@@ -138,48 +254,91 @@ class EvaluateConfig(Section):
     """What is asked of the scores beyond their concordance; state it before looking."""
 
     horizons_months: tuple[Annotated[float, Field(gt=0, le=1200)], ...] = Field(
-        (12.0, 24.0, 36.0, 60.0), min_length=1, description="months at which AUC, Brier score, calibration and net benefit are given"
+        (12.0, 24.0, 36.0, 60.0),
+        min_length=1,
+        description="months at which AUC, Brier score, calibration and net benefit are given",
     )
-    subgroups: tuple[str, ...] = Field((), description="expressions over columns of patients.csv, such as 'age <= 60 and n_lesions >= 4'")
+    subgroups: tuple[str, ...] = Field(
+        (),
+        description=(
+            "expressions over columns of patients.csv, such as 'age <= 60 and n_lesions >= 4'"
+        ),
+    )
 
 
 class ReportConfig(Section):
     """What the page shows."""
 
-    smallest_cell: int = Field(0, ge=0, le=100, description="counts of patients or events under this are hidden, ids too; 5 to publish")
+    smallest_cell: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="counts of patients or events under this are hidden, ids too; 5 to publish",
+    )
 
 
 class FiguresConfig(Section):
     """Figures of maps that `pathoml export --to figures` writes."""
 
-    scale: Literal["cohort", "raw", "percentile"] = Field("cohort", description="one scale for all slides, or within each slide")
+    scale: Literal["cohort", "raw", "percentile"] = Field(
+        "cohort", description="one scale for all slides, or within each slide"
+    )
 
 
 class ComputeConfig(Section):
     """Where it runs. Never changes what is computed, beyond rounding."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
-    workers: int | Literal["auto"] = Field("auto", description="processes that read slides; auto = the cores this process may use")
-    engine: str = Field("local", description="a file in pathoml/engines/: what spreads slides over processes or nodes")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto = the GPU where there is one"
+    )
+    workers: int | Literal["auto"] = Field(
+        "auto", description="processes that read slides; auto = the cores this process may use"
+    )
+    engine: str = Field(
+        "local",
+        description="a file in pathoml/engines/: what spreads slides over processes or nodes",
+    )
     encoders: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="processes that run the encoder or train permutations; auto = one a GPU, or one"
+        "auto",
+        description=(
+            "processes that run the encoder or train permutations; auto = one a GPU, or one"
+        ),
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="threads that compute in each process, auto = its share of the cores; on CPUs as many give the same bits"
+        "auto",
+        description=(
+            "threads that compute in each process, auto = its share of the cores; on CPUs as many"
+            " give the same bits"
+        ),
     )
     gpu_share: float = Field(1.0, gt=0, le=1, description="part of a GPU that each of them takes")
-    deterministic: bool | Literal["auto"] = Field("auto", description="bit-equal reruns; auto = on for the CPU")
+    deterministic: bool | Literal["auto"] = Field(
+        "auto", description="bit-equal reruns; auto = on for the CPU"
+    )
     batch_size: int | Literal["auto"] = Field(
-        "auto", description="tiles the encoder sees at once; auto = 8 on the CPU, measured once on a GPU"
+        "auto",
+        description="tiles the encoder sees at once; auto = 8 on the CPU, measured once on a GPU",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="of the encoder; auto = bf16 on a GPU that has it, else fp32; bf16 on a CPU pays where it multiplies it natively",
+        description=(
+            "of the encoder; auto = bf16 on a GPU that has it, else fp32; bf16 on a CPU pays where"
+            " it multiplies it natively"
+        ),
     )
     compile: bool | Literal["auto"] = Field(
-        "auto", description="run the encoder as code compiled for the machine; auto = from 20,000 tiles on, where there is a C++ compiler"
+        "auto",
+        description=(
+            "run the encoder as code compiled for the machine; auto = from 20,000 tiles on, where"
+            " there is a C++ compiler"
+        ),
     )
-    mlflow: bool = Field(False, description="log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed")
+    mlflow: bool = Field(
+        False,
+        description=(
+            "log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed"
+        ),
+    )
 
 
 class StudyConfig(Section):
@@ -218,20 +377,35 @@ def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
     """Read STUDY/study.yaml and apply `section.key=value` overrides.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown key (with the nearest known one), or a value out of bounds.
+        ConfigError: no such file, not YAML, an unknown key (with the nearest known one), or a value
+            out of bounds.
     """
     path = folder / "study.yaml"
     if not path.is_file():
-        above = next((parent for parent in folder.resolve().parents if (parent / "study.yaml").is_file()), None)
+        above = next(
+            (parent for parent in folder.resolve().parents if (parent / "study.yaml").is_file()),
+            None,
+        )
         if above is not None:
-            raise ConfigError(f"{folder} has no study.yaml, but is part of the study {above}: name that folder instead.")
-        raise ConfigError(f"{folder} has no study.yaml. Go to a study's folder, or run `pathoml init {folder} --slides FOLDER` first.")
+            raise ConfigError(
+                f"{folder} has no study.yaml, but is part of the study {above}: name that folder"
+                " instead."
+            )
+        raise ConfigError(
+            f"{folder} has no study.yaml. Go to a study's folder, or run `pathoml init"
+            f" {folder} --slides FOLDER` first."
+        )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"study.yaml is not readable YAML: {' '.join(str(error).split())}. Check indentation and colons.") from error
+        raise ConfigError(
+            f"study.yaml is not readable YAML: {' '.join(str(error).split())}. Check indentation"
+            " and colons."
+        ) from error
     if not isinstance(content, dict):
-        raise ConfigError("study.yaml must hold sections such as 'endpoint:'. See configs/default.yaml.")
+        raise ConfigError(
+            "study.yaml must hold sections such as 'endpoint:'. See configs/default.yaml."
+        )
     for override in overrides:
         _apply_override(content, override)
     return Study(folder=folder, config=parse_config(content))
@@ -261,18 +435,25 @@ class _StrictLoader(yaml.SafeLoader):
         keys = [self.construct_object(k, deep=True) for k, _ in node.value]
         twice = [k for k in keys if keys.count(k) > 1]
         if twice:
-            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice (line {node.start_mark.line + 1})")
+            raise yaml.YAMLError(
+                f"the key {twice[0]!r} stands twice (line {node.start_mark.line + 1})"
+            )
         return super().construct_mapping(node, deep)
 
 
 def _apply_override(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", key):
-        raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example --set train.epochs=20.")
+        raise ConfigError(
+            f"--set {override!r} is not of the form section.key=value, for example --set"
+            " train.epochs=20."
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not readable ({' '.join(str(error).split())}).") from error
+        raise ConfigError(
+            f"--set {override!r}: the value is not readable ({' '.join(str(error).split())})."
+        ) from error
     *sections, last = key.split(".")
     target = content
     for section in sections:
@@ -289,17 +470,23 @@ def _sentence(error: Any) -> str:
         return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
     if error["type"] == "missing":
         return f"{where}{key!r} is missing. {_describe(parents, key)}"
-    return f"{where}{key} = {error['input']!r} is refused: {error['msg'][0].lower()}{error['msg'][1:]}. {_describe(parents, key)}".rstrip()
+    return (
+        f"{where}{key} = {error['input']!r} is refused:"
+        f" {error['msg'][0].lower()}{error['msg'][1:]}. {_describe(parents, key)}".rstrip()
+    )
 
 
 def _place(location: Sequence[str | int]) -> list[str]:
-    """Return where a mistake is, without the tags with which pydantic says which of a value's types it tried.
+    """Return where a mistake is, without the tags with which pydantic says which of a value's types
+    it tried.
 
     >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int")), _place(("evaluate", "horizons_months", 0))
     (['compute', 'workers'], ['compute', 'int'], ['evaluate', 'horizons_months', '0'])
     """
     path: list[str] = []
-    for part in location:  # below a section there are keys, below a value only numbers of items and tags
+    for (
+        part
+    ) in location:  # below a section there are keys, below a value only numbers of items and tags
         if isinstance(part, int) or _model_at(path) is not None:
             path.append(str(part))
     return path
@@ -328,7 +515,11 @@ def _describe(parents: Sequence[str], key: str) -> str:
     section = _model_at([*parents, key])
     if section is not None:
         needed = [name for name, field in section.model_fields.items() if field.is_required()]
-        return f"It needs {', '.join(needed)}." if needed else f"Its keys are {', '.join(section.model_fields)}."
+        return (
+            f"It needs {', '.join(needed)}."
+            if needed
+            else f"Its keys are {', '.join(section.model_fields)}."
+        )
     model = _model_at(parents)
     field = model.model_fields.get(key) if model else None
     return f"Meaning: {field.description}." if field is not None and field.description else ""
@@ -340,10 +531,19 @@ def schema_rows() -> list[tuple[str, str, str, str]]:
     for name, field in StudyConfig.model_fields.items():
         section = _model_at([name])
         if section is None:
-            rows.append((name, _type_text(field.annotation), _default_text(field), field.description or ""))
+            rows.append(
+                (name, _type_text(field.annotation), _default_text(field), field.description or "")
+            )
             continue
         for key, inner in section.model_fields.items():
-            rows.append((f"{name}.{key}", _type_text(inner.annotation), _default_text(inner), inner.description or ""))
+            rows.append(
+                (
+                    f"{name}.{key}",
+                    _type_text(inner.annotation),
+                    _default_text(inner),
+                    inner.description or "",
+                )
+            )
     return rows
 
 
@@ -353,4 +553,8 @@ def _type_text(annotation: Any) -> str:
 
 
 def _default_text(field: Any) -> str:
-    return "required" if field.is_required() else yaml.safe_dump(field.get_default(), default_flow_style=True).split("\n")[0]
+    return (
+        "required"
+        if field.is_required()
+        else yaml.safe_dump(field.get_default(), default_flow_style=True).split("\n")[0]
+    )

@@ -1,4 +1,6 @@
-"""Errors that are the user's to mend: one sentence with what, where and what to do next; exit code 2, no traceback."""
+"""Errors that are the user's to mend: one sentence with what, where and what to do next; exit code
+2, no traceback.
+"""
 
 from __future__ import annotations
 

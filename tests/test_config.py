@@ -10,11 +10,18 @@ import yaml
 from pathoml.config import StudyConfig, load_study, parse_config, resolved_yaml
 from pathoml.errors import ConfigError
 
-ENDPOINT = {"name": "progression-free survival", "time_zero": "first local therapy", "time": "pfs_months", "event": "pfs_event"}
+ENDPOINT = {
+    "name": "progression-free survival",
+    "time_zero": "first local therapy",
+    "time": "pfs_months",
+    "event": "pfs_event",
+}
 
 
 def study(folder: Path, text: str = "") -> Path:
-    (folder / "study.yaml").write_text(yaml.safe_dump({"endpoint": ENDPOINT}) + text, encoding="utf-8")
+    (folder / "study.yaml").write_text(
+        yaml.safe_dump({"endpoint": ENDPOINT}) + text, encoding="utf-8"
+    )
     return folder
 
 
@@ -27,7 +34,10 @@ def refusal(folder: Path, *overrides: str) -> str:
 def test_only_the_endpoint_has_no_default(tmp_path):
     assert load_study(study(tmp_path)).config.splits.folds == 5
     (tmp_path / "study.yaml").write_text("encoder: uni\n")
-    assert refusal(tmp_path) == "study.yaml: 'endpoint' is missing. It needs name, time_zero, time, event."
+    assert (
+        refusal(tmp_path)
+        == "study.yaml: 'endpoint' is missing. It needs name, time_zero, time, event."
+    )
 
 
 def test_typo_in_a_key_names_the_nearest(tmp_path):
@@ -37,16 +47,30 @@ def test_typo_in_a_key_names_the_nearest(tmp_path):
 
 
 def test_typo_in_a_section_names_the_nearest(tmp_path):
-    assert refusal(study(tmp_path, "tile: {mpp: 0.5}\n")) == "study.yaml: unknown key 'tile'. Did you mean 'tiles'?"
+    assert (
+        refusal(study(tmp_path, "tile: {mpp: 0.5}\n"))
+        == "study.yaml: unknown key 'tile'. Did you mean 'tiles'?"
+    )
 
 
-SECTIONS = {"": StudyConfig, **{n: f.annotation for n, f in StudyConfig.model_fields.items() if hasattr(f.annotation, "model_fields")}}
+SECTIONS = {
+    "": StudyConfig,
+    **{
+        n: f.annotation
+        for n, f in StudyConfig.model_fields.items()
+        if hasattr(f.annotation, "model_fields")
+    },
+}
 KEYS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 
 
 def inside(section: str, content: dict) -> dict:
     """Return the content of a study.yaml that holds this in a section ("" is the top)."""
-    held = {**content} if not section else {section: {**(ENDPOINT if section == "endpoint" else {}), **content}}
+    held = (
+        {**content}
+        if not section
+        else {section: {**(ENDPOINT if section == "endpoint" else {}), **content}}
+    )
     return {"endpoint": ENDPOINT, **held}
 
 
@@ -65,7 +89,19 @@ def test_a_typo_in_any_key_names_its_section_and_the_nearest_key(section, key):
 
 
 @pytest.mark.parametrize(
-    "word", ["int", "integers", "float", "floats", "bool", "str", "strain", "stratify", "constrained-int", "literal[1]"]
+    "word",
+    [
+        "int",
+        "integers",
+        "float",
+        "floats",
+        "bool",
+        "str",
+        "strain",
+        "stratify",
+        "constrained-int",
+        "literal[1]",
+    ],
 )
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_unknown_key_that_looks_like_a_type_is_named_in_its_section(section, word):
@@ -74,7 +110,10 @@ def test_an_unknown_key_that_looks_like_a_type_is_named_in_its_section(section, 
     assert sentence.startswith(f"{where}unknown key {word!r}.")
 
 
-@pytest.mark.parametrize(("section", "key"), [(section, key) for section, key in KEYS if key not in (*SECTIONS, "secondary_endpoints")])
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [(section, key) for section, key in KEYS if key not in (*SECTIONS, "secondary_endpoints")],
+)
 def test_a_refused_value_of_any_key_names_section_key_and_what_it_means(section, key):
     begins = f"study.yaml: {section}: {key} = " if section else f"study.yaml: {key} = "
     ends = f"Meaning: {SECTIONS[section].model_fields[key].description}."
@@ -84,30 +123,44 @@ def test_a_refused_value_of_any_key_names_section_key_and_what_it_means(section,
 
 def test_a_word_that_is_not_among_the_known_ones_is_refused_by_the_name_of_its_key():
     assert refused(inside("splits", {"stratify_by": "evnt"})) == [
-        "study.yaml: splits: stratify_by = 'evnt' is refused: input should be 'event' or 'centre_and_event'. "
-        "Meaning: what each fold of scheme stratified has its share of."
+        "study.yaml: splits: stratify_by = 'evnt' is refused: input should be 'event' or "
+        "'centre_and_event'. Meaning: what each fold of scheme stratified has its share of."
     ]
 
 
 def test_a_value_in_place_of_a_section_says_which_keys_the_section_has():
-    (slides,), (endpoints,) = refused(inside("", {"slides": 5})), refused(inside("", {"secondary_endpoints": 5}))
+    (slides,), (endpoints,) = (
+        refused(inside("", {"slides": 5})),
+        refused(inside("", {"secondary_endpoints": 5})),
+    )
     assert slides.endswith("Its keys are mpp.")
     assert endpoints.endswith("It needs name, time_zero, time, event.")
 
 
 def test_a_typo_in_a_further_endpoint_names_the_nearest_key():
-    assert "study.yaml: secondary_endpoints: 0: unknown key 'strtime'. Did you mean 'time'?" in refused(
-        inside("", {"secondary_endpoints": [{"strtime": "x"}]})
+    assert (
+        "study.yaml: secondary_endpoints: 0: unknown key 'strtime'. Did you mean 'time'?"
+        in refused(inside("", {"secondary_endpoints": [{"strtime": "x"}]}))
     )
 
 
 def test_every_mistake_is_named_at_once(tmp_path):
     sentences = refusal(study(tmp_path, "tiles: {mpp: -1}\nsplits: {folds: 1}\n")).splitlines()
-    assert [s.split(" is refused")[0] for s in sentences] == ["study.yaml: tiles: mpp = -1", "study.yaml: splits: folds = 1"]
+    assert [s.split(" is refused")[0] for s in sentences] == [
+        "study.yaml: tiles: mpp = -1",
+        "study.yaml: splits: folds = 1",
+    ]
 
 
 @pytest.mark.parametrize(
-    "text", ["tiles: {mpp: 25}", "tiles: {min_tissue: 1.5}", "train: {head: 3}", "splits: {scheme: random}", "run: ../x"]
+    "text",
+    [
+        "tiles: {mpp: 25}",
+        "tiles: {min_tissue: 1.5}",
+        "train: {head: 3}",
+        "splits: {scheme: random}",
+        "run: ../x",
+    ],
 )
 def test_values_out_of_bounds_are_refused_with_the_value_and_its_meaning(tmp_path, text):
     value = str(next(iter(yaml.safe_load(text).values()))).strip("{}").split(": ")[-1]
@@ -119,7 +172,10 @@ def test_a_key_given_twice_is_refused(tmp_path):
 
 
 def test_numbers_that_yaml_reads_as_text_are_still_numbers(tmp_path):
-    assert load_study(study(tmp_path, "train: {learning_rate: 1e-4}\n")).config.train.learning_rate == 0.0001
+    assert (
+        load_study(study(tmp_path, "train: {learning_rate: 1e-4}\n")).config.train.learning_rate
+        == 0.0001
+    )
 
 
 @pytest.mark.parametrize("text", ["a: [1\n", "\tx: 1\n", "- a list\n", "just words", ""])
@@ -129,7 +185,9 @@ def test_a_file_that_is_no_study_is_refused(tmp_path, text):
 
 
 def test_yaml_cannot_run_code(tmp_path):
-    assert "not readable YAML" in refusal(study(tmp_path, f"run: !!python/object/apply:os.mkdir ['{tmp_path}/ran']\n"))
+    assert "not readable YAML" in refusal(
+        study(tmp_path, f"run: !!python/object/apply:os.mkdir ['{tmp_path}/ran']\n")
+    )
     assert not (tmp_path / "ran").exists()
 
 
@@ -141,7 +199,9 @@ def test_a_folder_inside_a_study_names_the_study(tmp_path):
     (tmp_path / "study.yaml").write_text("endpoint: {time: pfs, event: event}", encoding="utf-8")
     inside = tmp_path / "runs" / "main"
     inside.mkdir(parents=True)
-    with pytest.raises(ConfigError, match=f"is part of the study {tmp_path.resolve()}: name that folder"):
+    with pytest.raises(
+        ConfigError, match=f"is part of the study {tmp_path.resolve()}: name that folder"
+    ):
         load_study(inside)
 
 
@@ -154,10 +214,16 @@ def test_an_override_wins_over_the_file_and_is_checked_like_it(tmp_path):
 
 
 def test_the_resolved_configuration_reads_back_as_itself():
-    config = parse_config({"endpoint": ENDPOINT, "tiles": {"mpp": 1.0}, "cohort": {"covariates": ["age", "Größe"]}})
+    config = parse_config(
+        {"endpoint": ENDPOINT, "tiles": {"mpp": 1.0}, "cohort": {"covariates": ["age", "Größe"]}}
+    )
     assert parse_config(yaml.safe_load(resolved_yaml(config))) == config
 
 
 def test_every_key_says_what_it_means():
-    sections = [f.annotation for f in StudyConfig.model_fields.values() if hasattr(f.annotation, "model_fields")]
+    sections = [
+        f.annotation
+        for f in StudyConfig.model_fields.values()
+        if hasattr(f.annotation, "model_fields")
+    ]
     assert all(field.description for section in sections for field in section.model_fields.values())

@@ -31,7 +31,9 @@ def test_a_file_without_the_attribute_is_not_offered_and_refused_by_name(drop_in
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(ConfigError, match=r"'locl' is not one of pathoml/engines/: local.* Did you mean 'local'\?"):
+    with pytest.raises(
+        ConfigError, match=r"'locl' is not one of pathoml/engines/: local.* Did you mean 'local'\?"
+    ):
         load_plugin("pathoml.engines", "locl", "map_items")
 
 

@@ -27,7 +27,8 @@ def pad_bags(bags: Sequence[npt.NDArray[np.floating]]) -> BagBatch:
 
 
 def batches_by_size(bag_sizes: Sequence[int], most_tiles: int) -> list[list[int]]:
-    """Return the bags in batches of similar size, each of at most `most_tiles` tiles with the padding, or of one bag.
+    """Return the bags in batches of similar size, each of at most `most_tiles` tiles with the
+    padding, or of one bag.
 
     >>> batches_by_size([5, 100, 6], 12)
     [[0, 2], [1]]
@@ -41,18 +42,26 @@ def batches_by_size(bag_sizes: Sequence[int], most_tiles: int) -> list[list[int]
     return batches
 
 
-def padded_rows(starts: npt.NDArray[np.int64], sizes: Sequence[int], batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return packed rows (b, N) and `is_tile` (b, N) of several whole bags; padding repeats a bag's last tile."""
+def padded_rows(
+    starts: npt.NDArray[np.int64], sizes: Sequence[int], batch: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return packed rows (b, N) and `is_tile` (b, N) of several whole bags; padding repeats a bag's
+    last tile.
+    """
     size = torch.tensor([sizes[b] for b in batch])[:, None]  # (b, 1)
     place = torch.arange(int(size.max()))[None]  # (1, N)
     start = torch.tensor([int(starts[b]) for b in batch])[:, None]  # (b, 1)
     return start + torch.minimum(place, size - 1), place < size
 
 
-def sample_tiles(bag_sizes: Sequence[int], tiles_a_bag: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return (B, tiles_a_bag) indices into the packed tiles of all bags: equal samples, so that nothing is padded.
+def sample_tiles(
+    bag_sizes: Sequence[int], tiles_a_bag: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return (B, tiles_a_bag) indices into the packed tiles of all bags: equal samples, so that
+    nothing is padded.
 
-    A bag with fewer tiles gives each of them at least once, some again; a larger one gives distinct tiles.
+    A bag with fewer tiles gives each of them at least once, some again; a larger one gives distinct
+    tiles.
     """
     starts = np.concatenate([[0], np.cumsum(bag_sizes)[:-1]])
     rows = []

@@ -1,4 +1,6 @@
-"""A linear projection in front of the head, fitted on the tiles of training patients only, without outcomes."""
+"""A linear projection in front of the head, fitted on the tiles of training patients only, without
+outcomes.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,12 @@ from torch import Tensor
 from pathoml.types import Bag
 
 TILES_A_PATIENT = 64  # every patient weighs the same
-TILES = 8192  # of a cohort: enough for the leading components; larger cohorts take fewer tiles of each patient
+# of a cohort: enough for the leading components; larger cohorts take fewer tiles of each patient
+TILES = 8192
 FEWEST_TILES = 16  # a patient
-COMPONENTS = 64  # what the figures of benchmarks/results.md were measured with; the cost grows in proportion
+COMPONENTS = (
+    64  # what the figures of benchmarks/results.md were measured with; the cost grows in proportion
+)
 LARGE_COHORT = 1000  # patients from which a GPU learns from all features
 OVERSAMPLING = 16  # extra directions of the randomised decomposition
 POWER_ITERATIONS = 2
@@ -22,9 +27,11 @@ SMALLEST_SD = 1e-6  # a feature that is constant must not be blown up
 
 
 def choose_projection(wanted: int | str | None, patients: int, device: torch.device) -> int | None:
-    """Return the number of principal components: as study.yaml says, else by the size of the cohort and the device.
+    """Return the number of principal components: as study.yaml says, else by the size of the cohort
+    and the device.
 
-    64 keep small cohorts from fitting noise and a CPU from multiplying by it; a large cohort on a GPU keeps all features.
+    64 keep small cohorts from fitting noise and a CPU from multiplying by it; a large cohort on a
+    GPU keeps all features.
 
     >>> choose_projection("auto", 246, torch.device("cpu")), choose_projection(32, 246, torch.device("cpu"))
     (64, 32)
@@ -35,29 +42,43 @@ def choose_projection(wanted: int | str | None, patients: int, device: torch.dev
 
 
 def fit_projections(
-    bags: Sequence[Bag], trainings: Sequence[npt.NDArray[np.integer]], dim: int | None, seed: int, device: torch.device
+    bags: Sequence[Bag],
+    trainings: Sequence[npt.NDArray[np.integer]],
+    dim: int | None,
+    seed: int,
+    device: torch.device,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return (mean (D,), components (D, K)) for each set of training bags, so that (features - mean) @ components has comparable columns.
+    """Return (mean (D,), components (D, K)) for each set of training bags, so that (features -
+    mean) @ components has comparable columns.
 
     Without a dimension the second tensor is (D,), a scale for each feature.
 
     Args:
         bags: of the whole cohort; a fit reads those of its own set only.
         trainings: indices of the training bags, one array a fold.
-        dim: number of principal components; None keeps all D features and only centres and scales them.
+        dim: number of principal components; None keeps all D features and only centres and scales
+            them.
         seed: of the tile samples and the decomposition.
 
-    Source: Halko, Martinsson & Tropp, SIAM Review 53 (2011) 217-288 (randomised principal components).
+    Source: Halko, Martinsson & Tropp, SIAM Review 53 (2011) 217-288 (randomised principal
+    components).
     """
-    samples = _sample(bags, min(TILES_A_PATIENT, max(FEWEST_TILES, TILES // len(bags))), seed).to(device)  # (B, n, D)
+    samples = _sample(bags, min(TILES_A_PATIENT, max(FEWEST_TILES, TILES // len(bags))), seed).to(
+        device
+    )  # (B, n, D)
     if dim is None:
         mean, square = samples.double().mean(1), samples.double().square().mean(1)  # (B, D) each
         moments = [(mean[t].mean(0), square[t].mean(0)) for t in trainings]
-        return [(m.float(), 1 / (s - m.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_SD).float()) for m, s in moments]
+        return [
+            (m.float(), 1 / (s - m.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_SD).float())
+            for m, s in moments
+        ]
     return [_principal_components(samples[t].flatten(0, 1), dim, seed) for t in trainings]
 
 
-def fit_projection(bags: Sequence[Bag], dim: int | None, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def fit_projection(
+    bags: Sequence[Bag], dim: int | None, seed: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return the projection fitted on all of these bags."""
     return fit_projections(bags, [np.arange(len(bags))], dim, seed, device)[0]
 
@@ -77,11 +98,15 @@ def _principal_components(tiles: Tensor, dim: int, seed: int) -> tuple[Tensor, T
     centred = tiles - mean
     dim = min(dim, *tiles.shape)
     generator = torch.Generator(device=tiles.device).manual_seed(seed)
-    basis = torch.randn(tiles.shape[1], dim + OVERSAMPLING, generator=generator, device=tiles.device)  # (D, K')
+    basis = torch.randn(
+        tiles.shape[1], dim + OVERSAMPLING, generator=generator, device=tiles.device
+    )  # (D, K')
     for _ in range(POWER_ITERATIONS):
         basis = torch.linalg.qr(centred.T @ (centred @ basis)).Q
     _, singular, right = torch.linalg.svd(centred @ basis, full_matrices=False)  # (K',), (K', K')
     components = (basis @ right.T)[:, :dim]  # (D, K)
-    components = components * torch.where(components.sum(0) < 0, -1.0, 1.0)  # a sign that does not depend on rounding
+    components = components * torch.where(
+        components.sum(0) < 0, -1.0, 1.0
+    )  # a sign that does not depend on rounding
     spread = singular[:dim] / len(tiles) ** 0.5  # (K,) standard deviations
     return mean, components / spread.pow(2).mean().sqrt().clamp(min=SMALLEST_SD)

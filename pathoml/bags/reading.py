@@ -24,17 +24,23 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
         folder: embeddings/ENCODING.
 
     Returns:
-        The cohort without patients of whom no slide could be embedded (they are in `excluded`), one bag a patient in its order,
-        and the first slide's embeddings, which say what all have in common (encoder, weights, scale).
+        The cohort without patients of whom no slide could be embedded (they are in `excluded`), one
+        bag a patient in its order, and the first slide's embeddings, which say what all have in
+        common (encoder, weights, scale).
 
     Raises:
-        CohortError: no embeddings at all; encoders, weights or scales are mixed; one slide file belongs to two patients.
+        CohortError: no embeddings at all; encoders, weights or scales are mixed; one slide file
+            belongs to two patients.
         StoreError: a file is torn or changed.
     """
     patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
-    found = {s: read_embeddings(folder / f"{s}.h5") for s in patient_of if is_stored(folder / f"{s}.h5")}
+    found = {
+        s: read_embeddings(folder / f"{s}.h5") for s in patient_of if is_stored(folder / f"{s}.h5")
+    }
     if not found:
-        raise CohortError(f"{folder} holds no embeddings of this cohort. Run `pathoml embed` first.")
+        raise CohortError(
+            f"{folder} holds no embeddings of this cohort. Run `pathoml embed` first."
+        )
     first = next(iter(found.values()))
     owner: dict[str, str] = {}
     for slide_id, slide in found.items():
@@ -42,13 +48,15 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
             if not _same(getattr(slide, name), getattr(first, name)):
                 raise CohortError(
                     f"Slide {slide_id} was embedded with {name} {getattr(slide, name)}, "
-                    f"slide {first.slide_id} with {getattr(first, name)}. Delete {folder / slide_id}.h5 and run `pathoml embed`."
+                    f"slide {first.slide_id} with {getattr(first, name)}. Delete "
+                    f"{folder / slide_id}.h5 and run `pathoml embed`."
                 )
         other = owner.setdefault(slide.slide_sha256, slide_id)
         if patient_of[other] != patient_of[slide_id]:
             raise CohortError(
-                f"Slides {other} (patient {patient_of[other]}) and {slide_id} (patient {patient_of[slide_id]}) are the same file. "
-                "One patient cannot be on both sides of a split: correct slides.csv."
+                f"Slides {other} (patient {patient_of[other]}) and {slide_id} (patient "
+                f"{patient_of[slide_id]}) are the same file. One patient cannot be on both sides "
+                "of a split: correct slides.csv."
             )
     bags, patients, excluded = [], [], list(cohort.excluded)
     for patient in cohort.patients:
@@ -62,8 +70,12 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
 
 
 def _same(a: str | float, b: str | float) -> bool:
-    """Scales of imported tiles follow the scanner (0.2500, 0.2525 for "40x"); our own are equal to the last digit."""
-    return a == b or (isinstance(a, float) and isinstance(b, float) and abs(a / b - 1) <= SAME_SCALE)
+    """Scales of imported tiles follow the scanner (0.2500, 0.2525 for "40x"); our own are equal to
+    the last digit.
+    """
+    return a == b or (
+        isinstance(a, float) and isinstance(b, float) and abs(a / b - 1) <= SAME_SCALE
+    )
 
 
 def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
@@ -77,13 +89,17 @@ def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
 
 
 def feature_parts(bag: Bag) -> list[npt.NDArray[np.float16]]:
-    """Return the features of a bag's slides as they lie in memory or in the mapped files, without a copy."""
+    """Return the features of a bag's slides as they lie in memory or in the mapped files, without a
+    copy.
+    """
     features = bag.features
     return list(features.parts) if isinstance(features, Rows) else [features]
 
 
 class Rows:
-    """Arrays one below the other, read as one without being copied together: the slides of a patient."""
+    """Arrays one below the other, read as one without being copied together: the slides of a
+    patient.
+    """
 
     def __init__(self, parts: Sequence[npt.NDArray[np.float16]]) -> None:
         self.parts = tuple(parts)
@@ -104,14 +120,18 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
         whole = np.concatenate(self.parts)
         return whole if dtype is None else whole.astype(dtype)
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         if isinstance(key, slice) and key.step in (None, 1):
             start, stop, _ = key.indices(len(self))
-            pieces = [p[max(start - s, 0) : max(stop - s, 0)] for p, s in zip(self.parts, self._starts)]
+            pieces = [
+                p[max(start - s, 0) : max(stop - s, 0)] for p, s in zip(self.parts, self._starts)
+            ]
             return np.concatenate(pieces)
         rows = np.asarray(key)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows

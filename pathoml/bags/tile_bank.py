@@ -1,7 +1,8 @@
-"""All tiles of a cohort as the models see them: through F projections, packed, or raw and scaled when there is no projection.
+"""All tiles of a cohort as the models see them: through F projections, packed, or raw and scaled
+when there is no projection.
 
-Projected once, read in every epoch and for the full-bag scores. Models of one fold share a projection, so what is stored grows
-with the folds, not with the models.
+Projected once, read in every epoch and for the full-bag scores. Models of one fold share a
+projection, so what is stored grows with the folds, not with the models.
 """
 
 from __future__ import annotations
@@ -17,49 +18,79 @@ from pathoml.types import Bag
 
 SCALED_BYTES = 2**28  # small cohorts are scaled once for each fold, larger ones anew in each epoch
 RESIDENT_SHARE = 0.6  # of the free GPU memory; the rest is for the models
-ROWS_AT_ONCE = 4096  # tiles converted to float32 together: 16 MB at 1024 dimensions, which stays in the cache
+ROWS_AT_ONCE = (
+    4096  # tiles converted to float32 together: 16 MB at 1024 dimensions, which stays in the cache
+)
 Projection = tuple[Tensor, Tensor]  # mean (D,) and components (D, K), or a scale a dimension (D,)
 
 
 class TileBank:
     """The tiles of all bags under F projections."""
 
-    def __init__(self, bags: Sequence[Bag], projections: Sequence[Projection], device: torch.device) -> None:
+    def __init__(
+        self, bags: Sequence[Bag], projections: Sequence[Projection], device: torch.device
+    ) -> None:
         self.sizes = [len(b.features) for b in bags]
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)])  # (B + 1,)
         self.device = device
         self._projections = list(projections)
         self._parts: Rows | None = None
         self.width = projections[0][1].shape[-1]
-        if projections[0][1].ndim == 1 and len(projections) * int(self.starts[-1]) * self.width * 4 > SCALED_BYTES:
+        if (
+            projections[0][1].ndim == 1
+            and len(projections) * int(self.starts[-1]) * self.width * 4 > SCALED_BYTES
+        ):
             self._parts = Rows([part for b in bags for part in feature_parts(b)])
-            self._resident = torch.from_numpy(np.asarray(self._parts)).to(device) if _fits(self._parts, device) else None  # (sum N, D)
+            self._resident = (
+                torch.from_numpy(np.asarray(self._parts)).to(device)
+                if _fits(self._parts, device)
+                else None
+            )  # (sum N, D)
             return
-        self._projected = torch.empty(len(projections), int(self.starts[-1]), self.width, device=device)  # (F, sum N, K)
+        self._projected = torch.empty(
+            len(projections), int(self.starts[-1]), self.width, device=device
+        )  # (F, sum N, K)
         stacked = StackedProjection(projections)
         start = 0
         for bag in bags:
             for part in feature_parts(bag):
                 for first in range(0, len(part), ROWS_AT_ONCE):
-                    rows = torch.from_numpy(part[first : first + ROWS_AT_ONCE]).to(device).float()  # (rows, D)
+                    rows = (
+                        torch.from_numpy(part[first : first + ROWS_AT_ONCE]).to(device).float()
+                    )  # (rows, D)
                     self._projected[:, start : start + len(rows)] = stacked(rows)
                     start += len(rows)
 
     def take(self, projection_of: Sequence[int], rows: Tensor) -> Tensor:
-        """Return (M, b, n, K) the tiles at packed rows (M, b, n), model m seeing them through projection_of[m]."""
+        """Return (M, b, n, K) the tiles at packed rows (M, b, n), model m seeing them through
+        projection_of[m].
+        """
         if self._parts is None:
-            first = torch.tensor(projection_of, device=self.device)[:, None, None] * int(self.starts[-1])  # (M, 1, 1)
-            return self._projected.view(-1, self.width).index_select(0, (rows + first).flatten()).view(*rows.shape, -1)
+            first = torch.tensor(projection_of, device=self.device)[:, None, None] * int(
+                self.starts[-1]
+            )  # (M, 1, 1)
+            return (
+                self._projected.view(-1, self.width)
+                .index_select(0, (rows + first).flatten())
+                .view(*rows.shape, -1)
+            )
         if self._resident is not None:
             values = self._resident[rows].float()  # (M, b, n, D)
         else:
-            values = torch.from_numpy(self._parts[rows.cpu().numpy()]).to(self.device).float()  # (M, b, n, D)
-        mean, scale = (torch.stack([self._projections[f][k] for f in projection_of])[:, None, None] for k in (0, 1))
+            values = (
+                torch.from_numpy(self._parts[rows.cpu().numpy()]).to(self.device).float()
+            )  # (M, b, n, D)
+        mean, scale = (
+            torch.stack([self._projections[f][k] for f in projection_of])[:, None, None]
+            for k in (0, 1)
+        )
         return (values - mean) * scale
 
 
 def _fits(parts: Rows, device: torch.device) -> bool:
-    """Return whether unprojected features may lie in the GPU's memory; on a CPU they stay in the mapped files."""
+    """Return whether unprojected features may lie in the GPU's memory; on a CPU they stay in the
+    mapped files.
+    """
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
@@ -70,7 +101,10 @@ def where_tiles_lie(projection: int | None, device: torch.device) -> str:
     """Return a sentence for the log: how the models see the tiles, and from where."""
     memory = "GPU memory" if device.type == "cuda" else "memory"
     if projection:
-        return f"tiles are seen through {projection} principal components of each training fold, kept in {memory}"
+        return (
+            f"tiles are seen through {projection} principal components of each training fold, kept"
+            f" in {memory}"
+        )
     where = "GPU memory where they fit" if device.type == "cuda" else "the mapped files"
     return f"tiles are seen with all features, scaled by training fold, from {where}"
 
@@ -85,8 +119,12 @@ class StackedProjection:
         if self.is_scale:
             self._scales = torch.stack([scale for _, scale in projections])  # (F, D)
         else:
-            self._components = torch.cat([components for _, components in projections], dim=1)  # (D, F * K)
-            self._offset = torch.cat([mean @ components for mean, components in projections])  # (F * K,)
+            self._components = torch.cat(
+                [components for _, components in projections], dim=1
+            )  # (D, F * K)
+            self._offset = torch.cat(
+                [mean @ components for mean, components in projections]
+            )  # (F * K,)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return (F, N, K) of (N, D) float32 features."""

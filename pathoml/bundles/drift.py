@@ -1,7 +1,9 @@
-"""Whether a new slide looks like those a model was trained on: green, amber or red, one row a slide and quantity.
+"""Whether a new slide looks like those a model was trained on: green, amber or red, one row a slide
+and quantity.
 
-A number is green inside the central 95 % of the training slides, amber inside their whole range widened by half of that, else red. A
-name (scanner, stain) is green if it was trained on, amber if the slide does not say, red if it is new.
+A number is green inside the central 95 % of the training slides, amber inside their whole range
+widened by half of that, else red. A name (scanner, stain) is green if it was trained on, amber if
+the slide does not say, red if it is new.
 """
 
 from __future__ import annotations
@@ -23,11 +25,18 @@ COLUMNS = ("slide_id", "patient_id", "quantity", "value", "light", "trained_on")
 
 
 def reference_ranges(
-    cohort: Cohort, bags: Sequence[Bag], slides: Mapping[str, Embeddings], scores: npt.NDArray[np.float64]
+    cohort: Cohort,
+    bags: Sequence[Bag],
+    slides: Mapping[str, Embeddings],
+    scores: npt.NDArray[np.float64],
 ) -> dict[str, Any]:
-    """Return what new slides are compared with: ranges of numbers, known names, and the centre and spread of slide embeddings."""
+    """Return what new slides are compared with: ranges of numbers, known names, and the centre and
+    spread of slide embeddings.
+    """
     mine = [s for s in cohort.slides if s.slide_id in slides]
-    means = np.stack([slides[s.slide_id].features.mean(axis=0, dtype=np.float64) for s in mine])  # (S, D)
+    means = np.stack(
+        [slides[s.slide_id].features.mean(axis=0, dtype=np.float64) for s in mine]
+    )  # (S, D)
     embedding = {"mean": means.mean(0).tolist(), "sd": np.maximum(means.std(0), 1e-6).tolist()}
     of_patient = {bag.patient_id: float(s) for bag, s in zip(bags, scores)}
     rows = [numbers_of(slides[s.slide_id], embedding, of_patient[s.patient_id]) for s in mine]
@@ -41,9 +50,12 @@ def reference_ranges(
 def numbers_of(slide: Embeddings, embedding: Mapping[str, Any], score: float) -> dict[str, float]:
     """Return the numbers of a slide that can drift.
 
-    The distance is the root mean square over features of (slide mean - training mean) / training SD.
+    The distance is the root mean square over features of (slide mean - training mean) / training
+    SD.
     """
-    z = (slide.features.mean(axis=0, dtype=np.float64) - np.array(embedding["mean"])) / np.array(embedding["sd"])  # (D,)
+    z = (slide.features.mean(axis=0, dtype=np.float64) - np.array(embedding["mean"])) / np.array(
+        embedding["sd"]
+    )  # (D,)
     return {
         "level0_mpp": slide.level0_mpp,
         "tile_count": float(np.log2(max(1, len(slide.features)))),
@@ -52,7 +64,9 @@ def numbers_of(slide: Embeddings, embedding: Mapping[str, Any], score: float) ->
     }
 
 
-def drift_rows(reference: Mapping[str, Any], slide: Slide, embeddings: Embeddings, score: float) -> list[tuple[object, ...]]:
+def drift_rows(
+    reference: Mapping[str, Any], slide: Slide, embeddings: Embeddings, score: float
+) -> list[tuple[object, ...]]:
     """Return the rows of drift.csv for one slide."""
     rows: list[tuple[object, ...]] = []
     for name, value in numbers_of(embeddings, reference["embedding"], score).items():
@@ -60,11 +74,35 @@ def drift_rows(reference: Mapping[str, Any], slide: Slide, embeddings: Embedding
         shown = 2**value if name == "tile_count" else value
         ends = [2 ** limits[k] if name == "tile_count" else limits[k] for k in ("low", "high")]
         known = f"{ends[0]:.4g} to {ends[1]:.4g}"
-        rows.append((slide.slide_id, slide.patient_id, name, float(f"{shown:.6g}"), light_of_number(name, value, limits), known))
+        rows.append(
+            (
+                slide.slide_id,
+                slide.patient_id,
+                name,
+                float(f"{shown:.6g}"),
+                light_of_number(name, value, limits),
+                known,
+            )
+        )
     for name in NAMES:
         known_names, value_text = reference["names"][name], slide.extras.get(name, "")
-        light = "amber" if not value_text or not known_names else "green" if value_text in known_names else "red"
-        rows.append((slide.slide_id, slide.patient_id, name, value_text, light, ", ".join(known_names) or "not said"))
+        light = (
+            "amber"
+            if not value_text or not known_names
+            else "green"
+            if value_text in known_names
+            else "red"
+        )
+        rows.append(
+            (
+                slide.slide_id,
+                slide.patient_id,
+                name,
+                value_text,
+                light,
+                ", ".join(known_names) or "not said",
+            )
+        )
     return rows
 
 
@@ -84,4 +122,9 @@ def light_of_number(name: str, value: float, limits: Mapping[str, float]) -> str
 
 def _range(values: Sequence[float]) -> dict[str, float]:
     low, high = np.quantile(values, CENTRAL)
-    return {"low": float(low), "high": float(high), "least": float(min(values)), "most": float(max(values))}
+    return {
+        "low": float(low),
+        "high": float(high),
+        "least": float(min(values)),
+        "most": float(max(values)),
+    }

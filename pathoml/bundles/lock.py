@@ -1,8 +1,11 @@
-"""Step `lock`: freeze a validated recipe into bundles/NAME/, an ensemble trained on all patients that can score new ones.
+"""Step `lock`: freeze a validated recipe into bundles/NAME/, an ensemble trained on all patients
+that can score new ones.
 
-bundles/NAME/ holds models/ (safetensors and models.json) and bundle.json: what the models must be fed with (encoder, its weights, tile
-size, resolution, preprocessing), the scaler and cut-offs, both from out-of-fold scores, baseline survival, and the ranges that new
-slides are compared with. Every file's SHA-256 is in bundle.json and in SHA256SUMS; bundle.json's own is the bundle's name in scores.csv.
+bundles/NAME/ holds models/ (safetensors and models.json) and bundle.json: what the models must be
+fed with (encoder, its weights, tile size, resolution, preprocessing), the scaler and cut-offs, both
+from out-of-fold scores, baseline survival, and the ranges that new slides are compared with. Every
+file's SHA-256 is in bundle.json and in SHA256SUMS; bundle.json's own is the bundle's name in
+scores.csv.
 """
 
 from __future__ import annotations
@@ -45,26 +48,42 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
 
     Raises:
         StoreError: the run is not trained, or its data changed since.
-        ConfigError: the recipe won a benchmark whose optimism was not removed, or the bundle exists already.
+        ConfigError: the recipe won a benchmark whose optimism was not removed, or the bundle exists
+            already.
     """
     refuse_unadjusted_winner(study)
     folder = study.folder / "bundles" / name
     if (folder / "bundle.json").exists():
-        raise ConfigError(f"{folder} exists already. A locked bundle is never changed: choose another --name.")
+        raise ConfigError(
+            f"{folder} exists already. A locked bundle is never changed: choose another --name."
+        )
     run = load_run(study)
     config, cohort = study.config, run.cohort
     seeds = max(MODELS, config.train.seeds)
-    specs = [ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(cohort.patient_ids)) for s in range(1, seeds + 1)]
+    specs = [
+        ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(cohort.patient_ids))
+        for s in range(1, seeds + 1)
+    ]
     device = prepare_device(config.compute)
     entries, raw = [], []
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
-    for block in fit_models(cohort, run.bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=on_epoch):
+    for block in fit_models(
+        cohort,
+        run.bags,
+        specs,
+        config.train,
+        device=device,
+        seed=config.splits.seed,
+        on_epoch=on_epoch,
+    ):
         entries += save_block(folder / "models", block.stack, specs[block.models])
         raw.append(block.raw)
         head = block.stack.spec
     save_index(folder / "models", head, entries, notice=NOTICE)
-    files = {f"models/{e['file']}": e["sha256"] for e in entries} | {"models/models.json": sha256_of_file(folder / "models/models.json")}
+    files = {f"models/{e['file']}": e["sha256"] for e in entries} | {
+        "models/models.json": sha256_of_file(folder / "models/models.json")
+    }
     slides = {slide.slide_id: slide for bag in run.bags for slide in bag_slides(study, bag)}
     content = {
         "name": name,
@@ -73,15 +92,31 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
         "input": input_of(study, next(iter(slides.values()))),
-        "training": {"patients": len(cohort.patients), "events": int(cohort.event.sum()), "models": seeds, "train": vars(config.train)},
+        "training": {
+            "patients": len(cohort.patients),
+            "events": int(cohort.event.sum()),
+            "models": seeds,
+            "train": vars(config.train),
+        },
         "out_of_fold": out_of_fold_scale(run),
-        "reference": float(np.concatenate(raw).mean()),  # mean raw log-risk of the training patients, subtracted from every score
+        "reference": float(
+            np.concatenate(raw).mean()
+        ),  # mean raw log-risk of the training patients, subtracted from every score
         "baseline_survival": baseline_survival(run),
-        "drift": reference_ranges(cohort, run.bags, slides, np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean())),
+        "drift": reference_ranges(
+            cohort,
+            run.bags,
+            slides,
+            np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean()),
+        ),
         "files": files,
-        "train_recipe_sha256": read_json(study.run_folder / "provenance.json")["steps"]["train"]["recipe_sha256"],
+        "train_recipe_sha256": read_json(study.run_folder / "provenance.json")["steps"]["train"][
+            "recipe_sha256"
+        ],
     }
-    metrics, permutation = (_if_there(study.run_folder / name) for name in ("metrics.json", "permutation.json"))
+    metrics, permutation = (
+        _if_there(study.run_folder / name) for name in ("metrics.json", "permutation.json")
+    )
     write_text(folder / CARD, model_card(content, cohort, metrics, permutation))
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
@@ -95,7 +130,9 @@ def _if_there(path: Path) -> dict[str, Any]:
 
 
 def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
-    """Return what a bundle demands of the tiles it scores: encoder, weights, tile size, resolution, preprocessing."""
+    """Return what a bundle demands of the tiles it scores: encoder, weights, tile size, resolution,
+    preprocessing.
+    """
     tiles = study.config.tiles
     return {
         "encoder": slide.encoder,
@@ -111,21 +148,37 @@ def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
 
 
 def out_of_fold_scale(run: LoadedRun) -> dict[str, Any]:
-    """Return SD and cut-offs of the out-of-fold log-risk: an ensemble's scores of its own patients would be overfitted."""
+    """Return SD and cut-offs of the out-of-fold log-risk: an ensemble's scores of its own patients
+    would be overfitted.
+    """
     log_risk = out_of_fold(run.folds).mean(axis=0)  # (B,)
-    return {"sd": float(log_risk.std(ddof=1)), "quantiles": {str(q): float(np.quantile(log_risk, q)) for q in QUANTILES}}
+    return {
+        "sd": float(log_risk.std(ddof=1)),
+        "quantiles": {str(q): float(np.quantile(log_risk, q)) for q in QUANTILES},
+    }
 
 
 def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
-    """Return Breslow's survival of a patient with score 0, and the log hazard ratio of one SD, both on out-of-fold scores."""
+    """Return Breslow's survival of a patient with score 0, and the log hazard ratio of one SD, both
+    on out-of-fold scores.
+    """
     cohort: Cohort = run.cohort
     score = standardise(out_of_fold(run.folds, "standardised"))
     fit = fit_cox(score[:, None], cohort.time_months, cohort.event, ridge=1e-6)
     hazard = np.exp(score * fit.coefficients[0])
     times = np.unique(cohort.time_months[cohort.event])
-    steps = [float(((cohort.time_months == t) & cohort.event).sum() / hazard[cohort.time_months >= t].sum()) for t in times]
+    steps = [
+        float(
+            ((cohort.time_months == t) & cohort.event).sum() / hazard[cohort.time_months >= t].sum()
+        )
+        for t in times
+    ]
     survival = np.exp(-np.cumsum(steps))
-    return {"times_months": times.tolist(), "survival": survival.tolist(), "log_hazard_ratio_per_sd": float(fit.coefficients[0])}
+    return {
+        "times_months": times.tolist(),
+        "survival": survival.tolist(),
+        "log_hazard_ratio_per_sd": float(fit.coefficients[0]),
+    }
 
 
 def refuse_unadjusted_winner(study: Study) -> None:
@@ -138,8 +191,9 @@ def refuse_unadjusted_winner(study: Study) -> None:
     chosen = {(c["encoder"], c["head"]) for c in content.get("candidates", [])}
     if mine in chosen and len(chosen) > 1 and content.get("selection", {}).get("p_value") is None:
         raise ConfigError(
-            f"{path} compared {len(chosen)} recipes and this one is among them: the best of several looks better than it is. "
-            "Run `pathoml benchmark` with --permutations 199, which corrects for the choice, before locking."
+            f"{path} compared {len(chosen)} recipes and this one is among them: the best of "
+            "several looks better than it is. Run `pathoml benchmark` with --permutations 199, "
+            "which corrects for the choice, before locking."
         )
 
 
@@ -151,38 +205,59 @@ def open_bundle(folder: Path) -> dict[str, Any]:
     """
     again = "Get the bundle again from where it was locked."
     if not (folder / "bundle.json").exists():
-        raise StoreError(f"{folder} holds no bundle. Give the folder that `pathoml lock STUDY` wrote: STUDY/bundles/NAME.")
+        raise StoreError(
+            f"{folder} holds no bundle. Give the folder that `pathoml lock STUDY` wrote:"
+            " STUDY/bundles/NAME."
+        )
     content = read_json(folder / "bundle.json")
     sums = folder / SUMS
-    if sums.exists() and not _stands_in(sums, sha256_of_file(folder / "bundle.json")):  # bundles of before had none
+    if sums.exists() and not _stands_in(
+        sums, sha256_of_file(folder / "bundle.json")
+    ):  # bundles of before had none
         raise StoreError(f"{folder / 'bundle.json'} was changed after locking. {again}")
     files = content.get("files")
     if not isinstance(files, dict) or MUST_HAVE - content.keys():
         raise StoreError(
-            f"{folder / 'bundle.json'} is no bundle: it lacks {', '.join(sorted(MUST_HAVE - content.keys())) or 'files'}. {again}"
+            f"{folder / 'bundle.json'} is no bundle: it lacks "
+            f"{', '.join(sorted(MUST_HAVE - content.keys())) or 'files'}. {again}"
         )
     for name, sha256 in files.items():
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file() or sha256_of_file(path) != sha256:
+        if (
+            not path.resolve().is_relative_to(folder.resolve())
+            or not path.is_file()
+            or sha256_of_file(path) != sha256
+        ):
             raise StoreError(f"{path} is missing or was changed after locking. {again}")
     return content
 
 
 def _stands_in(sums: Path, sha256: str) -> bool:
-    return f"{sha256}  bundle.json" in sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    return (
+        f"{sha256}  bundle.json" in sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    )
 
 
 def refuse_other_input(bundle: dict[str, Any], found: dict[str, Any]) -> None:
-    """Raise ConfigError naming the first thing in which a study's tiles differ from what the bundle was trained on."""
-    for key, wanted in {"icc": False, "stain": "", **bundle["input"]}.items():  # bundles of before there was a choice did not say it
+    """Raise ConfigError naming the first thing in which a study's tiles differ from what the bundle
+    was trained on.
+    """
+    for key, wanted in {
+        "icc": False,
+        "stain": "",
+        **bundle["input"],
+    }.items():  # bundles of before there was a choice did not say it
         if found[key] != wanted:
             raise ConfigError(
-                f"The bundle {bundle['name']!r} was trained with {key} = {wanted!r}; this study has {found[key]!r}. "
-                "Scores would be wrong without looking so. Tile and embed as the bundle says, or lock another one."
+                f"The bundle {bundle['name']!r} was trained with {key} = {wanted!r}; this study "
+                f"has {found[key]!r}. Scores would be wrong without looking so. Tile and embed as "
+                "the bundle says, or lock another one."
             )
 
 
-def ensemble_scores(raw: npt.NDArray[np.float64], bundle: dict[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def ensemble_scores(
+    raw: npt.NDArray[np.float64], bundle: dict[str, Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return (B,) log-risk of (M, B) raw scores, and its SD between models."""
     centred = raw - bundle["reference"]
     spread = centred.std(axis=0, ddof=1) if len(raw) > 1 else np.full(raw.shape[1], np.nan)

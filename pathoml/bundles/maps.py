@@ -22,10 +22,14 @@ from pathoml.training.scoring import FoldScores
 from pathoml.types import Recipe
 
 
-def explain_predicted(study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]) -> dict[str, str]:
-    """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not opened.
+def explain_predicted(
+    study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]
+) -> dict[str, str]:
+    """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not
+    opened.
 
-    None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are on the scale of these patients.
+    None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are
+    on the scale of these patients.
 
     Raises:
         ConfigError: the study's tiles are not what the bundle was trained on.
@@ -54,5 +58,11 @@ def explain_predicted(study: Study, bundle_folder: Path, on_slide: Callable[[int
         explain=lambda _, bag: explain_features(stack, [ensemble], bag.features),
         score_type="locked",
     )
-    recipe = Recipe(step="explain", inputs={"bundle": sha256_of_file(bundle_folder / "bundle.json"), "version": EXPLAIN_VERSION})
+    recipe = Recipe(
+        step="explain",
+        inputs={
+            "bundle": sha256_of_file(bundle_folder / "bundle.json"),
+            "version": EXPLAIN_VERSION,
+        },
+    )
     return write_maps(study, subject, recipe, on_slide)

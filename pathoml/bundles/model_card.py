@@ -1,4 +1,5 @@
-"""MODEL_CARD.md of a bundle: what the run knows of a locked model, and the lines that only people can fill in.
+"""MODEL_CARD.md of a bundle: what the run knows of a locked model, and the lines that only people
+can fill in.
 
 Source: Mitchell et al., Model Cards for Model Reporting, FAT* 2019, doi 10.1145/3287560.3287596.
 """
@@ -14,7 +15,12 @@ from pathoml.types import Cohort
 TO_FILL_IN = "_to fill in_"
 
 
-def model_card(bundle: Mapping[str, Any], cohort: Cohort, metrics: Mapping[str, Any], permutation: Mapping[str, Any]) -> str:
+def model_card(
+    bundle: Mapping[str, Any],
+    cohort: Cohort,
+    metrics: Mapping[str, Any],
+    permutation: Mapping[str, Any],
+) -> str:
     """Return the card as Markdown.
 
     Args:
@@ -33,10 +39,19 @@ def model_card(bundle: Mapping[str, Any], cohort: Cohort, metrics: Mapping[str, 
         "| | |",
         "| --- | --- |",
         f"| predicts | relative risk of: {bundle['endpoint']}, from {bundle['time_zero']} |",
-        f"| trained on | {training['patients']} patients, {training['events']} events; {_counts(centres)} |",
+        (
+            f"| trained on | {training['patients']} patients, {training['events']} events;"
+            f" {_counts(centres)} |"
+        ),
         f"| slides | {sum(specimens.values())}: {_counts(specimens)} |",
-        f"| reads | tiles of {of['tile_px']} px at {of['mpp']:g} um/px, features of {of['encoder']} ({str(of['encoder_sha256'])[:12]}) |",
-        f"| leaves out | tiles flagged {', '.join(of['exclude']) or 'by nothing'}; with under {of['min_tissue']:.0%} tissue |",
+        (
+            f"| reads | tiles of {of['tile_px']} px at {of['mpp']:g} um/px, features of"
+            f" {of['encoder']} ({str(of['encoder_sha256'])[:12]}) |"
+        ),
+        (
+            f"| leaves out | tiles flagged {', '.join(of['exclude']) or 'by nothing'}; with under"
+            f" {of['min_tissue']:.0%} tissue |"
+        ),
         f"| is | an ensemble of {training['models']} models, head {training['train']['head']} |",
         f"| made with | pathoml {bundle['pathoml_version']} |",
         f"| contact, ethics approval, data access | {TO_FILL_IN} |",
@@ -45,14 +60,25 @@ def model_card(bundle: Mapping[str, Any], cohort: Cohort, metrics: Mapping[str, 
         "",
         *_performance(metrics, permutation),
         "",
-        "These figures are of models that had not seen the patient, from this cohort. They are no promise for another hospital.",
+        (
+            "These figures are of models that had not seen the patient, from this cohort. They are"
+            " no promise for another hospital."
+        ),
         "",
         "## For what, and for whom not",
         "",
-        "- For research into " + str(bundle["endpoint"]) + " in patients like those above; not for decisions about a patient.",
-        "- Not for other scanners, stains or specimens than those that drift.csv calls green; `pathoml predict` writes it.",
+        "- For research into "
+        + str(bundle["endpoint"])
+        + " in patients like those above; not for decisions about a patient.",
+        (
+            "- Not for other scanners, stains or specimens than those that drift.csv calls green;"
+            " `pathoml predict` writes it."
+        ),
         "- Not as an absolute risk before it was calibrated where it is used.",
-        f"- Groups that were under-represented in training (age, sex, ancestry, subtype): {TO_FILL_IN}",
+        (
+            "- Groups that were under-represented in training (age, sex, ancestry, subtype):"
+            f" {TO_FILL_IN}"
+        ),
         f"- Planned validation, and where its analysis plan is registered: {TO_FILL_IN}",
         "",
         "Whether this copy is whole: `sha256sum -c SHA256SUMS` in this folder.",
@@ -64,7 +90,10 @@ def model_card(bundle: Mapping[str, Any], cohort: Cohort, metrics: Mapping[str, 
 def _performance(metrics: Mapping[str, Any], permutation: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return ["Not evaluated: run `pathoml evaluate` before locking."]
-    rows = [("Harrell's C", metrics.get("harrell_c")), ("ridge Cox on mean embeddings", metrics.get("ridge_cox", {}).get("harrell_c"))]
+    rows = [
+        ("Harrell's C", metrics.get("harrell_c")),
+        ("ridge Cox on mean embeddings", metrics.get("ridge_cox", {}).get("harrell_c")),
+    ]
     lines = ["| | estimate (95 %) |", "| --- | --- |"]
     lines += [f"| {name} | {_interval(estimate)} |" for name, estimate in rows if estimate]
     p = permutation.get("p_value")
@@ -76,7 +105,9 @@ def _interval(estimate: Mapping[str, Any]) -> str:
     value, low, high = (estimate.get(k) for k in ("estimate", "low", "high"))
     if value is None:
         return "not estimable"
-    return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
+    return f"{value:.3f}" + (
+        f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    )
 
 
 def _counts(counts: Counter[str]) -> str:

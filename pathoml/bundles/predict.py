@@ -1,6 +1,8 @@
-"""Step `predict`: score another study's patients with a locked bundle; writes runs/NAME/scores.csv and drift.csv.
+"""Step `predict`: score another study's patients with a locked bundle; writes runs/NAME/scores.csv
+and drift.csv.
 
-patients.csv is not opened at all: nobody can say that the outcome was seen. A patient is who slides.csv says.
+patients.csv is not opened at all: nobody can say that the outcome was seen. A patient is who
+slides.csv says.
 """
 
 from __future__ import annotations
@@ -13,7 +15,13 @@ import numpy as np
 
 from pathoml.bags.reading import read_bags
 from pathoml.bundles.drift import COLUMNS, drift_rows
-from pathoml.bundles.lock import bundle_models, ensemble_scores, input_of, open_bundle, refuse_other_input
+from pathoml.bundles.lock import (
+    bundle_models,
+    ensemble_scores,
+    input_of,
+    open_bundle,
+    refuse_other_input,
+)
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import CohortError
@@ -45,7 +53,8 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
     """Score every patient of slides.csv whose slides are embedded.
 
     Raises:
-        ConfigError: the study's encoder, tile size, resolution or preprocessing is not the bundle's.
+        ConfigError: the study's encoder, tile size, resolution or preprocessing is not the
+            bundle's.
         StoreError: the bundle or an embedding was changed.
     """
     bundle = open_bundle(bundle_folder)
@@ -81,15 +90,24 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
     for slide in cohort.slides:
         path = embeddings_folder(study) / f"{slide.slide_id}.h5"
         if is_stored(path):
-            rows += drift_rows(bundle["drift"], slide, read_embeddings(path), of_patient[slide.patient_id])
+            rows += drift_rows(
+                bundle["drift"], slide, read_embeddings(path), of_patient[slide.patient_id]
+            )
     with atomic_path(folder / "drift.csv") as temporary:
         write_table(temporary, COLUMNS, rows)
-    inputs = {"bundle": sha256_of_file(bundle_folder / "bundle.json"), "slides": [s.slide_id for s in cohort.slides]}
+    inputs = {
+        "bundle": sha256_of_file(bundle_folder / "bundle.json"),
+        "slides": [s.slide_id for s in cohort.slides],
+    }
     record_step(folder, Recipe(step="predict", inputs=inputs), bundle=bundle["name"])
     worst: dict[str, str] = defaultdict(lambda: "green")
     for row in rows:
-        worst[str(row[0])] = max(worst[str(row[0])], str(row[4]), key=("green", "amber", "red").index)
-    return Predicted(folder=folder, patients=len(scores), slides=len(worst), lights=dict(Counter(worst.values())))
+        worst[str(row[0])] = max(
+            worst[str(row[0])], str(row[4]), key=("green", "amber", "red").index
+        )
+    return Predicted(
+        folder=folder, patients=len(scores), slides=len(worst), lights=dict(Counter(worst.values()))
+    )
 
 
 def cohort_without_outcomes(study: Study) -> Cohort:
@@ -103,7 +121,14 @@ def cohort_without_outcomes(study: Study) -> Cohort:
         of_patient[slide.patient_id].append(slide.slide_id)
         centre[slide.patient_id] = slide.extras.get("centre", "")
     patients = tuple(
-        Patient(patient_id=p, centre=centre[p], time_months=NEVER_SEEN, event=0, slide_ids=tuple(ids), covariates={})
+        Patient(
+            patient_id=p,
+            centre=centre[p],
+            time_months=NEVER_SEEN,
+            event=0,
+            slide_ids=tuple(ids),
+            covariates={},
+        )
         for p, ids in of_patient.items()
     )
     return Cohort(patients=patients, slides=tuple(slides), endpoint="", time_zero="", excluded=())

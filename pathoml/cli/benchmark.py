@@ -1,4 +1,6 @@
-"""`pathoml benchmark`: encoders x heads on the same folds, with intervals, cost, and the price of choosing."""
+"""`pathoml benchmark`: encoders x heads on the same folds, with intervals, cost, and the price of
+choosing.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,16 @@ from pathoml.cli.evaluate import interval_text
 from pathoml.config import Study
 
 
-def run(study: Study, encoders: Sequence[str], heads: Sequence[str], permutations: int, console: Console) -> int:
+def run(
+    study: Study, encoders: Sequence[str], heads: Sequence[str], permutations: int, console: Console
+) -> int:
     """Compare and print one row a recipe."""
     from pathoml.evaluation.comparison import compare
 
     encoders = encoders or [study.config.encoder]
-    console.heading(f"benchmark  {len(encoders)} encoders x {len(heads)} heads, {permutations} permutations")
+    console.heading(
+        f"benchmark  {len(encoders)} encoders x {len(heads)} heads, {permutations} permutations"
+    )
     content = compare(study, encoders, heads, permutations=permutations, say=console.say)
     rows = [
         (
@@ -27,8 +33,25 @@ def run(study: Study, encoders: Sequence[str], heads: Sequence[str], permutation
         )
         for c in content["candidates"]
     ]
-    console.table(rows, ("encoder", "head", "C (95 %)", "within centres", "difference to the winner (95 %)", "CPU s"))
+    console.table(
+        rows,
+        (
+            "encoder",
+            "head",
+            "C (95 %)",
+            "within centres",
+            "difference to the winner (95 %)",
+            "CPU s",
+        ),
+    )
     selection = content["selection"]
-    p = f"{selection['p_value']:.3f}" if selection["p_value"] is not None else "not computed (--permutations 199)"
-    console.say(f"  C of the choice, corrected for choosing: {selection['harrell_c_of_the_choice']:.3f}; permutation p of the best: {p}")
+    p = (
+        f"{selection['p_value']:.3f}"
+        if selection["p_value"] is not None
+        else "not computed (--permutations 199)"
+    )
+    console.say(
+        f"  C of the choice, corrected for choosing: {selection['harrell_c_of_the_choice']:.3f};"
+        f" permutation p of the best: {p}"
+    )
     return 0

@@ -14,10 +14,12 @@ MOST_LISTED = 20
 
 
 def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
-    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing or cannot be read.
+    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing or
+    cannot be read.
 
     Args:
-        slides_too: open every slide file: unreadable ones, identifiers that are left in them, files that are there twice.
+        slides_too: open every slide file: unreadable ones, identifiers that are left in them, files
+            that are there twice.
     """
     from pathoml.plugins import load_plugin, plugin_names
     from pathoml.store.tables import read_study_table
@@ -36,9 +38,14 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     for stem in ("slides", "patients") if cohort.slides else ("patients",):
         table = read_study_table(study, stem)
         console.say(f"  {table.path.name}: {len(table.rows)} rows, read as {table.understood}")
-    console.say(f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events")
+    console.say(
+        f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
+    )
     if config.secondary_endpoints:
-        console.say("  NOT ANALYSED: secondary_endpoints; run each as its own study.yaml endpoint with another `run` for now")
+        console.say(
+            "  NOT ANALYSED: secondary_endpoints; run each as its own study.yaml endpoint with"
+            " another `run` for now"
+        )
     slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
     rows = [
         (c, int((cohort.centre == c).sum()), int(cohort.event[cohort.centre == c].sum()), slides[c])
@@ -49,17 +56,30 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     reasons = Counter(reason for _, reason in cohort.excluded)
     for reason, count in reasons.items():
         ids = [p for p, r in cohort.excluded if r == reason]
-        console.say(f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})")
+        console.say(
+            f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})"
+        )
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
         where = f"paths in slides.csv are absolute, or start in {study.folder}"
-        console.say(f"  MISSING slide {slide.slide_id}: its path leads to no file; {where}. Correct the column 'path'.")
-    unreadable = _look_into_slides([s for s in cohort.slides if s.path is not None and s.path.exists()], console) if slides_too else 0
+        console.say(
+            f"  MISSING slide {slide.slide_id}: its path leads to no file; {where}. Correct the"
+            " column 'path'."
+        )
+    unreadable = (
+        _look_into_slides(
+            [s for s in cohort.slides if s.path is not None and s.path.exists()], console
+        )
+        if slides_too
+        else 0
+    )
     return int(bool(missing) or unreadable > 0)
 
 
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
-    """Say what is left in the files that may name a patient, and which are there twice. Returns how many cannot be read."""
+    """Say what is left in the files that may name a patient, and which are there twice. Returns how
+    many cannot be read.
+    """
     from pathoml.engines.local import available_workers
     from pathoml.slides.identity import by_id, identifiers_left, same_size, sha256_of_slide
     from pathoml.slides.probing import Prober, probe_each
@@ -83,9 +103,15 @@ def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
     if len(unreadable) > MOST_LISTED:
         console.say(f"  ... and {len(unreadable) - MOST_LISTED} more that cannot be read")
     for kind, found in left.items():
-        console.say(f"  IDENTIFIERS {kind}: {len(found)} slides ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})")
+        console.say(
+            f"  IDENTIFIERS {kind}: {len(found)} slides"
+            f" ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
+        )
     if left:
-        console.say("  Nothing of these is read or copied by pathoml; remove them before files leave the hospital.")
+        console.say(
+            "  Nothing of these is read or copied by pathoml; remove them before files leave the"
+            " hospital."
+        )
     by_content: dict[str, list[str]] = {str(path): found for path, found in ids.items()}
     for group in same_size(path for path in ids if path.is_file()):
         for path in group:

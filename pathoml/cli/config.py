@@ -17,6 +17,9 @@ def run(what: str, study: Path, settings: Sequence[str], console: Console) -> in
         console.table(schema_rows(), ("key", "type", "default", "meaning"))
         return 0
     if what != "show":
-        raise ConfigError(f"pathoml config {what}: say what first, `pathoml config show {what}`, or `pathoml config schema` for every key.")
+        raise ConfigError(
+            f"pathoml config {what}: say what first, `pathoml config show {what}`, or `pathoml"
+            " config schema` for every key."
+        )
     console.say(resolved_yaml(load_study(study, settings).config))
     return 0

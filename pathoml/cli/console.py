@@ -1,4 +1,6 @@
-"""What people see while it runs: bars on a terminal, plain lines elsewhere, one JSON object a line for machines on request."""
+"""What people see while it runs: bars on a terminal, plain lines elsewhere, one JSON object a line
+for machines on request.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,11 @@ from contextlib import contextmanager
 from typing import ClassVar, Protocol
 
 SECONDS_BETWEEN_LINES = 10.0
-ERRORS = {"FAILED", "MISSING", "UNREADABLE"}  # a line that begins so is an error in a log; another word in capitals is a warning
+ERRORS = {
+    "FAILED",
+    "MISSING",
+    "UNREADABLE",
+}  # a line that begins so is an error in a log; another word in capitals is a warning
 
 
 class Bar(Protocol):
@@ -47,13 +53,21 @@ class Console:
     def heading(self, text: str) -> None:
         """Print the name of a step."""
         self.step = text.split()[0]
-        self.say(text if self.as_json else f"\033[1m{text}\033[0m" if self.is_terminal else f"== {text}")
+        self.say(
+            text if self.as_json else f"\033[1m{text}\033[0m" if self.is_terminal else f"== {text}"
+        )
 
     def table(self, rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
         """Print rows in aligned columns."""
         if self.as_json:
             for row in rows:
-                self.say("table", row={name: value if isinstance(value, int | float) else str(value) for name, value in zip(header, row)})
+                self.say(
+                    "table",
+                    row={
+                        name: value if isinstance(value, int | float) else str(value)
+                        for name, value in zip(header, row)
+                    },
+                )
             return
         cells = [[str(c) for c in row] for row in [header, *rows]]
         widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
@@ -76,9 +90,23 @@ class Console:
 
 @contextmanager
 def _rich_bar(what: str, unit: str) -> Iterator[Bar]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn(f"{what:<10}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn(), TextColumn("left"))
+    columns = (
+        TextColumn(f"{what:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+    )
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task(what, total=None)
 
@@ -93,7 +121,9 @@ class _PlainLines:
         self.console, self.what, self.unit = console, what, unit
         self.started = self.last = time.monotonic()
         self.done = self.total = 0
-        self.first: tuple[int, float] | None = None  # the rate is that of the items, not of what was prepared before them
+        self.first: tuple[int, float] | None = (
+            None  # the rate is that of the items, not of what was prepared before them
+        )
 
     def __call__(self, done: int, total: int) -> None:
         self.done, self.total = done, total
@@ -103,7 +133,11 @@ class _PlainLines:
             self.last = now
             rate = (done - first_done) / max(now - since, 1e-9)
             left = f", {_duration((total - done) / rate)} left" if rate else ""
-            self.console.say(f"  {self.what} {done}/{total} {self.unit}, {rate:.1f}/s{left}", done=done, total=total)
+            self.console.say(
+                f"  {self.what} {done}/{total} {self.unit}, {rate:.1f}/s{left}",
+                done=done,
+                total=total,
+            )
 
     def finish(self) -> None:
         if self.total:
@@ -121,9 +155,17 @@ def json_line(message: str, **facts: object) -> str:
     ('error', 'tile', 'S1', 'FAILED S1: torn')
     """
     first = message.split(maxsplit=1)[0].rstrip(":")
-    level = "error" if first in ERRORS else "warning" if len(first) > 2 and first.isalpha() and first.isupper() else "info"
+    level = (
+        "error"
+        if first in ERRORS
+        else "warning"
+        if len(first) > 2 and first.isalpha() and first.isupper()
+        else "info"
+    )
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"time": now, "level": level, "message": message, **facts}, ensure_ascii=False, default=str)
+    return json.dumps(
+        {"time": now, "level": level, "message": message, **facts}, ensure_ascii=False, default=str
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -8,46 +8,79 @@ from typing import Any
 
 from pathoml.cli.console import Console
 
-SETTINGS: dict[str, object] = {"splits": {"repeats": 3}, "train": {"seeds": 1}, "significance": {"permutations": 20}}
+SETTINGS: dict[str, object] = {
+    "splits": {"repeats": 3},
+    "train": {"seeds": 1},
+    "significance": {"permutations": 20},
+}
 PATIENTS, FEWEST_PATIENTS = 60, 12
 TINY_PATIENTS, TINY_SIDE_UM, TINY_TEXTURES = 8, 560.0, 3
 TINY_SETTINGS: dict[str, object] = {
     "cohort": {"covariates": ["age"]},
     "splits": {"folds": 2, "repeats": 1},
     "train": {"seeds": 1},
-    "significance": {"permutations": 0, "bootstraps": 50},  # eight patients may be told apart perfectly, which no test survives
+    "significance": {
+        "permutations": 0,
+        "bootstraps": 50,
+    },  # eight patients may be told apart perfectly, which no test survives
 }
 
 
 def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: Console) -> int:
-    """Draw the cohort unless it is there, run every step, and hold the result against the truth, or, if tiny, make no claim."""
+    """Draw the cohort unless it is there, run every step, and hold the result against the truth,
+    or, if tiny, make no claim.
+    """
     from pathoml.cli import run as run_steps
     from pathoml.config import load_study
     from pathoml.errors import ConfigError
 
     if not tiny and patients is not None and patients < FEWEST_PATIENTS:
-        raise ConfigError(f"--patients {patients}: the demo needs at least {FEWEST_PATIENTS}, or --tiny, which claims nothing.")
+        raise ConfigError(
+            f"--patients {patients}: the demo needs at least {FEWEST_PATIENTS}, or --tiny, which"
+            " claims nothing."
+        )
     started = time.monotonic()
     if not (folder / "study.yaml").exists():
         from pathoml.synthetic.cohort import SIDE_UM, TEXTURES, write_cohort
 
-        patients, settings = (patients or TINY_PATIENTS, TINY_SETTINGS) if tiny else (patients or PATIENTS, SETTINGS)
+        patients, settings = (
+            (patients or TINY_PATIENTS, TINY_SETTINGS) if tiny else (patients or PATIENTS, SETTINGS)
+        )
         side_um, textures = (TINY_SIDE_UM, TINY_TEXTURES) if tiny else (SIDE_UM, TEXTURES)
-        console.heading(f"demo   {folder}: {patients} synthetic patients of three hospitals, drawn with seed {seed}")
+        console.heading(
+            f"demo   {folder}: {patients} synthetic patients of three hospitals, drawn with seed"
+            f" {seed}"
+        )
         with console.bar("draw", "slides") as bar:
-            write_cohort(folder, patients=patients, seed=seed, settings=settings, side_um=side_um, textures=textures, on_slide=bar)
+            write_cohort(
+                folder,
+                patients=patients,
+                seed=seed,
+                settings=settings,
+                side_um=side_um,
+                textures=textures,
+                on_slide=bar,
+            )
     study = load_study(folder)
     code = run_steps.run(study, console)
     if tiny:
-        console.heading("tiny   so few patients show what the files look like; none of their figures is a claim")
+        console.heading(
+            "tiny   so few patients show what the files look like; none of their figures is a claim"
+        )
     else:
         _compare_with_truth(folder, study.run_folder, console)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
-    console.say(f"\nDone in {minutes} min {seconds} s. Synthetic data: it shows that the software works, nothing about patients.")
+    console.say(
+        f"\nDone in {minutes} min {seconds} s. Synthetic data: it shows that the software works,"
+        " nothing about patients."
+    )
     console.say(f"  report:  python3 -m webbrowser {study.run_folder / 'report.html'}")
     console.say(f"  maps:    {study.run_folder}/attention/   scores: {study.run_folder}/scores.csv")
     console.say(f"  slides and maps in the browser: pathoml view {folder}")
-    console.say("  your own slides: pathoml init STUDY --slides FOLDER, fill in patients.csv, pathoml run STUDY")
+    console.say(
+        "  your own slides: pathoml init STUDY --slides FOLDER, fill in patients.csv, pathoml run"
+        " STUDY"
+    )
     return code
 
 
@@ -62,13 +95,22 @@ def write_twin(folder: Path, study: str, *, scale: str, seed: int, console: Cons
     from pathoml.synthetic.sts import write_sts
 
     if scale not in ("full", "small"):
-        raise ConfigError(f"--scale {scale!r} is neither full, with features only, nor small, with slides.")
+        raise ConfigError(
+            f"--scale {scale!r} is neither full, with features only, nor small, with slides."
+        )
     if study != "sts":
-        raise ConfigError(f"--study {study!r}: the only study with a synthetic twin is sts, soft-tissue sarcoma.")
+        raise ConfigError(
+            f"--study {study!r}: the only study with a synthetic twin is sts, soft-tissue sarcoma."
+        )
     console.heading(f"demo   {folder}: the synthetic twin of the sarcoma study, seed {seed}")
     with console.bar("draw", "slides") as bar:
-        folders = write_sts(folder, seed=seed, scale=scale, workers=available_workers(), on_slide=bar)
-    console.say("  what is planted lies in truth/; a few rows of the retrospective tables break the rules of timing on purpose")
+        folders = write_sts(
+            folder, seed=seed, scale=scale, workers=available_workers(), on_slide=bar
+        )
+    console.say(
+        "  what is planted lies in truth/; a few rows of the retrospective tables break the rules"
+        " of timing on purpose"
+    )
     for path in folders:
         console.say(f"  {path}: pathoml check {path}")
     return 0
@@ -83,7 +125,9 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
     from pathoml.synthetic.truth import map_agreement
 
     truth = folder / "truth"
-    oracle = {row["patient_id"]: float(row["log_risk"]) for row in read_table(truth / "truth.csv").rows}
+    oracle = {
+        row["patient_id"]: float(row["log_risk"]) for row in read_table(truth / "truth.csv").rows
+    }
     patients = read_table(folder / "patients.csv").rows
     oracle_c = harrell_c(
         [oracle[p["patient_id"]] for p in patients],
@@ -94,13 +138,19 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
     classes = read_json(truth / "classes.json")
     names = {name: int(number) for number, name in classes.items() if number.isdigit()}
     console.heading("truth  what was planted, and what was found")
-    console.say(f"  Harrell's C out of fold {interval_text(content['harrell_c'])}; the oracle, which knows the hazard, {oracle_c:.3f}")
-    console.say(f"  ridge Cox on mean embeddings {interval_text(content['ridge_cox']['harrell_c'])}")
+    console.say(
+        f"  Harrell's C out of fold {interval_text(content['harrell_c'])}; the oracle, which knows"
+        f" the hazard, {oracle_c:.3f}"
+    )
+    console.say(
+        f"  ridge Cox on mean embeddings {interval_text(content['ridge_cox']['harrell_c'])}"
+    )
     if classes.get("driver") not in names:
         return
     maps = [read_attention(path) for path in sorted((run_folder / "attention").glob("*.h5"))]
     agreement = map_agreement(maps, truth, names[classes["driver"]], max(names.values()))
     console.say(
-        f"  map against the planted {classes['driver']} tissue, AUC over {agreement.tiles} tiles: contribution "
-        f"{agreement.contribution:.2f} (mean of slides {agreement.contribution_by_slide:.2f}), attention alone {agreement.attention:.2f}"
+        f"  map against the planted {classes['driver']} tissue, AUC over {agreement.tiles} tiles: "
+        f"contribution {agreement.contribution:.2f} (mean of slides "
+        f"{agreement.contribution_by_slide:.2f}), attention alone {agreement.attention:.2f}"
     )

@@ -11,8 +11,16 @@ from pathoml.errors import ConfigError
 ROWS_SHOWN = 12
 
 
-def run(study: Study, console: Console, labels: Path | None = None, spots: Path | None = None, slide_id: str = "") -> int:
-    """Find and test phenotypes if the run changed; with `labels`, read the raters back, with `spots`, join genes to a slide instead."""
+def run(
+    study: Study,
+    console: Console,
+    labels: Path | None = None,
+    spots: Path | None = None,
+    slide_id: str = "",
+) -> int:
+    """Find and test phenotypes if the run changed; with `labels`, read the raters back, with
+    `spots`, join genes to a slide instead.
+    """
     from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
     from pathoml.store.provenance import is_fresh
 
@@ -22,7 +30,10 @@ def run(study: Study, console: Console, labels: Path | None = None, spots: Path 
         return _say_spots(study, spots, slide_id, console)
     recipe = discover_recipe(study)
     fresh = is_fresh(study.run_folder, recipe, DISCOVER_OUTPUTS)
-    console.heading(f"discover  runs/{study.config.run}: {'up to date' if fresh else 'phenotypes of the whole cohort'}")
+    console.heading(
+        f"discover  runs/{study.config.run}:"
+        f" {'up to date' if fresh else 'phenotypes of the whole cohort'}"
+    )
     if fresh:
         return 0
     from pathoml.discovery.step import discover_study  # here, because loading torch takes seconds
@@ -33,7 +44,9 @@ def run(study: Study, console: Console, labels: Path | None = None, spots: Path 
         (
             r["phenotype"],
             f"{r['share_mean']:.0%}",
-            f"{r['hazard_ratio_sd']:.2f} ({r['low']:.2f} to {r['high']:.2f})" if r["hazard_ratio_sd"] else "-",
+            f"{r['hazard_ratio_sd']:.2f} ({r['low']:.2f} to {r['high']:.2f})"
+            if r["hazard_ratio_sd"]
+            else "-",
             f"{r['p_value']:.4f}",
             f"{r['q_value']:.3f}",
             f"{r['stability']:.2f}",
@@ -41,10 +54,16 @@ def run(study: Study, console: Console, labels: Path | None = None, spots: Path 
         )
         for r in found.rows
     ]
-    console.table(rows, ("phenotype", "share", "HR per SD (95 %)", "p (permutation)", "q", "stability", "suspect"))
+    console.table(
+        rows,
+        ("phenotype", "share", "HR per SD (95 %)", "p (permutation)", "q", "stability", "suspect"),
+    )
     console.say(f"  {found.adjustment}")
     console.say(f"  {found.family_size} hypotheses in this family so far (runs/ledger.csv)")
-    console.say(f"  for pathologists: {study.run_folder}/features/naming_sheet/index.html; then `pathoml discover --labels FILE`")
+    console.say(
+        f"  for pathologists: {study.run_folder}/features/naming_sheet/index.html; then `pathoml"
+        " discover --labels FILE`"
+    )
     return 0
 
 
@@ -62,12 +81,18 @@ def _say_spots(study: Study, spots: Path, slide_id: str, console: Console) -> in
     from pathoml.discovery.spots import weigh_spots
 
     if not slide_id:
-        raise ConfigError("--spots needs --slide: the slide_id of the section that the spots were measured on.")
+        raise ConfigError(
+            "--spots needs --slide: the slide_id of the section that the spots were measured on."
+        )
     found = weigh_spots(study, slide_id, spots)
     console.heading(
-        f"discover  {found.genes} genes of {found.spots} spots on slide {slide_id} ({found.of_spots - found.spots} beside its tiles)"
+        f"discover  {found.genes} genes of {found.spots} spots on slide {slide_id} "
+        f"({found.of_spots - found.spots} beside its tiles)"
     )
-    rows = [(a.gene, a.feature, f"{a.rho:+.2f}", f"{a.p_value:.4f}", f"{a.q_value:.3f}") for a in found.associations[:ROWS_SHOWN]]
+    rows = [
+        (a.gene, a.feature, f"{a.rho:+.2f}", f"{a.p_value:.4f}", f"{a.q_value:.3f}")
+        for a in found.associations[:ROWS_SHOWN]
+    ]
     console.table(rows, ("gene", "feature", "Spearman's rho", "p (shifts)", "q"))
     console.say(f"  written: {study.run_folder}/features/spots/{slide_id}.csv")
     return 0

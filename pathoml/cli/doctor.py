@@ -17,7 +17,8 @@ FEWEST_FILES = 1024
 LEAST_SHM = 2**30  # bytes; containers give 64 MiB by default
 HUB = ("huggingface.co", 443)
 HUB_SECONDS = 3.0
-SLOW_FILE_MS = 50.0  # to write a small file durably: 10,000 slides would then take a quarter of an hour for that alone
+# to write a small file durably: 10,000 slides would then take a quarter of an hour for that alone
+SLOW_FILE_MS = 50.0
 SLOW_READ_MB_S = 50.0
 TRIAL_FILES, TRIAL_BYTES = 10, 2**25
 
@@ -43,7 +44,15 @@ def run(console: Console, folder: Path = Path()) -> int:
     Args:
         folder: where studies lie; the speed of its disk is tried with a few temporary files.
     """
-    findings = [*_machine(), *_encoder(), _shared_memory(), _hub(), *_disk(folder), _compiler(), _r()]
+    findings = [
+        *_machine(),
+        *_encoder(),
+        _shared_memory(),
+        _hub(),
+        *_disk(folder),
+        _compiler(),
+        _r(),
+    ]
     for finding in findings:
         console.say(finding.line)
     return int(not all(f.is_fine for f in findings if f.is_needed))
@@ -59,7 +68,11 @@ def _machine() -> list[Finding]:
     version = tuple(int(part) for part in openslide.__library_version__.split(".")[:3])
     driver = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia").exists()
     seen = torch.cuda.is_available()
-    gpu = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}" if seen else "none; the CPU is used"
+    gpu = (
+        f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+        if seen
+        else "none; the CPU is used"
+    )
     device = pick_device("auto")
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return [
@@ -71,11 +84,23 @@ def _machine() -> list[Finding]:
         Finding(
             what=f"GPU: {gpu}",
             is_fine=seen or not driver,
-            remedy="a driver is there but torch sees none; install the torch build for its CUDA version, or pass it into the container",
+            remedy=(
+                "a driver is there but torch sees none; install the torch build for its CUDA"
+                " version, or pass it into the container"
+            ),
         ),
-        Finding(what=f"encoder precision here: {str(pick_precision(device)).removeprefix('torch.')} on {device}"),
+        Finding(
+            what=(
+                f"encoder precision here: {str(pick_precision(device)).removeprefix('torch.')} on"
+                f" {device}"
+            )
+        ),
         Finding(what=f"cores: {available_workers()}"),
-        Finding(what=f"open files allowed: {files}", is_fine=files >= FEWEST_FILES, remedy=f"raise it: ulimit -n {FEWEST_FILES}"),
+        Finding(
+            what=f"open files allowed: {files}",
+            is_fine=files >= FEWEST_FILES,
+            remedy=f"raise it: ulimit -n {FEWEST_FILES}",
+        ),
     ]
 
 
@@ -112,9 +137,15 @@ def _hub(address: tuple[str, int] = HUB) -> Finding:
         except OSError:
             pass
     return Finding(
-        what=f"hub of pretrained encoders: {'reached' if reached else 'switched off by HF_HUB_OFFLINE' if offline else 'not reached'}",
+        what=(
+            "hub of pretrained encoders:"
+            f" {'reached' if reached else 'switched off by HF_HUB_OFFLINE' if offline else 'not reached'}"
+        ),
         is_fine=reached,
-        remedy="the embedded encoder needs none; for others put the file that `pathoml embed` names into checkpoints/",
+        remedy=(
+            "the embedded encoder needs none; for others put the file that `pathoml embed` names"
+            " into checkpoints/"
+        ),
         is_needed=False,
     )
 
@@ -127,7 +158,13 @@ def _disk(folder: Path) -> list[Finding]:
     try:
         trial.mkdir()
     except OSError as error:
-        return [Finding(what=f"folder {folder} may be written", is_fine=False, remedy=f"{error.strerror}; choose another for the study")]
+        return [
+            Finding(
+                what=f"folder {folder} may be written",
+                is_fine=False,
+                remedy=f"{error.strerror}; choose another for the study",
+            )
+        ]
     try:
         begun = time.monotonic()
         for number in range(TRIAL_FILES):
@@ -137,7 +174,9 @@ def _disk(folder: Path) -> list[Finding]:
         begun = time.monotonic()
         with (trial / "large").open("rb", buffering=0) as file:
             os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # from the disk, where the system lets go of it
+            os.posix_fadvise(
+                file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED
+            )  # from the disk, where the system lets go of it
             while file.read(2**20):
                 pass
         rate = TRIAL_BYTES / 1e6 / max(time.monotonic() - begun, 1e-6)
@@ -147,7 +186,10 @@ def _disk(folder: Path) -> list[Finding]:
         Finding(
             what=f"disk of {folder.resolve()}: {milliseconds:.1f} ms a small file",
             is_fine=milliseconds < SLOW_FILE_MS,
-            remedy="slow for many slides; `pathoml pack` after embedding, and keep the study on a local or parallel file system",
+            remedy=(
+                "slow for many slides; `pathoml pack` after embedding, and keep the study on a"
+                " local or parallel file system"
+            ),
             is_needed=False,
         ),
         Finding(
@@ -173,6 +215,8 @@ def _r() -> Finding:
     return Finding(
         what="Rscript" if shutil.which("Rscript") else "no Rscript",
         is_fine=shutil.which("Rscript") is not None,
-        remedy="only needed to run analysis.R of a run; apt-get install r-base-core r-cran-survival",
+        remedy=(
+            "only needed to run analysis.R of a run; apt-get install r-base-core r-cran-survival"
+        ),
         is_needed=False,
     )

@@ -17,7 +17,9 @@ SLOWEST = 5  # slides named at the end
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
-    """Embed the slides whose embeddings are missing or stale, at each magnification, and join two. Returns 1 if a slide failed."""
+    """Embed the slides whose embeddings are missing or stale, at each magnification, and join two.
+    Returns 1 if a slide failed.
+    """
     from pathoml.study.layout import scales
 
     codes = [_embed(scale, console, shard) for scale in scales(study)]
@@ -33,13 +35,16 @@ def _join(study: Study, console: Console) -> int:
 
     jobs = join_jobs(study, read_cohort(study))
     stale, folder = stale_jobs(jobs), embeddings_folder(study)
-    console.heading(f"join   {folder.relative_to(study.folder)}: {len(stale)} of {len(jobs)} slides to do")
+    console.heading(
+        f"join   {folder.relative_to(study.folder)}: {len(stale)} of {len(jobs)} slides to do"
+    )
     with console.bar("join", "slides") as bar:
         joined, failures = join_slides(stale, folder, on_slide=lambda done: bar(done, len(stale)))
     if joined.tiles:
         console.say(
-            f"  {joined.tiles} tiles with the features around them; of {joined.beside} the tile around is not embedded and the nearest "
-            f"beside it stands in, {joined.left_out} have none and are left out"
+            f"  {joined.tiles} tiles with the features around them; of {joined.beside} the tile "
+            f"around is not embedded and the nearest beside it stands in, {joined.left_out} have "
+            "none and are left out"
         )
     return say_failures(failures, console)
 
@@ -55,7 +60,10 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
     name = study.config.encoder
     jobs = embed_jobs(study, read_cohort(study))
     if not jobs:
-        console.heading(f"embed  {embeddings_folder(study).relative_to(study.folder)}: all features were imported")
+        console.heading(
+            f"embed  {embeddings_folder(study).relative_to(study.folder)}: all features were"
+            " imported"
+        )
         return 0
     of_study = jobs
     if shard:
@@ -69,11 +77,15 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
             settle_failures(embeddings_folder(study))
         return 0
     from pathoml.compute.processes import processes
-    from pathoml.embedding.compiling import is_worth_compiling  # here, because loading torch takes seconds
+    from pathoml.embedding.compiling import (
+        is_worth_compiling,
+    )  # here, because loading torch takes seconds
 
     count = processes(study.config.compute)
     alone = count == 1 and study.config.compute.engine == "local"
-    compiled = is_worth_compiling(study.config.compute.compile, of_study)  # of all: a rerun that has few to do does the same
+    compiled = is_worth_compiling(
+        study.config.compute.compile, of_study
+    )  # of all: a rerun that has few to do does the same
     if alone:
         report = _embed_here(study, stale, compiled, console, shard)
     else:
@@ -81,18 +93,24 @@ def _embed(study: Study, console: Console, shard: Shard | None) -> int:
     if report.tiles:
         share = report.waited / report.seconds
         console.say(
-            f"  {report.tiles / report.seconds:.1f} tiles/s with reading and writing; the encoder waited {share:.0%} of the time for tiles"
+            f"  {report.tiles / report.seconds:.1f} tiles/s with reading and writing; the encoder "
+            f"waited {share:.0%} of the time for tiles"
         )
         console.say(f"  {report.how}")
     for slide_id, seconds in report.slide_seconds.items():
         console.record("slide", slide=slide_id, seconds=round(seconds, 2))
     slowest = sorted(report.slide_seconds.items(), key=lambda item: -item[1])[:SLOWEST]
     if len(report.slide_seconds) > 1:
-        console.table([(slide_id, f"{seconds:.1f}") for slide_id, seconds in slowest], ("slowest slides", "seconds"))
+        console.table(
+            [(slide_id, f"{seconds:.1f}") for slide_id, seconds in slowest],
+            ("slowest slides", "seconds"),
+        )
     return say_failures(report.failures, console)
 
 
-def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, console: Console, shard: Shard | None) -> EmbedReport:
+def _embed_here(
+    study: Study, jobs: list[EmbedJob], compiled: bool | None, console: Console, shard: Shard | None
+) -> EmbedReport:
     from pathoml.compute.devices import prepare_device
     from pathoml.compute.processes import workers
     from pathoml.embedding.jobs import tiles_of
@@ -103,7 +121,13 @@ def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, conso
     console.say(f"  on {device}")
     total, compute = tiles_of(jobs), study.config.compute
     batch_size = None if compute.batch_size == "auto" else compute.batch_size
-    encoder = ready_encoder(study.config.encoder, device, batch_size=batch_size, compiled=compiled, precision=compute.precision)
+    encoder = ready_encoder(
+        study.config.encoder,
+        device,
+        batch_size=batch_size,
+        compiled=compiled,
+        precision=compute.precision,
+    )
     with console.bar("embed", "tiles") as bar:
         done = 0
 
@@ -116,7 +140,13 @@ def _embed_here(study: Study, jobs: list[EmbedJob], compiled: bool | None, conso
 
 
 def _embed_apart(
-    study: Study, jobs: list[EmbedJob], sha256: str, count: int, compiled: bool | None, console: Console, shard: Shard | None
+    study: Study,
+    jobs: list[EmbedJob],
+    sha256: str,
+    count: int,
+    compiled: bool | None,
+    console: Console,
+    shard: Shard | None,
 ) -> EmbedReport:
     from pathoml.compute.processes import workers
     from pathoml.embedding.fleet import embed_apart

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
-    """Evaluate the scores if they or the configuration changed; a shard only computes its part of the permutations."""
+    """Evaluate the scores if they or the configuration changed; a shard only computes its part of
+    the permutations.
+    """
     from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
     from pathoml.store.provenance import is_fresh, record_step
     from pathoml.study.cohort import read_cohort
@@ -33,7 +35,9 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
         _permute(study, console, shard)
         return 0
     from pathoml.evaluation.analysis_r import write_analysis, write_numbers
-    from pathoml.evaluation.evidence import read_score_table  # here, because loading torch takes seconds
+    from pathoml.evaluation.evidence import (
+        read_score_table,
+    )  # here, because loading torch takes seconds
     from pathoml.evaluation.permutation_blocks import remove_blocks
     from pathoml.evaluation.start_stop import write_start_stop
     from pathoml.evaluation.step import metrics
@@ -53,7 +57,12 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     return 0
 
 
-SCORED = {"external": "as imported", "locked": "locked", "insample": "IN SAMPLE", "loco": "leave one centre out"}
+SCORED = {
+    "external": "as imported",
+    "locked": "locked",
+    "insample": "IN SAMPLE",
+    "loco": "leave one centre out",
+}
 
 
 def say_metrics(content: dict[str, Any], console: Console) -> None:
@@ -66,7 +75,10 @@ def say_metrics(content: dict[str, Any], console: Console) -> None:
         ("ridge Cox on mean embeddings", content["ridge_cox"]["harrell_c"]),
         ("clinical only", content["clinical"]["harrell_c"]),
     ]
-    console.table([(name, interval_text(c)) for name, c in rows], (SCORED.get(kind, "out of fold"), "Harrell's C (95 % interval)"))
+    console.table(
+        [(name, interval_text(c)) for name, c in rows],
+        (SCORED.get(kind, "out of fold"), "Harrell's C (95 % interval)"),
+    )
     for alarm in content["alarms"]:
         console.say(f"  ALARM {alarm['name']}: {alarm['message']}")
 
@@ -88,7 +100,13 @@ def _short(p_value: float | None) -> str:
     >>> _short(2.77e-05), _short(0.0312), _short(None)
     ('< 0.001', '= 0.031', 'not estimable')
     """
-    return "not estimable" if p_value is None else f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+    return (
+        "not estimable"
+        if p_value is None
+        else f"= {p_value:.3f}"
+        if p_value >= 0.001
+        else "< 0.001"
+    )
 
 
 def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dict[str, Any]:
@@ -96,17 +114,27 @@ def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dic
     from pathoml.training.run import load_run
 
     if not has_both_kinds(cohort) or not (study.run_folder / "models" / "models.json").exists():
-        return {"patients": 0, "note": "no patient has slides of a primary and of a metastasis, scored by models of this run"}
+        return {
+            "patients": 0,
+            "note": (
+                "no patient has slides of a primary and of a metastasis, scored by models of"
+                " this run"
+            ),
+        }
     loaded = load_run(study)
     of_patient = dict(zip(cohort.patient_ids, columns["score_sd"].tolist()))
-    return heterogeneity_section(loaded, np.array([of_patient[p] for p in loaded.cohort.patient_ids]))
+    return heterogeneity_section(
+        loaded, np.array([of_patient[p] for p in loaded.cohort.patient_ids])
+    )
 
 
 def _was_trained(study: Study) -> bool:
     return (study.run_folder / "models" / "models.json").exists()
 
 
-def _permute(study: Study, console: Console, shard: Shard | None = None) -> tuple[LoadedRun, RepeatedValidation, str]:
+def _permute(
+    study: Study, console: Console, shard: Shard | None = None
+) -> tuple[LoadedRun, RepeatedValidation, str]:
     from pathoml.evaluation.permutation_blocks import compute_blocks, repeated_validation
     from pathoml.training.run import load_run
 
@@ -123,17 +151,27 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
 
     wanted = study.config.significance
     wald_p = content["hazard_ratio_per_sd"].get("wald_p")
-    shared = {"permutations": wanted.permutations, "wald_p": wald_p, "note": CAVEATS.get(content["score_type"], CAVEAT)}
+    shared = {
+        "permutations": wanted.permutations,
+        "wald_p": wald_p,
+        "note": CAVEATS.get(content["score_type"], CAVEAT),
+    }
     if not wanted.permutations:
         return {"p_value": None, **shared}
     if not _was_trained(study):
-        note = "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood ratio are all there is."
+        note = (
+            "The scores were not trained here, so no cross-validation can be repeated: Wald and"
+            " likelihood ratio are all there is."
+        )
         return {"p_value": None, **shared, "permutations": 0, "note": note}
     loaded, validation, missing = _permute(study, console)
     seeds = seeds_of(study)
-    concordance, gain = validation.tests(loaded.some_folds(wanted.repeats, seeds), read_blocks(study, validation))
+    concordance, gain = validation.tests(
+        loaded.some_folds(wanted.repeats, seeds), read_blocks(study, validation)
+    )
     console.say(
-        f"  permutation p = {concordance.p_value:.3f} ({wanted.permutations} permutations), Wald p {_short(wald_p)} (anticonservative)"
+        f"  permutation p = {concordance.p_value:.3f} ({wanted.permutations} permutations), Wald p "
+        f"{_short(wald_p)} (anticonservative)"
     )
     return {
         "p_value": concordance.p_value,
@@ -143,5 +181,10 @@ def _permutation(study: Study, content: dict[str, Any], console: Console) -> dic
         "statistic": "centre-stratified Harrell's C",
         "observed": concordance.observed,
         "null": list(concordance.null),
-        "added_value": {"p_value": gain.p_value, "observed": gain.observed, "null": list(gain.null), "note": missing},
+        "added_value": {
+            "p_value": gain.p_value,
+            "observed": gain.observed,
+            "null": list(gain.null),
+            "note": missing,
+        },
     }

@@ -1,4 +1,6 @@
-"""Verbs `import` and `export`: another tool's features, scores or maps, through one file of pathoml/interop/."""
+"""Verbs `import` and `export`: another tool's features, scores or maps, through one file of
+pathoml/interop/.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +12,35 @@ from pathoml.errors import ConfigError, nearest
 from pathoml.interop.exchange import Exchange
 
 
-def run_import(study: Study, name: str, source: Path, console: Console, column: str | None = None) -> int:
+def run_import(
+    study: Study, name: str, source: Path, console: Console, column: str | None = None
+) -> int:
     """Read what another tool wrote into the study."""
     from pathoml.plugins import load_plugin
 
     if not source.exists():
-        what = "a CSV file with a column patient_id and one of scores" if name == "scores" else f"the file or folder that {name} wrote"
+        what = (
+            "a CSV file with a column patient_id and one of scores"
+            if name == "scores"
+            else f"the file or folder that {name} wrote"
+        )
         raise ConfigError(f"{source} does not exist. Give {what}.")
-    if name == "scores":  # makes a run, not tiles and embeddings: it needs the floors above interop/
+    if (
+        name == "scores"
+    ):  # makes a run, not tiles and embeddings: it needs the floors above interop/
         from pathoml.interop.scores import import_scores
 
-        return _say(import_scores(study, source, column), f"written to {study.run_folder}; next: pathoml evaluate, pathoml report", console)
+        return _say(
+            import_scores(study, source, column),
+            f"written to {study.run_folder}; next: pathoml evaluate, pathoml report",
+            console,
+        )
     if column:
         raise ConfigError(f"--column goes with --from scores; {name} has no such choice.")
     format_ = load_plugin("pathoml.interop", name, "import_into")
-    return _say(format_.import_into(study, source), f"imported from {name} into {study.folder}", console)
+    return _say(
+        format_.import_into(study, source), f"imported from {name} into {study.folder}", console
+    )
 
 
 def run_export(study: Study, name: str, target: Path | None, console: Console) -> int:
@@ -37,7 +53,9 @@ def run_export(study: Study, name: str, target: Path | None, console: Console) -
 
         return _say(export_figures(study, target), f"written below {target}", console)
     if name not in (known := ["figures", *names_with("pathoml.interop", "export_to")]):
-        raise ConfigError(f"Nothing is written for {name!r}; --to knows {', '.join(known)}.{nearest(name, known)}")
+        raise ConfigError(
+            f"Nothing is written for {name!r}; --to knows {', '.join(known)}.{nearest(name, known)}"
+        )
     format_ = load_plugin("pathoml.interop", name, "export_to")
     return _say(format_.export_to(study, target), f"written for {name} below {target}", console)
 

@@ -1,6 +1,7 @@
 """The border of the program: how a command ends when something is wrong, and what is said of it.
 
-A user's mistake and what the machine refuses are sentences and exit code 2; anything else is our bug, keeps its traceback, and is 70.
+A user's mistake and what the machine refuses are sentences and exit code 2; anything else is our
+bug, keeps its traceback, and is 70.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ NO_BUGS = {  # what a machine refuses, told as such
     errno.EACCES: "may not be written or read by you: ask its owner, or copy the study",
     errno.EPERM: "may not be written or read by you: ask its owner, or copy the study",
     errno.EROFS: "may not be written, its disk is read-only: copy the study to another",
-    errno.EIO: "could not be read or written, its disk or network failed: try again, and look at the disk",
-    errno.ENAMETOOLONG: "has a name longer than this disk takes: shorten the slide_id or the folder",
+    errno.EIO: (
+        "could not be read or written, its disk or network failed: try again, and look at the disk"
+    ),
+    errno.ENAMETOOLONG: (
+        "has a name longer than this disk takes: shorten the slide_id or the folder"
+    ),
 }
 
 
@@ -39,17 +44,26 @@ def _refused_by_the_machine(error: Exception) -> str:
     """
     if isinstance(error, OSError) and error.errno in NO_BUGS:
         return f"{error.filename or 'A file'} {NO_BUGS[error.errno]} ({error.strerror})."
-    number = re.search(r"\(os error (\d+)\)|errno = (\d+)", str(error))  # as safetensors and HDF5 tell what the system told them
+    number = re.search(
+        r"\(os error (\d+)\)|errno = (\d+)", str(error)
+    )  # as safetensors and HDF5 tell what the system told them
     code = int(number[1] or number[2]) if number else 0
     if code in NO_BUGS:
         return f"A file {NO_BUGS[code]} ({os.strerror(code)})."
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
-        return "This machine has too little memory for that: ask for more, or set compute.workers lower."
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    ):
+        return (
+            "This machine has too little memory for that: ask for more, or set compute.workers"
+            " lower."
+        )
     return ""
 
 
 def guarded(command: Callable[[], object]) -> int:
-    """Return the exit code of a command: a user's mistake is a sentence, our bug keeps its traceback."""
+    """Return the exit code of a command: a user's mistake is a sentence, our bug keeps its
+    traceback.
+    """
     try:
         command()
     except PathomlError as error:
@@ -60,16 +74,24 @@ def guarded(command: Callable[[], object]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What was finished is kept; the same command goes on from there.\n")
+        sys.stderr.write(
+            "Interrupted. What was finished is kept; the same command goes on from there.\n"
+        )
         return 130
     except Exception as error:  # noqa: BLE001 - the border of the program: tell what the machine refused, or name it as our bug
         refused = _refused_by_the_machine(error)
         if refused:
             if Console.debug:
                 traceback.print_exc()
-            _say_error(f"{refused} What was finished is kept; the same command goes on from there.", type(error).__name__)
+            _say_error(
+                f"{refused} What was finished is kept; the same command goes on from there.",
+                type(error).__name__,
+            )
             return 2
         traceback.print_exc()
-        sys.stderr.write("This is a bug of pathoml. Please report the lines above; they hold no patient data beyond ids.\n")
+        sys.stderr.write(
+            "This is a bug of pathoml. Please report the lines above; they hold no patient data"
+            " beyond ids.\n"
+        )
         return 70
     return 0

@@ -17,7 +17,9 @@ def run(study: Study, console: Console) -> int:
     recipe = explain_recipe(study)
     slides = [s.slide_id for s in read_cohort(study).slides]
     fresh = is_fresh(study.run_folder, recipe, EXPLAIN_OUTPUTS)
-    console.heading(f"explain  runs/{study.config.run}: {'up to date' if fresh else f'{len(slides)} slides'}")
+    console.heading(
+        f"explain  runs/{study.config.run}: {'up to date' if fresh else f'{len(slides)} slides'}"
+    )
     if fresh:
         return 0
     from pathoml.explanation.faithfulness import FLAGGED_WARNING
@@ -29,11 +31,18 @@ def run(study: Study, console: Console) -> int:
     cohort = read_json(study.run_folder / "faithfulness.json")["cohort"]
     if cohort:
         console.say(
-            f"  faithful: {cohort['faithful_slides']} of {cohort['slides']} maps (judged by models that did not make them); "
-            f"area {cohort['area']['estimate']:.3f} ({cohort['area']['low']:.3f} to {cohort['area']['high']:.3f})"
+            f"  faithful: {cohort['faithful_slides']} of {cohort['slides']} maps (judged by models "
+            f"that did not make them); area {cohort['area']['estimate']:.3f} "
+            f"({cohort['area']['low']:.3f} to {cohort['area']['high']:.3f})"
         )
         if cohort["flagged_share"] > FLAGGED_WARNING:
-            console.say(f"  WARNING: {cohort['flagged_share']:.0%} of the contribution comes from flagged tiles")
+            console.say(
+                f"  WARNING: {cohort['flagged_share']:.0%} of the contribution comes from flagged"
+                " tiles"
+            )
     else:
-        console.say("  faithfulness was not checked: it needs a second repeat or seed (splits.repeats, train.seeds)")
+        console.say(
+            "  faithfulness was not checked: it needs a second repeat or seed (splits.repeats,"
+            " train.seeds)"
+        )
     return say_failures(failures, console)

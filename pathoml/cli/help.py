@@ -1,4 +1,6 @@
-"""Verbs as `pathoml --help` lists them, in the order in which they are used; and what is said of an option that a verb has not."""
+"""Verbs as `pathoml --help` lists them, in the order in which they are used; and what is said of an
+option that a verb has not.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class Verb(TyperCommand):
     """A verb that knows the keys of study.yaml, which people try as options."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:  # type: ignore[override]  # its base is not public
-        """Parse as any command does, but say where a key of study.yaml that is given as an option belongs."""
+        """Parse as any command does, but say where a key of study.yaml that is given as an option
+        belongs.
+        """
         known = {name for parameter in self.params for name in parameter.opts}
         tried = {word.partition("=")[0] for word in args if word.startswith("--")}
         for option in sorted(tried - known) if "--set" in known else []:
@@ -42,7 +46,11 @@ def keys_named(name: str) -> list[str]:
     for section, field in StudyConfig.model_fields.items():
         if section == name:
             found.append(section)
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and name in field.annotation.model_fields:
+        elif (
+            isinstance(field.annotation, type)
+            and issubclass(field.annotation, BaseModel)
+            and name in field.annotation.model_fields
+        ):
             found.append(f"{section}.{name}")
     return found
 

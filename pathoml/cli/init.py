@@ -6,7 +6,22 @@ from pathlib import Path
 
 from pathoml.cli.console import Console
 
-SLIDE_SUFFIXES = {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".png", ".jpg", ".jpeg"}
+SLIDE_SUFFIXES = {
+    ".svs",
+    ".tif",
+    ".tiff",
+    ".ndpi",
+    ".mrxs",
+    ".scn",
+    ".bif",
+    ".vms",
+    ".vmu",
+    ".svslide",
+    ".czi",
+    ".png",
+    ".jpg",
+    ".jpeg",
+}
 STUDY_YAML = """# Every key with its unit and default: pathoml config schema
 endpoint:
   name: progression-free survival
@@ -16,7 +31,8 @@ endpoint:
   unit: months                              # or days
 cohort:
   centre: centre
-  covariates: []                            # columns of the clinical model, for example [age, n_lesions]
+  # columns of the clinical model, for example [age, n_lesions]
+  covariates: []
 encoder: efficientnet_lite0                 # a file in pathoml/encoders/
 """
 
@@ -27,21 +43,41 @@ def run(study: Path, slides: Path, console: Console) -> int:
     from pathoml.store.tables import table_names, write_table
 
     if not slides.is_dir():
-        raise ConfigError(f"{slides} is no folder. Give the folder with the slides: pathoml init {study} --slides FOLDER.")
-    there = [name for name in ("study.yaml", *table_names("slides"), *table_names("patients")) if (study / name).exists()]
+        raise ConfigError(
+            f"{slides} is no folder. Give the folder with the slides: pathoml init {study} --slides"
+            " FOLDER."
+        )
+    there = [
+        name
+        for name in ("study.yaml", *table_names("slides"), *table_names("patients"))
+        if (study / name).exists()
+    ]
     if there:
-        raise ConfigError(f"{study} has {there[0]} already; nothing was changed. Choose another folder, or move it away.")
+        raise ConfigError(
+            f"{study} has {there[0]} already; nothing was changed. Choose another folder, or move"
+            " it away."
+        )
     found = find_slides(slides)
     if not found:
-        raise ConfigError(f"{slides} holds no slides ({', '.join(sorted(SLIDE_SUFFIXES))}, or folders of .dcm files).")
+        raise ConfigError(
+            f"{slides} holds no slides ({', '.join(sorted(SLIDE_SUFFIXES))}, or folders of .dcm"
+            " files)."
+        )
     study.mkdir(parents=True, exist_ok=True)
     ids = unique_ids(found)
     rows = [(slide_id, slide_id, str(path.resolve()), "") for slide_id, path in zip(ids, found)]
     write_table(study / "slides.csv", ("slide_id", "patient_id", "path", "specimen"), rows)
-    write_table(study / "patients.csv", ("patient_id", "centre", "pfs_months", "pfs_event"), [(i, "", "", "") for i in ids])
+    write_table(
+        study / "patients.csv",
+        ("patient_id", "centre", "pfs_months", "pfs_event"),
+        [(i, "", "", "") for i in ids],
+    )
     (study / "study.yaml").write_text(STUDY_YAML, encoding="utf-8")
     console.say(f"{len(found)} slides found. Now, in {study}:")
-    console.say("  1. slides.csv: put the patient's id into patient_id (each slide is its own patient until then), primary or metastasis")
+    console.say(
+        "  1. slides.csv: put the patient's id into patient_id (each slide is its own patient until"
+        " then), primary or metastasis"
+    )
     console.say("     into specimen.")
     console.say("  2. patients.csv: one row a patient with centre, time and event.")
     console.say("  3. study.yaml: say the endpoint.")
@@ -51,17 +87,28 @@ def run(study: Path, slides: Path, console: Console) -> int:
 
 def find_slides(folder: Path) -> list[Path]:
     """Return the slides below a folder, sorted; a folder of nothing but .dcm files is one slide."""
-    found = {path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in SLIDE_SUFFIXES}
+    found = {
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix.lower() in SLIDE_SUFFIXES
+    }
     mixed = {path.parent for path in found} | {folder}
     found |= {path if path.parent in mixed else path.parent for path in folder.rglob("*.dcm")}
     return sorted(found)
 
 
 def unique_ids(paths: list[Path]) -> list[str]:
-    """Return one id a slide: the file's stem, with a number where two are alike; only characters that a file name may have."""
+    """Return one id a slide: the file's stem, with a number where two are alike; only characters
+    that a file name may have.
+    """
     ids: list[str] = []
     for path in paths:
-        stem = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "_" for c in path.stem).strip("._-") or "slide"
+        stem = (
+            "".join(
+                c if (c.isalnum() and c.isascii()) or c in "._-" else "_" for c in path.stem
+            ).strip("._-")
+            or "slide"
+        )
         candidate, number = stem, 2
         while candidate in ids:
             candidate, number = f"{stem}-{number}", number + 1

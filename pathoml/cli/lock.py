@@ -13,5 +13,8 @@ def run(study: Study, name: str, console: Console) -> int:
     console.heading(f"lock  bundles/{name}")
     with console.bar("lock", "model epochs") as bar:
         folder = lock_study(study, name, bar)
-    console.say(f"  {folder}: give the whole folder to who shall score new patients with `pathoml predict STUDY --bundle {folder.name}`")
+    console.say(
+        f"  {folder}: give the whole folder to who shall score new patients with `pathoml predict"
+        f" STUDY --bundle {folder.name}`"
+    )
     return 0

@@ -9,7 +9,9 @@ from pathoml.config import Study
 
 
 def run(study: Study, console: Console, gigabytes: float) -> int:
-    """Pack the plain files of embeddings/ENCODING, of each magnification and joined; nothing that reads them notices. Returns 0."""
+    """Pack the plain files of embeddings/ENCODING, of each magnification and joined; nothing that
+    reads them notices. Returns 0.
+    """
     from pathoml.study.layout import embeddings_folder, scales
 
     for folder in dict.fromkeys([*map(embeddings_folder, scales(study)), embeddings_folder(study)]):
@@ -21,10 +23,16 @@ def _pack(folder: Path, study: Study, console: Console, gigabytes: float) -> Non
     from pathoml.store.packs import GIGABYTE, pack_folder, pack_paths
 
     plain = len(list(folder.glob("*.h5")))
-    console.heading(f"pack   {folder.relative_to(study.folder)}: {plain} plain files, {len(pack_paths(folder))} packs of {gigabytes:g} GB")
+    console.heading(
+        f"pack   {folder.relative_to(study.folder)}: {plain} plain files,"
+        f" {len(pack_paths(folder))} packs of {gigabytes:g} GB"
+    )
     with console.bar("pack", "slides") as bar:
         done = 0
         for _, slides in pack_folder(folder, int(gigabytes * GIGABYTE)):
             done += slides
             bar(done, plain)
-    console.say(f"  {len(pack_paths(folder))} packs; `unzip 'pack-*.zip'` in that folder makes plain files again")
+    console.say(
+        f"  {len(pack_paths(folder))} packs; `unzip 'pack-*.zip'` in that folder makes plain files"
+        " again"
+    )

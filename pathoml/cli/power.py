@@ -10,11 +10,19 @@ INTERVAL = 1.959963984540054  # standard errors to each side of a 95 % interval
 
 
 def run(
-    folder: Path, settings: list[str], console: Console, *, patients: int | None, events: int | None, treated_share: float | None
+    folder: Path,
+    settings: list[str],
+    console: Console,
+    *,
+    patients: int | None,
+    events: int | None,
+    treated_share: float | None,
 ) -> int:
-    """Print the smallest effects that are found with 80 % power, the half-width of C, and the affordable parameters.
+    """Print the smallest effects that are found with 80 % power, the half-width of C, and the
+    affordable parameters.
 
-    Numbers given on the command line stand for a cohort that is only planned; else the study's tables are read.
+    Numbers given on the command line stand for a cohort that is only planned; else the study's
+    tables are read.
     """
     from pathoml.errors import CohortError
     from pathoml.survival.power import (
@@ -26,7 +34,9 @@ def run(
     )
 
     if (patients is None) != (events is None):
-        raise CohortError("Give both --patients and --events, or neither to read the study's tables.")
+        raise CohortError(
+            "Give both --patients and --events, or neither to read the study's tables."
+        )
     covariates: int | None = None
     not_understood = ""
     if patients is not None and events is not None:
@@ -50,13 +60,21 @@ def run(
             except CohortError as error:
                 not_understood = str(error)
     if events == 0:
-        raise CohortError(f"{patients} patients have no event yet: nothing can be shown. Wait for more follow-up.")
+        raise CohortError(
+            f"{patients} patients have no event yet: nothing can be shown. Wait for more follow-up."
+        )
     share = 0.5 if treated_share is None else treated_share
     budget = affordable_parameters(patients, events)
     rows = [
         ("hazard ratio per SD of the score", f"{detectable_hazard_ratio(events):.2f}"),
-        (f"interaction with a treatment given to {share:.0%}", f"{detectable_interaction(events, treated_share=share):.2f}"),
-        ("Harrell's C, half-width of the 95 % interval", f"+/- {INTERVAL * c_standard_error(time, seen):.3f}"),
+        (
+            f"interaction with a treatment given to {share:.0%}",
+            f"{detectable_interaction(events, treated_share=share):.2f}",
+        ),
+        (
+            "Harrell's C, half-width of the 95 % interval",
+            f"+/- {INTERVAL * c_standard_error(time, seen):.3f}",
+        ),
         ("parameters, ten events each", f"{budget['ten_events_each']:.0f}"),
         ("parameters, shrinkage 0.9 (Riley)", f"{budget['riley_shrinkage']:.0f}"),
     ]
@@ -65,5 +83,8 @@ def run(
     if not_understood:
         console.say(f"  treated: half of the patients is assumed. {not_understood}")
     if covariates is not None and covariates > budget["ten_events_each"]:
-        console.say(f"  WARNING the clinical model has {covariates} parameters, {budget['ten_events_each']:.0f} can be paid for.")
+        console.say(
+            f"  WARNING the clinical model has {covariates} parameters,"
+            f" {budget['ten_events_each']:.0f} can be paid for."
+        )
     return 0

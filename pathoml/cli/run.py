@@ -7,7 +7,9 @@ from pathoml.config import Study
 
 
 def run(study: Study, console: Console) -> int:
-    """Run check, tile, embed, train, evaluate, explain, discover and report. Returns 1 if a slide failed on the way."""
+    """Run check, tile, embed, train, evaluate, explain, discover and report. Returns 1 if a slide
+    failed on the way.
+    """
     from pathoml.cli import check, discover, embed, evaluate, explain, report, tile, train
 
     codes = [check.run(study, console, slides_too=False)]  # `tile` opens them all

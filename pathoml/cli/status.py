@@ -1,4 +1,6 @@
-"""`pathoml status`: how far a study is, from its files, and from the cluster where jobs were submitted."""
+"""`pathoml status`: how far a study is, from its files, and from the cluster where jobs were
+submitted.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,11 @@ from pathoml.config import Study
 from pathoml.pipeline import run_states
 from pathoml.store.failures import failed_slides
 
-JOB_OF = {"train": "train", "evaluate": "permute", "explain": "run"}  # the rest is done by the last job
+JOB_OF = {
+    "train": "train",
+    "evaluate": "permute",
+    "explain": "run",
+}  # the rest is done by the last job
 MANY_FILES = 10_000  # a shared file system's quota of files is felt from here on
 
 
@@ -25,23 +31,37 @@ def run(study: Study, console: Console) -> int:
         jobs, unknown = job_states(study), ""
     except ConfigError as error:
         jobs, unknown = {}, str(error)
-    said = {step: ", ".join(f"{count} {state}" for state, count in sorted(states.items())) for step, states in jobs.items()}
+    said = {
+        step: ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        for step, states in jobs.items()
+    }
     console.heading(f"status  {len(cohort.patients)} patients, {len(ids)} slides")
     failures: dict[str, str] = {}
     rows: list[tuple[str, str, int | str, str]] = []
     parts = scales(study)
-    folders = [("tile", tiles_folder(part)) for part in parts] + [("embed", embeddings_folder(part)) for part in parts]
-    for step, folder in [*folders, *([("join", embeddings_folder(study))] if len(parts) > 1 else [])]:
+    folders = [("tile", tiles_folder(part)) for part in parts] + [
+        ("embed", embeddings_folder(part)) for part in parts
+    ]
+    for step, folder in [
+        *folders,
+        *([("join", embeddings_folder(study))] if len(parts) > 1 else []),
+    ]:
         done = {path.stem for path in stored_paths(folder)} & ids
-        failed = {slide: reason for slide, reason in failed_slides(folder).items() if slide in ids - done}
+        failed = {
+            slide: reason for slide, reason in failed_slides(folder).items() if slide in ids - done
+        }
         failures |= {f"{step} {slide}": reason for slide, reason in failed.items()}
         label = f"{step} {folder.name}" if len(parts) > 1 else step
-        rows.append((label, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, "")))
+        rows.append(
+            (label, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, ""))
+        )
     for step, state in run_states(study, cohort).items():
         rows.append((step, state, "", said.get(JOB_OF.get(step, ""), "")))
     console.table(rows, ("step", f"runs/{study.config.run}", "failed", "jobs"))
     if len(ids) > MANY_FILES and not pack_paths(embeddings_folder(study)):
-        console.say(f"  over {MANY_FILES} files of embeddings; `pathoml pack` puts them into few large ones")
+        console.say(
+            f"  over {MANY_FILES} files of embeddings; `pathoml pack` puts them into few large ones"
+        )
     for slide, reason in sorted(failures.items()):
         console.say(f"  FAILED {slide}: {reason}")
     if unknown:

@@ -11,7 +11,9 @@ MOST_LISTED = 10
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
-    """Tile the slides whose tiles are missing or stale, at each magnification of the study. Returns 1 if a slide failed."""
+    """Tile the slides whose tiles are missing or stale, at each magnification of the study. Returns
+    1 if a slide failed.
+    """
     from pathoml.study.layout import scales
 
     return max([_tile(scale, console, shard) for scale in scales(study)])
@@ -30,10 +32,14 @@ def _tile(study: Study, console: Console, shard: Shard | None) -> int:
     if shard:
         jobs = shard.of(jobs)
     stale = stale_jobs(jobs)
-    console.heading(f"tile   {tiles_folder(study).relative_to(study.folder)}: {len(stale)} of {len(jobs)} slides to do{say_shard(shard)}")
+    console.heading(
+        f"tile   {tiles_folder(study).relative_to(study.folder)}: {len(stale)} of"
+        f" {len(jobs)} slides to do{say_shard(shard)}"
+    )
     for slide_id in sorted(drawn_regions(study).keys() - {job.slide.slide_id for job in every}):
         console.say(
-            f"  UNUSED {study.config.tiles.regions}/{slide_id}.geojson: no slide to tile has this slide_id. Rename it as in slides.csv."
+            f"  UNUSED {study.config.tiles.regions}/{slide_id}.geojson: no slide to tile has this "
+            "slide_id. Rename it as in slides.csv."
         )
     if not stale:
         if jobs and shard is None:
@@ -50,12 +56,24 @@ def _tile(study: Study, console: Console, shard: Shard | None) -> int:
             bar(done, len(stale))
             console.record("slide", slide=slide_id, done=done, total=len(stale))
 
-        counts, failures = tile_slides(stale, workers=workers(study), on_slide=on_slide, shard=shard, engine=study.config.compute.engine)
+        counts, failures = tile_slides(
+            stale,
+            workers=workers(study),
+            on_slide=on_slide,
+            shard=shard,
+            engine=study.config.compute.engine,
+        )
     flagged = sum(c.flagged for c in counts)
-    console.say(f"  {sum(c.tiles for c in counts)} tiles, {flagged} flagged; every slide on one page: {tiles_folder(study)}/index.html")
+    console.say(
+        f"  {sum(c.tiles for c in counts)} tiles, {flagged} flagged; every slide on one page:"
+        f" {tiles_folder(study)}/index.html"
+    )
     few = sorted((c for c in counts if c.tiles <= FEW_TILES), key=lambda c: c.tiles)
     for slide in few[:MOST_LISTED]:
-        console.say(f"  FEW TILES {slide.slide_id}: {slide.tiles} tiles, {slide.tissue_mm2:.2f} mm2 of tissue; kept, as a needle biopsy is")
+        console.say(
+            f"  FEW TILES {slide.slide_id}: {slide.tiles} tiles, {slide.tissue_mm2:.2f} mm2 of"
+            " tissue; kept, as a needle biopsy is"
+        )
     if len(few) > MOST_LISTED:
         console.say(f"  FEW TILES in {len(few) - MOST_LISTED} more slides; quality.csv has all")
     return say_failures(failures, console)

@@ -14,8 +14,19 @@ LOOPBACK_BINDS = ("127.0.0.1", "localhost", "::1")
 SHORTEST_TOKEN = 16
 
 
-def run(study: Study, console: Console, *, port: int, bind: str, token: str, hosts: list[str], blinded: bool) -> int:
-    """Serve until interrupted. Any bind but loopback needs a token; one is made up if none is given."""
+def run(
+    study: Study,
+    console: Console,
+    *,
+    port: int,
+    bind: str,
+    token: str,
+    hosts: list[str],
+    blinded: bool,
+) -> int:
+    """Serve until interrupted. Any bind but loopback needs a token; one is made up if none is
+    given.
+    """
     _need_viewer()
     import uvicorn
 
@@ -24,21 +35,40 @@ def run(study: Study, console: Console, *, port: int, bind: str, token: str, hos
 
     local = bind in LOOPBACK_BINDS
     if token and len(token) < SHORTEST_TOKEN:
-        raise ConfigError(f"--token has {len(token)} characters; it needs at least {SHORTEST_TOKEN}. Leave it out to have one made.")
+        raise ConfigError(
+            f"--token has {len(token)} characters; it needs at least {SHORTEST_TOKEN}. Leave it out"
+            " to have one made."
+        )
     if not local:
         token = token or secrets.token_urlsafe(32)
-        console.say(f"Bound to {bind}: other machines can reach the viewer, unencrypted. Only the address with the token opens it.")
+        console.say(
+            f"Bound to {bind}: other machines can reach the viewer, unencrypted. Only the address"
+            " with the token opens it."
+        )
     names = (*LOOPBACK, *hosts, *(() if bind in ("0.0.0.0", "::") else (bind.lower(),)))
     if not local and not hosts and bind in ("0.0.0.0", "::"):
-        raise ConfigError("--bind 0.0.0.0 answers only to names that you allow: add --host NAME, as people will type it in the browser.")
+        raise ConfigError(
+            "--bind 0.0.0.0 answers only to names that you allow: add --host NAME, as people will"
+            " type it in the browser."
+        )
     _need_free_port(bind, port)
-    app = create_app(study, border=Border(hosts=names, token=token), blinded_only=blinded, warm=True)
+    app = create_app(
+        study, border=Border(hosts=names, token=token), blinded_only=blinded, warm=True
+    )
     shown = next(iter(hosts), "127.0.0.1" if local else bind)
     page = "/reading" if blinded else "/"
     console.heading(f"view  runs/{study.config.run}")
     console.say(f"  open http://{shown}:{port}{page}{'?token=' + token if token else ''}")
     console.say("  Research use only, not a medical device. Stop with Ctrl+C.")
-    uvicorn.run(app, host=bind, port=port, log_level="warning", access_log=False, server_header=False, lifespan="on")
+    uvicorn.run(
+        app,
+        host=bind,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+    )
     return 0
 
 
@@ -49,22 +79,30 @@ def run_static(study: Study, console: Console, folder: Path) -> int:
 
     with console.bar("static", "slides") as bar:
         failures = write_static(study, folder, bar)
-    console.say(f"  open {folder / 'index.html'} in a browser; it needs no server. It holds study ids and scores: share it as such.")
+    console.say(
+        f"  open {folder / 'index.html'} in a browser; it needs no server. It holds study ids and"
+        " scores: share it as such."
+    )
     if failures:
         console.table(list(failures.items()), ("slide left out", "reason"))
     return 1 if failures else 0
 
 
 def _need_free_port(bind: str, port: int) -> None:
-    """Raise ConfigError where nothing can listen, before an address is printed that may show somebody else's study."""
+    """Raise ConfigError where nothing can listen, before an address is printed that may show
+    somebody else's study.
+    """
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: a port just left is free
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as uvicorn does: a port just left is free
         try:
             probe.bind((bind, port))
         except OSError as error:
             raise ConfigError(
-                f"{bind}, port {port}: {error.strerror}. If another viewer runs there, stop it, or take the next port: --port {port + 1}."
+                f"{bind}, port {port}: {error.strerror}. If another viewer runs there, stop it, or "
+                f"take the next port: --port {port + 1}."
             ) from error
 
 
@@ -73,4 +111,6 @@ def _need_viewer() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"The viewer needs {error.name}. Install it with: pip install 'pathoml[viewer]'.") from error
+        raise ConfigError(
+            f"The viewer needs {error.name}. Install it with: pip install 'pathoml[viewer]'."
+        ) from error

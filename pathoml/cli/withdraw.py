@@ -6,19 +6,35 @@ from pathoml.cli.console import Console
 from pathoml.config import Study
 
 
-def run(study: Study, patient_id: str, console: Console, *, confirmed: bool, bundles_too: bool) -> int:
-    """List what goes; remove it if confirmed. Returns 1 if a file of the study names the patient afterwards."""
+def run(
+    study: Study, patient_id: str, console: Console, *, confirmed: bool, bundles_too: bool
+) -> int:
+    """List what goes; remove it if confirmed. Returns 1 if a file of the study names the patient
+    afterwards.
+    """
     from pathoml.store.withdrawal import plan_withdrawal, withdraw
 
     plan = plan_withdrawal(study, patient_id)
     console.heading(f"withdraw  {patient_id}: {len(plan.slide_ids)} slides")
-    console.say(f"  rows of patients.csv and slides.csv, {len(plan.files)} files of tiles, embeddings and logs, readings of these slides")
+    console.say(
+        f"  rows of patients.csv and slides.csv, {len(plan.files)} files of tiles, embeddings and"
+        " logs, readings of these slides"
+    )
     console.say("  the sheet of the tiles, index.html; `pathoml tile` draws it anew")
     for folder in plan.runs:
-        console.say(f"  the run {folder.name}: its models and tables hold the patient; `pathoml run` makes it anew")
+        console.say(
+            f"  the run {folder.name}: its models and tables hold the patient; `pathoml run` makes"
+            " it anew"
+        )
     for folder in plan.bundles:
-        fate = "is removed (--bundles)" if bundles_too else "STAYS: add --bundles to remove it, and tell those who use it"
-        console.say(f"  AFFECTED locked model {folder.name}: it learned from this patient and {fate}")
+        fate = (
+            "is removed (--bundles)"
+            if bundles_too
+            else "STAYS: add --bundles to remove it, and tell those who use it"
+        )
+        console.say(
+            f"  AFFECTED locked model {folder.name}: it learned from this patient and {fate}"
+        )
     for file in plan.slide_files:
         console.say(f"  a slide file, not touched, yours to remove: {file}")
     if not confirmed:
@@ -27,5 +43,8 @@ def run(study: Study, patient_id: str, console: Console, *, confirmed: bool, bun
     left = withdraw(study, plan, bundles_too=bundles_too)
     console.say("  removed")
     for path in left:
-        console.say(f"  STILL NAMES the patient or a slide: {path.relative_to(study.folder)}. Remove it by hand if it is a copy of yours.")
+        console.say(
+            f"  STILL NAMES the patient or a slide: {path.relative_to(study.folder)}. Remove it by"
+            " hand if it is a copy of yours."
+        )
     return int(bool(left))

@@ -1,4 +1,6 @@
-"""What was measured once about this machine, kept in the user's cache: ~/.cache/pathoml/measured.json. Losing it costs a trial."""
+"""What was measured once about this machine, kept in the user's cache:
+~/.cache/pathoml/measured.json. Losing it costs a trial.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from pathoml.store.files import read_json, sha256_of_json, write_json
 
 
 def cache_folder() -> Path:
-    """Return pathoml's folder in the user's cache, as the XDG base directory specification places it."""
+    """Return pathoml's folder in the user's cache, as the XDG base directory specification places
+    it.
+    """
     cache = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "pathoml"
 
@@ -22,11 +26,30 @@ def memory_path() -> Path:
     return cache_folder() / "measured.json"
 
 
-def machine_key(question: str, encoder_sha256: str, tile_px: int, device: torch.device, dtype: torch.dtype) -> str:
-    """Return the name of a measurement: what was asked, of which weights, in which precision, on which kind of device, by which torch."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+def machine_key(
+    question: str, encoder_sha256: str, tile_px: int, device: torch.device, dtype: torch.dtype
+) -> str:
+    """Return the name of a measurement: what was asked, of which weights, in which precision, on
+    which kind of device, by which torch.
+    """
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else torch.backends.cpu.get_cpu_capability()
+    )
     threads = torch.get_num_threads() if device.type == "cpu" else 0
-    return sha256_of_json([question, encoder_sha256, tile_px, str(dtype), device.type, name, str(torch.__version__), threads])
+    return sha256_of_json(
+        [
+            question,
+            encoder_sha256,
+            tile_px,
+            str(dtype),
+            device.type,
+            name,
+            str(torch.__version__),
+            threads,
+        ]
+    )
 
 
 def remembered(key: str) -> object:

@@ -1,4 +1,6 @@
-"""Keep freed memory in the process instead of giving it back to the system and taking it again, zeroed."""
+"""Keep freed memory in the process instead of giving it back to the system and taking it again,
+zeroed.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ KEPT_BYTES = 2**30  # larger pieces still go back to the system at once
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, so that a layer's output or a mask is not made of fresh pages, each zeroed first, every time.
+    """Have the C library keep what is freed, so that a layer's output or a mask is not made of
+    fresh pages, each zeroed first, every time.
 
-    That took up to half of the time of large batches on the CPU, and a sixth of finding tissue (docs/decisions/0019). Elsewhere than in
-    glibc nothing happens.
+    That took up to half of the time of large batches on the CPU, and a sixth of finding tissue
+    (docs/decisions/0019). Elsewhere than in glibc nothing happens.
 
     Source: mallopt(3).
     """

@@ -15,7 +15,9 @@ def workers(study: Study) -> int:
 
 
 def processes(compute: ComputeConfig) -> int:
-    """Return how many processes run the encoder: as study.yaml says, else as many as the GPUs hold; on CPUs one, or one a core for Ray."""
+    """Return how many processes run the encoder: as study.yaml says, else as many as the GPUs hold;
+    on CPUs one, or one a core for Ray.
+    """
     if compute.encoders != "auto":
         return compute.encoders
     if gpus := torch.cuda.device_count() if compute.device != "cpu" else 0:
@@ -24,7 +26,9 @@ def processes(compute: ComputeConfig) -> int:
 
 
 def threads_each(compute: ComputeConfig, count: int) -> int:
-    """Return the threads that compute in each of some processes: its share of this machine's cores; a task of a cluster has one."""
+    """Return the threads that compute in each of some processes: its share of this machine's cores;
+    a task of a cluster has one.
+    """
     return max(1, available_workers() // count) if compute.engine == "local" else 1
 
 

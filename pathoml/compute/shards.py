@@ -1,4 +1,6 @@
-"""Parts of a batch: shard 3/8 is every eighth slide from the third on, so that several machines share the work without talking."""
+"""Parts of a batch: shard 3/8 is every eighth slide from the third on, so that several machines
+share the work without talking.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Shard:
     count: int
 
     def of(self, items: Sequence[Item]) -> list[Item]:
-        """Return this shard's items: neighbours go to different shards, since the slides of one hospital are alike in size.
+        """Return this shard's items: neighbours go to different shards, since the slides of one
+        hospital are alike in size.
 
         >>> Shard(number=2, count=3).of("abcdefg")
         ['b', 'e']
@@ -45,5 +48,8 @@ def parse_shard(text: str) -> Shard:
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= count:
-        raise ConfigError(f"--shard {text!r} is not one of 1/8 to 8/8, or the like: the number of the part, a slash, how many parts.")
+        raise ConfigError(
+            f"--shard {text!r} is not one of 1/8 to 8/8, or the like: the number of the part, a"
+            " slash, how many parts."
+        )
     return Shard(number=number, count=count)

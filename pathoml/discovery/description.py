@@ -1,4 +1,6 @@
-"""What a phenotype is made of: shares, contributions, patients, centres and stains, and whether it looks like an artefact."""
+"""What a phenotype is made of: shares, contributions, patients, centres and stains, and whether it
+looks like an artefact.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import numpy.typing as npt
 from pathoml.types import Array
 
 PRESENT = 0.02  # share of a patient's tiles from which the patient counts as having it
-ONE_SOURCE = 0.8  # of a phenotype from one centre or stain: more likely a habit of the laboratory than of the tumour
+# of a phenotype from one centre or stain: more likely a habit of the laboratory than of the tumour
+ONE_SOURCE = 0.8
 FEWEST_PATIENTS = 5  # with fewer it is a property of single tumours
 
 
@@ -63,7 +66,10 @@ def describe(
             reasons.append(f"{stain_share:.0%} from stain {top_stain}")
         if has.sum() < FEWEST_PATIENTS:
             reasons.append(f"only {int(has.sum())} patients have it")
-        of = {kind: [s[k] for slide_id, s in by_slide.items() if specimen.get(slide_id) == kind] for kind in ("primary", "metastasis")}
+        of = {
+            kind: [s[k] for slide_id, s in by_slide.items() if specimen.get(slide_id) == kind]
+            for kind in ("primary", "metastasis")
+        }
         found.append(
             Description(
                 share_mean=float(shares[:, k].mean()),
@@ -74,7 +80,9 @@ def describe(
                 top_centre=top_centre,
                 top_centre_share=top_share,
                 share_primary=float(np.mean(of["primary"])) if of["primary"] else float("nan"),
-                share_metastasis=float(np.mean(of["metastasis"])) if of["metastasis"] else float("nan"),
+                share_metastasis=float(np.mean(of["metastasis"]))
+                if of["metastasis"]
+                else float("nan"),
                 suspect="; ".join(reasons),
             )
         )
@@ -82,7 +90,9 @@ def describe(
 
 
 def _largest_source(share: Array, label: npt.NDArray[np.str_]) -> tuple[str, float]:
-    """Return the label with the largest mean share, and its part of the sum of all labels' means: large centres weigh no more."""
+    """Return the label with the largest mean share, and its part of the sum of all labels' means:
+    large centres weigh no more.
+    """
     labels = np.unique(label)
     means = np.array([share[label == name].mean() for name in labels])
     top = int(means.argmax())

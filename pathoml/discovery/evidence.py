@@ -1,8 +1,10 @@
-"""Does a patient's share of a phenotype go with earlier progression? Log-ratios, Cox per SD, permutation within centres, one family.
+"""Does a patient's share of a phenotype go with earlier progression? Log-ratios, Cox per SD,
+permutation within centres, one family.
 
-A share is part of a whole: its log-ratio to the rest is tested, with half a tile added to both, adjusted for the clinical covariates
-and stratified by centre. The p value permutes log-ratios among patients of a centre; Benjamini-Hochberg runs over everything that was
-ever tested in this family (runs/ledger.csv).
+A share is part of a whole: its log-ratio to the rest is tested, with half a tile added to both,
+adjusted for the clinical covariates and stratified by centre. The p value permutes log-ratios among
+patients of a centre; Benjamini-Hochberg runs over everything that was ever tested in this family
+(runs/ledger.csv).
 """
 
 from __future__ import annotations
@@ -51,25 +53,37 @@ def log_ratios(counts: Array) -> Array:
 
 def clinical_design(cohort: Cohort, names: Sequence[str]) -> Array:
     """Return (B, p) the clinical covariates as a Cox model takes them."""
-    columns: Mapping[str, Sequence[object]] = {name: [p.covariates[name] for p in cohort.patients] for name in names}
-    return fit_design(columns).transform(columns) if columns else np.empty((len(cohort.patients), 0))
+    columns: Mapping[str, Sequence[object]] = {
+        name: [p.covariates[name] for p in cohort.patients] for name in names
+    }
+    return (
+        fit_design(columns).transform(columns) if columns else np.empty((len(cohort.patients), 0))
+    )
 
 
 def estimable_design(cohort: Cohort, names: Sequence[str]) -> tuple[Array, str]:
-    """Return the clinical covariates, or none with a sentence where their own Cox model, stratified by centre, cannot be fitted."""
+    """Return the clinical covariates, or none with a sentence where their own Cox model, stratified
+    by centre, cannot be fitted.
+    """
     clinical = clinical_design(cohort, names)
     try:
         fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
     except CohortError as error:
-        return clinical[:, :0], f"Not adjusted for {', '.join(names)}: their own model is not estimable ({error})"
+        return clinical[
+            :, :0
+        ], f"Not adjusted for {', '.join(names)}: their own model is not estimable ({error})"
     return (
         clinical,
-        f"Adjusted for {', '.join(names)}, stratified by centre." if names else "Stratified by centre; study.yaml names no covariates.",
+        f"Adjusted for {', '.join(names)}, stratified by centre."
+        if names
+        else "Stratified by centre; study.yaml names no covariates.",
     )
 
 
 def treatment_arms(cohort: Cohort, column: str | None) -> tuple[Array | None, str]:
-    """Return (B,) 1 treated, 0 not, NaN unknown, or None where no interaction can be asked for, with a sentence on what was left out."""
+    """Return (B,) 1 treated, 0 not, NaN unknown, or None where no interaction can be asked for,
+    with a sentence on what was left out.
+    """
     if column is None:
         return None, ""
     try:
@@ -79,10 +93,17 @@ def treatment_arms(cohort: Cohort, column: str | None) -> tuple[Array | None, st
     unknown = np.isnan(arms)
     if len(np.unique(arms[~unknown])) < 2:
         return None, f"Interactions with the treatment are left out: {column!r} does not vary."
-    return arms, f"Interactions with the treatment are of the patients whose {column!r} is known." if unknown.any() else ""
+    return (
+        arms,
+        f"Interactions with the treatment are of the patients whose {column!r} is known."
+        if unknown.any()
+        else "",
+    )
 
 
-def weigh(values: Array, cohort: Cohort, clinical: Array, arms: Array | None = None, *, seed: int = 1) -> list[Evidence]:
+def weigh(
+    values: Array, cohort: Cohort, clinical: Array, arms: Array | None = None, *, seed: int = 1
+) -> list[Evidence]:
     """Test each column of values (B, C) against the outcome.
 
     Args:
@@ -104,12 +125,20 @@ def weigh(values: Array, cohort: Cohort, clinical: Array, arms: Array | None = N
             ratio, wald = None, None
         interaction_p, interaction_ratio = _interaction(column, cohort, clinical, arms)
         found.append(
-            Evidence(hazard_ratio_sd=ratio, p_value=float(p), wald_p=wald, interaction_p=interaction_p, interaction_ratio=interaction_ratio)
+            Evidence(
+                hazard_ratio_sd=ratio,
+                p_value=float(p),
+                wald_p=wald,
+                interaction_p=interaction_p,
+                interaction_ratio=interaction_ratio,
+            )
         )
     return found
 
 
-def _interaction(value: Array, cohort: Cohort, clinical: Array, arms: Array | None) -> tuple[float | None, float | None]:
+def _interaction(
+    value: Array, cohort: Cohort, clinical: Array, arms: Array | None
+) -> tuple[float | None, float | None]:
     if arms is None:
         return None, None
     known = ~np.isnan(arms)

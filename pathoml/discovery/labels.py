@@ -1,4 +1,6 @@
-"""Read the raters back: do they agree with each other and with themselves, and does the human score go with the outcome?"""
+"""Read the raters back: do they agree with each other and with themselves, and does the human score
+go with the outcome?
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def read_labels(study: Study, path: Path) -> list[Label]:
     """Return the scores of a labels CSV; rows without a score are not read yet.
 
     Raises:
-        CohortError: a column is missing, an item is unknown, a score is not 1 to 5, or nobody scored anything.
+        CohortError: a column is missing, an item is unknown, a score is not 1 to 5, or nobody
+            scored anything.
     """
     table = read_table(path)
     table.require(("rater", "phenotype", "item", "presence"))
@@ -71,9 +74,14 @@ def read_labels(study: Study, path: Path) -> list[Label]:
             continue
         slide_id, presence = (items | slides).get(row["item"]), parse_number(row["presence"])
         if slide_id is None:
-            refused.append(f"{path.name} line {number}: item {row['item']!r} is neither in key.csv nor a slide.")
+            refused.append(
+                f"{path.name} line {number}: item {row['item']!r} is neither in key.csv nor a"
+                " slide."
+            )
         elif presence is None or presence not in range(1, LEVELS + 1):
-            refused.append(f"{path.name} line {number}: presence {row['presence']!r} is not 1, 2, 3, 4 or 5.")
+            refused.append(
+                f"{path.name} line {number}: presence {row['presence']!r} is not 1, 2, 3, 4 or 5."
+            )
         else:
             labels.append(
                 Label(
@@ -88,12 +96,16 @@ def read_labels(study: Study, path: Path) -> list[Label]:
     if refused:
         raise CohortError("\n".join(refused[:20]))
     if not labels:
-        raise CohortError(f"{path.name} holds no score yet. Raters write 1 to 5 into the column 'presence'.")
+        raise CohortError(
+            f"{path.name} holds no score yet. Raters write 1 to 5 into the column 'presence'."
+        )
     return labels
 
 
 def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
-    """Write features/labels.json: agreement between and within raters, and the Cox model of the human score, a phenotype each."""
+    """Write features/labels.json: agreement between and within raters, and the Cox model of the
+    human score, a phenotype each.
+    """
     cohort = read_cohort(study)
     clinical = clinical_design(cohort, study.config.cohort.covariates)
     patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
@@ -101,7 +113,13 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     for phenotype in sorted({one.phenotype for one in labels}):
         mine = [one for one in labels if one.phenotype == phenotype]
         names = sorted({one.name for one in mine if one.name})
-        content[phenotype] = {"names": names, **_agreement(mine), "itself": _itself(mine), "p_value": None, "hazard_ratio_sd": None}
+        content[phenotype] = {
+            "names": names,
+            **_agreement(mine),
+            "itself": _itself(mine),
+            "p_value": None,
+            "hazard_ratio_sd": None,
+        }
         scores: dict[str, list[int]] = defaultdict(list)
         for one in mine:
             scores[patient_of[one.slide_id]].append(one.presence)
@@ -114,18 +132,33 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
             content[phenotype]["reason"] = str(error)
             continue
         ratio = evidence.hazard_ratio_sd
-        content[phenotype] |= {"p_value": evidence.p_value, "hazard_ratio_sd": ratio.to_json() if ratio else None, "patients": len(rows)}
+        content[phenotype] |= {
+            "p_value": evidence.p_value,
+            "hazard_ratio_sd": ratio.to_json() if ratio else None,
+            "patients": len(rows),
+        }
     tested = [p for p in content if content[p]["p_value"] is not None]
-    size = record_hypotheses(study.folder / "runs", FAMILY, [f"human score of phenotype {p}" for p in tested], study.config.run)
-    for phenotype, q in zip(tested, benjamini_hochberg([content[p]["p_value"] for p in tested], size)):
+    size = record_hypotheses(
+        study.folder / "runs",
+        FAMILY,
+        [f"human score of phenotype {p}" for p in tested],
+        study.config.run,
+    )
+    for phenotype, q in zip(
+        tested, benjamini_hochberg([content[p]["p_value"] for p in tested], size)
+    ):
         content[phenotype]["q_value"] = float(q)
-    write_json(study.run_folder / "features" / "labels.json", {"phenotypes": content, "family_size": size})
+    write_json(
+        study.run_folder / "features" / "labels.json", {"phenotypes": content, "family_size": size}
+    )
     raters = len({one.rater for one in labels})
     return LabelResults(raters=raters, rows=[_row(p, content[p]) for p in content])
 
 
 def _agreement(labels: list[Label]) -> dict[str, Any]:
-    """Return kappas of all pairs of raters, and Fleiss' for more than two, over the slides that all have scored."""
+    """Return kappas of all pairs of raters, and Fleiss' for more than two, over the slides that all
+    have scored.
+    """
     first = {(one.rater, one.slide_id): one.presence for one in labels if one.repeat == 0}
     raters = sorted({rater for rater, _ in first})
     pairs = {}
@@ -141,7 +174,11 @@ def _agreement(labels: list[Label]) -> dict[str, Any]:
     fleiss = None
     if len(raters) > 2 and everyone:
         scores = np.array([[first[r, s] for r in raters] for s in everyone])
-        fleiss = _json(fleiss_kappa(np.stack([(scores == level).sum(axis=1) for level in range(1, LEVELS + 1)], axis=1)))
+        fleiss = _json(
+            fleiss_kappa(
+                np.stack([(scores == level).sum(axis=1) for level in range(1, LEVELS + 1)], axis=1)
+            )
+        )
     return {"pairs": pairs, "fleiss": fleiss}
 
 
@@ -162,7 +199,9 @@ def _json(estimate: Estimate) -> dict[str, Any]:
 
 
 def _row(phenotype: str, content: dict[str, Any]) -> tuple[object, ...]:
-    agreement = content["fleiss"] or next((pair["weighted"] for pair in content["pairs"].values()), None)
+    agreement = content["fleiss"] or next(
+        (pair["weighted"] for pair in content["pairs"].values()), None
+    )
     ratio = content["hazard_ratio_sd"]
     return (
         phenotype,
@@ -178,5 +217,7 @@ def _row(phenotype: str, content: dict[str, Any]) -> tuple[object, ...]:
 def _text(estimate: dict[str, Any] | None) -> str:
     if not estimate or estimate["estimate"] is None:
         return "-"
-    interval = f" ({estimate['low']:.2f} to {estimate['high']:.2f})" if estimate["low"] is not None else ""
+    interval = (
+        f" ({estimate['low']:.2f} to {estimate['high']:.2f})" if estimate["low"] is not None else ""
+    )
     return f"{estimate['estimate']:.2f}{interval} n={estimate['n']}"

@@ -1,6 +1,8 @@
-"""The pathologists' sheet: phenotypes as pictures, slides as codes; no outcome, score, centre or file name, an order of its own a rater.
+"""The pathologists' sheet: phenotypes as pictures, slides as codes; no outcome, score, centre or
+file name, an order of its own a rater.
 
-A rater names what a phenotype shows and says from 1 to 5 how clearly each slide has it; a tenth comes twice, to measure the rater.
+A rater names what a phenotype shows and says from 1 to 5 how clearly each slide has it; a tenth
+comes twice, to measure the rater.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ OVERVIEW_PX = 420
 RATING_COLUMNS = ("rater", "phenotype", "item", "name", "presence", "repeat", "note", "read_at")
 
 
-def write_naming_sheet(folder: Path, cohort: Cohort, candidates: Sequence[Sequence[TileRef]], order: Sequence[int]) -> None:
+def write_naming_sheet(
+    folder: Path, cohort: Cohort, candidates: Sequence[Sequence[TileRef]], order: Sequence[int]
+) -> None:
     """Write naming_sheet/: index.html, a ratings CSV a rater, key.csv (keep it from the raters).
 
     Args:
-        order: phenotypes by evidence; the first ones are read, in the order of their numbers, so that the order says nothing.
+        order: phenotypes by evidence; the first ones are read, in the order of their numbers, so
+            that the order says nothing.
     """
     target, paths = folder / "naming_sheet", {s.slide_id: s.path for s in cohort.slides}
     chosen = sorted(order[:PHENOTYPES])
@@ -53,7 +58,10 @@ def write_naming_sheet(folder: Path, cohort: Cohort, candidates: Sequence[Sequen
     _write_csv(target / "key.csv", ("item", "slide_id", "phenotype"), sorted(rows))
     for number, rater in enumerate(RATERS):
         rng = np.random.default_rng([number, len(rows)])
-        repeated = [rows[i] for i in rng.choice(len(rows), max(1, round(REPEATED * len(rows))), replace=False)]
+        repeated = [
+            rows[i]
+            for i in rng.choice(len(rows), max(1, round(REPEATED * len(rows))), replace=False)
+        ]
         first = [rows[i] for i in rng.permutation(len(rows))]
         lines = [(rater, k, item, "", "", 0, "", "") for item, _, k in first] + [
             (rater, k, item, "", "", 1, "", "") for item, _, k in repeated
@@ -68,14 +76,24 @@ def _code(slide_id: str) -> str:
 
 
 def _page(chosen: Sequence[int], items: Sequence[str], target: Path) -> str:
-    sheets = "".join(f'<h2>Phenotype {k}</h2><img src="phenotype_{k}.png" alt="Example tiles of phenotype {k}">' for k in chosen)
+    sheets = "".join(
+        f'<h2>Phenotype {k}</h2><img src="phenotype_{k}.png" alt="Example tiles of phenotype {k}">'
+        for k in chosen
+    )
     shown = [i for i in items if (target / f"{i}.png").exists()]
-    slides = "".join(f'<figure><img src="{i}.png" alt="Slide {i}"><figcaption>{html.escape(i)}</figcaption></figure>' for i in shown)
+    slides = "".join(
+        f'<figure><img src="{i}.png" alt="Slide'
+        f' {i}"><figcaption>{html.escape(i)}</figcaption></figure>'
+        for i in shown
+    )
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Naming sheet</title><style>body{font:16px sans-serif;margin:2em}'
-        "figure{display:inline-block;margin:8px}img{max-width:100%}</style><h1>What do these tiles show?</h1>"
-        "<p>Give each phenotype a name. Then say for each slide how clearly it shows the phenotype: 1 absent, 2 doubtful, 3 in places, "
-        "4 clear, 5 dominant. Write into your ratings file, in the order of its rows; some slides come twice on purpose. "
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Naming '
+        "sheet</title><style>body{font:16px sans-serif;margin:2em}"
+        "figure{display:inline-block;margin:8px}img{max-width:100%}</style><h1>What do these "
+        "tiles show?</h1>"
+        "<p>Give each phenotype a name. Then say for each slide how clearly it shows the "
+        "phenotype: 1 absent, 2 doubtful, 3 in places, 4 clear, 5 dominant. Write into your "
+        "ratings file, in the order of its rows; some slides come twice on purpose. "
         "Research use only.</p>" + sheets + "<h2>Slides</h2>" + slides + "</html>\n"
     )
 

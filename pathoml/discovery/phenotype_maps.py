@@ -1,4 +1,6 @@
-"""A picture of each slide with its tiles in the colours of their phenotypes: features/maps/SLIDE.png."""
+"""A picture of each slide with its tiles in the colours of their phenotypes:
+features/maps/SLIDE.png.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,19 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from pathoml.errors import SlideError
-from pathoml.slides.pictures import LONGEST_SIDE_PX, draw_scale_bar, paint_tiles, png_bytes, round_length
+from pathoml.slides.pictures import (
+    LONGEST_SIDE_PX,
+    draw_scale_bar,
+    paint_tiles,
+    png_bytes,
+    round_length,
+)
 from pathoml.slides.reading import SlideReader, open_slide, read_overview
 from pathoml.store.files import atomic_path
 from pathoml.types import Assignments, Image
 
-# Okabe & Ito's for the colour-blind, then further ones; the viewer has the same (viewer/web/colours.js, a test compares).
+# Okabe & Ito's for the colour-blind, then further ones; the viewer has the same
+# (viewer/web/colours.js, a test compares).
 COLOURS = (
     (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0),
     (240, 228, 66), (90, 60, 160), (60, 60, 60), (160, 120, 60), (120, 200, 60), (200, 40, 90),
@@ -25,7 +34,9 @@ ROW_PX, COLUMN_PX, SWATCHES_A_ROW = 20, 110, 6
 NOTE = "Groups of similar tiles that the computer found. Research use only, not a medical device."
 
 
-def write_phenotype_map(target: Path, path: Path | None, assigned: Assignments, count: int, level0_mpp: float) -> bool:
+def write_phenotype_map(
+    target: Path, path: Path | None, assigned: Assignments, count: int, level0_mpp: float
+) -> bool:
     """Write the map of a slide; return False where its picture cannot be read.
 
     Args:
@@ -44,17 +55,28 @@ def write_phenotype_map(target: Path, path: Path | None, assigned: Assignments, 
     return True
 
 
-def draw_phenotypes(reader: SlideReader, assigned: Assignments, count: int, level0_mpp: float) -> Image:
-    """Return the slide with its tiles coloured inside their true borders, and a legend with the share of each phenotype."""
+def draw_phenotypes(
+    reader: SlideReader, assigned: Assignments, count: int, level0_mpp: float
+) -> Image:
+    """Return the slide with its tiles coloured inside their true borders, and a legend with the
+    share of each phenotype.
+    """
     overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / LONGEST_SIDE_PX))
     hues = np.array(COLOURS)[assigned.phenotype % len(COLOURS)]
-    picture = paint_tiles(overview, downsample, assigned.xy_l0, assigned.tile_l0, hues, np.full(len(hues), ALPHA))
+    picture = paint_tiles(
+        overview, downsample, assigned.xy_l0, assigned.tile_l0, hues, np.full(len(hues), ALPHA)
+    )
     shares = np.bincount(assigned.phenotype, minlength=count) / max(len(assigned.phenotype), 1)
     return _with_legend(picture, assigned.slide_id, shares, downsample * level0_mpp)
 
 
-def _with_legend(picture: Image, slide_id: str, shares: npt.NDArray[np.float64], um_per_px: float) -> Image:
-    width, lines = max(picture.shape[1], SWATCHES_A_ROW * COLUMN_PX + 20), -(-len(shares) // SWATCHES_A_ROW)
+def _with_legend(
+    picture: Image, slide_id: str, shares: npt.NDArray[np.float64], um_per_px: float
+) -> Image:
+    width, lines = (
+        max(picture.shape[1], SWATCHES_A_ROW * COLUMN_PX + 20),
+        -(-len(shares) // SWATCHES_A_ROW),
+    )
     page = PillowImage.new("RGB", (width, picture.shape[0] + (lines + 2) * ROW_PX + 22), "white")
     page.paste(PillowImage.fromarray(picture), (0, 0))
     draw, top, font = ImageDraw.Draw(page), picture.shape[0] + 8, ImageFont.load_default(size=12)
@@ -64,5 +86,10 @@ def _with_legend(picture: Image, slide_id: str, shares: npt.NDArray[np.float64],
         draw.rectangle([left, y + 2, left + 14, y + 15], fill=COLOURS[k % len(COLOURS)])
         draw.text((left + 20, y), f"{k}   {share:.0%}", fill="black", font=font)
     draw.text((10, top + ROW_PX * (1 + lines)), NOTE, fill="black", font=font)
-    draw_scale_bar(draw, (width - 12, top + ROW_PX * lines + 14), round_length(picture.shape[1] * um_per_px / 5), um_per_px)
+    draw_scale_bar(
+        draw,
+        (width - 12, top + ROW_PX * lines + 14),
+        round_length(picture.shape[1] * um_per_px / 5),
+        um_per_px,
+    )
     return np.asarray(page, dtype=np.uint8)

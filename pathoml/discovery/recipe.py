@@ -13,4 +13,11 @@ DISCOVER_OUTPUTS = ("features/phenotypes.csv",)
 def discover_recipe(study: Study) -> Recipe:
     """Return everything that decides the features; the covariates of study.yaml are adjusted for."""
     cohort = study.config.cohort.model_dump(mode="json")
-    return Recipe(step="discover", inputs={**file_hashes(study.run_folder, ("scores.csv",)), "cohort": cohort, "version": DISCOVER_VERSION})
+    return Recipe(
+        step="discover",
+        inputs={
+            **file_hashes(study.run_folder, ("scores.csv",)),
+            "cohort": cohort,
+            "version": DISCOVER_VERSION,
+        },
+    )

@@ -1,4 +1,6 @@
-"""Step `discover` as a whole: codebook, assignments, maps, descriptions, evidence, contact sheets, naming sheet; runs/RUN/features/."""
+"""Step `discover` as a whole: codebook, assignments, maps, descriptions, evidence, contact sheets,
+naming sheet; runs/RUN/features/.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,17 @@ from pathoml.training.run import LoadedRun, bag_slides, load_run
 from pathoml.types import Array, Assignments, Embeddings, Recipe
 
 FAMILY = "phenotypes"
-SPATIAL_COLUMNS = ("slide_id", "phenotype", "share", "clustering", "clustering_p", "clustering_q", "border_um", "border_p", "border_q")
+SPATIAL_COLUMNS = (
+    "slide_id",
+    "phenotype",
+    "share",
+    "clustering",
+    "clustering_p",
+    "clustering_q",
+    "border_um",
+    "border_p",
+    "border_q",
+)
 CANDIDATES = 4  # tiles of each slide and phenotype that may come onto a contact sheet
 COLUMNS = (
     "phenotype",
@@ -65,7 +77,9 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
-    """What `discover` found, a phenotype a row of phenotypes.csv, from the strongest evidence to the weakest."""
+    """What `discover` found, a phenotype a row of phenotypes.csv, from the strongest evidence to
+    the weakest.
+    """
 
     rows: tuple[dict[str, Any], ...]
     codebook: Codebook
@@ -81,23 +95,38 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     cohort, config = run.cohort, study.config.cohort
     stain = [_stain(run, p.slide_ids) for p in cohort.patients]
     specimen = {s.slide_id: s.specimen for s in cohort.slides}
-    described = describe(assigned.counts, cohort.centre, stain, assigned.slide_counts, specimen, assigned.contribution)
+    described = describe(
+        assigned.counts,
+        cohort.centre,
+        stain,
+        assigned.slide_counts,
+        specimen,
+        assigned.contribution,
+    )
     clinical, adjustment = estimable_design(cohort, config.covariates)
     arms, left_out = treatment_arms(cohort, config.treatment)
     adjustment = f"{adjustment} {left_out}".rstrip()
     evidence = weigh(log_ratios(assigned.counts), cohort, clinical, arms)
     code = sha256_of_arrays({"centres": codebook.centres, "components": codebook.components})[:8]
-    names = [f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))]
+    names = [
+        f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))
+    ]
     size = record_hypotheses(study.folder / "runs", FAMILY, names, study.config.run)
     q_values = benjamini_hochberg([e.p_value for e in evidence], size)
     shifts = [_paired(run, assigned.slide_counts, specimen, k) for k in range(len(evidence))]
-    rows = [_row(k, described[k], evidence[k], q_values[k], shifts[k], codebook) for k in range(len(evidence))]
+    rows = [
+        _row(k, described[k], evidence[k], q_values[k], shifts[k], codebook)
+        for k in range(len(evidence))
+    ]
     rows.sort(key=lambda r: (r["p_value"], -(r["hazard_ratio_sd"] or 0)))
     _write_table(folder / "phenotypes.csv", COLUMNS, rows)
     _write_table(
         folder / "ledger.csv",
         ("hypothesis", "p_value", "q_value", "family_size"),
-        [{"hypothesis": n, "p_value": e.p_value, "q_value": float(q), "family_size": size} for n, e, q in zip(names, evidence, q_values)],
+        [
+            {"hypothesis": n, "p_value": e.p_value, "q_value": float(q), "family_size": size}
+            for n, e, q in zip(names, evidence, q_values)
+        ],
     )
     _write_table(folder / "spatial.csv", SPATIAL_COLUMNS, _with_q(assigned.spatial))
     _write_sheets(folder, run, assigned.candidates)
@@ -105,7 +134,13 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
     write_json(
         folder / "codebook.json",
-        {"hash": code, "tried": tried, "stability": codebook.stability.tolist(), "outcome_blind": True, "adjustment": adjustment},
+        {
+            "hash": code,
+            "tried": tried,
+            "stability": codebook.stability.tolist(),
+            "outcome_blind": True,
+            "adjustment": adjustment,
+        },
     )
     record_step(study.run_folder, recipe, codebook=code)
     return Discovery(rows=tuple(rows), codebook=codebook, family_size=size, adjustment=adjustment)
@@ -120,7 +155,13 @@ class _Assigned:
     spatial: list[dict[str, Any]]  # a row a slide and phenotype that it has
 
 
-def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_slide: Callable[[int, int], None]) -> _Assigned:
+def _assign(
+    study: Study,
+    run: LoadedRun,
+    codebook: Codebook,
+    folder: Path,
+    on_slide: Callable[[int, int], None],
+) -> _Assigned:
     count = len(codebook.centres)
     counts, slide_counts = np.zeros((len(run.bags), count)), {}
     candidates: list[list[TileRef]] = [[] for _ in range(count)]
@@ -130,20 +171,34 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
     paths = {s.slide_id: s.path for s in run.cohort.slides}
     for patient, bag in enumerate(run.bags):
         for slide in bag_slides(study, bag):
-            near = codebook.similarity(slide.features, run.cohort.patients[patient].centre)  # (N, C)
+            near = codebook.similarity(
+                slide.features, run.cohort.patients[patient].centre
+            )  # (N, C)
             phenotype = near.argmax(axis=1)
             own = np.bincount(phenotype, minlength=count).astype(np.float64)
             counts[patient] += own
             slide_counts[slide.slide_id] = own
             of_tiles = Assignments(
-                slide_id=slide.slide_id, xy_l0=slide.xy_l0, tile_l0=slide.tile_l0, phenotype=phenotype, membership=membership(near)
+                slide_id=slide.slide_id,
+                xy_l0=slide.xy_l0,
+                tile_l0=slide.tile_l0,
+                phenotype=phenotype,
+                membership=membership(near),
             )
             write_assignments(folder / "assignments" / f"{slide.slide_id}.h5", of_tiles)
-            write_phenotype_map(folder / "maps" / f"{slide.slide_id}.png", paths[slide.slide_id], of_tiles, count, slide.level0_mpp)
+            write_phenotype_map(
+                folder / "maps" / f"{slide.slide_id}.png",
+                paths[slide.slide_id],
+                of_tiles,
+                count,
+                slide.level0_mpp,
+            )
             spatial += _where(study, slide, phenotype, count)
             map_path = study.run_folder / "attention" / f"{slide.slide_id}.h5"
             if map_path.exists():
-                values = read_attention(map_path).contribution.astype(np.float64) * len(bag.features)
+                values = read_attention(map_path).contribution.astype(np.float64) * len(
+                    bag.features
+                )
                 summed += np.bincount(phenotype, weights=values, minlength=count)
                 seen += own
             for k in range(count):
@@ -152,28 +207,48 @@ def _assign(study: Study, run: LoadedRun, codebook: Codebook, folder: Path, on_s
                     x, y = (int(v) for v in slide.xy_l0[i])
                     candidates[k].append(
                         TileRef(
-                            slide_id=slide.slide_id, patient_id=bag.patient_id, xy_l0=(x, y), tile_l0=slide.tile_l0, value=float(near[i, k])
+                            slide_id=slide.slide_id,
+                            patient_id=bag.patient_id,
+                            xy_l0=(x, y),
+                            tile_l0=slide.tile_l0,
+                            value=float(near[i, k]),
                         )
                     )
             done += 1
             on_slide(done, total)
     mean = np.divide(summed, seen, out=np.full(count, np.nan), where=seen > 0)
-    return _Assigned(counts=counts, slide_counts=slide_counts, contribution=mean, candidates=candidates, spatial=spatial)
+    return _Assigned(
+        counts=counts,
+        slide_counts=slide_counts,
+        contribution=mean,
+        candidates=candidates,
+        spatial=spatial,
+    )
 
 
-def _where(study: Study, slide: Embeddings, phenotype: npt.NDArray[np.int64], count: int) -> list[dict[str, Any]]:
+def _where(
+    study: Study, slide: Embeddings, phenotype: npt.NDArray[np.int64], count: int
+) -> list[dict[str, Any]]:
     """Return the spatial figures of the phenotypes that a slide has."""
     path = tiles_folder(study) / f"{slide.slide_id}.h5"
-    border = border_distance_um(read_tiles(path)[1], slide.xy_l0, slide.tile_l0, slide.level0_mpp) if path.exists() else None
+    border = (
+        border_distance_um(read_tiles(path)[1], slide.xy_l0, slide.tile_l0, slide.level0_mpp)
+        if path.exists()
+        else None
+    )
     figures = spatial_figures(phenotype, slide.xy_l0, slide.tile_l0, count, border)
     return [{"slide_id": slide.slide_id, **vars(one)} for one in figures if one.share > 0]
 
 
 def _with_q(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows with the false discovery rate over all slides and phenotypes, a kind of test each."""
+    """Return the rows with the false discovery rate over all slides and phenotypes, a kind of test
+    each.
+    """
     for kind in ("clustering", "border"):
         tested = [row for row in rows if row[f"{kind}_p"] is not None]
-        q_values = benjamini_hochberg([row[f"{kind}_p"] for row in tested]) if tested else np.empty(0)
+        q_values = (
+            benjamini_hochberg([row[f"{kind}_p"] for row in tested]) if tested else np.empty(0)
+        )
         for row in rows:
             row[f"{kind}_q"] = None
         for row, q in zip(tested, q_values):
@@ -186,12 +261,20 @@ def _stain(run: LoadedRun, slide_ids: Sequence[str]) -> str:
     return ", ".join(sorted(stains))
 
 
-def _paired(run: LoadedRun, slide_counts: dict[str, Array], specimen: dict[str, str], phenotype: int) -> PairedHeterogeneity | None:
-    """Compare the log-ratio in primary and metastasis of the same patients; None with fewer than 6 of them."""
+def _paired(
+    run: LoadedRun, slide_counts: dict[str, Array], specimen: dict[str, str], phenotype: int
+) -> PairedHeterogeneity | None:
+    """Compare the log-ratio in primary and metastasis of the same patients; None with fewer than 6
+    of them.
+    """
     first, second, centre = [], [], []
     for patient in run.cohort.patients:
         parts = {
-            kind: [slide_counts[s] for s in patient.slide_ids if s in slide_counts and specimen.get(s) == kind]
+            kind: [
+                slide_counts[s]
+                for s in patient.slide_ids
+                if s in slide_counts and specimen.get(s) == kind
+            ]
             for kind in ("primary", "metastasis")
         }
         if parts["primary"] and parts["metastasis"]:
@@ -204,7 +287,14 @@ def _paired(run: LoadedRun, slide_counts: dict[str, Array], specimen: dict[str, 
         return None
 
 
-def _row(k: int, d: Description, e: Evidence, q: float, shift: PairedHeterogeneity | None, codebook: Codebook) -> dict[str, Any]:
+def _row(
+    k: int,
+    d: Description,
+    e: Evidence,
+    q: float,
+    shift: PairedHeterogeneity | None,
+    codebook: Codebook,
+) -> dict[str, Any]:
     ratio = e.hazard_ratio_sd
     return {
         **{name: getattr(d, name) for name in COLUMNS if name in Description.__dataclass_fields__},
@@ -242,7 +332,10 @@ def _write_sheets(folder: Path, run: LoadedRun, candidates: Sequence[Sequence[Ti
     paths = {s.slide_id: s.path for s in run.cohort.slides}
     for k, tiles in enumerate(candidates):
         best = best_tiles(tiles)
-        heading = f"Phenotype {k}: the tiles most like it, of {len({t.patient_id for t in best})} patients"
+        heading = (
+            f"Phenotype {k}: the tiles most like it, of"
+            f" {len({t.patient_id for t in best})} patients"
+        )
         picture = draw_sheet([(heading, read_tiles_of(best, paths))])
         with atomic_path(folder / "sheets" / f"phenotype_{k}.png") as temporary:
             temporary.write_bytes(png_bytes(picture))

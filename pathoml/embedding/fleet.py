@@ -1,7 +1,9 @@
-"""Several processes that embed, on one machine's cores or GPUs or on a cluster's: each takes a few slides at a time.
+"""Several processes that embed, on one machine's cores or GPUs or on a cluster's: each takes a few
+slides at a time.
 
-An item is a few slides, so that a small slide does not drain a GPU; each slide's file is written when it is done, so that nothing of an
-item that died is done again. Features of a slide depend on that slide alone, whoever embeds it.
+An item is a few slides, so that a small slide does not drain a GPU; each slide's file is written
+when it is done, so that nothing of an item that died is done again. Features of a slide depend on
+that slide alone, whoever embeds it.
 """
 
 from __future__ import annotations
@@ -80,9 +82,13 @@ def embed_apart(
 
     def run(groups: Iterator[Sequence[EmbedJob]]) -> list[EmbedJob]:
         """Embed groups of slides and return those whose process died."""
-        parts = {str(number): replace(part, jobs=tuple(group)) for number, group in enumerate(groups)}
+        parts = {
+            str(number): replace(part, jobs=tuple(group)) for number, group in enumerate(groups)
+        }
         lost: list[EmbedJob] = []
-        for key, result in map_items(work, list(parts.items()), workers=count, gpus_each=gpus_each(compute)):
+        for key, result in map_items(
+            work, list(parts.items()), workers=count, gpus_each=gpus_each(compute)
+        ):
             if isinstance(result, EmbedReport):
                 whole.add(result)
                 for slide_id in (*result.slide_seconds, *result.failures):
@@ -90,11 +96,15 @@ def embed_apart(
             elif isinstance(result, RuntimeError) and str(result).startswith(DIED):
                 lost += parts[key].jobs
             else:
-                whole.failures.update({job.slide_id: f"{type(result).__name__}: {result}" for job in parts[key].jobs})
+                whole.failures.update(
+                    {job.slide_id: f"{type(result).__name__}: {result}" for job in parts[key].jobs}
+                )
         return lost
 
     lost = run(jobs[start : start + each] for start in range(0, len(jobs), each))
-    left = stale_jobs(lost, encoder_name, encoder_sha256)  # those of a dead item that were finished stay
+    left = stale_jobs(
+        lost, encoder_name, encoder_sha256
+    )  # those of a dead item that were finished stay
     for job in run([job] for job in left):  # each alone: only the one that kills is lost
         whole.failures[job.slide_id] = f"{DIED} (killed, out of memory, or aborted in a C library)"
     whole.seconds = time.monotonic() - started
@@ -108,10 +118,25 @@ def work(part: EmbedPart) -> EmbedReport:
     torch.set_num_threads(part.threads)
     device = prepare_device(part.compute)  # which has the last word on threads
     wanted = part.compute.batch_size
-    encoder = _ready(part.encoder, str(device), wanted if isinstance(wanted, int) else None, part.compiled, part.compute.precision)
-    return embed_part(stale_jobs(part.jobs, part.encoder, part.encoder_sha256), encoder, workers=part.workers, on_tiles=lambda *_: None)
+    encoder = _ready(
+        part.encoder,
+        str(device),
+        wanted if isinstance(wanted, int) else None,
+        part.compiled,
+        part.compute.precision,
+    )
+    return embed_part(
+        stale_jobs(part.jobs, part.encoder, part.encoder_sha256),
+        encoder,
+        workers=part.workers,
+        on_tiles=lambda *_: None,
+    )
 
 
 @lru_cache(maxsize=1)
-def _ready(name: str, device: str, batch_size: int | None, compiled: bool | None, precision: str) -> ReadyEncoder:
-    return ready_encoder(name, torch.device(device), batch_size=batch_size, compiled=compiled, precision=precision)
+def _ready(
+    name: str, device: str, batch_size: int | None, compiled: bool | None, precision: str
+) -> ReadyEncoder:
+    return ready_encoder(
+        name, torch.device(device), batch_size=batch_size, compiled=compiled, precision=precision
+    )

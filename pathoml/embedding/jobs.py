@@ -1,4 +1,6 @@
-"""What there is to embed, and whether it was done: no network is loaded to find that nothing is to do."""
+"""What there is to embed, and whether it was done: no network is loaded to find that nothing is to
+do.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,15 @@ class EmbedJob:
 def embed_recipe(encoder_name: str, encoder_sha256: str, job: EmbedJob) -> Recipe:
     """Return everything that decides the features of a slide."""
     tiles_sha256 = stored_attr(job.tiles_path, "content_sha256")
-    inputs = {"encoder": encoder_name, "weights": encoder_sha256, "tiles": tiles_sha256, "exclude": sorted(job.exclude)}
-    colours: dict[str, object] = {"icc": True} if job.icc else {}  # as it was before there was a choice
+    inputs = {
+        "encoder": encoder_name,
+        "weights": encoder_sha256,
+        "tiles": tiles_sha256,
+        "exclude": sorted(job.exclude),
+    }
+    colours: dict[str, object] = (
+        {"icc": True} if job.icc else {}
+    )  # as it was before there was a choice
     if job.stain != AS_SCANNED:
         colours["stain"] = {**job.stain.model_dump(), "version": STAIN_VERSION}
     return Recipe(step="embed", inputs={**inputs, **colours, "version": EMBEDDING_VERSION})
@@ -48,12 +57,14 @@ def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str)
     return [
         job
         for job in jobs
-        if stored_attr(job.embeddings_path, "recipe_sha256") != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, job))
+        if stored_attr(job.embeddings_path, "recipe_sha256")
+        != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, job))
     ]
 
 
 def tiles_of(jobs: Sequence[EmbedJob], *, enough: float = math.inf) -> int:
-    """Return how many tiles the jobs have in all, without flagged ones; a torn file counts none and fails when it is embedded.
+    """Return how many tiles the jobs have in all, without flagged ones; a torn file counts none and
+    fails when it is embedded.
 
     Args:
         enough: nobody asks for more; files are opened until there are as many.
@@ -68,7 +79,8 @@ def tiles_of(jobs: Sequence[EmbedJob], *, enough: float = math.inf) -> int:
 
 
 def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
-    """Return one job a slide that has tiles and whose features were not imported, at one of the study's `scales`.
+    """Return one job a slide that has tiles and whose features were not imported, at one of the
+    study's `scales`.
 
     Raises:
         ConfigError: no slide has tiles yet.
@@ -85,8 +97,13 @@ def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
             stain=study.config.stain,
         )
         for slide in cohort.slides
-        if slide.path is not None and (tiles / f"{slide.slide_id}.h5").exists() and not is_imported(embeddings, slide.slide_id)
+        if slide.path is not None
+        and (tiles / f"{slide.slide_id}.h5").exists()
+        and not is_imported(embeddings, slide.slide_id)
     ]
     if not jobs and not any(is_imported(embeddings, slide.slide_id) for slide in cohort.slides):
-        raise ConfigError(f"{tiles} holds no tiles of this cohort. Run `pathoml tile` first; its failures.csv says why slides failed.")
+        raise ConfigError(
+            f"{tiles} holds no tiles of this cohort. Run `pathoml tile` first; its failures.csv"
+            " says why slides failed."
+        )
     return jobs

@@ -1,8 +1,8 @@
 """Step `embed`: run the encoder over the tiles of every slide; writes embeddings/ENCODING/.
 
-Threads read tiles ahead of the encoder, of the next slides too, so that the encoder does not wait where a small slide ends; a process
-that was given one core reads and encodes in turn. Batches are cut from one slide in a fixed order, so that features do not depend on
-what else is embedded.
+Threads read tiles ahead of the encoder, of the next slides too, so that the encoder does not wait
+where a small slide ends; a process that was given one core reads and encodes in turn. Batches are
+cut from one slide in a fixed order, so that features do not depend on what else is embedded.
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ class EmbedReport:
 
 
 def embed_slides(
-    jobs: Sequence[EmbedJob], encoder: ReadyEncoder, *, workers: int, on_tiles: Callable[[str, int], None], shard: Shard | None = None
+    jobs: Sequence[EmbedJob],
+    encoder: ReadyEncoder,
+    *,
+    workers: int,
+    on_tiles: Callable[[str, int], None],
+    shard: Shard | None = None,
 ) -> EmbedReport:
     """Embed slides one after another; a slide that fails is recorded and the others go on.
 
@@ -80,11 +85,20 @@ def embed_slides(
     return report
 
 
-def embed_part(jobs: Sequence[EmbedJob], encoder: ReadyEncoder, *, workers: int, on_tiles: Callable[[str, int], None]) -> EmbedReport:
+def embed_part(
+    jobs: Sequence[EmbedJob],
+    encoder: ReadyEncoder,
+    *,
+    workers: int,
+    on_tiles: Callable[[str, int], None],
+) -> EmbedReport:
     """Embed some slides of a batch; failures are only returned."""
     report = EmbedReport(how=encoder.how)
     started = time.monotonic()
-    with tile_readers(workers, encoder.device) as readers, ReadAhead(jobs, encoder.batch_size, readers) as ahead:
+    with (
+        tile_readers(workers, encoder.device) as readers,
+        ReadAhead(jobs, encoder.batch_size, readers) as ahead,
+    ):
         for job in jobs:
             begun = time.monotonic()
             try:
@@ -94,7 +108,9 @@ def embed_part(jobs: Sequence[EmbedJob], encoder: ReadyEncoder, *, workers: int,
             except (SlideError, StoreError) as error:
                 report.failures[job.slide_id] = by_id(str(error), job.slide_id, job.slide_path)
             except Exception as error:  # noqa: BLE001 - one bad slide must not end the batch
-                report.failures[job.slide_id] = by_id(f"{type(error).__name__}: {error}", job.slide_id, job.slide_path)
+                report.failures[job.slide_id] = by_id(
+                    f"{type(error).__name__}: {error}", job.slide_id, job.slide_path
+                )
         report.waited = ahead.waited
     report.seconds = time.monotonic() - started
     return report
@@ -114,12 +130,16 @@ class InThisThread(Executor):
 
 
 def tile_readers(workers: int, device: torch.device) -> Executor:
-    """Return what reads tiles: threads beside the encoder; none where one core is all that this process was given."""
+    """Return what reads tiles: threads beside the encoder; none where one core is all that this
+    process was given.
+    """
     one_core = device.type == "cpu" and workers == 1 and torch.get_num_threads() == 1
     return InThisThread() if one_core else ThreadPoolExecutor(workers)
 
 
-def _embed_one(job: EmbedJob, ahead: ReadAhead, encoder: ReadyEncoder, on_tiles: Callable[[str, int], None]) -> int:
+def _embed_one(
+    job: EmbedJob, ahead: ReadAhead, encoder: ReadyEncoder, on_tiles: Callable[[str, int], None]
+) -> int:
     parts = []
     with ahead.next_slide() as slide:
         while (tiles := ahead.next_batch(slide)) is not None:
@@ -140,22 +160,33 @@ def _embed_one(job: EmbedJob, ahead: ReadAhead, encoder: ReadyEncoder, on_tiles:
 
 
 class SlideTiles:
-    """The tiles of one open slide, read ahead by threads; it is closed only when no thread reads it any more."""
+    """The tiles of one open slide, read ahead by threads; it is closed only when no thread reads it
+    any more.
+    """
 
     def __init__(self, job: EmbedJob, batch_size: int, readers: Executor) -> None:
         self.grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
         if not len(self.grid.xy_l0):
-            raise SlideError(f"Slide {job.slide_id}: every tile is flagged ({', '.join(job.exclude)}). Look at its picture in tiles/.")
+            raise SlideError(
+                f"Slide {job.slide_id}: every tile is flagged ({', '.join(job.exclude)}). Look at"
+                " its picture in tiles/."
+            )
         self.corners = corners = [(int(x), int(y)) for x, y in self.grid.xy_l0]
-        self.unread = deque(corners[start : start + batch_size] for start in range(0, len(corners), batch_size))
+        self.unread = deque(
+            corners[start : start + batch_size] for start in range(0, len(corners), batch_size)
+        )
         self.ahead: deque[list[Future[Image]]] = deque()
         self._readers = readers
         self._close = ExitStack()
         opener = partial(open_in_colour, job.slide_path, job.slide_id, icc=job.icc)
-        self._reader = self._close.enter_context(ReopeningReader(opener, name=job.slide_id, tiles=len(corners)))
+        self._reader = self._close.enter_context(
+            ReopeningReader(opener, name=job.slide_id, tiles=len(corners))
+        )
         self._read_tile = self._reader.read_tile
         if job.stain != AS_SCANNED:
-            restained = self._close.enter_context(RestainedReader(self._reader, self.grid, job.stain, readers))
+            restained = self._close.enter_context(
+                RestainedReader(self._reader, self.grid, job.stain, readers)
+            )
             self._read_tile = restained.read_tile
 
     def __enter__(self) -> SlideTiles:
@@ -173,7 +204,12 @@ class SlideTiles:
     def read_batch(self) -> None:
         """Ask the threads for one batch more."""
         tile_l0, tile_px = self.grid.tile_l0, self.grid.tile_px
-        self.ahead.append([self._readers.submit(self._read_tile, xy, tile_l0, tile_px) for xy in self.unread.popleft()])
+        self.ahead.append(
+            [
+                self._readers.submit(self._read_tile, xy, tile_l0, tile_px)
+                for xy in self.unread.popleft()
+            ]
+        )
 
 
 class ReadAhead:
@@ -206,12 +242,16 @@ class ReadAhead:
         return slide
 
     def next_batch(self, slide: SlideTiles) -> Image | None:
-        """Return (B, tile_px, tile_px, 3) of the slide in the order of its grid, or None when it is finished."""
+        """Return (B, tile_px, tile_px, 3) of the slide in the order of its grid, or None when it is
+        finished.
+        """
         begun = time.monotonic()
         self._top_up(slide)
         if not slide.ahead:
             return None
-        tiles = np.stack([f.result() for f in slide.ahead[0]])  # it stays in `ahead` until it is read: closing waits for it
+        tiles = np.stack(
+            [f.result() for f in slide.ahead[0]]
+        )  # it stays in `ahead` until it is read: closing waits for it
         slide.ahead.popleft()
         self._top_up(slide)
         self.waited += time.monotonic() - begun

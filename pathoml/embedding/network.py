@@ -1,4 +1,6 @@
-"""The network of an encoder: built, filled with pretrained weights, and run: uint8 tiles in, one vector a tile out."""
+"""The network of an encoder: built, filled with pretrained weights, and run: uint8 tiles in, one
+vector a tile out.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,24 @@ from pathoml.store.files import sha256_of_file
 from pathoml.types import Encoder
 
 PIXEL_RANGE = 255.0
-NOT_WEIGHTS = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)
+NOT_WEIGHTS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+)
 
 
 def build_architecture(encoder: Encoder) -> nn.Module:
     """Return the network with random weights, without a classifier, in evaluation mode."""
-    model: nn.Module = timm.create_model(encoder.timm_name, pretrained=False, num_classes=0, **encoder.kwargs)
+    model: nn.Module = timm.create_model(
+        encoder.timm_name, pretrained=False, num_classes=0, **encoder.kwargs
+    )
     return model.eval()
 
 
@@ -41,12 +55,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise EncoderError(f"{path} is torn or no safetensors file ({error}). Copy or download it again.") from error
+            raise EncoderError(
+                f"{path} is torn or no safetensors file ({error}). Copy or download it again."
+            ) from error
     try:
-        with warnings.catch_warnings(action="ignore"):  # what is no plain file of weights ends in an error, not in advice to torch's makers
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # what is no plain file of weights ends in an error, not in advice to torch's makers
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except NOT_WEIGHTS as error:
-        raise EncoderError(f"{path} is no file of plain weights ({type(error).__name__}). Convert it to safetensors.") from error
+        raise EncoderError(
+            f"{path} is no file of plain weights ({type(error).__name__}). Convert it to"
+            " safetensors."
+        ) from error
     for key in ("state_dict", "model", "teacher"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -68,22 +89,33 @@ def load_encoder(name: str) -> tuple[EncoderModel, str]:
     if encoder.names == "dinov2":
         weights = timm_names(weights)
     wanted = model.state_dict()
-    if encoder.by_order and not wanted.keys() <= weights.keys():  # a safetensors file keeps names, not order
+    if (
+        encoder.by_order and not wanted.keys() <= weights.keys()
+    ):  # a safetensors file keeps names, not order
         surplus = len(weights) - len(wanted)  # the classifier comes last
         if surplus < 0:
-            raise EncoderError(f"{path} has {len(weights)} tensors, {name} needs {len(wanted)}. It is another model.")
+            raise EncoderError(
+                f"{path} has {len(weights)} tensors, {name} needs {len(wanted)}. It is another"
+                " model."
+            )
         weights = dict(zip(wanted, list(weights.values())[: len(wanted)]))
     else:
-        weights = {k: v for k, v in weights.items() if not k.startswith(("head.", "fc.", "classifier."))}
+        weights = {
+            k: v for k, v in weights.items() if not k.startswith(("head.", "fc.", "classifier."))
+        }
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise EncoderError(f"{path} does not fit {encoder.timm_name}: {str(error).splitlines()[1].strip()[:200]}") from error
+        raise EncoderError(
+            f"{path} does not fit {encoder.timm_name}: {str(error).splitlines()[1].strip()[:200]}"
+        ) from error
     return EncoderModel(fold_normalisation(model), encoder), sha256_of_file(path)
 
 
 class EncoderModel(nn.Module):
-    """A network with its normalisation in front and its pooling behind: uint8 tiles in, one vector a tile out."""
+    """A network with its normalisation in front and its pooling behind: uint8 tiles in, one vector
+    a tile out.
+    """
 
     mean: Tensor
     std: Tensor
@@ -99,7 +131,9 @@ class EncoderModel(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Return (B, D) features of (B, H, W, 3) uint8 RGB tiles."""
-        images = tiles.permute(0, 3, 1, 2)  # (B, 3, H, W), channels last in memory, as convolutions like it
+        images = tiles.permute(
+            0, 3, 1, 2
+        )  # (B, 3, H, W), channels last in memory, as convolutions like it
         images = (images.to(self.mean.dtype) - self.mean) / self.std  # (B, 3, H, W)
         if self.pooling == "pooled":
             return self.network(images)  # type: ignore[no-any-return]

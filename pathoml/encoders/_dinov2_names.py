@@ -1,7 +1,9 @@
-"""Weights of a DINOv2 vision transformer as the hub's `transformers` files name them, renamed for timm's vision transformer.
+"""Weights of a DINOv2 vision transformer as the hub's `transformers` files name them, renamed for
+timm's vision transformer.
 
-The networks are the same; query, key and value are three matrices there and one here. Where there are registers, timm gives only the
-patches a position: that of the class token, a constant, goes into the token.
+The networks are the same; query, key and value are three matrices there and one here. Where there
+are registers, timm gives only the patches a position: that of the class token, a constant, goes
+into the token.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ QUERY = re.compile(r"^(blocks\.\d+)\.attention\.attention\.query\.(weight|bias)$
 
 
 def timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of timm's vision transformer; names that are not known stay, so that strict loading refuses them.
+    """Return the state dict of timm's vision transformer; names that are not known stay, so that
+    strict loading refuses them.
 
     >>> sorted(timm_names({"layernorm.weight": torch.ones(2), "embeddings.mask_token": torch.ones(1)}))
     ['norm.weight']
@@ -45,8 +48,13 @@ def timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found = QUERY.match(key)
         if found is not None:
             block, kind = found.groups()
-            parts = [renamed.pop(f"{block}.attention.attention.{name}.{kind}", None) for name in ("query", "key", "value")]
-            renamed[f"{block}.attn.qkv.{kind}"] = torch.cat([p for p in parts if p is not None])  # (3 D, D) or (3 D,)
+            parts = [
+                renamed.pop(f"{block}.attention.attention.{name}.{kind}", None)
+                for name in ("query", "key", "value")
+            ]
+            renamed[f"{block}.attn.qkv.{kind}"] = torch.cat(
+                [p for p in parts if p is not None]
+            )  # (3 D, D) or (3 D,)
     if {"reg_token", "cls_token", "pos_embed"} <= renamed.keys():
         positions = renamed["pos_embed"]  # (1, 1 + patches, D)
         renamed["cls_token"] = renamed["cls_token"] + positions[:, :1]  # (1, 1, D)

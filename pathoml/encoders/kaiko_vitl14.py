@@ -1,4 +1,6 @@
-"""Kaiko ViT-L/14: four registers, trained with DINOv2 on TCGA at several magnifications, in timm's layout."""
+"""Kaiko ViT-L/14: four registers, trained with DINOv2 on TCGA at several magnifications, in timm's
+layout.
+"""
 
 from pathoml.types import Encoder
 

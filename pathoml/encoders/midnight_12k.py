@@ -1,4 +1,6 @@
-"""Midnight-12k: a ViT-g/14 with SwiGLU trained with DINOv2 on 12,000 slides of TCGA; class token and mean of the patches."""
+"""Midnight-12k: a ViT-g/14 with SwiGLU trained with DINOv2 on 12,000 slides of TCGA; class token
+and mean of the patches.
+"""
 
 from pathoml.types import Encoder
 
@@ -16,5 +18,8 @@ ENCODER = Encoder(
     parameters=1_135_000_000,
     licence="MIT",
     source="Karasikov et al., 2025, arXiv:2504.05186",
-    notes="The class token alone (1536) is used too. Trained on TCGA: no external test on TCGA slides.",
+    notes=(
+        "The class token alone (1536) is used too. Trained on TCGA: no external test on TCGA"
+        " slides."
+    ),
 )

@@ -24,5 +24,8 @@ ENCODER = Encoder(
     parameters=1_130_000_000,
     licence="Apache-2.0, research use",
     source="Xu et al., Nature 630 (2024) 181-188, doi:10.1038/s41586-024-07441-w",
-    notes="The authors cut 256 pixels and crop the middle 224; here a tile is 224 and nothing is cropped.",
+    notes=(
+        "The authors cut 256 pixels and crop the middle 224; here a tile is 224 and nothing is"
+        " cropped."
+    ),
 )

@@ -31,6 +31,9 @@ ENCODER = Encoder(
     std=(0.229, 0.224, 0.225),
     parameters=681_400_000,
     licence="CC-BY-NC-ND-4.0",
-    source="Chen et al., Nature Medicine 30 (2024) 850-862, doi:10.1038/s41591-024-02857-3 (of UNI; UNI2 has no paper)",
+    source=(
+        "Chen et al., Nature Medicine 30 (2024) 850-862, doi:10.1038/s41591-024-02857-3 (of UNI;"
+        " UNI2 has no paper)"
+    ),
     notes="The card says 20x; 0.5 is the usual reading of it.",
 )

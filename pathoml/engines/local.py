@@ -20,17 +20,24 @@ def available_workers() -> int:
 
 
 def map_items(
-    function: Callable[[Item], Result], items: Iterable[tuple[str, Item]], *, workers: int, gpus_each: float = 0.0
+    function: Callable[[Item], Result],
+    items: Iterable[tuple[str, Item]],
+    *,
+    workers: int,
+    gpus_each: float = 0.0,
 ) -> Iterator[tuple[str, Result | Exception]]:
     """Yield (key, result or the exception it raised) for every item, as they finish.
 
     Args:
-        function: importable at the top of a module; called in a spawned process (in this one if `workers` is 1).
+        function: importable at the top of a module; called in a spawned process (in this one if
+            `workers` is 1).
         items: (key, item) pairs; a key names the slide in failures.
-        gpus_each: the part of a GPU that a worker takes: each sees one GPU, the first 1 / gpus_each workers the first one, and so on.
+        gpus_each: the part of a GPU that a worker takes: each sees one GPU, the first 1 / gpus_each
+            workers the first one, and so on.
 
-    A worker that dies (killed, aborted inside a C library) breaks its whole pool. The items that may have been in hand are tried once
-    more, each alone, so that only the one that kills is reported; the others go on in a new pool.
+    A worker that dies (killed, aborted inside a C library) breaks its whole pool. The items that
+    may have been in hand are tried once more, each alone, so that only the one that kills is
+    reported; the others go on in a new pool.
     """
     pending = list(items)
     if workers <= 1 and not gpus_each:
@@ -51,14 +58,18 @@ def map_items(
                     yield key, error
                 else:
                     raise error
-        broken = [pending[place] for place in sorted(died)]  # in the order in which they were handed out
+        broken = [
+            pending[place] for place in sorted(died)
+        ]  # in the order in which they were handed out
         in_hand = 2 * workers + 1  # being worked on, and queued one ahead
         for key, item in broken[:in_hand]:
             yield key, _attempt_alone(function, item, gpus_each)
         pending = broken[in_hand:]
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+def _submit(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item
+) -> Future[Result]:
     try:
         return pool.submit(function, item)
     except BrokenProcessPool as error:  # a worker died before everything was handed out
@@ -67,12 +78,16 @@ def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item:
         return future
 
 
-def _attempt_alone(function: Callable[[Item], Result], item: Item, gpus_each: float) -> Result | Exception:
+def _attempt_alone(
+    function: Callable[[Item], Result], item: Item, gpus_each: float
+) -> Result | Exception:
     with _pool(1, gpus_each) as pool:
         future = pool.submit(function, item)
         error = future.exception()
     if isinstance(error, BrokenProcessPool):
-        return RuntimeError("the process that worked on it died (killed, out of memory, or aborted in a C library)")
+        return RuntimeError(
+            "the process that worked on it died (killed, out of memory, or aborted in a C library)"
+        )
     if isinstance(error, Exception):
         return error
     return future.result()
@@ -85,7 +100,9 @@ def _pool(workers: int, gpus_each: float) -> ProcessPoolExecutor:
     places: SimpleQueue[str] = context.SimpleQueue()
     for worker in range(workers):
         places.put(visible_gpu(worker, gpus_each))
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_see_one_gpu, initargs=(places,))
+    return ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_see_one_gpu, initargs=(places,)
+    )
 
 
 def visible_gpu(worker: int, gpus_each: float) -> str:

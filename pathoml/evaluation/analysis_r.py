@@ -19,7 +19,8 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 
 def write_analysis(study: Study, tau_months: float) -> Path:
-    """Write analysis.R beside the scores; tables that R cannot read (.xlsx) are written there as CSV.
+    """Write analysis.R beside the scores; tables that R cannot read (.xlsx) are written there as
+    CSV.
 
     Args:
         tau_months: up to which Uno's C was computed.
@@ -53,7 +54,9 @@ def write_analysis(study: Study, tau_months: float) -> Path:
 
 
 def write_numbers(path: Path, content: Mapping[str, Any]) -> None:
-    """Write every number of metrics.json as a row of a CSV file: its path, and the value; a list has a row for each element."""
+    """Write every number of metrics.json as a row of a CSV file: its path, and the value; a list
+    has a row for each element.
+    """
     with atomic_path(path) as temporary:
         write_table(temporary, ("name", "value"), _numbers(content))
 
@@ -72,14 +75,22 @@ def _numbers(node: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _readable(study: Study, stem: str) -> tuple[str, str, str]:
-    """Return where R finds a table from the run's folder, what separates its cells, and its encoding."""
+    """Return where R finds a table from the run's folder, what separates its cells, and its
+    encoding.
+    """
     table = read_study_table(study, stem)
     if table.understood == "xlsx":
         with atomic_path(study.run_folder / f"{stem}.csv") as temporary:
-            write_table(temporary, table.columns, [[row[c] for c in table.columns] for row in table.rows])
+            write_table(
+                temporary, table.columns, [[row[c] for c in table.columns] for row in table.rows]
+            )
         return f"{stem}.csv", ",", "UTF-8"
     separator, encoding = table.understood.split(", ")
-    return f"../../{table.path.name}", SEPARATORS[separator], "latin1" if encoding == "Latin-1" else "UTF-8"
+    return (
+        f"../../{table.path.name}",
+        SEPARATORS[separator],
+        "latin1" if encoding == "Latin-1" else "UTF-8",
+    )
 
 
 def analysis_script(
@@ -102,13 +113,16 @@ def analysis_script(
     slides_separator: str = ",",
     encoding: str = "UTF-8",
 ) -> str:
-    """Return an R script that is run in the folder of the run and prints `name value ...` lines, named by the paths in metrics.json.
+    """Return an R script that is run in the folder of the run and prints `name value ...` lines,
+    named by the paths in metrics.json.
 
-    Column names reach R only as escaped strings, never as code, whatever a column is called. Cells are read as tables.py reads them.
+    Column names reach R only as escaped strings, never as code, whatever a column is called. Cells
+    are read as tables.py reads them.
 
     Args:
         time_column: follow-up in patients.csv.
-        event_column: 1 event, 0 censored, 2 competing event, which counts as censored (cause-specific hazards).
+        event_column: 1 event, 0 censored, 2 competing event, which counts as censored
+            (cause-specific hazards).
         patient_column: identifier in patients.csv; in scores.csv it is always patient_id.
         covariates: columns of the clinical model, the treatment among them if there is one.
         treatment: column, 0 or 1, or words for them.
@@ -132,7 +146,14 @@ def analysis_script(
         raise CohortError(f"tau_months = {tau_months}, expected a positive number of months.")
     members = [parse_expression(expression) for expression in subgroups]
     compared = [condition.column for parts in members for condition in parts]
-    wanted = (patient_column, time_column, event_column, *covariates, *([treatment] if treatment else []), *compared)
+    wanted = (
+        patient_column,
+        time_column,
+        event_column,
+        *covariates,
+        *([treatment] if treatment else []),
+        *compared,
+    )
     settings = {
         "scores_path": r_string(scores_path),
         "patients_path": r_string(patients_path),
@@ -141,7 +162,9 @@ def analysis_script(
         "separator": r_string(separator),
         "slides_separator": r_string(slides_separator),
         "encoding": r_string(encoding),
-        "missing_words": ", ".join(r_string(word) for word in sorted(MISSING | {m.strip().lower() for m in missing})),
+        "missing_words": ", ".join(
+            r_string(word) for word in sorted(MISSING | {m.strip().lower() for m in missing})
+        ),
         "needed": ", ".join(r_string(name) for name in dict.fromkeys(wanted)),
         "patient_column": r_string(patient_column),
         "time_column": r_string(time_column),
@@ -153,8 +176,12 @@ def analysis_script(
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),
         "horizons": ", ".join(repr(float(months)) for months in horizons_months),
     }
-    template = resources.files("pathoml.evaluation").joinpath("analysis.R").read_text(encoding="utf-8")
-    return re.sub(r"@(\w+)@", lambda placeholder: settings[placeholder[1]], template)  # one pass: names may hold an @
+    template = (
+        resources.files("pathoml.evaluation").joinpath("analysis.R").read_text(encoding="utf-8")
+    )
+    return re.sub(
+        r"@(\w+)@", lambda placeholder: settings[placeholder[1]], template
+    )  # one pass: names may hold an @
 
 
 def _r_condition(condition: Condition) -> str:
@@ -165,7 +192,8 @@ def _r_condition(condition: Condition) -> str:
 
 
 def r_string(text: str) -> str:
-    r"""Return text as an R string literal in ASCII, so that the script does not depend on the locale.
+    r"""Return text as an R string literal in ASCII, so that the script does not depend on the
+    locale.
 
     >>> print(r_string('a "b" \\ é'))
     "a \"b\" \\ \u00e9"
@@ -179,5 +207,7 @@ def _r_character(character: str) -> str:
     if 32 <= ord(character) < 127:
         return character
     if character == "\0":
-        raise CohortError("A column name contains a zero byte, which R cannot read. Rename the column.")
+        raise CohortError(
+            "A column name contains a zero byte, which R cannot read. Rename the column."
+        )
     return f"\\u{ord(character):04x}" if ord(character) < 65536 else f"\\U{ord(character):08x}"

@@ -1,8 +1,10 @@
-"""Step `benchmark`: encoders x heads on the same folds, compared patient by patient, with what they cost and what choosing costs.
+"""Step `benchmark`: encoders x heads on the same folds, compared patient by patient, with what they
+cost and what choosing costs.
 
-The best of several looks better than it is. Two remedies stand beside the winner: a permutation p of the maximum over all candidates,
-and the bias-corrected C of the choice itself (Tsamardinos, Greasidou & Borboudakis, Mach Learn 107 (2018) 1895-1922): in each bootstrap
-draw of patients the winner is chosen anew and judged on the patients who were not drawn.
+The best of several looks better than it is. Two remedies stand beside the winner: a permutation p
+of the maximum over all candidates, and the bias-corrected C of the choice itself (Tsamardinos,
+Greasidou & Borboudakis, Mach Learn 107 (2018) 1895-1922): in each bootstrap draw of patients the
+winner is chosen anew and judged on the patients who were not drawn.
 """
 
 from __future__ import annotations
@@ -23,7 +25,13 @@ from pathoml.store.files import write_json
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.splits import make_splits
-from pathoml.survival.concordance import draw_counts, harrell_c, harrell_c_difference, harrell_c_interval, stratified_harrell_c
+from pathoml.survival.concordance import (
+    draw_counts,
+    harrell_c,
+    harrell_c_difference,
+    harrell_c_interval,
+    stratified_harrell_c,
+)
 from pathoml.training.baselines import clinical_scores
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
@@ -49,45 +57,77 @@ class Candidate:
         return f"{self.encoder} + {self.head}"
 
 
-def compare(study: Study, encoders: Sequence[str], heads: Sequence[str], *, permutations: int, say: Say) -> dict[str, Any]:
-    """Train every encoder with every head on the same folds; write runs/benchmark.json and return its content.
+def compare(
+    study: Study, encoders: Sequence[str], heads: Sequence[str], *, permutations: int, say: Say
+) -> dict[str, Any]:
+    """Train every encoder with every head on the same folds; write runs/benchmark.json and return
+    its content.
 
     Raises:
         CohortError: encoders cover different patients, so that the folds would differ.
         ConfigError: an unknown encoder or head.
     """
-    studies = {e: study.model_copy(update={"config": study.config.model_copy(update={"encoder": e})}) for e in encoders}
+    studies = {
+        e: study.model_copy(update={"config": study.config.model_copy(update={"encoder": e})})
+        for e in encoders
+    }
     everything = {e: read_bags(read_cohort(s), embeddings_folder(s)) for e, s in studies.items()}
     cohort = everything[encoders[0]][0]
     for encoder, (other, _, _) in everything.items():
         if other.patient_ids != cohort.patient_ids:
             missing = sorted(set(cohort.patient_ids) ^ set(other.patient_ids))[0]
             raise CohortError(
-                f"{encoder} and {encoders[0]} do not cover the same patients ({missing} is in one only). Embed all slides with both."
+                f"{encoder} and {encoders[0]} do not cover the same patients ({missing} is in one "
+                "only). Embed all slides with both."
             )
     splits = make_splits(cohort, study.config.splits)
     candidates = []
     for encoder in encoders:
         for head in heads:
-            candidates.append(_candidate(study, cohort, everything[encoder][1], splits, encoder, head))
-            say(f"  {candidates[-1].name}: C {harrell_c(candidates[-1].score, cohort.time_months, cohort.event):.3f}")
+            candidates.append(
+                _candidate(study, cohort, everything[encoder][1], splits, encoder, head)
+            )
+            say(
+                f"  {candidates[-1].name}: C"
+                f" {harrell_c(candidates[-1].score, cohort.time_months, cohort.event):.3f}"
+            )
     clinical = clinical_scores(cohort, splits)
     if clinical is not None:
         candidates.append(Candidate(encoder="none", head=CLINICAL, score=clinical, cpu_seconds=0.0))
-    null = _null_of_the_maximum(study, cohort, everything, splits, heads, permutations, say) if permutations else []
+    null = (
+        _null_of_the_maximum(study, cohort, everything, splits, heads, permutations, say)
+        if permutations
+        else []
+    )
     content = _content(study, cohort, candidates, null)
     write_json(study.folder / "runs" / "benchmark.json", content)
     return content
 
 
-def _candidate(study: Study, cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split], encoder: str, head: str) -> Candidate:
+def _candidate(
+    study: Study,
+    cohort: Cohort,
+    bags: Sequence[Bag],
+    splits: Sequence[Split],
+    encoder: str,
+    head: str,
+) -> Candidate:
     started = time.process_time()
     config = study.config.train.model_copy(update={"head": head})
     specs = model_specs(splits, config.seeds)
     device = prepare_device(study.config.compute)
-    raw = np.concatenate([b.raw for b in fit_models(cohort, bags, specs, config, device=device, seed=study.config.splits.seed)])
+    raw = np.concatenate(
+        [
+            b.raw
+            for b in fit_models(
+                cohort, bags, specs, config, device=device, seed=study.config.splits.seed
+            )
+        ]
+    )
     score = standardise(out_of_fold(fold_scores(raw, specs, cohort.patient_ids), "standardised"))
-    return Candidate(encoder=encoder, head=head, score=score, cpu_seconds=time.process_time() - started)
+    return Candidate(
+        encoder=encoder, head=head, score=score, cpu_seconds=time.process_time() - started
+    )
 
 
 def _statistic(score: Array, cohort: Cohort) -> float:
@@ -103,9 +143,14 @@ def _null_of_the_maximum(
     permutations: int,
     say: Say,
 ) -> list[float]:
-    """Return, for each permutation, the largest C of all recipes; all of them see the same permuted bags."""
+    """Return, for each permutation, the largest C of all recipes; all of them see the same permuted
+    bags.
+    """
     splits = splits[: study.config.significance.repeats]
-    seed, seeds = study.config.splits.seed, min(study.config.significance.seeds, study.config.train.seeds)
+    seed, seeds = (
+        study.config.splits.seed,
+        min(study.config.significance.seeds, study.config.train.seeds),
+    )
     specs = permuted_specs(cohort, splits, seeds, permutations, seed)
     each = len(specs) // permutations
     largest = np.full(permutations, -np.inf)
@@ -113,17 +158,29 @@ def _null_of_the_maximum(
         for head in heads:
             config = study.config.train.model_copy(update={"head": head, "seeds": seeds})
             device = prepare_device(study.config.compute)
-            raw = np.concatenate([b.raw for b in fit_models(cohort, bags, specs, config, device=device, seed=seed)])
+            raw = np.concatenate(
+                [b.raw for b in fit_models(cohort, bags, specs, config, device=device, seed=seed)]
+            )
             for b in range(permutations):
                 mine = slice(b * each, (b + 1) * each)
-                score = standardise(out_of_fold(fold_scores(raw[mine], specs[mine], cohort.patient_ids), "standardised"))
+                score = standardise(
+                    out_of_fold(
+                        fold_scores(raw[mine], specs[mine], cohort.patient_ids), "standardised"
+                    )
+                )
                 largest[b] = max(largest[b], _statistic(score, cohort))
             say(f"  permuted {encoder} + {head}")
     return [float(v) for v in largest]
 
 
-def _content(study: Study, cohort: Cohort, candidates: Sequence[Candidate], null: Sequence[float]) -> dict[str, Any]:
-    draw: dict[str, Any] = {"bootstraps": study.config.significance.bootstraps, "seed": 1, "resample_within": cohort.centre}
+def _content(
+    study: Study, cohort: Cohort, candidates: Sequence[Candidate], null: Sequence[float]
+) -> dict[str, Any]:
+    draw: dict[str, Any] = {
+        "bootstraps": study.config.significance.bootstraps,
+        "seed": 1,
+        "resample_within": cohort.centre,
+    }
     outcome = cohort.time_months, cohort.event
     images = [c for c in candidates if c.head != CLINICAL]
     winner = max(images, key=lambda c: _statistic(c.score, cohort))
@@ -133,7 +190,11 @@ def _content(study: Study, cohort: Cohort, candidates: Sequence[Candidate], null
             "head": c.head,
             "harrell_c": harrell_c_interval(c.score, *outcome, **draw).to_json(),
             "harrell_c_centre_stratified": _statistic(c.score, cohort),
-            "difference_to_winner": harrell_c_difference(c.score, winner.score, *outcome, **draw).to_json() if c is not winner else None,
+            "difference_to_winner": harrell_c_difference(
+                c.score, winner.score, *outcome, **draw
+            ).to_json()
+            if c is not winner
+            else None,
             "cpu_seconds": round(c.cpu_seconds, 2),
         }
         for c in candidates
@@ -144,9 +205,14 @@ def _content(study: Study, cohort: Cohort, candidates: Sequence[Candidate], null
         "candidates": rows,
         "selection": {
             "winner": {"encoder": winner.encoder, "head": winner.head},
-            "note": "The winner's own C is optimistic, because it was chosen for it. p_value corrects for the choice (maximum over all "
-            "recipes, bags permuted within centres); harrell_c_of_the_choice judges each draw's winner on patients who were not drawn.",
-            "harrell_c_of_the_choice": choice_corrected_c(np.stack([c.score for c in images]), cohort),
+            "note": (
+                "The winner's own C is optimistic, because it was chosen for it. p_value corrects"
+                " for the choice (maximum over all recipes, bags permuted within centres);"
+                " harrell_c_of_the_choice judges each draw's winner on patients who were not drawn."
+            ),
+            "harrell_c_of_the_choice": choice_corrected_c(
+                np.stack([c.score for c in images]), cohort
+            ),
             "permutations": len(null),
             "p_value": test.p_value if null else None,
             "null": list(null),
@@ -155,15 +221,24 @@ def _content(study: Study, cohort: Cohort, candidates: Sequence[Candidate], null
 
 
 def choice_corrected_c(scores: Array, cohort: Cohort, draws: int = DRAWS) -> float:
-    """Return the mean C, on patients not drawn, of whichever of (K, B) scores was best on those drawn."""
+    """Return the mean C, on patients not drawn, of whichever of (K, B) scores was best on those
+    drawn.
+    """
     counts = draw_counts(scores.shape[1], draws, 1, cohort.centre)  # (draws, B)
     values = []
     for drawn in counts:
         inside = np.repeat(np.arange(len(drawn)), drawn.astype(int))
         outside = np.flatnonzero(drawn == 0)
         try:
-            best = max(range(len(scores)), key=lambda k: harrell_c(scores[k][inside], cohort.time_months[inside], cohort.event[inside]))
-            values.append(harrell_c(scores[best][outside], cohort.time_months[outside], cohort.event[outside]))
+            best = max(
+                range(len(scores)),
+                key=lambda k: harrell_c(
+                    scores[k][inside], cohort.time_months[inside], cohort.event[inside]
+                ),
+            )
+            values.append(
+                harrell_c(scores[best][outside], cohort.time_months[outside], cohort.event[outside])
+            )
         except CohortError:
             continue  # a draw without a comparable pair says nothing
     return float(np.mean(values))

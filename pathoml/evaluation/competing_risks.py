@@ -17,11 +17,17 @@ from pathoml.types import Array, Cohort, Json
 
 
 def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[float]) -> Json:
-    """Return cumulative incidences and cause-specific hazard ratios, or a note where no event is a competing one."""
+    """Return cumulative incidences and cause-specific hazard ratios, or a note where no event is a
+    competing one.
+    """
     time, code = cohort.time_months, np.array([p.event for p in cohort.patients])
     if not (code == 2).any():
         return {"note": "no competing event (code 2) in the event column"}
-    section: Json = {"cumulative_incidence": {}, "at": {f"{h:g}": {} for h in horizons_months}, "cause_specific": {}}
+    section: Json = {
+        "cumulative_incidence": {},
+        "at": {f"{h:g}": {} for h in horizons_months},
+        "cause_specific": {},
+    }
     for name, cause in (("event", 1), ("competing", 2)):
         section["cause_specific"][name] = _cause_specific(cohort, score, code == cause)
         try:
@@ -31,7 +37,9 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
             continue
         low, high = incidence_interval(curve.incidence, curve.standard_error)
         drawn = {"times": curve.times, "incidence": curve.incidence, "low": low, "high": high}
-        section["cumulative_incidence"][name] = {key: json_numbers(values) for key, values in drawn.items()}
+        section["cumulative_incidence"][name] = {
+            key: json_numbers(values) for key, values in drawn.items()
+        }
         for horizon in horizons_months:
             followed = (time > horizon).sum() >= MIN_AT_RISK
             section["at"][f"{horizon:g}"][name] = (
@@ -43,17 +51,31 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
 
 
 def _cause_specific(cohort: Cohort, score: Array, of_cause: npt.NDArray[np.bool_]) -> Json:
-    return or_not_estimable(lambda: hazard_ratio(fit_cox(score[:, None], cohort.time_months, of_cause), 0))
+    return or_not_estimable(
+        lambda: hazard_ratio(fit_cox(score[:, None], cohort.time_months, of_cause), 0)
+    )
 
 
-def restricted_mean_section(cohort: Cohort, groups: Sequence[str], horizons_months: Sequence[float]) -> Json:
-    """Return event-free months of the high- and the low-risk group up to the last horizon that both are followed to."""
+def restricted_mean_section(
+    cohort: Cohort, groups: Sequence[str], horizons_months: Sequence[float]
+) -> Json:
+    """Return event-free months of the high- and the low-risk group up to the last horizon that both
+    are followed to.
+    """
     time, event, label = cohort.time_months, cohort.event, np.asarray(groups)
     both = [label == "high", label == "low"]
-    reached = [h for h in horizons_months if all((time[rows] > h).sum() >= MIN_AT_RISK for rows in both)]
+    reached = [
+        h for h in horizons_months if all((time[rows] > h).sum() >= MIN_AT_RISK for rows in both)
+    ]
     if not reached:
         why = f"no horizon beyond which {MIN_AT_RISK} patients of both score groups are followed"
-        return {"until_months": None, "high": None, "low": None, "difference": not_estimable(why), "p_value": None}
+        return {
+            "until_months": None,
+            "high": None,
+            "low": None,
+            "difference": not_estimable(why),
+            "p_value": None,
+        }
     until = max(reached)
 
     def compare() -> Json:

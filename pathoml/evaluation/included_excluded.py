@@ -1,6 +1,8 @@
-"""Who is analysed beside who is not: the table that shows a reader whether the analysed patients are like the others.
+"""Who is analysed beside who is not: the table that shows a reader whether the analysed patients
+are like the others.
 
-Differences are in units of the pooled SD (standardised mean difference), which does not grow with the number of patients as a p does.
+Differences are in units of the pooled SD (standardised mean difference), which does not grow with
+the number of patients as a p does.
 
 Source: Austin, Stat Med 28 (2009) 3083-3107.
 """
@@ -19,7 +21,10 @@ MOST_LEVELS = 12  # of a category that are listed, the commonest first
 
 
 def included_against_excluded(
-    rows: Mapping[str, Mapping[str, str]], included: Sequence[str], excluded: Sequence[str], names: Sequence[str]
+    rows: Mapping[str, Mapping[str, str]],
+    included: Sequence[str],
+    excluded: Sequence[str],
+    names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return one row a variable or level: how it is among the analysed and among the others.
 
@@ -28,7 +33,8 @@ def included_against_excluded(
         names: the columns to compare.
 
     Returns:
-        {"variable", "included", "excluded": {"mean", "sd"} or {"count", "share"}, each with "known", "difference" in SD}.
+        {"variable", "included", "excluded": {"mean", "sd"} or {"count", "share"}, each with
+        "known", "difference" in SD}.
 
     >>> cells = {"a": {"age": "60"}, "b": {"age": "70"}, "c": {"age": "50"}, "d": {"age": "60"}}
     >>> row = included_against_excluded(cells, ["a", "b"], ["c", "d"], ["age"])[0]
@@ -37,7 +43,9 @@ def included_against_excluded(
     """
     table: list[dict[str, Any]] = []
     for name in names:
-        sides = [[rows[p].get(name, "") for p in group if p in rows] for group in (included, excluded)]
+        sides = [
+            [rows[p].get(name, "") for p in group if p in rows] for group in (included, excluded)
+        ]
         known = [[cell for cell in side if cell] for side in sides]
         if not any(known):
             continue
@@ -56,7 +64,12 @@ def _numeric(name: str, known: Sequence[Sequence[str]]) -> dict[str, Any]:
         {"mean": mean, "sd": None if variance is None else variance**0.5, "known": len(v)}
         for mean, variance, v in zip(means, variances, values)
     ]
-    return {"variable": name, "included": cells[0], "excluded": cells[1], "difference": _difference(means, variances)}
+    return {
+        "variable": name,
+        "included": cells[0],
+        "excluded": cells[1],
+        "difference": _difference(means, variances),
+    }
 
 
 def _levels(name: str, known: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -64,10 +77,18 @@ def _levels(name: str, known: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     rows = []
     for level, _ in (counts[0] + counts[1]).most_common(MOST_LEVELS):
         shares = [count[level] / len(side) if side else None for count, side in zip(counts, known)]
-        cells = [{"count": c[level], "share": share, "known": len(side)} for c, share, side in zip(counts, shares, known)]
+        cells = [
+            {"count": c[level], "share": share, "known": len(side)}
+            for c, share, side in zip(counts, shares, known)
+        ]
         variances = [None if share is None else share * (1 - share) for share in shares]
         rows.append(
-            {"variable": f"{name}: {level}", "included": cells[0], "excluded": cells[1], "difference": _difference(shares, variances)}
+            {
+                "variable": f"{name}: {level}",
+                "included": cells[0],
+                "excluded": cells[1],
+                "difference": _difference(shares, variances),
+            }
         )
     return rows
 
@@ -77,4 +98,8 @@ def _difference(means: Sequence[float | None], variances: Sequence[float | None]
         return None
     spread = (sum(v for v in variances if v is not None) / 2) ** 0.5
     first, second = means
-    return (first - second) / spread if spread > 0 and first is not None and second is not None else None
+    return (
+        (first - second) / spread
+        if spread > 0 and first is not None and second is not None
+        else None
+    )

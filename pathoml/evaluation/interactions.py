@@ -1,5 +1,6 @@
-"""Sections of metrics.json that rest on Cox models: is the effect proportional and straight, does it differ between subgroups, does it
-change with the treatment, what do competing events do; and how many hypotheses that was.
+"""Sections of metrics.json that rest on Cox models: is the effect proportional and straight, does
+it differ between subgroups, does it change with the treatment, what do competing events do; and how
+many hypotheses that was.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from pathoml.store.hypotheses import record_hypotheses
 from pathoml.study.cohort import treated
 from pathoml.survival.cox import fit_cox, hazard_ratio
 from pathoml.survival.design import Design, fit_design
-from pathoml.survival.interaction import CURVE_QUANTILES, TreatmentInteraction, treatment_interaction, verdict
+from pathoml.survival.interaction import (
+    CURVE_QUANTILES,
+    TreatmentInteraction,
+    treatment_interaction,
+    verdict,
+)
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.not_estimable import json_numbers, not_estimable
 from pathoml.survival.subgroups import membership, parse_expression, subgroup_effect
@@ -37,7 +43,8 @@ def interaction_sections(
     runs_folder: Path,
     run: str,
 ) -> Json:
-    """Return subgroups, treatment_interaction and multiplicity; every hypothesis goes into the ledger.
+    """Return subgroups, treatment_interaction and multiplicity; every hypothesis goes into the
+    ledger.
 
     Args:
         score: (B,) score_sd.
@@ -53,7 +60,10 @@ def interaction_sections(
         parse_expression(expression)
         membership(expression, table)
     arms = treated(table[treatment], treatment) if treatment else None
-    rows = [_subgroup(expression, cohort, score, arms, membership(expression, table), plan) for expression in subgroups]
+    rows = [
+        _subgroup(expression, cohort, score, arms, membership(expression, table), plan)
+        for expression in subgroups
+    ]
     interaction = _treatment_section(cohort, score, clinical, treatment, arms, plan)
     tests = {f"score x ({row['expression']})": row["p_value"] for row in rows}
     if treatment:
@@ -61,19 +71,36 @@ def interaction_sections(
         tests[f"score x {treatment}"] = interaction.get("p_value")
     size = record_hypotheses(runs_folder, FAMILY, tests, run) if tests else 0
     found = {name: p for name, p in tests.items() if p is not None}
-    adjusted = dict(zip(found, benjamini_hochberg(list(found.values()), size).tolist())) if found else {}
+    adjusted = (
+        dict(zip(found, benjamini_hochberg(list(found.values()), size).tolist())) if found else {}
+    )
     for row in rows:
         row["q_value"] = adjusted.get(f"score x ({row['expression']})")
         row["treatment_q_value"] = adjusted.get(f"{treatment} x ({row['expression']})")
-    listed = [{"hypothesis": name, "p_value": p, "q_value": adjusted.get(name)} for name, p in tests.items()]
+    listed = [
+        {"hypothesis": name, "p_value": p, "q_value": adjusted.get(name)}
+        for name, p in tests.items()
+    ]
     return {
         "subgroups": rows,
         "treatment_interaction": interaction,
-        "multiplicity": {"family": FAMILY, "size": size, "tests": listed, "analysis_plan_sha256": plan.sha256 or None},
+        "multiplicity": {
+            "family": FAMILY,
+            "size": size,
+            "tests": listed,
+            "analysis_plan_sha256": plan.sha256 or None,
+        },
     }
 
 
-def _subgroup(expression: str, cohort: Cohort, score: Array, arms: Array | None, member: Array, plan: AnalysisPlan) -> Json:
+def _subgroup(
+    expression: str,
+    cohort: Cohort,
+    score: Array,
+    arms: Array | None,
+    member: Array,
+    plan: AnalysisPlan,
+) -> Json:
     time, event = cohort.time_months, cohort.event
     none = {"score": None, "complement": None, "chi2": None, "p_value": None}
 
@@ -81,7 +108,11 @@ def _subgroup(expression: str, cohort: Cohort, score: Array, arms: Array | None,
         try:
             effect = subgroup_effect(variable[rows], member[rows], time[rows], event[rows])
         except CohortError as error:
-            return {**none, "score": not_estimable(str(error)), "complement": not_estimable(str(error))}
+            return {
+                **none,
+                "score": not_estimable(str(error)),
+                "complement": not_estimable(str(error)),
+            }
         test = {"chi2": effect.test.chi2, "p_value": effect.test.p}
         return {"score": effect.inside.to_json(), "complement": effect.outside.to_json(), **test}
 
@@ -99,20 +130,41 @@ def _subgroup(expression: str, cohort: Cohort, score: Array, arms: Array | None,
     }
     if arms is not None:
         of_treatment = part(arms, ~np.isnan(arms))
-        row |= {"treatment": of_treatment["score"], "treatment_complement": of_treatment["complement"]}
-        row |= {"treatment_chi2": of_treatment["chi2"], "treatment_p_value": of_treatment["p_value"]}
+        row |= {
+            "treatment": of_treatment["score"],
+            "treatment_complement": of_treatment["complement"],
+        }
+        row |= {
+            "treatment_chi2": of_treatment["chi2"],
+            "treatment_p_value": of_treatment["p_value"],
+        }
     return row
 
 
 def _treatment_section(
-    cohort: Cohort, score: Array, clinical: Columns, treatment: str | None, arms: Array | None, plan: AnalysisPlan
+    cohort: Cohort,
+    score: Array,
+    clinical: Columns,
+    treatment: str | None,
+    arms: Array | None,
+    plan: AnalysisPlan,
 ) -> Json:
     if arms is None:
-        return {"treatment": None, "interaction": not_estimable("no treatment column in study.yaml (cohort.treatment)"), "verdict": None}
+        return {
+            "treatment": None,
+            "interaction": not_estimable("no treatment column in study.yaml (cohort.treatment)"),
+            "verdict": None,
+        }
     rows = ~np.isnan(arms)
-    kept = {name: [v for v, known in zip(values, rows) if known] for name, values in clinical.items()}
+    kept = {
+        name: [v for v, known in zip(values, rows) if known] for name, values in clinical.items()
+    }
     time, event = cohort.time_months[rows], cohort.event[rows]
-    counts = {"treatment": treatment, "treated": int((arms == 1).sum()), "untreated": int((arms == 0).sum())}
+    counts = {
+        "treatment": treatment,
+        "treated": int((arms == 1).sum()),
+        "untreated": int((arms == 0).sum()),
+    }
     planned = plan.treatment_interaction
     try:
         design = fit_design(kept) if kept else Design(columns=())
@@ -120,7 +172,12 @@ def _treatment_section(
         result = treatment_interaction(score[rows], arms[rows], x, time, event)
         effect = hazard_ratio(fit_cox(np.column_stack([x, score[rows]]), time, event), x.shape[1])
     except CohortError as error:
-        return {**counts, "interaction": not_estimable(str(error)), "exploratory": not planned, "verdict": None}
+        return {
+            **counts,
+            "interaction": not_estimable(str(error)),
+            "exploratory": not planned,
+            "verdict": None,
+        }
     return {
         **counts,
         **_interaction_json(result, [*design.names, "score_sd"]),
@@ -130,7 +187,12 @@ def _treatment_section(
 
 
 def _interaction_json(result: TreatmentInteraction, names: Sequence[str]) -> Json:
-    curve = {"score": result.score, "hazard_ratio": result.hazard_ratio, "low": result.low, "high": result.high}
+    curve = {
+        "score": result.score,
+        "hazard_ratio": result.hazard_ratio,
+        "low": result.low,
+        "high": result.high,
+    }
     return {
         "interaction": result.interaction.to_json(),
         **test_json(result.test),
@@ -139,5 +201,8 @@ def _interaction_json(result: TreatmentInteraction, names: Sequence[str]) -> Jso
             {"covariate": name, "before": float(before), "after": float(after)}
             for name, before, after in zip(names, result.before, result.after)
         ],
-        "effect_curve": {"quantile": list(CURVE_QUANTILES), **{name: json_numbers(values) for name, values in curve.items()}},
+        "effect_curve": {
+            "quantile": list(CURVE_QUANTILES),
+            **{name: json_numbers(values) for name, values in curve.items()},
+        },
     }

@@ -1,7 +1,9 @@
-"""Section leaks of metrics.json: whether the score, or the embeddings it was made of, know the centre, the subtype or the size.
+"""Section leaks of metrics.json: whether the score, or the embeddings it was made of, know the
+centre, the subtype or the size.
 
-Every encoder knows the hospital; what matters is whether the score does, and what is left of it within a centre, a subtype, a specimen
-and an organ. An alarm is a sentence that names the number and what to look at; it does not change any result.
+Every encoder knows the hospital; what matters is whether the score does, and what is left of it
+within a centre, a subtype, a specimen and an organ. An alarm is a sentence that names the number
+and what to look at; it does not change any result.
 """
 
 from __future__ import annotations
@@ -23,13 +25,19 @@ from pathoml.types import Array, Cohort, Json, Labels
 
 COMPONENTS = 16  # of the mean embeddings from which the centre is predicted
 FEWEST_IN_CENTRE = 4  # smaller centres are left out of that prediction
-CENTRE_SHARE = 0.15  # share of the score's variance between centres that raises an alarm, with p below
+CENTRE_SHARE = (
+    0.15  # share of the score's variance between centres that raises an alarm, with p below
+)
 CENTRE_P = 0.01
-BETWEEN = 0.05  # pooled C above the C within strata by more than this: the score lives between the strata
+BETWEEN = (
+    0.05  # pooled C above the C within strata by more than this: the score lives between the strata
+)
 CORRELATION = 0.4  # rank correlation with tile count or mpp that raises an alarm
 
 
-def leak_section(study: Study, cohort: Cohort, score: Array, tile_count: Array, pooled_c: float | None) -> tuple[Json, list[Json]]:
+def leak_section(
+    study: Study, cohort: Cohort, score: Array, tile_count: Array, pooled_c: float | None
+) -> tuple[Json, list[Json]]:
     """Return the section and the alarms.
 
     Args:
@@ -39,16 +47,28 @@ def leak_section(study: Study, cohort: Cohort, score: Array, tile_count: Array, 
         pooled_c: harrell_c of the score.
     """
     strata = {"centre": cohort.centre, **strata_of(study, cohort)}
-    draw: Json = {"bootstraps": study.config.significance.bootstraps, "seed": 1, "resample_within": cohort.centre}
+    draw: Json = {
+        "bootstraps": study.config.significance.bootstraps,
+        "seed": 1,
+        "resample_within": cohort.centre,
+    }
     means, mpp = slide_means(study, cohort)
     section: Json = {
-        "centre_from_embeddings": or_not_estimable(lambda: centre_from_embeddings(means, cohort.centre)),
+        "centre_from_embeddings": or_not_estimable(
+            lambda: centre_from_embeddings(means, cohort.centre)
+        ),
         "centre_from_score": or_not_estimable(lambda: share_between(score, cohort.centre)),
         "harrell_c_within": {
-            name: or_not_estimable(lambda s=s: harrell_c_interval(score, cohort.time_months, cohort.event, stratum=s, **draw))  # type: ignore[misc]
+            name: or_not_estimable(
+                lambda s=s: harrell_c_interval(
+                    score, cohort.time_months, cohort.event, stratum=s, **draw
+                )
+            )  # type: ignore[misc]
             for name, s in strata.items()
         },
-        "gain_over_subtype": or_not_estimable(lambda: gain_over(strata.get("subtype"), score, cohort)),
+        "gain_over_subtype": or_not_estimable(
+            lambda: gain_over(strata.get("subtype"), score, cohort)
+        ),
         "rank_correlation": {
             "tile_count": or_not_estimable(lambda: rank_correlation(score, tile_count)),
             "mpp": or_not_estimable(lambda: rank_correlation(score, mpp)),
@@ -61,26 +81,49 @@ def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
     """Return a sentence for each number of the section that a reader must see before the headline."""
     alarms = []
     centre = section["centre_from_score"]
-    if centre.get("share") is not None and centre["share"] > CENTRE_SHARE and centre["p_value"] < CENTRE_P:
+    if (
+        centre.get("share") is not None
+        and centre["share"] > CENTRE_SHARE
+        and centre["p_value"] < CENTRE_P
+    ):
         known = section["centre_from_embeddings"].get("balanced_accuracy")
-        from_tiles = f" Mean embeddings name the centre with balanced accuracy {known:.2f}." if known is not None else ""
-        message = f"{centre['share']:.0%} of the score's variance lies between centres: it may read the stain or the scanner.{from_tiles}"
+        from_tiles = (
+            f" Mean embeddings name the centre with balanced accuracy {known:.2f}."
+            if known is not None
+            else ""
+        )
+        message = (
+            f"{centre['share']:.0%} of the score's variance lies between centres: it may read the"
+            f" stain or the scanner.{from_tiles}"
+        )
         alarms.append({"name": "centre", "message": message})
     for name, estimate in section["harrell_c_within"].items():
         c = estimate["estimate"]
         if c is not None and pooled_c is not None and pooled_c > 0.5 and pooled_c - c > BETWEEN:
-            message = f"C is {pooled_c:.2f} pooled, but {c:.2f} within {name}: the score tells {name} apart more than patients."
+            message = (
+                f"C is {pooled_c:.2f} pooled, but {c:.2f} within {name}: the score tells"
+                f" {name} apart more than patients."
+            )
             alarms.append({"name": f"between_{name}", "message": message})
-    said = {"tile_count": "the number of tiles: it may read the size of the specimen", "mpp": "the scanner's resolution"}
+    said = {
+        "tile_count": "the number of tiles: it may read the size of the specimen",
+        "mpp": "the scanner's resolution",
+    }
     for name, words in said.items():
         correlation = section["rank_correlation"][name].get("rho")
         if correlation is not None and abs(correlation) > CORRELATION:
-            alarms.append({"name": name, "message": f"The score goes with {words} (rank correlation {correlation:.2f})."})
+            alarms.append(
+                {
+                    "name": name,
+                    "message": f"The score goes with {words} (rank correlation {correlation:.2f}).",
+                }
+            )
     return alarms
 
 
 def centre_from_embeddings(means: Array | None, centre: Labels, seed: int = 1) -> Json:
-    """Return the balanced accuracy, out of fold, with which a linear rule names the centre from mean embeddings.
+    """Return the balanced accuracy, out of fold, with which a linear rule names the centre from
+    mean embeddings.
 
     Args:
         means: (B, D) mean embedding of each patient, or None where there are no embeddings.
@@ -107,13 +150,21 @@ def centre_from_embeddings(means: Array | None, centre: Labels, seed: int = 1) -
         PCA(min(COMPONENTS, means.shape[1], rows.sum() // 2), random_state=seed),
         LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
     )
-    named = cross_val_predict(rule, means[rows], centre[rows], cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
+    named = cross_val_predict(
+        rule, means[rows], centre[rows], cv=StratifiedKFold(folds, shuffle=True, random_state=seed)
+    )
     accuracy = float(balanced_accuracy_score(centre[rows], named))
-    return {"balanced_accuracy": accuracy, "chance": 1 / len(large), "centres": len(large), "n": int(rows.sum())}
+    return {
+        "balanced_accuracy": accuracy,
+        "chance": 1 / len(large),
+        "centres": len(large),
+        "n": int(rows.sum()),
+    }
 
 
 def share_between(score: Array, centre: Labels) -> Json:
-    """Return the share of the score's variance that lies between centres, and the p value of Kruskal and Wallis.
+    """Return the share of the score's variance that lies between centres, and the p value of
+    Kruskal and Wallis.
 
     >>> share_between(np.array([0.0, 0.0, 1.0, 1.0]), np.array(["A", "A", "B", "B"]))["share"]
     1.0
@@ -123,13 +174,17 @@ def share_between(score: Array, centre: Labels) -> Json:
     names = np.unique(centre)
     if len(names) < 2 or np.ptp(score) == 0:
         raise CohortError("one centre only, or a constant score")
-    between = sum((centre == c).sum() * (score[centre == c].mean() - score.mean()) ** 2 for c in names)
+    between = sum(
+        (centre == c).sum() * (score[centre == c].mean() - score.mean()) ** 2 for c in names
+    )
     p_value = float(kruskal(*(score[centre == c] for c in names)).pvalue)
     return {"share": float(between / ((score - score.mean()) ** 2).sum()), "p_value": p_value}
 
 
 def gain_over(label: Labels | None, score: Array, cohort: Cohort) -> Json:
-    """Return what the score adds to a label such as the subtype, within centres; the p value is anticonservative."""
+    """Return what the score adds to a label such as the subtype, within centres; the p value is
+    anticonservative.
+    """
     if label is None:
         raise CohortError(f"patients.csv has none of the columns {', '.join(SUBTYPE_COLUMNS)}")
     columns: dict[str, list[object]] = {"label": [str(v) for v in label]}

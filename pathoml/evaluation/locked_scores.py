@@ -1,7 +1,8 @@
 """Section prospective of metrics.json: a locked score on patients whom no model of it has seen.
 
-The bundle is looked for at bundles/RUN/bundle.json, where RUN is the run that `predict` named after it; it must be the very file that
-made the scores. Without it, calibration needs numbers that nobody has, and the section says so.
+The bundle is looked for at bundles/RUN/bundle.json, where RUN is the run that `predict` named after
+it; it must be the very file that made the scores. Without it, calibration needs numbers that nobody
+has, and the section says so.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from pathoml.survival.not_estimable import not_estimable, or_not_estimable
 from pathoml.types import Array, Cohort
 
 
-def prospective_section(study: Study, cohort: Cohort, score: Array, score_type: str) -> dict[str, Any]:
-    """Return C, hazard ratio per development SD, calibration slope and calibration in the large of a locked score.
+def prospective_section(
+    study: Study, cohort: Cohort, score: Array, score_type: str
+) -> dict[str, Any]:
+    """Return C, hazard ratio per development SD, calibration slope and calibration in the large of
+    a locked score.
 
     Raises:
         StoreError: the bundle beside the study is not the one that made the scores.
@@ -30,10 +34,18 @@ def prospective_section(study: Study, cohort: Cohort, score: Array, score_type: 
         return {"note": f"the scores are {score_type}, not of a locked model"}
     path = study.folder / "bundles" / study.config.run / "bundle.json"
     if not path.exists():
-        return {"note": f"no {path.relative_to(study.folder)}: copy the bundle there for its calibration", **_none("no bundle")}
+        return {
+            "note": (
+                f"no {path.relative_to(study.folder)}: copy the bundle there for its calibration"
+            ),
+            **_none("no bundle"),
+        }
     stated = {row["splits_sha256"] for row in read_table(study.run_folder / "scores.csv").rows}
     if stated != {sha256_of_file(path)}:
-        raise StoreError(f"{path} is not the bundle that made {study.run_folder}/scores.csv. Put the right one there, or predict again.")
+        raise StoreError(
+            f"{path} is not the bundle that made {study.run_folder}/scores.csv. Put the right one"
+            " there, or predict again."
+        )
     locked = read_json(path)["baseline_survival"]
     baseline = BaselineHazard(
         times=np.array(locked["times_months"], dtype=np.float64),
@@ -50,7 +62,9 @@ def prospective_section(study: Study, cohort: Cohort, score: Array, score_type: 
             resample_within=cohort.centre,
             bootstraps=study.config.significance.bootstraps,
         )
-        in_the_large = result.in_the_large.to_json() if result.in_the_large else not_estimable("no baseline")
+        in_the_large = (
+            result.in_the_large.to_json() if result.in_the_large else not_estimable("no baseline")
+        )
         return {
             "harrell_c": result.harrell_c.to_json(),
             "hazard_ratio_per_sd": result.hazard_ratio_per_sd.to_json(),

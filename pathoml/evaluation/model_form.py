@@ -16,7 +16,9 @@ from pathoml.types import Array, Cohort, Columns, Json
 
 
 def form_sections(cohort: Cohort, score: Array, clinical: Columns) -> Json:
-    """Return proportional_hazards, spline and the centre-stratified hazard ratio: what stands beside every Cox model."""
+    """Return proportional_hazards, spline and the centre-stratified hazard ratio: what stands
+    beside every Cox model.
+    """
     time, event = cohort.time_months, cohort.event
 
     def stratified() -> Json:
@@ -25,7 +27,12 @@ def form_sections(cohort: Cohort, score: Array, clinical: Columns) -> Json:
 
     def spline() -> Json:
         form = spline_form(score, time, event)
-        curve = {"score": form.score, "hazard_ratio": form.hazard_ratio, "low": form.low, "high": form.high}
+        curve = {
+            "score": form.score,
+            "hazard_ratio": form.hazard_ratio,
+            "low": form.low,
+            "high": form.high,
+        }
         return {
             **test_json(form.test),
             "knots": json_numbers(form.knots),
@@ -48,24 +55,37 @@ def test_json(test: Any) -> Json:
 
 def _proportional(covariates: Array, cohort: Cohort) -> Json:
     fit = fit_cox(covariates, cohort.time_months, cohort.event)
-    return test_json(proportional_hazards_test(fit, covariates, cohort.time_months, cohort.event)[1])
+    return test_json(
+        proportional_hazards_test(fit, covariates, cohort.time_months, cohort.event)[1]
+    )
 
 
 def _proportional_by_term(cohort: Cohort, score: Array, clinical: Columns) -> list[Json]:
-    """Return a row for each covariate (the levels of a category together), the score, and all of them."""
+    """Return a row for each covariate (the levels of a category together), the score, and all of
+    them.
+    """
     if not clinical:
         return []
     design = fit_design(clinical)
     covariates = np.column_stack([design.transform(clinical), score])
     names, terms = _terms(design)
     try:
-        fit = fit_cox(covariates, cohort.time_months, cohort.event, names=[*design.names, "score_sd"])
+        fit = fit_cox(
+            covariates, cohort.time_months, cohort.event, names=[*design.names, "score_sd"]
+        )
         each, together = proportional_hazards_test(
-            fit, covariates, cohort.time_months, cohort.event, terms=[*terms, [covariates.shape[1] - 1]]
+            fit,
+            covariates,
+            cohort.time_months,
+            cohort.event,
+            terms=[*terms, [covariates.shape[1] - 1]],
         )
     except CohortError as error:
         return [{"covariate": "all", "chi2": None, "df": None, "p_value": None, "note": str(error)}]
-    tests: list[tuple[str, ProportionalHazards]] = [*zip([*names, "score_sd"], each), ("all", together)]
+    tests: list[tuple[str, ProportionalHazards]] = [
+        *zip([*names, "score_sd"], each),
+        ("all", together),
+    ]
     return [{"covariate": name, **test_json(test)} for name, test in tests]
 
 

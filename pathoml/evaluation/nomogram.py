@@ -1,10 +1,14 @@
-"""Points and absolute risks from clinical covariates and the image score: a nomogram as a table, for research.
+"""Points and absolute risks from clinical covariates and the image score: a nomogram as a table,
+for research.
 
-The model is fitted to all patients with their out-of-fold image scores: the scores of a cross-validation within the patients of the
-fit, so that the score is not overfitted where its coefficient is estimated. How well the whole procedure does on new patients is judged
-by the cross-fitted risks of predicted_risk.py (calibration, Brier score, decision curve), never on the rows of this fit.
+The model is fitted to all patients with their out-of-fold image scores: the scores of a
+cross-validation within the patients of the fit, so that the score is not overfitted where its
+coefficient is estimated. How well the whole procedure does on new patients is judged by the
+cross-fitted risks of predicted_risk.py (calibration, Brier score, decision curve), never on the
+rows of this fit.
 
-Source: Harrell, Regression Modeling Strategies, 2nd ed. (2015), section 4.10; Breslow's baseline as in survival/absolute_risk.py.
+Source: Harrell, Regression Modeling Strategies, 2nd ed. (2015), section 4.10; Breslow's baseline as
+in survival/absolute_risk.py.
 """
 
 from __future__ import annotations
@@ -28,14 +32,18 @@ IMAGE_SCORE = "image score (SD)"
 
 
 def prognostic_score(
-    cohort: Cohort, score: Array, clinical: Mapping[str, Sequence[object]], horizons_months: Sequence[float]
+    cohort: Cohort,
+    score: Array,
+    clinical: Mapping[str, Sequence[object]],
+    horizons_months: Sequence[float],
 ) -> dict[str, Any]:
     """Return points of each value, and the risk at each horizon of each total.
 
     Returns:
-        {"points": [{"variable", "value", "points"}], "totals": [{"points", "risk": {H: x}}], "baseline_survival": {H: S of 0 points},
-        "coefficients": [{"name", "coefficient"}],
-        "log_hazard_per_point", "n", "events"}; H beyond which fewer than ten are followed is left out.
+        {"points": [{"variable", "value", "points"}], "totals": [{"points", "risk": {H: x}}],
+        "baseline_survival": {H: S of 0 points}, "coefficients": [{"name", "coefficient"}],
+        "log_hazard_per_point", "n", "events"}; H beyond which fewer than ten are followed is left
+        out.
 
     Raises:
         CohortError: no event, or nothing that varies.
@@ -48,21 +56,36 @@ def prognostic_score(
     effects: dict[str, list[tuple[str, float]]] = {}
     for column in design.columns:
         shown = _values(column, columns[column.name])
-        row = {name: [None if name != column.name else value for value in shown.values()] for name in columns}
-        own = [k for k, name in enumerate(design.names) if name == column.name or name.startswith(f"{column.name}=")]
+        row = {
+            name: [None if name != column.name else value for value in shown.values()]
+            for name in columns
+        }
+        own = [
+            k
+            for k, name in enumerate(design.names)
+            if name == column.name or name.startswith(f"{column.name}=")
+        ]
         effect = design.transform(row)[:, own] @ fit.coefficients[own]
         effects[column.name] = list(zip(shown, effect.tolist()))
     lowest = {name: min(e for _, e in values) for name, values in effects.items()}
-    per_point = max(max(e for _, e in values) - lowest[name] for name, values in effects.items()) / MOST_POINTS
+    per_point = (
+        max(max(e for _, e in values) - lowest[name] for name, values in effects.items())
+        / MOST_POINTS
+    )
     per_point = per_point or 1.0
     zero = sum(lowest.values())
     horizons = [h for h in horizons_months if (cohort.time_months > h).sum() >= MIN_AT_RISK]
 
     def risk(total: float) -> dict[str, float]:
-        return {f"{h:g}": float(-np.expm1(-baseline.at(h) * np.exp(zero + per_point * total))) for h in horizons}
+        return {
+            f"{h:g}": float(-np.expm1(-baseline.at(h) * np.exp(zero + per_point * total)))
+            for h in horizons
+        }
 
     totals = (x @ fit.coefficients - zero) / per_point
-    grid = np.unique(np.round(np.linspace(np.quantile(totals, 0.02), np.quantile(totals, 0.98), TOTALS)))
+    grid = np.unique(
+        np.round(np.linspace(np.quantile(totals, 0.02), np.quantile(totals, 0.98), TOTALS))
+    )
     return {
         "points": [
             {"variable": name, "value": value, "points": (e - lowest[name]) / per_point}
@@ -72,12 +95,16 @@ def prognostic_score(
         "totals": [{"points": float(total), "risk": risk(float(total))} for total in grid],
         "baseline_survival": {h: 1 - r for h, r in risk(0.0).items()},
         "log_hazard_per_point": per_point,
-        "coefficients": [{"name": name, "coefficient": float(b)} for name, b in zip(design.names, fit.coefficients)],
+        "coefficients": [
+            {"name": name, "coefficient": float(b)}
+            for name, b in zip(design.names, fit.coefficients)
+        ],
         "n": len(score),
         "events": int(cohort.event.sum()),
         "note": (
-            "Fitted to all patients with out-of-fold image scores (ridge 1 on standardised covariates). Judge it by the cross-fitted "
-            "calibration and Brier score of clinical + image, not by this fit."
+            "Fitted to all patients with out-of-fold image scores (ridge 1 on standardised "
+            "covariates). Judge it by the cross-fitted calibration and Brier score of clinical + "
+            "image, not by this fit."
         ),
     }
 
@@ -85,6 +112,11 @@ def prognostic_score(
 def _values(column: Any, cells: Sequence[object]) -> dict[str, object]:
     """Return the values whose points are listed, by the text that stands for them."""
     if isinstance(column, CategoryColumn):
-        return {level: None if level == "missing" else level for level in (column.reference, *column.levels)}
+        return {
+            level: None if level == "missing" else level
+            for level in (column.reference, *column.levels)
+        }
     known = np.array([float(c) for c in cells if isinstance(c, int | float)], dtype=np.float64)
-    return {f"{q:g}": q for q in sorted({float(f"{q:.2g}") for q in np.quantile(known, QUANTILES)})}  # round, for people
+    return {
+        f"{q:g}": q for q in sorted({float(f"{q:.2g}") for q in np.quantile(known, QUANTILES)})
+    }  # round, for people

@@ -1,7 +1,9 @@
-"""The honest p value: permute the bags among the patients of a centre, repeat the whole cross-validation, compare.
+"""The honest p value: permute the bags among the patients of a centre, repeat the whole
+cross-validation, compare.
 
-Outcome, covariates, centre and fold stay together; p = (1 + number >= observed) / (B + 1), with the same number of repeats on both
-sides. Theory: Hoefling & Tibshirani, Ann Appl Stat 2 (2008), doi 10.1214/07-AOAS152.
+Outcome, covariates, centre and fold stay together; p = (1 + number >= observed) / (B + 1), with the
+same number of repeats on both sides. Theory: Hoefling & Tibshirani, Ann Appl Stat 2 (2008), doi
+10.1214/07-AOAS152.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class PermutationTest:
         return (1 + sum(value >= self.observed for value in self.null)) / (len(self.null) + 1)
 
 
-def permute_within_centre(centre: npt.NDArray[np.str_], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def permute_within_centre(
+    centre: npt.NDArray[np.str_], rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
     """Return (B,) whose bag each patient gets: a permutation that never leaves the centre."""
     order = np.arange(len(centre))
     for name in np.unique(centre):
@@ -51,7 +55,8 @@ def permute_within_centre(centre: npt.NDArray[np.str_], rng: np.random.Generator
 
 
 class ClinicalModel:
-    """The model over which scores gain, fitted once; patients of levels without an event leave it (hazard ratio 0).
+    """The model over which scores gain, fitted once; patients of levels without an event leave it
+    (hazard ratio 0).
 
     Raises:
         CohortError: it is not estimable.
@@ -65,35 +70,53 @@ class ClinicalModel:
         self._reduced = fit_cox(self._clinical, *self._outcome, stratum=self._centre)
 
     def gain(self, score: Array) -> float:
-        """Return the signed likelihood-ratio chi2 of adding a (B,) score; 0 for one that is the same for everybody.
+        """Return the signed likelihood-ratio chi2 of adding a (B,) score; 0 for one that is the
+        same for everybody.
 
-        It is negative where the score enters with the wrong sign: a score that must be turned round has gained nothing.
+        It is negative where the score enters with the wrong sign: a score that must be turned round
+        has gained nothing.
         """
         mine = score[self._rows]
         if np.ptp(mine) == 0:
             return 0.0
-        full = fit_cox(np.column_stack([self._clinical, mine]), *self._outcome, stratum=self._centre)
-        return float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, self._reduced).chi2
+        full = fit_cox(
+            np.column_stack([self._clinical, mine]), *self._outcome, stratum=self._centre
+        )
+        return (
+            float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, self._reduced).chi2
+        )
 
 
-def permuted_specs(cohort: Cohort, splits: Sequence[Split], seeds: int, permutations: int, seed: int) -> list[ModelSpec]:
+def permuted_specs(
+    cohort: Cohort, splits: Sequence[Split], seeds: int, permutations: int, seed: int
+) -> list[ModelSpec]:
     """Return the models of every permutation, one permutation after the other."""
     rng = np.random.default_rng(seed)
     specs = model_specs(splits, seeds)
-    orders = [tuple(permute_within_centre(cohort.centre, rng).tolist()) for _ in range(permutations)]
-    return [replace(spec, permutation=b, bag_of=order) for b, order in enumerate(orders, 1) for spec in specs]
+    orders = [
+        tuple(permute_within_centre(cohort.centre, rng).tolist()) for _ in range(permutations)
+    ]
+    return [
+        replace(spec, permutation=b, bag_of=order)
+        for b, order in enumerate(orders, 1)
+        for spec in specs
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatedValidation:
-    """The whole cross-validation, to be repeated with permuted bags, a block of permutations at a time.
+    """The whole cross-validation, to be repeated with permuted bags, a block of permutations at a
+    time.
 
-    Blocks are the same whoever computes them, since models that are trained together share the random numbers of dropout.
+    Blocks are the same whoever computes them, since models that are trained together share the
+    random numbers of dropout.
     """
 
     cohort: Cohort
     bags: Sequence[Bag]
-    splits: Sequence[Split]  # on both sides of the test: the first `significance.repeats` of the run
+    splits: Sequence[
+        Split
+    ]  # on both sides of the test: the first `significance.repeats` of the run
     clinical: Array  # (B, p) covariates of the clinical model, p may be 0
     config: TrainConfig
     permutations: int
@@ -106,7 +129,9 @@ class RepeatedValidation:
 
     @cached_property
     def _specs(self) -> list[ModelSpec]:
-        return permuted_specs(self.cohort, self.splits, self.config.seeds, self.permutations, self.seed)
+        return permuted_specs(
+            self.cohort, self.splits, self.config.seeds, self.permutations, self.seed
+        )
 
     @property
     def models_each(self) -> int:
@@ -119,26 +144,46 @@ class RepeatedValidation:
         return [every[first : first + TOGETHER] for first in every[::TOGETHER]]
 
     def null(self, block: range, on_epoch: OnEpoch | None = None) -> list[Statistics]:
-        """Train the models of a block of permutations and return the statistics of each permutation."""
+        """Train the models of a block of permutations and return the statistics of each
+        permutation.
+        """
         each = self.models_each
         specs = self._specs[block.start * each : block.stop * each]
         device = pick_device(self.device)
-        trained = fit_models(self.cohort, self.bags, specs, self.config, device=device, seed=self.seed, on_epoch=on_epoch)
+        trained = fit_models(
+            self.cohort,
+            self.bags,
+            specs,
+            self.config,
+            device=device,
+            seed=self.seed,
+            on_epoch=on_epoch,
+        )
         raw = np.concatenate([some.raw for some in trained])  # (M, B)
         parts = [slice(first, first + each) for first in range(0, len(specs), each)]
-        return [self.statistics(fold_scores(raw[part], specs[part], self.cohort.patient_ids)) for part in parts]
+        return [
+            self.statistics(fold_scores(raw[part], specs[part], self.cohort.patient_ids))
+            for part in parts
+        ]
 
     def statistics(self, folds: Sequence[FoldScores]) -> Statistics:
-        """Return the centre-stratified C of out-of-fold scores, and their gain over the clinical model."""
+        """Return the centre-stratified C of out-of-fold scores, and their gain over the clinical
+        model.
+        """
         score = standardise(out_of_fold(folds, "standardised"))
-        concordance = stratified_harrell_c(score, self.cohort.time_months, self.cohort.event, self.cohort.centre)
+        concordance = stratified_harrell_c(
+            score, self.cohort.time_months, self.cohort.event, self.cohort.centre
+        )
         return concordance, self._model.gain(score)
 
-    def tests(self, observed: Sequence[FoldScores], null: Sequence[Statistics]) -> tuple[PermutationTest, PermutationTest]:
+    def tests(
+        self, observed: Sequence[FoldScores], null: Sequence[Statistics]
+    ) -> tuple[PermutationTest, PermutationTest]:
         """Return the test of discrimination and that of added value.
 
         Args:
-            observed: the run's own fold scores on these splits, with as many seeds as the repetitions.
+            observed: the run's own fold scores on these splits, with as many seeds as the
+                repetitions.
             null: the statistics of all permutations, in order.
         """
         concordance, gain = self.statistics(observed)
@@ -148,6 +193,12 @@ class RepeatedValidation:
         )
 
 
-def permutation_tests(validation: RepeatedValidation, observed: Sequence[FoldScores]) -> tuple[PermutationTest, PermutationTest]:
-    """Test the centre-stratified C, and the gain over the clinical model, by repeating the whole cross-validation in this process."""
-    return validation.tests(observed, [one for block in validation.blocks() for one in validation.null(block)])
+def permutation_tests(
+    validation: RepeatedValidation, observed: Sequence[FoldScores]
+) -> tuple[PermutationTest, PermutationTest]:
+    """Test the centre-stratified C, and the gain over the clinical model, by repeating the whole
+    cross-validation in this process.
+    """
+    return validation.tests(
+        observed, [one for block in validation.blocks() for one in validation.null(block)]
+    )

@@ -1,4 +1,5 @@
-"""The permutations of a run in blocks, each kept in a file of its own when it is done: what is killed goes on, and machines share the work.
+"""The permutations of a run in blocks, each kept in a file of its own when it is done: what is
+killed goes on, and machines share the work.
 
 runs/RUN/permutations/BLOCK.json lives until permutation.json stands, which holds all of them.
 """
@@ -39,7 +40,9 @@ def seeds_of(study: Study) -> int:
 
 
 def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValidation, str]:
-    """Return the cross-validation of a run, to be repeated, and a note where it gains over no clinical model."""
+    """Return the cross-validation of a run, to be repeated, and a note where it gains over no
+    clinical model.
+    """
     config = study.config
     clinical, note = _clinical_model(loaded.cohort)
     validation = RepeatedValidation(
@@ -56,16 +59,24 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
 
 
 def _clinical_model(cohort: Cohort) -> tuple[Array, str]:
-    """Return the (B, p) covariates over which a score may gain, and why there are none if there are none."""
+    """Return the (B, p) covariates over which a score may gain, and why there are none if there are
+    none.
+    """
     nothing = np.zeros((len(cohort.patients), 0))
     columns = clinical_columns(cohort)
     if not columns:
-        return nothing, "The gain is over no model at all: study.yaml names no covariates (cohort.covariates)."
+        return (
+            nothing,
+            "The gain is over no model at all: study.yaml names no covariates (cohort.covariates).",
+        )
     clinical = fit_design(columns).transform(columns)
     try:
         ClinicalModel(clinical, cohort)
     except CohortError as error:
-        return nothing, f"The gain is over no model at all: the clinical one is not estimable ({error})"
+        return (
+            nothing,
+            f"The gain is over no model at all: the clinical one is not estimable ({error})",
+        )
     return clinical, ""
 
 
@@ -79,11 +90,18 @@ class PermutationBlock:
 
     @property
     def path(self) -> Path:
-        return self.study.run_folder / FOLDER / f"{self.block.start + 1:05d}-{self.block.stop:05d}.json"
+        return (
+            self.study.run_folder
+            / FOLDER
+            / f"{self.block.start + 1:05d}-{self.block.stop:05d}.json"
+        )
 
 
-def compute_blocks(study: Study, validation: RepeatedValidation, on_epoch: OnEpoch, shard: Shard | None = None) -> None:
-    """Compute the blocks that have no file yet, or a shard's part of them, on the engine of study.yaml.
+def compute_blocks(
+    study: Study, validation: RepeatedValidation, on_epoch: OnEpoch, shard: Shard | None = None
+) -> None:
+    """Compute the blocks that have no file yet, or a shard's part of them, on the engine of
+    study.yaml.
 
     Args:
         on_epoch: called with the model epochs done and those in all.
@@ -94,8 +112,13 @@ def compute_blocks(study: Study, validation: RepeatedValidation, on_epoch: OnEpo
     """
     compute, recipe = study.config.compute, recipe_sha256(evaluate_recipe(study))
     count = processes(compute)
-    every = [PermutationBlock(study=study, block=block, threads=threads_each(compute, count)) for block in validation.blocks()]
-    mine = [item for item in (shard.of(every) if shard else every) if _statistics(item, recipe) is None]
+    every = [
+        PermutationBlock(study=study, block=block, threads=threads_each(compute, count))
+        for block in validation.blocks()
+    ]
+    mine = [
+        item for item in (shard.of(every) if shard else every) if _statistics(item, recipe) is None
+    ]
     epochs = validation.config.epochs * validation.models_each
     total, done = epochs * sum(len(item.block) for item in mine), 0
     if count == 1 and compute.engine == "local":
@@ -105,9 +128,15 @@ def compute_blocks(study: Study, validation: RepeatedValidation, on_epoch: OnEpo
         return
     items = {str(number): item for number, item in enumerate(mine)}
     map_items = load_plugin("pathoml.engines", compute.engine, "map_items").map_items
-    for key, result in map_items(work, list(items.items()), workers=count, gpus_each=gpus_each(compute)):
+    for key, result in map_items(
+        work, list(items.items()), workers=count, gpus_each=gpus_each(compute)
+    ):
         if isinstance(result, Exception):
-            raise result if not isinstance(result, RuntimeError) else StoreError(f"Permutations {items[key].path.stem}: {result}")
+            raise (
+                result
+                if not isinstance(result, RuntimeError)
+                else StoreError(f"Permutations {items[key].path.stem}: {result}")
+            )
         done += epochs * len(items[key].block)
         on_epoch(done, total)
 
@@ -154,7 +183,9 @@ def read_blocks(study: Study, validation: RepeatedValidation) -> list[Statistics
         item = PermutationBlock(study=study, block=block, threads=1)
         statistics = _statistics(item, recipe)
         if statistics is None:
-            raise StoreError(f"{item.path} is missing, or of other scores. Run `pathoml evaluate` again.")
+            raise StoreError(
+                f"{item.path} is missing, or of other scores. Run `pathoml evaluate` again."
+            )
         null += statistics
     return null
 

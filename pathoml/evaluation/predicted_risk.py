@@ -1,8 +1,11 @@
-"""Sections of metrics.json that rest on absolute risks: AUC at horizons, Brier score, calibration, decision curve.
+"""Sections of metrics.json that rest on absolute risks: AUC at horizons, Brier score, calibration,
+decision curve.
 
-Every patient's risk comes from a Cox model and a baseline fitted to the patients of the other folds (first repeat). Where the run has
-nested scores (nested.py), those patients enter with scores of models that had not seen this fold either. Otherwise the score enters as
-it stands in scores.csv, from models that had, and the coefficient of clinical_and_image is slightly optimistic; `nested_scores` says so.
+Every patient's risk comes from a Cox model and a baseline fitted to the patients of the other folds
+(first repeat). Where the run has nested scores (nested.py), those patients enter with scores of
+models that had not seen this fold either. Otherwise the score enters as it stands in scores.csv,
+from models that had, and the coefficient of clinical_and_image is slightly optimistic;
+`nested_scores` says so.
 """
 
 from __future__ import annotations
@@ -16,7 +19,13 @@ import numpy.typing as npt
 from pathoml.errors import CohortError
 from pathoml.survival.absolute_risk import cross_fitted_hazard, patterned_folds
 from pathoml.survival.brier import MIN_AT_RISK, brier_score, integrated_brier_score
-from pathoml.survival.calibration import calibration_curve, calibration_slope, observed_risk, observed_to_expected, risk_groups
+from pathoml.survival.calibration import (
+    calibration_curve,
+    calibration_slope,
+    observed_risk,
+    observed_to_expected,
+    risk_groups,
+)
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_treating_all
 from pathoml.survival.design import fit_design
@@ -26,15 +35,31 @@ from pathoml.survival.time_dependent_auc import time_dependent_auc
 from pathoml.types import Array, Cohort, Json
 
 Bools = npt.NDArray[np.bool_]
-RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite, as in the clinical baseline
+# on standardised columns: keeps a rare category of a small fold finite, as in the clinical baseline
+RIDGE = 1.0
 GRID_POINTS = 24  # of the integrated Brier score
 CURVE_POINTS = 50
-GROUPS_BY_EVENTS = ((100, 5), (30, 3))  # (events, groups of the calibration plot): 10 events a group at least
+GROUPS_BY_EVENTS = (
+    (100, 5),
+    (30, 3),
+)  # (events, groups of the calibration plot): 10 events a group at least
 RESTS_ON = {  # how the image scores of the other folds were made: nested, or by score_type
-    "nested": "A fold's risks come from a Cox model of the other folds, with nested image scores: no model that made them saw the fold.",
-    "locked": "The score was frozen before: a Cox model of the other folds turns it into risks of these patients.",
-    "external": "The score was made elsewhere, on patients that are not known here: risks that use it are optimistic if they were these.",
-    "oof": "Image scores of the other folds came from models that had seen this one: risks that use them are slightly optimistic.",
+    "nested": (
+        "A fold's risks come from a Cox model of the other folds, with nested image scores: no"
+        " model that made them saw the fold."
+    ),
+    "locked": (
+        "The score was frozen before: a Cox model of the other folds turns it into risks of these"
+        " patients."
+    ),
+    "external": (
+        "The score was made elsewhere, on patients that are not known here: risks that use it are"
+        " optimistic if they were these."
+    ),
+    "oof": (
+        "Image scores of the other folds came from models that had seen this one: risks that use"
+        " them are slightly optimistic."
+    ),
 }
 MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 
@@ -49,16 +74,19 @@ def risk_sections(
     nested: Mapping[str, Array] | None = None,
     score_type: str = "oof",
 ) -> Json:
-    """Return the sections nested_scores, horizons_months, time_dependent_auc, brier, integrated_brier, calibration and decision_curve.
+    """Return the sections nested_scores, horizons_months, time_dependent_auc, brier,
+    integrated_brier, calibration and decision_curve.
 
     Args:
         cohort: B patients.
         columns: score_sd and log_risk, (B,) each.
         clinical: the covariates of the clinical model, by name; may be empty.
-        fold: (B,) the patient's fold in the first repeat; "" throughout for scores that came without.
+        fold: (B,) the patient's fold in the first repeat; "" throughout for scores that came
+            without.
         horizons_months: at which risks are judged.
         counts: (R, B) bootstrap draws; None: no intervals.
-        nested: for each fold (B,) scores that no model made which saw that fold's patients; None: score_sd throughout.
+        nested: for each fold (B,) scores that no model made which saw that fold's patients; None:
+            score_sd throughout.
         score_type: of scores.csv, for the note on scores that are not nested.
     """
     time, event, score = cohort.time_months, cohort.event, columns["score_sd"]
@@ -66,12 +94,16 @@ def risk_sections(
     grid = _grid(time, horizons_months)
     months = [*horizons_months, *grid]
     used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
-    models = _models(cohort, (lambda train: used[str(label[~train][0])]) if used else lambda _: score, clinical)
+    models = _models(
+        cohort, (lambda train: used[str(label[~train][0])]) if used else lambda _: score, clinical
+    )
     hazards, problem = _cross_fitted(models, time, event, label, months)
     risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
 
     def each_model(judge: Callable[[str], Any]) -> Json:
-        return {name: or_not_estimable(lambda name=name: judge(name)) for name in (*hazards, *problem)}  # type: ignore[misc]
+        return {
+            name: or_not_estimable(lambda name=name: judge(name)) for name in (*hazards, *problem)
+        }  # type: ignore[misc]
 
     def risk_of(name: str) -> Array:
         if name in problem:
@@ -79,7 +111,10 @@ def risk_sections(
         return risks[name]
 
     sections: Json = {
-        "nested_scores": {"used": used is not None, "note": RESTS_ON["nested"] if used else RESTS_ON.get(score_type, RESTS_ON["oof"])},
+        "nested_scores": {
+            "used": used is not None,
+            "note": RESTS_ON["nested"] if used else RESTS_ON.get(score_type, RESTS_ON["oof"]),
+        },
         "horizons_months": list(horizons_months),
         "time_dependent_auc": {},
         "brier": {},
@@ -87,7 +122,9 @@ def risk_sections(
     }
     sections["calibration"] = {
         "slope": or_not_estimable(lambda: calibration_slope(columns["log_risk"], time, event)),
-        "in_the_large": or_not_estimable(lambda: observed_to_expected(_own(hazards, problem, "image"), event)),
+        "in_the_large": or_not_estimable(
+            lambda: observed_to_expected(_own(hazards, problem, "image"), event)
+        ),
         **{name: {} for name in (*hazards, *problem) if name != "no_model"},
     }
     for m, horizon in enumerate(horizons_months):
@@ -96,22 +133,36 @@ def risk_sections(
             lambda horizon=horizon: time_dependent_auc(score, time, event, horizon, counts=counts)  # type: ignore[misc]
         )
         sections["brier"][key] = each_model(
-            lambda name, m=m, horizon=horizon: brier_score(risk_of(name)[:, m], time, event, horizon, counts=counts)  # type: ignore[misc]
+            lambda name, m=m, horizon=horizon: brier_score(
+                risk_of(name)[:, m], time, event, horizon, counts=counts
+            )  # type: ignore[misc]
         )
         for name in sections["calibration"].keys() - {"slope", "in_the_large"}:
             sections["calibration"][name][key] = or_not_estimable(
-                lambda name=name, m=m, horizon=horizon: _calibration(risk_of(name)[:, m], time, event, horizon)  # type: ignore[misc]
+                lambda name=name, m=m, horizon=horizon: _calibration(
+                    risk_of(name)[:, m], time, event, horizon
+                )  # type: ignore[misc]
             )
-        sections["decision_curve"][key] = _decision_curve({n: r[:, m] for n, r in risks.items() if n != "no_model"}, time, event, horizon)
+        sections["decision_curve"][key] = _decision_curve(
+            {n: r[:, m] for n, r in risks.items() if n != "no_model"}, time, event, horizon
+        )
     sections["integrated_brier"] = {
         "until_months": grid[-1] if grid else None,
-        **each_model(lambda name: _integrated(risk_of(name)[:, len(horizons_months) :], time, event, grid, counts)),
+        **each_model(
+            lambda name: _integrated(
+                risk_of(name)[:, len(horizons_months) :], time, event, grid, counts
+            )
+        ),
     }
     return sections
 
 
 def _cross_fitted(
-    models: Mapping[str, Callable[[Bools], Array]], time: Array, event: Bools, label: npt.NDArray[np.str_], months: Sequence[float]
+    models: Mapping[str, Callable[[Bools], Array]],
+    time: Array,
+    event: Bools,
+    label: npt.NDArray[np.str_],
+    months: Sequence[float],
 ) -> tuple[dict[str, tuple[Array, Array]], dict[str, str]]:
     """Return the hazards of each model, and why there are none for a model that cannot be fitted."""
     hazards: dict[str, tuple[Array, Array]] = {}
@@ -130,13 +181,19 @@ def _grid(time: Array, horizons_months: Sequence[float]) -> list[float]:
     return [max(reached) * k / GRID_POINTS for k in range(1, GRID_POINTS + 1)] if reached else []
 
 
-def _integrated(risk: Array, time: Array, event: Bools, grid: Sequence[float], counts: Array | None) -> Any:
+def _integrated(
+    risk: Array, time: Array, event: Bools, grid: Sequence[float], counts: Array | None
+) -> Any:
     if not grid:
-        raise CohortError("not estimable: fewer than 10 patients are followed beyond the first horizon.")
+        raise CohortError(
+            "not estimable: fewer than 10 patients are followed beyond the first horizon."
+        )
     return integrated_brier_score(risk, time, event, grid, counts=counts)
 
 
-def _own(hazards: Mapping[str, tuple[Array, Array]], problem: Mapping[str, str], name: str) -> Array:
+def _own(
+    hazards: Mapping[str, tuple[Array, Array]], problem: Mapping[str, str], name: str
+) -> Array:
     if name in problem:
         raise CohortError(problem[name])
     return hazards[name][1]
@@ -145,19 +202,31 @@ def _own(hazards: Mapping[str, tuple[Array, Array]], problem: Mapping[str, str],
 def _models(
     cohort: Cohort, score_of: Callable[[Bools], Array], clinical: Mapping[str, Sequence[object]]
 ) -> dict[str, Callable[[Bools], Array]]:
-    """Return a function for each model that fits it to training rows and returns everyone's linear predictor."""
+    """Return a function for each model that fits it to training rows and returns everyone's linear
+    predictor.
+    """
     time, event = cohort.time_months, cohort.event
 
     def fit_with(with_score: bool, with_clinical: bool) -> Callable[[Bools], Array]:
         def fit(train: Bools) -> Array:
             blocks = [score_of(train)[:, None]] if with_score else []
             if with_clinical:
-                design = fit_design({name: [v for v, t in zip(values, train) if t] for name, values in clinical.items()})
+                design = fit_design(
+                    {
+                        name: [v for v, t in zip(values, train) if t]
+                        for name, values in clinical.items()
+                    }
+                )
                 blocks.append(design.transform(clinical))
             x = np.concatenate([np.empty((len(time), 0)), *blocks], axis=1)
             if not x.shape[1]:
                 return np.zeros(len(time))
-            predictor: Array = x @ fit_cox(x[train], time[train], event[train], ridge=RIDGE if with_clinical else 0.0).coefficients
+            predictor: Array = (
+                x
+                @ fit_cox(
+                    x[train], time[train], event[train], ridge=RIDGE if with_clinical else 0.0
+                ).coefficients
+            )
             return predictor
 
         return fit
@@ -179,10 +248,15 @@ def _calibration(risk: Array, time: Array, event: Bools, months: float) -> Json:
         "expected": expected,
         "observed": observed.to_json(),
         "observed_to_expected": or_not_estimable(
-            lambda: _ratio(observed.estimate, observed.low, observed.high, expected, observed.n, events)
+            lambda: _ratio(
+                observed.estimate, observed.low, observed.high, expected, observed.n, events
+            )
         ),
         "groups": [
-            {"predicted": float(risk[member == g].mean()), **or_not_estimable(lambda g=g: _observed(time, event, member == g, months))}  # type: ignore[misc]
+            {
+                "predicted": float(risk[member == g].mean()),
+                **or_not_estimable(lambda g=g: _observed(time, event, member == g, months)),
+            }  # type: ignore[misc]
             for g in range(groups)
             if (member == g).any()
         ],
@@ -191,19 +265,33 @@ def _calibration(risk: Array, time: Array, event: Bools, months: float) -> Json:
     }
 
 
-def _ratio(observed: float, low: float | None, high: float | None, expected: float, n: int, events: int) -> Any:
-    """Observed over expected; the interval is that of the observed risk, as the expected one is given."""
+def _ratio(
+    observed: float, low: float | None, high: float | None, expected: float, n: int, events: int
+) -> Any:
+    """Observed over expected; the interval is that of the observed risk, as the expected one is
+    given.
+    """
     if expected <= 0 or observed <= 0:
         raise CohortError("not estimable: no event expected, or none observed, by this horizon.")
-    if low is None or high is None or not (low > 0 and high > 0):  # NaN where a curve has no interval
-        return {"estimate": observed / expected, "low": None, "high": None, "n": n, "events": events}
+    if (
+        low is None or high is None or not (low > 0 and high > 0)
+    ):  # NaN where a curve has no interval
+        return {
+            "estimate": observed / expected,
+            "low": None,
+            "high": None,
+            "n": n,
+            "events": events,
+        }
     middle = normal_estimate(observed / expected, 0.0, n=n, events=events).to_json()
     return {**middle, "low": low / expected, "high": high / expected}
 
 
 def _observed(time: Array, event: Bools, rows: Bools, months: float) -> Any:
     if (time[rows] > months).sum() < 1:
-        raise CohortError(f"not estimable: nobody of this group is followed beyond {months:g} months.")
+        raise CohortError(
+            f"not estimable: nobody of this group is followed beyond {months:g} months."
+        )
     return observed_risk(time[rows], event[rows], months)
 
 
@@ -219,7 +307,10 @@ def _curve(risk: Array, time: Array, event: Bools, months: float) -> Json:
 
 def _decision_curve(risks: Mapping[str, Array], time: Array, event: Bools, months: float) -> Json:
     try:
-        curves = {name: json_numbers(net_benefit(risk, time, event, months)) for name, risk in risks.items()}
+        curves = {
+            name: json_numbers(net_benefit(risk, time, event, months))
+            for name, risk in risks.items()
+        }
         everyone = json_numbers(net_benefit_of_treating_all(time, event, months, THRESHOLDS))
     except CohortError as error:
         return {"note": str(error)}

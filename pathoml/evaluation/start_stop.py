@@ -1,9 +1,11 @@
-"""Start-stop rows: what a patient was from when to when, for Cox models with delayed entry and a treatment that begins on the way.
+"""Start-stop rows: what a patient was from when to when, for Cox models with delayed entry and a
+treatment that begins on the way.
 
-A patient who was treated later counts as untreated until then; counting them as treated from time zero would credit the treatment with
-the time they had to live to receive it.
+A patient who was treated later counts as untreated until then; counting them as treated from time
+zero would credit the treatment with the time they had to live to receive it.
 
-Source: Andersen & Gill, Ann Stat 10 (1982) 1100-1120; R survival::coxph with Surv(start, stop, event).
+Source: Andersen & Gill, Ann Stat 10 (1982) 1100-1120; R survival::coxph with Surv(start, stop,
+event).
 """
 
 from __future__ import annotations
@@ -45,13 +47,34 @@ def start_stop_rows(cohort: Cohort) -> list[StartStop]:
     for index, patient in enumerate(cohort.patients):
         start, stop, begun = patient.entry_months, patient.time_months, patient.treatment_months
         if start >= stop:
-            raise CohortError(f"Patient {patient.patient_id} enters at {start:g} months and leaves at {stop:g}. Correct the dates.")
+            raise CohortError(
+                f"Patient {patient.patient_id} enters at {start:g} months and leaves at {stop:g}."
+                " Correct the dates."
+            )
         if begun is not None and start < begun < stop:
-            rows.append(StartStop(patient=index, start_months=start, stop_months=begun, event=0, treated=0))
-            rows.append(StartStop(patient=index, start_months=begun, stop_months=stop, event=patient.event, treated=1))
+            rows.append(
+                StartStop(patient=index, start_months=start, stop_months=begun, event=0, treated=0)
+            )
+            rows.append(
+                StartStop(
+                    patient=index,
+                    start_months=begun,
+                    stop_months=stop,
+                    event=patient.event,
+                    treated=1,
+                )
+            )
         else:
             treated = int(begun is not None and begun <= start)
-            rows.append(StartStop(patient=index, start_months=start, stop_months=stop, event=patient.event, treated=treated))
+            rows.append(
+                StartStop(
+                    patient=index,
+                    start_months=start,
+                    stop_months=stop,
+                    event=patient.event,
+                    treated=treated,
+                )
+            )
     return rows
 
 
@@ -61,18 +84,32 @@ def write_start_stop(path: Path, cohort: Cohort, score: Floats) -> None:
     table = []
     for row in start_stop_rows(cohort):
         patient = cohort.patients[row.patient]
-        own = (patient.patient_id, patient.centre, row.start_months, row.stop_months, row.event, row.treated, float(score[row.patient]))
+        own = (
+            patient.patient_id,
+            patient.centre,
+            row.start_months,
+            row.stop_months,
+            row.event,
+            row.treated,
+            float(score[row.patient]),
+        )
         table.append((*own, *(patient.covariates[n] for n in names)))
     with atomic_path(path) as temporary:
         write_table(temporary, (*COLUMNS, *names), table)
 
 
 def timing_section(cohort: Cohort, score: Floats) -> dict[str, Any]:
-    """Return what metrics.json says of timing: how many enter late or are treated on the way, and the models that respect it."""
+    """Return what metrics.json says of timing: how many enter late or are treated on the way, and
+    the models that respect it.
+    """
     rows = start_stop_rows(cohort)
     late = sum(p.entry_months > 0 for p in cohort.patients)
     on_the_way = len(rows) - len(cohort.patients)
-    content: dict[str, Any] = {"rows": len(rows), "delayed_entry": late, "treated_under_observation": on_the_way}
+    content: dict[str, Any] = {
+        "rows": len(rows),
+        "delayed_entry": late,
+        "treated_under_observation": on_the_way,
+    }
     if late or on_the_way:
         content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _model(rows, score, "score_sd"))
     if on_the_way:

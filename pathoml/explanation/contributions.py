@@ -1,8 +1,9 @@
-"""Step `explain`: what the models that did not see a patient made of each tile; writes runs/RUN/attention/.
+"""Step `explain`: what the models that did not see a patient made of each tile; writes
+runs/RUN/attention/.
 
-contribution_i = a_i (g_i - g0), where g0 is the mean raw log-risk of a model's training patients: zero means "like the average
-training patient". Averaged over the models of the score, so that contributions + bias = log_risk of scores.csv. Nothing is tiled
-or embedded again.
+contribution_i = a_i (g_i - g0), where g0 is the mean raw log-risk of a model's training patients:
+zero means "like the average training patient". Averaged over the models of the score, so that
+contributions + bias = log_risk of scores.csv. Nothing is tiled or embedded again.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from pathoml.training.model_stack import ModelStack
 from pathoml.training.scoring import FoldScores
 from pathoml.types import Array, AttentionMap, Bag, Embeddings
 
-MOST_TRIED = 2000  # tiles that a head reads again to see whether it renormalises; as telling as half of a large bag, and much cheaper
+# tiles that a head reads again to see whether it renormalises; as telling as half of a large bag,
+# and much cheaper
+MOST_TRIED = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class BagExplanation:
-    """A patient's tiles as the U models that did not see the patient made of them, and their average as the score is averaged."""
+    """A patient's tiles as the U models that did not see the patient made of them, and their
+    average as the score is averaged.
+    """
 
     attention: Array  # (N,) sums to 1
     contribution: Array  # (N,)
@@ -39,10 +44,14 @@ class BagExplanation:
     contribution_by_model: Array  # (U, N) centred
     reference_by_model: Array  # (U,) mean raw log-risk of each model's training patients
     models: tuple[int, ...]  # (U,) indices into the stack
-    group: npt.NDArray[np.int64]  # (U,) models that judge together: the repeat, or the seed where there is one repeat
+    group: npt.NDArray[
+        np.int64
+    ]  # (U,) models that judge together: the repeat, or the seed where there is one repeat
 
 
-def explain_bag(stack: ModelStack, folds: Sequence[FoldScores], bag: Bag, position: int) -> BagExplanation:
+def explain_bag(
+    stack: ModelStack, folds: Sequence[FoldScores], bag: Bag, position: int
+) -> BagExplanation:
     """Explain one patient by the models that did not see them.
 
     Args:
@@ -53,21 +62,36 @@ def explain_bag(stack: ModelStack, folds: Sequence[FoldScores], bag: Bag, positi
     return explain_features(stack, mine, bag.features)
 
 
-def explain_features(stack: ModelStack, folds: Sequence[FoldScores], features: npt.NDArray[Any]) -> BagExplanation:
-    """Explain a bag by the models of some folds, each fold weighing the same; for a locked bundle those are all of them."""
+def explain_features(
+    stack: ModelStack, folds: Sequence[FoldScores], features: npt.NDArray[Any]
+) -> BagExplanation:
+    """Explain a bag by the models of some folds, each fold weighing the same; for a locked bundle
+    those are all of them.
+    """
     models = [m for f in folds for m in f.models]
-    weight = np.concatenate([np.full(len(f.models), 1 / (len(folds) * len(f.models))) for f in folds])  # (U,) sums to 1
+    weight = np.concatenate(
+        [np.full(len(f.models), 1 / (len(folds) * len(f.models))) for f in folds]
+    )  # (U,) sums to 1
     output = stack.read_bag(features, models)
-    attention, contribution = output.attention.double().cpu().numpy(), output.contribution.double().cpu().numpy()  # (U, N)
+    attention, contribution = (
+        output.attention.double().cpu().numpy(),
+        output.contribution.double().cpu().numpy(),
+    )  # (U, N)
     raw, bias = output.log_risk.double().cpu().numpy(), output.bias.double().cpu().numpy()  # (U,)
     reference = np.concatenate([np.full(len(f.models), f.reference) for f in folds])  # (U,)
     if stack.exact:
         own = np.cumsum([0, *(len(f.models) for f in folds)])
-        mean_bias = np.concatenate([np.full(stop - start, bias[start:stop].mean()) for start, stop in pairwise(own)])
-        contribution = contribution - attention * (reference - mean_bias)[:, None]  # g0: the reference without the intercept
+        mean_bias = np.concatenate(
+            [np.full(stop - start, bias[start:stop].mean()) for start, stop in pairwise(own)]
+        )
+        contribution = (
+            contribution - attention * (reference - mean_bias)[:, None]
+        )  # g0: the reference without the intercept
     else:
         contribution = integrated_gradients(stack, features, models)
-    spread = contribution.std(axis=0, ddof=1) if len(models) > 1 else np.zeros(contribution.shape[1])
+    spread = (
+        contribution.std(axis=0, ddof=1) if len(models) > 1 else np.zeros(contribution.shape[1])
+    )
     repeats = {repeat: index for index, repeat in enumerate(dict.fromkeys(f.repeat for f in folds))}
     by_repeat = [repeats[f.repeat] for f in folds for _ in f.models]
     by_seed = [seed for f in folds for seed in range(len(f.models))]
@@ -87,8 +111,11 @@ def explain_features(stack: ModelStack, folds: Sequence[FoldScores], features: n
     )
 
 
-def slide_faithfulness(stack: ModelStack, explanation: BagExplanation, bag: Bag, slide: int, seed: int) -> SlideFaithfulness | None:
-    """Delete the tiles of one slide of a bag and let models judge that had no part in the map; None if nobody can.
+def slide_faithfulness(
+    stack: ModelStack, explanation: BagExplanation, bag: Bag, slide: int, seed: int
+) -> SlideFaithfulness | None:
+    """Delete the tiles of one slide of a bag and let models judge that had no part in the map; None
+    if nobody can.
 
     Args:
         slide: index into bag.slide_ids.
@@ -96,7 +123,12 @@ def slide_faithfulness(stack: ModelStack, explanation: BagExplanation, bag: Bag,
     in_slide = bag.slide_index == slide
     judge = None if _renormalises(stack, explanation, bag) else _reader(stack, explanation, bag)
     return judge_slide(
-        explanation.attention_by_model, explanation.contribution_by_model, explanation.group, in_slide, seed=seed, judge=judge
+        explanation.attention_by_model,
+        explanation.contribution_by_model,
+        explanation.group,
+        in_slide,
+        seed=seed,
+        judge=judge,
     )
 
 
@@ -116,9 +148,11 @@ def _renormalises(stack: ModelStack, explanation: BagExplanation, bag: Bag) -> b
 
 
 def renormalises(attention: Array, contribution: Array, read: Judge) -> bool:
-    """Return whether leaving tiles out does no more than renormalise the attention: true of a softmax over tiles, not of a maximum.
+    """Return whether leaving tiles out does no more than renormalise the attention: true of a
+    softmax over tiles, not of a maximum.
 
-    Tried, not declared: the head reads some of the bag's less attended half, and both answers have to agree.
+    Tried, not declared: the head reads some of the bag's less attended half, and both answers have
+    to agree.
 
     Args:
         attention: (U, N), each row sums to 1.
@@ -133,10 +167,14 @@ def renormalises(attention: Array, contribution: Array, read: Judge) -> bool:
     left = attention[:, kept].sum(axis=1)
     if (left <= 0).any():
         return False
-    return bool(np.allclose(contribution[:, kept].sum(axis=1) / left, read(kept), rtol=1e-3, atol=1e-3))
+    return bool(
+        np.allclose(contribution[:, kept].sum(axis=1) / left, read(kept), rtol=1e-3, atol=1e-3)
+    )
 
 
-def slide_maps(explanation: BagExplanation, bag: Bag, slides: Sequence[Embeddings], score_type: str) -> list[AttentionMap]:
+def slide_maps(
+    explanation: BagExplanation, bag: Bag, slides: Sequence[Embeddings], score_type: str
+) -> list[AttentionMap]:
     """Cut a patient's explanation into one map a slide, in the order of bag.slide_ids."""
     maps = []
     for index, slide in enumerate(slides):

@@ -1,12 +1,14 @@
-"""May a map be believed? Hot tiles are deleted, and models that neither drew the map nor saw the patient say whether the risk falls.
+"""May a map be believed? Hot tiles are deleted, and models that neither drew the map nor saw the
+patient say whether the risk falls.
 
-A linear read-out agrees with itself, so a map is never judged by the models that made it: the models of one repeat (or, with one
-repeat, of one seed) judge the map of the others, each in turn. Tiles of the slide are deleted from the highest contribution down, from
-the lowest up, and in random orders; the patient's attention is renormalised over what is left. The area between the curve of the random
-orders and that of the highest first is positive when the map points at what raises the risk.
+A linear read-out agrees with itself, so a map is never judged by the models that made it: the
+models of one repeat (or, with one repeat, of one seed) judge the map of the others, each in turn.
+Tiles of the slide are deleted from the highest contribution down, from the lowest up, and in random
+orders; the patient's attention is renormalised over what is left. The area between the curve of the
+random orders and that of the highest first is positive when the map points at what raises the risk.
 
-Source: Samek et al., IEEE TNNLS 28 (2017) 2660-2673 (perturbation curves); Hense et al., NeurIPS 2024, arXiv:2406.04280 (for multiple-
-instance learning). Judging by other models is ours.
+Source: Samek et al., IEEE TNNLS 28 (2017) 2660-2673 (perturbation curves); Hense et al., NeurIPS
+2024, arXiv:2406.04280 (for multiple- instance learning). Judging by other models is ours.
 """
 
 from __future__ import annotations
@@ -21,24 +23,35 @@ from scipy import stats
 from pathoml.types import Array
 
 Bools = npt.NDArray[np.bool_]
-Judge = Callable[[Bools], Array]  # tiles that are kept (N,) -> centred risk by each of the U models (U,)
+Judge = Callable[
+    [Bools], Array
+]  # tiles that are kept (N,) -> centred risk by each of the U models (U,)
 
 STEPS = 20  # a slide's tiles go in 20 equal portions; the last one stays
 RANDOM_ORDERS = 40
 FEWEST_TILES = 10  # with fewer, orders hardly differ
-FLAGGED_WARNING = 0.10  # share of |contribution| from flagged tiles above which the map is of artefacts, and a warning says so
+# share of |contribution| from flagged tiles above which the map is of artefacts, and a warning says
+# so
+FLAGGED_WARNING = 0.10
 INTERVAL = (2.5, 97.5)  # percentiles
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideFaithfulness:
-    """How one slide's map did against random orders; areas are in units of log-risk, averaged over the share deleted."""
+    """How one slide's map did against random orders; areas are in units of log-risk, averaged over
+    the share deleted.
+    """
 
-    area: float  # random minus highest first; positive = deleting hot tiles lowers the risk more than deleting any
+    # random minus highest first; positive = deleting hot tiles lowers the risk more than deleting
+    # any
+    area: float
     low: float
     high: float
-    bottom_area: float  # lowest first minus random; positive = deleting protective tiles raises the risk
-    shuffled_area: float  # what the same values on the wrong tiles reach: near zero, or the measure means nothing
+    bottom_area: (
+        float  # lowest first minus random; positive = deleting protective tiles raises the risk
+    )
+    # what the same values on the wrong tiles reach: near zero, or the measure means nothing
+    shuffled_area: float
     n_tiles: int
 
     @property
@@ -59,9 +72,11 @@ def judge_slide(
     """Delete one slide's tiles in the order of its map and at random, and compare the risks.
 
     Args:
-        attention: (U, N) of the patient's whole bag by each model that did not see the patient; rows sum to 1.
+        attention: (U, N) of the patient's whole bag by each model that did not see the patient;
+            rows sum to 1.
         contribution: (U, N) centred contributions.
-        group: (U,) models of one group judge together: the repeat, or the seed where there is one repeat.
+        group: (U,) models of one group judge together: the repeat, or the seed where there is one
+            repeat.
         in_slide: (N,) the slide's tiles.
         judge: for heads whose attention does not simply renormalise: read the kept tiles again.
 
@@ -76,19 +91,29 @@ def judge_slide(
     shuffle = rng.permutation(n)
     random_portions = np.stack([portion[rng.permutation(n)] for _ in range(RANDOM_ORDERS)])
     if judge is None:
-        random_risk = _closed_curves(attention, contribution, in_slide, random_portions)  # (R, U, STEPS - 1)
+        random_risk = _closed_curves(
+            attention, contribution, in_slide, random_portions
+        )  # (R, U, STEPS - 1)
     else:
         random_risk = _read_curves(judge, in_slide, random_portions)
     gaps, bottoms, shuffles = [], [], []  # one a judging group
     for mine in groups:
         judges = np.flatnonzero(group == mine)
-        shown = contribution[group != mine].mean(axis=0)[in_slide]  # (n,) the map that these judges had no part in
-        orders = [np.argsort(-shown, kind="stable"), np.argsort(shown, kind="stable"), np.argsort(-shown[shuffle], kind="stable")]
+        shown = contribution[group != mine].mean(axis=0)[
+            in_slide
+        ]  # (n,) the map that these judges had no part in
+        orders = [
+            np.argsort(-shown, kind="stable"),
+            np.argsort(shown, kind="stable"),
+            np.argsort(-shown[shuffle], kind="stable"),
+        ]
         portions = np.empty((3, n), dtype=np.int64)
         for row, order in enumerate(orders):
             portions[row, order] = portion
         if judge is None:
-            curves = _closed_curves(attention[judges], contribution[judges], in_slide, portions).mean(axis=(1, 2))  # (3,)
+            curves = _closed_curves(
+                attention[judges], contribution[judges], in_slide, portions
+            ).mean(axis=(1, 2))  # (3,)
         else:
             curves = _read_curves(judge, in_slide, portions)[:, judges].mean(axis=(1, 2))
         by_chance = random_risk[:, judges].mean(axis=(1, 2))  # (R,)
@@ -107,14 +132,27 @@ def judge_slide(
     )
 
 
-def _closed_curves(attention: Array, contribution: Array, in_slide: Bools, portions: npt.NDArray[np.integer]) -> Array:
-    """Return (R, U, STEPS - 1) risks after 1, 2 ... portions are gone: sum of contributions over sum of attention of what is left."""
+def _closed_curves(
+    attention: Array, contribution: Array, in_slide: Bools, portions: npt.NDArray[np.integer]
+) -> Array:
+    """Return (R, U, STEPS - 1) risks after 1, 2 ... portions are gone: sum of contributions over
+    sum of attention of what is left.
+    """
     orders = len(portions)
     member = np.zeros((int(in_slide.sum()), orders * STEPS))
-    member[np.arange(len(member))[:, None], np.arange(orders) * STEPS + portions.T] = 1.0  # (n, R * STEPS)
-    sums = [(values[:, in_slide] @ member).reshape(-1, orders, STEPS) for values in (attention, contribution)]  # (U, R, STEPS)
-    rest = [values[:, ~in_slide].sum(axis=1)[:, None, None] for values in (attention, contribution)]  # (U, 1, 1)
-    left = [np.cumsum(s[..., ::-1], axis=-1)[..., ::-1][..., 1:] + r for s, r in zip(sums, rest)]  # from the end: no cancellation
+    member[np.arange(len(member))[:, None], np.arange(orders) * STEPS + portions.T] = (
+        1.0  # (n, R * STEPS)
+    )
+    sums = [
+        (values[:, in_slide] @ member).reshape(-1, orders, STEPS)
+        for values in (attention, contribution)
+    ]  # (U, R, STEPS)
+    rest = [
+        values[:, ~in_slide].sum(axis=1)[:, None, None] for values in (attention, contribution)
+    ]  # (U, 1, 1)
+    left = [
+        np.cumsum(s[..., ::-1], axis=-1)[..., ::-1][..., 1:] + r for s, r in zip(sums, rest)
+    ]  # from the end: no cancellation
     risk: Array = (left[1] / np.maximum(left[0], np.finfo(np.float64).tiny)).transpose(1, 0, 2)
     return risk
 
@@ -132,7 +170,8 @@ def _read_curves(judge: Judge, in_slide: Bools, portions: npt.NDArray[np.integer
 
 
 def rank_agreement(contribution: Array) -> float:
-    """Return the mean Spearman correlation between all pairs of models over one slide's tiles; NaN with one model.
+    """Return the mean Spearman correlation between all pairs of models over one slide's tiles; NaN
+    with one model.
 
     Args:
         contribution: (U, n) of the slide's tiles.
@@ -164,7 +203,9 @@ def share_from(flagged: Bools, contribution: Array) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class CohortFaithfulness:
-    """Over patients: the mean area with its bootstrap interval, and how often a high-risk slide's map beats random orders."""
+    """Over patients: the mean area with its bootstrap interval, and how often a high-risk slide's
+    map beats random orders.
+    """
 
     area: float
     low: float
@@ -175,7 +216,9 @@ class CohortFaithfulness:
     high_risk_slides: int
 
 
-def summarise(slides: Sequence[SlideFaithfulness], patients: Sequence[str], log_risk: Array, *, seed: int = 1) -> CohortFaithfulness:
+def summarise(
+    slides: Sequence[SlideFaithfulness], patients: Sequence[str], log_risk: Array, *, seed: int = 1
+) -> CohortFaithfulness:
     """Summarise a cohort; the patient is the unit.
 
     Args:
@@ -197,6 +240,8 @@ def summarise(slides: Sequence[SlideFaithfulness], patients: Sequence[str], log_
         high=float(high),
         patients=len(by_patient),
         high_risk_better=float((area[high_risk] > 0).mean()) if high_risk.any() else float("nan"),
-        high_risk_better_shuffled=float((shuffled[high_risk] > 0).mean()) if high_risk.any() else float("nan"),
+        high_risk_better_shuffled=float((shuffled[high_risk] > 0).mean())
+        if high_risk.any()
+        else float("nan"),
         high_risk_slides=int(high_risk.sum()),
     )

@@ -1,4 +1,6 @@
-"""The cohort's gallery: tiles that raise and lower the predicted risk most, beside random ones; few of one patient."""
+"""The cohort's gallery: tiles that raise and lower the predicted risk most, beside random ones; few
+of one patient.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,15 @@ KINDS = (
     ("lowers", "Lower the predicted risk most"),
     ("control", "Random control tiles"),
 )
-NOTE = "Explains the model, not the disease. At most two tiles of a patient. Research use only, not a medical device."
+NOTE = (
+    "Explains the model, not the disease. At most two tiles of a patient. Research use only, not a"
+    " medical device."
+)
 STYLE = (
-    "body{font:15px system-ui,sans-serif;margin:20px;background:#fff;color:#222}"
-    "ul{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;padding:0;list-style:none}"
-    "img{width:144px;height:144px;border:4px solid #999}.raises img{border-color:#e68a00}.lowers img{border-color:#005ac8}"
-    "figure{margin:0}figcaption{font-size:13px;overflow-wrap:anywhere}"
+    "body{font:15px"
+    " system-ui,sans-serif;margin:20px;background:#fff;color:#222}ul{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;padding:0;list-style:none}img{width:144px;height:144px;border:4px"
+    " solid #999}.raises img{border-color:#e68a00}.lowers"
+    " img{border-color:#005ac8}figure{margin:0}figcaption{font-size:13px;overflow-wrap:anywhere}"
 )
 
 
@@ -58,18 +63,25 @@ class Gallery:
 
     def chosen(self) -> dict[str, list[TileRef]]:
         """Return the tiles of each kind, strongest first."""
-        return {kind: best_tiles(candidates, count=TILES_A_ROW) for kind, candidates in self._candidates.items()}
+        return {
+            kind: best_tiles(candidates, count=TILES_A_ROW)
+            for kind, candidates in self._candidates.items()
+        }
 
     def write(self, folder: Path, paths: Mapping[str, Path | None]) -> None:
         """Write gallery.png and gallery.html, which needs no other file."""
         chosen = self.chosen()
         pictures = {kind: read_tiles_of(tiles, paths) for kind, tiles in chosen.items()}
         with atomic_path(folder / "gallery.png") as path:
-            path.write_bytes(png_bytes(draw_sheet([(heading, pictures[kind]) for kind, heading in KINDS])))
+            path.write_bytes(
+                png_bytes(draw_sheet([(heading, pictures[kind]) for kind, heading in KINDS]))
+            )
         write_text(folder / "gallery.html", gallery_page(chosen, pictures))
 
 
-def gallery_page(chosen: Mapping[str, Sequence[TileRef]], pictures: Mapping[str, Sequence[Image | None]]) -> str:
+def gallery_page(
+    chosen: Mapping[str, Sequence[TileRef]], pictures: Mapping[str, Sequence[Image | None]]
+) -> str:
     """Return the page, its pictures inside."""
     sections = []
     for kind, heading in KINDS:
@@ -77,7 +89,8 @@ def gallery_page(chosen: Mapping[str, Sequence[TileRef]], pictures: Mapping[str,
         body = f"<ul>{''.join(items)}</ul>" if items else "<p>No tile.</p>"
         sections.append(f'<section class="{kind}"><h2>{heading}</h2>{body}</section>')
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Gallery of tiles</title><style>{STYLE}</style>'
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Gallery of '
+        f"tiles</title><style>{STYLE}</style>"
         f"<h1>Gallery of tiles</h1><p>{NOTE}</p>{''.join(sections)}</html>\n"
     )
 
@@ -86,7 +99,8 @@ def _item(kind: str, tile: TileRef, picture: Image | None) -> str:
     value = "" if kind == "control" else f", {'−' if kind == 'lowers' else '+'}{tile.value:.2g}"
     words = f"{tile.patient_id}, {tile.slide_id} at {tile.xy_l0[0]}, {tile.xy_l0[1]}{value}"
     shown = (
-        f'<img src="data:image/png;base64,{base64.b64encode(png_bytes(picture)).decode()}" alt="tile of {escape(words)}">'
+        f'<img src="data:image/png;base64,{base64.b64encode(png_bytes(picture)).decode()}" '
+        f'alt="tile of {escape(words)}">'
         if picture is not None
         else "<p>The slide cannot be read.</p>"
     )

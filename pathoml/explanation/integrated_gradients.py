@@ -1,7 +1,8 @@
-"""Contributions for heads that have no exact ones: integrated gradients along the path from the bag's average tile to each tile.
+"""Contributions for heads that have no exact ones: integrated gradients along the path from the
+bag's average tile to each tile.
 
-They sum to the risk of the bag less that of a bag of average tiles, to within INCOMPLETE; that is not the score, and the map says how
-it was made.
+They sum to the risk of the bag less that of a bag of average tiles, to within INCOMPLETE; that is
+not the score, and the map says how it was made.
 
 Source: Sundararajan, Taly & Yan, ICML 2017, arXiv:1703.01365 (integrated gradients; completeness).
 """
@@ -19,13 +20,19 @@ from pathoml.bags.tile_bank import StackedProjection
 from pathoml.training.model_stack import ModelStack
 
 PATH_STEPS = 16  # midpoints of the path to begin with
-REFINED = 3  # times as many where that was too coarse: midpoints of thirds keep those that are there
+REFINED = (
+    3  # times as many where that was too coarse: midpoints of thirds keep those that are there
+)
 MOST_STEPS = 432
-INCOMPLETE = 0.01  # largest |sum - difference of risks| over the sum of the parts' sizes; beyond it the path is refined
+# largest |sum - difference of risks| over the sum of the parts' sizes; beyond it the path is
+# refined
+INCOMPLETE = 0.01
 ROUNDING = 1e-6  # log-risk; the risks are float32
 
 
-def integrated_gradients(stack: ModelStack, features: npt.NDArray[np.floating], models: Sequence[int]) -> npt.NDArray[np.float64]:
+def integrated_gradients(
+    stack: ModelStack, features: npt.NDArray[np.floating], models: Sequence[int]
+) -> npt.NDArray[np.float64]:
     """Return (U, N) the part of each tile in each model's risk, relative to a bag of average tiles.
 
     Args:
@@ -38,7 +45,9 @@ def integrated_gradients(stack: ModelStack, features: npt.NDArray[np.floating], 
     is_tile = torch.ones(1, len(tiles), dtype=torch.bool, device=device)  # (1, N)
     parts = []
     for model in models:
-        projected = StackedProjection([stack.projections[stack.projection_of[model]]])(tiles)[:, None]  # (1, 1, N, K)
+        projected = StackedProjection([stack.projections[stack.projection_of[model]]])(tiles)[
+            :, None
+        ]  # (1, 1, N, K)
 
         def risk_of(point: Tensor, model: int = model) -> Tensor:
             return stack.forward_some(slice(model, model + 1), point, is_tile).log_risk.sum()
@@ -48,8 +57,12 @@ def integrated_gradients(stack: ModelStack, features: npt.NDArray[np.floating], 
 
 
 def _along_the_path(risk_of: Callable[[Tensor], Tensor], projected: Tensor) -> Tensor:
-    """Return (1, 1, N) parts of the tiles; more midpoints are taken until the parts sum to what they should."""
-    away = projected - (average := projected.mean(dim=2, keepdim=True))  # (1, 1, N, K), (1, 1, 1, K)
+    """Return (1, 1, N) parts of the tiles; more midpoints are taken until the parts sum to what
+    they should.
+    """
+    away = projected - (
+        average := projected.mean(dim=2, keepdim=True)
+    )  # (1, 1, N, K), (1, 1, 1, K)
     with torch.no_grad():
         difference = risk_of(projected) - risk_of(average.expand_as(projected))
     summed, steps = torch.zeros_like(projected), PATH_STEPS
@@ -63,4 +76,6 @@ def _along_the_path(risk_of: Callable[[Tensor], Tensor], projected: Tensor) -> T
         if abs(parts.sum() - difference) <= allowed or steps * REFINED > MOST_STEPS:
             return parts
         steps *= REFINED
-        fresh = [step for step in range(steps) if step % REFINED != REFINED // 2]  # the middle thirds are known
+        fresh = [
+            step for step in range(steps) if step % REFINED != REFINED // 2
+        ]  # the middle thirds are known

@@ -1,4 +1,6 @@
-"""The maps of a cohort's slides, by whichever models did not see the patients: HDF5, GeoJSON for QuPath, pictures, faithfulness."""
+"""The maps of a cohort's slides, by whichever models did not see the patients: HDF5, GeoJSON for
+QuPath, pictures, faithfulness.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ from pathoml.training.run import bag_slides
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
 NOTHING = np.empty((0, 0))
-ExplainOne = Callable[[int, Bag], BagExplanation]  # a patient's place in the cohort, and the patient's bag
+ExplainOne = Callable[
+    [int, Bag], BagExplanation
+]  # a patient's place in the cohort, and the patient's bag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,9 @@ class Subject:
     score_type: str
 
 
-def write_maps(study: Study, subject: Subject, recipe: Recipe, on_slide: Callable[[int, int], None]) -> dict[str, str]:
+def write_maps(
+    study: Study, subject: Subject, recipe: Recipe, on_slide: Callable[[int, int], None]
+) -> dict[str, str]:
     folder = subject.run_folder / "attention"
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -56,8 +62,16 @@ def write_maps(study: Study, subject: Subject, recipe: Recipe, on_slide: Callabl
     for position, bag in enumerate(subject.bags):
         explanation = subject.explain(position, bag)
         for index, slide_id in enumerate(bag.slide_ids):
-            found.add(slide_id, explanation, bag, index, slide_faithfulness(subject.stack, explanation, bag, index, seed=position))
-        explanations.append(replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING))  # they are large
+            found.add(
+                slide_id,
+                explanation,
+                bag,
+                index,
+                slide_faithfulness(subject.stack, explanation, bag, index, seed=position),
+            )
+        explanations.append(
+            replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING)
+        )  # they are large
     scale = cohort_scale([e.contribution * len(e.contribution) for e in explanations])
     risks = [e.log_risk for e in explanations]
     paths = {s.slide_id: s.path for s in subject.cohort.slides}
@@ -69,12 +83,24 @@ def write_maps(study: Study, subject: Subject, recipe: Recipe, on_slide: Callabl
         for tile_map in slide_maps(explanation, bag, bag_slides(study, bag), subject.score_type):
             write_attention(folder / f"{tile_map.slide_id}.h5", tile_map, recipe)
             gallery.add(tile_map, tile_map.contribution.astype(np.float64) * len(bag.features))
-            found.flagged[tile_map.slide_id] = share_from(_flagged(study, tile_map), tile_map.contribution.astype(np.float64))
+            found.flagged[tile_map.slide_id] = share_from(
+                _flagged(study, tile_map), tile_map.contribution.astype(np.float64)
+            )
             try:
                 mark = found.mark(tile_map.slide_id)
-                _draw(folder, paths[tile_map.slide_id], tile_map, len(bag.features), scale, percentile, mark)
+                _draw(
+                    folder,
+                    paths[tile_map.slide_id],
+                    tile_map,
+                    len(bag.features),
+                    scale,
+                    percentile,
+                    mark,
+                )
             except SlideError as error:
-                failures[tile_map.slide_id] = by_id(str(error), tile_map.slide_id, paths[tile_map.slide_id])
+                failures[tile_map.slide_id] = by_id(
+                    str(error), tile_map.slide_id, paths[tile_map.slide_id]
+                )
             done += 1
             on_slide(done, total)
     gallery.write(folder, paths)
@@ -86,14 +112,24 @@ def write_maps(study: Study, subject: Subject, recipe: Recipe, on_slide: Callabl
 
 
 def _flagged(study: Study, tile_map: AttentionMap) -> npt.NDArray[np.bool_]:
-    """Return (N,) which tiles of a map carry a flag of tiles/; none where the slide was imported without tiles."""
+    """Return (N,) which tiles of a map carry a flag of tiles/; none where the slide was imported
+    without tiles.
+    """
     path = tiles_folder(study) / f"{tile_map.slide_id}.h5"
     if not path.exists():
         return np.zeros(len(tile_map.xy_l0), dtype=bool)
     return flags_at(read_tiles(path)[0], tile_map.xy_l0) > 0
 
 
-def _draw(folder: Path, path: Path | None, tile_map: AttentionMap, bag_size: int, scale: MapScale, percentile: float, mark: str) -> None:
+def _draw(
+    folder: Path,
+    path: Path | None,
+    tile_map: AttentionMap,
+    bag_size: int,
+    scale: MapScale,
+    percentile: float,
+    mark: str,
+) -> None:
     fraction = scale.fraction(tile_map.contribution.astype(np.float64) * bag_size)
     if path is None:
         _write_geojson(folder, tile_map, (0, 0), fraction, mark)
@@ -101,8 +137,13 @@ def _draw(folder: Path, path: Path | None, tile_map: AttentionMap, bag_size: int
     with open_slide(path) as reader:
         offset = getattr(reader, "bounds_l0", (0, 0))
         _write_geojson(folder, tile_map, offset, fraction, mark)
-        _write_png(folder / f"{tile_map.slide_id}.png", draw_map(reader, tile_map, fraction, scale, percentile, mark))
-        _write_png(folder / f"{tile_map.slide_id}_tiles.png", draw_tiles(reader, tile_map, fraction))
+        _write_png(
+            folder / f"{tile_map.slide_id}.png",
+            draw_map(reader, tile_map, fraction, scale, percentile, mark),
+        )
+        _write_png(
+            folder / f"{tile_map.slide_id}_tiles.png", draw_tiles(reader, tile_map, fraction)
+        )
 
 
 def _write_png(path: Path, image: Image) -> None:
@@ -110,7 +151,13 @@ def _write_png(path: Path, image: Image) -> None:
         temporary.write_bytes(png_bytes(image))
 
 
-def _write_geojson(folder: Path, tile_map: AttentionMap, offset: tuple[int, int], fraction: npt.NDArray[np.float64], mark: str) -> None:
+def _write_geojson(
+    folder: Path,
+    tile_map: AttentionMap,
+    offset: tuple[int, int],
+    fraction: npt.NDArray[np.float64],
+    mark: str,
+) -> None:
     colours = tile_colours(fraction, faithful=not mark.startswith(UNFAITHFUL))
     collection = tile_collection(tile_map, offset, colours, mark=mark, class_mark=class_mark(mark))
     write_geojson(folder / f"{tile_map.slide_id}.geojson", collection)

@@ -13,5 +13,9 @@ EXPLAIN_OUTPUTS = ("attention", "faithfulness.json")
 def explain_recipe(study: Study) -> Recipe:
     """Return everything that decides the maps."""
     return Recipe(
-        step="explain", inputs={**file_hashes(study.run_folder, ("models/models.json", "scores.csv")), "version": EXPLAIN_VERSION}
+        step="explain",
+        inputs={
+            **file_hashes(study.run_folder, ("models/models.json", "scores.csv")),
+            "version": EXPLAIN_VERSION,
+        },
     )

@@ -1,4 +1,6 @@
-"""Step `explain` as a whole: every patient's tiles, on one scale for the cohort, as HDF5, QuPath GeoJSON and pictures."""
+"""Step `explain` as a whole: every patient's tiles, on one scale for the cohort, as HDF5, QuPath
+GeoJSON and pictures.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,15 @@ from pathoml.training.run import load_run
 from pathoml.types import Recipe
 
 
-def explain_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> dict[str, str]:
-    """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide, the cohort's gallery, and faithfulness.json.
+def explain_study(
+    study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]
+) -> dict[str, str]:
+    """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide, the cohort's
+    gallery, and faithfulness.json.
 
     Returns:
-        slide_id -> reason for slides whose pixels could not be read; their numbers are written all the same.
+        slide_id -> reason for slides whose pixels could not be read; their numbers are written all
+        the same.
     """
     run = load_run(study)
     subject = Subject(

@@ -1,4 +1,6 @@
-"""Features of other tools, in the terms of pathoml: level-0 pixels and micrometres; what all feature formats share."""
+"""Features of other tools, in the terms of pathoml: level-0 pixels and micrometres; what all
+feature formats share.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class ForeignFeatures:
 Convert = Callable[[Path, KnownSlide], ForeignFeatures]
 
 
-def import_features(study: Study, tool: str, files: Iterable[tuple[str, Path]], convert: Convert) -> Exchange:
+def import_features(
+    study: Study, tool: str, files: Iterable[tuple[str, Path]], convert: Convert
+) -> Exchange:
     """Write the features of another tool into tiles/GRID and embeddings/ENCODING.
 
     Args:
@@ -76,9 +80,13 @@ def import_features(study: Study, tool: str, files: Iterable[tuple[str, Path]], 
             read.append((slide, found))
         except (SlideError, StoreError) as error:
             row = rows.get(name, {})
-            failures[name] = by_id(str(error), name, study.folder / row["path"] if row.get("path") else None)
+            failures[name] = by_id(
+                str(error), name, study.folder / row["path"] if row.get("path") else None
+            )
     if not read and not failures:
-        raise ConfigError(f"No features that {tool} wrote were found there. Give the folder that holds them.")
+        raise ConfigError(
+            f"No features that {tool} wrote were found there. Give the folder that holds them."
+        )
     if not read:
         return Exchange(files=(), failures=failures)
     folder, tiles, mpp, notes = _folders(study, tool, read)
@@ -86,8 +94,10 @@ def import_features(study: Study, tool: str, files: Iterable[tuple[str, Path]], 
     for slide, found in read:
         if not _same_scale(_implied_mpp(slide, found), mpp):
             failures[slide.slide_id] = (
-                f"Slide {slide.slide_id}: tiles of {found.tile_l0} level-0 pixels are {found.tile_l0 * slide.level0_mpp:.0f} micrometres "
-                f"wide, the study's {found.tile_px * mpp:.0f}. Extract it at that side, or check its mpp in slides.csv."
+                f"Slide {slide.slide_id}: tiles of {found.tile_l0} level-0 pixels are "
+                f"{found.tile_l0 * slide.level0_mpp:.0f} micrometres wide, the study's "
+                f"{found.tile_px * mpp:.0f}. Extract it at that side, or check its mpp in "
+                "slides.csv."
             )
             continue
         target = folder / f"{slide.slide_id}.h5"
@@ -104,7 +114,9 @@ def study_embeddings(study: Study) -> Iterator[Embeddings]:
     """
     paths = stored_paths(embeddings_folder(study))
     if not paths:
-        raise ConfigError(f"{embeddings_folder(study)} holds no embeddings. Run `pathoml embed` first.")
+        raise ConfigError(
+            f"{embeddings_folder(study)} holds no embeddings. Run `pathoml embed` first."
+        )
     for path in paths:
         yield read_embeddings(path)
 
@@ -116,7 +128,9 @@ def array_of(content: ForeignFile, path: Path, name: str) -> npt.NDArray[Any]:
         StoreError: it has none of that name.
     """
     if name not in content.arrays:
-        raise StoreError(f"{path} has no array {name!r}; it has {', '.join(content.arrays) or 'none'}.")
+        raise StoreError(
+            f"{path} has no array {name!r}; it has {', '.join(content.arrays) or 'none'}."
+        )
     return content.arrays[name]
 
 
@@ -130,9 +144,16 @@ def _known_slide(study: Study, rows: dict[str, dict[str, str]], name: str) -> Kn
     by_stem = {Path(row["path"]).stem: slide_id for slide_id, row in rows.items() if row["path"]}
     slide_id = name if name in rows else by_stem.get(name, "")
     if not slide_id:
-        raise SlideError(f"{name} is no slide_id of slides.csv and no file name there.{nearest(name, rows)} Add a row for it.")
+        raise SlideError(
+            f"{name} is no slide_id of slides.csv and no file name there.{nearest(name, rows)} Add"
+            " a row for it."
+        )
     row = rows[slide_id]
-    path = study.folder / row["path"] if row["path"] and (study.folder / row["path"]).exists() else None
+    path = (
+        study.folder / row["path"]
+        if row["path"] and (study.folder / row["path"]).exists()
+        else None
+    )
     stated = parse_number(row["mpp"]) if row.get("mpp") else None
     if path is not None:
         with open_slide(path) as reader:
@@ -141,8 +162,9 @@ def _known_slide(study: Study, rows: dict[str, dict[str, str]], name: str) -> Kn
     mpp_or_none = stated or study.config.slides.mpp
     if mpp_or_none is None:
         raise SlideError(
-            f"Slide {slide_id} is not here and its micrometres per pixel are not stated; a magnification is no scale. "
-            "Add a column 'mpp' to slides.csv, or set slides.mpp in study.yaml."
+            f"Slide {slide_id} is not here and its micrometres per pixel are not stated; a "
+            "magnification is no scale. Add a column 'mpp' to slides.csv, or set slides.mpp in "
+            "study.yaml."
         )
     return KnownSlide(slide_id=slide_id, path=None, level0_mpp=mpp_or_none, size_l0=None)
 
@@ -150,28 +172,45 @@ def _known_slide(study: Study, rows: dict[str, dict[str, str]], name: str) -> Kn
 def _check(path: Path, found: ForeignFeatures) -> None:
     features, xy = found.features, found.xy_l0
     if features.ndim != 2 or not len(features) or xy.shape != (len(features), 2):
-        raise StoreError(f"{path}: features {features.shape}, coordinates {xy.shape}; expected (N, D) and (N, 2), N at least 1.")
+        raise StoreError(
+            f"{path}: features {features.shape}, coordinates {xy.shape}; expected (N, D) and (N,"
+            " 2), N at least 1."
+        )
     if features.dtype.kind != "f":
-        raise StoreError(f"{path}: features are {features.dtype}; expected float16, float32 or float64.")
+        raise StoreError(
+            f"{path}: features are {features.dtype}; expected float16, float32 or float64."
+        )
     if not np.isfinite(features.astype(np.float16)).all():
         raise StoreError(f"{path}: features are NaN, infinite, or beyond float16.")
     if (xy < 0).any() or (xy > MOST_LEVEL0_PX).any() or found.tile_l0 < 1 or found.tile_px < 1:
-        raise StoreError(f"{path}: tiles of {found.tile_l0} level-0 pixels from {xy.min()} to {xy.max()} lie on no slide.")
+        raise StoreError(
+            f"{path}: tiles of {found.tile_l0} level-0 pixels from {xy.min()} to {xy.max()} lie on"
+            " no slide."
+        )
 
 
-def _folders(study: Study, tool: str, read: list[tuple[KnownSlide, ForeignFeatures]]) -> tuple[Path, Path, float, list[str]]:
-    """Return embeddings/ENCODING, tiles/GRID, their scale, and what to write into study.yaml, for features of one encoder."""
+def _folders(
+    study: Study, tool: str, read: list[tuple[KnownSlide, ForeignFeatures]]
+) -> tuple[Path, Path, float, list[str]]:
+    """Return embeddings/ENCODING, tiles/GRID, their scale, and what to write into study.yaml, for
+    features of one encoder.
+    """
     for what in ("encoder", "tile_px"):
         values = sorted({str(getattr(found, what)) for _, found in read})
         if len(values) > 1:
-            raise ConfigError(f"The features differ in {what} ({', '.join(values)}). Import one folder a time, each into its own encoding.")
+            raise ConfigError(
+                f"The features differ in {what} ({', '.join(values)}). Import one folder a time,"
+                " each into its own encoding."
+            )
     encoder, tile_px = read[0][1].encoder, read[0][1].tile_px
     implied = [_implied_mpp(slide, found) for slide, found in read]
     try:
         wanted_px, wanted_mpp = tile_size(study)
     except EncoderError:
         wanted_px, wanted_mpp = 0, 0.0
-    fits = wanted_px == tile_px and 2 * sum(_same_scale(m, wanted_mpp) for m in implied) >= len(implied)
+    fits = wanted_px == tile_px and 2 * sum(_same_scale(m, wanted_mpp) for m in implied) >= len(
+        implied
+    )
     mpp = wanted_mpp if fits else float(f"{np.median(implied):.3g}")
     try:
         name = encoding_name(encoder, find_encoder(encoder), tile_px, mpp)
@@ -180,9 +219,17 @@ def _folders(study: Study, tool: str, read: list[tuple[KnownSlide, ForeignFeatur
     widths = [tile_px * m for m in implied]
     notes = [f"Tiles are {min(widths):.1f} to {max(widths):.1f} micrometres wide."]
     if study.config.encoder != encoder or not fits:
-        notes.append(f"To use them, write into study.yaml: encoder: {encoder}, tiles: {{tile_px: {tile_px}, mpp: {mpp:g}}}")
+        notes.append(
+            f"To use them, write into study.yaml: encoder: {encoder}, tiles: {{tile_px: {tile_px},"
+            f" mpp: {mpp:g}}}"
+        )
     notes.append(f"{tool} does not record the weights; `encoder_sha256` says so.")
-    return study.folder / "embeddings" / name, study.folder / "tiles" / grid_name(tile_px, mpp), mpp, notes
+    return (
+        study.folder / "embeddings" / name,
+        study.folder / "tiles" / grid_name(tile_px, mpp),
+        mpp,
+        notes,
+    )
 
 
 def _same_scale(mpp: float, wanted: float) -> bool:
@@ -209,7 +256,15 @@ def _write(target: Path, tiles: Path, tool: str, slide: KnownSlide, found: Forei
         flags=np.zeros(len(found.xy_l0), np.uint8),
         slide_sha256=sha256_of_file(slide.path) if slide.path else content,
     )
-    recipe = Recipe(step="import", inputs={"tool": tool, "encoder": found.encoder, "content": content, "version": IMPORT_VERSION})
+    recipe = Recipe(
+        step="import",
+        inputs={
+            "tool": tool,
+            "encoder": found.encoder,
+            "content": content,
+            "version": IMPORT_VERSION,
+        },
+    )
     write_tiles(tiles, grid, _mask_of_tiles(grid), recipe)
     write_embeddings(
         target,
@@ -229,4 +284,10 @@ def _mask_of_tiles(grid: TileGrid) -> TissueMask:
     mask = np.zeros((height, width), bool)
     column, row = (grid.xy_l0 + grid.tile_l0 // 2).T // grid.tile_l0
     mask[np.minimum(row, height - 1), np.minimum(column, width - 1)] = True
-    return TissueMask(slide_id=grid.slide_id, mask=mask, downsample=float(grid.tile_l0), method="imported tiles", flags={})
+    return TissueMask(
+        slide_id=grid.slide_id,
+        mask=mask,
+        downsample=float(grid.tile_l0),
+        method="imported tiles",
+        flags={},
+    )

@@ -1,7 +1,8 @@
-"""CLAM: patches/SLIDE.h5 say where the tiles lie, h5_files/SLIDE.h5 what the encoder saw, pt_files/SLIDE.pt the features alone.
+"""CLAM: patches/SLIDE.h5 say where the tiles lie, h5_files/SLIDE.h5 what the encoder saw,
+pt_files/SLIDE.pt the features alone.
 
-CLAM's files of features name neither the encoder nor the size of a tile: the size comes from patches/, which must be there, and the
-encoder is taken to be study.yaml's, which the import says.
+CLAM's files of features name neither the encoder nor the size of a tile: the size comes from
+patches/, which must be there, and the encoder is taken to be study.yaml's, which the import says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import torch
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
+from pathoml.interop._features import (
+    ForeignFeatures,
+    KnownSlide,
+    array_of,
+    import_features,
+    study_embeddings,
+)
 from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
@@ -35,14 +42,25 @@ def import_into(study: Study, source: Path) -> Exchange:
 
 
 def export_to(study: Study, target: Path) -> Exchange:
-    """Write the study's embeddings as CLAM's patches/, h5_files/ and pt_files/; tiles are described at level 0."""
+    """Write the study's embeddings as CLAM's patches/, h5_files/ and pt_files/; tiles are described
+    at level 0.
+    """
     written = []
     for slide in study_embeddings(study):
         paths = [target / folder / f"{slide.slide_id}{suffix}" for folder, suffix in _PLACES]
         coords = slide.xy_l0.astype(np.int32)
         attrs = {"coords": _coord_attrs(slide, target)}
-        write_foreign(paths[0], ForeignFile(arrays={"coords": coords.astype(np.int64)}, root={}, attrs=attrs))
-        write_foreign(paths[1], ForeignFile(arrays={"features": slide.features.astype(np.float32), "coords": coords}, root={}, attrs={}))
+        write_foreign(
+            paths[0], ForeignFile(arrays={"coords": coords.astype(np.int64)}, root={}, attrs=attrs)
+        )
+        write_foreign(
+            paths[1],
+            ForeignFile(
+                arrays={"features": slide.features.astype(np.float32), "coords": coords},
+                root={},
+                attrs={},
+            ),
+        )
         with atomic_path(paths[2]) as temporary:
             torch.save(torch.from_numpy(slide.features.astype(np.float32)), temporary)
         written += paths
@@ -61,12 +79,22 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
 
 def _convert(path: Path, patches: Path | None, encoder: str) -> ForeignFeatures:
     if patches is None:
-        raise StoreError(f"{path}: no patches/{path.name} below the folder, so the tiles have no size. Give the folder that holds both.")
+        raise StoreError(
+            f"{path}: no patches/{path.name} below the folder, so the tiles have no size. Give the"
+            " folder that holds both."
+        )
     content, attrs = read_foreign(path), read_foreign(patches).attrs.get("coords", {})
     if "patch_size" not in attrs or "downsample" not in attrs:
-        raise StoreError(f"{patches}: coords lack patch_size or downsample, so the tiles have no size. Cut the patches again with CLAM.")
+        raise StoreError(
+            f"{patches}: coords lack patch_size or downsample, so the tiles have no size. Cut the"
+            " patches again with CLAM."
+        )
     downsample = float(np.ravel(attrs["downsample"])[0])
-    size = tuple(round(float(side) * downsample) for side in np.ravel(attrs["level_dim"])) if "level_dim" in attrs else None
+    size = (
+        tuple(round(float(side) * downsample) for side in np.ravel(attrs["level_dim"]))
+        if "level_dim" in attrs
+        else None
+    )
     return ForeignFeatures(
         xy_l0=array_of(content, path, "coords").astype(np.int64),
         tile_l0=round(int(attrs["patch_size"]) * downsample),

@@ -1,7 +1,9 @@
-"""Figures of maps for a paper or a slide show: PNG of 300 dots an inch and SVG, with scale bar, legend and what may be believed.
+"""Figures of maps for a paper or a slide show: PNG of 300 dots an inch and SVG, with scale bar,
+legend and what may be believed.
 
-On the cohort's scale, as everywhere; `figures.scale` of study.yaml may say `raw` (this slide's largest value) or `percentile` (rank
-within the slide), and the legend then says that slides are not to be compared.
+On the cohort's scale, as everywhere; `figures.scale` of study.yaml may say `raw` (this slide's
+largest value) or `percentile` (rank within the slide), and the legend then says that slides are not
+to be compared.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
 DPI = 300
 PLACEHOLDER_DPI = 8  # of the image that matplotlib puts into an SVG before ours takes its place
 JPEG_QUALITY = 92
-NOTICE = "Explains the model, not the disease. Zero = average training patient. Research use only, not a medical device."
+NOTICE = (
+    "Explains the model, not the disease. Zero = average training patient. Research use only, not a"
+    " medical device."
+)
 LEGENDS = {
     "cohort": "one scale for the cohort",
     "raw": "full colour = this slide's largest value; slides are not to be compared",
@@ -63,35 +68,59 @@ def export_figures(study: Study, target: Path) -> Exchange:
     """
     files = sorted((study.run_folder / "attention").glob("*.h5"))
     if not files:
-        raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
+        raise StoreError(
+            f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
+        )
     bag_tiles: dict[str, int] = {}
     for path in files:
         tile_map = read_attention(path)
-        bag_tiles[tile_map.patient_id] = bag_tiles.get(tile_map.patient_id, 0) + len(tile_map.attention)
-    paths = {row["slide_id"]: study.folder / row["path"] for row in read_study_table(study, "slides").rows if row["path"]}
+        bag_tiles[tile_map.patient_id] = bag_tiles.get(tile_map.patient_id, 0) + len(
+            tile_map.attention
+        )
+    paths = {
+        row["slide_id"]: study.folder / row["path"]
+        for row in read_study_table(study, "slides").rows
+        if row["path"]
+    }
     percentiles, checked = _percentiles(study), map_marks(study.run_folder)
-    limit = float(read_json(study.run_folder / "provenance.json")["steps"]["explain"]["scale_limit"])
+    limit = float(
+        read_json(study.run_folder / "provenance.json")["steps"]["explain"]["scale_limit"]
+    )
     written, failures = [], {}
     for file in files:
         tile_map = read_attention(file)
         tiles, name = bag_tiles[tile_map.patient_id], tile_map.slide_id
-        fraction, full = on_scale(tile_map.contribution.astype(np.float64) * tiles, study.config.figures.scale, limit)
-        said = Said(percentile=percentiles.get(tile_map.patient_id), limit=full, mark=checked.get(name, NOT_CHECKED))
+        fraction, full = on_scale(
+            tile_map.contribution.astype(np.float64) * tiles, study.config.figures.scale, limit
+        )
+        said = Said(
+            percentile=percentiles.get(tile_map.patient_id),
+            limit=full,
+            mark=checked.get(name, NOT_CHECKED),
+        )
         try:
             if name not in paths:
                 raise SlideError(f"Slide {name} has no file in slides.csv.")
             with open_slide(paths[name]) as reader:
-                overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / (WIDTH_IN * DPI)))
+                overview, downsample = read_overview(
+                    reader, max(1.0, max(reader.size_l0) / (WIDTH_IN * DPI))
+                )
         except SlideError as error:
             failures[name] = by_id(str(error), name, paths.get(name))
             continue
         picture = colour_tiles(overview, downsample, tile_map, fraction, said.mark)
         figure = draw_figure(picture, downsample, tile_map, said, study.config.figures.scale)
         written += save_figure(figure, picture, target / name)
-    return Exchange(files=tuple(written), failures=failures, notes=(f"Scale: {LEGENDS[study.config.figures.scale]}.",))
+    return Exchange(
+        files=tuple(written),
+        failures=failures,
+        notes=(f"Scale: {LEGENDS[study.config.figures.scale]}.",),
+    )
 
 
-def on_scale(values: npt.NDArray[np.float64], scale: str, limit: float) -> tuple[npt.NDArray[np.float64], float]:
+def on_scale(
+    values: npt.NDArray[np.float64], scale: str, limit: float
+) -> tuple[npt.NDArray[np.float64], float]:
     """Return (N,) values in [-1, 1] on a scale, and the value that full colour stands for.
 
     >>> on_scale(np.array([-1.0, 0.5, 2.0]), "cohort", 4.0), on_scale(np.array([-1.0, 0.5, 2.0]), "raw", 4.0)
@@ -99,12 +128,16 @@ def on_scale(values: npt.NDArray[np.float64], scale: str, limit: float) -> tuple
     """
     largest = max(float(np.abs(values).max(initial=0)), 1e-12)
     if scale == "percentile":
-        return np.sign(values) * rankdata(np.abs(values), method="max") / max(len(values), 1), largest
+        return np.sign(values) * rankdata(np.abs(values), method="max") / max(
+            len(values), 1
+        ), largest
     full = limit if scale == "cohort" else largest
     return np.clip(values / full, -1, 1), full
 
 
-def draw_figure(picture: Image, downsample: float, tile_map: AttentionMap, said: Said, scale: str) -> Figure:
+def draw_figure(
+    picture: Image, downsample: float, tile_map: AttentionMap, said: Said, scale: str
+) -> Figure:
     """Return the figure of one map.
 
     Args:
@@ -113,7 +146,9 @@ def draw_figure(picture: Image, downsample: float, tile_map: AttentionMap, said:
     height, width = picture.shape[:2]
     picture_in = WIDTH_IN * height / width
     figure = Figure(figsize=(WIDTH_IN, picture_in + FOOTER_IN))
-    axes = figure.add_axes((0, FOOTER_IN / (picture_in + FOOTER_IN), 1, picture_in / (picture_in + FOOTER_IN)))
+    axes = figure.add_axes(
+        (0, FOOTER_IN / (picture_in + FOOTER_IN), 1, picture_in / (picture_in + FOOTER_IN))
+    )
     axes.set_axis_off()
     axes.imshow(picture, interpolation="antialiased", aspect="auto").set_gid("tissue")
     footer = figure.add_axes((0, 0, 1, FOOTER_IN / (picture_in + FOOTER_IN)))
@@ -126,17 +161,29 @@ def draw_figure(picture: Image, downsample: float, tile_map: AttentionMap, said:
 
 
 def save_figure(figure: Figure, picture: Image, path: Path) -> list[Path]:
-    """Write PATH.png at DPI and PATH.svg, the same bytes for the same figure; the SVG holds the picture as JPEG, a tenth of a PNG."""
+    """Write PATH.png at DPI and PATH.svg, the same bytes for the same figure; the SVG holds the
+    picture as JPEG, a tenth of a PNG.
+    """
     png, svg = (path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a person's own matplotlibrc changes nothing
         matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": path.name})
         with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+            figure.savefig(
+                temporary,
+                format="png",
+                dpi=DPI,
+                metadata={"Software": None},
+                pil_kwargs={"compress_level": 3},
+            )
         text = io.StringIO()
-        figure.savefig(text, format="svg", dpi=PLACEHOLDER_DPI, metadata={"Date": None, "Creator": None})
-    upside_down = cv2.cvtColor(np.ascontiguousarray(picture[::-1]), cv2.COLOR_RGB2BGR)  # as matplotlib's SVG holds its images
+        figure.savefig(
+            text, format="svg", dpi=PLACEHOLDER_DPI, metadata={"Date": None, "Creator": None}
+        )
+    upside_down = cv2.cvtColor(
+        np.ascontiguousarray(picture[::-1]), cv2.COLOR_RGB2BGR
+    )  # as matplotlib's SVG holds its images
     jpeg = cv2.imencode(".jpg", upside_down, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
     write_text(svg, _with_picture(text.getvalue(), jpeg))
     return [png, svg]
@@ -152,16 +199,31 @@ def _footer(axes: Axes, tile_map: AttentionMap, said: Said, scale: str) -> None:
     shown = np.linspace(-1, 1, 121)
     hue = tile_hues(shown, faithful=not said.mark.startswith(UNFAITHFUL))
     bar = 255 * (1 - np.abs(shown)[:, None]) + hue * np.abs(shown)[:, None]
-    axes.imshow(bar[None].astype(np.uint8), extent=(0.1, 1.6, 0.72, 0.84), aspect="auto", interpolation="nearest")
+    axes.imshow(
+        bar[None].astype(np.uint8),
+        extent=(0.1, 1.6, 0.72, 0.84),
+        aspect="auto",
+        interpolation="nearest",
+    )
     full = "lowest rank" if scale == "percentile" else f"−{said.limit:.2g}"
     most = "highest rank" if scale == "percentile" else f"+{said.limit:.2g}"
     axes.text(0.1, 0.58, f"{full} lowers", fontsize=6)
     axes.text(1.6, 0.58, f"raises {most}", fontsize=6, ha="right")
-    risk = "" if said.percentile is None else f"   risk percentile {said.percentile:.0f} of the cohort"
+    risk = (
+        "" if said.percentile is None else f"   risk percentile {said.percentile:.0f} of the cohort"
+    )
     axes.text(1.8, 0.74, f"{tile_map.slide_id}{risk}", fontsize=8)
     side_um = tile_map.tile_l0 * tile_map.level0_mpp
-    how = "" if tile_map.method == "exact" else f" by {tile_map.method}, which do not sum to the risk"
-    axes.text(1.8, 0.58, f"contribution to predicted log-risk × tiles{how}; tiles of {side_um:.0f} µm; {LEGENDS[scale]}", fontsize=6)
+    how = (
+        "" if tile_map.method == "exact" else f" by {tile_map.method}, which do not sum to the risk"
+    )
+    axes.text(
+        1.8,
+        0.58,
+        f"contribution to predicted log-risk × tiles{how}; tiles of {side_um:.0f} µm;"
+        f" {LEGENDS[scale]}",
+        fontsize=6,
+    )
     axes.text(0.1, 0.36, NOTICE, fontsize=6)
     if said.mark:
         axes.text(0.1, 0.16, said.mark, fontsize=6, color="#b00020")
@@ -170,7 +232,13 @@ def _footer(axes: Axes, tile_map: AttentionMap, said: Said, scale: str) -> None:
 def _scale_bar(axes: Axes, um_per_inch: float) -> None:
     length_um = round_length(WIDTH_IN * um_per_inch / 6)
     length_in = length_um / um_per_inch
-    line = Line2D([WIDTH_IN - 0.12 - length_in, WIDTH_IN - 0.12], [0.30, 0.30], color="black", linewidth=2.5, solid_capstyle="butt")
+    line = Line2D(
+        [WIDTH_IN - 0.12 - length_in, WIDTH_IN - 0.12],
+        [0.30, 0.30],
+        color="black",
+        linewidth=2.5,
+        solid_capstyle="butt",
+    )
     line.set_gid("scale-bar")
     axes.add_line(line)
     label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
@@ -180,6 +248,10 @@ def _scale_bar(axes: Axes, um_per_inch: float) -> None:
 def _percentiles(study: Study) -> dict[str, float]:
     """Return the cohort percentile of each patient's risk."""
     rows = read_table(study.run_folder / "scores.csv").rows
-    risks = {row["patient_id"]: risk for row in rows if (risk := parse_number(row["log_risk"])) is not None}
+    risks = {
+        row["patient_id"]: risk
+        for row in rows
+        if (risk := parse_number(row["log_risk"])) is not None
+    }
     every = np.array(list(risks.values()))
     return {patient: float((every <= risk).mean() * 100) for patient, risk in risks.items()}

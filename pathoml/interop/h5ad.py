@@ -1,4 +1,6 @@
-"""AnnData: a slide's tiles as observations, as squidpy and wsidata read them: obs scores, obsm["spatial"], uns["spatial"], tile boxes."""
+"""AnnData: a slide's tiles as observations, as squidpy and wsidata read them: obs scores,
+obsm["spatial"], uns["spatial"], tile boxes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from pathoml.types import Assignments, AttentionMap
 
 
 def export_to(study: Study, target: Path) -> Exchange:
-    """Write SLIDE.h5ad for every slide that has a map: features in X, scores in obs, centres of tiles in obsm["spatial"].
+    """Write SLIDE.h5ad for every slide that has a map: features in X, scores in obs, centres of
+    tiles in obsm["spatial"].
 
     Raises:
         ConfigError: anndata is not installed.
@@ -27,12 +30,16 @@ def export_to(study: Study, target: Path) -> Exchange:
     """
     maps = sorted((study.run_folder / "attention").glob("*.h5"))
     if not maps:
-        raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
+        raise StoreError(
+            f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
+        )
     files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
         try:
-            features = np.asarray(read_embeddings(embeddings_folder(study) / path.name).features, dtype=np.float32)
+            features = np.asarray(
+                read_embeddings(embeddings_folder(study) / path.name).features, dtype=np.float32
+            )
         except StoreError as error:
             failures[tile_map.slide_id] = str(error)
             continue
@@ -40,25 +47,35 @@ def export_to(study: Study, target: Path) -> Exchange:
         assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.h5ad"
         with atomic_path(written) as temporary:
-            as_anndata(tile_map, features, assigned, marks.get(tile_map.slide_id, NOT_CHECKED)).write_h5ad(temporary)
+            as_anndata(
+                tile_map, features, assigned, marks.get(tile_map.slide_id, NOT_CHECKED)
+            ).write_h5ad(temporary)
         files.append(written)
-    note = 'obsm["spatial"] holds centres of tiles in level-0 pixels, uncropped; obs x1 y1 x2 y2 their boxes.'
+    note = (
+        'obsm["spatial"] holds centres of tiles in level-0 pixels, uncropped; obs x1 y1 x2 y2 their'
+        " boxes."
+    )
     return Exchange(files=tuple(files), failures=failures, notes=(note,))
 
 
-def as_anndata(tile_map: AttentionMap, features: Any, assigned: Assignments | None = None, mark: str = "") -> Any:
+def as_anndata(
+    tile_map: AttentionMap, features: Any, assigned: Assignments | None = None, mark: str = ""
+) -> Any:
     """Return the AnnData of one slide.
 
     Args:
         features: (N, D).
-        assigned: what `discover` made of the tiles, if it did; membership goes to obsm["membership"].
+        assigned: what `discover` made of the tiles, if it did; membership goes to
+            obsm["membership"].
         mark: what has to stand on the map; in uns["pathoml"].
     """
     try:
         import anndata
         import pandas as pd
     except ImportError:
-        raise ConfigError("Exporting h5ad needs anndata. Install it with `pip install pathoml[exports]`.") from None
+        raise ConfigError(
+            "Exporting h5ad needs anndata. Install it with `pip install pathoml[exports]`."
+        ) from None
     xy, side = np.asarray(tile_map.xy_l0, dtype=np.int64), tile_map.tile_l0
     columns: dict[str, Any] = {
         "contribution": np.asarray(tile_map.contribution, dtype=np.float32),
@@ -73,9 +90,19 @@ def as_anndata(tile_map: AttentionMap, features: Any, assigned: Assignments | No
     if assigned is not None:
         columns["phenotype"] = pd.Categorical([str(p) for p in assigned.phenotype])
     obs = pd.DataFrame(columns, index=[f"{tile_map.slide_id}_{x}_{y}" for x, y in xy])
-    scale = {"spot_diameter_fullres": float(side), "tissue_hires_scalef": 1.0, "microns_per_pixel": tile_map.level0_mpp}
+    scale = {
+        "spot_diameter_fullres": float(side),
+        "tissue_hires_scalef": 1.0,
+        "microns_per_pixel": tile_map.level0_mpp,
+    }
     uns = {
-        "spatial": {tile_map.slide_id: {"images": {}, "scalefactors": scale, "metadata": {"slide_id": tile_map.slide_id}}},
+        "spatial": {
+            tile_map.slide_id: {
+                "images": {},
+                "scalefactors": scale,
+                "metadata": {"slide_id": tile_map.slide_id},
+            }
+        },
         "pathoml": {
             "log_risk": tile_map.log_risk,
             "patient_id": tile_map.patient_id,

@@ -1,4 +1,5 @@
-"""OME-TIFF: a slide's map as float32 channels, a pixel a tile, with its physical size: for napari, Fiji, QuPath and any reader of OME.
+"""OME-TIFF: a slide's map as float32 channels, a pixel a tile, with its physical size: for napari,
+Fiji, QuPath and any reader of OME.
 
 Where there is no tile the value is 0 and the channel `tile` is 0; NaN is never written.
 """
@@ -28,21 +29,32 @@ def export_to(study: Study, target: Path) -> Exchange:
     """
     maps = sorted((study.run_folder / "attention").glob("*.h5"))
     if not maps:
-        raise StoreError(f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first.")
+        raise StoreError(
+            f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
+        )
     files, marks = [], map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
         written = target / f"{tile_map.slide_id}.ome.tif"
         write_ome(written, tile_map, marks.get(tile_map.slide_id, NOT_CHECKED))
         files.append(written)
-    return Exchange(files=tuple(files), notes=("A pixel is a tile; the channel 'tile' is 1 where there is one.",))
+    return Exchange(
+        files=tuple(files),
+        notes=("A pixel is a tile; the channel 'tile' is 1 where there is one.",),
+    )
 
 
 def raster(tile_map: AttentionMap) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-    """Return (C, H, W) channels over the slide's grid of tiles, and their names; row 0, column 0 is the first tile of the grid."""
+    """Return (C, H, W) channels over the slide's grid of tiles, and their names; row 0, column 0 is
+    the first tile of the grid.
+    """
     origin, side = np.asarray(tile_map.xy_l0).min(axis=0), tile_map.tile_l0
     column, row = np.rint((np.asarray(tile_map.xy_l0) - origin) / side).astype(int).T
-    values = {"contribution": tile_map.contribution, "attention": tile_map.attention, "tile": np.ones(len(row))}
+    values = {
+        "contribution": tile_map.contribution,
+        "attention": tile_map.attention,
+        "tile": np.ones(len(row)),
+    }
     if tile_map.spread is not None:
         values["contribution spread"] = tile_map.spread
     channels = np.zeros((len(values), int(row.max()) + 1, int(column.max()) + 1), np.float32)
@@ -52,12 +64,19 @@ def raster(tile_map: AttentionMap) -> tuple[npt.NDArray[np.float32], tuple[str, 
 
 
 def write_ome(path: Path, tile_map: AttentionMap, mark: str = "") -> None:
-    """Write one slide's map with the side of a tile as physical size, and the place of its corner on the slide."""
+    """Write one slide's map with the side of a tile as physical size, and the place of its corner
+    on the slide.
+    """
     channels, names = raster(tile_map)
     side_um = tile_map.tile_l0 * tile_map.level0_mpp
     left, top = (float(v) * tile_map.level0_mpp for v in np.asarray(tile_map.xy_l0).min(axis=0))
     planes, unit = len(names), ["µm"] * len(names)
-    place = {"PositionX": [left] * planes, "PositionXUnit": unit, "PositionY": [top] * planes, "PositionYUnit": unit}
+    place = {
+        "PositionX": [left] * planes,
+        "PositionXUnit": unit,
+        "PositionY": [top] * planes,
+        "PositionYUnit": unit,
+    }
     metadata = {
         "axes": "CYX",
         "Channel": {"Name": list(names)},
@@ -67,7 +86,9 @@ def write_ome(path: Path, tile_map: AttentionMap, mark: str = "") -> None:
         "PhysicalSizeYUnit": "µm",
         "Plane": place,
         "Name": tile_map.slide_id,
-        "Description": f"Explains the model, not the disease. Research use only, not a medical device. {mark}".strip(),
+        "Description": (
+            f"Explains the model, not the disease. Research use only, not a medical device. {mark}".strip()
+        ),
     }
     with atomic_path(path) as temporary:
         tifffile.imwrite(temporary, channels, ome=True, photometric="minisblack", metadata=metadata)

@@ -1,17 +1,19 @@
-"""A slide as one vector, for baselines that see no single tile: SLIDE.npz with mean and covariance of its features, for numpy alone.
+"""A slide as one vector, for baselines that see no single tile: SLIDE.npz with mean and covariance
+of its features, for numpy alone.
 
     tiles       ()              N, to weigh the slides of a patient
     mean        (D,)            of the N tiles' features
     variance    (D,)            of each feature, divided by N: the diagonal of the whole covariance
     covariance  (K (K + 1) / 2,)  of features @ projection, divided by N: the upper triangle with the diagonal, row by row
 
-A covariance of 1536 features has over a million entries, more than any cohort pays for. So it is taken of K = 32 random directions,
-which keep distances and lengths on average, know neither patients nor outcomes, and are the same for every encoder of D features:
-projection.npy (D, K). Principal components would have to be fitted on training patients only, anew for each fold. Where D is at most
-K, the projection is the identity.
+A covariance of 1536 features has over a million entries, more than any cohort pays for. So it is
+taken of K = 32 random directions, which keep distances and lengths on average, know neither
+patients nor outcomes, and are the same for every encoder of D features: projection.npy (D, K).
+Principal components would have to be fitted on training patients only, anew for each fold. Where D
+is at most K, the projection is the identity.
 
-Source: Johnson & Lindenstrauss, Contemporary Mathematics 26 (1984) 189-206; Dasgupta & Gupta, Random Structures & Algorithms 22
-(2003) 60-65.
+Source: Johnson & Lindenstrauss, Contemporary Mathematics 26 (1984) 189-206; Dasgupta & Gupta,
+Random Structures & Algorithms 22 (2003) 60-65.
 """
 
 from __future__ import annotations
@@ -47,14 +49,27 @@ def export_to(study: Study, target: Path) -> Exchange:
             projection = random_directions(slide.features.shape[1])  # (D, K)
             _save(target / PROJECTION, projection)
         mean, variance, covariance = pooled(slide.features, projection)
-        with atomic_path(target / f"{slide.slide_id}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, tiles=np.int64(len(slide.features)), mean=mean, variance=variance, covariance=covariance)
+        with (
+            atomic_path(target / f"{slide.slide_id}.npz") as temporary,
+            temporary.open("wb") as file,
+        ):
+            np.savez(
+                file,
+                tiles=np.int64(len(slide.features)),
+                mean=mean,
+                variance=variance,
+                covariance=covariance,
+            )
         written.append(target / f"{slide.slide_id}.npz")
-    return Exchange(files=(*written, target / PROJECTION), notes=(f"{projection.shape[0]} features, {projection.shape[1]} directions",))
+    return Exchange(
+        files=(*written, target / PROJECTION),
+        notes=(f"{projection.shape[0]} features, {projection.shape[1]} directions",),
+    )
 
 
 def pooled(features: Floats, projection: Floats) -> tuple[npt.NDArray[np.float32], ...]:
-    """Return mean, variance and covariance of (N, D) features, the last of them projected and as an upper triangle.
+    """Return mean, variance and covariance of (N, D) features, the last of them projected and as an
+    upper triangle.
 
     >>> two_tiles = np.array([[0.0, 2.0], [4.0, 2.0]])
     >>> [values.tolist() for values in pooled(two_tiles, np.eye(2))]
@@ -74,10 +89,14 @@ def pooled(features: Floats, projection: Floats) -> tuple[npt.NDArray[np.float32
 
 
 def random_directions(dim: int) -> npt.NDArray[np.float64]:
-    """Return (D, K) directions, normal with variance 1 / K, so that a vector's length is kept on average."""
+    """Return (D, K) directions, normal with variance 1 / K, so that a vector's length is kept on
+    average.
+    """
     if dim <= DIRECTIONS:
         return np.eye(dim)
-    return np.asarray(np.random.default_rng(SEED).standard_normal((dim, DIRECTIONS)) / np.sqrt(DIRECTIONS))
+    return np.asarray(
+        np.random.default_rng(SEED).standard_normal((dim, DIRECTIONS)) / np.sqrt(DIRECTIONS)
+    )
 
 
 def _save(path: Path, array: Floats) -> None:

@@ -1,7 +1,8 @@
-"""Plain tensors: SLIDE.pt with (N, D) features, SLIDE.csv with x, y in level-0 pixels, and tiles.json with the scale.
+"""Plain tensors: SLIDE.pt with (N, D) features, SLIDE.csv with x, y in level-0 pixels, and
+tiles.json with the scale.
 
-A SLIDE.pt may also be a dictionary with "features" and "coords". tiles.json says {"encoder": NAME, "tile_px": 224, "tile_um": 112.0}:
-without it the tiles have no size, and they are refused.
+A SLIDE.pt may also be a dictionary with "features" and "coords". tiles.json says {"encoder": NAME,
+"tile_px": 224, "tile_um": 112.0}: without it the tiles have no size, and they are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from pathoml.store.files import atomic_path, read_json, write_json
 from pathoml.store.tables import parse_number, read_table, write_table
 
 SCALE = "tiles.json"
-NO_TENSORS = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)
+NO_TENSORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+)
 
 
 def import_into(study: Study, source: Path) -> Exchange:
@@ -35,7 +46,8 @@ def import_into(study: Study, source: Path) -> Exchange:
     scale = read_json(source / SCALE) if (source / SCALE).exists() else {}
     if not {"encoder", "tile_px", "tile_um"} <= scale.keys():
         raise ConfigError(
-            f'{source / SCALE} must say the scale, for example {{"encoder": "uni", "tile_px": 224, "tile_um": 112.0}}: .pt files do not.'
+            f'{source / SCALE} must say the scale, for example {{"encoder": "uni", "tile_px": 224, '
+            f'"tile_um": 112.0}}: .pt files do not.'
         )
 
     def convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
@@ -48,7 +60,9 @@ def import_into(study: Study, source: Path) -> Exchange:
             encoder=str(scale["encoder"]),
         )
 
-    return import_features(study, "pt", ((path.stem, path) for path in sorted(source.glob("*.pt"))), convert)
+    return import_features(
+        study, "pt", ((path.stem, path) for path in sorted(source.glob("*.pt"))), convert
+    )
 
 
 def export_to(study: Study, target: Path) -> Exchange:
@@ -56,7 +70,11 @@ def export_to(study: Study, target: Path) -> Exchange:
     written: list[Path] = []
     scale: dict[str, Any] = {}
     for slide in study_embeddings(study):
-        scale = {"encoder": slide.encoder, "tile_px": slide.tile_px, "tile_um": slide.tile_px * slide.mpp}
+        scale = {
+            "encoder": slide.encoder,
+            "tile_px": slide.tile_px,
+            "tile_um": slide.tile_px * slide.mpp,
+        }
         with atomic_path(target / f"{slide.slide_id}.pt") as temporary:
             torch.save(torch.from_numpy(slide.features), temporary)
         with atomic_path(target / f"{slide.slide_id}.csv") as temporary:
@@ -71,21 +89,33 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         with warnings.catch_warnings(action="ignore"):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except NO_TENSORS as error:
-        raise StoreError(f"{path} is no file of plain tensors ({type(error).__name__}). Save a tensor, or features and coords.") from error
+        raise StoreError(
+            f"{path} is no file of plain tensors ({type(error).__name__}). Save a tensor, or"
+            " features and coords."
+        ) from error
     if isinstance(content, torch.Tensor):
         return _array(content), _coords(path.with_suffix(".csv"))
-    if isinstance(content, dict) and all(isinstance(content.get(k), torch.Tensor) for k in ("features", "coords")):
+    if isinstance(content, dict) and all(
+        isinstance(content.get(k), torch.Tensor) for k in ("features", "coords")
+    ):
         return _array(content["features"]), _array(content["coords"]).astype(np.int64)
-    raise StoreError(f"{path} holds neither a tensor nor a dictionary with the tensors 'features' and 'coords'.")
+    raise StoreError(
+        f"{path} holds neither a tensor nor a dictionary with the tensors 'features' and 'coords'."
+    )
 
 
 def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # numpy has no bfloat16
+    return (
+        tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    ).numpy()  # numpy has no bfloat16
 
 
 def _coords(path: Path) -> npt.NDArray[np.int64]:
     if not path.exists():
-        raise StoreError(f"{path} is missing: one line a tile with x, y of its top left corner in level-0 pixels.")
+        raise StoreError(
+            f"{path} is missing: one line a tile with x, y of its top left corner in level-0"
+            " pixels."
+        )
     try:
         table = read_table(path)
         table.require(("x", "y"))

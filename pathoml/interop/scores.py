@@ -1,8 +1,9 @@
-"""Scores of another program become a run: scores.csv, splits.json and the clinical baseline, without slides, tiles or models.
+"""Scores of another program become a run: scores.csv, splits.json and the clinical baseline,
+without slides, tiles or models.
 
-Everything that rests on the scores (concordance, calibration, added value, report) then works as on our own. What rests on the models
-cannot: no permutation of the whole cross-validation, no maps. How the scores were made is not known here; `score_type` says what their
-owner says, or "external".
+Everything that rests on the scores (concordance, calibration, added value, report) then works as on
+our own. What rests on the models cannot: no permutation of the whole cross-validation, no maps. How
+the scores were made is not known here; `score_type` says what their owner says, or "external".
 """
 
 from __future__ import annotations
@@ -26,20 +27,27 @@ from pathoml.training.nested import FILE as NESTED
 from pathoml.training.scoring import standardise
 from pathoml.types import Cohort, Floats, RiskScore, Split
 
-USUAL_NAMES = ("log_risk", "score_sd", "score", "risk")  # in this order, where a table has several columns
+USUAL_NAMES = (
+    "log_risk",
+    "score_sd",
+    "score",
+    "risk",
+)  # in this order, where a table has several columns
 SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
 def import_scores(study: Study, source: Path, column: str | None = None) -> Exchange:
-    """Write runs/RUN from a table with patient_id and one score a patient; higher must mean earlier events.
+    """Write runs/RUN from a table with patient_id and one score a patient; higher must mean earlier
+    events.
 
     Args:
         source: CSV or .xlsx; score_type, fold and score_group are taken over where they are there.
-        column: the score's column; None: log_risk, score_sd, score or risk, else the only other column of numbers.
+        column: the score's column; None: log_risk, score_sd, score or risk, else the only other
+            column of numbers.
 
     Raises:
-        CohortError: no such column, a patient twice, a score that is no number, nobody of the cohort is scored, or the run
-            holds trained models.
+        CohortError: no such column, a patient twice, a score that is no number, nobody of the
+            cohort is scored, or the run holds trained models.
     """
     table = read_table(source, study.config.cohort.missing)
     table.require(("patient_id",))
@@ -47,17 +55,29 @@ def import_scores(study: Study, source: Path, column: str | None = None) -> Exch
     rows = _by_patient(table)
     cohort = read_cohort(study)
     scored = [p for p in cohort.patients if rows.get(p.patient_id, {}).get(name)]
-    failures = {p.patient_id: f"no {name} in {source.name}" for p in cohort.patients if not rows.get(p.patient_id, {}).get(name)}
-    failures |= {p: "not in the cohort" for p in rows if p not in {q.patient_id for q in cohort.patients}}
+    failures = {
+        p.patient_id: f"no {name} in {source.name}"
+        for p in cohort.patients
+        if not rows.get(p.patient_id, {}).get(name)
+    }
+    failures |= {
+        p: "not in the cohort" for p in rows if p not in {q.patient_id for q in cohort.patients}
+    }
     if len(scored) < 2:
-        raise CohortError(f"{source.name} has a {name} of {len(scored)} patients of the cohort. Compare patient_id in both tables.")
+        raise CohortError(
+            f"{source.name} has a {name} of {len(scored)} patients of the cohort. Compare"
+            " patient_id in both tables."
+        )
     cohort = _scored_cohort(cohort, [p.patient_id for p in scored])
     values = np.array([_value(rows[p.patient_id], name, source) for p in scored])
     splits = make_splits(cohort, study.config.splits)
     check_splits(splits, cohort)
     folder = study.run_folder
     if (folder / "models" / "models.json").exists():
-        raise CohortError(f"{folder} holds models that were trained there. Import into a run of its own: add --set run=imported.")
+        raise CohortError(
+            f"{folder} holds models that were trained there. Import into a run of its own: add"
+            " --set run=imported."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.resolved.yaml", resolved_yaml(study.config))
     write_splits(folder / "splits.json", splits, study.config.splits.scheme)
@@ -67,15 +87,30 @@ def import_scores(study: Study, source: Path, column: str | None = None) -> Exch
         (folder / stale).unlink(missing_ok=True)
     _write_baselines(folder / "baselines.csv", cohort, clinical_scores(cohort, splits))
     record_imported(study, source, name)
-    notes = (f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher = earlier progression is assumed",)
-    return Exchange(files=(folder / "scores.csv", folder / "baselines.csv", folder / "splits.json"), failures=failures, notes=notes)
+    notes = (
+        (
+            f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher ="
+            " earlier progression is assumed"
+        ),
+    )
+    return Exchange(
+        files=(folder / "scores.csv", folder / "baselines.csv", folder / "splits.json"),
+        failures=failures,
+        notes=notes,
+    )
 
 
 def record_imported(study: Study, source: Path, column: str) -> None:
     """Write into provenance.json which file the scores came from."""
     from pathoml.types import Recipe
 
-    record_step(study.run_folder, Recipe(step="import", inputs={"file": source.name, "sha256": sha256_of_file(source), "column": column}))
+    record_step(
+        study.run_folder,
+        Recipe(
+            step="import",
+            inputs={"file": source.name, "sha256": sha256_of_file(source), "column": column},
+        ),
+    )
 
 
 def _score_column(table: Table, wanted: str | None) -> str:
@@ -94,7 +129,10 @@ def _score_column(table: Table, wanted: str | None) -> str:
     ]
     if len(numeric) != 1:
         found = ", ".join(numeric) or "none"
-        raise CohortError(f"{table.path.name}: which column is the score? Columns of numbers: {found}. Name it with --column.")
+        raise CohortError(
+            f"{table.path.name}: which column is the score? Columns of numbers: {found}. Name it"
+            " with --column."
+        )
     return numeric[0]
 
 
@@ -102,7 +140,10 @@ def _by_patient(table: Table) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for row in table.rows:
         if row["patient_id"] in rows:
-            raise CohortError(f"{table.path.name} has two rows for patient {row['patient_id']!r}; it needs exactly one.")
+            raise CohortError(
+                f"{table.path.name} has two rows for patient {row['patient_id']!r}; it needs"
+                " exactly one."
+            )
         rows[row["patient_id"]] = dict(row)
     return rows
 
@@ -110,7 +151,9 @@ def _by_patient(table: Table) -> dict[str, dict[str, str]]:
 def _value(row: dict[str, str], name: str, source: Path) -> float:
     value = parse_number(row[name])
     if value is None:
-        raise CohortError(f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is no number.")
+        raise CohortError(
+            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is no number."
+        )
     return value
 
 
@@ -118,7 +161,9 @@ def _scored_cohort(cohort: Cohort, ids: Sequence[str]) -> Cohort:
     from dataclasses import replace
 
     chosen = set(ids)
-    left_out = tuple((p.patient_id, "no score") for p in cohort.patients if p.patient_id not in chosen)
+    left_out = tuple(
+        (p.patient_id, "no score") for p in cohort.patients if p.patient_id not in chosen
+    )
     return replace(
         cohort,
         patients=tuple(p for p in cohort.patients if p.patient_id in chosen),
@@ -127,17 +172,29 @@ def _scored_cohort(cohort: Cohort, ids: Sequence[str]) -> Cohort:
     )
 
 
-def _risk_scores(study: Study, cohort: Cohort, splits: Sequence[Split], values: Floats, rows: Sequence[dict[str, str]]) -> list[RiskScore]:
+def _risk_scores(
+    study: Study,
+    cohort: Cohort,
+    splits: Sequence[Split],
+    values: Floats,
+    rows: Sequence[dict[str, str]],
+) -> list[RiskScore]:
     middle = values.mean()
     standard = standardise((values - middle)[None, :])
     median = float(np.median(values))
-    fold = {p: ";".join(f.name for split in splits for f in split.folds if p in f.test) for p in cohort.patient_ids}
+    fold = {
+        p: ";".join(f.name for split in splits for f in split.folds if p in f.test)
+        for p in cohort.patient_ids
+    }
     cut = study.config.endpoint.data_cut
     scores = []
     for b, (patient, row) in enumerate(zip(cohort.patients, rows)):
         kind = row.get("score_type", "").lower() or "external"
         if kind not in SCORE_TYPES:
-            raise CohortError(f"Patient {patient.patient_id} has score_type {kind!r}; it must be one of {', '.join(SCORE_TYPES)}.")
+            raise CohortError(
+                f"Patient {patient.patient_id} has score_type {kind!r}; it must be one of"
+                f" {', '.join(SCORE_TYPES)}."
+            )
         scores.append(
             RiskScore(
                 patient_id=patient.patient_id,
@@ -153,7 +210,8 @@ def _risk_scores(study: Study, cohort: Cohort, splits: Sequence[Split], values: 
                 model_sha256=row.get("model_sha256", ""),
                 splits_sha256=sha256_of_file(study.run_folder / "splits.json"),
                 data_cut=cut.isoformat() if cut else "",
-                score_group=row.get("score_group", "").lower() or ("high" if values[b] > median else "low"),
+                score_group=row.get("score_group", "").lower()
+                or ("high" if values[b] > median else "low"),
             )
         )
     return scores
@@ -162,4 +220,8 @@ def _risk_scores(study: Study, cohort: Cohort, splits: Sequence[Split], values: 
 def _write_baselines(path: Path, cohort: Cohort, clinical: Floats | None) -> None:
     values = clinical if clinical is not None else np.full(len(cohort.patients), np.nan)
     with atomic_path(path) as temporary:
-        write_table(temporary, ("patient_id", "ridge_cox", "clinical"), [(p, None, float(c)) for p, c in zip(cohort.patient_ids, values)])
+        write_table(
+            temporary,
+            ("patient_id", "ridge_cox", "clinical"),
+            [(p, None, float(c)) for p, c in zip(cohort.patient_ids, values)],
+        )

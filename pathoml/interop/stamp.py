@@ -1,7 +1,8 @@
 """STAMP: <extractor>-<hash>/SLIDE.h5 with `feats` and `coords` in micrometres.
 
-Three generations of attributes are read, as STAMP itself reads them: tile_size_um, tile_size with unit "um", and the oldest, whose
-coordinates have a stride of 224 for 256 micrometres. Files without coordinates (`patch_embeddings`) do not say their scale.
+Three generations of attributes are read, as STAMP itself reads them: tile_size_um, tile_size with
+unit "um", and the oldest, whose coordinates have a stride of 224 for 256 micrometres. Files without
+coordinates (`patch_embeddings`) do not say their scale.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
+from pathoml.interop._features import (
+    ForeignFeatures,
+    KnownSlide,
+    array_of,
+    import_features,
+    study_embeddings,
+)
 from pathoml.interop.exchange import Exchange
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 
@@ -31,7 +38,11 @@ def export_to(study: Study, target: Path) -> Exchange:
     """Write the study's embeddings as STAMP's tile features."""
     written = []
     for slide in study_embeddings(study):
-        path = target / f"{slide.encoder}-{slide.encoder_sha256[:8]}".replace(" ", "_") / f"{slide.slide_id}.h5"
+        path = (
+            target
+            / f"{slide.encoder}-{slide.encoder_sha256[:8]}".replace(" ", "_")
+            / f"{slide.slide_id}.h5"
+        )
         root = {
             "stamp_version": STAMP_VERSION,
             "extractor": slide.encoder,
@@ -42,7 +53,10 @@ def export_to(study: Study, target: Path) -> Exchange:
             "feat_type": "tile",
         }
         coords_um = (slide.xy_l0 * slide.level0_mpp).astype(np.float32)
-        write_foreign(path, ForeignFile(arrays={"feats": slide.features, "coords": coords_um}, root=root, attrs={}))
+        write_foreign(
+            path,
+            ForeignFile(arrays={"feats": slide.features, "coords": coords_um}, root=root, attrs={}),
+        )
         written.append(path)
     return Exchange(files=tuple(written))
 
@@ -52,7 +66,10 @@ def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
     if content.root.get("feat_type", "tile") != "tile":
         raise StoreError(f"{path} holds features of a {content.root['feat_type']}, not of tiles.")
     if "coords" not in content.arrays:
-        raise StoreError(f"{path} has no coordinates, so its tiles have no place and no scale. Extract the features again.")
+        raise StoreError(
+            f"{path} has no coordinates, so its tiles have no place and no scale. Extract the"
+            " features again."
+        )
     coords = array_of(content, path, "coords").astype(np.float64)
     side_um, tile_px, coords_um = _scale(path, content, coords)
     return ForeignFeatures(
@@ -64,7 +81,9 @@ def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
     )
 
 
-def _scale(path: Path, content: ForeignFile, coords: npt.NDArray[np.float64]) -> tuple[float, int, npt.NDArray[np.float64]]:
+def _scale(
+    path: Path, content: ForeignFile, coords: npt.NDArray[np.float64]
+) -> tuple[float, int, npt.NDArray[np.float64]]:
     """Return (side of a tile in micrometres, in pixels, coordinates in micrometres)."""
     root = content.root
     tile_px = int(root.get("tile_size_px", OLD_STRIDE_PX))
@@ -74,7 +93,10 @@ def _scale(path: Path, content: ForeignFile, coords: npt.NDArray[np.float64]) ->
         return float(root["tile_size"]), tile_px, coords
     if round(float(root.get("tile_size", _stride(coords)))) == OLD_STRIDE_PX:
         return OLD_STRIDE_UM, OLD_STRIDE_PX, coords * OLD_STRIDE_UM / OLD_STRIDE_PX
-    raise StoreError(f"{path} does not say how many micrometres a tile is wide (tile_size_um). Extract the features again.")
+    raise StoreError(
+        f"{path} does not say how many micrometres a tile is wide (tile_size_um). Extract the"
+        " features again."
+    )
 
 
 def _stride(coords: npt.NDArray[np.float64]) -> float:

@@ -1,7 +1,9 @@
-"""TRIDENT: JOB/<mag>x_<px>px_<overlap>px_overlap/features_<encoder>/SLIDE.h5, which is also what torchmil and Patho-Bench read.
+"""TRIDENT: JOB/<mag>x_<px>px_<overlap>px_overlap/features_<encoder>/SLIDE.h5, which is also what
+torchmil and Patho-Bench read.
 
-Its tiles are a number of pixels at a binned magnification, so their side in micrometres differs between scanners; the import keeps
-each slide's side and says what it is (github.com/mahmoodlab/TRIDENT, issue 119).
+Its tiles are a number of pixels at a binned magnification, so their side in micrometres differs
+between scanners; the import keeps each slide's side and says what it is
+(github.com/mahmoodlab/TRIDENT, issue 119).
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.interop._features import ForeignFeatures, KnownSlide, array_of, import_features, study_embeddings
+from pathoml.interop._features import (
+    ForeignFeatures,
+    KnownSlide,
+    array_of,
+    import_features,
+    study_embeddings,
+)
 from pathoml.interop.exchange import Exchange
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 from pathoml.store.tiles import nominal_magnification
@@ -37,18 +45,35 @@ def export_to(study: Study, target: Path) -> Exchange:
         coords = slide.xy_l0.astype(np.int64)
         patches = job / "patches" / f"{slide.slide_id}_patches.h5"
         features = job / f"{FEATURES}{slide.encoder}" / f"{slide.slide_id}.h5"
-        named = {"encoder": slide.encoder, "name": slide.slide_id, "savetodir": str(features.parent)}
-        write_foreign(patches, ForeignFile(arrays={"coords": coords}, root={}, attrs={"coords": attrs}))
+        named = {
+            "encoder": slide.encoder,
+            "name": slide.slide_id,
+            "savetodir": str(features.parent),
+        }
+        write_foreign(
+            patches, ForeignFile(arrays={"coords": coords}, root={}, attrs={"coords": attrs})
+        )
         write_foreign(
             features,
-            ForeignFile(arrays={"features": slide.features, "coords": coords}, root={}, attrs={"features": named, "coords": attrs}),
+            ForeignFile(
+                arrays={"features": slide.features, "coords": coords},
+                root={},
+                attrs={"features": named, "coords": attrs},
+            ),
         )
         written += [patches, features]
-    return Exchange(files=tuple(written), notes=("Magnifications are nominal; the tiles' true side stands in embeddings/.",))
+    return Exchange(
+        files=tuple(written),
+        notes=("Magnifications are nominal; the tiles' true side stands in embeddings/.",),
+    )
 
 
 def _files(source: Path) -> Iterator[tuple[str, Path]]:
-    folders = [source] if source.name.startswith(FEATURES) else sorted(p for p in source.rglob(f"{FEATURES}*") if p.is_dir())
+    folders = (
+        [source]
+        if source.name.startswith(FEATURES)
+        else sorted(p for p in source.rglob(f"{FEATURES}*") if p.is_dir())
+    )
     for folder in folders:
         for path in sorted(folder.glob("*.h5")):
             yield path.stem, path
@@ -59,14 +84,19 @@ def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:  # noqa: ARG001 
     features, coords = array_of(content, path, "features"), array_of(content, path, "coords")
     attrs = content.attrs["coords"]
     if "patch_size_level0" not in attrs or "patch_size" not in attrs:
-        raise StoreError(f"{path}: coords lack patch_size_level0 or patch_size, so the tiles have no size. Extract with a newer TRIDENT.")
+        raise StoreError(
+            f"{path}: coords lack patch_size_level0 or patch_size, so the tiles have no size."
+            " Extract with a newer TRIDENT."
+        )
     size = (int(attrs.get("level0_width", 0)), int(attrs.get("level0_height", 0)))
     return ForeignFeatures(
         xy_l0=coords.astype(np.int64),
         tile_l0=int(attrs["patch_size_level0"]),
         tile_px=int(attrs["patch_size"]),
         features=features,
-        encoder=str(content.attrs["features"].get("encoder") or path.parent.name.removeprefix(FEATURES)),
+        encoder=str(
+            content.attrs["features"].get("encoder") or path.parent.name.removeprefix(FEATURES)
+        ),
         size_l0=size if all(size) else None,
     )
 

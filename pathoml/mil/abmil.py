@@ -1,7 +1,9 @@
-"""Gated attention with a linear risk read-out of each tile, so that every tile's contribution to the risk is exact.
+"""Gated attention with a linear risk read-out of each tile, so that every tile's contribution to
+the risk is exact.
 
-Source: Ilse, Tomczak & Welling, ICML 2018, arXiv:1802.04712 (gated attention); the read-out w h_i of each transformed tile before
-pooling makes log_risk = sum_i a_i (w h_i), which is the additive form of Javed et al., NeurIPS 2022, arXiv:2206.01794.
+Source: Ilse, Tomczak & Welling, ICML 2018, arXiv:1802.04712 (gated attention); the read-out w h_i
+of each transformed tile before pooling makes log_risk = sum_i a_i (w h_i), which is the additive
+form of Javed et al., NeurIPS 2022, arXiv:2206.01794.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ class Head(nn.Module):
         nn.init.zeros_(self.risk.weight)  # what is not learned must not colour the map
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
-        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
+        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is
+        False are padding.
+        """
         features = self.dropout(torch.relu(self.transform(features)))
         gated = self.tanh(self.content(features)) * torch.sigmoid(self.gate(features))  # (B, N, H)
         attention_logits = self.score(gated).squeeze(-1)  # (B, N)
-        attention = torch.softmax(attention_logits.masked_fill(~is_tile, -torch.inf), dim=1)  # (B, N) sums to 1
+        attention = torch.softmax(
+            attention_logits.masked_fill(~is_tile, -torch.inf), dim=1
+        )  # (B, N) sums to 1
         contribution = attention * self.risk(features).squeeze(-1)  # (B, N)
         return HeadOutput(
             log_risk=contribution.sum(1),  # (B,)

@@ -1,8 +1,10 @@
-"""Single-branch attention in the manner of CLAM: a narrower gate with dropout of its own, and a risk read-out of the pooled bag.
+"""Single-branch attention in the manner of CLAM: a narrower gate with dropout of its own, and a
+risk read-out of the pooled bag.
 
-Source: Lu et al., Nat Biomed Eng 5 (2021) 555-570 (architecture). Left out: its instance-level clustering loss, which takes the most
-attended tiles of a class as examples of that class; survival has no class. The read-out is linear in the pooled tiles, so that
-contributions are exact all the same.
+Source: Lu et al., Nat Biomed Eng 5 (2021) 555-570 (architecture). Left out: its instance-level
+clustering loss, which takes the most attended tiles of a class as examples of that class; survival
+has no class. The read-out is linear in the pooled tiles, so that contributions are exact all the
+same.
 """
 
 from __future__ import annotations
@@ -33,12 +35,16 @@ class Head(nn.Module):
         nn.init.zeros_(self.risk.weight)
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
-        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
+        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is
+        False are padding.
+        """
         features = self.dropout(torch.relu(self.transform(features)))  # (B, N, H)
         content = self.gate_dropout(self.tanh(self.content(features)))
         gated = content * self.gate_dropout(torch.sigmoid(self.gate(features)))  # (B, N, H / 2)
         attention_logits = self.score(gated).squeeze(-1)  # (B, N)
-        attention = torch.softmax(attention_logits.masked_fill(~is_tile, -torch.inf), dim=1)  # (B, N) sums to 1
+        attention = torch.softmax(
+            attention_logits.masked_fill(~is_tile, -torch.inf), dim=1
+        )  # (B, N) sums to 1
         contribution = attention * self.risk(features).squeeze(-1)  # (B, N)
         return HeadOutput(
             log_risk=contribution.sum(1),  # (B,)

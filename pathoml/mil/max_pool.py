@@ -1,4 +1,6 @@
-"""The tile with the highest risk decides: the oldest form of multiple-instance learning, exact by construction."""
+"""The tile with the highest risk decides: the oldest form of multiple-instance learning, exact by
+construction.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,18 @@ class Head(nn.Module):
         nn.init.normal_(self.risk.weight, std=1e-2)  # of zeros no tile would be the largest
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
-        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
-        read_out = self.risk(self.dropout(torch.relu(self.transform(features)))).squeeze(-1)  # (B, N)
-        largest = read_out.detach().masked_fill(~is_tile, -torch.inf).argmax(dim=1, keepdim=True)  # (B, 1)
-        attention = torch.zeros_like(read_out).scatter(1, largest, 1.0)  # (B, N) one for the tile that decides
+        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is
+        False are padding.
+        """
+        read_out = self.risk(self.dropout(torch.relu(self.transform(features)))).squeeze(
+            -1
+        )  # (B, N)
+        largest = (
+            read_out.detach().masked_fill(~is_tile, -torch.inf).argmax(dim=1, keepdim=True)
+        )  # (B, 1)
+        attention = torch.zeros_like(read_out).scatter(
+            1, largest, 1.0
+        )  # (B, N) one for the tile that decides
         contribution = attention * read_out.masked_fill(~is_tile, 0.0)  # (B, N)
         return HeadOutput(
             log_risk=contribution.sum(1),  # (B,)

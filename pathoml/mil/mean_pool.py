@@ -20,7 +20,9 @@ class Head(nn.Module):
         nn.init.zeros_(self.risk.weight)
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
-        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
+        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is
+        False are padding.
+        """
         attention = is_tile.to(features.dtype) / is_tile.sum(1, keepdim=True)  # (B, N)
         contribution = attention * self.risk(self.dropout(features)).squeeze(-1)  # (B, N)
         return HeadOutput(

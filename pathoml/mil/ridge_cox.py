@@ -1,4 +1,6 @@
-"""Ridge Cox on the mean embedding, as a head: linear in every tile, so that its map is exact; solved, not trained (ridge_models.py)."""
+"""Ridge Cox on the mean embedding, as a head: linear in every tile, so that its map is exact;
+solved, not trained (ridge_models.py).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ class Head(nn.Module):
     """Uniform attention over tiles, linear risk of the features as they are."""
 
     exact = True
-    solved = True  # the penalised likelihood has one maximum: nothing is sampled, and seeds change nothing
+    # the penalised likelihood has one maximum: nothing is sampled, and seeds change nothing
+    solved = True
 
     def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:  # noqa: ARG002 - heads share one signature
         super().__init__()
@@ -20,7 +23,9 @@ class Head(nn.Module):
         nn.init.zeros_(self.risk.weight)
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
-        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is False are padding."""
+        """Return risk, attention and contributions of (B, N, D) features; tiles where `is_tile` is
+        False are padding.
+        """
         attention = is_tile.to(features.dtype) / is_tile.sum(1, keepdim=True)  # (B, N)
         contribution = attention * self.risk(features).squeeze(-1)  # (B, N)
         return HeadOutput(

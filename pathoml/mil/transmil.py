@@ -1,9 +1,12 @@
-"""Tiles that look at each other before they are pooled, in the manner of TransMIL, at a cost linear in the tiles.
+"""Tiles that look at each other before they are pooled, in the manner of TransMIL, at a cost linear
+in the tiles.
 
-Source: Shao et al., NeurIPS 2021, arXiv:2106.00908. TransMIL approximates self-attention by landmarks that are means of consecutive
-tiles, and adds positions by folding the sequence of tiles into a square: both depend on the order in which tiles were written. Here
-the landmarks are learned (Lee et al., ICML 2019, arXiv:1810.00825), so that a patient's risk does not depend on that order.
-A tile's part in the risk runs through all other tiles: there are no exact contributions, and the head says so.
+Source: Shao et al., NeurIPS 2021, arXiv:2106.00908. TransMIL approximates self-attention by
+landmarks that are means of consecutive tiles, and adds positions by folding the sequence of tiles
+into a square: both depend on the order in which tiles were written. Here the landmarks are learned
+(Lee et al., ICML 2019, arXiv:1810.00825), so that a patient's risk does not depend on that order. A
+tile's part in the risk runs through all other tiles: there are no exact contributions, and the head
+says so.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ class Exchange(nn.Module):
 
     def forward(self, tiles: Tensor, is_tile: Tensor) -> Tensor:
         normal = self.before(tiles)  # (B, N, H)
-        reading = torch.softmax(self.landmark(normal).masked_fill(~is_tile[..., None], -torch.inf), dim=1)  # (B, N, L)
+        reading = torch.softmax(
+            self.landmark(normal).masked_fill(~is_tile[..., None], -torch.inf), dim=1
+        )  # (B, N, L)
         landmarks = reading.transpose(1, 2) @ self.value(normal)  # (B, L, H)
         heard = torch.softmax(self.query(normal), dim=-1) @ landmarks  # (B, N, H)
         exchanged: Tensor = tiles + self.dropout(self.out(heard))
@@ -54,11 +59,20 @@ class Head(nn.Module):
         nn.init.zeros_(self.risk.weight)
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
-        """Return risk and attention of (B, N, D) features; tiles where `is_tile` is False are padding. Contributions are zero."""
+        """Return risk and attention of (B, N, D) features; tiles where `is_tile` is False are
+        padding. Contributions are zero.
+        """
         tiles = self.dropout(torch.relu(self.transform(features)))  # (B, N, H)
         for layer in self.layers:
             tiles = layer(tiles, is_tile)
         tiles = self.last(tiles)
-        attention = torch.softmax(self.score(tiles).squeeze(-1).masked_fill(~is_tile, -torch.inf), dim=1)  # (B, N) sums to 1
+        attention = torch.softmax(
+            self.score(tiles).squeeze(-1).masked_fill(~is_tile, -torch.inf), dim=1
+        )  # (B, N) sums to 1
         log_risk = (attention * self.risk(tiles).squeeze(-1)).sum(1)  # (B,)
-        return HeadOutput(log_risk=log_risk, attention=attention, contribution=torch.zeros_like(attention), bias=torch.zeros_like(log_risk))
+        return HeadOutput(
+            log_risk=log_risk,
+            attention=attention,
+            contribution=torch.zeros_like(attention),
+            bias=torch.zeros_like(log_risk),
+        )

@@ -1,4 +1,6 @@
-"""The figures behind the first page: calibration, decision curves, subgroups, the effect of treatment along the score, form."""
+"""The figures behind the first page: calibration, decision curves, subgroups, the effect of
+treatment along the score, form.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,12 @@ PANELS = 4  # horizons drawn; the tables have all
 
 
 def calibration_figure(calibration: Json, model: str, horizons: Sequence[str]) -> str:
-    """Draw observed against predicted risk at each horizon: the smooth curve, and groups with 95 % intervals."""
-    shown = [h for h in horizons if ((calibration.get(model) or {}).get(h) or {}).get("groups")][:PANELS]
+    """Draw observed against predicted risk at each horizon: the smooth curve, and groups with 95 %
+    intervals.
+    """
+    shown = [h for h in horizons if ((calibration.get(model) or {}).get(h) or {}).get("groups")][
+        :PANELS
+    ]
     if not shown:
         return ""
 
@@ -40,12 +46,28 @@ def calibration_figure(calibration: Json, model: str, horizons: Sequence[str]) -
                 if group.get("estimate") is None:
                     continue
                 if group.get("low") is not None and group.get("high") is not None:
-                    axes.plot([group["predicted"]] * 2, [group["low"], group["high"]], color=INK, linewidth=1.2)
+                    axes.plot(
+                        [group["predicted"]] * 2,
+                        [group["low"], group["high"]],
+                        color=INK,
+                        linewidth=1.2,
+                    )
                 axes.plot([group["predicted"]], [group["estimate"]], "o", color=INK, markersize=5)
-            axes.set(xlim=(0, 1), ylim=(0, 1), title=f"{horizon} months", xlabel="predicted risk", aspect="equal")
+            axes.set(
+                xlim=(0, 1),
+                ylim=(0, 1),
+                title=f"{horizon} months",
+                xlabel="predicted risk",
+                aspect="equal",
+            )
         figure.axes[0].set_ylabel("observed risk")
 
-    return svg(f"calibration-{model}", f"Calibration: {LOOKS[model][2]}", (2.6 * len(shown) + 0.6, 3.1), draw)
+    return svg(
+        f"calibration-{model}",
+        f"Calibration: {LOOKS[model][2]}",
+        (2.6 * len(shown) + 0.6, 3.1),
+        draw,
+    )
 
 
 def decision_figure(decision: Json, horizons: Sequence[str]) -> str:
@@ -60,8 +82,16 @@ def decision_figure(decision: Json, horizons: Sequence[str]) -> str:
             axes.axhline(0, color=INK, linewidth=1, label="treat nobody")
             for name, (colour, dashes, label) in LOOKS.items():
                 if content.get(name):
-                    axes.plot(*_both(content["threshold"], content[name]), color=colour, linestyle=dashes, linewidth=1.6, label=label)
-            axes.set(title=f"{horizon} months", xlabel="risk from which one would treat", xlim=(0, 1))
+                    axes.plot(
+                        *_both(content["threshold"], content[name]),
+                        color=colour,
+                        linestyle=dashes,
+                        linewidth=1.6,
+                        label=label,
+                    )
+            axes.set(
+                title=f"{horizon} months", xlabel="risk from which one would treat", xlim=(0, 1)
+            )
             top = max(v for name in LOOKS for v in content.get(name) or [0.0] if v is not None)
             axes.set_ylim(-0.1, max(0.1, top) * 1.1)
         figure.axes[0].set_ylabel("net benefit")
@@ -87,7 +117,14 @@ def subgroup_figure(rows: Sequence[Json]) -> str:
             hollow = label.startswith("not ")
             if estimate.get("low") and estimate.get("high"):
                 axes.plot([estimate["low"], estimate["high"]], [y, y], color=BLUE, linewidth=1.8)
-            axes.plot([estimate["estimate"]], [y], "s", color=BLUE, markerfacecolor="white" if hollow else BLUE, markersize=6)
+            axes.plot(
+                [estimate["estimate"]],
+                [y],
+                "s",
+                color=BLUE,
+                markerfacecolor="white" if hollow else BLUE,
+                markersize=6,
+            )
         axes.set_yticks(range(len(lines)), [short(label) for label, _ in reversed(lines)])
         axes.set_ylim(-0.6, len(lines) - 0.4)
         axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -105,7 +142,8 @@ def ratio_curve_figure(curve: Json, name: str, xlabel: str, ylabel: str) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         score, ratio, low, high = (
-            np.array([np.nan if v is None else v for v in curve[k]], float) for k in ("score", "hazard_ratio", "low", "high")
+            np.array([np.nan if v is None else v for v in curve[k]], float)
+            for k in ("score", "hazard_ratio", "low", "high")
         )
         axes.fill_between(score, low, high, color=BLUE, alpha=0.15, linewidth=0)
         axes.plot(score, ratio, color=BLUE, linewidth=2)
@@ -124,9 +162,15 @@ def incidence_figure(incidence: Json) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for name, colour, dashes in (("event", VERMILION, "solid"), ("competing", BLUE, (0, (5, 2)))):
+        for name, colour, dashes in (
+            ("event", VERMILION, "solid"),
+            ("competing", BLUE, (0, (5, 2))),
+        ):
             if name in known:
-                times, share = np.append(0.0, known[name]["times"]), np.append(0.0, known[name]["incidence"])
+                times, share = (
+                    np.append(0.0, known[name]["times"]),
+                    np.append(0.0, known[name]["incidence"]),
+                )
                 axes.step(
                     times,
                     share,

@@ -1,4 +1,6 @@
-"""What the second part of the page needs of metrics.json and the run folder: figures drawn, tables in order."""
+"""What the second part of the page needs of metrics.json and the run folder: figures drawn, tables
+in order.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,29 @@ MOST_PHENOTYPES = 20
 
 def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str, Any]:
     """Return the context of further.html.j2; what a run does not have is empty."""
-    calibration, effect = metrics.get("calibration") or {}, metrics.get("treatment_interaction") or {}
+    calibration, effect = (
+        metrics.get("calibration") or {},
+        metrics.get("treatment_interaction") or {},
+    )
     horizons = [f"{h:g}" for h in metrics.get("horizons_months") or []]
     best = next((name for name in BEST_FIRST if calibration.get(name)), "image")
     models = [m for m in MODELS if any(m in row for row in (metrics.get("brier") or {}).values())]
     competing = metrics.get("competing_risks") or {}
     folder = study.run_folder
-    faithfulness = read_json(folder / "faithfulness.json") if (folder / "faithfulness.json").exists() else {}
+    faithfulness = (
+        read_json(folder / "faithfulness.json") if (folder / "faithfulness.json").exists() else {}
+    )
     drawn = {
         "calibration_svg": figures.calibration_figure(calibration, best, horizons),
         "nomogram_svg": nomogram_figure(metrics.get("prognostic_score") or {}),
         "decision_svg": figures.decision_figure(metrics.get("decision_curve") or {}, horizons),
         "subgroup_svg": figures.subgroup_figure(metrics.get("subgroups") or []),
-        "spline_svg": figures.ratio_curve_figure((metrics.get("spline") or {}).get("curve") or {}, "spline", "score, SD", "hazard ratio"),
-        "effect_svg": figures.ratio_curve_figure(effect.get("effect_curve") or {}, "effect", "score, SD", "hazard ratio of treatment"),
+        "spline_svg": figures.ratio_curve_figure(
+            (metrics.get("spline") or {}).get("curve") or {}, "spline", "score, SD", "hazard ratio"
+        ),
+        "effect_svg": figures.ratio_curve_figure(
+            effect.get("effect_curve") or {}, "effect", "score, SD", "hazard ratio of treatment"
+        ),
         "incidence_svg": figures.incidence_figure(competing.get("cumulative_incidence") or {}),
     }
     return {
@@ -49,18 +60,27 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
         "brier_models": models,
         "horizon_rows": [(h, _horizon_cells(metrics, best, models, h)) for h in horizons],
         "competing": competing,
-        "phenotypes": _phenotypes(folder / "features" / "phenotypes.csv", readers := _readers(folder / "features" / "labels.json")),
+        "phenotypes": _phenotypes(
+            folder / "features" / "phenotypes.csv",
+            readers := _readers(folder / "features" / "labels.json"),
+        ),
         "readers": readers,
         "adjustment": _adjustment(folder / "features" / "codebook.json"),
         "faithfulness": faithfulness,
-        "faithful_slides": sum(bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()),
+        "faithful_slides": sum(
+            bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()
+        ),
         "guidelines": guideline_tables(metrics, permutation, study.config),
         "smallest_cell": study.config.report.smallest_cell,
     }
 
 
-def _horizon_cells(metrics: Json, best: str, models: Sequence[str], horizon: str) -> list[tuple[str, int]]:
-    """Return (text, columns) of a row of the table of absolute risks; neighbours that say the same are one cell."""
+def _horizon_cells(
+    metrics: Json, best: str, models: Sequence[str], horizon: str
+) -> list[tuple[str, int]]:
+    """Return (text, columns) of a row of the table of absolute risks; neighbours that say the same
+    are one cell.
+    """
     own = ((metrics.get("calibration") or {}).get(best) or {}).get(horizon) or {}
     brier = (metrics.get("brier") or {}).get(horizon) or {}
     texts = [
@@ -84,7 +104,13 @@ def count_filters(smallest: int) -> dict[str, Callable[[Any], Any]]:
         return isinstance(value, int | float) and 0 < value < smallest
 
     def count(value: Any) -> str:
-        return f"<{smallest}" if hidden(value) else f"{value:.0f}" if isinstance(value, int | float) else "not available"
+        return (
+            f"<{smallest}"
+            if hidden(value)
+            else f"{value:.0f}"
+            if isinstance(value, int | float)
+            else "not available"
+        )
 
     return {"count": count, "hidden": hidden}
 
@@ -94,7 +120,9 @@ def _adjustment(path: Path) -> str:
 
 
 def _readers(path: Path) -> list[dict[str, Any]]:
-    """Return a row for each phenotype that people have read: names, agreement, and the Cox model of their score."""
+    """Return a row for each phenotype that people have read: names, agreement, and the Cox model of
+    their score.
+    """
     if not path.exists():
         return []
     rows = []
@@ -135,7 +163,13 @@ def _phenotypes(path: Path, readers: Sequence[Mapping[str, Any]]) -> list[Mappin
     )
     named = {row["phenotype"]: row["names"] for row in readers}
     rows = read_table(path).rows[:MOST_PHENOTYPES]
-    return [{**{n: _short(row.get(n, "")) for n in names}, "name": row.get("name") or named.get(row["phenotype"], "")} for row in rows]
+    return [
+        {
+            **{n: _short(row.get(n, "")) for n in names},
+            "name": row.get("name") or named.get(row["phenotype"], ""),
+        }
+        for row in rows
+    ]
 
 
 def _short(cell: str) -> str:

@@ -1,6 +1,8 @@
-"""The figures of the report: inline SVG without dates, scripts or links, in colours that everyone can tell apart.
+"""The figures of the report: inline SVG without dates, scripts or links, in colours that everyone
+can tell apart.
 
-Text stays text, so that it can be searched, copied and read aloud. Ids get the figure's name in front: several figures share a page.
+Text stays text, so that it can be searched, copied and read aloud. Ids get the figure's name in
+front: several figures share a page.
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-VERMILION, BLUE, GREY, INK = "#D55E00", "#0072B2", "#6b6b6b", "#222222"  # Okabe & Ito: told apart by everyone
+VERMILION, BLUE, GREY, INK = (
+    "#D55E00",
+    "#0072B2",
+    "#6b6b6b",
+    "#222222",
+)  # Okabe & Ito: told apart by everyone
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "pathoml",
     "svg.fonttype": "none",
@@ -34,7 +41,8 @@ STYLE: dict[Any, Any] = {
     "ytick.color": INK,
 }
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-GOLDEN = 0.618033988749895  # fractional parts of its multiples spread points evenly: jitter without a random number
+# fractional parts of its multiples spread points evenly: jitter without a random number
+GOLDEN = 0.618033988749895
 MARKERS = {"image": "s", "centre": "o", "comparator": "D"}
 COLOURS = {"image": BLUE, "centre": "#56B4E9", "comparator": GREY}
 CENSOR_TICK_POINTS = 6.0
@@ -86,16 +94,32 @@ def forest_figure(rows: Sequence[ForestRow]) -> str:
         axes = figure.subplots()
         for y, row in enumerate(reversed(rows)):
             if row.estimate is None:
-                axes.text(0.5, y, " not estimable", va="center", fontsize=9, color=GREY, style="italic")
+                axes.text(
+                    0.5, y, " not estimable", va="center", fontsize=9, color=GREY, style="italic"
+                )
                 continue
             colour = COLOURS[row.kind]
             if row.low is not None and row.high is not None:
-                axes.plot([row.low, row.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
-            axes.plot([row.estimate], [y], MARKERS[row.kind], color=colour, markersize=7 if row.kind == "image" else 6)
+                axes.plot(
+                    [row.low, row.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt"
+                )
+            axes.plot(
+                [row.estimate],
+                [y],
+                MARKERS[row.kind],
+                color=colour,
+                markersize=7 if row.kind == "image" else 6,
+            )
         axes.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_yticks(range(len(rows)), [short(r.label) for r in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
-        numbers = [v for r in rows if r.estimate is not None for v in (r.estimate, r.low, r.high) if v is not None]
+        numbers = [
+            v
+            for r in rows
+            if r.estimate is not None
+            for v in (r.estimate, r.low, r.high)
+            if v is not None
+        ]
         axes.set_xlim(min([0.35, *numbers]) - 0.02, max([0.8, *numbers]) + 0.02)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -131,9 +155,19 @@ def distribution_figure(scores: Mapping[str, npt.NDArray[np.float64]]) -> str:
         )
         for y, own in enumerate(values):
             jitter = (np.arange(len(own)) * GOLDEN % 1 - 0.5) * 0.4
-            axes.plot(np.sort(own), y + jitter, "o", color=BLUE, alpha=0.55, markersize=4, markeredgewidth=0)
+            axes.plot(
+                np.sort(own),
+                y + jitter,
+                "o",
+                color=BLUE,
+                alpha=0.55,
+                markersize=4,
+                markeredgewidth=0,
+            )
         axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(names)), [f"{short(name)} ({len(own)})" for name, own in zip(names, values)])
+        axes.set_yticks(
+            range(len(names)), [f"{short(name)} ({len(own)})" for name, own in zip(names, values)]
+        )
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("score in SD (right = earlier event expected)")
 
@@ -157,10 +191,24 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
             survival = np.concatenate([[1.0], np.asarray(curve.survival, dtype=np.float64)])
             low, high = _padded(curve.low, survival), _padded(curve.high, survival)
             axes.fill_between(times, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
-            axes.step(times, survival, where="post", color=colour, linestyle=dashes, linewidth=2, label=label)
+            axes.step(
+                times,
+                survival,
+                where="post",
+                color=colour,
+                linestyle=dashes,
+                linewidth=2,
+                label=label,
+            )
             left = np.append(np.asarray(curve.at_risk)[1:], 0)
             censored = np.asarray(curve.at_risk) - left - np.asarray(curve.events) > 0
-            axes.plot(times[1:][censored], survival[1:][censored], "|", color=colour, markersize=CENSOR_TICK_POINTS)
+            axes.plot(
+                times[1:][censored],
+                survival[1:][censored],
+                "|",
+                color=colour,
+                markersize=CENSOR_TICK_POINTS,
+            )
         ticks = _month_ticks(end)
         axes.set_ylim(0, 1.02)
         axes.set_xlim(0, end * 1.01)
@@ -171,15 +219,31 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
         axes.set_xlabel(f"months; {short(endpoint, 60)}")
         for y, (name, curve) in enumerate(reversed(list(curves.items()))):
             for month in ticks:
-                table.text(month, y, curve.at_risk_text(month), ha="center", va="center", fontsize=9, color=looks.get(name, (INK,))[0])
-        table.set_yticks(range(len(curves)), [looks.get(name, ("", "", name))[2] for name in reversed(list(curves))], fontsize=9)
+                table.text(
+                    month,
+                    y,
+                    curve.at_risk_text(month),
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                    color=looks.get(name, (INK,))[0],
+                )
+        table.set_yticks(
+            range(len(curves)),
+            [looks.get(name, ("", "", name))[2] for name in reversed(list(curves))],
+            fontsize=9,
+        )
         table.set_ylim(-0.6, len(curves) - 0.3)
         table.set_title("at risk", loc="left", fontsize=9)
-        table.tick_params(axis="both", length=0, labelbottom=False, pad=14)  # the first number stands on the axis itself
+        table.tick_params(
+            axis="both", length=0, labelbottom=False, pad=14
+        )  # the first number stands on the axis itself
         for spine in table.spines.values():
             spine.set_visible(False)
 
-    return svg("survival", "Kaplan-Meier curves of patients with a high and a low score", (6.8, 4.6), draw)
+    return svg(
+        "survival", "Kaplan-Meier curves of patients with a high and a low score", (6.8, 4.6), draw
+    )
 
 
 def permutation_figure(null: Sequence[float], observed: float, statistic: str, *, name: str) -> str:
@@ -187,7 +251,13 @@ def permutation_figure(null: Sequence[float], observed: float, statistic: str, *
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.hist(np.asarray(null), bins=min(30, max(5, len(null) // 6)), color="#bdbdbd", edgecolor="white", linewidth=0.6)
+        axes.hist(
+            np.asarray(null),
+            bins=min(30, max(5, len(null) // 6)),
+            color="#bdbdbd",
+            edgecolor="white",
+            linewidth=0.6,
+        )
         axes.axvline(observed, color=VERMILION, linewidth=2.4)
         axes.annotate(
             f"observed {observed:.3f}",
@@ -206,8 +276,12 @@ def permutation_figure(null: Sequence[float], observed: float, statistic: str, *
     return svg(name, f"{len(null)} shuffled cohorts and the observed value", (6.4, 3.0), draw)
 
 
-def _padded(bound: Sequence[float | None], survival: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the bound with 1 in front; where it does not exist, at survival 1 and 0, the curve itself."""
+def _padded(
+    bound: Sequence[float | None], survival: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the bound with 1 in front; where it does not exist, at survival 1 and 0, the curve
+    itself.
+    """
     own: list[Any] = [1.0, *(np.nan if v is None else v for v in bound)]
     values = np.asarray(own, dtype=np.float64)
     return np.where(np.isnan(values), survival, values)
@@ -224,10 +298,14 @@ def short(text: str, longest: int = 34) -> str:
 
 
 def svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """Return the figure as an <svg> element for a page: no prolog, no style sheet, no namespaces, its own ids."""
+    """Return the figure as an <svg> element for a page: no prolog, no style sheet, no namespaces,
+    its own ids.
+    """
     buffer = io.StringIO()
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has the font, matplotlib need not
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing"
+        )  # the reader's browser has the font, matplotlib need not
         matplotlib.rcdefaults()  # a person's own matplotlibrc does not change the report
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=size, layout="constrained")
@@ -240,5 +318,8 @@ def svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure
     text = re.sub(r'(?<=[ ])id="', f'id="{name}-', text)
     text = text.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
     view = re.search(r'viewBox="[^"]*"', text)
-    opening = f'<svg {view.group() if view else ""} role="img" aria-label="{escape(title)}" class="figure">'
+    opening = (
+        f'<svg {view.group() if view else ""} role="img" aria-label="{escape(title)}"'
+        ' class="figure">'
+    )
     return re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1)

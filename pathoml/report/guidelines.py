@@ -1,7 +1,8 @@
-"""REMARK and TRIPOD+AI, item by item: where this page or the run folder answers it, and what only the authors can write.
+"""REMARK and TRIPOD+AI, item by item: where this page or the run folder answers it, and what only
+the authors can write.
 
-Source: McShane et al., J Natl Cancer Inst 97 (2005) 1180-1184 (REMARK); Collins et al., BMJ 385 (2024) e078378 (TRIPOD+AI). Items are
-paraphrased; the published wording counts.
+Source: McShane et al., J Natl Cancer Inst 97 (2005) 1180-1184 (REMARK); Collins et al., BMJ 385
+(2024) e078378 (TRIPOD+AI). Items are paraphrased; the published wording counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ AUTHORS = "the authors"
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One item of a guideline with what this run answers; `where` is the file the value comes from, or "the authors"."""
+    """One item of a guideline with what this run answers; `where` is the file the value comes from,
+    or "the authors".
+    """
 
     number: str
     asks: str
@@ -34,37 +37,97 @@ def remark(metrics: Json, permutation: Json, config: Any) -> list[Item]:
     plan = (metrics.get("multiplicity") or {}).get("analysis_plan_sha256")
     return [
         _written(
-            "1", "Marker, objectives, hypotheses", "State what the image score is for; the plan's hash: " + (plan or "no stamped plan")
+            "1",
+            "Marker, objectives, hypotheses",
+            "State what the image score is for; the plan's hash: " + (plan or "no stamped plan"),
         ),
         _written(
-            "2", "Patients: source, inclusion, exclusion", f"{_n(flow.get('patients'))} in patients.csv; describe how they were found"
+            "2",
+            "Patients: source, inclusion, exclusion",
+            f"{_n(flow.get('patients'))} in patients.csv; describe how they were found",
         ),
         _item(
-            "3", "Treatments received", f"column {config.cohort.treatment}" if config.cohort.treatment else "no column named", "study.yaml"
+            "3",
+            "Treatments received",
+            f"column {config.cohort.treatment}" if config.cohort.treatment else "no column named",
+            "study.yaml",
         ),
-        _item("4", "Biological material", f"{_n(flow.get('slides'))} slides; fixation and staining are the authors'", "slides.csv"),
-        _item("5", "Assay method", "methods paragraph of this page: encoder, tiles, head, score", "study.resolved.yaml"),
-        _item("6", "Follow-up, time zero, cut", f"{_time_zero(metrics, config)}; median {_months(metrics)}", "metrics.json"),
-        _item("7", "Endpoint defined", str(metrics.get("endpoint") or config.endpoint.name), "study.yaml"),
-        _item("8", "Candidate variables", ", ".join(config.cohort.covariates) or "none", "study.yaml"),
+        _item(
+            "4",
+            "Biological material",
+            f"{_n(flow.get('slides'))} slides; fixation and staining are the authors'",
+            "slides.csv",
+        ),
+        _item(
+            "5",
+            "Assay method",
+            "methods paragraph of this page: encoder, tiles, head, score",
+            "study.resolved.yaml",
+        ),
+        _item(
+            "6",
+            "Follow-up, time zero, cut",
+            f"{_time_zero(metrics, config)}; median {_months(metrics)}",
+            "metrics.json",
+        ),
+        _item(
+            "7",
+            "Endpoint defined",
+            str(metrics.get("endpoint") or config.endpoint.name),
+            "study.yaml",
+        ),
+        _item(
+            "8", "Candidate variables", ", ".join(config.cohort.covariates) or "none", "study.yaml"
+        ),
         _item(
             "9",
             "Sample size rationale",
             f"detectable HR per SD {_x(power.get('detectable_hazard_ratio_per_sd'))} at 80 % power",
             "metrics.json",
         ),
-        _item("10", "Statistical methods, missing data", "methods paragraph; section 'What is missing'", "study.resolved.yaml"),
-        _item("11", "Handling of marker values", "continuous, per SD; groups by the median of training folds", "scores.csv"),
+        _item(
+            "10",
+            "Statistical methods, missing data",
+            "methods paragraph; section 'What is missing'",
+            "study.resolved.yaml",
+        ),
+        _item(
+            "11",
+            "Handling of marker values",
+            "continuous, per SD; groups by the median of training folds",
+            "scores.csv",
+        ),
         _item(
             "12",
             "Flow of patients",
-            f"{_n(flow.get('patients'))} to {_n(flow.get('analysed'))} analysed, {_n(events)} events",
+            f"{_n(flow.get('patients'))} to {_n(flow.get('analysed'))} analysed,"
+            f" {_n(events)} events",
             "metrics.json",
         ),
-        _item("13", "Distribution of characteristics", "section 'Included and excluded'", "metrics.json"),
-        _item("14", "Relation of marker to standard variables", "added value on the same rows; see also alarms", "metrics.json"),
-        _item("15", "Univariable effect", f"HR per SD {wording.estimate(metrics.get('hazard_ratio_per_sd'))}, n {_n(n)}", "metrics.json"),
-        _item("16", "Multivariable effect", f"HR per SD {wording.estimate(added.get('hazard_ratio_per_sd') or added)}", "metrics.json"),
+        _item(
+            "13",
+            "Distribution of characteristics",
+            "section 'Included and excluded'",
+            "metrics.json",
+        ),
+        _item(
+            "14",
+            "Relation of marker to standard variables",
+            "added value on the same rows; see also alarms",
+            "metrics.json",
+        ),
+        _item(
+            "15",
+            "Univariable effect",
+            f"HR per SD {wording.estimate(metrics.get('hazard_ratio_per_sd'))}, n {_n(n)}",
+            "metrics.json",
+        ),
+        _item(
+            "16",
+            "Multivariable effect",
+            f"HR per SD {wording.estimate(added.get('hazard_ratio_per_sd') or added)}",
+            "metrics.json",
+        ),
         _item(
             "17",
             "Intervals with and without the marker",
@@ -77,7 +140,11 @@ def remark(metrics: Json, permutation: Json, config: Any) -> list[Item]:
             f"{_checks(metrics)}; permutation {wording.p_value(permutation.get('p_value'))}",
             "metrics.json, permutation.json",
         ),
-        _written("19", "Interpretation, limitations", "to be written; the alarms of this page belong there"),
+        _written(
+            "19",
+            "Interpretation, limitations",
+            "to be written; the alarms of this page belong there",
+        ),
         _written("20", "Implications for research and care", "to be written; research use only"),
     ]
 
@@ -86,65 +153,123 @@ def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
     """Return the items of TRIPOD+AI with the values of this run."""
     flow, calibration = metrics.get("flow") or {}, metrics.get("calibration") or {}
     return [
-        _written("1-2", "Title, abstract", "to be written; the first paragraph of this page gives the numbers"),
+        _written(
+            "1-2",
+            "Title, abstract",
+            "to be written; the first paragraph of this page gives the numbers",
+        ),
         _written("3-4", "Background, objectives, fairness", "to be written"),
-        _written("5-6", "Sources, eligibility, treatment", "describe patients.csv: setting, dates, eligibility"),
-        _item("7", "Data preparation", "methods paragraph: tissue, tiles, encoder; no outcome used", "study.resolved.yaml"),
-        _item("8", "Outcome", f"{metrics.get('endpoint') or config.endpoint.name}, from {_time_zero(metrics, config)}", "study.yaml"),
-        _item("9", "Predictors", f"slides; {', '.join(config.cohort.covariates) or 'no covariates'}", "study.yaml"),
+        _written(
+            "5-6",
+            "Sources, eligibility, treatment",
+            "describe patients.csv: setting, dates, eligibility",
+        ),
+        _item(
+            "7",
+            "Data preparation",
+            "methods paragraph: tissue, tiles, encoder; no outcome used",
+            "study.resolved.yaml",
+        ),
+        _item(
+            "8",
+            "Outcome",
+            f"{metrics.get('endpoint') or config.endpoint.name}, from"
+            f" {_time_zero(metrics, config)}",
+            "study.yaml",
+        ),
+        _item(
+            "9",
+            "Predictors",
+            f"slides; {', '.join(config.cohort.covariates) or 'no covariates'}",
+            "study.yaml",
+        ),
         _item(
             "10",
             "Sample size",
-            f"{_n(metrics.get('n'))} patients, {_n(metrics.get('events'))} events; section 'What so many patients can show'",
+            f"{_n(metrics.get('n'))} patients, {_n(metrics.get('events'))} events; section 'What so"
+            " many patients can show'",
             "metrics.json",
         ),
-        _item("11", "Missing data", "training medians and a level 'missing'; section 'What is missing'", "metrics.json"),
+        _item(
+            "11",
+            "Missing data",
+            "training medians and a level 'missing'; section 'What is missing'",
+            "metrics.json",
+        ),
         _item(
             "12a-d",
             "Model, training, internal validation",
             f"{config.train.head}; {config.splits.scheme.replace('_', ' ')}, by patient",
             "splits.json, models/",
         ),
-        _item("12e", "Performance measures", "C, time-dependent AUC, Brier score, calibration, net benefit", "metrics.json"),
+        _item(
+            "12e",
+            "Performance measures",
+            "C, time-dependent AUC, Brier score, calibration, net benefit",
+            "metrics.json",
+        ),
         _item("13", "Class imbalance", "none applied: partial likelihood", "study.resolved.yaml"),
         _item(
             "14",
             "Fairness",
-            f"C by centre for {len(metrics.get('harrell_c_by_centre') or {})} centres; {len(metrics.get('subgroups') or [])} subgroups",
+            f"C by centre for {len(metrics.get('harrell_c_by_centre') or {})} centres;"
+            f" {len(metrics.get('subgroups') or [])} subgroups",
             "metrics.json",
         ),
-        _item("15", "Output of the model", "centred log-risk, higher = earlier; score_sd per SD; points with absolute risks", "scores.csv"),
-        _item("16", "Training against evaluation data", "same patients, out of fold, unless score_type is locked", "splits.json"),
+        _item(
+            "15",
+            "Output of the model",
+            "centred log-risk, higher = earlier; score_sd per SD; points with absolute risks",
+            "scores.csv",
+        ),
+        _item(
+            "16",
+            "Training against evaluation data",
+            "same patients, out of fold, unless score_type is locked",
+            "splits.json",
+        ),
         _written("17-18", "Ethics, funding, registration, data", "to be written"),
         _item("18f", "Code and versions", "section 'Provenance'", "provenance.json"),
         _written("19", "Patient and public involvement", "to be written"),
         _item(
             "20",
             "Participants",
-            f"{_n(flow.get('patients'))} to {_n(flow.get('analysed'))}; section 'Patients and follow-up'",
+            f"{_n(flow.get('patients'))} to {_n(flow.get('analysed'))}; section 'Patients and"
+            " follow-up'",
             "metrics.json",
         ),
         _item(
             "21-22",
             "Model development, specification",
-            "full model: coefficients and baseline survival in 'Points and absolute risk'; weights in models/",
+            "full model: coefficients and baseline survival in 'Points and absolute risk'; weights"
+            " in models/",
             "metrics.json, models/",
         ),
         _item(
             "23",
             "Performance with intervals",
-            f"C {wording.estimate(metrics.get('harrell_c'))}; calibration slope {wording.estimate(calibration.get('slope'))}; "
+            f"C {wording.estimate(metrics.get('harrell_c'))}; calibration slope "
+            f"{wording.estimate(calibration.get('slope'))}; "
             f"permutation {wording.p_value(permutation.get('p_value'))}",
             "metrics.json",
         ),
         _item("24", "Updating", "none", "provenance.json"),
-        _written("25-27", "Interpretation, limitations, usability", "to be written; research use only, not a medical device"),
+        _written(
+            "25-27",
+            "Interpretation, limitations, usability",
+            "to be written; research use only, not a medical device",
+        ),
     ]
 
 
-def guideline_tables(metrics: Json, permutation: Json, config: Any) -> Sequence[tuple[str, list[Item]]]:
+def guideline_tables(
+    metrics: Json, permutation: Json, config: Any
+) -> Sequence[tuple[str, list[Item]]]:
     """Return both tables by name."""
-    return (("REMARK", remark(metrics, permutation, config)), ("TRIPOD+AI", tripod_ai(metrics, permutation, config)))
+    return (
+        ("REMARK", remark(metrics, permutation, config)),
+        ("TRIPOD+AI", tripod_ai(metrics, permutation, config)),
+    )
 
 
 def _item(number: str, asks: str, answer: str, where: str) -> Item:
@@ -165,12 +290,17 @@ def _x(value: Any) -> str:
 
 def _months(metrics: Json) -> str:
     value = metrics.get("median_follow_up_months")
-    return f"{value:.1f} months (reverse Kaplan-Meier)" if wording.is_number(value) else "not reached"
+    return (
+        f"{value:.1f} months (reverse Kaplan-Meier)" if wording.is_number(value) else "not reached"
+    )
 
 
 def _time_zero(metrics: Json, config: Any) -> str:
     cut = config.endpoint.data_cut
-    return f"{metrics.get('time_zero') or config.endpoint.time_zero}, data cut {cut.isoformat() if cut else 'not given'}"
+    return (
+        f"{metrics.get('time_zero') or config.endpoint.time_zero}, data cut"
+        f" {cut.isoformat() if cut else 'not given'}"
+    )
 
 
 def _checks(metrics: Json) -> str:

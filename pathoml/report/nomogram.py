@@ -1,4 +1,5 @@
-"""The prognostic score as a drawing: a scale of points for each variable, the total, and the risk at each horizon below it.
+"""The prognostic score as a drawing: a scale of points for each variable, the total, and the risk
+at each horizon below it.
 
 Source: Harrell, Regression Modeling Strategies, 2nd ed. (2015), section 4.10 (R rms::nomogram).
 """
@@ -24,20 +25,28 @@ INCHES_A_ROW = 0.46
 def nomogram_figure(score: Json) -> str:
     """Draw the nomogram of `metrics.json`, prognostic_score; "" if it has none.
 
-    Read upwards from a patient's value to the points; the sum of the points, on the scale of totals, stands above the risks.
+    Read upwards from a patient's value to the points; the sum of the points, on the scale of
+    totals, stands above the risks.
     """
     variables: dict[str, list[tuple[float, str]]] = {}
     for row in score.get("points") or []:
-        variables.setdefault(str(row["variable"]), []).append((float(row["points"]), str(row["value"])))
+        variables.setdefault(str(row["variable"]), []).append(
+            (float(row["points"]), str(row["value"]))
+        )
     survival = score.get("baseline_survival") or {}
     if not variables or not survival or not score.get("totals"):
         return ""
     most = _nice(sum(max(points for points, _ in marks) for marks in variables.values()))
-    rows: list[tuple[str, list[tuple[float, str]], float, str]] = [("points", _even(MOST_POINTS), MOST_POINTS, INK)]
+    rows: list[tuple[str, list[tuple[float, str]], float, str]] = [
+        ("points", _even(MOST_POINTS), MOST_POINTS, INK)
+    ]
     rows += [(short(name), marks, MOST_POINTS, BLUE) for name, marks in variables.items()]
     rows.append(("total points", _even(most), most, INK))
     for horizon, free in survival.items():
-        marks = [(total, f"{risk:.0%}") for risk, total in risk_marks(float(free), float(score["log_hazard_per_point"]), most)]
+        marks = [
+            (total, f"{risk:.0%}")
+            for risk, total in risk_marks(float(free), float(score["log_hazard_per_point"]), most)
+        ]
         if marks:
             rows.append((f"risk by {horizon} months", marks, most, VERMILION))
 
@@ -50,10 +59,17 @@ def nomogram_figure(score: Json) -> str:
         for level, (_, marks, longest, colour) in enumerate(rows):
             _scale(axes, level, [(at / longest, text) for at, text in sorted(marks)], colour)
 
-    return svg("nomogram", "Nomogram: points of each value, and the risk of the total", (7.4, INCHES_A_ROW * len(rows)), draw)
+    return svg(
+        "nomogram",
+        "Nomogram: points of each value, and the risk of the total",
+        (7.4, INCHES_A_ROW * len(rows)),
+        draw,
+    )
 
 
-def risk_marks(free_at_zero: float, log_hazard_per_point: float, most: float) -> list[tuple[float, float]]:
+def risk_marks(
+    free_at_zero: float, log_hazard_per_point: float, most: float
+) -> list[tuple[float, float]]:
     """Return (risk, total points) of the round risks that lie on the scale of totals.
 
     >>> [(risk, round(total, 1)) for risk, total in risk_marks(0.9, 0.05, 50.0)]
@@ -61,7 +77,10 @@ def risk_marks(free_at_zero: float, log_hazard_per_point: float, most: float) ->
     """
     if not 0 < free_at_zero < 1:
         return []
-    totals = [(risk, float(np.log(np.log(1 - risk) / np.log(free_at_zero)) / log_hazard_per_point)) for risk in RISKS]
+    totals = [
+        (risk, float(np.log(np.log(1 - risk) / np.log(free_at_zero)) / log_hazard_per_point))
+        for risk in RISKS
+    ]
     return [(risk, total) for risk, total in totals if 0 <= total <= most]
 
 
@@ -74,7 +93,15 @@ def _scale(axes: Axes, level: int, marks: Sequence[tuple[float, str]], colour: s
         before = at
         side = 1 if is_below else -1
         axes.plot([at, at], [level, level + side * TICK], color=colour, linewidth=1)
-        axes.text(at, level + side * LABEL, short(text), ha="center", va="top" if is_below else "bottom", fontsize=7.5, color=GREY)
+        axes.text(
+            at,
+            level + side * LABEL,
+            short(text),
+            ha="center",
+            va="top" if is_below else "bottom",
+            fontsize=7.5,
+            color=GREY,
+        )
 
 
 def _even(longest: float) -> list[tuple[float, str]]:

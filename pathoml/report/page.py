@@ -1,7 +1,8 @@
-"""Step `report`: one page that a clinician reads in two minutes and a statistician can check; reads runs/RUN, writes report.html.
+"""Step `report`: one page that a clinician reads in two minutes and a statistician can check; reads
+runs/RUN, writes report.html.
 
-The page needs nothing but itself: figures are inline SVG, maps are data: URIs, there is no script, and a content security policy
-forbids the browser to fetch anything. Equal inputs give equal bytes.
+The page needs nothing but itself: figures are inline SVG, maps are data: URIs, there is no script,
+and a content security policy forbids the browser to fetch anything. Equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -36,10 +37,15 @@ PATIENTS_SHOWN = 3  # at each end of the cohort
 SLIDES_SHOWN = 2  # of a patient; the others are named
 MOST_CENTRES = 12  # beyond which a centre whose C is not estimable gets no row
 LONGEST_LISTING = 24  # entries of a list in provenance.json that the page repeats
-NOT_REPEATED = ("patients", "embeddings")  # provenance.json holds outcomes of single patients there; the page does not
+NOT_REPEATED = (
+    "patients",
+    "embeddings",
+)  # provenance.json holds outcomes of single patients there; the page does not
 JPEG_QUALITY = 88
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
-MAP_TOLERANCE = 1e-4  # a map's log_risk and the score's may differ by the digits that scores.csv keeps
+MAP_TOLERANCE = (
+    1e-4  # a map's log_risk and the score's may differ by the digits that scores.csv keeps
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +84,8 @@ def write_report(study: Study) -> Path:
     """Write runs/RUN/report.html from what the other steps left there.
 
     Raises:
-        StoreError: scores.csv or metrics.json is missing or unreadable. Everything else may be absent; the page then says so.
+        StoreError: scores.csv or metrics.json is missing or unreadable. Everything else may be
+            absent; the page then says so.
     """
     folder = study.run_folder
     scores, table_facts = _read_scores(folder / "scores.csv")
@@ -87,9 +94,14 @@ def write_report(study: Study) -> Path:
     if smallest:
         names = pooled_centres((metrics.get("flow") or {}).get("by_centre") or {}, smallest)
         metrics = suppressed(metrics, smallest)
-        scores = [replace(p, centre=names.get(p.centre, p.centre), patient_id="a patient") for p in scores]
+        scores = [
+            replace(p, centre=names.get(p.centre, p.centre), patient_id="a patient") for p in scores
+        ]
     permutation = _read_optional(folder / "permutation.json")
-    splits, provenance = _read_optional(folder / "splits.json"), _read_optional(folder / "provenance.json")
+    splits, provenance = (
+        _read_optional(folder / "splits.json"),
+        _read_optional(folder / "provenance.json"),
+    )
     checked = _read_optional(folder / "faithfulness.json").get("slides") or {}
     context = {
         **_discrimination(metrics, scores),
@@ -104,7 +116,10 @@ def write_report(study: Study) -> Path:
         "anticonservative": table_facts["score_type"] in ("oof", "loco"),
         "splits": {**splits, "splits": []} if smallest else splits,
         "summary": wording.summary(
-            metrics, permutation, score_type=table_facts["score_type"], centres=len({patient.centre for patient in scores})
+            metrics,
+            permutation,
+            score_type=table_facts["score_type"],
+            centres=len({patient.centre for patient in scores}),
         ),
         "methods": wording.methods(
             study.config,
@@ -113,7 +128,13 @@ def write_report(study: Study) -> Path:
             splits.get("splits") or [],
             tiles_seen=(provenance.get("steps") or {}).get("train", {}).get("tiles", ""),
         ),
-        "ends": [] if smallest else _ends(folder / "attention", scores, {s for s, row in checked.items() if not row.get("faithful")}),
+        "ends": []
+        if smallest
+        else _ends(
+            folder / "attention",
+            scores,
+            {s for s, row in checked.items() if not row.get("faithful")},
+        ),
         "has_attention": (folder / "attention").is_dir(),
         "resolved": _read_text(folder / "study.resolved.yaml"),
         "provenance": _provenance(provenance),
@@ -133,7 +154,12 @@ def _render(context: Json, smallest: int) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=wording.number, estimate=wording.estimate, p_value=wording.p_value, **count_filters(smallest))
+    environment.filters.update(
+        number=wording.number,
+        estimate=wording.estimate,
+        p_value=wording.p_value,
+        **count_filters(smallest),
+    )
     return environment.get_template("report.html.j2").render(context)
 
 
@@ -167,7 +193,10 @@ def _read_scores(path: Path) -> tuple[list[ScoredPatient], dict[str, str]]:
 def _number(path: Path, row: Mapping[str, str], column: str) -> float:
     value = parse_number(row[column])
     if value is None:
-        raise StoreError(f"{path}: patient {row['patient_id']} has {column} = {row[column]!r}. Run `pathoml train` again.")
+        raise StoreError(
+            f"{path}: patient {row['patient_id']} has {column} = {row[column]!r}. Run `pathoml"
+            " train` again."
+        )
     return value
 
 
@@ -182,19 +211,29 @@ def _read_text(path: Path) -> str:
 def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     ridge, clinical = metrics.get("ridge_cox") or {}, metrics.get("clinical") or {}
     by_centre = metrics.get("harrell_c_by_centre") or {}
-    known = [centre for centre in sorted(by_centre) if wording.is_number(by_centre[centre].get("estimate"))]
+    known = [
+        centre
+        for centre in sorted(by_centre)
+        if wording.is_number(by_centre[centre].get("estimate"))
+    ]
     shown = sorted(by_centre) if len(by_centre) <= MOST_CENTRES else known
     rows = [
         _forest_row("Image score, all patients", "image", metrics.get("harrell_c")),
-        _forest_row("Image score, within centres", "image", metrics.get("harrell_c_centre_stratified")),
+        _forest_row(
+            "Image score, within centres", "image", metrics.get("harrell_c_centre_stratified")
+        ),
         _forest_row("Image score, Uno's C", "image", metrics.get("uno_c")),
         *(_forest_row(f"  {centre}", "centre", by_centre[centre]) for centre in shown),
         _forest_row("Ridge Cox on mean features", "comparator", ridge.get("harrell_c")),
-        _forest_row("Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")),
+        _forest_row(
+            "Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")
+        ),
         _forest_row("Clinical covariates alone", "comparator", clinical.get("harrell_c")),
     ]
     centres = sorted({patient.centre for patient in scores})
-    own = {centre: np.array([p.score_sd for p in scores if p.centre == centre]) for centre in centres}
+    own = {
+        centre: np.array([p.score_sd for p in scores if p.centre == centre]) for centre in centres
+    }
     return {
         "forest_rows": rows,
         "forest_svg": Markup(figures.forest_figure(rows)),
@@ -233,11 +272,23 @@ def _survival(metrics: Json, study: Study) -> dict[str, Any]:
 
 def _permutation(permutation: Json) -> dict[str, Any]:
     drawn = {}
-    for name, part in (("permutation_svg", permutation), ("added_svg", permutation.get("added_value") or {})):
-        null, observed = [v for v in part.get("null") or [] if wording.is_number(v)], part.get("observed")
-        statistic = permutation.get("statistic") if part is permutation else "likelihood-ratio gain over the clinical model"
+    for name, part in (
+        ("permutation_svg", permutation),
+        ("added_svg", permutation.get("added_value") or {}),
+    ):
+        null, observed = (
+            [v for v in part.get("null") or [] if wording.is_number(v)],
+            part.get("observed"),
+        )
+        statistic = (
+            permutation.get("statistic")
+            if part is permutation
+            else "likelihood-ratio gain over the clinical model"
+        )
         drawn[name] = Markup(
-            figures.permutation_figure(null, observed, statistic or "statistic", name=name.removesuffix("_svg"))
+            figures.permutation_figure(
+                null, observed, statistic or "statistic", name=name.removesuffix("_svg")
+            )
             if null and wording.is_number(observed)
             else ""
         )
@@ -248,7 +299,9 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     flow = metrics.get("flow") or {}
     excluded = flow.get("excluded") or []
     reasons = Counter(str(row.get("reason", "no reason given")) for row in excluded)
-    by_centre = flow.get("by_centre") or {centre: {"patients": n} for centre, n in Counter(p.centre for p in scores).items()}
+    by_centre = flow.get("by_centre") or {
+        centre: {"patients": n} for centre, n in Counter(p.centre for p in scores).items()
+    }
     return {
         "flow": flow,
         "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
@@ -257,8 +310,12 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     }
 
 
-def _ends(folder: Path, scores: Sequence[ScoredPatient], unfaithful: Set[str]) -> list[tuple[str, list[PatientMaps]]]:
-    """Return the patients with the highest and the lowest log-risk with their maps; nobody is at both ends."""
+def _ends(
+    folder: Path, scores: Sequence[ScoredPatient], unfaithful: Set[str]
+) -> list[tuple[str, list[PatientMaps]]]:
+    """Return the patients with the highest and the lowest log-risk with their maps; nobody is at
+    both ends.
+    """
     if not folder.is_dir():
         return []
     files: dict[str, list[Path]] = {}
@@ -267,25 +324,37 @@ def _ends(folder: Path, scores: Sequence[ScoredPatient], unfaithful: Set[str]) -
     count = min(PATIENTS_SHOWN, len(scores) // 2)
     highest, lowest = list(scores[len(scores) - count :][::-1]), list(scores[:count])
     named = (("Highest predicted risk", highest), ("Lowest predicted risk", lowest))
-    return [(name, [_patient_maps(p, files.get(p.patient_id, []), unfaithful) for p in patients]) for name, patients in named]
+    return [
+        (name, [_patient_maps(p, files.get(p.patient_id, []), unfaithful) for p in patients])
+        for name, patients in named
+    ]
 
 
-def _patient_maps(patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str]) -> PatientMaps:
+def _patient_maps(
+    patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str]
+) -> PatientMaps:
     pictures = [
         SlidePicture(
             slide_id=path.stem,
             overlay=_data_uri(path.with_name(f"{path.stem}.png")),
             tiles=_data_uri(path.with_name(f"{path.stem}_tiles.png")),
-            stale=abs((parse_number(stored_attr(path, "log_risk")) or 0.0) - patient.log_risk) > MAP_TOLERANCE,
+            stale=abs((parse_number(stored_attr(path, "log_risk")) or 0.0) - patient.log_risk)
+            > MAP_TOLERANCE,
             unfaithful=path.stem in unfaithful,
         )
         for path in files[:SLIDES_SHOWN]
     ]
-    return PatientMaps(patient=patient, slides=tuple(pictures), more=tuple(path.stem for path in files[SLIDES_SHOWN:]))
+    return PatientMaps(
+        patient=patient,
+        slides=tuple(pictures),
+        more=tuple(path.stem for path in files[SLIDES_SHOWN:]),
+    )
 
 
 def _data_uri(path: Path) -> str:
-    """Return a picture as a data: URI, "" if there is none; as JPEG, since six maps as PNG would weigh 15 MB."""
+    """Return a picture as a data: URI, "" if there is none; as JPEG, since six maps as PNG would
+    weigh 15 MB.
+    """
     if not path.is_file() or not path.read_bytes().startswith(PNG_HEAD):
         return ""
     buffer = io.BytesIO()
@@ -295,13 +364,20 @@ def _data_uri(path: Path) -> str:
 
 
 def _provenance(content: Json) -> dict[str, Any]:
-    """Return the versions and hashes to show: packages, python, and all of it but single patients and long lists."""
+    """Return the versions and hashes to show: packages, python, and all of it but single patients
+    and long lists.
+    """
     steps = content.get("steps") or {}
-    environment = next((step["environment"] for step in reversed(list(steps.values())) if step.get("environment")), content)
+    environment = next(
+        (step["environment"] for step in reversed(list(steps.values())) if step.get("environment")),
+        content,
+    )
     return {
         "version": content.get("pathoml_version", wording.MISSING),
         "packages": sorted((environment.get("packages") or content.get("packages") or {}).items()),
-        "hashes": [(name, step.get("recipe_sha256", wording.MISSING)) for name, step in steps.items()],
+        "hashes": [
+            (name, step.get("recipe_sha256", wording.MISSING)) for name, step in steps.items()
+        ],
         "text": json.dumps(_shortened(content), indent=2, ensure_ascii=False) if content else "",
     }
 
@@ -310,7 +386,8 @@ def _shortened(content: Any) -> Any:
     if isinstance(content, Mapping):
         return {
             key: f"{len(value)} entries, in provenance.json"
-            if isinstance(value, Mapping | list) and (key in NOT_REPEATED or len(value) > LONGEST_LISTING)
+            if isinstance(value, Mapping | list)
+            and (key in NOT_REPEATED or len(value) > LONGEST_LISTING)
             else _shortened(value)
             for key, value in content.items()
         }

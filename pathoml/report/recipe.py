@@ -22,5 +22,11 @@ REPORT_READS = (
 
 def report_recipe(study: Study) -> Recipe:
     """Return everything that decides the report."""
-    others = {"maps": recorded_recipe(study.run_folder, "explain"), "report": study.config.report.model_dump()}
-    return Recipe(step="report", inputs={**file_hashes(study.run_folder, REPORT_READS), **others, "version": REPORT_VERSION})
+    others = {
+        "maps": recorded_recipe(study.run_folder, "explain"),
+        "report": study.config.report.model_dump(),
+    }
+    return Recipe(
+        step="report",
+        inputs={**file_hashes(study.run_folder, REPORT_READS), **others, "version": REPORT_VERSION},
+    )

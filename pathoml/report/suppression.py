@@ -1,6 +1,8 @@
-"""What a page that is to be published hides: small counts, and the ids of patients and slides (report.smallest_cell).
+"""What a page that is to be published hides: small counts, and the ids of patients and slides
+(report.smallest_cell).
 
-A hidden count must not follow from the others, so small centres and reasons are pooled instead of blanked, until no cell is small.
+A hidden count must not follow from the others, so small centres and reasons are pooled instead of
+blanked, until no cell is small.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def _is_small(cells: list[Mapping[str, Any]], smallest: int) -> bool:
 
 
 def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
-    """Return metrics.json as it may be shown: small centres pooled, no ids, no small reason, no small subgroup."""
+    """Return metrics.json as it may be shown: small centres pooled, no ids, no small reason, no
+    small subgroup.
+    """
     content = dict(metrics)
     flow = dict(content.get("flow") or {})
     names = pooled_centres(flow.get("by_centre") or {}, smallest)
@@ -42,16 +46,24 @@ def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
     excluded = flow.get("excluded") or []
     reasons = Counter(row.get("reason") for row in excluded)
     small = any(count < smallest for count in reasons.values())
-    flow["excluded"] = [{"reason": POOLED_REASON if small else row.get("reason")} for row in excluded]
+    flow["excluded"] = [
+        {"reason": POOLED_REASON if small else row.get("reason")} for row in excluded
+    ]
     if 0 < len(excluded) < smallest:  # the number would follow from the two totals
         flow["excluded"], flow["patients"] = [], None
     content["flow"] = flow
-    content["harrell_c_by_centre"] = {c: e for c, e in (content.get("harrell_c_by_centre") or {}).items() if names.get(c) == c}
-    content["subgroups"] = [row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)]
+    content["harrell_c_by_centre"] = {
+        c: e for c, e in (content.get("harrell_c_by_centre") or {}).items() if names.get(c) == c
+    }
+    content["subgroups"] = [
+        row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)
+    ]
     return content
 
 
-def _added_up(by_centre: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, dict[str, int]]:
+def _added_up(
+    by_centre: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]
+) -> dict[str, dict[str, int]]:
     shown: dict[str, dict[str, int]] = {}
     for centre, cell in by_centre.items():
         own = shown.setdefault(names[centre], {})
@@ -61,5 +73,11 @@ def _added_up(by_centre: Mapping[str, Mapping[str, Any]], names: Mapping[str, st
 
 
 def _small_subgroup(row: Mapping[str, Any], smallest: int) -> bool:
-    cells = [{"patients": part.get("n"), "events": part.get("events")} for part in (row.get("score") or {}, row.get("complement") or {})]
-    return any(_is_small([cell], smallest) for cell in cells) or 0 < (row.get("unknown") or 0) < smallest
+    cells = [
+        {"patients": part.get("n"), "events": part.get("events")}
+        for part in (row.get("score") or {}, row.get("complement") or {})
+    ]
+    return (
+        any(_is_small([cell], smallest) for cell in cells)
+        or 0 < (row.get("unknown") or 0) < smallest
+    )

@@ -1,4 +1,6 @@
-"""Numbers as a clinician reads them, and the paragraph that says what they mean: never more than the numbers carry."""
+"""Numbers as a clinician reads them, and the paragraph that says what they mean: never more than
+the numbers carry.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def is_number(value: Any) -> TypeGuard[float]:
     >>> is_number(1), is_number(None), is_number(float("nan")), is_number(True)
     (True, False, False, False)
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    )
 
 
 def estimate(content: Json | None, digits: int = 2, *, signed: bool = False) -> str:
@@ -50,7 +54,11 @@ def estimate(content: Json | None, digits: int = 2, *, signed: bool = False) -> 
     sign = "+" if signed else ""
     value, low, high = (content.get(k) for k in ("estimate", "low", "high"))
     text = f"{value:{sign}.{digits}f}"
-    return f"{text} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})" if is_number(low) and is_number(high) else f"{text} (no interval)"
+    return (
+        f"{text} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+        if is_number(low) and is_number(high)
+        else f"{text} (no interval)"
+    )
 
 
 def p_value(value: Any) -> str:
@@ -82,28 +90,43 @@ def _who(metrics: Json, score_type: str, centres: int) -> str:
     n, events = number(metrics.get("n"), 0), number(metrics.get("events"), 0)
     where = f"{centres} centre" + ("s" if centres != 1 else "")
     slides = f", {flow['slides']} slides" if is_number(flow.get("slides")) else ""
-    return f"{n} patients from {where} ({events} with an event{slides}) were {SCORED_BY.get(score_type, f'scored ({score_type})')}."
+    return (
+        f"{n} patients from {where} ({events} with an event{slides}) were"
+        f" {SCORED_BY.get(score_type, f'scored ({score_type})')}."
+    )
 
 
 def _how_well(metrics: Json) -> list[str]:
-    pooled, within = metrics.get("harrell_c") or {}, metrics.get("harrell_c_centre_stratified") or {}
+    pooled, within = (
+        metrics.get("harrell_c") or {},
+        metrics.get("harrell_c_centre_stratified") or {},
+    )
     value, low, high = (pooled.get(k) for k in ("estimate", "low", "high"))
     if not is_number(value):
         return [f"How well the image score orders the patients is {estimate(pooled)}."]
     sentences = [
-        f"Of two patients of whom one was known to progress first, the image score put {100 * value:.0f} % in the right order: "
-        f"C {estimate(pooled)}, where 0.5 is a coin."
+        "Of two patients of whom one was known to progress first, the image score put "
+        f"{100 * value:.0f} % in the right order: C {estimate(pooled)}, where 0.5 is a coin."
     ]
     if not (is_number(low) and is_number(high)):
         sentences.append("Without an interval, this number alone shows nothing.")
     elif low > CHANCE:
         sentences.append("The interval lies above 0.5.")
     elif high < CHANCE:
-        sentences.append("The interval lies below 0.5: the score orders patients the wrong way round, which needs an explanation.")
+        sentences.append(
+            "The interval lies below 0.5: the score orders patients the wrong way round, which"
+            " needs an explanation."
+        )
     else:
-        sentences.append("The interval includes 0.5: these data do not show that the score is better than a coin.")
+        sentences.append(
+            "The interval includes 0.5: these data do not show that the score is better than a"
+            " coin."
+        )
     if is_number(within.get("estimate")):
-        sentences.append(f"Compared within centres only, so that no hospital can be recognised instead, C is {estimate(within)}.")
+        sentences.append(
+            "Compared within centres only, so that no hospital can be recognised instead, C is"
+            f" {estimate(within)}."
+        )
     return sentences
 
 
@@ -111,9 +134,18 @@ def _chance(permutation: Json) -> str:
     p, rounds = permutation.get("p_value"), permutation.get("permutations") or 0
     if not is_number(p):
         return "No permutation test was run, so chance is not excluded."
-    smallest = ", the smallest that so few can give" if rounds and abs(p - 1 / (rounds + 1)) < 1e-9 else ""
-    test = f"When the slides were shuffled between patients and everything was trained again {rounds} times, {p_value(p)}{smallest}: "
-    return test + ("chance alone rarely does as well." if p < LEVEL else "chance alone does as well often enough; nothing is shown.")
+    smallest = (
+        ", the smallest that so few can give" if rounds and abs(p - 1 / (rounds + 1)) < 1e-9 else ""
+    )
+    test = (
+        "When the slides were shuffled between patients and everything was trained again"
+        f" {rounds} times, {p_value(p)}{smallest}: "
+    )
+    return test + (
+        "chance alone rarely does as well."
+        if p < LEVEL
+        else "chance alone does as well often enough; nothing is shown."
+    )
 
 
 def _compared(metrics: Json) -> str:
@@ -123,7 +155,10 @@ def _compared(metrics: Json) -> str:
     covariates = [str(c) for c in clinical.get("covariates") or []]
     named = f" ({', '.join(covariates)})" if covariates else ""
     if not is_number(compared.get("estimate")):
-        return f"For comparison, the clinical covariates alone{named} reach C {estimate(clinical.get('harrell_c'))}."
+        return (
+            f"For comparison, the clinical covariates alone{named} reach C"
+            f" {estimate(clinical.get('harrell_c'))}."
+        )
     return (
         f"For comparison, a ridge Cox model on the slides' average features reaches C {ridge}; "
         f"the clinical covariates alone{named}: {estimate(clinical.get('harrell_c'))}."
@@ -138,22 +173,34 @@ def _added(added: Json | None, permutation: Json) -> str:
     change = f"(change in C {estimate(delta, 3, signed=True)}; permutation {p_value(p)})"
     low = delta.get("low")
     if not is_number(p):
-        return f"Whether the score adds to the clinical model was not tested by permutation, so it is not shown {change}."
+        return (
+            "Whether the score adds to the clinical model was not tested by permutation, so it is"
+            f" not shown {change}."
+        )
     if p >= LEVEL:
         return f"It is not shown that the score adds to the clinical model {change}."
     if is_number(low) and low > 0:
         return f"The score adds to the clinical model {change}."
-    return f"The score adds to the clinical model's fit, but the interval of the change in C includes zero {change}."
+    return (
+        "The score adds to the clinical model's fit, but the interval of the change in C includes"
+        f" zero {change}."
+    )
 
 
 def _recoloured(stain: Any) -> str:
     methods = {"macenko": "Macenko", "reinhard": "Reinhard"}
-    parts = [f"normalised to a fixed reference stain by the method of {methods[stain.normalise]}"] if stain.normalise else []
+    parts = (
+        [f"normalised to a fixed reference stain by the method of {methods[stain.normalise]}"]
+        if stain.normalise
+        else []
+    )
     parts += [f"jittered in its stain by {stain.augment:g}"] if stain.augment else []
     return f", {' and '.join(parts)}," if parts else ""
 
 
-def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json], *, tiles_seen: str = "") -> str:
+def methods(
+    config: Any, metrics: Json, permutation: Json, splits: Sequence[Json], *, tiles_seen: str = ""
+) -> str:
     """Return the methods paragraph, from the configuration in force and what was done.
 
     Args:
@@ -165,38 +212,53 @@ def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json
     side = f"{tiles.tile_px} px" if tiles.tile_px else "the encoder's own size"
     scale = f"{tiles.mpp:g} micrometres per pixel" if tiles.mpp else "the encoder's own resolution"
     parts = [
-        f"Tissue was cut into tiles of {side} at {scale} (at least {100 * tiles.min_tissue:.0f} % tissue"
+        f"Tissue was cut into tiles of {side} at {scale} (at least {100 * tiles.min_tissue:.0f} % "
+        "tissue"
         + (f"; tiles flagged {' or '.join(tiles.exclude)} left out)" if tiles.exclude else ")")
-        + f" and each tile{_recoloured(config.stain)} was turned into a vector by the pretrained encoder {config.encoder}, which saw no "
+        + f" and each tile{_recoloured(config.stain)} was turned into a vector by the pretrained"
+        f" encoder {config.encoder}, which saw no "
         + "outcome."
         + (
-            f" Behind it stands the vector of the tile around it at {tiles.context_mpp:g} micrometres per pixel."
+            f" Behind it stands the vector of the tile around it at {tiles.context_mpp:g} "
+            "micrometres per pixel."
             if tiles.context_mpp
             else ""
         ),
-        f"All tiles of all slides of a patient were one bag. The head {train.head} was fitted on Cox's partial likelihood for "
-        f"{train.epochs} epochs, fixed beforehand ({train.tiles_per_patient} tiles a patient and epoch, all tiles when scoring; "
-        f"learning rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, dropout {train.dropout:g}"
-        + (f"; {tiles_seen}" if tiles_seen else f"; {train.projection} principal components" if train.projection else "")
+        f"All tiles of all slides of a patient were one bag. The head {train.head} was fitted on "
+        f"Cox's partial likelihood for {train.epochs} epochs, fixed beforehand "
+        f"({train.tiles_per_patient} tiles a patient and epoch, all tiles when scoring; learning "
+        f"rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, dropout "
+        f"{train.dropout:g}"
+        + (
+            f"; {tiles_seen}"
+            if tiles_seen
+            else f"; {train.projection} principal components"
+            if train.projection
+            else ""
+        )
         + f"; {train.seeds} initialisation"
         + ("s averaged" if train.seeds > 1 else "")
         + " a fold).",
         _partition(split, splits),
-        "Each model's score was centred on its training patients and expressed in their standard deviation; a patient's score is the "
-        "mean over the models that did not see the patient. No epoch, cut-off or scaling used the scored fold.",
+        (
+            "Each model's score was centred on its training patients and expressed in their"
+            " standard deviation; a patient's score is the mean over the models that did not see"
+            " the patient. No epoch, cut-off or scaling used the scored fold."
+        ),
     ]
     tau = metrics.get("tau_months")
     uno = f"; Uno's C up to {tau:.1f} months" if is_number(tau) else ""
     parts.append(
-        f"Discrimination is Harrell's C{uno}; intervals from {config.significance.bootstraps} draws of patients, models as fitted."
+        f"Discrimination is Harrell's C{uno}; intervals from {config.significance.bootstraps} "
+        "draws of patients, models as fitted."
     )
     rounds = permutation.get("permutations") or 0
     if rounds:
         repeats = permutation.get("repeats") or 1
         parts.append(
-            f"The permutation test repeated the whole cross-validation {rounds} times ({repeats} partition{'s' if repeats != 1 else ''} "
-            "on both sides) with the bags shuffled between patients of the same centre; "
-            "p = (1 + number at least as large) / (permutations + 1)."
+            f"The permutation test repeated the whole cross-validation {rounds} times ({repeats} "
+            f"partition{'s' if repeats != 1 else ''} on both sides) with the bags shuffled between "
+            "patients of the same centre; p = (1 + number at least as large) / (permutations + 1)."
         )
     else:
         parts.append("No permutation test was run.")
@@ -206,13 +268,13 @@ def methods(config: Any, metrics: Json, permutation: Json, splits: Sequence[Json
 def _imported_methods(config: Any, metrics: Json, splits: Sequence[Json]) -> str:
     """Return the methods paragraph of scores that were made elsewhere."""
     return (
-        "The scores were made by another program and imported as they were, centred and divided by their standard deviation; who trained "
-        "them on whom is for their owner to say. The clinical baseline was fitted here: "
-        + _partition(config.splits, splits)
-        + " It is a Cox "
-        "model with a small ridge penalty; missing numbers became the training median, missing categories a level of their own. "
-        f"Discrimination is Harrell's C; intervals from {config.significance.bootstraps} draws of patients within centres. "
-        f"The score covers {number(metrics.get('n'), 0)} patients."
+        "The scores were made by another program and imported as they were, centred and divided "
+        "by their standard deviation; who trained them on whom is for their owner to say. The "
+        "clinical baseline was fitted here: " + _partition(config.splits, splits) + " It is a Cox "
+        "model with a small ridge penalty; missing numbers became the training median, missing "
+        "categories a level of their own. Discrimination is Harrell's C; intervals from "
+        f"{config.significance.bootstraps} draws of patients within centres. The score covers "
+        f"{number(metrics.get('n'), 0)} patients."
     )
 
 
@@ -220,7 +282,13 @@ def _partition(config: Any, splits: Sequence[Json]) -> str:
     folds = len(splits[0].get("folds") or ()) if splits else config.folds
     repeats = len(splits) or config.repeats
     if config.scheme == "leave_one_centre_out":
-        return f"Each of {folds} centres was scored by a model trained on all others (leave one centre out)."
-    kind = {"stratified": "stratified by event", "centre_preserving": "with whole centres kept together"}[config.scheme]
+        return (
+            f"Each of {folds} centres was scored by a model trained on all others (leave one centre"
+            " out)."
+        )
+    kind = {
+        "stratified": "stratified by event",
+        "centre_preserving": "with whole centres kept together",
+    }[config.scheme]
     times = f"repeated {repeats} times with new partitions" if repeats > 1 else "once"
     return f"Patients were divided {kind} into {folds} folds, {times} (seed {config.seed})."

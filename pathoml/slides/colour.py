@@ -1,4 +1,6 @@
-"""Colours as the scanner's ICC profile says them: pixels are converted to sRGB, on request (`tiles.icc`)."""
+"""Colours as the scanner's ICC profile says them: pixels are converted to sRGB, on request
+(`tiles.icc`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from pathoml.types import Image
 
 
 def open_in_colour(path: Path, name: str, *, icc: bool) -> slides.SlideReader:
-    """Open a slide; with `icc` its pixels are sRGB if it carries a profile. Without a profile they stay as they are.
+    """Open a slide; with `icc` its pixels are sRGB if it carries a profile. Without a profile they
+    stay as they are.
 
     Raises:
         SlideError: as open_slide, or the profile is damaged, or not one of RGB pixels.
@@ -34,7 +37,9 @@ def open_in_colour(path: Path, name: str, *, icc: bool) -> slides.SlideReader:
 
 
 class SrgbReader:
-    """A reader whose pixels go through the slide's profile to sRGB, by LittleCMS with perceptual intent."""
+    """A reader whose pixels go through the slide's profile to sRGB, by LittleCMS with perceptual
+    intent.
+    """
 
     def __init__(self, reader: slides.SlideReader, profile: bytes, name: str) -> None:
         self._reader = reader
@@ -43,10 +48,13 @@ class SrgbReader:
         self.bounds_l0 = getattr(reader, "bounds_l0", (0, 0))
         try:
             slide = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            self._transform = ImageCms.buildTransform(slide, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+            self._transform = ImageCms.buildTransform(
+                slide, ImageCms.createProfile("sRGB"), "RGB", "RGB"
+            )
         except (OSError, ImageCms.PyCMSError) as error:
             raise SlideError(
-                f"Slide {name} carries an ICC profile that cannot be used ({error}). Set tiles.icc to false, or leave it out."
+                f"Slide {name} carries an ICC profile that cannot be used ({error}). Set tiles.icc "
+                "to false, or leave it out."
             ) from error
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
@@ -60,5 +68,10 @@ class SrgbReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()

@@ -9,15 +9,24 @@ from PIL import ImageDraw, ImageFont
 
 from pathoml.types import Image, Ints
 
-RAISES, LOWERS = np.array([230, 138, 0]), np.array([0, 90, 200])  # orange and blue: told apart by everyone, and from H&E
+RAISES, LOWERS = (
+    np.array([230, 138, 0]),
+    np.array([0, 90, 200]),
+)  # orange and blue: told apart by everyone, and from H&E
 GREYED = 0.65  # the tissue's own colour is taken back, so that pink does not read as risk
 LONGEST_SIDE_PX = 1100
 
 
 def paint_tiles(
-    overview: Image, downsample: float, xy_l0: Ints, tile_l0: int, hues: npt.NDArray[np.integer], alphas: npt.NDArray[np.float64]
+    overview: Image,
+    downsample: float,
+    xy_l0: Ints,
+    tile_l0: int,
+    hues: npt.NDArray[np.integer],
+    alphas: npt.NDArray[np.float64],
 ) -> Image:
-    """Return the overview, its own colours taken back, with a colour and its strength for each tile inside the tile's true borders.
+    """Return the overview, its own colours taken back, with a colour and its strength for each tile
+    inside the tile's true borders.
 
     Args:
         xy_l0: (N, 2) corners.
@@ -33,7 +42,9 @@ def paint_tiles(
     return canvas.astype(np.uint8)
 
 
-def draw_scale_bar(draw: ImageDraw.ImageDraw, right_end: tuple[int, int], length_um: float, um_per_px: float) -> None:
+def draw_scale_bar(
+    draw: ImageDraw.ImageDraw, right_end: tuple[int, int], length_um: float, um_per_px: float
+) -> None:
     """Draw a bar of that length that ends at a pixel, and the length below it."""
     x, y = right_end
     draw.line([(x - round(length_um / um_per_px), y), (x, y)], fill="black", width=4)

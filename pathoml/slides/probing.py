@@ -1,4 +1,6 @@
-"""Open unknown slides first in a child process with a time limit: one that hangs or aborts a C library costs one row, not the batch."""
+"""Open unknown slides first in a child process with a time limit: one that hangs or aborts a C
+library costs one row, not the batch.
+"""
 
 from __future__ import annotations
 
@@ -23,22 +25,31 @@ class Prober:
         self._probe = Probe(look_at_slide, seconds)
 
     def refusal(self, path: Path) -> str | None:
-        """Return why a slide must not be opened in this process; None if it opens, or fails with an ordinary error."""
+        """Return why a slide must not be opened in this process; None if it opens, or fails with an
+        ordinary error.
+        """
         return self._look(path)[0]
 
     def fault(self, path: Path) -> str | None:
-        """Return why a slide cannot be read, ordinary errors included; None if the middle of each of its levels can."""
+        """Return why a slide cannot be read, ordinary errors included; None if the middle of each
+        of its levels can.
+        """
         refused, error = self._look(path)
         return refused or error
 
     def _look(self, path: Path) -> tuple[str | None, str | None]:
-        """Return why the file must not be opened here, and the ordinary error that opening or reading it gave."""
+        """Return why the file must not be opened here, and the ordinary error that opening or
+        reading it gave.
+        """
         end, error = self._probe.ask(path)
         again = "Copy it again, or leave it out of slides.csv."
         if end == "hung":
             return f"Slide {path.name} did not open within {self._probe.seconds:g} s. {again}", None
         if end == "aborted":
-            return f"Slide {path.name} aborts the library that reads it (damaged or hostile). {again}", None
+            return (
+                f"Slide {path.name} aborts the library that reads it (damaged or hostile). {again}",
+                None,
+            )
         return None, error
 
     def __enter__(self) -> Self:
@@ -48,7 +59,9 @@ class Prober:
         self._probe.close()
 
 
-def probe_each(paths: Sequence[Path], ask: Callable[[Prober, Path], str | None], *, workers: int) -> Iterator[tuple[Path, str | None]]:
+def probe_each(
+    paths: Sequence[Path], ask: Callable[[Prober, Path], str | None], *, workers: int
+) -> Iterator[tuple[Path, str | None]]:
     """Yield each path, in order, with what a prober says of it; as many probers work side by side.
 
     Args:
@@ -81,5 +94,8 @@ def look_at_slide(path: Path) -> str | None:
     except SlideError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - a fault of ours, told as one; only what ends this process is an abort
-        return f"Slide {path.name} cannot be read ({type(error).__name__}: {error}). Copy it again, or leave it out of slides.csv."
+        return (
+            f"Slide {path.name} cannot be read ({type(error).__name__}: {error}). Copy it again, or"
+            " leave it out of slides.csv."
+        )
     return None

@@ -1,6 +1,8 @@
-"""Slide readers: one file a format, each with `detect_format(path)` and `open_slide(path)`; the highest PRIORITY that detects wins.
+"""Slide readers: one file a format, each with `detect_format(path)` and `open_slide(path)`; the
+highest PRIORITY that detects wins.
 
-A reader gives pixels and says what the slide says of its size and scale. It never touches associated images (label, macro).
+A reader gives pixels and says what the slide says of its size and scale. It never touches
+associated images (label, macro).
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from pathoml.errors import SlideError
 from pathoml.plugins import names_with
 from pathoml.types import Image
 
-PLAUSIBLE_MPP = (0.05, 20.0)  # micrometres per pixel; a 100x objective gives about 0.1, a macro lens about 15
+PLAUSIBLE_MPP = (
+    0.05,
+    20.0,
+)  # micrometres per pixel; a 100x objective gives about 0.1, a macro lens about 15
 ANISOTROPY = 1.02  # pixels further from square than this change the shape of nuclei
 STRIP_ROWS = 2048  # rows read at once for an overview, so that memory stays flat
 
@@ -33,7 +38,9 @@ class SlideReader(Protocol):
 
     @property
     def stated_mpp(self) -> tuple[float, float] | None:
-        """(x, y) micrometres per pixel as the slide states them, unchecked; None if it does not say."""
+        """(x, y) micrometres per pixel as the slide states them, unchecked; None if it does not
+        say.
+        """
         ...
 
     @property
@@ -47,10 +54,12 @@ class SlideReader(Protocol):
         ...
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
-        """Return (H, W, 3) RGB of `size_px` pixels of `level`, whose top left corner is at `xy_l0`; white outside the slide.
+        """Return (H, W, 3) RGB of `size_px` pixels of `level`, whose top left corner is at `xy_l0`;
+        white outside the slide.
 
         Raises:
-            SlideError: the pixels cannot be decoded. The reader may be dead afterwards: open the slide again.
+            SlideError: the pixels cannot be decoded. The reader may be dead afterwards: open the
+                slide again.
         """
         ...
 
@@ -58,21 +67,34 @@ class SlideReader(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
 
 @runtime_checkable
 class ScaledReader(Protocol):
     """A reader whose decoder can shrink by 2, 4 or 8 while it decodes."""
 
-    def read_scaled(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], factor: int) -> Image: ...
+    def read_scaled(
+        self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], factor: int
+    ) -> Image: ...
 
 
 @runtime_checkable
 class ShrinkingReader(Protocol):
     """A reader with a shorter way to `resample(read_region(...))`, of the same pixels."""
 
-    def read_shrunk(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], shrunk_px: tuple[int, int]) -> Image: ...
+    def read_shrunk(
+        self,
+        xy_l0: tuple[int, int],
+        level: int,
+        size_px: tuple[int, int],
+        shrunk_px: tuple[int, int],
+    ) -> Image: ...
 
 
 def open_slide(path: Path) -> SlideReader:
@@ -85,10 +107,15 @@ def open_slide(path: Path) -> SlideReader:
     if not path.exists():
         raise SlideError(f"Slide {path.name} is missing. Correct the column 'path' in slides.csv.")
     if path.is_file() and path.stat().st_size == 0:
-        raise SlideError(f"Slide {path.name} is an empty file. Copy it again from the scanner's archive.")
+        raise SlideError(
+            f"Slide {path.name} is an empty file. Copy it again from the scanner's archive."
+        )
     if not (path.is_file() or path.is_dir()):
         raise SlideError(f"Slide {path.name} is neither a file nor a folder.")
-    modules = [importlib.import_module(f"pathoml.slides.readers.{n}") for n in names_with("pathoml.slides.readers", "open_slide")]
+    modules = [
+        importlib.import_module(f"pathoml.slides.readers.{n}")
+        for n in names_with("pathoml.slides.readers", "open_slide")
+    ]
     refusals = []
     for module in sorted(modules, key=lambda m: -getattr(m, "PRIORITY", 0)):
         if module.detect_format(path):
@@ -101,13 +128,17 @@ def open_slide(path: Path) -> SlideReader:
     if refusals:
         raise refusals[0]
     raise SlideError(
-        f"Slide {path.name} is of no format that OpenSlide or the plain-image reader knows (damaged, or an unsupported compression). "
-        "Convert it to a tiled pyramidal JPEG TIFF, or leave it out of slides.csv."
+        f"Slide {path.name} is of no format that OpenSlide or the plain-image reader knows "
+        "(damaged, or an unsupported compression). Convert it to a tiled pyramidal JPEG TIFF, or "
+        "leave it out of slides.csv."
     )
 
 
-def slide_mpp(reader: SlideReader, name: str, *, row_mpp: float | None, study_mpp: float | None) -> tuple[float, str]:
-    """Return micrometres per pixel of level 0 and where it was found: slides.csv, then the slide, then study.yaml.
+def slide_mpp(
+    reader: SlideReader, name: str, *, row_mpp: float | None, study_mpp: float | None
+) -> tuple[float, str]:
+    """Return micrometres per pixel of level 0 and where it was found: slides.csv, then the slide,
+    then study.yaml.
 
     Raises:
         SlideError: no source says it, or the value is implausible, or the pixels are not square.
@@ -116,7 +147,11 @@ def slide_mpp(reader: SlideReader, name: str, *, row_mpp: float | None, study_mp
     if row_mpp is not None:
         return _plausible(row_mpp, f"Slide {name}: slides.csv says"), "slides.csv"
     stated = reader.stated_mpp
-    if stated is not None and study_mpp is not None and not all(PLAUSIBLE_MPP[0] <= v <= PLAUSIBLE_MPP[1] for v in stated):
+    if (
+        stated is not None
+        and study_mpp is not None
+        and not all(PLAUSIBLE_MPP[0] <= v <= PLAUSIBLE_MPP[1] for v in stated)
+    ):
         stated = None
     if stated is None:
         if study_mpp is None:
@@ -124,15 +159,18 @@ def slide_mpp(reader: SlideReader, name: str, *, row_mpp: float | None, study_mp
         return study_mpp, "study.yaml"
     x, y = (_plausible(v, f"Slide {name} says") for v in stated)
     if max(x, y) / min(x, y) > ANISOTROPY:
-        raise SlideError(f"Slide {name} has pixels of {x:g} x {y:g} micrometres, which are not square. Resample it first.")
+        raise SlideError(
+            f"Slide {name} has pixels of {x:g} x {y:g} micrometres, which are not square. Resample"
+            " it first."
+        )
     return math.sqrt(x * y), "slide"
 
 
 def _plausible(mpp: float, who: str) -> float:
     if not (math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]):
         raise SlideError(
-            f"{who} {mpp:g} micrometres per pixel; plausible are {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]:g}. "
-            "State the right value in a column 'mpp' of slides.csv."
+            f"{who} {mpp:g} micrometres per pixel; plausible are {PLAUSIBLE_MPP[0]} to "
+            f"{PLAUSIBLE_MPP[1]:g}. State the right value in a column 'mpp' of slides.csv."
         )
     return mpp
 
@@ -147,11 +185,20 @@ def best_level(level_downsamples: tuple[float, ...], downsample: float) -> int:
     return max(fine, key=lambda i: level_downsamples[i]) if fine else 0
 
 
-def read_tile(reader: SlideReader, xy_l0: tuple[int, int], tile_l0: int, tile_px: int, *, scaled_decoding: bool = False) -> Image:
-    """Return (tile_px, tile_px, 3) RGB of a square of `tile_l0` level-0 pixels, by area resampling of the best level.
+def read_tile(
+    reader: SlideReader,
+    xy_l0: tuple[int, int],
+    tile_l0: int,
+    tile_px: int,
+    *,
+    scaled_decoding: bool = False,
+) -> Image:
+    """Return (tile_px, tile_px, 3) RGB of a square of `tile_l0` level-0 pixels, by area resampling
+    of the best level.
 
     Args:
-        scaled_decoding: let the JPEG decoder do what it can of the shrinking, where the reader offers it: faster, slightly other pixels.
+        scaled_decoding: let the JPEG decoder do what it can of the shrinking, where the reader
+            offers it: faster, slightly other pixels.
     """
     level = best_level(reader.level_downsamples, tile_l0 / tile_px)
     side_px = max(1, round(tile_l0 / reader.level_downsamples[level]))
@@ -159,14 +206,17 @@ def read_tile(reader: SlideReader, xy_l0: tuple[int, int], tile_l0: int, tile_px
         factor = scaled_factor(side_px / tile_px)
         if factor > 1:
             side_px = max(1, round(side_px / factor))
-            return resample(reader.read_scaled(xy_l0, level, (side_px, side_px), factor), (tile_px, tile_px))
+            return resample(
+                reader.read_scaled(xy_l0, level, (side_px, side_px), factor), (tile_px, tile_px)
+            )
     if side_px > tile_px and isinstance(reader, ShrinkingReader):
         return reader.read_shrunk(xy_l0, level, (side_px, side_px), (tile_px, tile_px))
     return resample(reader.read_region(xy_l0, level, (side_px, side_px)), (tile_px, tile_px))
 
 
 def scaled_factor(shrink: float) -> int:
-    """Return by how much a JPEG decoder may shrink: the largest of 1, 2, 4, 8 that is not over `shrink`, within 1 %.
+    """Return by how much a JPEG decoder may shrink: the largest of 1, 2, 4, 8 that is not over
+    `shrink`, within 1 %.
 
     >>> scaled_factor(1.99), scaled_factor(3.5), scaled_factor(30)
     (2, 2, 8)
@@ -175,21 +225,30 @@ def scaled_factor(shrink: float) -> int:
 
 
 def resample(image: Image, size_px: tuple[int, int]) -> Image:
-    """Return the image at another size (width, height): area averaging when it shrinks, bilinear when it grows."""
+    """Return the image at another size (width, height): area averaging when it shrinks, bilinear
+    when it grows.
+    """
     if (image.shape[1], image.shape[0]) == size_px:
         return image
     shrinks = size_px[0] <= image.shape[1] and size_px[1] <= image.shape[0]
-    return np.asarray(cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), dtype=np.uint8)
+    return np.asarray(
+        cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
+        dtype=np.uint8,
+    )
 
 
 def read_overview(reader: SlideReader, downsample: float) -> tuple[Image, float]:
-    """Return the whole slide at about `downsample` level-0 pixels a pixel, and the exact figure; read in strips.
+    """Return the whole slide at about `downsample` level-0 pixels a pixel, and the exact figure;
+    read in strips.
 
-    The image covers the slide from (0, 0); what does not fill a last pixel is left out. A reader that can shrinks while it decodes, so
-    that a slide without a pyramid costs less than decoding it once. What cannot be decoded is white.
+    The image covers the slide from (0, 0); what does not fill a last pixel is left out. A reader
+    that can shrinks while it decodes, so that a slide without a pyramid costs less than decoding it
+    once. What cannot be decoded is white.
     """
     level = best_level(reader.level_downsamples, downsample)
-    step = max(1, round(downsample / reader.level_downsamples[level]))  # level pixels a pixel of the overview
+    step = max(
+        1, round(downsample / reader.level_downsamples[level])
+    )  # level pixels a pixel of the overview
     factor = scaled_factor(step) if isinstance(reader, ScaledReader) else 1
     step = max(1, step // factor) * factor
     exact = step * reader.level_downsamples[level]

@@ -1,4 +1,6 @@
-"""A slide whose handle survives faults: OpenSlide's is dead after its first error, so it is opened again and the next tile is read."""
+"""A slide whose handle survives faults: OpenSlide's is dead after its first error, so it is opened
+again and the next tile is read.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ TOLERATED_SHARE = 0.01  # of a slide's tiles that may be broken; more is a damag
 
 
 class ReopeningReader:
-    """Reads tiles of one slide, white where a tile is broken, until too many are. Safe to read from several threads."""
+    """Reads tiles of one slide, white where a tile is broken, until too many are. Safe to read from
+    several threads.
+    """
 
     def __init__(self, opener: Callable[[], slides.SlideReader], *, name: str, tiles: int) -> None:
         """Open the slide.
@@ -31,7 +35,9 @@ class ReopeningReader:
         self._name = name
         self._allowed = max(1, int(tiles * TOLERATED_SHARE))
         self._lock = threading.Lock()
-        self._retired: list[slides.SlideReader] = []  # other threads may still read them; closed at the end
+        self._retired: list[
+            slides.SlideReader
+        ] = []  # other threads may still read them; closed at the end
         self._reader = opener()
         self.broken: set[tuple[int, int]] = set()
 
@@ -52,8 +58,8 @@ class ReopeningReader:
             broken = len(self.broken)
         if broken > self._allowed:
             raise SlideError(
-                f"Slide {self._name} has more than {self._allowed} broken tiles, the last at {xy_l0}. "
-                "Copy it again from the scanner's archive."
+                f"Slide {self._name} has more than {self._allowed} broken tiles, the last at "
+                f"{xy_l0}. Copy it again from the scanner's archive."
             )
         return np.full((tile_px, tile_px, 3), 255, np.uint8)
 
@@ -71,5 +77,10 @@ class ReopeningReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()

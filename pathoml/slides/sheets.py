@@ -34,7 +34,9 @@ class TileRef:
     value: float  # what it was chosen by
 
 
-def best_tiles(candidates: Sequence[TileRef], count: int = TILES_A_SHEET, a_patient: int = TILES_A_PATIENT) -> list[TileRef]:
+def best_tiles(
+    candidates: Sequence[TileRef], count: int = TILES_A_SHEET, a_patient: int = TILES_A_PATIENT
+) -> list[TileRef]:
     """Return the tiles with the highest values, at most `a_patient` of one patient."""
     taken: dict[str, int] = {}
     best: list[TileRef] = []

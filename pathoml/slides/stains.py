@@ -1,7 +1,8 @@
-"""The two stain vectors of a slide, in optical density: how strongly and in which hue a laboratory stains, to compare slides by.
+"""The two stain vectors of a slide, in optical density: how strongly and in which hue a laboratory
+stains, to compare slides by.
 
-Source: Macenko et al., ISBI 2009, doi 10.1109/ISBI.2009.5193250: the plane of greatest variance of the stained pixels' optical
-density, and the extreme directions in it.
+Source: Macenko et al., ISBI 2009, doi 10.1109/ISBI.2009.5193250: the plane of greatest variance of
+the stained pixels' optical density, and the extreme directions in it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Densities = npt.NDArray[np.float64]
 
 
 def stain_vectors(image: Image, where: Bools) -> Stains | None:
-    """Return (2, 3) unit vectors of optical density (RGB), haematoxylin first, or None where too little is stained.
+    """Return (2, 3) unit vectors of optical density (RGB), haematoxylin first, or None where too
+    little is stained.
 
     Args:
         image: (H, W, 3) RGB.
@@ -33,13 +35,17 @@ def stain_vectors(image: Image, where: Bools) -> Stains | None:
 
 
 def stained_densities(pixels: Image) -> Densities:
-    """Return (S, 3) optical densities, natural logarithm, of those (P, 3) pixels that are stained enough to tell a hue."""
+    """Return (S, 3) optical densities, natural logarithm, of those (P, 3) pixels that are stained
+    enough to tell a hue.
+    """
     density = -np.log((pixels.astype(np.float64) + 1) / GLASS)  # (P, 3)
     return np.asarray(density[(density > FAINTEST).all(axis=1)])  # (S, 3)
 
 
 def vectors_of(density: Densities) -> Stains | None:
-    """Return (2, 3) unit vectors of (S, 3) stained densities, haematoxylin first, or None where there are too few."""
+    """Return (2, 3) unit vectors of (S, 3) stained densities, haematoxylin first, or None where
+    there are too few.
+    """
     if len(density) < FEWEST_PIXELS:
         return None
     _, vectors = np.linalg.eigh(np.cov(density.T))
@@ -49,4 +55,6 @@ def vectors_of(density: Densities) -> Stains | None:
     low, high = np.percentile(angles, [EXTREME_PERCENT, 100 - EXTREME_PERCENT])
     stains = np.stack([plane @ [np.cos(a), np.sin(a)] for a in (low, high)])  # (2, 3)
     stains /= np.linalg.norm(stains, axis=1, keepdims=True)
-    return stains if stains[0, 0] >= stains[1, 0] else stains[::-1]  # haematoxylin takes more red than eosin
+    return (
+        stains if stains[0, 0] >= stains[1, 0] else stains[::-1]
+    )  # haematoxylin takes more red than eosin

@@ -1,6 +1,9 @@
-"""HDF5 as the store writes it: named arrays with hashes, contiguous so that they can be memory-mapped, from a pack too (packs.py).
+"""HDF5 as the store writes it: named arrays with hashes, contiguous so that they can be
+memory-mapped, from a pack too (packs.py).
 
-`content_sha256` covers every array and is verified when a file is first opened; the room's other files know what the arrays mean."""
+`content_sha256` covers every array and is verified when a file is first opened; the room's other
+files know what the arrays mean.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,16 @@ from pathoml.store.files import atomic_path, sha256_of_json
 from pathoml.store.packs import find_packed
 
 MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
-HDF5_FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)  # of a damaged file
+HDF5_FAULTS = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)  # of a damaged file
 AGAIN = "Delete it and rerun the step that writes it."
 ATTRS_SHA256 = "attrs_sha256"
 
@@ -30,7 +42,11 @@ def sha256_of_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(array.tobytes() if array.ndim == 0 or not array.size else array.reshape(-1).view(np.uint8).data)
+        digest.update(
+            array.tobytes()
+            if array.ndim == 0 or not array.size
+            else array.reshape(-1).view(np.uint8).data
+        )
     return digest.hexdigest()
 
 
@@ -50,7 +66,9 @@ def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
-    """Yield the HDF5 file, the file on disk that holds it (itself, or a pack), and the byte at which it begins there."""
+    """Yield the HDF5 file, the file on disk that holds it (itself, or a pack), and the byte at
+    which it begins there.
+    """
     packed = None if path.exists() else find_packed(path)
     if packed is None:
         with h5py.File(path, "r", locking=False) as file:
@@ -60,19 +78,45 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
             yield file, packed.pack, packed.offset
 
 
-def write_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]], root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> None:
+def write_h5(
+    path: Path,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    root: Mapping[str, Any],
+    attrs: Mapping[str, Mapping[str, Any]],
+) -> None:
     root = {**root, "content_sha256": sha256_of_arrays(arrays)}
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(attrs.get(name, {}))
-        file.attrs.update({**root, ATTRS_SHA256: _sha256_of_attrs(root, {name: attrs.get(name, {}) for name in arrays})})
+        file.attrs.update(
+            {
+                **root,
+                ATTRS_SHA256: _sha256_of_attrs(
+                    root, {name: attrs.get(name, {}) for name in arrays}
+                ),
+            }
+        )
 
 
 def _sha256_of_attrs(root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the SHA-256 of every attribute of a file but itself: a scale is worth as much as an array."""
-    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in root.items() if k != ATTRS_SHA256}
-    return sha256_of_json([plain, {n: {k: v.item() if isinstance(v, np.generic) else v for k, v in a.items()} for n, a in attrs.items()}])
+    """Return the SHA-256 of every attribute of a file but itself: a scale is worth as much as an
+    array.
+    """
+    plain = {
+        k: v.item() if isinstance(v, np.generic) else v
+        for k, v in root.items()
+        if k != ATTRS_SHA256
+    }
+    return sha256_of_json(
+        [
+            plain,
+            {
+                n: {k: v.item() if isinstance(v, np.generic) else v for k, v in a.items()}
+                for n, a in attrs.items()
+            },
+        ]
+    )
 
 
 def read_h5(
@@ -85,8 +129,15 @@ def read_h5(
         }
         root, attrs = dict(file.attrs), {name: dict(file[name].attrs) for name in file}
     stat = holder.stat()
-    unchanged = _is_verified(arrays, str(root.get("content_sha256")), (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size, names))
-    if not unchanged or root.get(ATTRS_SHA256, "") not in ("", _sha256_of_attrs(root, attrs)):  # older files have no hash of attributes
+    unchanged = _is_verified(
+        arrays,
+        str(root.get("content_sha256")),
+        (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size, names),
+    )
+    if not unchanged or root.get(ATTRS_SHA256, "") not in (
+        "",
+        _sha256_of_attrs(root, attrs),
+    ):  # older files have no hash of attributes
         raise StoreError(f"{path} was changed after it was written (its SHA-256 differs). {AGAIN}")
     root["features.encoder"] = attrs.get("features", {}).get("encoder", "")
     return arrays, root, attrs["coords"]
@@ -98,16 +149,26 @@ def whole(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise StoreError(f"{path} is missing. Run the step that writes it, or `pathoml run`.") from None
+        raise StoreError(
+            f"{path} is missing. Run the step that writes it, or `pathoml run`."
+        ) from None
     except HDF5_FAULTS as error:
-        raise StoreError(f"{path} is torn or not HDF5 ({type(error).__name__}: {str(error)[:100]}). {AGAIN}") from error
+        raise StoreError(
+            f"{path} is torn or not HDF5 ({type(error).__name__}: {str(error)[:100]}). {AGAIN}"
+        ) from error
 
 
-_verified: set[tuple[object, ...]] = set()  # files of this process whose content was found to be what it says
+_verified: set[tuple[object, ...]] = (
+    set()
+)  # files of this process whose content was found to be what it says
 
 
-def _is_verified(arrays: Mapping[str, npt.NDArray[Any]], content_sha256: str, identity: tuple[object, ...]) -> bool:
-    """Return whether the arrays have the hash; a file that was verified and has not changed since is not read again for it."""
+def _is_verified(
+    arrays: Mapping[str, npt.NDArray[Any]], content_sha256: str, identity: tuple[object, ...]
+) -> bool:
+    """Return whether the arrays have the hash; a file that was verified and has not changed since
+    is not read again for it.
+    """
     key = (*identity, content_sha256)
     if key not in _verified:
         if content_sha256 != sha256_of_arrays(arrays):
@@ -116,17 +177,38 @@ def _is_verified(arrays: Mapping[str, npt.NDArray[Any]], content_sha256: str, id
     return True
 
 
-def read_dataset(path: Path, file: h5py.File, name: str, most_packing: int = 1, mapped: bool = False, begins: int = 0) -> npt.NDArray[Any]:
+def read_dataset(
+    path: Path,
+    file: h5py.File,
+    name: str,
+    most_packing: int = 1,
+    mapped: bool = False,
+    begins: int = 0,
+) -> npt.NDArray[Any]:
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
-        raise StoreError(f"{path} has no array {name!r} of its own; links to other files are refused. Write it again as one file.")
+        raise StoreError(
+            f"{path} has no array {name!r} of its own; links to other files are refused. Write it"
+            " again as one file."
+        )
     dataset = file[name]
     if dataset.is_virtual or dataset.external:
         raise StoreError(f"{path}: array {name!r} lies in another file, which is refused.")
     declared = dataset.size * dataset.dtype.itemsize
     if declared > min(MAX_ARRAY_BYTES, most_packing * dataset.id.get_storage_size()):
-        raise StoreError(f"{path}: array {name!r} declares {dataset.size} values, more than the file holds or any slide has.")
+        raise StoreError(
+            f"{path}: array {name!r} declares {dataset.size} values, more than the file holds or"
+            " any slide has."
+        )
     offset = dataset.id.get_offset()
-    if mapped and offset is not None and dataset.chunks is None and dataset.size and dataset.dtype.isnative:
-        return np.asarray(np.memmap(path, dataset.dtype, "c", begins + offset, dataset.shape))  # copy-on-write: the file cannot be changed
+    if (
+        mapped
+        and offset is not None
+        and dataset.chunks is None
+        and dataset.size
+        and dataset.dtype.isnative
+    ):
+        return np.asarray(
+            np.memmap(path, dataset.dtype, "c", begins + offset, dataset.shape)
+        )  # copy-on-write: the file cannot be changed
     return np.asarray(dataset[()])

@@ -1,4 +1,6 @@
-"""embeddings/ENCODING/SLIDE.h5: one float16 vector per tile, mapped into memory once its content is verified."""
+"""embeddings/ENCODING/SLIDE.h5: one float16 vector per tile, mapped into memory once its content is
+verified.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def write_embeddings(
     Args:
         grid: the N tiles that were embedded, in this order.
         features: (N, D) float16.
-        precision: what the encoder computed in; recorded, but no reason to embed again on another machine.
+        precision: what the encoder computed in; recorded, but no reason to embed again on another
+            machine.
         imported_from: the tool that made the features, if it was not pathoml.
         stain: what was done to the tiles' colours, if anything.
 
@@ -39,17 +42,37 @@ def write_embeddings(
         StoreError: the features are not finite, or not one row a tile.
     """
     if features.shape[0] != grid.xy_l0.shape[0]:
-        raise StoreError(f"{grid.slide_id}: {features.shape[0]} features for {grid.xy_l0.shape[0]} tiles.")
+        raise StoreError(
+            f"{grid.slide_id}: {features.shape[0]} features for {grid.xy_l0.shape[0]} tiles."
+        )
     if not np.isfinite(features).all():
-        raise StoreError(f"{grid.slide_id}: {encoder} gave NaN or infinite features. Embed in fp32, or leave the slide out.")
-    arrays: dict[str, npt.NDArray[Any]] = {"coords": grid.xy_l0.astype(np.int64), "features": features}
-    root = {**root_attrs(grid, grid.slide_sha256, recipe), "encoder_sha256": encoder_sha256, "precision": precision}
-    root |= {name: value for name, value in (("imported_from", imported_from), ("stain", stain)) if value}
-    write_h5(path, arrays, root, {"coords": coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}})
+        raise StoreError(
+            f"{grid.slide_id}: {encoder} gave NaN or infinite features. Embed in fp32, or leave the"
+            " slide out."
+        )
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "coords": grid.xy_l0.astype(np.int64),
+        "features": features,
+    }
+    root = {
+        **root_attrs(grid, grid.slide_sha256, recipe),
+        "encoder_sha256": encoder_sha256,
+        "precision": precision,
+    }
+    root |= {
+        name: value for name, value in (("imported_from", imported_from), ("stain", stain)) if value
+    }
+    write_h5(
+        path,
+        arrays,
+        root,
+        {"coords": coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}},
+    )
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Open embeddings/ENCODING/SLIDE.h5: features are mapped into memory, not read, once their content is verified.
+    """Open embeddings/ENCODING/SLIDE.h5: features are mapped into memory, not read, once their
+    content is verified.
 
     Raises:
         StoreError: torn, foreign, or changed since it was written.
@@ -58,10 +81,15 @@ def read_embeddings(path: Path) -> Embeddings:
         return _embeddings_of(path, *read_h5(path, ("coords", "features"), mapped=("features",)))
 
 
-def _embeddings_of(path: Path, arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> Embeddings:
+def _embeddings_of(
+    path: Path, arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]
+) -> Embeddings:
     coords, features = arrays["coords"], arrays["features"]
     if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype != np.float16:
-        raise StoreError(f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected (N, D) float16, (N, 2).")
+        raise StoreError(
+            f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected"
+            " (N, D) float16, (N, 2)."
+        )
     return Embeddings(
         slide_id=str(coord["name"]),
         xy_l0=coords,

@@ -1,4 +1,6 @@
-"""failures.csv of a batch step: which slides failed and why, also where parts of the batch each left their own."""
+"""failures.csv of a batch step: which slides failed and why, also where parts of the batch each
+left their own.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,22 @@ from pathoml.store.tables import read_table, write_table
 
 def failed_slides(folder: Path) -> dict[str, str]:
     """Return slide_id -> reason from failures.csv and those of shards."""
-    return {row["slide_id"]: row["reason"] for path in sorted(folder.glob("failures*.csv")) for row in read_table(path).rows}
+    return {
+        row["slide_id"]: row["reason"]
+        for path in sorted(folder.glob("failures*.csv"))
+        for row in read_table(path).rows
+    }
 
 
 def settle_failures(folder: Path) -> None:
-    """Leave one empty failures.csv where shards left theirs, or a killed run none: for when nothing of the batch is to do any more."""
+    """Leave one empty failures.csv where shards left theirs, or a killed run none: for when nothing
+    of the batch is to do any more.
+    """
     if folder.is_dir():
         sweep_temporaries(folder)
-    if folder.is_dir() and (any(folder.glob("failures.*-of-*.csv")) or not (folder / "failures.csv").exists()):
+    if folder.is_dir() and (
+        any(folder.glob("failures.*-of-*.csv")) or not (folder / "failures.csv").exists()
+    ):
         write_failures(folder, {})
 
 
@@ -25,8 +35,8 @@ def write_failures(folder: Path, failures: dict[str, str], part: str = "") -> No
     """Write failures.csv of a batch step: one line per slide that failed, with the reason.
 
     Args:
-        part: what tells a part's file from another's, ".3-of-8"; without it the whole batch is known, and the files of its
-            parts are removed.
+        part: what tells a part's file from another's, ".3-of-8"; without it the whole batch is
+            known, and the files of its parts are removed.
     """
     with atomic_path(folder / f"failures{part}.csv") as path:
         write_table(path, ("slide_id", "reason"), sorted(failures.items()))

@@ -1,4 +1,6 @@
-"""Whole files or none: written under a temporary name and renamed when complete, so that a killed job leaves no torn file."""
+"""Whole files or none: written under a temporary name and renamed when complete, so that a killed
+job leaves no torn file.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ SECONDS_A_DAY = 86_400
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it is synced and renamed to `path`, on failure removed."""
+    """Yield a temporary path in the same folder; on success it is synced and renamed to `path`, on
+    failure removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.tmp")
     try:
@@ -38,10 +42,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what killed jobs left in a folder and below it: of this machine's dead processes, and of other machines after a day."""
+    """Remove what killed jobs left in a folder and below it: of this machine's dead processes, and
+    of other machines after a day.
+    """
     for path in folder.rglob(".*.tmp"):
         machine, pid = path.name.split(".")[-3:-1]
-        if machine == _machine():  # a shared folder also holds what the jobs of other nodes are writing
+        if (
+            machine == _machine()
+        ):  # a shared folder also holds what the jobs of other nodes are writing
             alive = pid.isdigit() and Path(f"/proc/{pid}").exists()
         else:
             alive = time.time() - path.stat().st_mtime < SECONDS_A_DAY
@@ -76,14 +84,24 @@ def read_json(path: Path) -> dict[str, Any]:
         StoreError: missing, or not JSON.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_key_once, parse_constant=_no_number)
+        content = json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_each_key_once,
+            parse_constant=_no_number,
+        )
     except FileNotFoundError:
-        raise StoreError(f"{path} is missing. Run the step that writes it, or `pathoml run`.") from None
+        raise StoreError(
+            f"{path} is missing. Run the step that writes it, or `pathoml run`."
+        ) from None
     except (ValueError, RecursionError) as error:
         reason = str(error)[:200]
-        raise StoreError(f"{path} is not readable JSON ({reason}). Delete it and rerun the step that writes it.") from error
+        raise StoreError(
+            f"{path} is not readable JSON ({reason}). Delete it and rerun the step that writes it."
+        ) from error
     if not isinstance(content, dict):
-        raise StoreError(f"{path} does not hold a JSON object. Delete it and rerun the step that writes it.")
+        raise StoreError(
+            f"{path} does not hold a JSON object. Delete it and rerun the step that writes it."
+        )
     return content
 
 
@@ -91,7 +109,9 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is given twice")
+        raise ValueError(
+            f"the key {next(name for name in names if names.count(name) > 1)!r} is given twice"
+        )
     return content
 
 

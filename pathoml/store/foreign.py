@@ -1,4 +1,6 @@
-"""HDF5 files of other tools: read with bounds, after a child process has shown that they neither hang nor abort the library."""
+"""HDF5 files of other tools: read with bounds, after a child process has shown that they neither
+hang nor abort the library.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from pathoml.store._hdf5 import HDF5_FAULTS, read_dataset
 from pathoml.store.files import atomic_path
 from pathoml.store.probe import Probe
 
-MOST_PACKING = 100  # a compressed array of another tool may declare this many times its bytes; features shrink by a third at most
+# a compressed array of another tool may declare this many times its bytes; features shrink by a
+# third at most
+MOST_PACKING = 100
 _probe: Probe | None = None  # one for all files of a process; the child ends with it
 HDF5_SECONDS = 20.0
 
@@ -30,17 +34,24 @@ class ForeignFile:
 
 
 def refuse_deadly_hdf5(path: Path) -> None:
-    """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups and attributes first."""
+    """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups
+    and attributes first.
+    """
     global _probe
     if _probe is None:
         _probe = Probe(walk_hdf5, HDF5_SECONDS)
     end, _ = _probe.ask(path)  # ordinary errors come again where the file is read
     if end != "answered":
-        raise StoreError(f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or hostile). Copy it again.")
+        raise StoreError(
+            f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or"
+            " hostile). Copy it again."
+        )
 
 
 def walk_hdf5(path: Path) -> str | None:
-    """Open every group and array of an HDF5 file and read their attributes; return the error, or None."""
+    """Open every group and array of an HDF5 file and read their attributes; return the error, or
+    None.
+    """
     try:
         with h5py.File(path, "r", locking=False) as file:
             dict(file.attrs)
@@ -54,7 +65,8 @@ def read_foreign(path: Path) -> ForeignFile:
     """Read every array at the root of another tool's HDF5 file.
 
     Raises:
-        StoreError: torn, not HDF5, with links to other files, or with a shape that the file cannot fill.
+        StoreError: torn, not HDF5, with links to other files, or with a shape that the file cannot
+            fill.
     """
     refuse_deadly_hdf5(path)
     try:
@@ -62,12 +74,22 @@ def read_foreign(path: Path) -> ForeignFile:
             names = [
                 name
                 for name in file
-                if not isinstance(file.get(name, getlink=True), h5py.HardLink) or file.get(name, getclass=True) is h5py.Dataset
+                if not isinstance(file.get(name, getlink=True), h5py.HardLink)
+                or file.get(name, getclass=True) is h5py.Dataset
             ]
-            arrays = {name: read_dataset(path, file, name, most_packing=MOST_PACKING) for name in names}
-            return ForeignFile(arrays=arrays, root=dict(file.attrs), attrs={name: dict(file[name].attrs) for name in names})
+            arrays = {
+                name: read_dataset(path, file, name, most_packing=MOST_PACKING) for name in names
+            }
+            return ForeignFile(
+                arrays=arrays,
+                root=dict(file.attrs),
+                attrs={name: dict(file[name].attrs) for name in names},
+            )
     except HDF5_FAULTS as error:
-        raise StoreError(f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it again.") from error
+        raise StoreError(
+            f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it"
+            " again."
+        ) from error
 
 
 def write_foreign(path: Path, content: ForeignFile) -> None:

@@ -1,7 +1,9 @@
-"""A map as QuPath reads it: a square a tile with its measurements, and on each of them what has to be known of the map.
+"""A map as QuPath reads it: a square a tile with its measurements, and on each of them what has to
+be known of the map.
 
-QuPath crops a slide to `openslide.bounds-*`, so they are subtracted, and the file says so. Ids are those of the tile on its slide,
-whichever verb writes the file: importing twice replaces. NaN is never written, for JSON has none.
+QuPath crops a slide to `openslide.bounds-*`, so they are subtracted, and the file says so. Ids are
+those of the tile on its slide, whichever verb writes the file: importing twice replaces. NaN is
+never written, for JSON has none.
 """
 
 from __future__ import annotations
@@ -33,13 +35,16 @@ def tile_collection(
     class_mark: str,
     measured: Sequence[Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """Return the collection of one slide, a square a tile; what else is to be seen on the slide is appended to its "features".
+    """Return the collection of one slide, a square a tile; what else is to be seen on the slide is
+    appended to its "features".
 
     Args:
         offset_l0: `openslide.bounds-*`, subtracted.
         colours: (N, 3) RGB of the tiles.
-        mark: the sentence that has to stand on the map, "" for nothing; it stands in the head of the file.
-        class_mark: the same in a word or two, behind the class of every tile, for QuPath shows classes and not the head.
+        mark: the sentence that has to stand on the map, "" for nothing; it stands in the head of
+            the file.
+        class_mark: the same in a word or two, behind the class of every tile, for QuPath shows
+            classes and not the head.
         measured: for each tile what else is known of it than the map's own numbers.
     """
     return {
@@ -54,7 +59,14 @@ def tile_collection(
             "notice": NOTICE,
         },
         "features": [
-            _tile(tile_map, i, offset_l0, colours[i], class_mark, measured[i] if measured is not None else {})
+            _tile(
+                tile_map,
+                i,
+                offset_l0,
+                colours[i],
+                class_mark,
+                measured[i] if measured is not None else {},
+            )
             for i in range(len(tile_map.xy_l0))
         ],
     }
@@ -76,14 +88,19 @@ def _tile(
     return {
         "type": "Feature",
         "id": stable_id(tile_map.slide_id, "tile", x, y, side),
-        "geometry": {"type": "Polygon", "coordinates": [[[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]]},
+        "geometry": {
+            "type": "Polygon",
+            "coordinates": [[[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]],
+        },
         "properties": {
             "objectType": "tile",
             "classification": {
                 "name": marked("raises risk" if contribution > 0 else "lowers risk", class_mark),
                 "color": [int(c) for c in colour],
             },
-            "measurements": {key: value for key, value in {**measured, **more}.items() if np.isfinite(value)},
+            "measurements": {
+                key: value for key, value in {**measured, **more}.items() if np.isfinite(value)
+            },
         },
     }
 

@@ -1,4 +1,5 @@
-"""runs/ledger.csv: every hypothesis that was ever tested on a study, so that a false discovery rate knows the size of its family.
+"""runs/ledger.csv: every hypothesis that was ever tested on a study, so that a false discovery rate
+knows the size of its family.
 
 Rows are only added: a subgroup that was tried in another run and given up still counts.
 """
@@ -26,7 +27,9 @@ def record_hypotheses(runs_folder: Path, family: str, hypotheses: Iterable[str],
         run: the run that tests them.
     """
     path = runs_folder / "ledger.csv"
-    rows = [tuple(row[c] for c in COLUMNS) for row in read_table(path).rows] if path.exists() else []
+    rows = (
+        [tuple(row[c] for c in COLUMNS) for row in read_table(path).rows] if path.exists() else []
+    )
     known = {hypothesis for name, hypothesis, _ in rows if name == family}
     new = [text for text in dict.fromkeys(hypotheses) if text not in known]
     if new:

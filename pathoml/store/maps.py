@@ -1,4 +1,6 @@
-"""attention/SLIDE.h5 and features/assignments/SLIDE.h5: what a model made of each tile, and the phenotype of each."""
+"""attention/SLIDE.h5 and features/assignments/SLIDE.h5: what a model made of each tile, and the
+phenotype of each.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +52,14 @@ def read_attention(path: Path) -> AttentionMap:
         StoreError: torn, foreign, or changed since it was written.
     """
     with whole(path):
-        return _map_of(*read_h5(path, ("coords", "attention", "contribution"), optional=("spread",)))
+        return _map_of(
+            *read_h5(path, ("coords", "attention", "contribution"), optional=("spread",))
+        )
 
 
-def _map_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> AttentionMap:
+def _map_of(
+    arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]
+) -> AttentionMap:
     return AttentionMap(
         slide_id=str(coord["name"]),
         patient_id=str(root["patient_id"]),
@@ -73,13 +79,17 @@ def _map_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: di
 
 
 def write_assignments(path: Path, assignments: Assignments) -> None:
-    """Write features/assignments/SLIDE.h5: the phenotype of each tile, and its membership in every phenotype."""
+    """Write features/assignments/SLIDE.h5: the phenotype of each tile, and its membership in every
+    phenotype.
+    """
     arrays: dict[str, npt.NDArray[Any]] = {
         "coords": assignments.xy_l0.astype(np.int64),
         "phenotype": assignments.phenotype.astype(np.int16),
     }
     if assignments.membership is not None:
-        arrays["membership"] = assignments.membership.astype(np.float16)  # of cosines: the fourth decimal says nothing
+        arrays["membership"] = assignments.membership.astype(
+            np.float16
+        )  # of cosines: the fourth decimal says nothing
     coord = {"name": assignments.slide_id, "patch_size_level0": assignments.tile_l0}
     write_h5(path, arrays, {"pathoml_version": pathoml.__version__}, {"coords": coord})
 

@@ -1,7 +1,9 @@
-"""Many slides' files in one: a pack is an uncompressed zip of SLIDE.h5 files just as they were, so that any unzip gets them back.
+"""Many slides' files in one: a pack is an uncompressed zip of SLIDE.h5 files just as they were, so
+that any unzip gets them back.
 
-A shared file system has a quota of files long before it has one of bytes. A packed file is read where it lies: its arrays are mapped
-from the pack, without unzipping. A plain file of the same name comes first, so a slide that is embedded again needs no change to a pack.
+A shared file system has a quota of files long before it has one of bytes. A packed file is read
+where it lies: its arrays are mapped from the pack, without unzipping. A plain file of the same name
+comes first, so a slide that is embedded again needs no change to a pack.
 
 Source: APPNOTE.TXT of the zip format, 4.3 (local headers) and 4.5 (extra fields).
 """
@@ -23,7 +25,8 @@ from pathoml.errors import StoreError
 from pathoml.store.files import atomic_path, sweep_temporaries
 
 GIGABYTE = 10**9
-ALIGNMENT = 64  # bytes; where a file begins in a pack, so that mapped arrays are aligned as in the file alone
+# bytes; where a file begins in a pack, so that mapped arrays are aligned as in the file alone
+ALIGNMENT = 64
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of the extra field
 EXTRA_HEADER = struct.Struct("<HH")  # id, length
 PADDING_ID = 0xD935  # the id by which aligned zips pad
@@ -91,8 +94,14 @@ def packed_files(folder: Path) -> Mapping[str, Path]:
         changed_ns = folder.stat().st_mtime_ns
     except FileNotFoundError:
         return {}
-    is_settled = time.time_ns() - changed_ns > SETTLED_NS  # two changes within one tick of the disk's clock look like one
-    return _packed_files(folder, changed_ns) if is_settled else _packed_files.__wrapped__(folder, changed_ns)
+    is_settled = (
+        time.time_ns() - changed_ns > SETTLED_NS
+    )  # two changes within one tick of the disk's clock look like one
+    return (
+        _packed_files(folder, changed_ns)
+        if is_settled
+        else _packed_files.__wrapped__(folder, changed_ns)
+    )
 
 
 @lru_cache(maxsize=16)
@@ -111,7 +120,10 @@ def _entries_of(pack: Path, identity: tuple[int, ...]) -> Mapping[str, zipfile.Z
         with zipfile.ZipFile(pack) as archive:
             return {info.filename: info for info in archive.infolist()}
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, ValueError) as error:
-        raise StoreError(f"{pack} is torn or no zip ({error}). Copy it again, or delete it and run `pathoml embed`.") from error
+        raise StoreError(
+            f"{pack} is torn or no zip ({error}). Copy it again, or delete it and run `pathoml"
+            " embed`."
+        ) from error
 
 
 def find_packed(path: Path) -> Packed | None:
@@ -130,12 +142,22 @@ def _locate(pack: Path, name: str) -> Packed:
         file.seek(info.header_offset)
         header = file.read(LOCAL_HEADER.size)
         size_of_pack = file.seek(0, os.SEEK_END)
-    if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4") or info.compress_type != zipfile.ZIP_STORED:
-        raise StoreError(f"{pack}: {name} is damaged or compressed. Unzip the pack into its folder, delete it, and run `pathoml pack`.")
+    if (
+        len(header) < LOCAL_HEADER.size
+        or not header.startswith(b"PK\3\4")
+        or info.compress_type != zipfile.ZIP_STORED
+    ):
+        raise StoreError(
+            f"{pack}: {name} is damaged or compressed. Unzip the pack into its folder, delete it,"
+            " and run `pathoml pack`."
+        )
     _, name_length, extra_length = LOCAL_HEADER.unpack(header)
     offset = info.header_offset + LOCAL_HEADER.size + name_length + extra_length
     if info.file_size != info.compress_size or offset + info.file_size > size_of_pack:
-        raise StoreError(f"{pack}: {name} reaches past the end of the pack. Copy the pack again, or delete it and run `pathoml embed`.")
+        raise StoreError(
+            f"{pack}: {name} reaches past the end of the pack. Copy the pack again, or delete it"
+            " and run `pathoml embed`."
+        )
     return Packed(pack=pack, offset=offset, size=info.file_size)
 
 
@@ -146,13 +168,20 @@ def is_stored(path: Path) -> bool:
 
 def stored_paths(folder: Path) -> list[Path]:
     """Return FOLDER/SLIDE.h5 of every slide that is there, plain or packed, sorted."""
-    return sorted({*folder.glob("*.h5"), *(folder / name for name in packed_files(folder) if name.endswith(".h5"))})
+    return sorted(
+        {
+            *folder.glob("*.h5"),
+            *(folder / name for name in packed_files(folder) if name.endswith(".h5")),
+        }
+    )
 
 
 def pack_folder(folder: Path, shard_bytes: int) -> Iterator[tuple[Path, int]]:
-    """Put the plain SLIDE.h5 files of a folder into packs of about `shard_bytes`; yield (pack, slides in it) as each is written.
+    """Put the plain SLIDE.h5 files of a folder into packs of about `shard_bytes`; yield (pack,
+    slides in it) as each is written.
 
-    A plain file goes only when its pack is whole on disk. Killed at any moment, a second call goes on.
+    A plain file goes only when its pack is whole on disk. Killed at any moment, a second call goes
+    on.
     """
     sweep_temporaries(folder)
     number = max((int(path.stem.removeprefix("pack-")) for path in pack_paths(folder)), default=0)
@@ -169,7 +198,9 @@ def pack_folder(folder: Path, shard_bytes: int) -> Iterator[tuple[Path, int]]:
 
 
 def drop_packed(folder: Path, names: Collection[str]) -> list[Path]:
-    """Write the packs that hold one of the files anew without it, and return them; a pack that held nothing else goes."""
+    """Write the packs that hold one of the files anew without it, and return them; a pack that held
+    nothing else goes.
+    """
     return [pack for pack in pack_paths(folder) if _drop(pack, names)]
 
 
@@ -200,23 +231,39 @@ def _groups(files: Sequence[Path], shard_bytes: int) -> Iterator[list[Path]]:
 
 
 def _write_pack(pack: Path, files: Mapping[str, Path | Packed]) -> None:
-    """Write a pack of plain files, or of files of a pack, and read it once to see that every byte is there."""
+    """Write a pack of plain files, or of files of a pack, and read it once to see that every byte
+    is there.
+    """
     with atomic_path(pack) as temporary:
         with temporary.open("wb") as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
             for name, file in files.items():
                 size = file.size if isinstance(file, Packed) else file.stat().st_size
                 entry = zipfile.ZipInfo(name)
                 entry.extra = _padding(raw.tell(), name, size)
-                with file.open() if isinstance(file, Packed) else file.open("rb") as source, archive.open(entry, "w") as target:
+                with (
+                    file.open() if isinstance(file, Packed) else file.open("rb") as source,
+                    archive.open(entry, "w") as target,
+                ):
                     shutil.copyfileobj(source, target, COPIED_BYTES)
         with zipfile.ZipFile(temporary) as archive:
             damaged = archive.testzip()
         if damaged is not None:
-            raise StoreError(f"{pack}: {damaged} was not written as it was read; nothing was removed. The disk may be failing.")
+            raise StoreError(
+                f"{pack}: {damaged} was not written as it was read; nothing was removed. The disk"
+                " may be failing."
+            )
 
 
 def _padding(at: int, name: str, size: int) -> bytes:
-    """Return an extra field that makes the content of an entry, whose header begins at `at`, begin at a multiple of ALIGNMENT."""
-    begins = at + LOCAL_HEADER.size + len(name.encode()) + (ZIP64_EXTRA if size > ZIP64_FROM else 0) + EXTRA_HEADER.size
+    """Return an extra field that makes the content of an entry, whose header begins at `at`, begin
+    at a multiple of ALIGNMENT.
+    """
+    begins = (
+        at
+        + LOCAL_HEADER.size
+        + len(name.encode())
+        + (ZIP64_EXTRA if size > ZIP64_FROM else 0)
+        + EXTRA_HEADER.size
+    )
     missing = -begins % ALIGNMENT
     return EXTRA_HEADER.pack(PADDING_ID, missing) + bytes(missing)

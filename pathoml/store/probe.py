@@ -1,4 +1,6 @@
-"""A child process with a time limit looks at a file first: one that hangs or aborts a C library costs its answer, not the batch."""
+"""A child process with a time limit looks at a file first: one that hangs or aborts a C library
+costs its answer, not the batch.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ End = Literal["answered", "hung", "aborted"]
 
 
 class Probe:
-    """A child process that looks at files; it is started again when one has killed it or made it hang."""
+    """A child process that looks at files; it is started again when one has killed it or made it
+    hang.
+    """
 
     def __init__(self, look: Look, seconds: float = SECONDS) -> None:
         """

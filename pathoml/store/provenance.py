@@ -10,10 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pathoml
-from pathoml.store.files import read_json, sha256_of_file, sha256_of_json, sweep_temporaries, write_json
+from pathoml.store.files import (
+    read_json,
+    sha256_of_file,
+    sha256_of_json,
+    sweep_temporaries,
+    write_json,
+)
 from pathoml.types import Recipe
 
-PACKAGES = ("numpy", "scipy", "torch", "torchvision", "timm", "h5py", "openslide-python", "openslide-bin")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "torchvision",
+    "timm",
+    "h5py",
+    "openslide-python",
+    "openslide-bin",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -36,8 +51,17 @@ def is_fresh(run_folder: Path, recipe: Recipe, outputs: Sequence[str]) -> bool:
 def record_step(run_folder: Path, recipe: Recipe, **notes: Any) -> None:
     """Write into provenance.json that a step was done, with what and on what."""
     path = run_folder / "provenance.json"
-    content: dict[str, Any] = read_json(path) if path.exists() else {"notice": "Research use only, not a medical device.", "steps": {}}
-    entry = {"recipe_sha256": recipe_sha256(recipe), "inputs": dict(recipe.inputs), **notes, "environment": environment()}
+    content: dict[str, Any] = (
+        read_json(path)
+        if path.exists()
+        else {"notice": "Research use only, not a medical device.", "steps": {}}
+    )
+    entry = {
+        "recipe_sha256": recipe_sha256(recipe),
+        "inputs": dict(recipe.inputs),
+        **notes,
+        "environment": environment(),
+    }
     content["steps"][recipe.step] = entry
     content["pathoml_version"] = pathoml.__version__
     write_json(path, content)

@@ -1,6 +1,8 @@
-"""What raters say and what was opened: one SQLite file in WAL mode, an audit log that nothing can change, and CSV for `discover`.
+"""What raters say and what was opened: one SQLite file in WAL mode, an audit log that nothing can
+change, and CSV for `discover`.
 
-Every call opens its own connection, so that threads and several viewers on one study never share one; writers wait for each other.
+Every call opens its own connection, so that threads and several viewers on one study never share
+one; writers wait for each other.
 """
 
 from __future__ import annotations
@@ -66,43 +68,79 @@ class Readings:
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
-            connection.execute("INSERT OR IGNORE INTO secrets VALUES ('blinding', ?)", (secrets.token_hex(32),))
-            self.blinding_key = bytes.fromhex(connection.execute("SELECT value FROM secrets WHERE name = 'blinding'").fetchone()[0])
+            connection.execute(
+                "INSERT OR IGNORE INTO secrets VALUES ('blinding', ?)", (secrets.token_hex(32),)
+            )
+            self.blinding_key = bytes.fromhex(
+                connection.execute("SELECT value FROM secrets WHERE name = 'blinding'").fetchone()[
+                    0
+                ]
+            )
 
     def save(self, reading: Reading, model_sha256: str) -> int:
-        """Append a reading and its line in the audit log, both or neither; return the number of readings of that rater."""
+        """Append a reading and its line in the audit log, both or neither; return the number of
+        readings of that rater.
+        """
         now = _now()
         with self._connection() as connection:
-            values = (reading.rater, reading.phenotype, reading.item, reading.slide_id, reading.name, reading.presence)
+            values = (
+                reading.rater,
+                reading.phenotype,
+                reading.item,
+                reading.slide_id,
+                reading.name,
+                reading.presence,
+            )
             connection.execute(
-                "INSERT INTO readings (rater, phenotype, item, slide_id, name, presence, repeat, note, blinded, read_at) "
+                "INSERT INTO readings (rater, phenotype, item, slide_id, name, presence, repeat, "
+                "note, blinded, read_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*values, reading.repeat, reading.note, int(reading.blinded), now),
             )
-            detail = {"item": reading.item, "presence": reading.presence, "repeat": reading.repeat, "blinded": reading.blinded}
-            _append_audit(connection, now, "reading", reading.slide_id, reading.rater, model_sha256, detail)
-            count = connection.execute("SELECT count(*) FROM readings WHERE rater = ?", (reading.rater,)).fetchone()[0]
+            detail = {
+                "item": reading.item,
+                "presence": reading.presence,
+                "repeat": reading.repeat,
+                "blinded": reading.blinded,
+            }
+            _append_audit(
+                connection, now, "reading", reading.slide_id, reading.rater, model_sha256, detail
+            )
+            count = connection.execute(
+                "SELECT count(*) FROM readings WHERE rater = ?", (reading.rater,)
+            ).fetchone()[0]
             return int(count)
 
     def audit(
-        self, action: str, slide_id: str = "", rater: str = "", model_sha256: str = "", detail: Mapping[str, Any] | None = None
+        self,
+        action: str,
+        slide_id: str = "",
+        rater: str = "",
+        model_sha256: str = "",
+        detail: Mapping[str, Any] | None = None,
     ) -> None:
         """Append a line: when, what, which slide, who, which models."""
         with self._connection() as connection:
             _append_audit(connection, _now(), action, slide_id, rater, model_sha256, detail or {})
 
     def forget(self, slide_ids: Sequence[str]) -> None:
-        """Remove readings and audit lines of withdrawn slides, the only way in which lines ever go; a line without ids says that it was.
+        """Remove readings and audit lines of withdrawn slides, the only way in which lines ever go;
+        a line without ids says that it was.
 
         The file is rewritten, so that nothing of the rows stays in its free pages.
         """
         marks = ", ".join("?" * len(slide_ids))
-        triggers = [row["name"] for row in self._select("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
+        triggers = [
+            row["name"]
+            for row in self._select("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        ]
         with self._connection() as connection:
             for name in triggers:
                 connection.execute(f"DROP TRIGGER {name}")  # names of SCHEMA
             for table in ("readings", "audit"):
-                connection.execute(f"DELETE FROM {table} WHERE slide_id IN ({marks})", tuple(slide_ids))
+                connection.execute(
+                    f"DELETE FROM {table} WHERE slide_id IN ({marks})", tuple(slide_ids)
+                )
             _append_audit(connection, _now(), "withdrawn", "", "", "", {"slides": len(slide_ids)})
             for statement in SCHEMA.strip().split("\n"):
                 if statement.startswith("CREATE TRIGGER"):
@@ -116,17 +154,29 @@ class Readings:
         """Return the audit log, oldest first."""
         return self._select("SELECT * FROM audit ORDER BY id")
 
-    def rows(self, *, blinded: bool | None = None, rater: str | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, *, blinded: bool | None = None, rater: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return readings, oldest first; of the reading room, of the open viewer, or both."""
         wanted = "WHERE (? IS NULL OR blinded = ?) AND (? IS NULL OR rater = ?)"
-        return self._select(f"SELECT * FROM readings {wanted} ORDER BY id", (blinded, blinded, rater, rater))
+        return self._select(
+            f"SELECT * FROM readings {wanted} ORDER BY id", (blinded, blinded, rater, rater)
+        )
 
     def names(self) -> list[str]:
         """Return the names that features were given so far, the commonest first."""
-        return [r["name"] for r in self._select("SELECT name FROM readings WHERE name != '' GROUP BY name ORDER BY count(*) DESC, name")]
+        return [
+            r["name"]
+            for r in self._select(
+                "SELECT name FROM readings WHERE name != '' GROUP BY name ORDER BY count(*) DESC,"
+                " name"
+            )
+        ]
 
     def as_csv(self, *, blinded: bool) -> str:
-        """Return the readings as `pathoml discover --labels` reads them; cells that a spreadsheet would run are disarmed."""
+        """Return the readings as `pathoml discover --labels` reads them; cells that a spreadsheet
+        would run are disarmed.
+        """
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
@@ -145,22 +195,37 @@ class Readings:
         try:
             connection = sqlite3.connect(self._path, timeout=WAIT_S)
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path} cannot be opened ({error}). Keep readings/ on a local disk, writable.") from error
+            raise StoreError(
+                f"{self._path} cannot be opened ({error}). Keep readings/ on a local disk,"
+                " writable."
+            ) from error
         try:
             connection.execute("PRAGMA synchronous = FULL")  # a saved reading outlives a power cut
             with connection:
                 yield connection
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self._path}: {error}. Keep readings/ on a local disk, writable.") from error
+            raise StoreError(
+                f"{self._path}: {error}. Keep readings/ on a local disk, writable."
+            ) from error
         finally:
             connection.close()
 
 
 def _append_audit(
-    connection: sqlite3.Connection, at: str, action: str, slide_id: str, rater: str, model_sha256: str, detail: Mapping[str, Any]
+    connection: sqlite3.Connection,
+    at: str,
+    action: str,
+    slide_id: str,
+    rater: str,
+    model_sha256: str,
+    detail: Mapping[str, Any],
 ) -> None:
     values = (at, action, slide_id, rater, model_sha256, json.dumps(detail, ensure_ascii=False))
-    connection.execute("INSERT INTO audit (at, action, slide_id, rater, model_sha256, detail) VALUES (?, ?, ?, ?, ?, ?)", values)
+    connection.execute(
+        "INSERT INTO audit (at, action, slide_id, rater, model_sha256, detail) VALUES (?, ?, ?, ?,"
+        " ?, ?)",
+        values,
+    )
 
 
 def _disarmed(value: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Tables as people have them (comma or semicolon, decimal comma, dd.mm.yyyy, UTF-8 or Latin-1, .xlsx) and as readers want them."""
+"""Tables as people have them (comma or semicolon, decimal comma, dd.mm.yyyy, UTF-8 or Latin-1,
+.xlsx) and as readers want them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,21 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.errors import CohortError, nearest
 
-MISSING = {"", "na", "n/a", "nan", "null", "none", ".", "-", "?", "[not available]", "[unknown]", "[not applicable]", "[not evaluated]"}
+MISSING = {
+    "",
+    "na",
+    "n/a",
+    "nan",
+    "null",
+    "none",
+    ".",
+    "-",
+    "?",
+    "[not available]",
+    "[unknown]",
+    "[not applicable]",
+    "[not evaluated]",
+}
 WORKBOOK_FAULTS = (  # of a damaged file
     OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, NotImplementedError,
     SyntaxError,  # XML's errors are such
@@ -40,8 +56,9 @@ class Table:
         for name in names:
             if name not in self.columns:
                 raise CohortError(
-                    f"{self.path.name} has no column {name!r}; it has {', '.join(self.columns)}.{nearest(name, self.columns)}"
-                    " Rename the column, or name the right one in study.yaml."
+                    f"{self.path.name} has no column {name!r}; it has "
+                    f"{', '.join(self.columns)}.{nearest(name, self.columns)} Rename the column, "
+                    "or name the right one in study.yaml."
                 )
 
 
@@ -63,11 +80,15 @@ def find_table(folder: Path, stem: str) -> Path:
     for name in table_names(stem):
         if (folder / name).exists():
             return folder / name
-    raise CohortError(f"{folder} has no {stem}.csv (or {stem}.xlsx). `pathoml init {folder} --slides FOLDER` writes one to fill in.")
+    raise CohortError(
+        f"{folder} has no {stem}.csv (or {stem}.xlsx). `pathoml init {folder} --slides FOLDER`"
+        " writes one to fill in."
+    )
 
 
 def read_study_table(study: Study, stem: str) -> Table:
-    """Read the study's table of slides or patients, whichever file it is in; what the study calls missing is missing.
+    """Read the study's table of slides or patients, whichever file it is in; what the study calls
+    missing is missing.
 
     Raises:
         CohortError: there is no such table, or it cannot be read.
@@ -82,7 +103,8 @@ def read_table(path: Path, missing: Iterable[str] = ()) -> Table:
         missing: spellings of a missing cell beside MISSING, in any case of letters.
 
     Raises:
-        CohortError: not there, not readable, no header, a column twice, or a row longer than the header.
+        CohortError: not there, not readable, no header, a column twice, or a row longer than the
+            header.
     """
     if not path.exists():
         raise CohortError(f"{path} does not exist. Give the path of a CSV or .xlsx file.")
@@ -98,18 +120,22 @@ def read_table(path: Path, missing: Iterable[str] = ()) -> Table:
         header = header[:-1]
     if len(header) > MOST_COLUMNS:
         raise CohortError(
-            f"{path.name} has {len(header)} columns, at most {MOST_COLUMNS} are read. Is it the right file? Keep those you need."
+            f"{path.name} has {len(header)} columns, at most {MOST_COLUMNS} are read. Is it the "
+            "right file? Keep those you need."
         )
     duplicates = sorted(c for c, count in Counter(header).items() if count > 1)
     if duplicates:
-        raise CohortError(f"{path.name} has the column {duplicates[0]!r} twice. Rename or remove one.")
+        raise CohortError(
+            f"{path.name} has the column {duplicates[0]!r} twice. Rename or remove one."
+        )
     absent = MISSING | {spelling.strip().lower() for spelling in missing}
     rows = []
     for number, cells in lines[1:]:
         if any(cells[len(header) :]):
             raise CohortError(
-                f"{path.name} line {number} has {len(cells)} cells, the header {len(header)}. A decimal comma in a comma-separated"
-                " file does this: use semicolons between cells, or points in numbers."
+                f"{path.name} line {number} has {len(cells)} cells, the header {len(header)}. A "
+                "decimal comma in a comma-separated file does this: use semicolons between cells, "
+                "or points in numbers."
             )
         cells = [*cells, *[""] * (len(header) - len(cells))]
         rows.append({c: "" if v.lower() in absent else v for c, v in zip(header, cells)})
@@ -119,7 +145,9 @@ def read_table(path: Path, missing: Iterable[str] = ()) -> Table:
 def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     raw = path.read_bytes()
     if b"\x00" in raw:
-        raise CohortError(f"{path.name} is not a text file. Save the table as CSV (UTF-8) or .xlsx.")
+        raise CohortError(
+            f"{path.name} is not a text file. Save the table as CSV (UTF-8) or .xlsx."
+        )
     try:
         text, encoding = raw.decode("utf-8-sig"), "UTF-8"
     except UnicodeDecodeError:
@@ -129,9 +157,14 @@ def _read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     delimiter = max(";,\t", key=first.count)
     named = {";": "semicolon", ",": "comma", "\t": "tab"}[delimiter]
     try:
-        lines = [(i, [c.strip() for c in row]) for i, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), 1)]
+        lines = [
+            (i, [c.strip() for c in row])
+            for i, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), 1)
+        ]
     except csv.Error as error:
-        raise CohortError(f"{path.name} cannot be read as CSV ({error}). Save it again as CSV (UTF-8) or .xlsx.") from error
+        raise CohortError(
+            f"{path.name} cannot be read as CSV ({error}). Save it again as CSV (UTF-8) or .xlsx."
+        ) from error
     return lines, f"{named}, {encoding}"
 
 
@@ -147,12 +180,26 @@ def _read_xlsx(path: Path) -> list[tuple[int, list[str]]]:
             unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > MOST_UNPACKED:
             raise CohortError(
-                f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. Save it again, or as CSV (UTF-8)."
+                f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. "
+                "Save it again, or as CSV (UTF-8)."
             )
-        with contextlib.closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
-            return [(i, [_cell(v) for v in row]) for i, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)]
-    except (zipfile.BadZipFile, zlib.error, InvalidFileException, *WORKBOOK_FAULTS) as error:  # XML's errors are SyntaxErrors
-        raise CohortError(f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as CSV (UTF-8).") from error
+        with contextlib.closing(
+            openpyxl.load_workbook(path, read_only=True, data_only=True)
+        ) as book:
+            return [
+                (i, [_cell(v) for v in row])
+                for i, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)
+            ]
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        InvalidFileException,
+        *WORKBOOK_FAULTS,
+    ) as error:  # XML's errors are SyntaxErrors
+        raise CohortError(
+            f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as"
+            " CSV (UTF-8)."
+        ) from error
 
 
 def _cell(value: object) -> str:
@@ -195,7 +242,9 @@ def parse_date(text: str) -> dt.date | None:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV that R, Stata and spreadsheets read alike: UTF-8, comma, dot, LF, empty = missing; text never runs as a formula."""
+    """Write a CSV that R, Stata and spreadsheets read alike: UTF-8, comma, dot, LF, empty =
+    missing; text never runs as a formula.
+    """
     with path.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(columns)

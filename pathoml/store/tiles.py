@@ -1,4 +1,6 @@
-"""tiles/GRID/SLIDE.h5: where a slide's tiles lie, how much tissue they hold, and their flags, in TRIDENT's layout."""
+"""tiles/GRID/SLIDE.h5: where a slide's tiles lie, how much tissue they hold, and their flags, in
+TRIDENT's layout.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,30 @@ from pathoml.store._hdf5 import read_h5, whole, write_h5
 from pathoml.store.provenance import recipe_sha256
 from pathoml.types import FLAGS, Ints, Recipe, TileGrid, TissueMask
 
-NOMINAL_MAGNIFICATIONS = (80.0, 40.0, 20.0, 10.0, 5.0, 2.5, 1.25)  # 10 / mpp rounds to the nearest of these on a log scale
+NOMINAL_MAGNIFICATIONS = (
+    80.0,
+    40.0,
+    20.0,
+    10.0,
+    5.0,
+    2.5,
+    1.25,
+)  # 10 / mpp rounds to the nearest of these on a log scale
 
 
-def write_tiles(path: Path, grid: TileGrid, mask: TissueMask, recipe: Recipe, *, about: Mapping[str, str] | None = None) -> None:
+def write_tiles(
+    path: Path,
+    grid: TileGrid,
+    mask: TissueMask,
+    recipe: Recipe,
+    *,
+    about: Mapping[str, str] | None = None,
+) -> None:
     """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask.
 
     Args:
-        about: what else quality.csv says of the slide, kept as attributes: scanner, mpp_source, haematoxylin, eosin.
+        about: what else quality.csv says of the slide, kept as attributes: scanner, mpp_source,
+            haematoxylin, eosin.
     """
     arrays: dict[str, npt.NDArray[Any]] = {
         "coords": grid.xy_l0.astype(np.int64),
@@ -44,7 +62,9 @@ def read_tiles(path: Path) -> tuple[TileGrid, TissueMask]:
         return _tiles_of(*read_h5(path, ("coords", "tissue_fraction", "flags", "mask")))
 
 
-def _tiles_of(arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]) -> tuple[TileGrid, TissueMask]:
+def _tiles_of(
+    arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]
+) -> tuple[TileGrid, TissueMask]:
     grid = TileGrid(
         slide_id=str(coord["name"]),
         xy_l0=arrays["coords"],
@@ -92,7 +112,8 @@ def coord_attrs(grid: TileGrid) -> dict[str, Any]:
 
 
 def nominal_magnification(mpp: float) -> int | float:
-    """Return the objective's power that a resolution goes by, for readers of TRIDENT's layout; pathoml itself never uses it.
+    """Return the objective's power that a resolution goes by, for readers of TRIDENT's layout;
+    pathoml itself never uses it.
 
     >>> nominal_magnification(0.2525), nominal_magnification(1.0)
     (40, 10)
@@ -117,7 +138,9 @@ def flags_at(grid: TileGrid, xy_l0: Ints) -> npt.NDArray[np.uint8]:
     """
     if not len(grid.xy_l0):
         return np.zeros(len(xy_l0), np.uint8)
-    known, wanted = (xy[:, 1].astype(np.int64) << 32 | xy[:, 0].astype(np.int64) for xy in (grid.xy_l0, xy_l0))
+    known, wanted = (
+        xy[:, 1].astype(np.int64) << 32 | xy[:, 0].astype(np.int64) for xy in (grid.xy_l0, xy_l0)
+    )
     order = np.argsort(known, kind="stable")
     place = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
     return np.where(known[place] == wanted, grid.flags[place], 0).astype(np.uint8)
@@ -125,4 +148,9 @@ def flags_at(grid: TileGrid, xy_l0: Ints) -> npt.NDArray[np.uint8]:
 
 def some_tiles(grid: TileGrid, keep: npt.NDArray[np.bool_]) -> TileGrid:
     """Return the grid with those of its tiles for which `keep` (tiles,) holds."""
-    return TileGrid(**{**vars(grid), **{k: getattr(grid, k)[keep] for k in ("xy_l0", "tissue_fraction", "flags")}})
+    return TileGrid(
+        **{
+            **vars(grid),
+            **{k: getattr(grid, k)[keep] for k in ("xy_l0", "tissue_fraction", "flags")},
+        }
+    )

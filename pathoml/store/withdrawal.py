@@ -1,8 +1,10 @@
-"""A patient withdraws: what is derived from their slides and rows goes, and what has learned from them is listed.
+"""A patient withdraws: what is derived from their slides and rows goes, and what has learned from
+them is listed.
 
-Slide files are the hospital's and are never touched; they are listed. A run holds the patient in every table and model, so the whole
-run goes and `pathoml run` makes it anew from the others. A locked bundle cannot be made anew: it is listed as affected, and goes only
-if that is asked for. At the end every file of the study is searched for the ids, so that what is left is known.
+Slide files are the hospital's and are never touched; they are listed. A run holds the patient in
+every table and model, so the whole run goes and `pathoml run` makes it anew from the others. A
+locked bundle cannot be made anew: it is listed as affected, and goes only if that is asked for. At
+the end every file of the study is searched for the ids, so that what is left is known.
 
 Source: GDPR, articles 7(3) and 17: consent may be withdrawn, and what rested on it is then erased.
 """
@@ -44,24 +46,49 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
     """Find all that names the patient or their slides.
 
     Raises:
-        CohortError: no table names this patient, or a table is a workbook, whose rows must be removed by hand.
+        CohortError: no table names this patient, or a table is a workbook, whose rows must be
+            removed by hand.
     """
     slides = read_study_table(study, "slides")
     patients = read_study_table(study, "patients")
     for table in (patients, slides):
         if table.path.suffix != ".csv":
-            raise CohortError(f"{table.path.name} is a workbook, which is not rewritten here. Save it as {table.path.stem}.csv first.")
+            raise CohortError(
+                f"{table.path.name} is a workbook, which is not rewritten here. Save it as"
+                f" {table.path.stem}.csv first."
+            )
     mine = [row for row in slides.rows if row["patient_id"] == patient_id]
     if not mine and not any(row["patient_id"] == patient_id for row in patients.rows):
-        raise CohortError(f"Neither patients.csv nor slides.csv names patient {patient_id!r}. Ids are written as in the tables.")
+        raise CohortError(
+            f"Neither patients.csv nor slides.csv names patient {patient_id!r}. Ids are written as"
+            " in the tables."
+        )
     ids = tuple(row["slide_id"] for row in mine)
     names = mentions([patient_id, *ids])
     folders = [*(study.folder / "tiles").glob("*"), *(study.folder / "embeddings").glob("*")]
-    files = [path for folder in folders for path in folder.iterdir() if path.is_file() and path.name.rsplit(".", 1)[0] in ids]
-    files += [folder / f"{i}.h5" for folder in (study.folder / "embeddings").glob("*") for i in ids if f"{i}.h5" in packed_files(folder)]
+    files = [
+        path
+        for folder in folders
+        for path in folder.iterdir()
+        if path.is_file() and path.name.rsplit(".", 1)[0] in ids
+    ]
+    files += [
+        folder / f"{i}.h5"
+        for folder in (study.folder / "embeddings").glob("*")
+        for i in ids
+        if f"{i}.h5" in packed_files(folder)
+    ]
     files += [path for path in (study.folder / "slurm").glob("*.log") if holds(path, names)]
-    runs = [path for path in sorted((study.folder / "runs").glob("*")) if path.is_dir() and any_holds(path, names)]
-    bundles = [path.parent for path in sorted((study.folder / "bundles").glob("*/bundle.json")) if patient_id in trained_on(path.parent)]
+    runs = [
+        path
+        for path in sorted((study.folder / "runs").glob("*"))
+        if path.is_dir() and any_holds(path, names)
+    ]
+    bundles = [
+        path.parent
+        for path in sorted((study.folder / "bundles").glob("*/bundle.json"))
+        if patient_id in trained_on(path.parent)
+    ]
     return Withdrawal(
         patient_id=patient_id,
         slide_ids=ids,
@@ -73,12 +100,15 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
 
 
 def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> list[Path]:
-    """Remove what the plan names and return the files of the study that still name the patient or a slide of theirs.
+    """Remove what the plan names and return the files of the study that still name the patient or a
+    slide of theirs.
 
-    Readings of the slides are forgotten, whoever calls. The sheet of the tiles goes, and `tile` draws it anew.
+    Readings of the slides are forgotten, whoever calls. The sheet of the tiles goes, and `tile`
+    draws it anew.
 
     Args:
-        bundles_too: remove the locked models as well; without it they stay and are among the files returned.
+        bundles_too: remove the locked models as well; without it they stay and are among the files
+            returned.
     """
     readings = study.folder / "readings" / "readings.sqlite"
     if readings.exists():
@@ -96,27 +126,46 @@ def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> list[Path]
     for stem in STEMS:
         remove_rows(find_table(study.folder, stem), "patient_id", [plan.patient_id])
     names = mentions([plan.patient_id, *plan.slide_ids])
-    return [path for path in files_below(study.folder) if path.parts[len(study.folder.parts)] != "slides" and holds(path, names)]
+    return [
+        path
+        for path in files_below(study.folder)
+        if path.parts[len(study.folder.parts)] != "slides" and holds(path, names)
+    ]
 
 
 def trained_on(bundle: Path) -> set[str]:
     """Return the patients from whom the models of a bundle have learned."""
     index = bundle / "models" / "models.json"
-    return {patient for entry in read_json(index)["models"] for patient in entry["train"]} if index.exists() else set()
+    return (
+        {patient for entry in read_json(index)["models"] for patient in entry["train"]}
+        if index.exists()
+        else set()
+    )
 
 
 def remove_rows(path: Path, column: str, values: Iterable[str]) -> None:
-    """Remove the rows of a CSV that have one of the values; separator, encoding and all other cells stay as they are."""
+    """Remove the rows of a CSV that have one of the values; separator, encoding and all other cells
+    stay as they are.
+    """
     table = read_table(path)
-    separator, encoding = {"comma": ",", "semicolon": ";", "tab": "\t"}[table.understood.split(", ")[0]], table.understood.split(", ")[1]
+    separator, encoding = (
+        {"comma": ",", "semicolon": ";", "tab": "\t"}[table.understood.split(", ")[0]],
+        table.understood.split(", ")[1],
+    )
     codec = "cp1252" if encoding == "Latin-1" else "utf-8"
     raw = path.read_bytes().decode("utf-8-sig" if codec == "utf-8" else codec)
     rows = list(csv.reader(io.StringIO(raw, newline=""), delimiter=separator))
     first = next(n for n, cells in enumerate(rows) if any(cells))
     place, unwanted = [cell.strip() for cell in rows[first]].index(column), set(values)
-    kept = [cells for n, cells in enumerate(rows) if n <= first or len(cells) <= place or cells[place].strip() not in unwanted]
+    kept = [
+        cells
+        for n, cells in enumerate(rows)
+        if n <= first or len(cells) <= place or cells[place].strip() not in unwanted
+    ]
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=separator, lineterminator="\r\n" if "\r\n" in raw else "\n").writerows(kept)
+    csv.writer(
+        text, delimiter=separator, lineterminator="\r\n" if "\r\n" in raw else "\n"
+    ).writerows(kept)
     if codec == "utf-8":
         write_text(path, text.getvalue())
     else:

@@ -16,7 +16,14 @@ from pathoml.store.tables import Table, parse_number, read_study_table, table_na
 from pathoml.study.timing import DAYS_A_MONTH, check_timing, date_columns
 from pathoml.types import Cohort, Patient, Slide
 
-YES_NO = {"no": 0, "yes": 1, "nein": 0, "ja": 1, "false": 0, "true": 1}  # survival/analysis.R knows the same
+YES_NO = {
+    "no": 0,
+    "yes": 1,
+    "nein": 0,
+    "ja": 1,
+    "false": 0,
+    "true": 1,
+}  # survival/analysis.R knows the same
 SPECIMENS = {
     "primary": "primary",
     "primaertumor": "primary",
@@ -37,25 +44,31 @@ def read_cohort(study: Study) -> Cohort:
     """Return the patients with their slides, in the order of patients.csv.
 
     Raises:
-        CohortError: duplicates, slides without a patient, impossible rows, missing columns; every row is listed.
+        CohortError: duplicates, slides without a patient, impossible rows, missing columns; every
+            row is listed.
     """
     slides = _slides_if_any(study)
     patients, excluded = _read_patients(study, slides)
     if not patients:
-        raise CohortError("No patient has both a slide and follow-up. Compare patient_id in slides.csv and patients.csv.")
+        raise CohortError(
+            "No patient has both a slide and follow-up. Compare patient_id in slides.csv and"
+            " patients.csv."
+        )
     chosen = {p.patient_id for p in patients}
     landmark = study.config.dates.landmark_months
     return Cohort(
         patients=tuple(patients),
         slides=tuple(s for s in slides if s.patient_id in chosen),
         endpoint=study.config.endpoint.name,
-        time_zero=study.config.endpoint.time_zero + (f" + {landmark:g} months (landmark)" if landmark else ""),
+        time_zero=study.config.endpoint.time_zero
+        + (f" + {landmark:g} months (landmark)" if landmark else ""),
         excluded=tuple(excluded),
     )
 
 
 def yes_or_no(cell: str, *, most: int = 1) -> int | None:
-    """Return 0 or 1 (or up to `most`) from a cell that says it as a number or in a word; None if it says something else.
+    """Return 0 or 1 (or up to `most`) from a cell that says it as a number or in a word; None if it
+    says something else.
 
     >>> yes_or_no("1,0"), yes_or_no("Ja"), yes_or_no("no"), yes_or_no("0.0"), yes_or_no("2"), yes_or_no("2", most=2)
     (1, 1, 0, 0, None, 2)
@@ -70,7 +83,8 @@ def treated(cells: Iterable[object], column: str) -> npt.NDArray[np.float64]:
     """Return (B,) 1 treated, 0 not, NaN where the cell is empty.
 
     Raises:
-        CohortError: a cell is neither a 0 or 1 nor one of YES_NO; the sentence names what was found.
+        CohortError: a cell is neither a 0 or 1 nor one of YES_NO; the sentence names what was
+            found.
 
     >>> treated(["yes", "no", "", 1.0, None], "lat").tolist()
     [1.0, 0.0, nan, 1.0, nan]
@@ -79,16 +93,20 @@ def treated(cells: Iterable[object], column: str) -> npt.NDArray[np.float64]:
     codes = [yes_or_no(cell) for cell in given]
     wrong = sorted({cell for cell, code in zip(given, codes) if cell and code is None})
     if wrong:
-        levels = ", ".join(repr(level) for level in wrong[:MOST_LEVELS]) + (", ..." if len(wrong) > MOST_LEVELS else "")
+        levels = ", ".join(repr(level) for level in wrong[:MOST_LEVELS]) + (
+            ", ..." if len(wrong) > MOST_LEVELS else ""
+        )
         raise CohortError(
-            f"The treatment column {column!r} of the patients holds {levels}; it must be 0 or 1, a word such as yes or no, or empty. "
-            "Correct the cells, or name another column in cohort.treatment."
+            f"The treatment column {column!r} of the patients holds {levels}; it must be 0 or 1, a "
+            "word such as yes or no, or empty. Correct the cells, or name another column in "
+            "cohort.treatment."
         )
     return np.array([np.nan if code is None else code for code in codes], dtype=np.float64)
 
 
 def share_treated(arms: npt.NDArray[np.float64]) -> float | None:
-    """Return the share of the treated among those whose treatment is known; None if it is of nobody.
+    """Return the share of the treated among those whose treatment is known; None if it is of
+    nobody.
 
     >>> share_treated(np.array([1.0, 0.0, np.nan])), share_treated(np.array([np.nan]))
     (0.5, None)
@@ -99,7 +117,9 @@ def share_treated(arms: npt.NDArray[np.float64]) -> float | None:
 
 def _slides_if_any(study: Study) -> list[Slide]:
     """Return the slides; a study that keeps patients without slides need not have a slides.csv."""
-    if study.config.cohort.without_slides == "keep" and not any((study.folder / name).exists() for name in table_names("slides")):
+    if study.config.cohort.without_slides == "keep" and not any(
+        (study.folder / name).exists() for name in table_names("slides")
+    ):
         return []
     return read_slides(study)
 
@@ -118,15 +138,24 @@ def read_slides(study: Study) -> list[Slide]:
         mpp = parse_number(row["mpp"]) if row.get("mpp") else None
         specimen = SPECIMENS.get(row.get("specimen", "").lower())
         if not SAFE_ID.match(row["slide_id"]):
-            refused.append(f"{where}: a slide_id needs letters, digits, '.', '_', '-' only, since it names files.")
+            refused.append(
+                f"{where}: a slide_id needs letters, digits, '.', '_', '-' only, since it names"
+                " files."
+            )
         elif not row["patient_id"]:
             refused.append(f"{where} has no patient_id.")
         elif row.get("mpp") and mpp is None:
             refused.append(f"{where}: mpp {row['mpp']!r} is no number.")
         elif specimen is None:
-            refused.append(f"{where}: specimen {row['specimen']!r} is not one of primary, metastasis, other.")
+            refused.append(
+                f"{where}: specimen {row['specimen']!r} is not one of primary, metastasis, other."
+            )
         else:
-            extras = {k: v for k, v in row.items() if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")}
+            extras = {
+                k: v
+                for k, v in row.items()
+                if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")
+            }
             location = (study.folder / row["path"]) if row["path"] else None
             slides.append(
                 Slide(
@@ -142,12 +171,24 @@ def read_slides(study: Study) -> list[Slide]:
     return slides
 
 
-def _read_patients(study: Study, slides: Iterable[Slide]) -> tuple[list[Patient], list[tuple[str, str]]]:
+def _read_patients(
+    study: Study, slides: Iterable[Slide]
+) -> tuple[list[Patient], list[tuple[str, str]]]:
     config, endpoint = study.config.cohort, study.config.endpoint
     table = read_study_table(study, "patients")
     dates = study.config.dates
     treatment = (config.treatment,) if config.treatment else ()
-    table.require(("patient_id", config.centre, endpoint.time, endpoint.event, *config.covariates, *treatment, *date_columns(dates)))
+    table.require(
+        (
+            "patient_id",
+            config.centre,
+            endpoint.time,
+            endpoint.event,
+            *config.covariates,
+            *treatment,
+            *date_columns(dates),
+        )
+    )
     slide_ids: dict[str, list[str]] = defaultdict(list)
     sampled: dict[str, dict[str, str]] = defaultdict(dict)
     for slide in slides:
@@ -162,7 +203,9 @@ def _read_patients(study: Study, slides: Iterable[Slide]) -> tuple[list[Patient]
         for s in slide_ids[p]
     ]
     covariates = [*config.covariates, *(t for t in treatment if t not in config.covariates)]
-    read_covariate = {name: _covariate_reader(row[name] for row in table.rows) for name in covariates}
+    read_covariate = {
+        name: _covariate_reader(row[name] for row in table.rows) for name in covariates
+    }
     patients, excluded = [], []
     for number, row in enumerate(table.rows, 2):
         who = row["patient_id"]
@@ -178,12 +221,22 @@ def _read_patients(study: Study, slides: Iterable[Slide]) -> tuple[list[Patient]
             where = f"{table.path.name} line {number}, patient {who}"
             try:
                 time_months, event = _outcome(row, endpoint, where)
-                timing = check_timing(row, sampled.get(who, {}), dates, endpoint, time_months, where)
+                timing = check_timing(
+                    row, sampled.get(who, {}), dates, endpoint, time_months, where
+                )
             except CohortError as error:
                 refused.append(str(error))
                 continue
             if time_months <= dates.landmark_months:
-                excluded.append((who, f"event or last visit before the landmark of {dates.landmark_months:g} months"))
+                excluded.append(
+                    (
+                        who,
+                        (
+                            "event or last visit before the landmark of"
+                            f" {dates.landmark_months:g} months"
+                        ),
+                    )
+                )
                 continue
             patients.append(
                 Patient(
@@ -204,15 +257,20 @@ def _read_patients(study: Study, slides: Iterable[Slide]) -> tuple[list[Patient]
 def _outcome(row: Mapping[str, str], endpoint: EndpointConfig, where: str) -> tuple[float, int]:
     time = parse_number(row[endpoint.time])
     if time is None or not math.isfinite(time):
-        raise CohortError(f"{where}: {endpoint.time} = {row[endpoint.time]!r} is no number of {endpoint.unit}.")
+        raise CohortError(
+            f"{where}: {endpoint.time} = {row[endpoint.time]!r} is no number of {endpoint.unit}."
+        )
     if time <= 0:
         raise CohortError(
-            f"{where}: {endpoint.time} = {time:g} {endpoint.unit}; it must be over 0, counted from {endpoint.time_zero}. "
-            "Correct the dates or drop the row."
+            f"{where}: {endpoint.time} = {time:g} {endpoint.unit}; it must be over 0, counted from "
+            f"{endpoint.time_zero}. Correct the dates or drop the row."
         )
     event = yes_or_no(row[endpoint.event], most=2)
     if event is None:
-        raise CohortError(f"{where}: {endpoint.event} = {row[endpoint.event]!r}; it must be 0 censored, 1 event or 2 competing event.")
+        raise CohortError(
+            f"{where}: {endpoint.event} = {row[endpoint.event]!r}; it must be 0 censored, 1 event"
+            " or 2 competing event."
+        )
     return time / (DAYS_A_MONTH if endpoint.unit == "days" else 1.0), event
 
 
@@ -225,11 +283,19 @@ def _covariate_reader(cells: Iterable[str]) -> Callable[[str], float | str | Non
 
 def _duplicates(table: Table, column: str) -> list[str]:
     counts = Counter(row[column] for row in table.rows if row[column])
-    return [f"{table.path.name} has {n} rows for {column} {value!r}; it needs exactly one." for value, n in counts.items() if n > 1]
+    return [
+        f"{table.path.name} has {n} rows for {column} {value!r}; it needs exactly one."
+        for value, n in counts.items()
+        if n > 1
+    ]
 
 
 def _refuse(name: str, refused: list[str]) -> None:
     if refused:
         more = f"\n(+{len(refused) - MOST_LISTED} more)" if len(refused) > MOST_LISTED else ""
         noun = "row is" if len(refused) == 1 else "rows are"
-        raise CohortError(f"{len(refused)} {noun} refused; correct {name}:\n" + "\n".join(refused[:MOST_LISTED]) + more)
+        raise CohortError(
+            f"{len(refused)} {noun} refused; correct {name}:\n"
+            + "\n".join(refused[:MOST_LISTED])
+            + more
+        )

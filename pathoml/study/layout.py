@@ -10,14 +10,18 @@ from pathoml.errors import ConfigError, EncoderError
 from pathoml.store._hdf5 import stored_attr
 from pathoml.types import Encoder
 
-SAME_SCALE = 0.05  # scales of imported tiles that differ by no more go into one folder: scanners' 0.2500 to 0.2525 for "40x"
+# scales of imported tiles that differ by no more go into one folder: scanners' 0.2500 to 0.2525 for
+# "40x"
+SAME_SCALE = 0.05
 AS_SCANNED = StainConfig()
 
 
 def tile_size(study: Study) -> tuple[int, float]:
     """Return (tile_px, mpp): as study.yaml says, else what the encoder was trained on."""
     tile_px, mpp = study.config.tiles.tile_px, study.config.tiles.mpp
-    if tile_px is not None and mpp is not None:  # an encoder whose features were imported needs no file of ours
+    if (
+        tile_px is not None and mpp is not None
+    ):  # an encoder whose features were imported needs no file of ours
         return tile_px, mpp
     encoder = find_encoder(study.config.encoder)
     return tile_px or encoder.tile_px, mpp or encoder.mpp
@@ -29,7 +33,8 @@ def tiles_folder(study: Study) -> Path:
 
 
 def scales(study: Study) -> tuple[Study, ...]:
-    """Return the study at each of its magnifications: itself, or with its tiles and with those of tiles.context_mpp around them.
+    """Return the study at each of its magnifications: itself, or with its tiles and with those of
+    tiles.context_mpp around them.
 
     Raises:
         ConfigError: the second is not the coarser one.
@@ -39,11 +44,18 @@ def scales(study: Study) -> tuple[Study, ...]:
         return (study,)
     if tiles.context_mpp <= mpp:
         raise ConfigError(
-            f"study.yaml: tiles: context_mpp = {tiles.context_mpp:g} is not coarser than the tiles' {mpp:g} micrometres per pixel. "
-            f"Give a larger number, such as {4 * mpp:g}, or null for one magnification."
+            f"study.yaml: tiles: context_mpp = {tiles.context_mpp:g} is not coarser than the "
+            f"tiles' {mpp:g} micrometres per pixel. Give a larger number, such as {4 * mpp:g}, or "
+            "null for one magnification."
         )
-    each = [tiles.model_copy(update={"mpp": scale, "context_mpp": None}) for scale in (tiles.mpp, tiles.context_mpp)]
-    return tuple(study.model_copy(update={"config": study.config.model_copy(update={"tiles": one})}) for one in each)
+    each = [
+        tiles.model_copy(update={"mpp": scale, "context_mpp": None})
+        for scale in (tiles.mpp, tiles.context_mpp)
+    ]
+    return tuple(
+        study.model_copy(update={"config": study.config.model_copy(update={"tiles": one})})
+        for one in each
+    )
 
 
 def embeddings_folder(study: Study) -> Path:
@@ -61,14 +73,16 @@ def _encoding(study: Study) -> str:
             raise
         if study.config.stain != AS_SCANNED:
             raise ConfigError(
-                f"study.yaml: stain: the features in embeddings/{imported} were imported and are as they are. Set stain.normalise to null "
-                "and stain.augment to 0, or let the tool that made them normalise the slides."
+                f"study.yaml: stain: the features in embeddings/{imported} were imported and are "
+                "as they are. Set stain.normalise to null and stain.augment to 0, or let the tool "
+                "that made them normalise the slides."
             ) from None
         return imported
 
 
 def is_imported(embeddings: Path, slide_id: str) -> bool:
-    """Return whether a slide's features came from another tool: then it is neither tiled nor embedded here.
+    """Return whether a slide's features came from another tool: then it is neither tiled nor
+    embedded here.
 
     Args:
         embeddings: embeddings/ENCODING of the study.
@@ -86,7 +100,10 @@ def drawn_regions(study: Study) -> dict[str, Path]:
         return {}
     folder = study.folder / study.config.tiles.regions
     if not folder.is_dir():
-        raise ConfigError(f"study.yaml: tiles.regions: {folder} is no folder. Put SLIDE.geojson files there, or remove the key.")
+        raise ConfigError(
+            f"study.yaml: tiles.regions: {folder} is no folder. Put SLIDE.geojson files there, or"
+            " remove the key."
+        )
     return {path.stem: path for path in sorted(folder.glob("*.geojson"))}
 
 
@@ -100,8 +117,11 @@ def stain_name(stain: StainConfig) -> str:
     return "-".join(part for part in (stain.normalise, jitter) if part)
 
 
-def encoding_name(name: str, encoder: Encoder, tile_px: int, mpp: float, stain: StainConfig = AS_SCANNED) -> str:
-    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else ENCODER@GRID-STAIN.
+def encoding_name(
+    name: str, encoder: Encoder, tile_px: int, mpp: float, stain: StainConfig = AS_SCANNED
+) -> str:
+    """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else
+    ENCODER@GRID-STAIN.
 
     >>> from pathoml.encoders import find_encoder
     >>> lite0 = find_encoder("efficientnet_lite0")

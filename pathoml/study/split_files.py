@@ -1,8 +1,10 @@
-"""Splits made elsewhere: splits.json of another run, or CSV files as CLAM, MCAT and SurvPath write them.
+"""Splits made elsewhere: splits.json of another run, or CSV files as CLAM, MCAT and SurvPath write
+them.
 
-Of CLAM `splits_K.csv` has columns train, val, test with slide ids (or a table of booleans); of SurvPath and MCAT train and val hold
-case ids, and val is what is scored. One file is one fold. A patient who is scored in no file or in two is refused, as is a patient on
-both sides; val beside test is left out of training and of scoring, since nothing is selected here.
+Of CLAM `splits_K.csv` has columns train, val, test with slide ids (or a table of booleans); of
+SurvPath and MCAT train and val hold case ids, and val is what is scored. One file is one fold. A
+patient who is scored in no file or in two is refused, as is a patient on both sides; val beside
+test is left out of training and of scoring, since nothing is selected here.
 """
 
 from __future__ import annotations
@@ -27,10 +29,14 @@ def read_foreign_splits(path: Path, cohort: Cohort) -> tuple[Split, ...]:
         path: splits.json, one CSV file (one fold), or a folder of CSV files.
 
     Raises:
-        CohortError: nobody of the cohort is named; a patient is on both sides, scored twice or never.
+        CohortError: nobody of the cohort is named; a patient is on both sides, scored twice or
+            never.
     """
     if not path.exists():
-        raise CohortError(f"splits.file {path} does not exist. Name a splits.json, a CSV file, or a folder of CSV files.")
+        raise CohortError(
+            f"splits.file {path} does not exist. Name a splits.json, a CSV file, or a folder of CSV"
+            " files."
+        )
     splits = read_splits(path) if path.suffix == ".json" else (_from_tables(path, cohort),)
     known = set(cohort.patient_ids)
     splits = tuple(
@@ -38,7 +44,11 @@ def read_foreign_splits(path: Path, cohort: Cohort) -> tuple[Split, ...]:
             name=split.name,
             seed=split.seed,
             folds=tuple(
-                Fold(name=f.name, train=tuple(p for p in f.train if p in known), test=tuple(p for p in f.test if p in known))
+                Fold(
+                    name=f.name,
+                    train=tuple(p for p in f.train if p in known),
+                    test=tuple(p for p in f.test if p in known),
+                )
                 for f in split.folds
             ),
         )
@@ -48,7 +58,10 @@ def read_foreign_splits(path: Path, cohort: Cohort) -> tuple[Split, ...]:
     for split in splits:
         for fold in split.folds:
             if not any(events[p] for p in fold.train):
-                raise CohortError(f"{path}: fold {fold.name} has no event among its training patients. Use other splits.")
+                raise CohortError(
+                    f"{path}: fold {fold.name} has no event among its training patients. Use other"
+                    " splits."
+                )
     check_splits(splits, cohort)
     return splits
 
@@ -57,7 +70,9 @@ def _from_tables(path: Path, cohort: Cohort) -> Split:
     files = sorted(path.glob("*.csv"), key=_number) if path.is_dir() else [path]
     if not files:
         raise CohortError(f"{path} holds no CSV files.")
-    patient_of = {s.slide_id: s.patient_id for s in cohort.slides} | {p: p for p in cohort.patient_ids}
+    patient_of = {s.slide_id: s.patient_id for s in cohort.slides} | {
+        p: p for p in cohort.patient_ids
+    }
     folds = [_fold(file, str(k), patient_of) for k, file in enumerate(files, 1)]
     return Split(name="repeat-1", seed=0, folds=tuple(f for f in folds if f.test))
 
@@ -68,7 +83,11 @@ def _fold(file: Path, name: str, patient_of: Mapping[str, str]) -> Fold:
     scored = "test" if "test" in table.columns else "val"
     table.require((scored,))
     sides: dict[str, list[str]] = {"train": [], scored: []}
-    booleans = all(row[side].lower() in {*TRUE_WORDS, "false", "0", "0.0", ""} for row in table.rows for side in sides)
+    booleans = all(
+        row[side].lower() in {*TRUE_WORDS, "false", "0", "0.0", ""}
+        for row in table.rows
+        for side in sides
+    )
     for row in table.rows:
         for side, members in sides.items():
             item = next(iter(row.values())) if booleans else row[side]
@@ -77,7 +96,9 @@ def _fold(file: Path, name: str, patient_of: Mapping[str, str]) -> Fold:
             if chosen and patient is not None and patient not in members:
                 members.append(patient)
     if not any(sides.values()):
-        raise CohortError(f"{file} names no patient and no slide of this study. Compare its ids with slides.csv.")
+        raise CohortError(
+            f"{file} names no patient and no slide of this study. Compare its ids with slides.csv."
+        )
     return Fold(name=name, train=tuple(sides["train"]), test=tuple(sides[scored]))
 
 

@@ -1,4 +1,6 @@
-"""Who trains and who is scored: patients, never slides, are divided; a patient is on one side of a split."""
+"""Who trains and who is scored: patients, never slides, are divided; a patient is on one side of a
+split.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from pathoml.store.files import read_json, write_json
 from pathoml.types import Cohort, Floats, Fold, Ints, Split
 
 REPEAT_STRIDE = 1000  # seed of repeat r = seed * REPEAT_STRIDE + r
-TIE_BREAK = 1e-3  # random costs that vary centre-preserving partitions between repeats without unbalancing them
+# random costs that vary centre-preserving partitions between repeats without unbalancing them
+TIE_BREAK = 1e-3
 
 
 def make_splits(cohort: Cohort, config: SplitsConfig) -> tuple[Split, ...]:
@@ -26,30 +29,44 @@ def make_splits(cohort: Cohort, config: SplitsConfig) -> tuple[Split, ...]:
     if config.scheme == "leave_one_centre_out":
         centres, centre = np.unique(cohort.centre, return_inverse=True)
         if len(centres) < 2:
-            raise CohortError("splits.scheme is leave_one_centre_out, but there is one centre only. Use stratified.")
+            raise CohortError(
+                "splits.scheme is leave_one_centre_out, but there is one centre only. Use"
+                " stratified."
+            )
         return (_split("repeat-1", cohort, centre, [str(c) for c in centres], config.seed),)
     splits = []
     for repeat in range(1, config.repeats + 1):
         seed = config.seed * REPEAT_STRIDE + repeat
         rng = np.random.default_rng(seed)
         if config.scheme == "stratified":
-            assignment = _stratified(cohort, config.folds, rng, by_centre=config.stratify_by == "centre_and_event")
+            assignment = _stratified(
+                cohort, config.folds, rng, by_centre=config.stratify_by == "centre_and_event"
+            )
         else:
             assignment = _centre_preserving(cohort, config.folds, rng)
-        splits.append(_split(f"repeat-{repeat}", cohort, assignment, [str(f + 1) for f in range(config.folds)], seed))
+        splits.append(
+            _split(
+                f"repeat-{repeat}",
+                cohort,
+                assignment,
+                [str(f + 1) for f in range(config.folds)],
+                seed,
+            )
+        )
     return tuple(splits)
 
 
 def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator, *, by_centre: bool) -> Ints:
-    """Deal patients to folds in turn, first those with an event, in random order; or so within each centre, one after the other.
+    """Deal patients to folds in turn, first those with an event, in random order; or so within each
+    centre, one after the other.
 
     Which of the two is better is not obvious: docs/decisions/0004.
     """
     events = int(cohort.event.sum())
     if events < folds or len(cohort.patients) < 2 * folds:
         raise CohortError(
-            f"{len(cohort.patients)} patients with {events} events are too few for {folds} folds: each needs an event and two patients. "
-            "Lower splits.folds, or wait for more follow-up."
+            f"{len(cohort.patients)} patients with {events} events are too few for {folds} folds: "
+            "each needs an event and two patients. Lower splits.folds, or wait for more follow-up."
         )
     order = rng.permutation(len(cohort.patients))
     if by_centre:
@@ -61,18 +78,24 @@ def _stratified(cohort: Cohort, folds: int, rng: np.random.Generator, *, by_cent
 
 
 def _centre_preserving(cohort: Cohort, folds: int, rng: np.random.Generator) -> Ints:
-    """Keep each centre in one fold, with events and patients as even as whole centres allow (Howard et al., Nat Commun 2021).
+    """Keep each centre in one fold, with events and patients as even as whole centres allow (Howard
+    et al., Nat Commun 2021).
 
-    A mixed-integer program: x[c, f] = 1 puts centre c into fold f; minimised is the sum over folds of the distance of
-    events and patients from an even share.
+    A mixed-integer program: x[c, f] = 1 puts centre c into fold f; minimised is the sum over folds
+    of the distance of events and patients from an even share.
     """
     from scipy.optimize import LinearConstraint, milp
 
     centres, centre = np.unique(cohort.centre, return_inverse=True)
     n_centres = len(centres)
     if n_centres < folds:
-        raise CohortError(f"splits.scheme is centre_preserving with {folds} folds, but there are {n_centres} centres. Lower splits.folds.")
-    loads = np.stack([np.bincount(centre, cohort.event, n_centres), np.bincount(centre, minlength=n_centres)])  # (2, C)
+        raise CohortError(
+            f"splits.scheme is centre_preserving with {folds} folds, but there are"
+            f" {n_centres} centres. Lower splits.folds."
+        )
+    loads = np.stack(
+        [np.bincount(centre, cohort.event, n_centres), np.bincount(centre, minlength=n_centres)]
+    )  # (2, C)
     n_x, n_slack = n_centres * folds, 2 * folds
     cost = np.concatenate([rng.uniform(0, TIE_BREAK, n_x), np.repeat(1 / loads.sum(1), folds)])
     rows: list[Floats] = []
@@ -91,7 +114,11 @@ def _centre_preserving(cohort: Cohort, folds: int, rng: np.random.Generator) -> 
                 row = np.zeros(n_x + n_slack)
                 row[f:n_x:folds] = sign * loads[k]
                 row[n_x + k * folds + f] = -1
-                rows, lower, upper = [*rows, row], [*lower, -np.inf], [*upper, sign * loads[k].sum() / folds]
+                rows, lower, upper = (
+                    [*rows, row],
+                    [*lower, -np.inf],
+                    [*upper, sign * loads[k].sum() / folds],
+                )
     integrality = np.concatenate([np.ones(n_x), np.zeros(n_slack)])
     bounds_upper = np.concatenate([np.ones(n_x), np.full(n_slack, np.inf)])
     solution = milp(
@@ -102,24 +129,34 @@ def _centre_preserving(cohort: Cohort, folds: int, rng: np.random.Generator) -> 
         options={"time_limit": 20.0},
     )
     if solution.x is None:
-        raise CohortError(f"No centre-preserving partition of {n_centres} centres into {folds} folds was found ({solution.message}).")
+        raise CohortError(
+            f"No centre-preserving partition of {n_centres} centres into {folds} folds was found"
+            f" ({solution.message})."
+        )
     return np.asarray(solution.x[:n_x].reshape(n_centres, folds).argmax(1)[centre], dtype=np.int64)
 
 
-def _split(name: str, cohort: Cohort, assignment: Ints, fold_names: Sequence[str], seed: int) -> Split:
+def _split(
+    name: str, cohort: Cohort, assignment: Ints, fold_names: Sequence[str], seed: int
+) -> Split:
     folds = []
     for f, fold_name in enumerate(fold_names):
         test = tuple(p for p, a in zip(cohort.patient_ids, assignment) if a == f)
         train = tuple(p for p, a in zip(cohort.patient_ids, assignment) if a != f)
         events = int(cohort.event[assignment != f].sum())
         if events == 0:
-            raise CohortError(f"Without fold {fold_name!r} there is no event to train on. Use another splits.scheme or fewer folds.")
+            raise CohortError(
+                f"Without fold {fold_name!r} there is no event to train on. Use another"
+                " splits.scheme or fewer folds."
+            )
         folds.append(Fold(name=fold_name, train=train, test=test))
     return Split(name=name, folds=tuple(folds), seed=seed)
 
 
 def check_splits(splits: Sequence[Split], cohort: Cohort) -> None:
-    """Raise CohortError unless every patient is tested exactly once a split and never trains the model that scores them."""
+    """Raise CohortError unless every patient is tested exactly once a split and never trains the
+    model that scores them.
+    """
     for split in splits:
         tested = [p for fold in split.folds for p in fold.test]
         if sorted(tested) != sorted(cohort.patient_ids):
@@ -127,13 +164,21 @@ def check_splits(splits: Sequence[Split], cohort: Cohort) -> None:
         for fold in split.folds:
             both = set(fold.train) & set(fold.test)
             if both:
-                raise CohortError(f"Split {split.name}, fold {fold.name}: patient {min(both)} is on both sides.")
+                raise CohortError(
+                    f"Split {split.name}, fold {fold.name}: patient {min(both)} is on both sides."
+                )
 
 
 def write_splits(path: Path, splits: Sequence[Split], scheme: str) -> None:
     """Write splits.json."""
     content = [
-        {"name": s.name, "seed": s.seed, "folds": [{"name": f.name, "train": list(f.train), "test": list(f.test)} for f in s.folds]}
+        {
+            "name": s.name,
+            "seed": s.seed,
+            "folds": [
+                {"name": f.name, "train": list(f.train), "test": list(f.test)} for f in s.folds
+            ],
+        }
         for s in splits
     ]
     write_json(path, {"scheme": scheme, "splits": content})
@@ -150,12 +195,18 @@ def read_splits(path: Path) -> tuple[Split, ...]:
             Split(
                 name=str(s["name"]),
                 seed=int(s["seed"]),
-                folds=tuple(Fold(name=str(f["name"]), train=_ids(f["train"]), test=_ids(f["test"])) for f in s["folds"]),
+                folds=tuple(
+                    Fold(name=str(f["name"]), train=_ids(f["train"]), test=_ids(f["test"]))
+                    for f in s["folds"]
+                ),
             )
             for s in read_json(path)["splits"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} holds no splits ({type(error).__name__}: {error}). Delete it and run `pathoml train`.") from error
+        raise StoreError(
+            f"{path} holds no splits ({type(error).__name__}: {error}). Delete it and run `pathoml"
+            " train`."
+        ) from error
 
 
 def _ids(found: Any) -> tuple[str, ...]:

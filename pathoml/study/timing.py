@@ -1,9 +1,12 @@
-"""Dates of a patient: what may not come before what, entry, landmark and the start of treatment, in months from time zero.
+"""Dates of a patient: what may not come before what, entry, landmark and the start of treatment, in
+months from time zero.
 
-A score that reads tissue from after time zero, or a treatment that only those receive who lived to receive it, makes immortal time: a
-row that says so is refused with its dates. A column that study.yaml does not name, and an empty cell, is not checked.
+A score that reads tissue from after time zero, or a treatment that only those receive who lived to
+receive it, makes immortal time: a row that says so is refused with its dates. A column that
+study.yaml does not name, and an empty cell, is not checked.
 
-Source: Suissa, Am J Epidemiol 167 (2008) 492-499 (immortal time); Anderson, J Clin Oncol 1 (1983) 710-719 (landmark).
+Source: Suissa, Am J Epidemiol 167 (2008) 492-499 (immortal time); Anderson, J Clin Oncol 1 (1983)
+710-719 (landmark).
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ TOLERATED_DAYS = 31  # between the time column and the dates: tables round to wh
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """When a patient came under observation and was first treated, in months from time zero, or from the landmark."""
+    """When a patient came under observation and was first treated, in months from time zero, or
+    from the landmark.
+    """
 
     entry_months: float
     treatment_months: float | None
@@ -30,7 +35,11 @@ class Timing:
 
 def date_columns(dates: DatesConfig) -> list[str]:
     """Return the columns of patients.csv that hold dates."""
-    return [c for c in (dates.time_zero, dates.entry, dates.exit, dates.treatment, dates.metastasis) if c]
+    return [
+        c
+        for c in (dates.time_zero, dates.entry, dates.exit, dates.treatment, dates.metastasis)
+        if c
+    ]
 
 
 def check_timing(
@@ -53,15 +62,24 @@ def check_timing(
         CohortError: what contradicts what, with both days and what to do.
     """
     zero, entry, last, treated, metastasis = (
-        _date(row, c, where) for c in (dates.time_zero, dates.entry, dates.exit, dates.treatment, dates.metastasis)
+        _date(row, c, where)
+        for c in (dates.time_zero, dates.entry, dates.exit, dates.treatment, dates.metastasis)
     )
     if zero and last:
-        _refuse_unless(last > zero, where, "exit", last, "is not after time zero", zero, "Correct the dates or drop the row.")
+        _refuse_unless(
+            last > zero,
+            where,
+            "exit",
+            last,
+            "is not after time zero",
+            zero,
+            "Correct the dates or drop the row.",
+        )
         said = (last - zero).days
         if abs(said - time_months * DAYS_A_MONTH) > TOLERATED_DAYS:
             raise CohortError(
-                f"{where}: {endpoint.time} says {time_months:.1f} months, the dates {zero} to {last} say {said / DAYS_A_MONTH:.1f}. "
-                "Correct one of them."
+                f"{where}: {endpoint.time} says {time_months:.1f} months, the dates {zero} to "
+                f"{last} say {said / DAYS_A_MONTH:.1f}. Correct one of them."
             )
     if last and endpoint.data_cut:
         _refuse_unless(
@@ -74,18 +92,42 @@ def check_timing(
             "Censor at the cut, or move the cut.",
         )
     if entry and last:
-        _refuse_unless(entry < last, where, "entry", entry, "is not before exit", last, "Nothing was observed: drop the row.")
+        _refuse_unless(
+            entry < last,
+            where,
+            "entry",
+            entry,
+            "is not before exit",
+            last,
+            "Nothing was observed: drop the row.",
+        )
     if treated and metastasis:
         _refuse_unless(
-            treated >= metastasis, where, "treatment", treated, "is before metastasis", metastasis, "Correct the dates or drop the row."
+            treated >= metastasis,
+            where,
+            "treatment",
+            treated,
+            "is before metastasis",
+            metastasis,
+            "Correct the dates or drop the row.",
         )
     if zero:
         until = zero + dt.timedelta(days=dates.landmark_months * DAYS_A_MONTH)
         for slide_id, cell in sampled.items():
             day = _parsed(cell, f"{where}, slide {slide_id}: sampled_on")
             if day:
-                words = "was taken after " + ("the landmark" if dates.landmark_months else "time zero")
-                _refuse_unless(day <= until, where, f"slide {slide_id}", day, words, until, "Remove the slide: it is not known then.")
+                words = "was taken after " + (
+                    "the landmark" if dates.landmark_months else "time zero"
+                )
+                _refuse_unless(
+                    day <= until,
+                    where,
+                    f"slide {slide_id}",
+                    day,
+                    words,
+                    until,
+                    "Remove the slide: it is not known then.",
+                )
     shift = dates.landmark_months
     begun = _months(zero, treated)
     return Timing(
@@ -94,7 +136,9 @@ def check_timing(
     )
 
 
-def _refuse_unless(holds: bool, where: str, what: str, day: dt.date, words: str, other: dt.date, advice: str) -> None:
+def _refuse_unless(
+    holds: bool, where: str, what: str, day: dt.date, words: str, other: dt.date, advice: str
+) -> None:
     if not holds:
         raise CohortError(f"{where}: {what} {day} {words} ({other}). {advice}")
 

@@ -1,4 +1,5 @@
-"""Absolute risks from a Cox model: the baseline hazard, and predictions for patients whom the model has not seen.
+"""Absolute risks from a Cox model: the baseline hazard, and predictions for patients whom the model
+has not seen.
 
 Source: Breslow's estimator with Efron's ties, as R survfit(coxph(ties = "efron")).
 """
@@ -16,7 +17,9 @@ from pathoml.survival.cox import RiskSets
 from pathoml.survival.outcome import checked_entry, checked_outcome, checked_score
 from pathoml.types import Array
 
-FitLinear = Callable[[npt.NDArray[np.bool_]], Array]  # training rows -> (B,) linear predictor of everyone
+FitLinear = Callable[
+    [npt.NDArray[np.bool_]], Array
+]  # training rows -> (B,) linear predictor of everyone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +31,18 @@ class BaselineHazard:
 
     def at(self, months: npt.ArrayLike) -> Array:
         """Return the cumulative hazard at the given months."""
-        value: Array = np.append(0.0, self.cumulative)[np.searchsorted(self.times, np.asarray(months, dtype=np.float64), side="right")]
+        value: Array = np.append(0.0, self.cumulative)[
+            np.searchsorted(self.times, np.asarray(months, dtype=np.float64), side="right")
+        ]
         return value
 
 
 def baseline_hazard(
-    predictor: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, *, entry_months: npt.ArrayLike | None = None
+    predictor: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
 ) -> BaselineHazard:
     """Return the baseline of a Cox model from its linear predictor on the rows it was fitted to.
 
@@ -44,21 +53,31 @@ def baseline_hazard(
     if not seen.any():
         raise CohortError(f"No event among {len(time)} patients: there is no baseline hazard.")
     given = checked_score(predictor, len(time), "predictor")
-    part = RiskSets(time, seen, np.zeros(len(time), dtype=np.int64), checked_entry(entry_months, time)).strata[0]
+    part = RiskSets(
+        time, seen, np.zeros(len(time), dtype=np.int64), checked_entry(entry_months, time)
+    ).strata[0]
     _, weight = part.weights(given)
-    jump = np.exp(-given.max()) / part.at_risk(weight)  # (E,) from late to early; weights() had removed the maximum
+    jump = np.exp(-given.max()) / part.at_risk(
+        weight
+    )  # (E,) from late to early; weights() had removed the maximum
     times, at = np.unique(part.event_time, return_inverse=True)
     return BaselineHazard(times=times, cumulative=np.cumsum(np.bincount(at, weights=jump)))
 
 
 def cross_fitted_hazard(
-    fit: FitLinear, time_months: npt.ArrayLike, event: npt.ArrayLike, fold: npt.ArrayLike, months: Sequence[float]
+    fit: FitLinear,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    fold: npt.ArrayLike,
+    months: Sequence[float],
 ) -> tuple[Array, Array]:
     """Return the cumulative hazard that models of the other folds foretell each patient.
 
     Args:
-        fit: fits a model to the training rows and returns the linear predictor of everyone; all zero gives Kaplan-Meier's like.
-        fold: (B,) labels; a fold's patients are predicted by a model and a baseline of all the other patients.
+        fit: fits a model to the training rows and returns the linear predictor of everyone; all
+            zero gives Kaplan-Meier's like.
+        fold: (B,) labels; a fold's patients are predicted by a model and a baseline of all the
+            other patients.
         months: M horizons.
 
     Returns:
@@ -78,7 +97,8 @@ def cross_fitted_hazard(
 
 
 def patterned_folds(event: npt.ArrayLike, folds: int = 5) -> npt.NDArray[np.str_]:
-    """Return folds for scores that came without: events and the others are dealt out in turn, in the order of the table.
+    """Return folds for scores that came without: events and the others are dealt out in turn, in
+    the order of the table.
 
     >>> patterned_folds([1, 1, 0, 0, 0], folds=2).tolist()
     ['1', '2', '1', '2', '1']

@@ -18,13 +18,21 @@ from pathoml.survival.estimate import Estimate, percentile_estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
 from pathoml.types import Array
 
-MIN_AT_RISK = 10  # fewer patients still followed at the horizon: "not estimable", since a few weights decide
+MIN_AT_RISK = (
+    10  # fewer patients still followed at the horizon: "not estimable", since a few weights decide
+)
 
 
 def brier_score(
-    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, months: float, *, counts: Array | None = None
+    risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    months: float,
+    *,
+    counts: Array | None = None,
 ) -> Estimate:
-    """Return the mean squared distance of the predicted risk from what happened by the horizon, 0 (best) to 1.
+    """Return the mean squared distance of the predicted risk from what happened by the horizon, 0
+    (best) to 1.
 
     Args:
         risk: (B,) predicted probability of an event by the horizon.
@@ -45,13 +53,21 @@ def brier_score(
     require_at_risk(time, months)
     value = float(_brier(probability, time, seen, months, np.ones((1, len(time))))[0])
     draws = None if counts is None else _brier(probability, time, seen, months, counts)
-    return percentile_estimate(value, draws, n=len(time), events=int((seen & (time <= months)).sum()))
+    return percentile_estimate(
+        value, draws, n=len(time), events=int((seen & (time <= months)).sum())
+    )
 
 
 def integrated_brier_score(
-    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, months: Sequence[float], *, counts: Array | None = None
+    risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    months: Sequence[float],
+    *,
+    counts: Array | None = None,
 ) -> Estimate:
-    """Return the Brier score averaged over time from 0 to the last of the months, by the trapezoid rule; at 0 it is 0.
+    """Return the Brier score averaged over time from 0 to the last of the months, by the trapezoid
+    rule; at 0 it is 0.
 
     Args:
         risk: (B, M) predicted probability of an event by each of the months.
@@ -62,13 +78,19 @@ def integrated_brier_score(
     require_at_risk(time, float(grid[-1]))
 
     def integrated(draws: Array) -> Array:
-        scores = [np.zeros(len(draws))] + [_brier(probability[:, m], time, seen, float(t), draws) for m, t in enumerate(grid)]
-        value: Array = integrate.trapezoid(np.stack(scores), np.append(0.0, grid), axis=0) / grid[-1]
+        scores = [np.zeros(len(draws))] + [
+            _brier(probability[:, m], time, seen, float(t), draws) for m, t in enumerate(grid)
+        ]
+        value: Array = (
+            integrate.trapezoid(np.stack(scores), np.append(0.0, grid), axis=0) / grid[-1]
+        )
         return value
 
     value = float(integrated(np.ones((1, len(time))))[0])
     draws = None if counts is None else integrated(counts)
-    return percentile_estimate(value, draws, n=len(time), events=int((seen & (time <= grid[-1])).sum()))
+    return percentile_estimate(
+        value, draws, n=len(time), events=int((seen & (time <= grid[-1])).sum())
+    )
 
 
 def require_at_risk(time: Array, months: float) -> None:
@@ -76,10 +98,15 @@ def require_at_risk(time: Array, months: float) -> None:
     at_risk = int((time > months).sum())
     if at_risk < MIN_AT_RISK:
         noun = "patient is" if at_risk == 1 else "patients are"
-        raise CohortError(f"not estimable: {at_risk} {noun} followed beyond {months:g} months; it needs {MIN_AT_RISK}.")
+        raise CohortError(
+            f"not estimable: {at_risk} {noun} followed beyond {months:g} months; it needs"
+            f" {MIN_AT_RISK}."
+        )
 
 
-def _brier(risk: Array, time: Array, event: npt.NDArray[np.bool_], months: float, counts: Array) -> Array:
+def _brier(
+    risk: Array, time: Array, event: npt.NDArray[np.bool_], months: float, counts: Array
+) -> Array:
     """Return the Brier score of every draw, (R,); the censoring weights are estimated anew in each."""
     case, control = event & (time <= months), time > months
     lost = (1 - risk[case]) ** 2 / uncensored_before(counts, time, event)[:, case]  # (R, cases)

@@ -1,8 +1,9 @@
-"""Calibration: do the predicted risks come true, and does the score spread patients as far as it claims?
+"""Calibration: do the predicted risks come true, and does the score spread patients as far as it
+claims?
 
-Source: van Houwelingen, Stat Med 19 (2000) 3401-3415 (slope, in the large); Austin et al., Stat Med 39 (2020) 2714-2742 (curve, ICI);
-Crowson et al., Stat Methods Med Res 25 (2016) 1692-1706 (observed to expected events).
-Checked against R in tests/survival/test_agreement_with_r.py.
+Source: van Houwelingen, Stat Med 19 (2000) 3401-3415 (slope, in the large); Austin et al., Stat Med
+39 (2020) 2714-2742 (curve, ICI); Crowson et al., Stat Methods Med Res 25 (2016) 1692-1706 (observed
+to expected events). Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -34,15 +35,22 @@ class CalibrationCurve:
     integrated_index: float  # mean absolute distance over the patients (ICI)
 
 
-def calibration_slope(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike) -> Estimate:
-    """Return the Cox coefficient of the log-risk as the models gave it: 1 is right, below 1 is overfitted, 0 is worthless."""
+def calibration_slope(
+    log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike
+) -> Estimate:
+    """Return the Cox coefficient of the log-risk as the models gave it: 1 is right, below 1 is
+    overfitted, 0 is worthless.
+    """
     time, seen = checked_outcome(time_months, event)
     fit = fit_cox(checked_score(log_risk, len(time))[:, None], time, seen, names=["log_risk"])
-    return normal_estimate(float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0])), n=fit.n, events=fit.events)
+    return normal_estimate(
+        float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0])), n=fit.n, events=fit.events
+    )
 
 
 def observed_to_expected(expected_hazard: npt.ArrayLike, event: npt.ArrayLike) -> Estimate:
-    """Return events seen over events foretold, over all follow-up; Poisson interval. 1 is right, below 1 risks are too high.
+    """Return events seen over events foretold, over all follow-up; Poisson interval. 1 is right,
+    below 1 risks are too high.
 
     Args:
         expected_hazard: (B,) cumulative hazard foretold to each patient at the patient's own time.
@@ -53,7 +61,9 @@ def observed_to_expected(expected_hazard: npt.ArrayLike, event: npt.ArrayLike) -
     events = int(seen.sum())
     if events == 0 or expected <= 0:
         raise CohortError(f"not estimable: {events} events seen, {expected:.3g} foretold.")
-    return normal_estimate(float(np.log(events / expected)), events**-0.5, n=len(seen), events=events, exponential=True)
+    return normal_estimate(
+        float(np.log(events / expected)), events**-0.5, n=len(seen), events=events, exponential=True
+    )
 
 
 def observed_risk(time_months: npt.ArrayLike, event: npt.ArrayLike, months: float) -> Estimate:
@@ -65,12 +75,17 @@ def observed_risk(time_months: npt.ArrayLike, event: npt.ArrayLike, months: floa
     low, high = (1 - curve.high[last], 1 - curve.low[last]) if last >= 0 else (np.nan, np.nan)
     events = int((seen & (time <= months)).sum())
     if not np.isfinite(survival):
-        raise CohortError(f"not estimable: nobody of {len(time)} is followed for {months:g} months.")
-    return Estimate(estimate=1 - survival, low=float(low), high=float(high), n=len(time), events=events)
+        raise CohortError(
+            f"not estimable: nobody of {len(time)} is followed for {months:g} months."
+        )
+    return Estimate(
+        estimate=1 - survival, low=float(low), high=float(high), n=len(time), events=events
+    )
 
 
 def risk_groups(risk: npt.ArrayLike, groups: int) -> npt.NDArray[np.int64]:
-    """Return each patient's group by quantiles of the predicted risk, 0 the lowest; equal risks stay together.
+    """Return each patient's group by quantiles of the predicted risk, 0 the lowest; equal risks
+    stay together.
 
     >>> risk_groups([0.1, 0.2, 0.3, 0.4], 2)
     array([0, 0, 1, 1])
@@ -80,11 +95,15 @@ def risk_groups(risk: npt.ArrayLike, groups: int) -> npt.NDArray[np.int64]:
     return np.searchsorted(edges, values, side="left").astype(np.int64)
 
 
-def calibration_curve(risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, months: float) -> CalibrationCurve:
-    """Return the smooth curve: a Cox model on a 3-knot spline of cloglog(risk), read off at the horizon.
+def calibration_curve(
+    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, months: float
+) -> CalibrationCurve:
+    """Return the smooth curve: a Cox model on a 3-knot spline of cloglog(risk), read off at the
+    horizon.
 
     Raises:
-        CohortError: fewer than 10 patients followed beyond the horizon, or risks that do not differ.
+        CohortError: fewer than 10 patients followed beyond the horizon, or risks that do not
+            differ.
     """
     time, seen = checked_outcome(time_months, event)
     require_at_risk(time, months)
@@ -96,4 +115,8 @@ def calibration_curve(risk: npt.ArrayLike, time_months: npt.ArrayLike, event: np
     hazard = float(baseline_hazard(basis @ fit.coefficients, time, seen).at(months))
     order = np.argsort(given)
     observed = -np.expm1(-hazard * np.exp(basis @ fit.coefficients))  # (B,)
-    return CalibrationCurve(predicted=given[order], observed=observed[order], integrated_index=float(np.abs(observed - given).mean()))
+    return CalibrationCurve(
+        predicted=given[order],
+        observed=observed[order],
+        integrated_index=float(np.abs(observed - given).mean()),
+    )

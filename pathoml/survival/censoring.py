@@ -1,7 +1,9 @@
-"""The probability of not being censored yet, by which those who are seen stand for those who are not.
+"""The probability of not being censored yet, by which those who are seen stand for those who are
+not.
 
-G is the Kaplan-Meier estimate with censoring as the event; at one and the same time events come before censorings. A patient with an
-event at T is weighted by 1 / G(T-), one who is still followed at a horizon t by 1 / G(t). Taking G(T) instead is off by 1e-4 and more.
+G is the Kaplan-Meier estimate with censoring as the event; at one and the same time events come
+before censorings. A patient with an event at T is weighted by 1 / G(T-), one who is still followed
+at a horizon t by 1 / G(t). Taking G(T) instead is off by 1e-4 and more.
 
 Source: Graf et al., Stat Med 18 (1999) 2529-2545; Gerds & Schumacher, Biom J 48 (2006) 1029-1040.
 """
@@ -17,7 +19,8 @@ Bools = npt.NDArray[np.bool_]
 
 
 def uncensored_before(counts: Array, time: Array, event: Bools) -> Array:
-    """Return G(T-) at each patient's time for every draw: (R, B) from counts (R, B), how often a patient is in a draw.
+    """Return G(T-) at each patient's time for every draw: (R, B) from counts (R, B), how often a
+    patient is in a draw.
 
     A patient who is not drawn may get 1 in place of 0 / 0.
 
@@ -28,7 +31,8 @@ def uncensored_before(counts: Array, time: Array, event: Bools) -> Array:
     after = _censoring_curve(counts, at, event, len(unique))
     before = np.ones_like(after)
     before[:, 1:] = after[:, :-1]
-    # Zero only where nobody of the draw is left: such patients are not in the draw, and count 0 times.
+    # Zero only where nobody of the draw is left: such patients are not in the draw, and count 0
+    # times.
     before[before <= 0] = 1.0
     at_patient: Array = before[:, at]  # (R, B)
     return at_patient
@@ -49,9 +53,15 @@ def _censoring_curve(counts: Array, at: npt.NDArray[np.intp], event: Bools, time
     order = np.argsort(at, kind="stable")
     start = np.searchsorted(at[order], np.arange(times))
     sorted_counts = counts[:, order]
-    left = np.add.reduceat(sorted_counts, start, axis=1)  # (R, T) everyone whose follow-up ends at this time
+    left = np.add.reduceat(
+        sorted_counts, start, axis=1
+    )  # (R, T) everyone whose follow-up ends at this time
     died = np.add.reduceat(sorted_counts * event[order], start, axis=1)  # (R, T)
-    at_risk = left[:, ::-1].cumsum(axis=1)[:, ::-1] - died  # (R, T) an event comes before a censoring at the same time
-    stays = np.divide(at_risk - (left - died), at_risk, out=np.ones_like(at_risk), where=at_risk > 0)
+    at_risk = (
+        left[:, ::-1].cumsum(axis=1)[:, ::-1] - died
+    )  # (R, T) an event comes before a censoring at the same time
+    stays = np.divide(
+        at_risk - (left - died), at_risk, out=np.ones_like(at_risk), where=at_risk > 0
+    )
     curve: Array = np.cumprod(stays, axis=1)
     return curve

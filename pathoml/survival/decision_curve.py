@@ -1,10 +1,12 @@
-"""Decision curves under censoring: is treating those above a risk threshold worth more than treating all, or none?
+"""Decision curves under censoring: is treating those above a risk threshold worth more than
+treating all, or none?
 
-Net benefit = P(event, risk >= threshold) - P(no event, risk >= threshold) * threshold / (1 - threshold), the event probability of those
-above the threshold by Kaplan-Meier. Treating nobody has 0.
+Net benefit = P(event, risk >= threshold) - P(no event, risk >= threshold) * threshold / (1 -
+threshold), the event probability of those above the threshold by Kaplan-Meier. Treating nobody has
+0.
 
-Source: Vickers & Elkin, Med Decis Making 26 (2006) 565-574; Vickers et al., BMC Med Inform Decis Mak 8 (2008) 53 (censoring).
-Checked against R in tests/survival/test_agreement_with_r.py.
+Source: Vickers & Elkin, Med Decis Making 26 (2006) 565-574; Vickers et al., BMC Med Inform Decis
+Mak 8 (2008) 53 (censoring). Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ THRESHOLDS = tuple(k / 20 for k in range(1, 20))  # 5 % to 95 %
 
 
 def net_benefit(
-    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, months: float, thresholds: npt.ArrayLike = THRESHOLDS
+    risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    months: float,
+    thresholds: npt.ArrayLike = THRESHOLDS,
 ) -> Array:
     """Return the net benefit of treating the patients at or above each threshold, (K,).
 
@@ -39,7 +45,10 @@ def net_benefit(
     array([0.5])
     """
     time, seen = checked_outcome(time_months, event)
-    probability, asked = checked_score(risk, len(time), "risk"), np.asarray(thresholds, dtype=np.float64)
+    probability, asked = (
+        checked_score(risk, len(time), "risk"),
+        np.asarray(thresholds, dtype=np.float64),
+    )
     if not ((asked > 0) & (asked < 1)).all():
         raise CohortError("Thresholds of a decision curve lie between 0 and 1.")
     require_at_risk(time, months)
@@ -48,10 +57,14 @@ def net_benefit(
         treated = probability >= threshold
         if treated.any():
             event_free = float(survival_at(kaplan_meier(time[treated], seen[treated]), months))
-            benefit[k] = treated.mean() * ((1 - event_free) - event_free * threshold / (1 - threshold))
+            benefit[k] = treated.mean() * (
+                (1 - event_free) - event_free * threshold / (1 - threshold)
+            )
     return benefit
 
 
-def net_benefit_of_treating_all(time_months: npt.ArrayLike, event: npt.ArrayLike, months: float, thresholds: npt.ArrayLike) -> Array:
+def net_benefit_of_treating_all(
+    time_months: npt.ArrayLike, event: npt.ArrayLike, months: float, thresholds: npt.ArrayLike
+) -> Array:
     """Return the net benefit of treating everyone, (K,)."""
     return net_benefit(np.ones(len(np.asarray(event))), time_months, event, months, thresholds)

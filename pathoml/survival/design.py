@@ -1,4 +1,6 @@
-"""Clinical covariates as a matrix, learned on training rows: standardised numbers, one-hot categories, nothing missing."""
+"""Clinical covariates as a matrix, learned on training rows: standardised numbers, one-hot
+categories, nothing missing.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def parameters_with_score(columns: Mapping[str, Sequence[object]]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class NumericColumn:
-    """A number: missing values get the training median, then the training mean is subtracted and the SD divided by."""
+    """A number: missing values get the training median, then the training mean is subtracted and
+    the SD divided by.
+    """
 
     name: str
     median: float
@@ -68,7 +72,9 @@ class Design:
         blocks: list[Array] = [np.empty((n, 0))]
         for column in self.columns:
             if column.name not in columns:
-                raise CohortError(f"Covariate {column.name!r} is missing; the model was fitted with it.")
+                raise CohortError(
+                    f"Covariate {column.name!r} is missing; the model was fitted with it."
+                )
             values = columns[column.name]
             if isinstance(column, NumericColumn):
                 number = _numbers(column.name, values)
@@ -76,14 +82,17 @@ class Design:
                 blocks.append(((number - column.mean) / column.sd)[:, None])  # (B, 1)
             else:
                 level = np.array([_level(value) for value in values], dtype=object)
-                blocks.append((level[:, None] == np.array(column.levels, dtype=object)).astype(np.float64))  # (B, L - 1)
+                blocks.append(
+                    (level[:, None] == np.array(column.levels, dtype=object)).astype(np.float64)
+                )  # (B, L - 1)
         return np.concatenate(blocks, axis=1)  # (B, p)
 
 
 def fit_design(columns: Mapping[str, Sequence[object]]) -> Design:
     """Learn medians, means, SDs and levels from the training rows.
 
-    A column with any text is a category, any other a number. Columns that are constant in training are left out.
+    A column with any text is a category, any other a number. Columns that are constant in training
+    are left out.
 
     Args:
         columns: name to one value a patient: numbers, text, or missing (None, NaN, empty text).
@@ -97,17 +106,23 @@ def fit_design(columns: Mapping[str, Sequence[object]]) -> Design:
     """
     _number_of_rows(columns)
     learned = (
-        _learn_category(name, values) if any(_is_text(value) for value in values) else _learn_number(name, values)
+        _learn_category(name, values)
+        if any(_is_text(value) for value in values)
+        else _learn_number(name, values)
         for name, values in columns.items()
     )
     return Design(columns=tuple(column for column in learned if column is not None))
 
 
-def without_eventless_levels(x: Array, event: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which rows (B,) and columns (p,) stay when levels none of whose patients had an event are left out.
+def without_eventless_levels(
+    x: Array, event: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which rows (B,) and columns (p,) stay when levels none of whose patients had an event
+    are left out.
 
-    The likelihood of such a level is largest at a hazard ratio of 0, where its patients leave every risk set: the fit to the other
-    rows is that limit, exactly, while the fit to all rows never converges.
+    The likelihood of such a level is largest at a hazard ratio of 0, where its patients leave every
+    risk set: the fit to the other rows is that limit, exactly, while the fit to all rows never
+    converges.
 
     >>> x = np.array([[1.0, 0.3], [0.0, -0.2], [0.0, 0.9]])
     >>> rows, columns = without_eventless_levels(x, np.array([False, True, False]))
@@ -128,7 +143,9 @@ def _learn_number(name: str, values: Sequence[object]) -> NumericColumn | None:
         return None
     median = float(np.median(known))
     filled = np.where(np.isnan(number), median, number)
-    return NumericColumn(name=name, median=median, mean=float(filled.mean()), sd=float(filled.std()))
+    return NumericColumn(
+        name=name, median=median, mean=float(filled.mean()), sd=float(filled.std())
+    )
 
 
 def _learn_category(name: str, values: Sequence[object]) -> CategoryColumn | None:
@@ -136,7 +153,9 @@ def _learn_category(name: str, values: Sequence[object]) -> CategoryColumn | Non
     if len(count) == 1:
         return None
     reference = min(count, key=lambda level: (-count[level], level))
-    return CategoryColumn(name=name, reference=reference, levels=tuple(sorted(set(count) - {reference})))
+    return CategoryColumn(
+        name=name, reference=reference, levels=tuple(sorted(set(count) - {reference}))
+    )
 
 
 def _numbers(name: str, values: Sequence[object]) -> Array:
@@ -147,7 +166,10 @@ def _numbers(name: str, values: Sequence[object]) -> Array:
         elif isinstance(value, (Real, np.bool_)) and math.isfinite(value):
             number[row] = float(value)
         else:
-            raise CohortError(f"Covariate {name!r} of row {row} is {value!r}, expected a number. Correct it or leave it empty.")
+            raise CohortError(
+                f"Covariate {name!r} of row {row} is {value!r}, expected a number. Correct it or"
+                " leave it empty."
+            )
     return number
 
 
@@ -168,5 +190,7 @@ def _is_missing(value: object) -> bool:
 def _number_of_rows(columns: Mapping[str, Sequence[object]]) -> int:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
-        raise CohortError(f"Covariates must all have one value a patient; their lengths are {lengths}.")
+        raise CohortError(
+            f"Covariates must all have one value a patient; their lengths are {lengths}."
+        )
     return next(iter(lengths.values()))

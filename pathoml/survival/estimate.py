@@ -21,7 +21,8 @@ class Estimate:
     events: int
 
     def to_json(self) -> dict[str, float | int | None]:
-        """Return the five keys of metrics.json at full precision; what is not finite is None, for JSON knows no NaN.
+        """Return the five keys of metrics.json at full precision; what is not finite is None, for
+        JSON knows no NaN.
 
         >>> Estimate(estimate=0.62, low=0.55, high=float("nan"), n=246, events=110).to_json()
         {'estimate': 0.62, 'low': 0.55, 'high': None, 'n': 246, 'events': 110}
@@ -35,8 +36,11 @@ class Estimate:
         }
 
 
-def percentile_estimate(value: float, draws: npt.NDArray[np.float64] | None, *, n: int, events: int, level: float = 0.95) -> Estimate:
-    """Return the value with the percentile interval of its bootstrap draws, (R,); without draws there is no interval.
+def percentile_estimate(
+    value: float, draws: npt.NDArray[np.float64] | None, *, n: int, events: int, level: float = 0.95
+) -> Estimate:
+    """Return the value with the percentile interval of its bootstrap draws, (R,); without draws
+    there is no interval.
 
     >>> percentile_estimate(0.5, np.array([0.0, 0.25, 0.5, 0.75, 1.0]), n=3, events=2, level=0.5)
     Estimate(estimate=0.5, low=0.25, high=0.75, n=3, events=2)
@@ -47,7 +51,15 @@ def percentile_estimate(value: float, draws: npt.NDArray[np.float64] | None, *, 
     return Estimate(estimate=value, low=low, high=high, n=n, events=events)
 
 
-def normal_estimate(value: float, error: float, *, n: int, events: int, level: float = 0.95, exponential: bool = False) -> Estimate:
+def normal_estimate(
+    value: float,
+    error: float,
+    *,
+    n: int,
+    events: int,
+    level: float = 0.95,
+    exponential: bool = False,
+) -> Estimate:
     """Return the value with a normal interval from its standard error, or exp of all three.
 
     >>> normal_estimate(0.0, 1.0, n=3, events=2).high

@@ -1,9 +1,11 @@
-"""Primary and metastasis of one patient: does the score shift between them, and do they agree more than those of strangers?
+"""Primary and metastasis of one patient: does the score shift between them, and do they agree more
+than those of strangers?
 
-The patient is the unit. The null of no shift turns the sign of a patient's difference at random; the null of no agreement gives each
-primary the metastasis of another patient of the same centre.
+The patient is the unit. The null of no shift turns the sign of a patient's difference at random;
+the null of no agreement gives each primary the metastasis of another patient of the same centre.
 
-Source: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapters 3 and 8; p values count the observed one.
+Source: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapters 3 and 8; p
+values count the observed one.
 """
 
 from __future__ import annotations
@@ -27,12 +29,19 @@ class PairedHeterogeneity:
 
     shift: Estimate  # mean difference with its t interval; events is 0, no outcome is used
     shift_p: float
-    agreement: float  # 1 - mean distance within a patient / mean distance to strangers' metastases; 0 = like strangers
+    # 1 - mean distance within a patient / mean distance to strangers' metastases; 0 = like
+    # strangers
+    agreement: float
     agreement_p: float
 
 
 def paired_heterogeneity(
-    primary: npt.ArrayLike, metastasis: npt.ArrayLike, centre: npt.ArrayLike, *, permutations: int = 2000, seed: int = 1
+    primary: npt.ArrayLike,
+    metastasis: npt.ArrayLike,
+    centre: npt.ArrayLike,
+    *,
+    permutations: int = 2000,
+    seed: int = 1,
 ) -> PairedHeterogeneity:
     """Compare both specimens of each patient.
 
@@ -49,7 +58,10 @@ def paired_heterogeneity(
     second = checked_score(metastasis, len(first), "metastasis")
     pairs = len(first)
     if pairs < MIN_PAIRS:
-        raise CohortError(f"not estimable: {pairs} patients have a primary and a metastasis; it needs {MIN_PAIRS}.")
+        raise CohortError(
+            f"not estimable: {pairs} patients have a primary and a metastasis; it needs"
+            f" {MIN_PAIRS}."
+        )
     group = checked_groups(centre, pairs, "centre")
     rng = np.random.default_rng(seed)
     difference = second - first
@@ -67,7 +79,10 @@ def paired_heterogeneity(
             order[rows] = rng.permutation(rows)
         strangers[draw] = np.abs(second[order] - first).mean()
     if np.bincount(group).max() < 2 or strangers.mean() <= 0:
-        raise CohortError("not estimable: no two patients with both specimens are of the same centre, or all scores are equal.")
+        raise CohortError(
+            "not estimable: no two patients with both specimens are of the same centre, or all"
+            " scores are equal."
+        )
     return PairedHeterogeneity(
         shift=Estimate(estimate=shift, low=shift - reach, high=shift + reach, n=pairs, events=0),
         shift_p=(1 + int((flipped >= abs(shift) - tolerance).sum())) / (permutations + 1),

@@ -1,10 +1,12 @@
 """Does the score say who gains from a treatment (predictive), or only who does badly (prognostic)?
 
-A Cox model with treatment, score and their product; the product's likelihood ratio is the test. Because treatment was given for
-reasons, the same model is fitted with overlap weights and a robust variance, and both must agree before the word predictive is used.
+A Cox model with treatment, score and their product; the product's likelihood ratio is the test.
+Because treatment was given for reasons, the same model is fitted with overlap weights and a robust
+variance, and both must agree before the word predictive is used.
 
-Source: Royston & Sauerbrei, Stat Med 23 (2004) 2509-2525; Li, Morgan & Zaslavsky, JASA 113 (2018) 390-400.
-Checked against R coxph(weights =, robust = TRUE) in tests/survival/test_agreement_with_r.py.
+Source: Royston & Sauerbrei, Stat Med 23 (2004) 2509-2525; Li, Morgan & Zaslavsky, JASA 113 (2018)
+390-400. Checked against R coxph(weights =, robust = TRUE) in
+tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -16,20 +18,30 @@ import numpy.typing as npt
 from scipy import stats
 
 from pathoml.errors import CohortError
-from pathoml.survival.cox import LikelihoodRatio, fit_cox, hazard_ratio, likelihood_ratio_test, robust_covariance
+from pathoml.survival.cox import (
+    LikelihoodRatio,
+    fit_cox,
+    hazard_ratio,
+    likelihood_ratio_test,
+    robust_covariance,
+)
 from pathoml.survival.estimate import Estimate, normal_estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
 from pathoml.survival.propensity import overlap_weights, propensity, standardised_differences
 from pathoml.types import Array
 
 CURVE_QUANTILES = tuple(k / 20 for k in range(1, 20))
-MIN_PER_ARM = 10  # events with and without the treatment; below this a product has no stable coefficient
+MIN_PER_ARM = (
+    10  # events with and without the treatment; below this a product has no stable coefficient
+)
 LEVEL = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class TreatmentInteraction:
-    """The ratio of hazard ratios per unit of the score, with and without weights, and the treatment's effect along the score."""
+    """The ratio of hazard ratios per unit of the score, with and without weights, and the
+    treatment's effect along the score.
+    """
 
     interaction: Estimate  # adjusted for the covariates, unweighted
     test: LikelihoodRatio
@@ -45,7 +57,9 @@ class TreatmentInteraction:
     def shown(self) -> bool:
         """Whether the test and the weighted interval both speak for an interaction."""
         low, high = self.overlap_weighted.low, self.overlap_weighted.high
-        return self.test.p < LEVEL and low is not None and high is not None and (low > 1 or high < 1)
+        return (
+            self.test.p < LEVEL and low is not None and high is not None and (low > 1 or high < 1)
+        )
 
 
 def treatment_interaction(
@@ -60,12 +74,14 @@ def treatment_interaction(
     Args:
         score: (B,) higher means earlier event.
         treated: (B,) 0 or 1.
-        covariates: (B, p) reasons for the treatment, without missing values; the score is added to them.
+        covariates: (B, p) reasons for the treatment, without missing values; the score is added to
+            them.
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1.
 
     Raises:
-        CohortError: fewer than 10 events with or without the treatment, or patients who do not overlap.
+        CohortError: fewer than 10 events with or without the treatment, or patients who do not
+            overlap.
     """
     time, seen = checked_outcome(time_months, event)
     s, given = checked_score(score, len(time)), checked_score(treated, len(time), "treatment")
@@ -74,7 +90,10 @@ def treatment_interaction(
     weight = overlap_weights(propensity(reasons, given), given)
     events = int(seen[given == 1].sum()), int(seen[given == 0].sum())
     if min(events) < MIN_PER_ARM:
-        raise CohortError(f"not estimable: {events[0]} events with the treatment and {events[1]} without; it needs {MIN_PER_ARM} in each.")
+        raise CohortError(
+            f"not estimable: {events[0]} events with the treatment and {events[1]} without; it"
+            f" needs {MIN_PER_ARM} in each."
+        )
     main = np.column_stack([given, s])
     product = np.column_stack([main, given * s])
     full = fit_cox(np.column_stack([x, product]), time, seen)
@@ -82,7 +101,11 @@ def treatment_interaction(
     weighted = fit_cox(product, time, seen, weight=weight)
     covariance = robust_covariance(weighted, product, time, seen, weight=weight)
     ratio = normal_estimate(
-        float(weighted.coefficients[2]), float(np.sqrt(covariance[2, 2])), n=len(time), events=int(seen.sum()), exponential=True
+        float(weighted.coefficients[2]),
+        float(np.sqrt(covariance[2, 2])),
+        n=len(time),
+        events=int(seen.sum()),
+        exponential=True,
     )
     at = np.quantile(s, CURVE_QUANTILES)
     effect = weighted.coefficients[0] + weighted.coefficients[2] * at
@@ -102,11 +125,23 @@ def treatment_interaction(
 
 
 def verdict(result: TreatmentInteraction, score_effect: Estimate, *, planned: bool) -> str:
-    """Return the sentence for the report: prognostic or not, predictive or not shown, and how sure one may be."""
-    prognostic = score_effect.low is not None and score_effect.high is not None and (score_effect.low > 1 or score_effect.high < 1)
+    """Return the sentence for the report: prognostic or not, predictive or not shown, and how sure
+    one may be.
+    """
+    prognostic = (
+        score_effect.low is not None
+        and score_effect.high is not None
+        and (score_effect.low > 1 or score_effect.high < 1)
+    )
     known = "The score is prognostic" if prognostic else "The score is not shown to be prognostic"
     if not result.shown:
         return f"{known}; it is not shown to be predictive of the treatment's effect."
     if not planned:
-        return f"{known}; an interaction with the treatment was seen, which is exploratory: no stamped analysis plan named it."
-    return f"{known}, and predictive by the planned test; treatment was not randomised, so unmeasured reasons remain."
+        return (
+            f"{known}; an interaction with the treatment was seen, which is exploratory: no stamped"
+            " analysis plan named it."
+        )
+    return (
+        f"{known}, and predictive by the planned test; treatment was not randomised, so unmeasured"
+        " reasons remain."
+    )

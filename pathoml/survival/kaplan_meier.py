@@ -1,8 +1,9 @@
 """Kaplan-Meier curves with log-log intervals, the log-rank test, numbers at risk and follow-up.
 
-Source: Kaplan & Meier, JASA 53 (1958) 457-481; Kalbfleisch & Prentice, The Statistical Analysis of Failure Time Data (1980)
-for the log(-log) interval; Schemper & Smith, Control Clin Trials 17 (1996) 343-346 for follow-up.
-Checked against R survival::survfit(conf.type = "log-log") and survdiff in tests/survival/test_kaplan_meier.py.
+Source: Kaplan & Meier, JASA 53 (1958) 457-481; Kalbfleisch & Prentice, The Statistical Analysis of
+Failure Time Data (1980) for the log(-log) interval; Schemper & Smith, Control Clin Trials 17 (1996)
+343-346 for follow-up. Checked against R survival::survfit(conf.type = "log-log") and survdiff in
+tests/survival/test_kaplan_meier.py.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ HALF_TOLERANCE = 1e-9  # a product of fractions that should be 0.5 may miss it b
 
 @dataclass(frozen=True, kw_only=True)
 class KaplanMeierCurve:
-    """Survival after each time at which follow-up ended; 1 before the first. Intervals are NaN at survival 1 and 0."""
+    """Survival after each time at which follow-up ended; 1 before the first. Intervals are NaN at
+    survival 1 and 0.
+    """
 
     times: Array  # (T,) ascending, of events and of censorings
     survival: Array  # (T,)
@@ -41,7 +44,11 @@ class LogRank(NamedTuple):
 
 
 def kaplan_meier(
-    time_months: npt.ArrayLike, event: npt.ArrayLike, *, entry_months: npt.ArrayLike | None = None, level: float = 0.95
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
+    level: float = 0.95,
 ) -> KaplanMeierCurve:
     """Return the Kaplan-Meier curve with its pointwise log(-log) interval (Greenwood's variance).
 
@@ -66,16 +73,21 @@ def kaplan_meier(
     if entry is not None:  # whoever enters at this time or later is not at risk yet
         risk = risk - (len(entry) - np.searchsorted(np.sort(entry), times, side="left"))
     survival = np.cumprod(1 - events / risk)
-    with np.errstate(divide="ignore", invalid="ignore"):  # at survival 1 and 0 this is 0 / 0 and inf / inf: NaN, as in R
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # at survival 1 and 0 this is 0 / 0 and inf / inf: NaN, as in R
         log_survival = np.log(survival)
         error = np.sqrt(np.cumsum(events / (risk * (risk - events)))) / np.abs(log_survival)
         reach = stats.norm.ppf((1 + level) / 2) * error
         low, high = np.exp(log_survival * np.exp(reach)), np.exp(log_survival * np.exp(-reach))
-    return KaplanMeierCurve(times=times, survival=survival, low=low, high=high, at_risk=risk, events=events)
+    return KaplanMeierCurve(
+        times=times, survival=survival, low=low, high=high, at_risk=risk, events=events
+    )
 
 
 def survival_at(curve: KaplanMeierCurve, months: npt.ArrayLike) -> Array:
-    """Return survival at the given months; after the last follow-up it is unknown, NaN, unless the curve has reached 0.
+    """Return survival at the given months; after the last follow-up it is unknown, NaN, unless the
+    curve has reached 0.
 
     >>> survival_at(kaplan_meier([1, 2, 2, 3], [1, 1, 0, 0]), [0.5, 1, 2.5, 4])
     array([1.  , 0.75, 0.5 ,  nan])
@@ -105,7 +117,8 @@ def median_survival(curve: KaplanMeierCurve) -> float | None:
 
 
 def median_follow_up(time_months: npt.ArrayLike, event: npt.ArrayLike) -> float | None:
-    """Return the median follow-up by the reverse Kaplan-Meier estimate, in which an event censors; None if not reached.
+    """Return the median follow-up by the reverse Kaplan-Meier estimate, in which an event censors;
+    None if not reached.
 
     >>> median_follow_up([1, 2, 3, 4], [1, 0, 0, 0])  # 2/3 still followed after 2, 1/3 after 3
     3.0
@@ -121,7 +134,9 @@ def at_risk(time_months: npt.ArrayLike, months: npt.ArrayLike) -> npt.NDArray[np
     array([4, 3, 1])
     """
     ascending = np.sort(np.asarray(time_months, dtype=np.float64))
-    return len(ascending) - np.searchsorted(ascending, np.asarray(months, dtype=np.float64), side="left")
+    return len(ascending) - np.searchsorted(
+        ascending, np.asarray(months, dtype=np.float64), side="left"
+    )
 
 
 def log_rank(time_months: npt.ArrayLike, event: npt.ArrayLike, group: npt.ArrayLike) -> LogRank:
@@ -143,14 +158,20 @@ def log_rank(time_months: npt.ArrayLike, event: npt.ArrayLike, group: npt.ArrayL
     all_observed, all_risk = observed.sum(axis=1), risk.sum(axis=1)  # (T,)
     share = risk / all_risk[:, None]  # (T, G)
     expected = (share * all_observed[:, None]).sum(axis=0)  # (G,)
-    spread = all_observed * (all_risk - all_observed) / np.maximum(all_risk - 1, 1)  # (T,) hypergeometric; 0 if one is left
-    covariance = np.diag((spread[:, None] * share).sum(axis=0)) - (spread[:, None] * share).T @ share  # (G, G)
-    kept = np.flatnonzero(expected > 0)[:-1]  # differences sum to zero over the groups: one of them is redundant
+    spread = (
+        all_observed * (all_risk - all_observed) / np.maximum(all_risk - 1, 1)
+    )  # (T,) hypergeometric; 0 if one is left
+    covariance = (
+        np.diag((spread[:, None] * share).sum(axis=0)) - (spread[:, None] * share).T @ share
+    )  # (G, G)
+    kept = np.flatnonzero(expected > 0)[
+        :-1
+    ]  # differences sum to zero over the groups: one of them is redundant
     difference = (observed.sum(axis=0) - expected)[kept]
     if len(kept) == 0 or not np.diag(covariance)[kept].all():
         raise CohortError(
-            f"A log-rank test needs two groups at risk at an event: {len(time)} patients, {int(seen.sum())} events, "
-            f"{member.shape[1]} groups."
+            f"A log-rank test needs two groups at risk at an event: {len(time)} patients, "
+            f"{int(seen.sum())} events, {member.shape[1]} groups."
         )
     chi2 = float(difference @ np.linalg.solve(covariance[np.ix_(kept, kept)], difference))
     return LogRank(chi2=chi2, p=float(stats.chi2.sf(chi2, len(kept))))

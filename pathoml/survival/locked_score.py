@@ -1,7 +1,8 @@
-"""Validation of a locked score on patients it has never seen: nothing is fitted but what measures it.
+"""Validation of a locked score on patients it has never seen: nothing is fitted but what measures
+it.
 
-Source: Royston & Altman, BMC Med Res Methodol 13 (2013) 33; van Houwelingen, Stat Med 19 (2000) 3401-3415.
-Checked against R in tests/survival/test_agreement_with_r.py.
+Source: Royston & Altman, BMC Med Res Methodol 13 (2013) 33; van Houwelingen, Stat Med 19 (2000)
+3401-3415. Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class LockedValidation:
     harrell_c: Estimate
     hazard_ratio_per_sd: Estimate  # per SD of the development cohort
     slope: Estimate  # of the locked linear predictor: 1 keeps its promise
-    in_the_large: Estimate | None  # events seen over events foretold; None without a locked baseline
+    in_the_large: (
+        Estimate | None
+    )  # events seen over events foretold; None without a locked baseline
 
 
 def validate_locked_score(
@@ -40,7 +43,8 @@ def validate_locked_score(
     bootstraps: int = 1000,
     seed: int = 1,
 ) -> LockedValidation:
-    """Return C, the hazard ratio per development SD, the calibration slope and calibration in the large.
+    """Return C, the hazard ratio per development SD, the calibration slope and calibration in the
+    large.
 
     Args:
         score_sd: (B,) the locked score in SDs of the development cohort.
@@ -50,11 +54,18 @@ def validate_locked_score(
         baseline: of the locked model.
     """
     time, seen = checked_outcome(time_months, event)
-    score, predictor = checked_score(score_sd, len(time)), checked_score(linear_predictor, len(time), "linear_predictor")
+    score, predictor = (
+        checked_score(score_sd, len(time)),
+        checked_score(linear_predictor, len(time), "linear_predictor"),
+    )
     expected = None if baseline is None else baseline.at(time) * np.exp(predictor)
     return LockedValidation(
-        harrell_c=harrell_c_interval(score, time, seen, resample_within=resample_within, bootstraps=bootstraps, seed=seed),
-        hazard_ratio_per_sd=hazard_ratio(fit_cox(score[:, None], time, seen, names=["score_sd"]), 0),
+        harrell_c=harrell_c_interval(
+            score, time, seen, resample_within=resample_within, bootstraps=bootstraps, seed=seed
+        ),
+        hazard_ratio_per_sd=hazard_ratio(
+            fit_cox(score[:, None], time, seen, names=["score_sd"]), 0
+        ),
         slope=calibration_slope(predictor, time, seen),
         in_the_large=None if expected is None else observed_to_expected(expected, seen),
     )

@@ -1,4 +1,5 @@
-"""Martingale residuals of a Cox model (Breslow), by stratum: what is left to explain, and a permutation test of whatever may explain it.
+"""Martingale residuals of a Cox model (Breslow), by stratum: what is left to explain, and a
+permutation test of whatever may explain it.
 
 Source: Therneau, Grambsch & Fleming, Biometrika 77 (1990) 147-160.
 """
@@ -12,8 +13,14 @@ from pathoml.survival.outcome import checked_groups, checked_outcome, checked_sc
 from pathoml.types import Array
 
 
-def martingale_residuals(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, stratum: npt.ArrayLike) -> Array:
-    """Return (B,) event minus expected events under a linear predictor; they sum to zero in each stratum.
+def martingale_residuals(
+    log_risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    stratum: npt.ArrayLike,
+) -> Array:
+    """Return (B,) event minus expected events under a linear predictor; they sum to zero in each
+    stratum.
 
     Args:
         log_risk: (B,) the linear predictor.
@@ -31,12 +38,17 @@ def martingale_residuals(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, ev
         events = np.array([(seen[rows] & (time[rows] == t)).sum() for t in at])
         at_risk = np.array([hazard[rows][time[rows] >= t].sum() for t in at])
         run_up = np.concatenate([[0.0], np.cumsum(events / at_risk)])
-        residual[rows] = seen[rows] - hazard[rows] * run_up[np.searchsorted(at, time[rows], side="right")]
+        residual[rows] = (
+            seen[rows] - hazard[rows] * run_up[np.searchsorted(at, time[rows], side="right")]
+        )
     return residual
 
 
-def permutation_p(residual: Array, values: Array, group: npt.ArrayLike, *, permutations: int, seed: int) -> Array:
-    """Return (K,) two-sided p values of sum(residual x value) when values are permuted among the patients of a group.
+def permutation_p(
+    residual: Array, values: Array, group: npt.ArrayLike, *, permutations: int, seed: int
+) -> Array:
+    """Return (K,) two-sided p values of sum(residual x value) when values are permuted among the
+    patients of a group.
 
     Args:
         residual: (B,) martingale residuals of the model without the values.

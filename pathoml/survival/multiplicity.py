@@ -1,6 +1,8 @@
-"""Many hypotheses, one family: the false discovery rate of Benjamini & Hochberg, with the size of the family given, not guessed.
+"""Many hypotheses, one family: the false discovery rate of Benjamini & Hochberg, with the size of
+the family given, not guessed.
 
-Source: Benjamini & Hochberg, J R Stat Soc B 57 (1995) 289-300. Equals R p.adjust(p, "BH", n = size).
+Source: Benjamini & Hochberg, J R Stat Soc B 57 (1995) 289-300. Equals R p.adjust(p, "BH", n =
+size).
 """
 
 from __future__ import annotations

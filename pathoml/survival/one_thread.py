@@ -1,4 +1,6 @@
-"""Small linear algebra on one thread: with two OpenBLAS threads on a busy machine a 64 x 64 product took 20 ms, not 0.04."""
+"""Small linear algebra on one thread: with two OpenBLAS threads on a busy machine a 64 x 64 product
+took 20 ms, not 0.04.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""What a cohort of this size can show: the smallest effects, the precision of C, and how many parameters it can pay for.
+"""What a cohort of this size can show: the smallest effects, the precision of C, and how many
+parameters it can pay for.
 
-Source: Hsieh & Lavori, Control Clin Trials 21 (2000) 552-560 (hazard ratio of a covariate); Peterson & George, Control Clin Trials 14
-(1993) 511-522 (interaction with a treatment); Kendall, Rank Correlation Methods (1948) for the variance of a concordance without
-signal; Riley et al., Stat Med 38 (2019) 1276-1296 (parameters of a prediction model).
+Source: Hsieh & Lavori, Control Clin Trials 21 (2000) 552-560 (hazard ratio of a covariate);
+Peterson & George, Control Clin Trials 14 (1993) 511-522 (interaction with a treatment); Kendall,
+Rank Correlation Methods (1948) for the variance of a concordance without signal; Riley et al., Stat
+Med 38 (2019) 1276-1296 (parameters of a prediction model).
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ GOLDEN = 0.6180339887498949  # (sqrt(5) - 1) / 2: its multiples fill the unit in
 NAGELKERKE = 0.15  # Riley et al. 2019, the R2 to assume where nothing is known
 
 
-def detectable_hazard_ratio(events: int, *, sd: float = 1.0, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Return the smallest hazard ratio per unit that is found with the given power by a two-sided test.
+def detectable_hazard_ratio(
+    events: int, *, sd: float = 1.0, power: float = 0.8, alpha: float = 0.05
+) -> float:
+    """Return the smallest hazard ratio per unit that is found with the given power by a two-sided
+    test.
 
     Args:
         events: patients with the event.
@@ -33,25 +38,36 @@ def detectable_hazard_ratio(events: int, *, sd: float = 1.0, power: float = 0.8,
     """
     if events < 1 or not sd > 0:
         raise CohortError(f"not estimable: {events} events and a covariate with SD {sd:g}.")
-    return float(np.exp((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / (sd * np.sqrt(events))))
+    return float(
+        np.exp((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / (sd * np.sqrt(events)))
+    )
 
 
-def detectable_interaction(events: int, *, treated_share: float = 0.5, power: float = 0.8, alpha: float = 0.05) -> float:
+def detectable_interaction(
+    events: int, *, treated_share: float = 0.5, power: float = 0.8, alpha: float = 0.05
+) -> float:
     """Return the smallest ratio of hazard ratios per SD of the score, treated against not treated.
 
     >>> round(detectable_interaction(110), 2)
     1.71
     """
     if not 0 < treated_share < 1:
-        raise CohortError(f"not estimable: a share of {treated_share:g} is treated; an interaction needs patients with and without.")
-    return detectable_hazard_ratio(events, sd=float(np.sqrt(treated_share * (1 - treated_share))), power=power, alpha=alpha)
+        raise CohortError(
+            f"not estimable: a share of {treated_share:g} is treated; an interaction needs patients"
+            " with and without."
+        )
+    return detectable_hazard_ratio(
+        events, sd=float(np.sqrt(treated_share * (1 - treated_share))), power=power, alpha=alpha
+    )
 
 
 def c_standard_error(time_months: npt.ArrayLike, event: npt.ArrayLike) -> float:
-    """Return the exact standard error of Harrell's C of a score without any signal, for this very follow-up.
+    """Return the exact standard error of Harrell's C of a score without any signal, for this very
+    follow-up.
 
-    Each patient's balance is the number of comparable pairs in which the patient has the event first, minus those in which another
-    has. With independent continuous scores, Var(C) = (sum of squared balances + number of pairs) / (12 pairs^2).
+    Each patient's balance is the number of comparable pairs in which the patient has the event
+    first, minus those in which another has. With independent continuous scores, Var(C) = (sum of
+    squared balances + number of pairs) / (12 pairs^2).
 
     >>> round(c_standard_error([1, 2, 3], [1, 1, 1]) ** 2, 6)  # Kendall: (2 n + 5) / (18 n (n - 1)) = 11/108
     0.101852
@@ -63,44 +79,65 @@ def c_standard_error(time_months: npt.ArrayLike, event: npt.ArrayLike) -> float:
     balance -= later.sum(axis=0)
     pairs = float(later.sum())
     if pairs == 0:
-        raise CohortError(f"not estimable: no comparable pair among {len(time)} patients with {int(seen.sum())} events.")
+        raise CohortError(
+            f"not estimable: no comparable pair among {len(time)} patients with"
+            f" {int(seen.sum())} events."
+        )
     return float(np.sqrt((float((balance**2).sum()) + pairs) / 12) / pairs)
 
 
-def planned_follow_up(patients: int, events: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return typical follow-up of a cohort that is only planned: constant hazard, recruited evenly over five years, cut two years later.
+def planned_follow_up(
+    patients: int, events: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return typical follow-up of a cohort that is only planned: constant hazard, recruited evenly
+    over five years, cut two years later.
 
-    Nothing is drawn: event times are even quantiles, paired with even quantiles of follow-up in the order of the golden ratio, which
-    keeps them independent. The hazard is set so that the number of events is the one given.
+    Nothing is drawn: event times are even quantiles, paired with even quantiles of follow-up in the
+    order of the golden ratio, which keeps them independent. The hazard is set so that the number of
+    events is the one given.
 
     >>> time, event = planned_follow_up(246, 110)
     >>> int(event.sum()), round(1.96 * c_standard_error(time, event), 3)
     (110, 0.058)
     """
     if not 0 < events <= patients:
-        raise CohortError(f"{events} events among {patients} patients: expected at least one, and no more than patients.")
+        raise CohortError(
+            f"{events} events among {patients} patients: expected at least one, and no more than"
+            " patients."
+        )
     ranks = np.arange(patients)
     to_event = -np.log1p(-(ranks + 0.5) / patients)  # in units of the mean time to event
-    followed = SHORTEST_FOLLOW_UP + (1 - SHORTEST_FOLLOW_UP) * np.modf((ranks + 0.5) * GOLDEN)[0]  # in units of the longest
-    longest = np.sort(to_event / followed)[events - 1]  # the follow-up that just sees this many events
+    followed = (
+        SHORTEST_FOLLOW_UP + (1 - SHORTEST_FOLLOW_UP) * np.modf((ranks + 0.5) * GOLDEN)[0]
+    )  # in units of the longest
+    longest = np.sort(to_event / followed)[
+        events - 1
+    ]  # the follow-up that just sees this many events
     followed = followed * longest
     return np.minimum(to_event, followed), to_event <= followed
 
 
 def affordable_parameters(patients: int, events: int) -> dict[str, float]:
-    """Return how many parameters a prediction model may have: by ten events each, and by Riley's shrinkage of 0.9.
+    """Return how many parameters a prediction model may have: by ten events each, and by Riley's
+    shrinkage of 0.9.
 
-    Riley's bound assumes a Nagelkerke R2 of 0.15: with the Cox-Snell R2 that this is for the event rate, p = n (S - 1) ln(1 - R2 / S).
+    Riley's bound assumes a Nagelkerke R2 of 0.15: with the Cox-Snell R2 that this is for the event
+    rate, p = n (S - 1) ln(1 - R2 / S).
 
     >>> {name: round(value, 1) for name, value in affordable_parameters(246, 110).items()}
     {'ten_events_each': 11.0, 'riley_shrinkage': 3.5}
     """
     rate = events / patients
-    null = events * np.log(rate) - events if events else 0.0  # log-likelihood of an exponential model, per mean follow-up
+    null = (
+        events * np.log(rate) - events if events else 0.0
+    )  # log-likelihood of an exponential model, per mean follow-up
     largest = -np.expm1(2 * null / patients)
     r2 = NAGELKERKE * largest
     riley = patients * (SHRINKAGE - 1) * np.log1p(-r2 / SHRINKAGE)
-    return {"ten_events_each": float(events // EVENTS_PER_PARAMETER), "riley_shrinkage": float(riley)}
+    return {
+        "ten_events_each": float(events // EVENTS_PER_PARAMETER),
+        "riley_shrinkage": float(riley),
+    }
 
 
 def over_budget(patients: int, events: int, parameters: int) -> str:
@@ -118,6 +155,7 @@ def over_budget(patients: int, events: int, parameters: int) -> str:
     if parameters <= affordable["ten_events_each"]:
         return ""
     return (
-        f"{parameters} coefficients, but {events} events pay for {affordable['ten_events_each']:.0f} (ten for each; "
-        f"{affordable['riley_shrinkage']:.1f} by Riley): drop covariates, or trust the penalised out-of-fold model only."
+        f"{parameters} coefficients, but {events} events pay for "
+        f"{affordable['ten_events_each']:.0f} (ten for each; {affordable['riley_shrinkage']:.1f} "
+        "by Riley): drop covariates, or trust the penalised out-of-fold model only."
     )

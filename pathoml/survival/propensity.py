@@ -1,9 +1,11 @@
 """Who was given the treatment: a logistic model of it, overlap weights, and how well they balance.
 
-Treatment in a registry was given for reasons. Overlap weights (1 - e for the treated, e for the others) compare the patients who might
-have got either; with a logistic model they balance the mean of each of its covariates exactly, and none of them can explode.
+Treatment in a registry was given for reasons. Overlap weights (1 - e for the treated, e for the
+others) compare the patients who might have got either; with a logistic model they balance the mean
+of each of its covariates exactly, and none of them can explode.
 
-Source: Li, Morgan & Zaslavsky, JASA 113 (2018) 390-400. Checked against R glm in tests/survival/test_agreement_with_r.py.
+Source: Li, Morgan & Zaslavsky, JASA 113 (2018) 390-400. Checked against R glm in
+tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from pathoml.errors import CohortError
 from pathoml.types import Array
 
 MAX_ITERATIONS = 50
-FARTHEST = 1e-6  # a propensity closer to 0 or 1 than this means that a covariate decides the treatment
+FARTHEST = (
+    1e-6  # a propensity closer to 0 or 1 than this means that a covariate decides the treatment
+)
 
 
 def propensity(covariates: npt.ArrayLike, treated: npt.ArrayLike) -> Array:
-    """Return each patient's probability of treatment by logistic regression with an intercept, (B,).
+    """Return each patient's probability of treatment by logistic regression with an intercept,
+    (B,).
 
     Args:
         covariates: (B, p) without missing values; p may be 0.
@@ -35,7 +40,8 @@ def propensity(covariates: npt.ArrayLike, treated: npt.ArrayLike) -> Array:
     x = np.asarray(covariates, dtype=np.float64)
     if not np.isin(given, (0, 1)).all() or given.min() == given.max():
         raise CohortError(
-            f"not estimable: treatment must be 0 and 1 with patients in both; {int(given.sum())} of {len(given)} are treated."
+            f"not estimable: treatment must be 0 and 1 with patients in both; {int(given.sum())} "
+            f"of {len(given)} are treated."
         )
     design = np.column_stack([np.ones(len(given)), x])  # (B, p + 1)
     coefficients = np.zeros(design.shape[1])
@@ -43,16 +49,27 @@ def propensity(covariates: npt.ArrayLike, treated: npt.ArrayLike) -> Array:
         chance = 1 / (1 + np.exp(-np.clip(design @ coefficients, -700, 700)))
         spread = chance * (1 - chance)
         if min(chance.min(), 1 - chance.max()) < FARTHEST:
-            raise CohortError("not estimable: a covariate decides who was treated; patients with and without do not overlap.")
+            raise CohortError(
+                "not estimable: a covariate decides who was treated; patients with and without do"
+                " not overlap."
+            )
         try:
-            step = np.linalg.solve((design * spread[:, None]).T @ design, design.T @ (given - chance))
+            step = np.linalg.solve(
+                (design * spread[:, None]).T @ design, design.T @ (given - chance)
+            )
         except np.linalg.LinAlgError as error:
-            raise CohortError("not estimable: covariates of the propensity model determine one another. Leave one out.") from error
+            raise CohortError(
+                "not estimable: covariates of the propensity model determine one another. Leave one"
+                " out."
+            ) from error
         coefficients = coefficients + step
         if np.abs(step).max() < 1e-10:
             break
     else:
-        raise CohortError("not estimable: a covariate decides who was treated; the propensity model does not converge.")
+        raise CohortError(
+            "not estimable: a covariate decides who was treated; the propensity model does not"
+            " converge."
+        )
     result: Array = 1 / (1 + np.exp(-(design @ coefficients)))
     return result
 
@@ -63,11 +80,17 @@ def overlap_weights(chance: npt.ArrayLike, treated: npt.ArrayLike) -> Array:
     return np.where(given == 1, 1 - e, e)
 
 
-def standardised_differences(covariates: npt.ArrayLike, treated: npt.ArrayLike, weight: npt.ArrayLike | None = None) -> Array:
-    """Return the weighted mean of the treated minus that of the others, in pooled unweighted SDs, (p,). Above 0.1 is an imbalance."""
+def standardised_differences(
+    covariates: npt.ArrayLike, treated: npt.ArrayLike, weight: npt.ArrayLike | None = None
+) -> Array:
+    """Return the weighted mean of the treated minus that of the others, in pooled unweighted SDs,
+    (p,). Above 0.1 is an imbalance.
+    """
     x, given = np.asarray(covariates, dtype=np.float64), np.asarray(treated) == 1
     w = np.ones(len(x)) if weight is None else np.asarray(weight, dtype=np.float64)
     means = [np.average(x[group], axis=0, weights=w[group]) for group in (given, ~given)]
     pooled = np.sqrt((x[given].var(axis=0, ddof=1) + x[~given].var(axis=0, ddof=1)) / 2)
-    difference: Array = np.divide(means[0] - means[1], pooled, out=np.zeros(x.shape[1]), where=pooled > 0)
+    difference: Array = np.divide(
+        means[0] - means[1], pooled, out=np.zeros(x.shape[1]), where=pooled > 0
+    )
     return difference

@@ -1,11 +1,13 @@
-"""The proportional-hazards test: does a coefficient change with time? The score test of R's cox.zph (survival >= 3.0).
+"""The proportional-hazards test: does a coefficient change with time? The score test of R's cox.zph
+(survival >= 3.0).
 
-The model gets a second copy of each covariate, multiplied by g(t), with coefficient zero; the test asks whether the likelihood would
-rise if it moved. g is one minus the Kaplan-Meier estimate just before t, R's default. lifelines tests an approximation of it that
-assumes a constant variance, and differs by up to 0.24.
+The model gets a second copy of each covariate, multiplied by g(t), with coefficient zero; the test
+asks whether the likelihood would rise if it moved. g is one minus the Kaplan-Meier estimate just
+before t, R's default. lifelines tests an approximation of it that assumes a constant variance, and
+differs by up to 0.24.
 
-Source: Grambsch & Therneau, Biometrika 81 (1994) 515-526; Therneau, R survival 3.5, cox.zph and its C code zph1, zph2.
-Checked against R in tests/survival/test_agreement_with_r.py.
+Source: Grambsch & Therneau, Biometrika 81 (1994) 515-526; Therneau, R survival 3.5, cox.zph and its
+C code zph1, zph2. Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -51,21 +53,28 @@ def proportional_hazards_test(
         event: (B,) bool or 0/1.
         stratum: (B,) labels, as the model was fitted.
         entry_months: (B,), as the model was fitted.
-        terms: columns that belong together, such as the levels of a category; None tests each column.
+        terms: columns that belong together, such as the levels of a category; None tests each
+            column.
 
     Raises:
         CohortError: events at a single time, at which nothing can change.
     """
     time, seen = checked_outcome(time_months, event)
     x, p = np.asarray(covariates, dtype=np.float64), len(fit.coefficients)
-    strata = np.zeros(len(time), dtype=np.int64) if stratum is None else checked_groups(stratum, len(time), "stratum")
+    strata = (
+        np.zeros(len(time), dtype=np.int64)
+        if stratum is None
+        else checked_groups(stratum, len(time), "stratum")
+    )
     entry = checked_entry(entry_months, time)
     if len(np.unique(time[seen])) < 2:
         raise CohortError("A proportional-hazards test needs events at two times or more.")
     moment = 1 - _survival_before(time, seen, entry)
     moment = moment - moment[seen].mean()
     scale = np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
-    standard = (x - x.mean(axis=0)) / scale  # (B, p) the test does not depend on units; its matrices' rounding does
+    standard = (
+        x - x.mean(axis=0)
+    ) / scale  # (B, p) the test does not depend on units; its matrices' rounding does
     gradient, information = np.zeros(p), np.zeros((2 * p, 2 * p))
     for part in RiskSets(time, seen, strata, entry).strata:
         _, weight = part.weights(x @ fit.coefficients)
@@ -75,11 +84,15 @@ def proportional_hazards_test(
         gradient += g @ (rows[part.event_rows] - means)
         for power, (top, left) in enumerate([(0, 0), (0, p), (p, p)]):
             jump = part.event_weight * g**power  # (E,)
-            block = (rows * (weight * part.run_up(jump * inverse))[:, None]).T @ rows - (jump[:, None] * means).T @ means
+            block = (rows * (weight * part.run_up(jump * inverse))[:, None]).T @ rows - (
+                jump[:, None] * means
+            ).T @ means
             information[top : top + p, left : left + p] += block
     information[p:, :p] = information[:p, p:].T
     groups = [[k] for k in range(p)] if terms is None else [list(term) for term in terms]
-    return [_score_test(gradient, information, columns) for columns in groups], _score_test(gradient, information, list(range(p)))
+    return [_score_test(gradient, information, columns) for columns in groups], _score_test(
+        gradient, information, list(range(p))
+    )
 
 
 def _score_test(gradient: Array, information: Array, columns: list[int]) -> ProportionalHazards:
@@ -87,7 +100,9 @@ def _score_test(gradient: Array, information: Array, columns: list[int]) -> Prop
     kept = [*range(p), *(p + k for k in columns)]
     score = np.concatenate([np.zeros(p), gradient[columns]])
     chi2 = float(score @ np.linalg.solve(information[np.ix_(kept, kept)], score))
-    return ProportionalHazards(chi2=chi2, df=len(columns), p=float(stats.chi2.sf(chi2, len(columns))))
+    return ProportionalHazards(
+        chi2=chi2, df=len(columns), p=float(stats.chi2.sf(chi2, len(columns)))
+    )
 
 
 def _survival_before(time: Array, event: npt.NDArray[np.bool_], entry: Array | None) -> Array:

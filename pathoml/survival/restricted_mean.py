@@ -1,7 +1,8 @@
-"""Restricted mean survival time: the months without an event that a patient can expect up to a horizon; needs no proportional hazards.
+"""Restricted mean survival time: the months without an event that a patient can expect up to a
+horizon; needs no proportional hazards.
 
-Source: Royston & Parmar, BMC Med Res Methodol 13 (2013) 152; variance: Greenwood's, as R print(survfit, rmean = ).
-Checked against R in tests/survival/test_agreement_with_r.py.
+Source: Royston & Parmar, BMC Med Res Methodol 13 (2013) 152; variance: Greenwood's, as R
+print(survfit, rmean = ). Checked against R in tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class RestrictedMean(NamedTuple):
         return normal_estimate(self.months, self.standard_error, n=self.n, events=self.events)
 
 
-def restricted_mean(time_months: npt.ArrayLike, event: npt.ArrayLike, until_months: float) -> RestrictedMean:
+def restricted_mean(
+    time_months: npt.ArrayLike, event: npt.ArrayLike, until_months: float
+) -> RestrictedMean:
     """Return the area under the Kaplan-Meier curve up to until_months.
 
     Raises:
@@ -43,18 +46,32 @@ def restricted_mean(time_months: npt.ArrayLike, event: npt.ArrayLike, until_mont
     time, seen = checked_outcome(time_months, event)
     curve = kaplan_meier(time, seen)
     if until_months > curve.times[-1] and curve.survival[-1] > 0:
-        raise CohortError(f"not estimable: the longest follow-up is {curve.times[-1]:g} months, asked for are {until_months:g}.")
+        raise CohortError(
+            f"not estimable: the longest follow-up is {curve.times[-1]:g} months, asked for are"
+            f" {until_months:g}."
+        )
     inside = curve.times < until_months
     edges = np.concatenate([[0.0], curve.times[inside], [until_months]])
     area = np.append(1.0, curve.survival[inside]) * np.diff(edges)  # (T + 1,)
     after = area[::-1].cumsum()[::-1][1:]  # (T,) area to the right of each time
     events, risk = curve.events[inside].astype(np.float64), curve.at_risk[inside].astype(np.float64)
     hazard = np.divide(events, risk * (risk - events), out=np.zeros_like(risk), where=risk > events)
-    return RestrictedMean(float(area.sum()), float(np.sqrt((after**2 * hazard).sum())), len(time), int(seen.sum()))
+    return RestrictedMean(
+        float(area.sum()), float(np.sqrt((after**2 * hazard).sum())), len(time), int(seen.sum())
+    )
 
 
-def restricted_mean_difference(first: RestrictedMean, second: RestrictedMean) -> tuple[Estimate, float]:
+def restricted_mean_difference(
+    first: RestrictedMean, second: RestrictedMean
+) -> tuple[Estimate, float]:
     """Return first minus second in months, and the two-sided p value."""
     error = float(np.hypot(first.standard_error, second.standard_error))
-    difference = normal_estimate(first.months - second.months, error, n=first.n + second.n, events=first.events + second.events)
-    return difference, float(2 * stats.norm.sf(abs(difference.estimate) / error)) if error > 0 else float("nan")
+    difference = normal_estimate(
+        first.months - second.months,
+        error,
+        n=first.n + second.n,
+        events=first.events + second.events,
+    )
+    return difference, float(
+        2 * stats.norm.sf(abs(difference.estimate) / error)
+    ) if error > 0 else float("nan")

@@ -1,10 +1,11 @@
 """The mean-embedding ridge Cox model: the baseline that attention has to beat.
 
-Everything is learned on the rows given, the training rows: means, SDs, principal components and the penalty. A ridge penalty
-on principal components is the ridge penalty on the standardised embedding, restricted to its leading directions.
+Everything is learned on the rows given, the training rows: means, SDs, principal components and the
+penalty. A ridge penalty on principal components is the ridge penalty on the standardised embedding,
+restricted to its leading directions.
 
-Source: Verweij & van Houwelingen, Stat Med 12 (1993) 2305-2314 (cross-validated partial likelihood) and
-Stat Med 13 (1994) 2427-2436 (ridge).
+Source: Verweij & van Houwelingen, Stat Med 12 (1993) 2305-2314 (cross-validated partial likelihood)
+and Stat Med 13 (1994) 2427-2436 (ridge).
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from pathoml.types import Array
 
 MAX_COMPONENTS = 64
 INNER_FOLDS = 4
-RIDGE_PER_EVENT = tuple(10 ** (k / 2) for k in range(4, -5, -1))  # 100 to 0.01: the information grows with the events
+RIDGE_PER_EVENT = tuple(
+    10 ** (k / 2) for k in range(4, -5, -1)
+)  # 100 to 0.01: the information grows with the events
 RANK_TOLERANCE = 1e-8  # singular values below this share of the largest are rounding
 
 
 @dataclass(frozen=True, kw_only=True)
 class RidgeCox:
-    """A linear log-risk over the covariates as they were given, zero on average over the training rows."""
+    """A linear log-risk over the covariates as they were given, zero on average over the training
+    rows.
+    """
 
     mean: Array  # (D,) of the training rows
     weights: Array  # (D,) log hazard ratio per unit
@@ -42,7 +47,10 @@ class RidgeCox:
         """Return log_risk (B,), higher means earlier event, for covariates (B, D)."""
         given = np.asarray(covariates, dtype=np.float64)
         if given.ndim != 2 or given.shape[1] != len(self.mean):
-            raise CohortError(f"covariates have shape {given.shape}, but the model was fitted to {len(self.mean)} columns.")
+            raise CohortError(
+                f"covariates have shape {given.shape}, but the model was fitted to"
+                f" {len(self.mean)} columns."
+            )
         log_risk: Array = (given - self.mean) @ self.weights
         return log_risk
 
@@ -58,11 +66,13 @@ def fit_ridge_cox(
     """Fit the baseline to the training rows; the penalty is chosen by cross-validation inside them.
 
     Args:
-        covariates: (B, D) without missing values, for example the mean embedding of each patient's tiles.
+        covariates: (B, D) without missing values, for example the mean embedding of each patient's
+            tiles.
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1.
         seed: of the inner folds.
-        components: principal components to keep; None keeps at most 64, and at most half as many as there are patients.
+        components: principal components to keep; None keeps at most 64, and at most half as many as
+            there are patients.
 
     Raises:
         CohortError: fewer than two events, or no covariate that varies.
@@ -71,12 +81,18 @@ def fit_ridge_cox(
     n = len(time)
     given = np.asarray(covariates, dtype=np.float64)
     if given.ndim != 2 or len(given) != n or not np.isfinite(given).all():
-        raise CohortError(f"covariates have shape {given.shape}, expected ({n}, D) and no missing value.")
+        raise CohortError(
+            f"covariates have shape {given.shape}, expected ({n}, D) and no missing value."
+        )
     mean, spread = given.mean(axis=0), given.std(axis=0)
     varies = (given != given[0]).any(axis=0)
     if not varies.any():
-        raise CohortError(f"None of the {given.shape[1]} covariates varies among the {n} training patients.")
-    per_sd = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)  # (D,) a constant column gets no weight
+        raise CohortError(
+            f"None of the {given.shape[1]} covariates varies among the {n} training patients."
+        )
+    per_sd = np.divide(
+        1.0, spread, out=np.zeros_like(spread), where=varies
+    )  # (D,) a constant column gets no weight
     standard = (given - mean) * per_sd  # (B, D)
 
     keep = min(MAX_COMPONENTS, n // 2) if components is None else components
@@ -88,7 +104,9 @@ def fit_ridge_cox(
     ridge = choose_ridge(scores, time, seen, seed=seed)
     fit = fit_cox(scores, time, seen, ridge=ridge)
     weights = per_sd * (directions[:keep].T @ fit.coefficients) / unit  # (D,)
-    return RidgeCox(mean=mean, weights=weights, ridge=ridge, components=keep, n=n, events=int(seen.sum()))
+    return RidgeCox(
+        mean=mean, weights=weights, ridge=ridge, components=keep, n=n, events=int(seen.sum())
+    )
 
 
 def choose_ridge(
@@ -100,10 +118,12 @@ def choose_ridge(
     grid: Sequence[float] | None = None,
     folds: int = INNER_FOLDS,
 ) -> float:
-    """Return the penalty with the largest cross-validated partial likelihood; of equals, the largest penalty.
+    """Return the penalty with the largest cross-validated partial likelihood; of equals, the
+    largest penalty.
 
-    Each fold's share is the log-likelihood of everyone less that of the training rows, both at the coefficients of the
-    training rows: what the fold adds when its patients take their place in the risk sets.
+    Each fold's share is the log-likelihood of everyone less that of the training rows, both at the
+    coefficients of the training rows: what the fold adds when its patients take their place in the
+    risk sets.
 
     Args:
         covariates: (B, p) standardised by the caller.
@@ -117,15 +137,24 @@ def choose_ridge(
     x = np.asarray(covariates, dtype=np.float64)
     events = int(seen.sum())
     if events < 2:
-        raise CohortError(f"{len(time)} training patients have {events} events; choosing a penalty needs two or more.")
-    penalties = sorted((events * k for k in RIDGE_PER_EVENT) if grid is None else grid, reverse=True)
+        raise CohortError(
+            f"{len(time)} training patients have {events} events; choosing a penalty needs two or"
+            " more."
+        )
+    penalties = sorted(
+        (events * k for k in RIDGE_PER_EVENT) if grid is None else grid, reverse=True
+    )
     fold = event_balanced_folds(seen, min(folds, events), seed)
     gain = np.zeros(len(penalties))
     for held_out in range(int(fold.max()) + 1):
         train = fold != held_out
         coefficients = np.zeros(x.shape[1])
-        for k, ridge in enumerate(penalties):  # from the strongest down, each fit starting where the last one ended
-            coefficients = fit_cox(x[train], time[train], seen[train], ridge=ridge, start=coefficients).coefficients
+        for k, ridge in enumerate(
+            penalties
+        ):  # from the strongest down, each fit starting where the last one ended
+            coefficients = fit_cox(
+                x[train], time[train], seen[train], ridge=ridge, start=coefficients
+            ).coefficients
             log_risk = x @ coefficients
             gain[k] += partial_log_likelihood(log_risk, time, seen)
             gain[k] -= partial_log_likelihood(log_risk[train], time[train], seen[train])
@@ -141,7 +170,9 @@ def event_balanced_folds(event: npt.ArrayLike, folds: int, seed: int) -> npt.NDA
     """
     seen = np.asarray(event).astype(bool)
     rng = np.random.default_rng(seed)
-    order = np.concatenate([rng.permutation(np.flatnonzero(seen)), rng.permutation(np.flatnonzero(~seen))])
+    order = np.concatenate(
+        [rng.permutation(np.flatnonzero(seen)), rng.permutation(np.flatnonzero(~seen))]
+    )
     fold = np.empty(len(seen), dtype=np.int64)
     fold[order] = np.arange(len(seen)) % folds
     return fold

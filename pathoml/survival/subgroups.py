@@ -1,9 +1,11 @@
-"""Subgroups by expressions that state their operators ("age <= 60 and n_lesions >= 4"), and the test of a different effect in them.
+"""Subgroups by expressions that state their operators ("age <= 60 and n_lesions >= 4"), and the
+test of a different effect in them.
 
-An effect in a subgroup is no evidence that it differs from that outside: the interaction test is. A patient with a missing value is
-neither in the subgroup nor in its complement.
+An effect in a subgroup is no evidence that it differs from that outside: the interaction test is. A
+patient with a missing value is neither in the subgroup nor in its complement.
 
-Source: Assmann et al., Lancet 355 (2000) 1064-1069. Checked against R coxph in tests/survival/test_agreement_with_r.py.
+Source: Assmann et al., Lancet 355 (2000) 1064-1069. Checked against R coxph in
+tests/survival/test_agreement_with_r.py.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class SubgroupEffect:
-    """Hazard ratio per unit of a variable inside and outside the subgroup, and the test that they differ."""
+    """Hazard ratio per unit of a variable inside and outside the subgroup, and the test that they
+    differ.
+    """
 
     inside: Estimate
     outside: Estimate
@@ -66,7 +70,8 @@ def parse_expression(text: str) -> tuple[Condition, ...]:
         match = COMPARISON.match(part)
         if match is None or any(sign in match["value"] for sign in "<>="):
             raise CohortError(
-                f"Subgroup {text!r}: {part!r} does not state one comparison. Write it as 'age <= 60', with one of {', '.join(OPERATORS)}."
+                f"Subgroup {text!r}: {part!r} does not state one comparison. Write it as 'age <= "
+                f"60', with one of {', '.join(OPERATORS)}."
             )
         quoted = re.fullmatch(r"'(.*)'|\"(.*)\"", match["value"])
         value: float | str = (quoted[1] or quoted[2] or "") if quoted else match["value"]
@@ -75,8 +80,13 @@ def parse_expression(text: str) -> tuple[Condition, ...]:
                 value = float(str(value))
             except ValueError:
                 if match["operator"] not in ("==", "!="):
-                    raise CohortError(f"Subgroup {text!r}: {value!r} is no number, so it compares with == or != only.") from None
-        conditions.append(Condition(column=match["column"], operator=match["operator"], value=value))
+                    raise CohortError(
+                        f"Subgroup {text!r}: {value!r} is no number, so it compares with == or !="
+                        " only."
+                    ) from None
+        conditions.append(
+            Condition(column=match["column"], operator=match["operator"], value=value)
+        )
     return tuple(conditions)
 
 
@@ -97,8 +107,14 @@ def membership(text: str, columns: Mapping[str, Sequence[object]]) -> Array:
     result = np.ones(rows)
     for condition in parse_expression(text):
         if condition.column not in columns:
-            raise CohortError(f"Subgroup {text!r}: no column {condition.column!r} in the table.{nearest(condition.column, list(columns))}")
-        held = np.array([_holds(text, condition, value) for value in columns[condition.column]], dtype=np.float64)
+            raise CohortError(
+                f"Subgroup {text!r}: no column {condition.column!r} in the"
+                f" table.{nearest(condition.column, list(columns))}"
+            )
+        held = np.array(
+            [_holds(text, condition, value) for value in columns[condition.column]],
+            dtype=np.float64,
+        )
         # a condition that fails decides, even where another is unknown
         result = np.where((result == 0) | (held == 0), 0.0, result * held)
     return result
@@ -109,21 +125,29 @@ def _holds(text: str, condition: Condition, value: object) -> float:
         return float("nan")
     compare = OPERATORS[condition.operator]
     if isinstance(condition.value, str):
-        text_value = f"{value:g}" if isinstance(value, float) else str(value).strip()  # a stage 3 that was read as 3.0
+        text_value = (
+            f"{value:g}" if isinstance(value, float) else str(value).strip()
+        )  # a stage 3 that was read as 3.0
         return float(compare(text_value, condition.value))
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise CohortError(
-            f"Subgroup {text!r}: column {condition.column!r} holds {value!r}, which is no number; quote the value to compare text."
+            f"Subgroup {text!r}: column {condition.column!r} holds {value!r}, which is no number; "
+            "quote the value to compare text."
         ) from None
     return float(compare(number, condition.value))
 
 
 def subgroup_effect(
-    variable: npt.ArrayLike, member: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, adjust: npt.ArrayLike | None = None
+    variable: npt.ArrayLike,
+    member: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    adjust: npt.ArrayLike | None = None,
 ) -> SubgroupEffect:
-    """Return the variable's hazard ratio inside and outside the subgroup, and the likelihood-ratio test of their difference.
+    """Return the variable's hazard ratio inside and outside the subgroup, and the likelihood-ratio
+    test of their difference.
 
     Args:
         variable: (B,) the score, or a treatment.
@@ -142,9 +166,17 @@ def subgroup_effect(
     ratios = []
     for name, rows in (("in", inside), ("outside", outside)):
         if not seen[rows].any():
-            raise CohortError(f"not estimable: no event among the {int(rows.sum())} patients {name} the subgroup.")
-        ratios.append(hazard_ratio(fit_cox(x[rows, None], time[rows], seen[rows], names=["the variable"]), 0))
+            raise CohortError(
+                f"not estimable: no event among the {int(rows.sum())} patients {name} the subgroup."
+            )
+        ratios.append(
+            hazard_ratio(fit_cox(x[rows, None], time[rows], seen[rows], names=["the variable"]), 0)
+        )
     others = np.empty((len(time), 0)) if adjust is None else np.asarray(adjust, dtype=np.float64)
     main = np.column_stack([others, x, group])[known]
     full = fit_cox(np.column_stack([main, (x * group)[known]]), time[known], seen[known])
-    return SubgroupEffect(inside=ratios[0], outside=ratios[1], test=likelihood_ratio_test(full, fit_cox(main, time[known], seen[known])))
+    return SubgroupEffect(
+        inside=ratios[0],
+        outside=ratios[1],
+        test=likelihood_ratio_test(full, fit_cox(main, time[known], seen[known])),
+    )

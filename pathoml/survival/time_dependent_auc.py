@@ -19,7 +19,12 @@ from pathoml.types import Array
 
 
 def time_dependent_auc(
-    log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, months: float, *, counts: Array | None = None
+    log_risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    months: float,
+    *,
+    counts: Array | None = None,
 ) -> Estimate:
     """Return the AUC at the horizon, with a percentile interval if bootstrap draws are given.
 
@@ -40,7 +45,9 @@ def time_dependent_auc(
     if len(case) == 0:
         raise CohortError(f"not estimable: no event by {months:g} months.")
     lower = score[control] < score[case, None]
-    credit = (lower + 0.5 * (score[control] == score[case, None])).astype(np.float32)  # (cases, controls)
+    credit = (lower + 0.5 * (score[control] == score[case, None])).astype(
+        np.float32
+    )  # (cases, controls)
 
     def auc(draws: Array) -> Array:
         weight = draws[:, case] / uncensored_before(draws, time, seen)[:, case]  # (R, cases)
@@ -50,4 +57,6 @@ def time_dependent_auc(
         return value
 
     value = float(auc(np.ones((1, len(time))))[0])
-    return percentile_estimate(value, None if counts is None else auc(counts), n=len(time), events=len(case))
+    return percentile_estimate(
+        value, None if counts is None else auc(counts), n=len(time), events=len(case)
+    )

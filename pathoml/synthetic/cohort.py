@@ -1,4 +1,6 @@
-"""Write a whole synthetic study: slides, tables, configuration, and the truth in a folder of its own."""
+"""Write a whole synthetic study: slides, tables, configuration, and the truth in a folder of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from numpy.typing import NDArray
 
 from pathoml.errors import PathomlError
 from pathoml.synthetic.outcome import SyntheticPatient, draw_patients, oracle_c
-from pathoml.synthetic.slide import CENTRES, Centre, load_bank, store_roughness, store_texture, write_slide
+from pathoml.synthetic.slide import (
+    CENTRES,
+    Centre,
+    load_bank,
+    store_roughness,
+    store_texture,
+    write_slide,
+)
 from pathoml.synthetic.tissue import PHENOTYPES
 
 SIDE_UM = 1000.0  # of a square slide: some 58 tiles of 112 um with tissue
@@ -83,7 +92,8 @@ def write_cohort(
     driver: str = "pleomorphic", workers: int = 2, settings: Mapping[str, object] | None = None, side_um: float = SIDE_UM,
     textures: int = TEXTURES, on_slide: Callable[[int, int], None] | None = None,
 ) -> SyntheticCohort:  # fmt: skip
-    """Write a synthetic study of three centres; the same arguments give the same bytes, whatever the workers.
+    """Write a synthetic study of three centres; the same arguments give the same bytes, whatever
+    the workers.
 
     Args:
         folder: the new study; may exist, but not hold a study.
@@ -103,13 +113,34 @@ def write_cohort(
     """
     held = [name for name in STUDY_FILES if (folder / name).exists()]
     if held:
-        raise PathomlError(f"{folder} already holds {', '.join(held)}. Name a new folder, or delete the old study first.")
+        raise PathomlError(
+            f"{folder} already holds {', '.join(held)}. Name a new folder, or delete the old study"
+            " first."
+        )
     if workers < 1 or textures < 1 or side_um < 250:
-        raise PathomlError(f"workers = {workers}, textures = {textures}, side_um = {side_um}: at least 1, 1 and 250.")
-    cohort = draw_patients(patients, seed=seed, effect=effect, centre_effect=centre_effect, driver=driver, centres=len(CENTRES))
+        raise PathomlError(
+            f"workers = {workers}, textures = {textures}, side_um = {side_um}: at least 1, 1 and"
+            " 250."
+        )
+    cohort = draw_patients(
+        patients,
+        seed=seed,
+        effect=effect,
+        centre_effect=centre_effect,
+        driver=driver,
+        centres=len(CENTRES),
+    )
     plans = plan_slides(cohort, seed=seed)
     drawings = [plan.drawing for plan in plans]
-    draw_slides(folder, drawings, seed=seed, workers=workers, side_um=side_um, textures=textures, on_slide=on_slide)
+    draw_slides(
+        folder,
+        drawings,
+        seed=seed,
+        workers=workers,
+        side_um=side_um,
+        textures=textures,
+        on_slide=on_slide,
+    )
     _write_truth(folder / "truth", cohort, driver)
     _write_tables(folder, cohort, plans)
     (folder / "study.yaml").write_text(study_yaml(settings or {}), encoding="utf-8", newline="\n")
@@ -140,7 +171,9 @@ def plan_slides(cohort: Sequence[SyntheticPatient], *, seed: int) -> list[SlideP
                         slide_id=f"{patient.patient_id}_{number}",
                         centre=CENTRES[patient.centre],
                         seed=[seed, 3, len(plans)],
-                        shares=rng.dirichlet(patient.shares * SLIDE_TO_SLIDE + 0.02).astype(np.float32),
+                        shares=rng.dirichlet(patient.shares * SLIDE_TO_SLIDE + 0.02).astype(
+                            np.float32
+                        ),
                     ),
                 )
             )
@@ -151,7 +184,9 @@ def draw_slides(
     folder: Path, drawings: Sequence[Drawing], *, seed: int, workers: int, side_um: float, textures: int,
     on_slide: Callable[[int, int], None] | None,
 ) -> None:  # fmt: skip
-    """Draw the bank, then the slides from it, into folder/slides and folder/truth; each task has its own seed, whatever its worker."""
+    """Draw the bank, then the slides from it, into folder/slides and folder/truth; each task has
+    its own seed, whatever its worker.
+    """
     for name in ("slides", "truth"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     with (
@@ -159,11 +194,15 @@ def draw_slides(
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
     ):
         bank = Path(scratch)
-        drawn: list[Future[None]] = [pool.submit(store_roughness, bank / "roughness.npy", seed=[seed, 4])]
+        drawn: list[Future[None]] = [
+            pool.submit(store_roughness, bank / "roughness.npy", seed=[seed, 4])
+        ]
         for k, phenotype in enumerate(PHENOTYPES):
             for number in range(textures):
                 path = bank / f"{phenotype}_{number}.npy"
-                drawn.append(pool.submit(store_texture, path, phenotype=phenotype, seed=[seed, 5, k, number]))
+                drawn.append(
+                    pool.submit(store_texture, path, phenotype=phenotype, seed=[seed, 5, k, number])
+                )
         for task in drawn:
             task.result()
         tasks = [pool.submit(_draw_one, folder, drawing, bank, side_um) for drawing in drawings]
@@ -189,15 +228,40 @@ def _write_truth(folder: Path, cohort: Sequence[SyntheticPatient], driver: str) 
     classes: dict[str, str] = {str(k): phenotype for k, phenotype in enumerate(PHENOTYPES, start=1)}
     text = json.dumps({**classes, "driver": driver}, indent=2) + "\n"
     (folder / "classes.json").write_text(text, encoding="utf-8", newline="\n")
-    rows = [[p.patient_id, f"{p.log_risk:.5f}", f"{p.image_log_risk:.5f}", *(f"{share:.4f}" for share in p.shares)] for p in cohort]
-    write_csv(folder / "truth.csv", ["patient_id", "log_risk", "image_log_risk", *(f"share_{p}" for p in PHENOTYPES)], rows)
+    rows = [
+        [
+            p.patient_id,
+            f"{p.log_risk:.5f}",
+            f"{p.image_log_risk:.5f}",
+            *(f"{share:.4f}" for share in p.shares),
+        ]
+        for p in cohort
+    ]
+    write_csv(
+        folder / "truth.csv",
+        ["patient_id", "log_risk", "image_log_risk", *(f"share_{p}" for p in PHENOTYPES)],
+        rows,
+    )
 
 
-def _write_tables(folder: Path, cohort: Sequence[SyntheticPatient], plans: Sequence[SlidePlan]) -> None:
+def _write_tables(
+    folder: Path, cohort: Sequence[SyntheticPatient], plans: Sequence[SlidePlan]
+) -> None:
     write_csv(
         folder / "slides.csv",
         ["slide_id", "patient_id", "path", "specimen", "organ", "stain", "scanner"],
-        [[s.drawing.slide_id, s.patient.patient_id, s.drawing.path, s.specimen, s.organ, "H&E", s.drawing.centre.scanner] for s in plans],
+        [
+            [
+                s.drawing.slide_id,
+                s.patient.patient_id,
+                s.drawing.path,
+                s.specimen,
+                s.organ,
+                "H&E",
+                s.drawing.centre.scanner,
+            ]
+            for s in plans
+        ],
     )
     write_csv(
         folder / "patients.csv",
@@ -215,7 +279,9 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 
 
 def study_yaml(settings: Mapping[str, object]) -> str:
-    """Return the text of study.yaml: the demo's settings with these laid over them, section by section."""
+    """Return the text of study.yaml: the demo's settings with these laid over them, section by
+    section.
+    """
     return yaml_text(_merged(SETTINGS, settings))
 
 
@@ -224,7 +290,11 @@ def _merged(defaults: Mapping[str, object], changes: Mapping[str, object]) -> di
     out = dict(defaults)
     for key, value in changes.items():
         old = out.get(key)
-        out[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        out[key] = (
+            _merged(old, value)
+            if isinstance(old, Mapping) and isinstance(value, Mapping)
+            else value
+        )
     return out
 
 

@@ -1,4 +1,6 @@
-"""Two files that scanners write: a generic pyramidal TIFF and an Aperio SVS, both without label or macro image."""
+"""Two files that scanners write: a generic pyramidal TIFF and an Aperio SVS, both without label or
+macro image.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ JPEG_QUALITY = 88
 
 
 def write_tiff(path: Path, rgb: Image8, *, mpp: float, levels: int = 4) -> None:
-    """Write a tiled JPEG pyramid, halved from level to level, with the scale in the resolution tags.
+    """Write a tiled JPEG pyramid, halved from level to level, with the scale in the resolution
+    tags.
 
     Args:
         rgb: (H, W, 3) uint8, level 0.
@@ -24,19 +27,35 @@ def write_tiff(path: Path, rgb: Image8, *, mpp: float, levels: int = 4) -> None:
     with tifffile.TiffWriter(path) as tiff:
         for level in range(levels):
             per_cm = 1e4 / (mpp * 2**level)
-            _write_level(tiff, rgb, level=level, stored_as="ycbcr", resolution=(per_cm, per_cm), description=None)
+            _write_level(
+                tiff,
+                rgb,
+                level=level,
+                stored_as="ycbcr",
+                resolution=(per_cm, per_cm),
+                description=None,
+            )
             rgb = _reduce(rgb, 2)
 
 
 def write_svs(path: Path, rgb: Image8, *, mpp: float, magnification: int, levels: int = 3) -> None:
-    """Write an Aperio-style SVS: a tiled JPEG pyramid in steps of four, the scale in the image description."""
+    """Write an Aperio-style SVS: a tiled JPEG pyramid in steps of four, the scale in the image
+    description.
+    """
     height, width = rgb.shape[:2]
-    header = f"Aperio Image Library v12.0.16 \r\n{width}x{height} [0,0 {width}x{height}] ({TILE_PX}x{TILE_PX})"
+    header = (
+        f"Aperio Image Library v12.0.16 \r\n{width}x{height} [0,0 {width}x{height}]"
+        f" ({TILE_PX}x{TILE_PX})"
+    )
     with tifffile.TiffWriter(path) as tiff:
         for level in range(levels):
             size = "" if level == 0 else f" -> {rgb.shape[1]}x{rgb.shape[0]}"
-            description = f"{header}{size} JPEG/RGB Q={JPEG_QUALITY}|AppMag = {magnification}|MPP = {mpp:.4f}"
-            _write_level(tiff, rgb, level=level, stored_as="rgb", resolution=None, description=description)
+            description = (
+                f"{header}{size} JPEG/RGB Q={JPEG_QUALITY}|AppMag = {magnification}|MPP = {mpp:.4f}"
+            )
+            _write_level(
+                tiff, rgb, level=level, stored_as="rgb", resolution=None, description=description
+            )
             rgb = _reduce(rgb, 4)
 
 

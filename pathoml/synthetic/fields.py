@@ -1,4 +1,6 @@
-"""Random fields that wrap around: smooth noise, fibres along an orientation, points that keep their distance."""
+"""Random fields that wrap around: smooth noise, fibres along an orientation, points that keep their
+distance.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,29 @@ Field = NDArray[np.floating[Any]]
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> Field:
-    """Return (H, W) Gaussian noise of mean 0 and SD 1, correlated over about `scale_px` pixels, periodic at its edges."""
+    """Return (H, W) Gaussian noise of mean 0 and SD 1, correlated over about `scale_px` pixels,
+    periodic at its edges.
+    """
     height, width = shape
-    spectrum = rng.standard_normal((height, width // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    spectrum = rng.standard_normal((height, width // 2 + 1, 2), dtype=np.float32).view(
+        np.complex64
+    )[..., 0]
     fy = np.fft.fftfreq(height).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(width).astype(np.float32)[None]
-    spectrum *= np.exp(-2 * (np.pi * scale_px) ** 2 * fy**2) * np.exp(-2 * (np.pi * scale_px) ** 2 * fx**2)
+    spectrum *= np.exp(-2 * (np.pi * scale_px) ** 2 * fy**2) * np.exp(
+        -2 * (np.pi * scale_px) ** 2 * fx**2
+    )
     spectrum[0, 0] = 0
     field = irfft2(spectrum, s=shape)
     return np.asarray(field / field.std(), np.float32)
 
 
 def fibres(rng: np.random.Generator, angle: Field, *, length_px: int, thickness_px: float) -> Field:
-    """Return (H, W) noise of mean 0 and SD 1 that is smeared along `angle`: fibres that bend with the field.
+    """Return (H, W) noise of mean 0 and SD 1 that is smeared along `angle`: fibres that bend with
+    the field.
 
-    Each pass averages the field with itself one step further along the fibre and doubles the step, so that a length of 64
-    pixels takes six passes.
+    Each pass averages the field with itself one step further along the fibre and doubles the step,
+    so that a length of 64 pixels takes six passes.
 
     Args:
         angle: (H, W) direction of the fibre in radians, from the x axis towards the y axis.
@@ -48,7 +57,9 @@ def fibres(rng: np.random.Generator, angle: Field, *, length_px: int, thickness_
     return np.asarray((field - field.mean()) / field.std(), np.float32)
 
 
-def spaced_points(rng: np.random.Generator, side_px: int, spacing_px: float, *, jitter: float = 0.3) -> Field:
+def spaced_points(
+    rng: np.random.Generator, side_px: int, spacing_px: float, *, jitter: float = 0.3
+) -> Field:
     """Return (n, 2) points (x, y) on a shaken hexagonal grid that fits the period, in random order."""
     count = max(1, round(side_px / spacing_px))
     rows = max(2, 2 * round(side_px / spacing_px / np.sqrt(3)))
@@ -60,7 +71,9 @@ def spaced_points(rng: np.random.Generator, side_px: int, spacing_px: float, *, 
 
 
 def cell_borders(xy_px: Field, side_px: int, *, coarse: int = 2) -> Field:
-    """Return (side, side) distance in pixels by which the second nearest point is further than the nearest: 0 on a border."""
+    """Return (side, side) distance in pixels by which the second nearest point is further than the
+    nearest: 0 on a border.
+    """
     centres = (np.arange(0, side_px, coarse) + coarse / 2).astype(np.float32)
     grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)  # (cells, 2)
     nearest, _ = cKDTree(xy_px % side_px, boxsize=side_px).query(grid % side_px, k=2)

@@ -7,17 +7,25 @@ import numpy as np
 from pathoml.synthetic.fields import Field, enlarge, smooth_noise
 from pathoml.synthetic.stain import Image8
 
-INKS = {"blue": (40, 70, 170), "green": (30, 130, 80), "black": (30, 30, 34), "red": (190, 40, 50)}  # grey levels
+INKS = {
+    "blue": (40, 70, 170),
+    "green": (30, 130, 80),
+    "black": (30, 30, 34),
+    "red": (190, 40, 50),
+}  # grey levels
 COARSE = 8  # drawing pixels a cell on which the stroke's course is drawn
 
 
 def fold_band(rng: np.random.Generator, cells: tuple[int, int]) -> Field:
-    """Return (rows, columns) distance into a band across the section, in cells; below 0 there is no fold.
+    """Return (rows, columns) distance into a band across the section, in cells; below 0 there is no
+    fold.
 
     >>> fold_band(np.random.default_rng(1), (40, 40)).shape
     (40, 40)
     """
-    return rng.uniform(2.3, 4.5) - np.abs(_curve(rng, cells, offset=rng.uniform(-0.3, 0.3), bend=0.10))
+    return rng.uniform(2.3, 4.5) - np.abs(
+        _curve(rng, cells, offset=rng.uniform(-0.3, 0.3), bend=0.10)
+    )
 
 
 def draw_pen(rng: np.random.Generator, rgb: Image8, ink: str) -> None:
@@ -43,13 +51,21 @@ def scatter_dust(rng: np.random.Generator, rgb: Image8, *, specks: int) -> None:
         top, left = max(0, int(y - 9)), max(0, int(x - 9))
         view = rgb[top : top + 18, left : left + 18]
         rows, columns = np.indices(view.shape[:2])
-        dark = np.clip((r - np.hypot(rows + top - y, (columns + left - x) * rng.uniform(0.6, 1.6))) / 2, 0, 0.7)
+        dark = np.clip(
+            (r - np.hypot(rows + top - y, (columns + left - x) * rng.uniform(0.6, 1.6))) / 2, 0, 0.7
+        )
         view[:] = view * (1 - dark[..., None])
 
 
-def _curve(rng: np.random.Generator, shape: tuple[int, int], *, offset: float, bend: float) -> Field:
-    """(rows, columns) signed distance in cells from a bent line at `offset` half slides from the middle."""
+def _curve(
+    rng: np.random.Generator, shape: tuple[int, int], *, offset: float, bend: float
+) -> Field:
+    """(rows, columns) signed distance in cells from a bent line at `offset` half slides from the
+    middle.
+    """
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     turn = rng.uniform(0, 2 * np.pi)
-    line = y * np.cos(turn) - x * np.sin(turn) - offset + bend * smooth_noise(rng, shape, shape[0] / 6)
+    line = (
+        y * np.cos(turn) - x * np.sin(turn) - offset + bend * smooth_noise(rng, shape, shape[0] / 6)
+    )
     return np.asarray(line * max(shape) / 2, np.float32)

@@ -1,4 +1,6 @@
-"""Nuclei and cell bodies: irregular ellipses with a rim, chromatin and nucleoli, painted many at a time."""
+"""Nuclei and cell bodies: irregular ellipses with a rim, chromatin and nucleoli, painted many at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from numpy.typing import NDArray
 from pathoml.synthetic.fields import Field, smooth_noise
 from pathoml.synthetic.stain import FloatImage
 
-SIZE_STEPS_PX = (12, 20, 32, 52, 84, 136, 220)  # windows that blobs are drawn in, so that a small one costs little
+SIZE_STEPS_PX = (
+    12,
+    20,
+    32,
+    52,
+    84,
+    136,
+    220,
+)  # windows that blobs are drawn in, so that a small one costs little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +49,9 @@ def spread(rng: np.random.Generator, n: int, mean: float, sd: float) -> Field:
 
 
 def blobs(xy: Field, length: Field, width: Field, angle: Field, irregularity: Field) -> Blobs:
-    """Return blobs of these (n, 2) centres, (n,) full axes in pixels, directions and irregularities."""
+    """Return blobs of these (n, 2) centres, (n,) full axes in pixels, directions and
+    irregularities.
+    """
     return Blobs(
         xy_px=np.asarray(xy, np.float32),
         length_px=np.asarray(length, np.float32),
@@ -58,13 +70,20 @@ def radii(rng: np.random.Generator, blobs: Blobs, side_px: int) -> Field:
     cosine, sine = np.cos(blobs.angle)[:, None, None], np.sin(blobs.angle)[:, None, None]
     along = (x * cosine + y * sine) * (2 / blobs.length_px)[:, None, None]
     across = (y * cosine - x * sine) * (2 / blobs.width_px)[:, None, None]
-    across = across + rng.normal(0, 0.25, n).astype(np.float32)[:, None, None] * (along**2 - 0.4)  # bent like a banana
+    across = across + rng.normal(0, 0.25, n).astype(np.float32)[:, None, None] * (
+        along**2 - 0.4
+    )  # bent like a banana
     radius = np.sqrt(along**2 + across**2)  # (n, side, side)
     polar = np.arctan2(across, along)
     wobble = np.zeros_like(radius)
     for lobes in (2, 3, 5):
-        phase, size = rng.uniform(0, 2 * np.pi, n), rng.normal(0, 1, n) * blobs.irregularity / np.sqrt(lobes)
-        wobble += size.astype(np.float32)[:, None, None] * np.cos(lobes * polar + phase.astype(np.float32)[:, None, None])
+        phase, size = (
+            rng.uniform(0, 2 * np.pi, n),
+            rng.normal(0, 1, n) * blobs.irregularity / np.sqrt(lobes),
+        )
+        wobble += size.astype(np.float32)[:, None, None] * np.cos(
+            lobes * polar + phase.astype(np.float32)[:, None, None]
+        )
     return np.asarray(radius * (1 + wobble), np.float32)
 
 
@@ -85,7 +104,9 @@ def paint_bodies(
         radius = radii(rng, part, window)
         alpha = opacity * _inside(radius, part, edge_px)
         relief = 1 + rim * (np.clip(radius, 0, 1) ** 3 - 0.5)
-        _blend(tissue, part.xy_px, alpha, relief[..., None] * concentration[chosen][:, None, None, :])
+        _blend(
+            tissue, part.xy_px, alpha, relief[..., None] * concentration[chosen][:, None, None, :]
+        )
 
 
 def paint_nuclei(
@@ -105,7 +126,9 @@ def paint_nuclei(
         alpha = _inside(radius, part, 1.6)
         top, left = rng.integers(0, 512 - window, (2, n))
         span = np.arange(window)
-        clumps = chromatin[(top[:, None] + span)[:, :, None], (left[:, None] + span)[:, None, :]]  # (n, window, window)
+        clumps = chromatin[
+            (top[:, None] + span)[:, :, None], (left[:, None] + span)[:, None, :]
+        ]  # (n, window, window)
         rim = np.exp(-(((radius - 0.86) / 0.16) ** 2))
         dye = 1 - 0.42 * pale + (0.10 + 0.22 * pale) * clumps + (0.10 + 0.40 * pale) * rim
         for _ in range(2):

@@ -1,4 +1,6 @@
-"""Patients whose progression depends on the share of one phenotype, on clinical covariates and on their centre."""
+"""Patients whose progression depends on the share of one phenotype, on clinical covariates and on
+their centre.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from pathoml.synthetic.tissue import PHENOTYPES
 ABUNDANCE = {
     "spindle": 1.2, "pleomorphic": 1.2, "necrosis": 0.7, "myxoid": 0.8, "fat": 0.2, "lymphocyte": 0.35, "vessel": 0.35,
 }  # fmt: skip
-AGE_EFFECT, LESION_EFFECT, SYSTEMIC_EFFECT = 0.015, 0.20, -0.40  # log hazard ratio a year, a lesion, for treatment
+AGE_EFFECT, LESION_EFFECT, SYSTEMIC_EFFECT = (
+    0.015,
+    0.20,
+    -0.40,
+)  # log hazard ratio a year, a lesion, for treatment
 WEIBULL_SHAPE = 1.3
 WEIBULL_SCALE_MONTHS = 25.0
 FOLLOW_UP_MONTHS = (8.0, 60.0)  # censoring is uniform between them
@@ -57,12 +63,19 @@ def draw_patients(
     ['P001', 'P002']
     """
     if patients < MIN_PATIENTS:
-        raise PathomlError(f"patients = {patients} is too small for a cohort of {centres} centres. Ask for {MIN_PATIENTS}.")
+        raise PathomlError(
+            f"patients = {patients} is too small for a cohort of {centres} centres. Ask for"
+            f" {MIN_PATIENTS}."
+        )
     if driver not in (*PHENOTYPES, "none"):
         hint = nearest(driver, (*PHENOTYPES, "none"))
-        raise PathomlError(f"driver {driver!r} is unknown.{hint} Choose none or one of {', '.join(PHENOTYPES)}.")
+        raise PathomlError(
+            f"driver {driver!r} is unknown.{hint} Choose none or one of {', '.join(PHENOTYPES)}."
+        )
     rng = np.random.default_rng([seed, 1])
-    centre = rng.permutation(np.append(np.arange(centres), rng.integers(0, centres, patients - centres)))
+    centre = rng.permutation(
+        np.append(np.arange(centres), rng.integers(0, centres, patients - centres))
+    )
     shares = rng.dirichlet([ABUNDANCE[p] for p in PHENOTYPES], patients)
     image = np.zeros(patients)
     if driver != "none":
@@ -71,9 +84,17 @@ def draw_patients(
     age = rng.normal(58, 14, patients).clip(18, 88).round(1)
     n_lesions = 1 + rng.poisson(1.6, patients)
     systemic = (rng.random(patients) < 0.5).astype(int)
-    clinical = AGE_EFFECT * (age - 58) + LESION_EFFECT * (n_lesions - 2.6) + SYSTEMIC_EFFECT * (systemic - 0.5)
+    clinical = (
+        AGE_EFFECT * (age - 58)
+        + LESION_EFFECT * (n_lesions - 2.6)
+        + SYSTEMIC_EFFECT * (systemic - 0.5)
+    )
     log_risk = image + clinical + rng.normal(0, centre_effect, centres)[centre]
-    progression = WEIBULL_SCALE_MONTHS * rng.weibull(WEIBULL_SHAPE, patients) * np.exp(-log_risk / WEIBULL_SHAPE)
+    progression = (
+        WEIBULL_SCALE_MONTHS
+        * rng.weibull(WEIBULL_SHAPE, patients)
+        * np.exp(-log_risk / WEIBULL_SHAPE)
+    )
     last_visit = rng.uniform(*FOLLOW_UP_MONTHS, patients)
     time = np.minimum(progression, last_visit).clip(0.1).round(3)
     return tuple(
@@ -94,7 +115,9 @@ def draw_patients(
 
 
 def oracle_c(cohort: tuple[SyntheticPatient, ...]) -> float:
-    """Return Harrell's C of the log-risk that the outcome was drawn from: no score can be expected to do better."""
+    """Return Harrell's C of the log-risk that the outcome was drawn from: no score can be expected
+    to do better.
+    """
     risk = np.array([p.log_risk for p in cohort])
     time = np.array([p.time_months for p in cohort])
     event = np.array([p.event for p in cohort])

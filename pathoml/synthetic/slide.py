@@ -1,4 +1,6 @@
-"""One slide: regions of the layout filled from a bank of textures, stained, marked, and written as its scanner would."""
+"""One slide: regions of the layout filled from a bank of textures, stained, marked, and written as
+its scanner would.
+"""
 
 from __future__ import annotations
 
@@ -65,17 +67,32 @@ def store_texture(path: Path, *, phenotype: str, seed: list[int], side_px: int =
 def store_roughness(path: Path, *, seed: list[int], side_px: int = 1024) -> None:
     """Draw the noise that frays edges and borders, and save it."""
     rng, shape = np.random.default_rng(seed), (side_px, side_px)
-    np.save(path, np.clip(0.8 * smooth_noise(rng, shape, 5) + 0.6 * smooth_noise(rng, shape, 14), -2, 2))
+    np.save(
+        path, np.clip(0.8 * smooth_noise(rng, shape, 5) + 0.6 * smooth_noise(rng, shape, 14), -2, 2)
+    )
 
 
 def load_bank(folder: Path) -> Bank:
-    """Open the textures (PHENOTYPE_NUMBER.npy) and roughness.npy of a folder without reading them into memory."""
-    textures = {p: tuple(np.load(f, mmap_mode="r", allow_pickle=False) for f in sorted(folder.glob(f"{p}_*.npy"))) for p in PHENOTYPES}
-    return Bank(textures=textures, roughness=np.load(folder / "roughness.npy", mmap_mode="r", allow_pickle=False))
+    """Open the textures (PHENOTYPE_NUMBER.npy) and roughness.npy of a folder without reading them
+    into memory.
+    """
+    textures = {
+        p: tuple(
+            np.load(f, mmap_mode="r", allow_pickle=False) for f in sorted(folder.glob(f"{p}_*.npy"))
+        )
+        for p in PHENOTYPES
+    }
+    return Bank(
+        textures=textures,
+        roughness=np.load(folder / "roughness.npy", mmap_mode="r", allow_pickle=False),
+    )
 
 
-def draw_slide(seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side_um: float) -> tuple[Image8, NDArray[np.uint8]]:
-    """Return the slide at DRAW_MPP, (H, W, 3) uint8, and its truth map on cells of TRUTH_CELL_UM, 0 = glass.
+def draw_slide(
+    seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side_um: float
+) -> tuple[Image8, NDArray[np.uint8]]:
+    """Return the slide at DRAW_MPP, (H, W, 3) uint8, and its truth map on cells of TRUTH_CELL_UM, 0
+    = glass.
 
     The stain has no part in the truth: the same seed and shares give the same map under any stain.
 
@@ -88,7 +105,9 @@ def draw_slide(seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side
     cells = layout.depth.shape
     fillings = _choose_fillings(rng, layout, bank)
     warp = [36 * smooth_noise(rng, cells, 22) for _ in range(2)]  # drawing pixels
-    dyes = np.append(rng.lognormal(0, (0.13, 0.15)), 1.0).astype(np.float32)  # slides of one laboratory differ a little
+    dyes = np.append(rng.lognormal(0, (0.13, 0.15)), 1.0).astype(
+        np.float32
+    )  # slides of one laboratory differ a little
     thickness = 1 + 0.07 * smooth_noise(rng, cells, 30)
     fold = fold_band(rng, cells) if rng.random() < FOLD_RATE else np.full(cells, -1, np.float32)
     start = rng.integers(0, len(bank.roughness), 2)
@@ -98,9 +117,15 @@ def draw_slide(seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side
         rows = slice(top, min(top + STRIP_PX, len(rgb)))
         shape = (len(rgb), rgb.shape[1])
         rough = _rows_of(bank.roughness, start, rows, shape[1])
-        cover = np.clip((enlarge(layout.depth, shape, rows=rows) + 0.02 * rough) / 0.025 + 0.5, 0, 1)
-        cover *= 1 - np.clip((enlarge(layout.crack, shape, rows=rows) + 0.02 * rough) / 0.03 + 0.5, 0, 1)
-        coverage[top // CELL_PX : rows.stop // CELL_PX] = cover.reshape(-1, CELL_PX, cells[1], CELL_PX).mean((1, 3))
+        cover = np.clip(
+            (enlarge(layout.depth, shape, rows=rows) + 0.02 * rough) / 0.025 + 0.5, 0, 1
+        )
+        cover *= 1 - np.clip(
+            (enlarge(layout.crack, shape, rows=rows) + 0.02 * rough) / 0.03 + 0.5, 0, 1
+        )
+        coverage[top // CELL_PX : rows.stop // CELL_PX] = cover.reshape(
+            -1, CELL_PX, cells[1], CELL_PX
+        ).mean((1, 3))
         concentration = _fill(fillings, warp, rough, rows, shape)
         concentration *= (cover * enlarge(thickness, shape, rows=rows))[..., None] * dyes
         doubled = np.clip(enlarge(fold, shape, rows=rows) * CELL_PX / 5 + 0.5, 0, 1)
@@ -113,12 +138,28 @@ def draw_slide(seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side
     return rgb, truth_map(coverage, layout.phenotype)
 
 
-def write_slide(path: Path, truth: Path, *, seed: list[int], shares: Field, bank: Bank, centre: Centre, side_um: float) -> None:
+def write_slide(
+    path: Path,
+    truth: Path,
+    *,
+    seed: list[int],
+    shares: Field,
+    bank: Bank,
+    centre: Centre,
+    side_um: float,
+) -> None:
     """Draw one slide and write it in its centre's container, and its truth map beside."""
     rgb, classes = draw_slide(seed, shares, bank, centre.stain, side_um=side_um)
     if centre.precipitate:
-        scatter_dust(np.random.default_rng([*seed, 2]), rgb, specks=round(centre.precipitate * (side_um / 1000) ** 2))
-    size_px = (round(rgb.shape[1] * DRAW_MPP / centre.mpp), round(rgb.shape[0] * DRAW_MPP / centre.mpp))
+        scatter_dust(
+            np.random.default_rng([*seed, 2]),
+            rgb,
+            specks=round(centre.precipitate * (side_um / 1000) ** 2),
+        )
+    size_px = (
+        round(rgb.shape[1] * DRAW_MPP / centre.mpp),
+        round(rgb.shape[0] * DRAW_MPP / centre.mpp),
+    )
     rng = np.random.default_rng([*seed, 1])
     blur_px = FOCUS_PX * float(np.clip(rng.normal(0, 1), 0, 2))  # half of the slides are sharp
     picture = Image.fromarray(rgb)
@@ -148,10 +189,14 @@ class _Filling:
 
 def _choose_fillings(rng: np.random.Generator, layout: Layout, bank: Bank) -> list[_Filling]:
     out = []
-    half = smooth_noise(rng, layout.depth.shape, HALF_UM / CELL_UM) > 0  # a tumour does not look the same at both of its ends
+    half = (
+        smooth_noise(rng, layout.depth.shape, HALF_UM / CELL_UM) > 0
+    )  # a tumour does not look the same at both of its ends
     for k, phenotype in enumerate(PHENOTYPES, start=1):
         stock = bank.textures[phenotype]
-        for number, part in zip(rng.permutation(max(len(stock), 2))[:2] % len(stock), (half, ~half)):
+        for number, part in zip(
+            rng.permutation(max(len(stock), 2))[:2] % len(stock), (half, ~half)
+        ):
             y, x = rng.integers(0, len(stock[number]), 2)
             filling = _Filling(
                 texture=stock[number],
@@ -167,7 +212,9 @@ def _choose_fillings(rng: np.random.Generator, layout: Layout, bank: Bank) -> li
     return out
 
 
-def _fill(fillings: list[_Filling], warp: list[Field], rough: Field, rows: slice, shape: tuple[int, int]) -> FloatImage:
+def _fill(
+    fillings: list[_Filling], warp: list[Field], rough: Field, rows: slice, shape: tuple[int, int]
+) -> FloatImage:
     """(rows, W, 3) concentrations: every phenotype's texture, weighted by how near its region is."""
     out = np.zeros((*rough.shape, 3), np.float32)
     total = np.full(rough.shape, 1e-6, np.float32)
@@ -181,8 +228,15 @@ def _fill(fillings: list[_Filling], warp: list[Field], rough: Field, rows: slice
         weight = near[:, box] * (1 + filling.push * rough[:, box])
         for _ in range(3):
             weight *= weight  # to the eighth power: a border some 10 um wide
-        y = bent[0][:, box] + np.arange(rows.start + filling.shift[0], rows.stop + filling.shift[0], dtype=np.int32)[:, None]
-        x = bent[1][:, box] + np.arange(box.start + filling.shift[1], box.stop + filling.shift[1], dtype=np.int32)
+        y = (
+            bent[0][:, box]
+            + np.arange(
+                rows.start + filling.shift[0], rows.stop + filling.shift[0], dtype=np.int32
+            )[:, None]
+        )
+        x = bent[1][:, box] + np.arange(
+            box.start + filling.shift[1], box.stop + filling.shift[1], dtype=np.int32
+        )
         if filling.turned:
             y, x = x, -y
         if filling.flipped:
@@ -200,7 +254,9 @@ def _fill(fillings: list[_Filling], warp: list[Field], rough: Field, rows: slice
 def _blurred(region: NDArray[np.bool_]) -> Field:
     """(rows, columns) 0-1: the mean of the region over 5 x 5 cells."""
     mean = uniform_filter(region.astype(np.float32), 5, mode="nearest")
-    return np.asarray(np.where(mean > 0.01, mean, 0))  # a running sum leaves traces where there is nothing
+    return np.asarray(
+        np.where(mean > 0.01, mean, 0)
+    )  # a running sum leaves traces where there is nothing
 
 
 def _rows_of(field: Field, start: NDArray[np.int64], rows: slice, width: int) -> Field:
@@ -212,7 +268,10 @@ def _rows_of(field: Field, start: NDArray[np.int64], rows: slice, width: int) ->
 
 def _add_grain(rng: np.random.Generator, rgb: Image8, *, sd: float, rows: int = 512) -> None:
     """Add the sensor's noise in place: 512 rows of it, shifted from strip to strip."""
-    noise = np.rint(rng.normal(0, sd, (rows, rgb.shape[1], 1)) + rng.normal(0, 0.4 * sd, (rows, rgb.shape[1], 3)))
+    noise = np.rint(
+        rng.normal(0, sd, (rows, rgb.shape[1], 1))
+        + rng.normal(0, 0.4 * sd, (rows, rgb.shape[1], 3))
+    )
     grain = noise.astype(np.int16)
     for top in range(0, len(rgb), rows):
         strip = rgb[top : top + rows]

@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DYES = ("haematoxylin", "eosin", "blood")  # the channels of every drawing; blood is eosin bound to haemoglobin
+DYES = (
+    "haematoxylin",
+    "eosin",
+    "blood",
+)  # the channels of every drawing; blood is eosin bound to haemoglobin
 FloatImage = NDArray[np.floating[Any]]
 Image8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stain:
-    """One laboratory's stain: optical density in red, green and blue of one unit of each dye, and its strength."""
+    """One laboratory's stain: optical density in red, green and blue of one unit of each dye, and
+    its strength.
+    """
 
     haematoxylin: tuple[float, float, float]
     eosin: tuple[float, float, float]
@@ -30,8 +36,14 @@ class Stain:
         return vectors * np.array(self.strength, np.float32)[:, None]
 
 
-# Around the vectors of Macenko, ISBI 2009, and of Ruifrok and Johnston, Anal Quant Cytol Histol 23 (2001) 291.
-BALANCED = Stain(haematoxylin=(0.58, 0.71, 0.40), eosin=(0.20, 0.83, 0.50), blood=(0.14, 0.72, 0.68), strength=(1.0, 1.1, 1.0))
+# Around the vectors of Macenko, ISBI 2009, and of Ruifrok and Johnston, Anal Quant Cytol Histol 23
+# (2001) 291.
+BALANCED = Stain(
+    haematoxylin=(0.58, 0.71, 0.40),
+    eosin=(0.20, 0.83, 0.50),
+    blood=(0.14, 0.72, 0.68),
+    strength=(1.0, 1.1, 1.0),
+)
 BLUISH = Stain(
     haematoxylin=(0.64, 0.69, 0.34), eosin=(0.16, 0.88, 0.44), blood=(0.16, 0.78, 0.60),
     strength=(1.15, 1.0, 1.0), glass=(240.0, 240.0, 244.0),

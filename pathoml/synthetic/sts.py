@@ -1,8 +1,10 @@
-"""The synthetic twin of the sarcoma study as two study folders, retrospective and prospective: with features only, or small with slides.
+"""The synthetic twin of the sarcoma study as two study folders, retrospective and prospective: with
+features only, or small with slides.
 
-A tile's features are the direction of its phenotype, its scanner's and its patient's shift, and noise; they are written as an import from
-another tool leaves them. The small twin has fewer patients and real slides, to be tiled and embedded. truth/ beside the tables holds what
-was planted; only the rehearsal reads it.
+A tile's features are the direction of its phenotype, its scanner's and its patient's shift, and
+noise; they are written as an import from another tool leaves them. The small twin has fewer
+patients and real slides, to be tiled and embedded. truth/ beside the tables holds what was planted;
+only the rehearsal reads it.
 """
 
 from __future__ import annotations
@@ -39,7 +41,16 @@ from pathoml.synthetic.sts_patients import (
 from pathoml.types import Recipe, TileGrid, TissueMask
 
 ENCODER, TILE_PX, MPP, DIM = "sts_twin", 224, 0.5, 96
-CENTRES = ("Aachen", "Basel", "Chur", "Dresden", "Essen", "Freiburg", "Graz", "Hamburg")  # invented; the last two are new
+CENTRES = (
+    "Aachen",
+    "Basel",
+    "Chur",
+    "Dresden",
+    "Essen",
+    "Freiburg",
+    "Graz",
+    "Hamburg",
+)  # invented; the last two are new
 SCANNERS = ("AT2", "GT450", "S360", "AT2", "Pannoramic", "Axioscan", "GT450", "DP200")
 LEVEL0_MPP = (0.2525, 0.2631, 0.2309, 0.2525, 0.2425, 0.2738, 0.2631, 0.2500)
 TILES = (5.7, 0.5)  # of a slide: mean and SD of the logarithm
@@ -66,10 +77,22 @@ SETTINGS: dict[str, object] = {
     },
     "cohort": {
         "centre": "centre",
-        "covariates": ["age", "n_lesions", "size_mm", "treatment_free_interval", "extrapulmonary", "subtype"],
+        "covariates": [
+            "age",
+            "n_lesions",
+            "size_mm",
+            "treatment_free_interval",
+            "extrapulmonary",
+            "subtype",
+        ],
         "treatment": "systemic",
     },
-    "dates": {"time_zero": "local_date", "exit": "last_date", "treatment": "local_date", "metastasis": "metastasis_date"},
+    "dates": {
+        "time_zero": "local_date",
+        "exit": "last_date",
+        "treatment": "local_date",
+        "metastasis": "metastasis_date",
+    },
     "encoder": ENCODER,
     "tiles": {"tile_px": TILE_PX, "mpp": MPP},
     "splits": {"scheme": "stratified", "folds": 5, "repeats": 5},
@@ -98,7 +121,12 @@ class StsSlide:
 
 
 def write_sts(
-    folder: Path, *, seed: int = 1, scale: str = "full", workers: int = 2, on_slide: Callable[[int, int], None] | None = None
+    folder: Path,
+    *,
+    seed: int = 1,
+    scale: str = "full",
+    workers: int = 2,
+    on_slide: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, Path]:
     """Write folder/retrospective and folder/prospective and return them.
 
@@ -113,7 +141,9 @@ def write_sts(
     folders = folder / "retrospective", folder / "prospective"
     held = [path / name for path in folders for name in STUDY_FILES if (path / name).exists()]
     if held:
-        raise PathomlError(f"{held[0]} is there already. Name a new folder, or delete the old study first.")
+        raise PathomlError(
+            f"{held[0]} is there already. Name a new folder, or delete the old study first."
+        )
     planned = []
     for path, whole, few in zip(folders, (RETROSPECTIVE, PROSPECTIVE), SMALL_PATIENTS):
         era = replace(whole, patients=few) if scale == "small" else whole
@@ -122,7 +152,9 @@ def write_sts(
     total, done = sum(len(slides) for *_, slides in planned), 0
     directions = _directions(seed)
     for path, era, people, slides in planned:
-        violations = _write_tables(path, era, people, slides, seed=seed, has_slides=scale == "small")
+        violations = _write_tables(
+            path, era, people, slides, seed=seed, has_slides=scale == "small"
+        )
         shares: dict[str, npt.NDArray[np.float64]] = {}
         if scale == "small":
             tell = partial(_tell, on_slide, total, done)
@@ -137,15 +169,24 @@ def write_sts(
     return folders
 
 
-def _tell(on_slide: Callable[[int, int], None] | None, total: int, before: int, done: int, _: int) -> None:
+def _tell(
+    on_slide: Callable[[int, int], None] | None, total: int, before: int, done: int, _: int
+) -> None:
     if on_slide:
         on_slide(before + done, total)
 
 
 def _draw_small(
-    folder: Path, slides: Sequence[StsSlide], *, seed: int, workers: int, on_slide: Callable[[int, int], None]
+    folder: Path,
+    slides: Sequence[StsSlide],
+    *,
+    seed: int,
+    workers: int,
+    on_slide: Callable[[int, int], None],
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Draw the slides and return the shares of phenotypes that each was drawn with; the precipitate lies on all of a slide or on none."""
+    """Draw the slides and return the shares of phenotypes that each was drawn with; the precipitate
+    lies on all of a slide or on none.
+    """
     drawings, shares = [], {}
     for number, slide in enumerate(slides):
         rng = np.random.default_rng([seed, 16, *slide.slide_id.encode()])
@@ -160,7 +201,15 @@ def _draw_small(
             )
         )
         shares[slide.slide_id] = np.append(mine, float(slide.patient.centre == ARTEFACT_CENTRE))
-    draw_slides(folder, drawings, seed=seed, workers=workers, side_um=SMALL_SIDE_UM, textures=SMALL_TEXTURES, on_slide=on_slide)
+    draw_slides(
+        folder,
+        drawings,
+        seed=seed,
+        workers=workers,
+        side_um=SMALL_SIDE_UM,
+        textures=SMALL_TEXTURES,
+        on_slide=on_slide,
+    )
     return shares
 
 
@@ -181,11 +230,18 @@ def plan_sts_slides(people: Sequence[StsPatient], *, seed: int) -> list[StsSlide
     rng = np.random.default_rng([seed, 11, len(people)])
     slides = []
     for patient in people:
-        kinds = [["metastasis"], ["primary"], ["primary", "metastasis"], ["metastasis", "metastasis"]][
-            rng.choice(4, p=[0.4, 0.2, 0.3, 0.1])
-        ]
+        kinds = [
+            ["metastasis"],
+            ["primary"],
+            ["primary", "metastasis"],
+            ["metastasis", "metastasis"],
+        ][rng.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
         for number, specimen in enumerate(kinds, 1):
-            before = int(rng.integers(1, 90)) if specimen == "metastasis" else int(rng.integers(200, 1500))
+            before = (
+                int(rng.integers(1, 90))
+                if specimen == "metastasis"
+                else int(rng.integers(200, 1500))
+            )
             slides.append(
                 StsSlide(
                     slide_id=f"{patient.patient_id}-{number}",
@@ -193,7 +249,8 @@ def plan_sts_slides(people: Sequence[StsPatient], *, seed: int) -> list[StsSlide
                     specimen=specimen,
                     organ=str(
                         rng.choice(
-                            SITES if specimen == "primary" else METASTATIC, p=None if specimen == "primary" else (0.65, 0.1, 0.1, 0.15)
+                            SITES if specimen == "primary" else METASTATIC,
+                            p=None if specimen == "primary" else (0.65, 0.1, 0.1, 0.15),
                         )
                     ),
                     sampled_on=patient.local_date - dt.timedelta(days=before),
@@ -216,14 +273,20 @@ def _directions(seed: int) -> dict[str, npt.NDArray[np.float64]]:
 def _write_features(
     folder: Path, slide: StsSlide, directions: Mapping[str, npt.NDArray[np.float64]], *, seed: int
 ) -> npt.NDArray[np.float64]:
-    """Write the tiles and features of a slide and its truth; return the shares of phenotypes that it came to have."""
+    """Write the tiles and features of a slide and its truth; return the shares of phenotypes that
+    it came to have.
+    """
     patient = slide.patient
     rng = np.random.default_rng([seed, 13, *slide.slide_id.encode()])
     n = int(np.clip(rng.lognormal(*TILES), FEWEST_TILES, MOST_TILES))
     wanted = rng.dirichlet(patient.shares * SLIDE_TO_SLIDE + 1e-3)
     runs = rng.choice(len(PHENOTYPES), n // RUN + 1, p=wanted)
     phenotype = np.repeat(runs, RUN)[:n]
-    own = np.random.default_rng([seed, 14, *patient.patient_id.encode()]).normal(size=DIM) * PATIENT_SHIFT / np.sqrt(DIM)
+    own = (
+        np.random.default_rng([seed, 14, *patient.patient_id.encode()]).normal(size=DIM)
+        * PATIENT_SHIFT
+        / np.sqrt(DIM)
+    )
     mean = directions["phenotype"][phenotype] + directions["scanner"][patient.centre] + own
     features = (mean + rng.normal(size=(n, DIM)) * NOISE / np.sqrt(DIM) * 2.2).astype(np.float16)
     side, mpp = int(np.ceil(np.sqrt(n))), LEVEL0_MPP[patient.centre]
@@ -244,33 +307,70 @@ def _write_features(
     )
     classes = np.zeros((side, side), np.uint8)
     classes.ravel()[:n] = phenotype + 1
-    mask = TissueMask(slide_id=slide.slide_id, mask=classes > 0, downsample=float(tile_l0), method="synthetic", flags={})
+    mask = TissueMask(
+        slide_id=slide.slide_id,
+        mask=classes > 0,
+        downsample=float(tile_l0),
+        method="synthetic",
+        flags={},
+    )
     recipe = Recipe(step="synthetic", inputs={"seed": seed, "slide": slide.slide_id})
     grid_folder = f"{TILE_PX}px_{MPP}mpp"
     write_tiles(folder / "tiles" / grid_folder / f"{slide.slide_id}.h5", grid, mask, recipe)
     target = folder / "embeddings" / f"{ENCODER}@{grid_folder}" / f"{slide.slide_id}.h5"
     write_embeddings(
-        target, grid, features, encoder=ENCODER, encoder_sha256="synthetic", precision="float32", recipe=recipe, imported_from="synthetic"
+        target,
+        grid,
+        features,
+        encoder=ENCODER,
+        encoder_sha256="synthetic",
+        precision="float32",
+        recipe=recipe,
+        imported_from="synthetic",
     )
     (folder / "truth").mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "truth" / f"{slide.slide_id}.npz", classes=classes, cell_l0=np.float64(tile_l0))
+    np.savez_compressed(
+        folder / "truth" / f"{slide.slide_id}.npz", classes=classes, cell_l0=np.float64(tile_l0)
+    )
     return np.bincount(phenotype, minlength=len(PHENOTYPES)) / n
 
 
 def _write_tables(
-    folder: Path, era: Era, people: Sequence[StsPatient], slides: Sequence[StsSlide], *, seed: int, has_slides: bool
+    folder: Path,
+    era: Era,
+    people: Sequence[StsPatient],
+    slides: Sequence[StsSlide],
+    *,
+    seed: int,
+    has_slides: bool,
 ) -> list[Violation]:
-    """Write study.yaml and the tables, a few rows of the retrospective ones against the rules of timing; return which."""
+    """Write study.yaml and the tables, a few rows of the retrospective ones against the rules of
+    timing; return which.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.loads(json.dumps(SETTINGS))
     settings["endpoint"]["data_cut"] = era.cut.isoformat()
     if has_slides:
-        settings |= {"encoder": "efficientnet_lite0", "splits": {**settings["splits"], "repeats": 3}, "significance": {"permutations": 20}}
-        settings["cohort"]["covariates"] = ["age", "n_lesions", "extrapulmonary"]  # what some forty events pay for
+        settings |= {
+            "encoder": "efficientnet_lite0",
+            "splits": {**settings["splits"], "repeats": 3},
+            "significance": {"permutations": 20},
+        }
+        settings["cohort"]["covariates"] = [
+            "age",
+            "n_lesions",
+            "extrapulmonary",
+        ]  # what some forty events pay for
     (folder / "study.yaml").write_text(yaml_text(settings), encoding="utf-8", newline="\n")
     rng = np.random.default_rng([seed, 15, era.patients])
     dates = {
-        p.patient_id: {"local": p.local_date, "metastasis": p.metastasis_date, "last": p.last_date, "months": p.months} for p in people
+        p.patient_id: {
+            "local": p.local_date,
+            "metastasis": p.metastasis_date,
+            "last": p.last_date,
+            "months": p.months,
+        }
+        for p in people
     }
     sampled = {s.slide_id: s.sampled_on for s in slides}
     is_new = era.prefix == PROSPECTIVE.prefix
@@ -281,13 +381,22 @@ def _write_tables(
 
 
 def _write_patients(
-    path: Path, people: Sequence[StsPatient], dates: Mapping[str, Mapping[str, object]], rng: np.random.Generator, *, has_ctdna: bool
+    path: Path,
+    people: Sequence[StsPatient],
+    dates: Mapping[str, Mapping[str, object]],
+    rng: np.random.Generator,
+    *,
+    has_ctdna: bool,
 ) -> None:
     rows = []
     for p in people:
         size = "" if rng.random() < MISSING_SHARE else f"{p.size_mm:.0f}"
         interval = "" if rng.random() < MISSING_SHARE else f"{p.treatment_free_interval:.1f}"
-        ctdna = f"{rng.lognormal(0.4 * p.log_risk, 0.8):.2f}" if has_ctdna and rng.random() < 0.6 else ""
+        ctdna = (
+            f"{rng.lognormal(0.4 * p.log_risk, 0.8):.2f}"
+            if has_ctdna and rng.random() < 0.6
+            else ""
+        )
         day = dates[p.patient_id]
         rows.append(
             [
@@ -319,7 +428,9 @@ def _write_patients(
     write_csv(path, [*header, *(["ctdna_vaf"] if has_ctdna else [])], rows)
 
 
-def _write_slides(path: Path, slides: Sequence[StsSlide], sampled: Mapping[str, dt.date], *, has_slides: bool) -> None:
+def _write_slides(
+    path: Path, slides: Sequence[StsSlide], sampled: Mapping[str, dt.date], *, has_slides: bool
+) -> None:
     write_csv(
         path,
         ["slide_id", "patient_id", "path", "specimen", "organ", "sampled_on", "stain", "scanner", "mpp"],
@@ -340,7 +451,15 @@ def _break_rules(
     chosen = [people[i] for i in rng.choice(len(people), 6, replace=False)]
     found = []
     for patient, what in zip(
-        chosen, ("sampled late", "sampled late", "last before first", "metastasis after", "months against dates", "after the cut")
+        chosen,
+        (
+            "sampled late",
+            "sampled late",
+            "last before first",
+            "metastasis after",
+            "months against dates",
+            "after the cut",
+        ),
     ):
         day, zero = dates[patient.patient_id], patient.local_date
         if what == "sampled late":
@@ -360,16 +479,38 @@ def _break_rules(
 
 
 def _write_truth(
-    folder: Path, people: Sequence[StsPatient], shares: Mapping[str, npt.NDArray[np.float64]], violations: Sequence[Violation], scale: str
+    folder: Path,
+    people: Sequence[StsPatient],
+    shares: Mapping[str, npt.NDArray[np.float64]],
+    violations: Sequence[Violation],
+    scale: str,
 ) -> None:
     classes: dict[str, object] = {str(k): name for k, name in enumerate(PHENOTYPES, 1)}
-    roles = {"driver": PROGNOSTIC, "predictive": PREDICTIVE, "artefact": ARTEFACT, "artefact_centre": CENTRES[2]}
-    content = {**classes, **roles, "violations": {v.patient_id: v.what for v in violations}, "scale": scale}
+    roles = {
+        "driver": PROGNOSTIC,
+        "predictive": PREDICTIVE,
+        "artefact": ARTEFACT,
+        "artefact_centre": CENTRES[2],
+    }
+    content = {
+        **classes,
+        **roles,
+        "violations": {v.patient_id: v.what for v in violations},
+        "scale": scale,
+    }
     (folder / "classes.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     write_csv(
         folder / "truth.csv",
         ["patient_id", "log_risk", "image_log_risk", *(f"share_{name}" for name in PHENOTYPES)],
-        [[p.patient_id, f"{p.log_risk:.5f}", f"{p.image_log_risk:.5f}", *(f"{s:.4f}" for s in p.shares)] for p in people],
+        [
+            [
+                p.patient_id,
+                f"{p.log_risk:.5f}",
+                f"{p.image_log_risk:.5f}",
+                *(f"{s:.4f}" for s in p.shares),
+            ]
+            for p in people
+        ],
     )
     write_csv(
         folder / "slides.csv",

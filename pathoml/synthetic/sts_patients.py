@@ -1,8 +1,11 @@
-"""Patients of the synthetic twin of the sarcoma study: who they are, how they were treated and why, and what became of them.
+"""Patients of the synthetic twin of the sarcoma study: who they are, how they were treated and why,
+and what became of them.
 
-Two phenotypes are planted: `pleomorphic` raises the hazard of progression in everybody, `lymphocyte` lowers it in those who had systemic
-therapy and in nobody else. A third, a precipitate of the stain, is in the slides of one centre only, whose patients do worse for other
-reasons: it looks prognostic and is not. Systemic therapy was given for reasons, so that those who had it are not like the others.
+Two phenotypes are planted: `pleomorphic` raises the hazard of progression in everybody,
+`lymphocyte` lowers it in those who had systemic therapy and in nobody else. A third, a precipitate
+of the stain, is in the slides of one centre only, whose patients do worse for other reasons: it
+looks prognostic and is not. Systemic therapy was given for reasons, so that those who had it are
+not like the others.
 """
 
 from __future__ import annotations
@@ -13,7 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-PHENOTYPES = ("spindle", "pleomorphic", "necrosis", "myxoid", "fat", "lymphocyte", "vessel", "precipitate")
+PHENOTYPES = (
+    "spindle",
+    "pleomorphic",
+    "necrosis",
+    "myxoid",
+    "fat",
+    "lymphocyte",
+    "vessel",
+    "precipitate",
+)
 PROGNOSTIC, PREDICTIVE, ARTEFACT = "pleomorphic", "lymphocyte", "precipitate"
 ABUNDANCE = {  # Dirichlet parameters of a patient's shares by histological subtype
     "leiomyosarcoma": (2.4, 1.0, 0.6, 0.3, 0.1, 0.6, 0.5),
@@ -23,9 +35,21 @@ ABUNDANCE = {  # Dirichlet parameters of a patient's shares by histological subt
     "rare": (1.2, 1.0, 0.7, 0.9, 0.4, 0.6, 0.6),
 }
 SUBTYPE_SHARE = (0.30, 0.25, 0.10, 0.20, 0.15)
-PROGNOSTIC_EFFECT, PREDICTIVE_EFFECT = 0.65, -0.75  # log hazard ratio of one SD of the share; the second with systemic therapy only
+PROGNOSTIC_EFFECT, PREDICTIVE_EFFECT = (
+    0.65,
+    -0.75,
+)  # log hazard ratio of one SD of the share; the second with systemic therapy only
 SYSTEMIC_EFFECT = -0.35
-CENTRE_EFFECTS = (0.0, -0.15, 0.75, 0.1, -0.1, 0.15, 0.1, -0.1)  # log baseline hazard; the third has the precipitate
+CENTRE_EFFECTS = (
+    0.0,
+    -0.15,
+    0.75,
+    0.1,
+    -0.1,
+    0.15,
+    0.1,
+    -0.1,
+)  # log baseline hazard; the third has the precipitate
 ARTEFACT_CENTRE = 2
 SHAPE, SCALE_MONTHS = 1.2, 20.0  # Weibull, of progression
 DEATH_SHAPE, DEATH_SCALE_MONTHS = 1.1, 110.0  # of death before progression
@@ -103,15 +127,41 @@ def draw_sts_patients(era: Era, *, seed: int) -> tuple[StsPatient, ...]:
     interval = rng.exponential(14, n).clip(0.5, 120).round(1)
     extrapulmonary = (rng.random(n) < 0.35).astype(int)
     local = rng.choice(["surgery", "radiotherapy", "other"], n, p=[0.4, 0.35, 0.25])
-    reasons = -0.1 + 0.35 * (lesions - 2.8) - 0.02 * (interval - 14) - 0.02 * (age - 57) + 0.5 * (extrapulmonary - 0.35)
+    reasons = (
+        -0.1
+        + 0.35 * (lesions - 2.8)
+        - 0.02 * (interval - 14)
+        - 0.02 * (age - 57)
+        + 0.5 * (extrapulmonary - 0.35)
+    )
     systemic = (rng.random(n) < 1 / (1 + np.exp(-reasons))).astype(int)
-    prognostic, predictive = (_standard(shares[:, PHENOTYPES.index(name)]) for name in (PROGNOSTIC, PREDICTIVE))
+    prognostic, predictive = (
+        _standard(shares[:, PHENOTYPES.index(name)]) for name in (PROGNOSTIC, PREDICTIVE)
+    )
     image = PROGNOSTIC_EFFECT * prognostic
-    clinical = 0.012 * (age - 57) + 0.15 * (lesions - 2.8) - 0.010 * (interval - 14) + 0.3 * (extrapulmonary - 0.35) + 0.005 * (size - 25)
-    risk = image + PREDICTIVE_EFFECT * predictive * systemic + SYSTEMIC_EFFECT * systemic + clinical + np.array(CENTRE_EFFECTS)[centre]
+    clinical = (
+        0.012 * (age - 57)
+        + 0.15 * (lesions - 2.8)
+        - 0.010 * (interval - 14)
+        + 0.3 * (extrapulmonary - 0.35)
+        + 0.005 * (size - 25)
+    )
+    risk = (
+        image
+        + PREDICTIVE_EFFECT * predictive * systemic
+        + SYSTEMIC_EFFECT * systemic
+        + clinical
+        + np.array(CENTRE_EFFECTS)[centre]
+    )
     progression = SCALE_MONTHS * rng.weibull(SHAPE, n) * np.exp(-risk / SHAPE)
-    death = DEATH_SCALE_MONTHS * rng.weibull(DEATH_SHAPE, n) * np.exp(-(0.03 * (age - 57) + 0.1 * (lesions - 2.8)) / DEATH_SHAPE)
-    dies = np.where(progression < death, progression + rng.exponential(AFTER_PROGRESSION_MONTHS, n), death)
+    death = (
+        DEATH_SCALE_MONTHS
+        * rng.weibull(DEATH_SHAPE, n)
+        * np.exp(-(0.03 * (age - 57) + 0.1 * (lesions - 2.8)) / DEATH_SHAPE)
+    )
+    dies = np.where(
+        progression < death, progression + rng.exponential(AFTER_PROGRESSION_MONTHS, n), death
+    )
     days = (era.last - era.first).days
     people = []
     for i in range(n):

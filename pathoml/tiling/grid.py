@@ -1,4 +1,6 @@
-"""One slide's tiles: its scale checked, tissue and artefacts found on an overview, a grid of squares with enough tissue, flags per tile."""
+"""One slide's tiles: its scale checked, tissue and artefacts found on an overview, a grid of
+squares with enough tissue, flags per tile.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +39,35 @@ OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
 def stains_text(overview: Image, tissue: Bools) -> dict[str, str]:
     """Return each stain's vector as quality.csv shows it, or nothing where too little is stained."""
     stains = stain_vectors(overview, tissue)
-    return {} if stains is None else {name: " ".join(f"{v:.3f}" for v in stain) for name, stain in zip(STAINS, stains)}
+    return (
+        {}
+        if stains is None
+        else {name: " ".join(f"{v:.3f}" for v in stain) for name, stain in zip(STAINS, stains)}
+    )
 
 
 def look_at(reader: SlideReader, mpp: float, slide_id: str) -> tuple[TissueMask, Image]:
-    """Return where the tissue and the artefacts are, and the overview that shows it, OVERVIEW_UM micrometres a pixel."""
+    """Return where the tissue and the artefacts are, and the overview that shows it, OVERVIEW_UM
+    micrometres a pixel.
+    """
     overview, downsample = read_overview(reader, OVERVIEW_UM / mpp)
     um_per_px = downsample * mpp
     tissue = tissue_mask(overview, um_per_px)
     flags = artefact_masks(overview, um_per_px, tissue=tissue)
-    return TissueMask(slide_id=slide_id, mask=tissue, downsample=downsample, method=f"density-{TILING_VERSION}", flags=flags), overview
+    return TissueMask(
+        slide_id=slide_id,
+        mask=tissue,
+        downsample=downsample,
+        method=f"density-{TILING_VERSION}",
+        flags=flags,
+    ), overview
 
 
-def flag_tiles(mask: TissueMask, blurred: Bools, xy_l0: Ints, tile_l0: int) -> npt.NDArray[np.uint8]:
-    """Return (N,) bits, FLAGS[i] is bit i: artefacts of the overview that cover enough of a tile, and lost focus.
+def flag_tiles(
+    mask: TissueMask, blurred: Bools, xy_l0: Ints, tile_l0: int
+) -> npt.NDArray[np.uint8]:
+    """Return (N,) bits, FLAGS[i] is bit i: artefacts of the overview that cover enough of a tile,
+    and lost focus.
 
     Args:
         blurred: (N,) tiles out of focus.
@@ -73,8 +90,9 @@ def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
     mpp, source = slide_mpp(reader, slide.slide_id, row_mpp=slide.mpp, study_mpp=job.study_mpp)
     if mpp > job.mpp * FINER_THAN_SLIDE and not job.tiles.upsample:
         raise SlideError(
-            f"Slide {slide.slide_id} has {mpp:g} micrometres per pixel, coarser than the tiles' {job.mpp:g}. Set tiles.mpp to {mpp:g} or "
-            "more for the whole study, or tiles.upsample: true if blurred tiles are acceptable."
+            f"Slide {slide.slide_id} has {mpp:g} micrometres per pixel, coarser than the tiles' "
+            f"{job.mpp:g}. Set tiles.mpp to {mpp:g} or more for the whole study, or "
+            "tiles.upsample: true if blurred tiles are acceptable."
         )
     return SlideInfo(
         slide_id=slide.slide_id,
@@ -89,10 +107,12 @@ def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
 
 
 def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, overview: Image) -> TileGrid:
-    """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top left corner.
+    """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top
+    left corner.
 
     Raises:
-        SlideError: more than a hundredth of them cannot be read, or have no pixels where the overview shows tissue.
+        SlideError: more than a hundredth of them cannot be read, or have no pixels where the
+            overview shows tissue.
     """
     tile_l0 = round(job.tile_px * job.mpp / info.mpp)
     columns, rows = info.size_l0[0] // tile_l0, info.size_l0[1] // tile_l0
@@ -104,7 +124,12 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, overview: Image) 
     opener = partial(open_in_colour, info.path, info.slide_id, icc=job.tiles.icc)
     with ReopeningReader(opener, name=info.slide_id, tiles=len(xy_l0)) as reader:
         blurred, white = look_closely(reader.read_tile, xy_l0, tile_l0, info.mpp)
-    stained = box_means(optical_density(overview) > STAINED, xy_l0 / mask.downsample, tile_l0 / mask.downsample) > 0.5
+    stained = (
+        box_means(
+            optical_density(overview) > STAINED, xy_l0 / mask.downsample, tile_l0 / mask.downsample
+        )
+        > 0.5
+    )
     refuse_lost_pixels(info.slide_id, white & stained)
     flags = flag_tiles(mask, blurred, xy_l0, tile_l0)
     return TileGrid(
@@ -122,11 +147,13 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, overview: Image) 
 
 
 def refuse_lost_pixels(slide_id: str, lost: Bools) -> None:
-    """Raise SlideError if more than a hundredth of a slide's (N,) tiles are blank in the file though stained on its overview."""
+    """Raise SlideError if more than a hundredth of a slide's (N,) tiles are blank in the file
+    though stained on its overview.
+    """
     if lost.sum() > max(1, int(len(lost) * TOLERATED_SHARE)):
         raise SlideError(
-            f"Slide {slide_id} is damaged: {int(lost.sum())} of its {len(lost)} tiles have no pixels where its overview shows tissue. "
-            "Copy it again from the scanner's archive."
+            f"Slide {slide_id} is damaged: {int(lost.sum())} of its {len(lost)} tiles have no "
+            "pixels where its overview shows tissue. Copy it again from the scanner's archive."
         )
 
 
@@ -159,17 +186,25 @@ def box_means(mask: Bools, xy: Floats, side: float) -> npt.NDArray[np.float64]:
 
 
 def draw_overview(overview: Image, mask: TissueMask, grid: TileGrid) -> Image:
-    """Return the overview with the tissue's outline (green), flags (tinted) and the tiles (thin lines), for the eye."""
+    """Return the overview with the tissue's outline (green), flags (tinted) and the tiles (thin
+    lines), for the eye.
+    """
     picture = overview.copy()
     for name, flag in mask.flags.items():
         picture[flag] = (0.5 * picture[flag] + 0.5 * np.array(FLAG_COLOURS[name])).astype(np.uint8)
     scale = min(3.0, OVERVIEW_SIDE_PX / max(picture.shape[:2]))
     shrink_or_grow = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=shrink_or_grow), dtype=np.uint8)
+    picture = np.asarray(
+        cv2.resize(picture, None, fx=scale, fy=scale, interpolation=shrink_or_grow), dtype=np.uint8
+    )
     side = grid.tile_l0 / mask.downsample * scale
     for (x, y), flag in zip(grid.xy_l0 / mask.downsample * scale, grid.flags):
         corner, opposite = (round(x), round(y)), (round(x + side), round(y + side))
         cv2.rectangle(picture, corner, opposite, (200, 60, 0) if flag else (60, 60, 60), 1)
-    outlines, _ = cv2.findContours(mask.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(picture, [np.round(o * scale).astype(np.int32) for o in outlines], -1, (0, 130, 60), 2)
+    outlines, _ = cv2.findContours(
+        mask.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+    )
+    cv2.drawContours(
+        picture, [np.round(o * scale).astype(np.int32) for o in outlines], -1, (0, 130, 60), 2
+    )
     return np.asarray(picture, dtype=np.uint8)

@@ -12,7 +12,13 @@ from pathoml.slides.identity import sha256_of_slide
 from pathoml.store._hdf5 import stored_attrs
 from pathoml.store.files import sha256_of_file
 from pathoml.store.provenance import recipe_sha256
-from pathoml.study.layout import drawn_regions, embeddings_folder, is_imported, tile_size, tiles_folder
+from pathoml.study.layout import (
+    drawn_regions,
+    embeddings_folder,
+    is_imported,
+    tile_size,
+    tiles_folder,
+)
 from pathoml.types import Cohort, Recipe, Slide
 
 TILING_VERSION = 6  # raise it when tiles of the same slide and configuration come out otherwise
@@ -20,7 +26,8 @@ CLOCK_SECONDS = 60.0  # by which the clocks of machines that share a disk may di
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return one job a slide of the cohort whose features were not imported, at one of the study's `scales`.
+    """Return one job a slide of the cohort whose features were not imported, at one of the study's
+    `scales`.
 
     Raises:
         ConfigError: tiles.regions is no folder.
@@ -58,10 +65,18 @@ class TileJob:
 def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     """Return everything that decides the tiles of a slide."""
     tiles = job.tiles.model_dump(include={"min_tissue", "upsample"})
-    inputs = {"slide": slide_sha256, "row_mpp": job.slide.mpp, "study_mpp": job.study_mpp, "tile_px": job.tile_px, "mpp": job.mpp}
+    inputs = {
+        "slide": slide_sha256,
+        "row_mpp": job.slide.mpp,
+        "study_mpp": job.study_mpp,
+        "tile_px": job.tile_px,
+        "mpp": job.mpp,
+    }
     drawn = {"regions": sha256_of_file(job.regions)} if job.regions else {}
     colours = {"icc": True} if job.tiles.icc else {}  # as it was before there was a choice
-    return Recipe(step="tile", inputs={**inputs, **tiles, **drawn, **colours, "version": TILING_VERSION})
+    return Recipe(
+        step="tile", inputs={**inputs, **tiles, **drawn, **colours, "version": TILING_VERSION}
+    )
 
 
 def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
@@ -75,7 +90,9 @@ def _is_fresh(job: TileJob) -> bool:
     if not stored or job.slide.path is None or not job.slide.path.exists():
         return False
     tiled_at = path.stat().st_mtime
-    if _touched_at(job.slide.path) > tiled_at or tiled_at > time.time() + CLOCK_SECONDS:  # touched since, or the clock jumped: bytes tell
+    if (
+        _touched_at(job.slide.path) > tiled_at or tiled_at > time.time() + CLOCK_SECONDS
+    ):  # touched since, or the clock jumped: bytes tell
         unchanged = sha256_of_slide(job.slide.path)
     return stored == recipe_sha256(tile_recipe(job, unchanged))
 

@@ -1,4 +1,6 @@
-"""What a person looks at before training: figures of each slide's tiles with the cohort's outliers, and all pictures on one page."""
+"""What a person looks at before training: figures of each slide's tiles with the cohort's outliers,
+and all pictures on one page.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,17 @@ FLAG_COLOURS = {  # of the pictures, colour-blind safe
     "excluded_region": (150, 60, 150),
 }
 COMPARED = ("tissue_mm2", "tiles", "out_of_focus")  # columns in which a slide may be an outlier
-STAINS = ("haematoxylin", "eosin")  # each three columns: the unit vector of optical density in red, green and blue
+STAINS = (
+    "haematoxylin",
+    "eosin",
+)  # each three columns: the unit vector of optical density in red, green and blue
 STAIN_COLUMNS = tuple(f"{stain}_{channel}" for stain in STAINS for channel in "rgb")
 SAME_STAIN = 2.0  # degrees between stain vectors that are always usual
 OUTLIER_DEVIATIONS = 5.0  # median absolute deviations, scaled to standard deviations
 SAME_SCALE = 0.05  # two scanners whose micrometres a pixel differ by less
-FEWEST_ALIKE = 3  # slides; a scale that fewer share is an outlier, for every hospital may have its own scanner
+FEWEST_ALIKE = (
+    3  # slides; a scale that fewer share is an outlier, for every hospital may have its own scanner
+)
 FEWEST_SLIDES = 8  # below, no figure says what is usual
 STYLE = (
     "body{font:14px system-ui,sans-serif;margin:16px;background:#fff;color:#222}"
@@ -43,14 +50,27 @@ Row = Mapping[str, str | float]
 
 
 def write_quality(folder: Path, failures: Mapping[str, str]) -> list[Row]:
-    """Write tiles/GRID/quality.csv and index.html over all slides that have tiles, and return the rows.
+    """Write tiles/GRID/quality.csv and index.html over all slides that have tiles, and return the
+    rows.
 
     Args:
         failures: slide_id -> reason, shown at the top of the page.
     """
     rows = [row for path in sorted(folder.glob("*.h5")) if (row := _figures(path))]
-    marked: list[Row] = [{**row, "outlier_in": " ".join(names)} for row, names in zip(rows, outliers(rows))]
-    columns = ("slide_id", "tissue_mm2", "tiles", "level0_mpp", "mpp_source", "scanner", *FLAGS, *STAIN_COLUMNS, "outlier_in")
+    marked: list[Row] = [
+        {**row, "outlier_in": " ".join(names)} for row, names in zip(rows, outliers(rows))
+    ]
+    columns = (
+        "slide_id",
+        "tissue_mm2",
+        "tiles",
+        "level0_mpp",
+        "mpp_source",
+        "scanner",
+        *FLAGS,
+        *STAIN_COLUMNS,
+        "outlier_in",
+    )
     with atomic_path(folder / "quality.csv") as path:
         write_table(path, columns, [[row[c] for c in columns] for row in marked])
     write_text(folder / "index.html", contact_sheet(marked, failures))
@@ -58,7 +78,8 @@ def write_quality(folder: Path, failures: Mapping[str, str]) -> list[Row]:
 
 
 def outliers(rows: Sequence[Row]) -> list[list[str]]:
-    """Return for each row the columns in which it is far from the cohort's median, or whose scale hardly any other slide has.
+    """Return for each row the columns in which it is far from the cohort's median, or whose scale
+    hardly any other slide has.
 
     >>> rows = [{"tissue_mm2": 100.0 + i, "tiles": 50.0 + i, "level0_mpp": 0.25, "out_of_focus": 0.0} for i in range(9)]
     >>> outliers([*rows, {"tissue_mm2": 104.0, "tiles": 1.0, "level0_mpp": 0.25, "out_of_focus": 0.0}])[-1]
@@ -84,7 +105,9 @@ def outliers(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _unlike(rows: Sequence[Row], stain: str) -> list[int]:
-    """Return the rows whose stain vector points elsewhere than the cohort's: another stain, another scanner's colours, or ink."""
+    """Return the rows whose stain vector points elsewhere than the cohort's: another stain, another
+    scanner's colours, or ink.
+    """
     known = [i for i, row in enumerate(rows) if row.get(f"{stain}_r", "") != ""]
     if len(known) < FEWEST_SLIDES:
         return []
@@ -98,17 +121,28 @@ def _unlike(rows: Sequence[Row], stain: str) -> list[int]:
 
 def contact_sheet(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
     """Return one HTML page with every slide's picture, outliers framed and first."""
-    figures = "\n".join(_figure(row) for row in sorted(rows, key=lambda r: (not r["outlier_in"], str(r["slide_id"]))))
-    failed = "".join(f"<li>{html.escape(slide_id)}: {html.escape(reason)}</li>" for slide_id, reason in sorted(failures.items()))
-    head = f"<p>{len(rows)} slides, {sum(bool(r['outlier_in']) for r in rows)} unusual (framed, first); {len(failures)} failed.</p>"
+    figures = "\n".join(
+        _figure(row)
+        for row in sorted(rows, key=lambda r: (not r["outlier_in"], str(r["slide_id"])))
+    )
+    failed = "".join(
+        f"<li>{html.escape(slide_id)}: {html.escape(reason)}</li>"
+        for slide_id, reason in sorted(failures.items())
+    )
+    head = (
+        f"<p>{len(rows)} slides, {sum(bool(r['outlier_in']) for r in rows)} unusual (framed,"
+        f" first); {len(failures)} failed.</p>"
+    )
     colours = ", ".join(
-        f'<span style="border-bottom:4px solid rgb{colour}">{name.replace("_", " ")}</span>' for name, colour in FLAG_COLOURS.items()
+        f'<span style="border-bottom:4px solid rgb{colour}">{name.replace("_", " ")}</span>'
+        for name, colour in FLAG_COLOURS.items()
     )
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Tiles</title><style>{STYLE}</style>'
-        f"<h1>Tiles of the cohort</h1>{head}<ul>{failed}</ul><p>Green: tissue. Grey squares: tiles. Orange squares: flagged tiles. "
-        f"Tinted: {colours}. "
-        f"Research use only, not a medical device.</p><main>\n{figures}\n</main></html>\n"
+        '<!doctype html><html lang="en"><meta '
+        f'charset="utf-8"><title>Tiles</title><style>{STYLE}</style>'
+        f"<h1>Tiles of the cohort</h1>{head}<ul>{failed}</ul><p>Green: tissue. Grey squares: "
+        f"tiles. Orange squares: flagged tiles. Tinted: {colours}. Research use only, not a "
+        f"medical device.</p><main>\n{figures}\n</main></html>\n"
     )
 
 
@@ -117,10 +151,12 @@ def _figure(row: Row) -> str:
     shares = ", ".join(f"{name} {row[name]:.0%}" for name in FLAGS if row[name])
     note = f"<br><b>unusual: {html.escape(str(row['outlier_in']))}</b>" if row["outlier_in"] else ""
     return (
-        f'<figure class="{"outlier" if row["outlier_in"] else "usual"}"><a href="{quote(slide_id)}.png">'
-        f'<img loading="lazy" src="{quote(slide_id)}.png" alt="tissue and tiles of {html.escape(slide_id)}"></a>'
-        f"<figcaption>{html.escape(slide_id)}: {row['tiles']:.0f} tiles, {row['tissue_mm2']:.1f} mm2, {row['level0_mpp']:g} um/px"
-        f"{'; ' + shares if shares else ''}{note}</figcaption></figure>"
+        f'<figure class="{"outlier" if row["outlier_in"] else "usual"}"><a '
+        f'href="{quote(slide_id)}.png"><img loading="lazy" src="{quote(slide_id)}.png" alt="tissue '
+        f'and tiles of {html.escape(slide_id)}"></a>'
+        f"<figcaption>{html.escape(slide_id)}: {row['tiles']:.0f} tiles, {row['tissue_mm2']:.1f} "
+        f"mm2, {row['level0_mpp']:g} "
+        f"um/px{'; ' + shares if shares else ''}{note}</figcaption></figure>"
     )
 
 
@@ -131,7 +167,9 @@ def _figures(path: Path) -> Row | None:
         return None  # `tile` does it again
     row: dict[str, str | float] = {
         "slide_id": grid.slide_id,
-        "tissue_mm2": round(float(mask.mask.sum()) * (mask.downsample * grid.level0_mpp) ** 2 / 1e6, 4),
+        "tissue_mm2": round(
+            float(mask.mask.sum()) * (mask.downsample * grid.level0_mpp) ** 2 / 1e6, 4
+        ),
         "tiles": float(len(grid.xy_l0)),
         "level0_mpp": grid.level0_mpp,
     }

@@ -1,8 +1,9 @@
 """Regions that people drew in QuPath or elsewhere: which parts of a slide count, and which do not.
 
-A file REGIONS/SLIDE.geojson holds areas in level-0 pixels. An area whose class is "exclude", or one of QuPath's ignored classes (its
-name ends in * or begins with "ignore"), is left out; any other area is let in, and then nothing outside such areas counts.
-Source: GeoJSON, RFC 7946; QuPath writes Features, FeatureCollections and bare MultiPolygons, in pixels of the image that it shows.
+A file REGIONS/SLIDE.geojson holds areas in level-0 pixels. An area whose class is "exclude", or one
+of QuPath's ignored classes (its name ends in * or begins with "ignore"), is left out; any other
+area is let in, and then nothing outside such areas counts. Source: GeoJSON, RFC 7946; QuPath writes
+Features, FeatureCollections and bare MultiPolygons, in pixels of the image that it shows.
 """
 
 from __future__ import annotations
@@ -39,30 +40,51 @@ def read_regions(path: Path) -> list[Region]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        regions = [Region(is_excluded=_is_excluded(name), rings=rings) for name, rings in _areas(content, "")]
+        regions = [
+            Region(is_excluded=_is_excluded(name), rings=rings)
+            for name, rings in _areas(content, "")
+        ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
         reason = f"{type(error).__name__}: {str(error)[:120]}"
-        raise SlideError(f"{path} is no GeoJSON of areas ({reason}). Export the annotations again, or remove the file.") from error
+        raise SlideError(
+            f"{path} is no GeoJSON of areas ({reason}). Export the annotations again, or remove the"
+            " file."
+        ) from error
     if not regions:
-        raise SlideError(f"{path} holds no area, expected a Polygon or MultiPolygon. Draw one, or remove the file.")
+        raise SlideError(
+            f"{path} holds no area, expected a Polygon or MultiPolygon. Draw one, or remove the"
+            " file."
+        )
     return regions
 
 
-def excluded_mask(regions: list[Region], shape: tuple[int, int], downsample: float, offset_l0: tuple[int, int] = (0, 0)) -> Bools:
+def excluded_mask(
+    regions: list[Region],
+    shape: tuple[int, int],
+    downsample: float,
+    offset_l0: tuple[int, int] = (0, 0),
+) -> Bools:
     """Return (H, W) where the regions say that nothing counts.
 
     Args:
         shape: of the mask.
         downsample: level-0 pixels a pixel of the mask.
-        offset_l0: where the annotated picture begins in the slide: QuPath crops to `openslide.bounds-*`.
+        offset_l0: where the annotated picture begins in the slide: QuPath crops to
+            `openslide.bounds-*`.
     """
     inside, outside = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for region in regions:
         area = np.zeros(shape, np.uint8)
         for number, ring in enumerate(region.rings):
-            corners = np.round((ring + offset_l0) / downsample - 0.5).astype(np.int32)  # cv2 counts from the middle of a pixel
+            corners = np.round((ring + offset_l0) / downsample - 0.5).astype(
+                np.int32
+            )  # cv2 counts from the middle of a pixel
             cv2.fillPoly(area, [corners], 0 if number else 1)
-        np.maximum(outside if region.is_excluded else inside, area, out=outside if region.is_excluded else inside)
+        np.maximum(
+            outside if region.is_excluded else inside,
+            area,
+            out=outside if region.is_excluded else inside,
+        )
     lets_in = any(not region.is_excluded for region in regions)
     return np.asarray((outside == 1) | (lets_in & (inside == 0)))
 
@@ -97,14 +119,23 @@ def _areas(content: Any, name: str) -> Iterator[tuple[str, tuple[Floats, ...]]]:
 
 
 def _class_of(properties: Any) -> str:
-    given = properties.get("classification") or properties.get("class") or properties.get("name") or ""
+    given = (
+        properties.get("classification") or properties.get("class") or properties.get("name") or ""
+    )
     return str(given.get("name", "")) if isinstance(given, dict) else str(given)
 
 
 def _rings(coordinates: Any) -> tuple[Floats, ...]:
-    rings = tuple(np.array([[float(v) for v in corner[:2]] for corner in ring], np.float64) for ring in coordinates)
+    rings = tuple(
+        np.array([[float(v) for v in corner[:2]] for corner in ring], np.float64)
+        for ring in coordinates
+    )
     for ring in rings:
-        if len(ring) < FEWEST_CORNERS or not np.isfinite(ring).all() or np.abs(ring).max() > FURTHEST_PX:
+        if (
+            len(ring) < FEWEST_CORNERS
+            or not np.isfinite(ring).all()
+            or np.abs(ring).max() > FURTHEST_PX
+        ):
             raise ValueError(f"a ring of {len(ring)} corners, or a coordinate that is no pixel")
     if not rings:
         raise ValueError("a polygon without corners")

@@ -1,4 +1,6 @@
-"""Step `tile`: find the tissue of each slide and lay tiles of one physical side over it; writes tiles/GRID/."""
+"""Step `tile`: find the tissue of each slide and lay tiles of one physical side over it; writes
+tiles/GRID/.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +36,31 @@ class TileCount:
 
 
 def tile_slides(
-    jobs: Sequence[TileJob], *, workers: int, on_slide: Callable[[str], None], shard: Shard | None = None, engine: str = "local"
+    jobs: Sequence[TileJob],
+    *,
+    workers: int,
+    on_slide: Callable[[str], None],
+    shard: Shard | None = None,
+    engine: str = "local",
 ) -> tuple[list[TileCount], dict[str, str]]:
     """Tile slides in parallel; a slide that fails is recorded and the others go on.
 
     Args:
-        shard: which part of the batch the jobs are; it writes failures of its own and leaves the sheet of all slides to `tile` without.
+        shard: which part of the batch the jobs are; it writes failures of its own and leaves the
+            sheet of all slides to `tile` without.
         engine: a file in pathoml/engines/.
 
     Returns:
-        What each slide gave, and slide_id -> reason for those that failed; the same stands in tiles/GRID/failures.csv.
+        What each slide gave, and slide_id -> reason for those that failed; the same stands in
+        tiles/GRID/failures.csv.
     """
     counts, failures = [], {}
     for folder in {job.folder for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
         sweep_temporaries(folder)
-    sound = [(job.slide.slide_id, job) for job in jobs if job.slide.path is None]  # told as a failure of its own
+    sound = [
+        (job.slide.slide_id, job) for job in jobs if job.slide.path is None
+    ]  # told as a failure of its own
     with_file = [(job, job.slide.path) for job in jobs if job.slide.path is not None]
     probed = probe_each([path for _, path in with_file], Prober.refusal, workers=workers)
     for (job, _), (_, reason) in zip(with_file, probed):
@@ -59,9 +70,15 @@ def tile_slides(
             failures[job.slide.slide_id] = by_id(reason, job.slide.slide_id, job.slide.path)
             on_slide(job.slide.slide_id)
     path_of = {job.slide.slide_id: job.slide.path for job in jobs}
-    for slide_id, result in load_plugin("pathoml.engines", engine, "map_items").map_items(tile_one, sound, workers=workers):
+    for slide_id, result in load_plugin("pathoml.engines", engine, "map_items").map_items(
+        tile_one, sound, workers=workers
+    ):
         if isinstance(result, Exception):
-            reason = str(result) if isinstance(result, SlideError) else f"{type(result).__name__}: {result}"
+            reason = (
+                str(result)
+                if isinstance(result, SlideError)
+                else f"{type(result).__name__}: {result}"
+            )
             failures[slide_id] = by_id(reason, slide_id, path_of[slide_id])
         else:
             counts.append(result)
@@ -74,7 +91,9 @@ def tile_slides(
 
 
 def sheet_is_behind(folder: Path) -> bool:
-    """Return whether a slide was tiled after quality.csv and index.html were written, as shards do, or one of them was not."""
+    """Return whether a slide was tiled after quality.csv and index.html were written, as shards do,
+    or one of them was not.
+    """
     sheets = [folder / name for name in ("quality.csv", "index.html")]
     written = min(sheet.stat().st_mtime_ns if sheet.exists() else 0 for sheet in sheets)
     return any(path.stat().st_mtime_ns > written for path in folder.glob("*.h5"))
@@ -84,16 +103,24 @@ def tile_one(job: TileJob) -> TileCount:
     """Tile one slide and write tiles/GRID/SLIDE.h5 and SLIDE.png.
 
     Raises:
-        SlideError: unreadable, without scale, coarser than the tiles asked for, or without a tile of tissue.
+        SlideError: unreadable, without scale, coarser than the tiles asked for, or without a tile
+            of tissue.
     """
     if job.slide.path is None:
-        raise SlideError(f"Slide {job.slide.slide_id} has no path in slides.csv, and no imported embeddings.")
+        raise SlideError(
+            f"Slide {job.slide.slide_id} has no path in slides.csv, and no imported embeddings."
+        )
     keep_freed_memory()
     with open_in_colour(job.slide.path, job.slide.slide_id, icc=job.tiles.icc) as reader:
         info = describe_slide(reader, job.slide.path, job)
         mask, overview = look_at(reader, info.mpp, info.slide_id)
         if job.regions:
-            drawn = excluded_mask(read_regions(job.regions), mask.mask.shape, mask.downsample, getattr(reader, "bounds_l0", (0, 0)))
+            drawn = excluded_mask(
+                read_regions(job.regions),
+                mask.mask.shape,
+                mask.downsample,
+                getattr(reader, "bounds_l0", (0, 0)),
+            )
             mask = replace(mask, flags={**mask.flags, "excluded_region": drawn})
         grid = tile_grid(info, mask, job, overview)
     tissue, um_per_px = mask.mask, mask.downsample * info.mpp
@@ -101,11 +128,14 @@ def tile_one(job: TileJob) -> TileCount:
         path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
     if not len(grid.xy_l0):
         raise SlideError(
-            f"Slide {info.slide_id} has no tile of {grid.tile_um:.0f} micrometres with {job.tiles.min_tissue:.0%} tissue "
-            f"({tissue.sum() * um_per_px**2 / 1e6:.2f} mm2 of tissue found). Look at its picture, lower tiles.min_tissue, or leave it out."
+            f"Slide {info.slide_id} has no tile of {grid.tile_um:.0f} micrometres with "
+            f"{job.tiles.min_tissue:.0%} tissue ({tissue.sum() * um_per_px**2 / 1e6:.2f} mm2 of "
+            "tissue found). Look at its picture, lower tiles.min_tissue, or leave it out."
         )
     about = {"scanner": info.vendor, "mpp_source": info.mpp_source, **stains_text(overview, tissue)}
-    write_tiles(job.folder / f"{info.slide_id}.h5", grid, mask, tile_recipe(job, info.sha256), about=about)
+    write_tiles(
+        job.folder / f"{info.slide_id}.h5", grid, mask, tile_recipe(job, info.sha256), about=about
+    )
     return TileCount(
         slide_id=info.slide_id,
         tiles=len(grid.xy_l0),

@@ -15,13 +15,19 @@ from pathoml.types import Bools, Image
 Level = TypeVar("Level", np.uint8, np.float32)
 
 OVERVIEW_UM = 8.0  # micrometres a pixel of the overview; a lymphocyte is about one pixel
-TISSUE_UM = 16.0  # at which tissue is told from glass: after smoothing as wide as this, finer pixels tell no more
+# at which tissue is told from glass: after smoothing as wide as this, finer pixels tell no more
+TISSUE_UM = 16.0
 GLASS_PERCENTILE = 98.0  # glass is the brightest large part of a slide; scanner glare is above it
 GLASS_AT_LEAST = 200  # grey level; a slide without any glass is judged against this
-DENSITY_BOUNDS = (0.025, 0.04)  # Otsu's threshold on optical density is kept inside: pale stains below, dark slides above
+DENSITY_BOUNDS = (
+    0.025,
+    0.04,
+)  # Otsu's threshold on optical density is kept inside: pale stains below, dark slides above
 SMOOTH_UM = 40.0  # closes membranes of fat cells and gaps between fibres
 SMALLEST_UM2 = 15_000.0  # specks of dust are smaller, needle biopsies larger
-HOLE_UM2 = 200_000.0  # holes that are filled: vessels, fat cells, small tears; half a millimetre across
+HOLE_UM2 = (
+    200_000.0  # holes that are filled: vessels, fat cells, small tears; half a millimetre across
+)
 
 
 def optical_density(image: Image) -> npt.NDArray[np.float32]:
@@ -30,14 +36,23 @@ def optical_density(image: Image) -> npt.NDArray[np.float32]:
     >>> float(optical_density(np.full((4, 4, 3), 240, np.uint8)).max())
     0.0
     """
-    planes = [np.asarray(plane, np.uint8) for plane in cv2.split(np.ascontiguousarray(image))]  # three of (H, W)
-    brightness = [np.float32(max(grey_percentile(plane, GLASS_PERCENTILE), GLASS_AT_LEAST)) for plane in planes]
+    planes = [
+        np.asarray(plane, np.uint8) for plane in cv2.split(np.ascontiguousarray(image))
+    ]  # three of (H, W)
+    brightness = [
+        np.float32(max(grey_percentile(plane, GLASS_PERCENTILE), GLASS_AT_LEAST))
+        for plane in planes
+    ]
     greys = np.maximum(np.arange(256, dtype=np.float32), 1)
     return mean_density(planes, [np.maximum(-np.log10(greys / glass), 0) for glass in brightness])
 
 
-def mean_density(planes: Sequence[npt.NDArray[np.uint8]], tables: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    """Return the (H, W) mean of the channels' densities: (H, W) grey levels of each, looked up in (256,) densities of a level."""
+def mean_density(
+    planes: Sequence[npt.NDArray[np.uint8]], tables: Sequence[npt.NDArray[np.float32]]
+) -> npt.NDArray[np.float32]:
+    """Return the (H, W) mean of the channels' densities: (H, W) grey levels of each, looked up in
+    (256,) densities of a level.
+    """
     density = np.asarray(cv2.LUT(planes[0], tables[0]), np.float32)
     for plane, table in zip(planes[1:], tables[1:]):
         density += np.asarray(cv2.LUT(plane, table), np.float32)
@@ -65,16 +80,33 @@ def tissue_mask(image: Image, um_per_px: float) -> Bools:
         image: overview of a slide, RGB.
         um_per_px: micrometres a pixel of the overview.
     """
-    density = cv2.GaussianBlur(optical_density(at_pixel_size(image, um_per_px, TISSUE_UM)), (0, 0), SMOOTH_UM / TISSUE_UM / 2)
-    otsu = cv2.threshold(cv2.convertScaleAbs(density, alpha=255), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 255
-    mask = density > float(np.clip(otsu / 2, *DENSITY_BOUNDS))  # half of Otsu: pale stroma is tissue too
+    density = cv2.GaussianBlur(
+        optical_density(at_pixel_size(image, um_per_px, TISSUE_UM)),
+        (0, 0),
+        SMOOTH_UM / TISSUE_UM / 2,
+    )
+    otsu = (
+        cv2.threshold(
+            cv2.convertScaleAbs(density, alpha=255), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU
+        )[0]
+        / 255
+    )
+    mask = density > float(
+        np.clip(otsu / 2, *DENSITY_BOUNDS)
+    )  # half of Otsu: pale stroma is tissue too
     mask = _without_small(mask, SMALLEST_UM2 / TISSUE_UM**2)
     mask = ~_without_small(~mask, HOLE_UM2 / TISSUE_UM**2, spare_border=True)
-    return np.asarray(cv2.resize(mask.view(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8).view(bool)
+    return np.asarray(
+        cv2.resize(mask.view(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST),
+        np.uint8,
+    ).view(bool)
 
 
-def at_pixel_size(image: npt.NDArray[Level], um_per_px: float, wanted_um: float) -> npt.NDArray[Level]:
-    """Return an image, or densities, of `um_per_px` micrometres a pixel, averaged to about `wanted_um` micrometres a pixel.
+def at_pixel_size(
+    image: npt.NDArray[Level], um_per_px: float, wanted_um: float
+) -> npt.NDArray[Level]:
+    """Return an image, or densities, of `um_per_px` micrometres a pixel, averaged to about
+    `wanted_um` micrometres a pixel.
 
     >>> at_pixel_size(np.array([[0, 1, 0.25, 0.75]], np.float32), 8.0, 16.0)
     array([[0.5, 0.5]], dtype=float32)
@@ -84,7 +116,9 @@ def at_pixel_size(image: npt.NDArray[Level], um_per_px: float, wanted_um: float)
 
 
 def _without_small(mask: Bools, area_px: float, *, spare_border: bool = False) -> Bools:
-    """Drop small connected parts; with `spare_border` those at the edge of the picture stay, for nobody knows how far they go on."""
+    """Drop small connected parts; with `spare_border` those at the edge of the picture stay, for
+    nobody knows how far they go on.
+    """
     _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     labels = np.asarray(parts, np.int32)  # (H, W)
     keep = stats[:, cv2.CC_STAT_AREA] >= area_px

@@ -1,4 +1,6 @@
-"""What the attention model has to beat, out of fold on the same splits: ridge Cox on mean embeddings, and the clinical model."""
+"""What the attention model has to beat, out of fold on the same splits: ridge Cox on mean
+embeddings, and the clinical model.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,22 @@ from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.scoring import SMALLEST_SD, FoldScores, out_of_fold, standardise
 from pathoml.types import Array, Bag, Cohort, Split
 
-FitAndScore = Callable[[npt.NDArray[np.bool_], int], Array]  # (training rows, seed) -> (B,) log-risk of everyone
+FitAndScore = Callable[
+    [npt.NDArray[np.bool_], int], Array
+]  # (training rows, seed) -> (B,) log-risk of everyone
 CLINICAL_RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite
 
 
 def ridge_cox_scores(cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split]) -> Array:
-    """Return (B,) out-of-fold scores of a ridge Cox model on the mean embedding of each bag, in SD units."""
+    """Return (B,) out-of-fold scores of a ridge Cox model on the mean embedding of each bag, in SD
+    units.
+    """
     means = mean_features(bags)  # (B, D)
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
-        model = fit_ridge_cox(means[train], cohort.time_months[train], cohort.event[train], seed=seed)
+        model = fit_ridge_cox(
+            means[train], cohort.time_months[train], cohort.event[train], seed=seed
+        )
         return model.predict(means)
 
     return _score_out_of_fold(cohort, splits, fit)
@@ -37,17 +45,27 @@ def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
 
 
 def clinical_scores(cohort: Cohort, splits: Sequence[Split]) -> Array | None:
-    """Return (B,) out-of-fold scores of a Cox model on the covariates of study.yaml, or None if there are none."""
+    """Return (B,) out-of-fold scores of a Cox model on the covariates of study.yaml, or None if
+    there are none.
+    """
     columns = clinical_columns(cohort)
     if not columns:
         return None
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:  # noqa: ARG001 - nothing is drawn
-        design = fit_design({name: [v for v, t in zip(values, train) if t] for name, values in columns.items()})
+        design = fit_design(
+            {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
+        )
         covariates = design.transform(columns)  # (B, p)
         if not covariates.shape[1]:
             return np.zeros(len(train))
-        model = fit_cox(covariates[train], cohort.time_months[train], cohort.event[train], ridge=CLINICAL_RIDGE, names=design.names)
+        model = fit_cox(
+            covariates[train],
+            cohort.time_months[train],
+            cohort.event[train],
+            ridge=CLINICAL_RIDGE,
+            names=design.names,
+        )
         return covariates @ model.coefficients
 
     return _score_out_of_fold(cohort, splits, fit)

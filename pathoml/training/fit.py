@@ -1,4 +1,6 @@
-"""Fit the models of a run, whichever head it has: a stack by gradient, or ridge Cox on mean embeddings, which is solved."""
+"""Fit the models of a run, whichever head it has: a stack by gradient, or ridge Cox on mean
+embeddings, which is solved.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def fit_models(
     if getattr(head, "solved", False):
         yield _solve(cohort, bags, specs, config, device, seed, on_epoch)
     else:
-        yield from train_models(cohort, bags, specs, config, device=device, seed=seed, on_epoch=on_epoch, log=log)
+        yield from train_models(
+            cohort, bags, specs, config, device=device, seed=seed, on_epoch=on_epoch, log=log
+        )
 
 
 def _solve(
@@ -48,7 +52,9 @@ def _solve(
     check_bags(bags)
     means = mean_features(bags)  # (B, D)
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
-    spec = HeadSpec(head=config.head, in_dim=means.shape[1], hidden=config.hidden, dropout=config.dropout)
+    spec = HeadSpec(
+        head=config.head, in_dim=means.shape[1], hidden=config.hidden, dropout=config.dropout
+    )
     heads, projection_of, raw = [], [], []
     projections: list[Projection] = []
     place: dict[tuple[str, str, int], int] = {}
@@ -57,7 +63,9 @@ def _solve(
             place[one.tiles_seen] = len(projections)
             rows = np.array([index[p] for p in one.train])
             of_patient = means if one.bag_of is None else means[list(one.bag_of)]
-            model = fit_ridge_cox(of_patient[rows], cohort.time_months[rows], cohort.event[rows], seed=seed)
+            model = fit_ridge_cox(
+                of_patient[rows], cohort.time_months[rows], cohort.event[rows], seed=seed
+            )
             head = spec.build()
             head.load_state_dict({"risk.weight": torch.from_numpy(model.weights).float()[None]})
             centre = torch.from_numpy(model.mean).float()
@@ -67,6 +75,10 @@ def _solve(
         projection_of.append(place[one.tiles_seen])
         if on_epoch:
             on_epoch(number, len(specs))
-    stack = ModelStack(spec, [heads[f] for f in projection_of], projections, projection_of).to(device)
+    stack = ModelStack(spec, [heads[f] for f in projection_of], projections, projection_of).to(
+        device
+    )
     stack.projections = [(mean.to(device), scale.to(device)) for mean, scale in stack.projections]
-    return TrainedBlock(models=slice(0, len(specs)), stack=stack, raw=np.stack([raw[f] for f in projection_of]))
+    return TrainedBlock(
+        models=slice(0, len(specs)), stack=stack, raw=np.stack([raw[f] for f in projection_of])
+    )

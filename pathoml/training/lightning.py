@@ -1,10 +1,12 @@
 """A head as a LightningModule, for those who train on their own: pip install 'pathoml[lightning]'.
 
-`pathoml train` does without: it trains all models of a cross-validation at once. Here one model reads whole bags in batches, and the risk
-sets of its loss are those of the batch, so batches should be large, best all training patients.
+`pathoml train` does without: it trains all models of a cross-validation at once. Here one model
+reads whole bags in batches, and the risk sets of its loss are those of the batch, so batches should
+be large, best all training patients.
 
-    head = HeadSpec(head="abmil", in_dim=1280, hidden=64, dropout=0.5).build()  # or a module of your own
-    Trainer(max_epochs=40).fit(HeadModule(head, TrainConfig()), patient_loader(cohort, bags, patients=len(bags), shuffle=True))
+    head = HeadSpec(head="abmil", in_dim=1280, hidden=64, dropout=0.5).build()  # or a module of
+    your own Trainer(max_epochs=40).fit(HeadModule(head, TrainConfig()), patient_loader(cohort,
+    bags, patients=len(bags), shuffle=True))
 """
 
 from __future__ import annotations
@@ -36,20 +38,27 @@ class SurvivalBatch(NamedTuple):
 
 
 class HeadModule(LightningModule):
-    """A MIL head, the Cox loss of a batch, and AdamW with the learning rate going to zero by a cosine."""
+    """A MIL head, the Cox loss of a batch, and AdamW with the learning rate going to zero by a
+    cosine.
+    """
 
     def __init__(self, head: nn.Module, config: TrainConfig) -> None:
-        """Take a head of pathoml/mil/, or any module from (B, N, D) features and (B, N) is_tile to a HeadOutput.
+        """Take a head of pathoml/mil/, or any module from (B, N, D) features and (B, N) is_tile to
+        a HeadOutput.
 
         Args:
-            config: learning_rate and weight_decay are used; the rest is the Trainer's, the head's or the loader's.
+            config: learning_rate and weight_decay are used; the rest is the Trainer's, the head's
+                or the loader's.
 
         Raises:
             ConfigError: another loss than cox.
         """
         super().__init__()
         if config.loss != "cox":
-            raise ConfigError(f"train.loss = {config.loss!r}: a HeadModule knows the Cox loss only. Set train.loss to cox.")
+            raise ConfigError(
+                f"train.loss = {config.loss!r}: a HeadModule knows the Cox loss only. Set"
+                " train.loss to cox."
+            )
         self.head, self.config = head, config
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
@@ -58,7 +67,9 @@ class HeadModule(LightningModule):
         return said
 
     def loss(self, batch: SurvivalBatch) -> Tensor | None:
-        """Return the negative log partial likelihood of a batch, averaged over its events, ties by Efron; None without an event."""
+        """Return the negative log partial likelihood of a batch, averaged over its events, ties by
+        Efron; None without an event.
+        """
         if not bool(batch.event.any()):
             return None
         everyone = torch.ones(1, len(batch.event), dtype=torch.bool, device=batch.event.device)
@@ -80,8 +91,12 @@ class HeadModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its cosine over all steps of the run."""
-        optimiser = torch.optim.AdamW(self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=int(self.trainer.estimated_stepping_batches))
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimiser, T_max=int(self.trainer.estimated_stepping_batches)
+        )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _logged(self, name: str, batch: SurvivalBatch) -> Tensor | None:
@@ -91,12 +106,18 @@ class HeadModule(LightningModule):
         return loss
 
 
-def patients_of(cohort: Cohort, bags: Sequence[Bag], places: Sequence[int]) -> tuple[Cohort, list[Bag]]:
+def patients_of(
+    cohort: Cohort, bags: Sequence[Bag], places: Sequence[int]
+) -> tuple[Cohort, list[Bag]]:
     """Return some patients of a cohort and their bags, such as one side of a split."""
-    return replace(cohort, patients=tuple(cohort.patients[i] for i in places)), [bags[i] for i in places]
+    return replace(cohort, patients=tuple(cohort.patients[i] for i in places)), [
+        bags[i] for i in places
+    ]
 
 
-def patient_loader(cohort: Cohort, bags: Sequence[Bag], *, patients: int, shuffle: bool) -> DataLoader[Any]:
+def patient_loader(
+    cohort: Cohort, bags: Sequence[Bag], *, patients: int, shuffle: bool
+) -> DataLoader[Any]:
     """Return a loader of SurvivalBatch.
 
     Args:
@@ -109,7 +130,8 @@ def patient_loader(cohort: Cohort, bags: Sequence[Bag], *, patients: int, shuffl
     """
     if [b.patient_id for b in bags] != list(cohort.patient_ids):
         raise CohortError(
-            f"{len(bags)} bags and {len(cohort.patients)} patients are not the same people in the same order. Take both from one read_bags."
+            f"{len(bags)} bags and {len(cohort.patients)} patients are not the same people in the "
+            "same order. Take both from one read_bags."
         )
     pairs: Any = list(zip(bags, cohort.patients))
     return DataLoader(pairs, batch_size=patients, shuffle=shuffle, collate_fn=_collate)
@@ -118,7 +140,11 @@ def patient_loader(cohort: Cohort, bags: Sequence[Bag], *, patients: int, shuffl
 def _collate(pairs: Sequence[tuple[Bag, Patient]]) -> SurvivalBatch:
     return SurvivalBatch(
         bags=pad_bags([np.asarray(bag.features) for bag, _ in pairs]),
-        time_months=torch.tensor([patient.time_months for _, patient in pairs], dtype=torch.float64),
+        time_months=torch.tensor(
+            [patient.time_months for _, patient in pairs], dtype=torch.float64
+        ),
         event=torch.tensor([patient.event == 1 for _, patient in pairs]),
-        entry_months=torch.tensor([patient.entry_months for _, patient in pairs], dtype=torch.float64),
+        entry_months=torch.tensor(
+            [patient.entry_months for _, patient in pairs], dtype=torch.float64
+        ),
     )

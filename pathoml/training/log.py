@@ -1,4 +1,6 @@
-"""What training says of itself: log.csv, TensorBoard event files, and an MLflow file store where somebody asks for one."""
+"""What training says of itself: log.csv, TensorBoard event files, and an MLflow file store where
+somebody asks for one.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ EVENTS = "events.out.tfevents.pathoml"  # TensorBoard's own name would hold the 
 LogRow = Mapping[str, Any]
 
 
-def write_logs(folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: bool) -> None:
+def write_logs(
+    folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: bool
+) -> None:
     """Write the loss of every model and epoch.
 
     Args:
@@ -26,7 +30,11 @@ def write_logs(folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any],
         ConfigError: MLflow is asked for but not installed.
     """
     with atomic_path(folder / "log.csv") as path:
-        write_table(path, ("model", "epoch", "loss"), [(row["model"], row["epoch"], row["loss"]) for row in log])
+        write_table(
+            path,
+            ("model", "epoch", "loss"),
+            [(row["model"], row["epoch"], row["loss"]) for row in log],
+        )
     _write_tensorboard(folder / "tensorboard", log)
     if mlflow:
         _write_mlflow(folder / "mlflow", log, settings)
@@ -36,7 +44,9 @@ def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:
     from tensorboardX import SummaryWriter
 
     for older in folder.glob("events.*"):
-        if older.name != EVENTS:  # half a file, and a machine's name, of versions that wrote here at once
+        if (
+            older.name != EVENTS
+        ):  # half a file, and a machine's name, of versions that wrote here at once
             older.unlink()
     with TemporaryDirectory(prefix="pathoml-events-") as scratch:
         writer = SummaryWriter(scratch)
@@ -52,7 +62,10 @@ def _write_mlflow(folder: Path, log: Sequence[LogRow], settings: Mapping[str, An
     try:
         import mlflow
     except ImportError as error:
-        raise ConfigError("compute.mlflow is true, but MLflow is not installed: pip install mlflow, or leave the key out.") from error
+        raise ConfigError(
+            "compute.mlflow is true, but MLflow is not installed: pip install mlflow, or leave the"
+            " key out."
+        ) from error
     mlflow.set_tracking_uri(folder.resolve().as_uri())
     with mlflow.start_run():
         mlflow.log_params(dict(settings))

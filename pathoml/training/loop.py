@@ -1,7 +1,9 @@
-"""Every fold, repeat, seed and permutation in one pass over the cohort: what step `train` and the permutation test have in common.
+"""Every fold, repeat, seed and permutation in one pass over the cohort: what step `train` and the
+permutation test have in common.
 
-Each epoch samples the same number of tiles from every bag, runs all models on it, and takes one step on the exact Cox loss of the
-whole training fold. The number of epochs is fixed beforehand: nothing is selected on the fold that is scored.
+Each epoch samples the same number of tiles from every bag, runs all models on it, and takes one
+step on the exact Cox loss of the whole training fold. The number of epochs is fixed beforehand:
+nothing is selected on the fold that is scored.
 """
 
 from __future__ import annotations
@@ -26,9 +28,18 @@ from pathoml.training.losses import survival_loss
 from pathoml.training.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
 from pathoml.types import Bag, Cohort, Split
 
-PROJECTED_BYTES = {"cpu": 2 * 2**30, "cuda": 16 * 2**30}  # tiles under the projections of the models that are in hand
-BLOCK_VALUES = {"cpu": 2**22, "cuda": 2**29}  # activations of one layer that train together; the graph holds about six layers
-CHUNK_VALUES = {"cpu": 2**19, "cuda": 2**29}  # activations of one layer computed at once: 2 MB stay in the cache
+PROJECTED_BYTES = {
+    "cpu": 2 * 2**30,
+    "cuda": 16 * 2**30,
+}  # tiles under the projections of the models that are in hand
+BLOCK_VALUES = {
+    "cpu": 2**22,
+    "cuda": 2**29,
+}  # activations of one layer that train together; the graph holds about six layers
+CHUNK_VALUES = {
+    "cpu": 2**19,
+    "cuda": 2**29,
+}  # activations of one layer computed at once: 2 MB stay in the cache
 GRADIENT_CLIP = 5.0  # per model; the Cox gradient of a small fold can jump
 
 OnEpoch = Callable[[int, int], None]  # (model epochs done, model epochs in all)
@@ -70,42 +81,59 @@ def train_models(
 
     Args:
         bags: one a patient, in the cohort's order.
-        specs: the models; those of one fold, repeat and permutation stand together and share a projection.
+        specs: the models; those of one fold, repeat and permutation stand together and share a
+            projection.
         seed: of initialisations, tile samples and dropout.
         log: filled with one row a model and epoch.
 
     Raises:
-        CohortError: a bag has no tiles or its features are not finite; a fold has no event to learn from.
+        CohortError: a bag has no tiles or its features are not finite; a fold has no event to learn
+            from.
     """
     check_bags(bags)
     sizes = [len(b.features) for b in bags]
     tiles = min(config.tiles_per_patient, max(sizes))
     rng = np.random.default_rng(seed)
-    plan = [torch.from_numpy(sample_tiles(sizes, tiles, rng)).to(device) for _ in range(config.epochs)]  # epochs x (B, n)
+    plan = [
+        torch.from_numpy(sample_tiles(sizes, tiles, rng)).to(device) for _ in range(config.epochs)
+    ]  # epochs x (B, n)
     projection = choose_projection(config.projection, len(bags), device)
     width = projection or bags[0].features.shape[1]
     stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
-        bank, projections, projection_of = _project(cohort, bags, specs[group], config, seed, device)
+        bank, projections, projection_of = _project(
+            cohort, bags, specs[group], config, seed, device
+        )
         a_patient = tiles * max(config.hidden, width)
         size = max(1, BLOCK_VALUES[device.type] // (len(bags) * a_patient))
         for block in blocks(group.stop - group.start, size):
             mine = slice(group.start + block.start, group.start + block.stop)
             used = projection_of[block]
-            stack = _new_stack(specs[mine], config, [projections[f] for f in sorted(set(used))], used, seed, device)
+            stack = _new_stack(
+                specs[mine], config, [projections[f] for f in sorted(set(used))], used, seed, device
+            )
             rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress)
             if log is not None:
                 log.extend(rows)
-            yield TrainedBlock(models=mine, stack=stack, raw=_whole_bags(stack, bank, used, specs[mine]))
+            yield TrainedBlock(
+                models=mine, stack=stack, raw=_whole_bags(stack, bank, used, specs[mine])
+            )
 
 
 def check_bags(bags: Sequence[Bag]) -> None:
     """Raise CohortError for a bag without tiles or with features that are not finite."""
     for bag in bags:
-        finite = all(np.isfinite(part[first : first + 2**14]).all() for part in feature_parts(bag) for first in range(0, len(part), 2**14))
+        finite = all(
+            np.isfinite(part[first : first + 2**14]).all()
+            for part in feature_parts(bag)
+            for first in range(0, len(part), 2**14)
+        )
         if not len(bag.features) or not finite:
-            raise CohortError(f"Patient {bag.patient_id} has no tiles, or features that are not finite. Embed the slides again.")
+            raise CohortError(
+                f"Patient {bag.patient_id} has no tiles, or features that are not finite. Embed the"
+                " slides again."
+            )
 
 
 class _Progress:
@@ -134,9 +162,16 @@ def _bag_of(spec: ModelSpec, patients: int) -> npt.NDArray[np.int64]:
 
 
 def _project(
-    cohort: Cohort, bags: Sequence[Bag], specs: Sequence[ModelSpec], config: TrainConfig, seed: int, device: torch.device
+    cohort: Cohort,
+    bags: Sequence[Bag],
+    specs: Sequence[ModelSpec],
+    config: TrainConfig,
+    seed: int,
+    device: torch.device,
 ) -> tuple[TileBank, list[tuple[Tensor, Tensor]], list[int]]:
-    """Return the tiles under the projection of each fold, the projections, and which one each model has."""
+    """Return the tiles under the projection of each fold, the projections, and which one each model
+    has.
+    """
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
     place: dict[tuple[str, str, int], int] = {}
     trainings = []
@@ -144,7 +179,9 @@ def _project(
         if spec.tiles_seen not in place:
             place[spec.tiles_seen] = len(place)
             trainings.append(_bag_of(spec, len(bags))[[index[p] for p in spec.train]])
-    projections = fit_projections(bags, trainings, choose_projection(config.projection, len(bags), device), seed, device)
+    projections = fit_projections(
+        bags, trainings, choose_projection(config.projection, len(bags), device), seed, device
+    )
     return TileBank(bags, projections, device), projections, [place[s.tiles_seen] for s in specs]
 
 
@@ -158,14 +195,18 @@ def _new_stack(
 ) -> ModelStack:
     """Return an untrained stack; a seed starts alike in every fold."""
     components = projections[0][1]
-    spec = HeadSpec(head=config.head, in_dim=components.shape[-1], hidden=config.hidden, dropout=config.dropout)
+    spec = HeadSpec(
+        head=config.head, in_dim=components.shape[-1], hidden=config.hidden, dropout=config.dropout
+    )
     built = {}
     for one in sorted({s.seed for s in specs}):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 7919 + one)
             built[one] = spec.build().to(device)
     wanted = sorted(set(used))
-    return ModelStack(spec, [built[s.seed] for s in specs], projections, [wanted.index(f) for f in used]).to(device)
+    return ModelStack(
+        spec, [built[s.seed] for s in specs], projections, [wanted.index(f) for f in used]
+    ).to(device)
 
 
 def _fit(
@@ -181,12 +222,19 @@ def _fit(
     """Train one block: a step an epoch on all of its models."""
     device, patients = bank.device, len(cohort.patients)
     training, bag_of = _training_patients(cohort, specs)
-    training, bag_of = training.to(device), bag_of.to(device)  # (M, b) patients and their bags; `patients` fills up shorter folds
-    is_training = torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, 1)[:, :-1].bool()  # (M, B)
+    training, bag_of = (
+        training.to(device),
+        bag_of.to(device),
+    )  # (M, b) patients and their bags; `patients` fills up shorter folds
+    is_training = (
+        torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, 1)[:, :-1].bool()
+    )  # (M, B)
     entry = np.array([p.entry_months for p in cohort.patients], dtype=np.float64)
     loss = survival_loss(config, cohort.time_months, cohort.event, entry, is_training)
     values = [*stack.head.by_name().values()]
-    optimiser = torch.optim.AdamW(values, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        values, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.epochs)
     a_patient = len(specs) * plan[0].shape[1] * max(config.hidden, bank.width)
     chunk = max(1, CHUNK_VALUES[device.type] // a_patient)
@@ -201,17 +249,26 @@ def _fit(
                 is_tile = torch.ones(1, 1, 1, dtype=torch.bool, device=device)
                 with _precision(config, device):
                     risks.append(stack(features, is_tile).log_risk.float())  # (M, b)
-            risk = torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, torch.cat(risks, dim=1))[:, :-1]  # (M, B)
+            risk = torch.zeros(len(specs), patients + 1, device=device).scatter(
+                1, training, torch.cat(risks, dim=1)
+            )[:, :-1]  # (M, B)
             losses = loss(risk)  # (M,)
             if not bool(torch.isfinite(losses).all()):
-                name = next(s.name for s, value in zip(specs, losses.tolist()) if not np.isfinite(value))
-                raise CohortError(f"The loss of {name} is not finite in epoch {epoch}. Lower train.learning_rate.")
+                name = next(
+                    s.name for s, value in zip(specs, losses.tolist()) if not np.isfinite(value)
+                )
+                raise CohortError(
+                    f"The loss of {name} is not finite in epoch {epoch}. Lower train.learning_rate."
+                )
             optimiser.zero_grad()
             losses.sum().backward()  # type: ignore[no-untyped-call]  # models share nothing, so the sum's gradient is each one's own
             clip_each_model(values)
             optimiser.step()
             schedule.step()
-            rows += [{"model": s.name, "epoch": epoch, "loss": value} for s, value in zip(specs, losses.tolist())]
+            rows += [
+                {"model": s.name, "epoch": epoch, "loss": value}
+                for s, value in zip(specs, losses.tolist())
+            ]
             progress.add(len(specs))
     return rows
 
@@ -224,7 +281,9 @@ def _precision(config: TrainConfig, device: torch.device) -> contextlib.Abstract
 
 
 def _training_patients(cohort: Cohort, specs: Sequence[ModelSpec]) -> tuple[Tensor, Tensor]:
-    """Return each model's training patients and their bags, (M, b) each; a fold that is shorter is filled up with a patient too many."""
+    """Return each model's training patients and their bags, (M, b) each; a fold that is shorter is
+    filled up with a patient too many.
+    """
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
     longest, patients = max(len(s.train) for s in specs), len(cohort.patients)
     training = np.full((len(specs), longest), patients)
@@ -246,7 +305,9 @@ def clip_each_model(values: Sequence[Tensor]) -> None:
 
 
 @torch.inference_mode()
-def _whole_bags(stack: ModelStack, bank: TileBank, used: Sequence[int], specs: Sequence[ModelSpec]) -> RawScores:
+def _whole_bags(
+    stack: ModelStack, bank: TileBank, used: Sequence[int], specs: Sequence[ModelSpec]
+) -> RawScores:
     """Return (M, B) raw log-risks of each patient's whole bag."""
     stack.eval()
     width = max(stack.spec.hidden, stack.spec.in_dim)
@@ -256,6 +317,12 @@ def _whole_bags(stack: ModelStack, bank: TileBank, used: Sequence[int], specs: S
         rows, is_tile = padded_rows(bank.starts, bank.sizes, batch)  # (b, N)
         rows, is_tile = rows.to(bank.device), is_tile.to(bank.device)
         for models in blocks(len(specs), max(1, READ_VALUES // (rows.numel() * width))):
-            features = bank.take(used[models], rows.expand(models.stop - models.start, -1, -1))  # (M, b, N, K)
-            raw[models.start : models.stop, batch] = stack.forward_some(models, features, is_tile).log_risk.double().cpu().numpy()
-    return np.stack([one[_bag_of(spec, raw.shape[1])] for one, spec in zip(raw, specs)])  # bags -> patients
+            features = bank.take(
+                used[models], rows.expand(models.stop - models.start, -1, -1)
+            )  # (M, b, N, K)
+            raw[models.start : models.stop, batch] = (
+                stack.forward_some(models, features, is_tile).log_risk.double().cpu().numpy()
+            )
+    return np.stack(
+        [one[_bag_of(spec, raw.shape[1])] for one, spec in zip(raw, specs)]
+    )  # bags -> patients

@@ -1,4 +1,6 @@
-"""The exact Cox loss over a whole cohort, for one model or for a stack of models with a mask of training patients each."""
+"""The exact Cox loss over a whole cohort, for one model or for a stack of models with a mask of
+training patients each.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +12,39 @@ from torch import Tensor
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
 
-INTERVALS = 8  # of the discrete-time likelihood, at quantiles of event times; the field uses 4 to 10
+INTERVALS = (
+    8  # of the discrete-time likelihood, at quantiles of event times; the field uses 4 to 10
+)
 NEWTON_STEPS = 12  # the level of each interval's hazard: a concave problem in one number
 LARGEST_LOG_RISK = 30.0  # exp of more would leave float64's comfort
 SMALLEST = 1e-300  # a risk set this far below the largest risk would underflow to log(0)
 
 
 class CoxLoss:
-    """The negative log partial likelihood, averaged over events, ties by Efron, of one cohort under many training masks.
+    """The negative log partial likelihood, averaged over events, ties by Efron, of one cohort under
+    many training masks.
 
     What depends on times and masks alone is computed once; a call costs two matrix products.
 
-    Source: Efron, JASA 72 (1977) 557-565. Checked against R survival::coxph in tests/training/test_losses.py.
+    Source: Efron, JASA 72 (1977) 557-565. Checked against R survival::coxph in
+    tests/training/test_losses.py.
     """
 
-    def __init__(self, time_months: Tensor, event: Tensor, is_training: Tensor, entry_months: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        time_months: Tensor,
+        event: Tensor,
+        is_training: Tensor,
+        entry_months: Tensor | None = None,
+    ) -> None:
         """Prepare the risk sets.
 
         Args:
             time_months: (B,) months from time zero to event or last visit, > 0.
             event: (B,) bool, True if the event was seen.
             is_training: (M, B) bool, the patients that each model may learn from.
-            entry_months: (B,) months from which a patient was under observation; None = from time zero.
+            entry_months: (B,) months from which a patient was under observation; None = from time
+                zero.
 
         Raises:
             CohortError: a model has no training patient with an event; its likelihood is undefined.
@@ -39,8 +52,13 @@ class CoxLoss:
         time_months, weight = time_months.double(), is_training.double()  # (B,), (M, B)
         dead = weight * event.double()  # (M, B) events that a model may learn from
         if bool((dead.sum(1) == 0).any()):
-            raise CohortError("A fold has no event among its training patients. Use fewer folds or wait for more follow-up.")
-        tied = (time_months[:, None] == time_months[None, :]).double() * event.double()[None, :]  # (B, B) j dies when i does
+            raise CohortError(
+                "A fold has no event among its training patients. Use fewer folds or wait for more"
+                " follow-up."
+            )
+        tied = (time_months[:, None] == time_months[None, :]).double() * event.double()[
+            None, :
+        ]  # (B, B) j dies when i does
         earlier = torch.tril(tied, diagonal=-1)  # (B, B) ... and comes before i in the table
         self.weight = weight
         self.dead = dead
@@ -55,24 +73,33 @@ class CoxLoss:
     def __call__(self, log_risk: Tensor) -> Tensor:
         """Return (M,) losses of (M, B) log-risks; gradients flow to training patients only."""
         risk = log_risk.double()  # float32 sums of exponentials lose small risks
-        shift = risk.detach().masked_fill(self.weight == 0, -torch.inf).amax(dim=1, keepdim=True)  # (M, 1)
+        shift = (
+            risk.detach().masked_fill(self.weight == 0, -torch.inf).amax(dim=1, keepdim=True)
+        )  # (M, 1)
         hazard = torch.exp((risk - shift).clamp(max=0)) * self.weight  # (M, B)
-        at_risk = hazard @ self.at_risk.T - self.efron * ((hazard * self.dead) @ self.tied.T)  # (M, B)
-        log_at_risk = torch.log(at_risk.masked_fill(self.dead == 0, 1.0).clamp(min=SMALLEST)) + shift  # (M, B)
+        at_risk = hazard @ self.at_risk.T - self.efron * (
+            (hazard * self.dead) @ self.tied.T
+        )  # (M, B)
+        log_at_risk = (
+            torch.log(at_risk.masked_fill(self.dead == 0, 1.0).clamp(min=SMALLEST)) + shift
+        )  # (M, B)
         return ((log_at_risk - risk) * self.dead).sum(1) / self.dead.sum(1)  # (M,)
 
 
 class DiscreteTimeLoss:
-    """The negative log-likelihood of time in intervals under proportional hazards, averaged over training patients.
+    """The negative log-likelihood of time in intervals under proportional hazards, averaged over
+    training patients.
 
-    The hazard of interval k is 1 - exp(-exp(a_k + log_risk)) (complementary log-log, the grouped Cox model), so that one score a
-    patient keeps its meaning; a_k are maximised over for each model in a few Newton steps, and take no gradient.
+    The hazard of interval k is 1 - exp(-exp(a_k + log_risk)) (complementary log-log, the grouped
+    Cox model), so that one score a patient keeps its meaning; a_k are maximised over for each model
+    in a few Newton steps, and take no gradient.
 
     Source: Prentice & Gloeckler, Biometrics 34 (1978) 57-67.
     """
 
     def __init__(self, time_months: Tensor, event: Tensor, is_training: Tensor) -> None:
-        """Prepare the intervals: quantiles of the training patients' event times, equal for all models.
+        """Prepare the intervals: quantiles of the training patients' event times, equal for all
+        models.
 
         Args:
             time_months: (B,) months from time zero to event or last visit, > 0.
@@ -84,16 +111,28 @@ class DiscreteTimeLoss:
         """
         self.weight = is_training.double()  # (M, B)
         if bool(((self.weight * event.double()).sum(1) == 0).any()):
-            raise CohortError("A fold has no event among its training patients. Use fewer folds or wait for more follow-up.")
-        grid = torch.linspace(0, 1, INTERVALS + 1, dtype=torch.float64, device=time_months.device)[1:-1]
+            raise CohortError(
+                "A fold has no event among its training patients. Use fewer folds or wait for more"
+                " follow-up."
+            )
+        grid = torch.linspace(0, 1, INTERVALS + 1, dtype=torch.float64, device=time_months.device)[
+            1:-1
+        ]
         lived, died = [], []
         for mask in is_training:
-            cuts = torch.unique(torch.quantile(time_months.double()[mask & event], grid))  # (k - 1,) of this model's own patients
+            cuts = torch.unique(
+                torch.quantile(time_months.double()[mask & event], grid)
+            )  # (k - 1,) of this model's own patients
             interval = torch.bucketize(time_months.double(), cuts)  # (B,)
             place = torch.arange(INTERVALS, device=cuts.device)[None]  # (1, K)
             died.append((interval[:, None] == place) & event[:, None])  # (B, K)
-            lived.append(interval[:, None] > place)  # (B, K) an interval in which a patient was censored does not count
-        self.lived_through, self.died_in = torch.stack(lived).double(), torch.stack(died).double()  # (M, B, K)
+            lived.append(
+                interval[:, None] > place
+            )  # (B, K) an interval in which a patient was censored does not count
+        self.lived_through, self.died_in = (
+            torch.stack(lived).double(),
+            torch.stack(died).double(),
+        )  # (M, B, K)
 
     def __call__(self, log_risk: Tensor) -> Tensor:
         """Return (M,) losses of (M, B) log-risks; gradients flow to training patients only."""
@@ -101,9 +140,13 @@ class DiscreteTimeLoss:
         weight = self.weight[..., None]  # (M, B, 1)
         died, lived = self.died_in * weight, self.lived_through * weight  # (M, B, K)
         with torch.no_grad():
-            level = ((died.sum(1) + 0.5) / (died + lived).sum(1).clamp(min=1)).clamp(1e-6, 0.99).log()  # (M, K)
+            level = (
+                ((died.sum(1) + 0.5) / (died + lived).sum(1).clamp(min=1)).clamp(1e-6, 0.99).log()
+            )  # (M, K)
             for _ in range(NEWTON_STEPS):
-                hazard = torch.exp(level[:, None] + risk[..., None])  # (M, B, K) cumulative over the interval
+                hazard = torch.exp(
+                    level[:, None] + risk[..., None]
+                )  # (M, B, K) cumulative over the interval
                 odds = hazard / torch.expm1(hazard).clamp(min=1e-12)
                 slope = (died * odds - lived * hazard).sum(1)
                 curve = (died * odds * (1 - hazard - odds) - lived * hazard).sum(1)  # < 0
@@ -124,7 +167,8 @@ def survival_loss(
     """Return the loss that study.yaml asks for, with its risk sets prepared.
 
     Raises:
-        CohortError: no event to learn from, or delayed entry with the discrete-time loss, which knows none.
+        CohortError: no event to learn from, or delayed entry with the discrete-time loss, which
+            knows none.
     """
     device = is_training.device
     outcome = torch.from_numpy(time_months).to(device), torch.from_numpy(event).to(device)
@@ -132,7 +176,8 @@ def survival_loss(
         return CoxLoss(*outcome, is_training, torch.from_numpy(entry_months).to(device))
     if entry_months.any():
         raise CohortError(
-            "train.loss is discrete_time, but patients enter observation late. Use train.loss: cox, whose risk sets know that."
+            "train.loss is discrete_time, but patients enter observation late. Use train.loss: "
+            "cox, whose risk sets know that."
         )
     return DiscreteTimeLoss(*outcome, is_training)
 

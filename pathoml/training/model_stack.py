@@ -1,4 +1,5 @@
-"""Many models as one: the parameters of M heads stacked, each head with the projection of its own fold.
+"""Many models as one: the parameters of M heads stacked, each head with the projection of its own
+fold.
 
 A head is an ordinary nn.Module and knows nothing of the stack (stacked_layers.py).
 """
@@ -20,12 +21,18 @@ from pathoml.plugins import load_plugin
 from pathoml.training.stacked_layers import stack_heads
 from pathoml.types import Bag, HeadOutput
 
-READ_VALUES = 2**22  # activations of one layer held at once when whole bags are read: 16 MB stay in the caches, 64 MB took twice the time
+READ_VALUES = (
+    2**22
+    # activations of one layer held at once when whole bags are read: 16 MB stay in the caches, 64 MB
+    # took twice the time
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """One model: a fold of a repeat with one initialisation, and for a permutation whose bag each patient gets."""
+    """One model: a fold of a repeat with one initialisation, and for a permutation whose bag each
+    patient gets.
+    """
 
     repeat: str
     fold: str
@@ -36,7 +43,9 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        return f"{self.repeat}_fold-{self.fold}_seed-{self.seed}".replace("/", "-").replace(" ", "-")
+        return f"{self.repeat}_fold-{self.fold}_seed-{self.seed}".replace("/", "-").replace(
+            " ", "-"
+        )
 
     @property
     def tiles_seen(self) -> tuple[str, str, int]:
@@ -54,7 +63,9 @@ class HeadSpec:
     dropout: float
 
     def build(self) -> nn.Module:
-        head: nn.Module = load_plugin("pathoml.mil", self.head, "Head").Head(self.in_dim, self.hidden, self.dropout)
+        head: nn.Module = load_plugin("pathoml.mil", self.head, "Head").Head(
+            self.in_dim, self.hidden, self.dropout
+        )
         return head
 
 
@@ -64,12 +75,20 @@ class ModelStack(nn.Module):
     Several models may share a projection: `projection_of[m]` is the index of model m's.
     """
 
-    def __init__(self, spec: HeadSpec, heads: Sequence[nn.Module], projections: Sequence[Projection], projection_of: Sequence[int]) -> None:
+    def __init__(
+        self,
+        spec: HeadSpec,
+        heads: Sequence[nn.Module],
+        projections: Sequence[Projection],
+        projection_of: Sequence[int],
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.projection_of = list(projection_of)
         self.projections = list(projections)  # F x (mean (D,), components (D, K))
-        self.exact = bool(getattr(heads[0], "exact", False))  # whether contributions sum to the risk
+        self.exact = bool(
+            getattr(heads[0], "exact", False)
+        )  # whether contributions sum to the risk
         self.head = stack_heads(heads)
 
     def __len__(self) -> int:
@@ -87,15 +106,23 @@ class ModelStack(nn.Module):
         """
         return HeadOutput(*self.head(projected, is_tile.expand(*projected.shape[:3])))
 
-    def forward_some(self, models: slice | list[int], projected: Tensor, is_tile: Tensor) -> HeadOutput:
-        """Run some of the heads only, for whole bags that would not fit into memory under all of them."""
+    def forward_some(
+        self, models: slice | list[int], projected: Tensor, is_tile: Tensor
+    ) -> HeadOutput:
+        """Run some of the heads only, for whole bags that would not fit into memory under all of
+        them.
+        """
         if models in (slice(0, len(self)), list(range(len(self)))):
             return HeadOutput(*self(projected, is_tile))
         some = {name: value[models] for name, value in self.head.named_parameters()}
-        return HeadOutput(*functional_call(self.head, some, (projected, is_tile.expand(*projected.shape[:3]))))
+        return HeadOutput(
+            *functional_call(self.head, some, (projected, is_tile.expand(*projected.shape[:3])))
+        )
 
     @torch.inference_mode()
-    def read_bag(self, features: npt.NDArray[Any], models: Sequence[int] | None = None) -> HeadOutput:
+    def read_bag(
+        self, features: npt.NDArray[Any], models: Sequence[int] | None = None
+    ) -> HeadOutput:
         """Run every model, or some, over one whole bag: the one forward path of maps.
 
         Args:
@@ -110,21 +137,34 @@ class ModelStack(nn.Module):
         tiles = torch.from_numpy(np.asarray(features, dtype=np.float32)).to(device)
         is_tile = torch.ones(1, len(tiles), dtype=torch.bool, device=device)  # (1, N)
         outputs: list[HeadOutput] = []
-        projected: dict[int, Tensor] = {}  # (N, K) of the projections in hand: seeds of one fold share theirs
+        projected: dict[
+            int, Tensor
+        ] = {}  # (N, K) of the projections in hand: seeds of one fold share theirs
         every = list(range(len(self))) if models is None else list(models)
-        for block in blocks(len(every), max(1, READ_VALUES // (len(tiles) * max(self.spec.hidden, self.spec.in_dim)))):
+        for block in blocks(
+            len(every),
+            max(1, READ_VALUES // (len(tiles) * max(self.spec.hidden, self.spec.in_dim))),
+        ):
             some = every[block]
             wanted = sorted({self.projection_of[m] for m in some})
             fresh = [f for f in wanted if f not in projected]
             known = {f: projected[f] for f in wanted if f in projected}
-            projected = known | (dict(zip(fresh, StackedProjection([self.projections[f] for f in fresh])(tiles))) if fresh else {})
+            projected = known | (
+                dict(zip(fresh, StackedProjection([self.projections[f] for f in fresh])(tiles)))
+                if fresh
+                else {}
+            )
             mine = torch.stack([projected[self.projection_of[m]] for m in some])  # (M, N, K)
             outputs.append(self.forward_some(some, mine[:, None], is_tile))
-        return HeadOutput(*(torch.cat([value[:, 0] for value in values]) for values in zip(*outputs)))
+        return HeadOutput(
+            *(torch.cat([value[:, 0] for value in values]) for values in zip(*outputs))
+        )
 
     def log_risks(self, bags: Sequence[Bag]) -> npt.NDArray[np.float64]:
         """Return (M, B) raw log-risks on full bags."""
-        return np.stack([self.read_bag(bag.features).log_risk.double().cpu().numpy() for bag in bags], axis=1)
+        return np.stack(
+            [self.read_bag(bag.features).log_risk.double().cpu().numpy() for bag in bags], axis=1
+        )
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:

@@ -1,4 +1,6 @@
-"""The models of a run on disk: safetensors in blocks, an index with their hashes, and the raw scores that they gave."""
+"""The models of a run on disk: safetensors in blocks, an index with their hashes, and the raw
+scores that they gave.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,25 @@ PROJECTION_KEYS = ("projection.mean", "projection.components")
 
 
 def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> list[dict[str, Any]]:
-    """Write models/NAME.safetensors for each model, with its projection; return what models.json says of them."""
+    """Write models/NAME.safetensors for each model, with its projection; return what models.json
+    says of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for m, spec in enumerate(specs):
         f = stack.projection_of[m]
-        tensors = {name: values[m].detach().cpu().contiguous() for name, values in stack.head.by_name().items()}
-        tensors |= {key: tensor.cpu().contiguous() for key, tensor in zip(PROJECTION_KEYS, stack.projections[f])}
+        tensors = {
+            name: values[m].detach().cpu().contiguous()
+            for name, values in stack.head.by_name().items()
+        }
+        tensors |= {
+            key: tensor.cpu().contiguous()
+            for key, tensor in zip(PROJECTION_KEYS, stack.projections[f])
+        }
         with atomic_path(folder / f"{spec.name}.safetensors") as path:
-            path.write_bytes(save(tensors))  # safetensors' own writer leaves a temporary of its own when it is killed
+            path.write_bytes(
+                save(tensors)
+            )  # safetensors' own writer leaves a temporary of its own when it is killed
         entries.append(
             {
                 "file": f"{spec.name}.safetensors",
@@ -45,47 +57,70 @@ def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> l
 
 
 def save_raw_scores(folder: Path, raw: npt.NDArray[np.float64]) -> dict[str, str]:
-    """Write models/raw_log_risk.safetensors, (M, B): every model on every whole bag, so that nobody has to read the bags again."""
+    """Write models/raw_log_risk.safetensors, (M, B): every model on every whole bag, so that nobody
+    has to read the bags again.
+    """
     with atomic_path(folder / RAW_SCORES) as path:
         path.write_bytes(save({"raw_log_risk": torch.from_numpy(np.ascontiguousarray(raw))}))
     return {"file": RAW_SCORES, "sha256": sha256_of_file(folder / RAW_SCORES)}
 
 
 def read_raw_scores(folder: Path) -> npt.NDArray[np.float64]:
-    """Read (M, B) raw log-risks, models in the order of models.json, patients in that of scores.csv.
+    """Read (M, B) raw log-risks, models in the order of models.json, patients in that of
+    scores.csv.
 
     Raises:
         StoreError: the file is missing or its bytes are not those that models.json names.
     """
     entry, path = read_json(folder / "models.json").get("raw_log_risk", {}), folder / RAW_SCORES
     if not path.exists() or sha256_of_file(path) != entry.get("sha256"):
-        raise StoreError(f"{path} is missing or was changed after training. Run `pathoml train` again.")
+        raise StoreError(
+            f"{path} is missing or was changed after training. Run `pathoml train` again."
+        )
     return np.asarray(load_file(path)["raw_log_risk"].numpy())
 
 
-def save_index(folder: Path, spec: HeadSpec, entries: Sequence[dict[str, Any]], **notes: Any) -> None:
+def save_index(
+    folder: Path, spec: HeadSpec, entries: Sequence[dict[str, Any]], **notes: Any
+) -> None:
     """Write models/models.json, last: a folder with it is complete."""
     write_json(folder / "models.json", {"head": vars(spec), **notes, "models": list(entries)})
 
 
-def load_models(folder: Path, device: torch.device) -> tuple[ModelStack, list[ModelSpec], list[str]]:
+def load_models(
+    folder: Path, device: torch.device
+) -> tuple[ModelStack, list[ModelSpec], list[str]]:
     """Read a folder of models.
 
     Returns:
         The stack, what each model is, and the SHA-256 of each model's file.
 
     Raises:
-        StoreError: a file is missing, its bytes are not those that models.json names, or what they hold is no such model.
+        StoreError: a file is missing, its bytes are not those that models.json names, or what they
+            hold is no such model.
     """
     content = read_json(folder / "models.json")
     try:
         return _load(folder, content, device)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         reason = f"{type(error).__name__}: {str(error)[:200]}"
-        raise StoreError(f"{folder / 'models.json'} does not describe these models ({reason}). Run `pathoml train` again.") from error
+        raise StoreError(
+            f"{folder / 'models.json'} does not describe these models ({reason}). Run `pathoml"
+            " train` again."
+        ) from error
 
 
-def _load(folder: Path, content: dict[str, Any], device: torch.device) -> tuple[ModelStack, list[ModelSpec], list[str]]:
+def _load(
+    folder: Path, content: dict[str, Any], device: torch.device
+) -> tuple[ModelStack, list[ModelSpec], list[str]]:
     spec = HeadSpec(**content["head"])
     heads, specs, hashes = [], [], []
     projections: list[Projection] = []
@@ -94,7 +129,9 @@ def _load(folder: Path, content: dict[str, Any], device: torch.device) -> tuple[
     for entry in content["models"]:
         path = folder / entry["file"]
         if path.parent != folder or not path.exists() or sha256_of_file(path) != entry["sha256"]:
-            raise StoreError(f"{path} is missing or was changed after training. Run `pathoml train` again.")
+            raise StoreError(
+                f"{path} is missing or was changed after training. Run `pathoml train` again."
+            )
         tensors = load_file(path, device=str(device))
         mean, components = (tensors.pop(key) for key in PROJECTION_KEYS)
         key = f"{entry['repeat']}/{entry['fold']}"
@@ -105,7 +142,14 @@ def _load(folder: Path, content: dict[str, Any], device: torch.device) -> tuple[
         head.load_state_dict(tensors)
         heads.append(head.to(device))
         projection_of.append(seen[key])
-        specs.append(ModelSpec(repeat=entry["repeat"], fold=entry["fold"], seed=entry["seed"], train=tuple(entry["train"])))
+        specs.append(
+            ModelSpec(
+                repeat=entry["repeat"],
+                fold=entry["fold"],
+                seed=entry["seed"],
+                train=tuple(entry["train"]),
+            )
+        )
         hashes.append(entry["sha256"])
     return ModelStack(spec, heads, projections, projection_of), specs, hashes
 

@@ -1,8 +1,10 @@
-"""Nested scores: for each outer fold, its training patients scored by inner folds, so that image score and covariates may be combined.
+"""Nested scores: for each outer fold, its training patients scored by inner folds, so that image
+score and covariates may be combined.
 
-A Cox model of clinical covariates and the image score must be fitted to scores that are as honest as those it will meet. The
-out-of-fold scores of the patients outside a fold are not: their models had learned from that fold's patients. Here the models that
-score a training patient saw neither that patient nor anyone of the outer fold; the outer fold itself is scored by its own models.
+A Cox model of clinical covariates and the image score must be fitted to scores that are as honest
+as those it will meet. The out-of-fold scores of the patients outside a fold are not: their models
+had learned from that fold's patients. Here the models that score a training patient saw neither
+that patient nor anyone of the outer fold; the outer fold itself is scored by its own models.
 
 Source: Varma & Simon, BMC Bioinformatics 7:91 (2006).
 """
@@ -33,7 +35,8 @@ COLUMN = "fold "  # before the name of the outer fold
 def inner_splits(cohort: Cohort, outer: Split, config: SplitsConfig) -> list[Split]:
     """Return one partition of the training patients of each fold of `outer`, named after that fold.
 
-    The scheme is the outer one; where too few centres are left for it, folds are stratified by event.
+    The scheme is the outer one; where too few centres are left for it, folds are stratified by
+    event.
 
     Raises:
         CohortError: a fold's training patients cannot be divided.
@@ -68,7 +71,8 @@ def nested_scores(
     seed: int,
     on_epoch: OnEpoch | None = None,
 ) -> dict[str, Array]:
-    """Return for each outer fold (B,) scores in SD: training patients by inner models, the others by the outer fold's models.
+    """Return for each outer fold (B,) scores in SD: training patients by inner models, the others
+    by the outer fold's models.
 
     Args:
         outer: the partition whose folds are nested.
@@ -85,7 +89,9 @@ def nested_scores(
         own = by_outer[fold.name]
         train, test = ([position[p] for p in side] for side in (fold.train, fold.test))
         values = np.full(len(position), np.nan)
-        values[train] = out_of_fold([_within(f, train) for f in inner if f.repeat == fold.name], "standardised")[0]
+        values[train] = out_of_fold(
+            [_within(f, train) for f in inner if f.repeat == fold.name], "standardised"
+        )[0]
         values[test] = own.standardised[test]
         scores[fold.name] = values
     return scores
@@ -96,7 +102,9 @@ def _within(fold: FoldScores, rows: Sequence[int]) -> FoldScores:
 
 
 def write_nested(folder: Path, patient_ids: Sequence[str], scores: dict[str, Array]) -> None:
-    """Write runs/RUN/nested_scores.csv: one row a patient, one column an outer fold of the first repeat."""
+    """Write runs/RUN/nested_scores.csv: one row a patient, one column an outer fold of the first
+    repeat.
+    """
     write_columns(folder / FILE, patient_ids, scores, COLUMN)
 
 

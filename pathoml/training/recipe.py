@@ -1,4 +1,6 @@
-"""Everything that decides the models and scores of a run, and the files that training leaves; known without torch."""
+"""Everything that decides the models and scores of a run, and the files that training leaves; known
+without torch.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,26 @@ TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.c
 def train_recipe(study: Study, cohort: Cohort) -> Recipe:
     """Return everything that decides the models and scores of a run."""
     config, folder = study.config, embeddings_folder(study)
-    hashes = {s.slide_id: stored_attr(folder / f"{s.slide_id}.h5", "content_sha256") for s in cohort.slides}
-    patients = [[p.patient_id, p.centre, p.time_months, p.event, list(p.slide_ids), dict(p.covariates)] for p in cohort.patients]
-    sections = config.model_dump(mode="json", include={"endpoint", "cohort", "splits", "train", "encoder"})
+    hashes = {
+        s.slide_id: stored_attr(folder / f"{s.slide_id}.h5", "content_sha256")
+        for s in cohort.slides
+    }
+    patients = [
+        [p.patient_id, p.centre, p.time_months, p.event, list(p.slide_ids), dict(p.covariates)]
+        for p in cohort.patients
+    ]
+    sections = config.model_dump(
+        mode="json", include={"endpoint", "cohort", "splits", "train", "encoder"}
+    )
     return Recipe(
-        step="train", inputs={**sections, "patients": patients, "embeddings": hashes, "version": TRAINING_VERSION, **split_file_hash(study)}
+        step="train",
+        inputs={
+            **sections,
+            "patients": patients,
+            "embeddings": hashes,
+            "version": TRAINING_VERSION,
+            **split_file_hash(study),
+        },
     )
 
 

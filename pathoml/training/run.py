@@ -1,4 +1,6 @@
-"""Read back what `train` wrote: the models, how they score everyone, and the splits, for the steps that come after."""
+"""Read back what `train` wrote: the models, how they score everyone, and the splits, for the steps
+that come after.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class LoadedRun:
     def some_folds(self, repeats: int, seeds: int) -> list[FoldScores]:
         """Return the fold scores of the first repeats by the first seeds."""
         names = [s.name for s in self.splits[:repeats]]
-        mine = [m for m, spec in enumerate(self.specs) if spec.repeat in names and spec.seed <= seeds]
+        mine = [
+            m for m, spec in enumerate(self.specs) if spec.repeat in names and spec.seed <= seeds
+        ]
         return fold_scores(self.raw[mine], [self.specs[m] for m in mine], self.cohort.patient_ids)
 
 
@@ -51,16 +55,23 @@ def load_run(study: Study) -> LoadedRun:
     """
     cohort = read_cohort(study)
     if not is_fresh(study.run_folder, train_recipe(study, cohort), TRAIN_OUTPUTS):
-        raise StoreError(f"{study.run_folder} is not trained, or its data or configuration changed since. Run `pathoml train` first.")
+        raise StoreError(
+            f"{study.run_folder} is not trained, or its data or configuration changed since. Run"
+            " `pathoml train` first."
+        )
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
     splits = read_splits(study.run_folder / "splits.json")
     check_splits(splits, cohort)
     stack, specs, _ = load_models(study.run_folder / "models", prepare_device(study.config.compute))
     raw = read_raw_scores(study.run_folder / "models")
     folds = fold_scores(raw, specs, cohort.patient_ids)
-    return LoadedRun(cohort=cohort, bags=bags, splits=splits, stack=stack, folds=folds, specs=specs, raw=raw)
+    return LoadedRun(
+        cohort=cohort, bags=bags, splits=splits, stack=stack, folds=folds, specs=specs, raw=raw
+    )
 
 
 def bag_slides(study: Study, bag: Bag) -> list[Embeddings]:
     """Return the embeddings of a bag's slides, for their geometry."""
-    return [read_embeddings(embeddings_folder(study) / f"{slide_id}.h5") for slide_id in bag.slide_ids]
+    return [
+        read_embeddings(embeddings_folder(study) / f"{slide_id}.h5") for slide_id in bag.slide_ids
+    ]

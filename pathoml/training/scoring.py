@@ -1,7 +1,9 @@
-"""Out-of-fold risk scores: each patient scored by the models that did not see them, one model a repeat.
+"""Out-of-fold risk scores: each patient scored by the models that did not see them, one model a
+repeat.
 
-Definitions (docs/architecture.md): r = raw log-risk minus the mean raw log-risk of the model's training patients on full bags;
-log_risk = mean of r over repeats; score_sd = mean of r / SD(training patients' r), scaled to SD 1 over the cohort.
+Definitions (docs/architecture.md): r = raw log-risk minus the mean raw log-risk of the model's
+training patients on full bags; log_risk = mean of r over repeats; score_sd = mean of r /
+SD(training patients' r), scaled to SD 1 over the cohort.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import models_sha256
 from pathoml.types import Bag, Cohort, RiskScore
 
-SMALLEST_SD = 1e-9  # of training scores; below it a model has learned nothing and gives everyone the same risk
+# of training scores; below it a model has learned nothing and gives everyone the same risk
+SMALLEST_SD = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldScores:
-    """One fold of one repeat, seeds averaged: how it scores every patient, and its scale by its own training patients."""
+    """One fold of one repeat, seeds averaged: how it scores every patient, and its scale by its own
+    training patients.
+    """
 
     repeat: str
     fold: str
@@ -35,11 +40,15 @@ class FoldScores:
 
     @property
     def standardised(self) -> npt.NDArray[np.float64]:
-        """(B,) centred log-risk over the SD of the training patients; 0 for everyone where nothing was learned."""
+        """(B,) centred log-risk over the SD of the training patients; 0 for everyone where nothing
+        was learned.
+        """
         return self.centred / self.sd if self.sd > SMALLEST_SD else np.zeros_like(self.centred)
 
 
-def fold_scores(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]) -> list[FoldScores]:
+def fold_scores(
+    raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]
+) -> list[FoldScores]:
     """Centre the raw log-risks of each fold on its training patients, seeds averaged first.
 
     Args:
@@ -74,8 +83,8 @@ def out_of_fold(folds: Sequence[FoldScores], what: str = "centred") -> npt.NDArr
     """Return (R, B): for each repeat the score of each patient by the fold that did not see them.
 
     Args:
-        what: "centred", "standardised" (divided by the SD of the fold's training patients) or "above_cutoff" (margin over the
-            median of the fold's training patients).
+        what: "centred", "standardised" (divided by the SD of the fold's training patients) or
+            "above_cutoff" (margin over the median of the fold's training patients).
 
     Raises:
         CohortError: a patient is scored by no model of a repeat, or by two.
@@ -86,7 +95,9 @@ def out_of_fold(folds: Sequence[FoldScores], what: str = "centred") -> npt.NDArr
         row = scores[repeats.index(fold.repeat)]
         unseen = ~fold.is_training
         if not np.isnan(row[unseen]).all():
-            raise CohortError(f"{fold.repeat}, fold {fold.fold}: a patient is scored by two models of one repeat.")
+            raise CohortError(
+                f"{fold.repeat}, fold {fold.fold}: a patient is scored by two models of one repeat."
+            )
         values = {
             "centred": fold.centred,
             "standardised": fold.standardised,
@@ -94,19 +105,26 @@ def out_of_fold(folds: Sequence[FoldScores], what: str = "centred") -> npt.NDArr
         }[what]
         row[unseen] = values[unseen]
     if np.isnan(scores).any():
-        raise CohortError("A patient is scored by no model of a repeat. The splits do not test everyone.")
+        raise CohortError(
+            "A patient is scored by no model of a repeat. The splits do not test everyone."
+        )
     return scores
 
 
 def standardise(standardised: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return (B,) scores with SD 1 over the cohort from (R, B) standardised ones; no outcome is used."""
+    """Return (B,) scores with SD 1 over the cohort from (R, B) standardised ones; no outcome is
+    used.
+    """
     mean = standardised.mean(axis=0)
     sd = mean.std(ddof=1)
     return mean / sd if sd > SMALLEST_SD else np.zeros_like(mean)
 
 
-def seed_scores(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return for each seed (B,) score_sd as it would be if only the models of that seed had been trained.
+def seed_scores(
+    raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return for each seed (B,) score_sd as it would be if only the models of that seed had been
+    trained.
 
     Args:
         raw: (M, B) log-risks of full bags.
@@ -133,7 +151,9 @@ def risk_scores(
     centred = out_of_fold(folds)  # (R, B)
     score_sd = standardise(out_of_fold(folds, "standardised"))  # (B,)
     above = out_of_fold(folds, "above_cutoff")  # (R, B)
-    votes = (above > 0).mean(axis=0) * 2 - 1 + 1e-6 * np.sign(above.mean(axis=0))  # (B,) a tie goes to the mean margin
+    votes = (
+        (above > 0).mean(axis=0) * 2 - 1 + 1e-6 * np.sign(above.mean(axis=0))
+    )  # (B,) a tie goes to the mean margin
     rows = []
     for b, (patient, bag) in enumerate(zip(cohort.patients, bags)):
         mine = [f for f in folds if not f.is_training[b]]

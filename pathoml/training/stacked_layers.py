@@ -1,8 +1,10 @@
-"""One head's code over the parameters of M heads at once: its layers are exchanged for layers with a model axis.
+"""One head's code over the parameters of M heads at once: its layers are exchanged for layers with
+a model axis.
 
-The models are folded into the batch: a head sees (M * B, N, D) and never knows. Linear layers become one batched product with the
-weights in the layout that is fastest on a CPU; dropout draws eight masks from one 64-bit number, where torch's own costs more than
-the products. A head with other parametrised layers runs through torch.func.vmap instead, with the same result.
+The models are folded into the batch: a head sees (M * B, N, D) and never knows. Linear layers
+become one batched product with the weights in the layout that is fastest on a CPU; dropout draws
+eight masks from one 64-bit number, where torch's own costs more than the products. A head with
+other parametrised layers runs through torch.func.vmap instead, with the same result.
 """
 
 from __future__ import annotations
@@ -19,8 +21,12 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from pathoml.types import HeadOutput
 
-TANH_IS_FAST = torch.backends.cpu.get_cpu_capability() == "AVX512"  # torch's own: there 0.4, with AVX2 more than one of FastTanh's time
-BYTE = 256  # dropout compares random bytes, so its rate is rounded to 1/256; kept values are scaled by the rounded rate
+TANH_IS_FAST = (
+    torch.backends.cpu.get_cpu_capability() == "AVX512"
+)  # torch's own: there 0.4, with AVX2 more than one of FastTanh's time
+# dropout compares random bytes, so its rate is rounded to 1/256; kept values are scaled by the
+# rounded rate
+BYTE = 256
 
 
 class StackedLinear(nn.Module):
@@ -28,25 +34,42 @@ class StackedLinear(nn.Module):
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([one.weight.detach() for one in linears]))  # (M, out, in)
-        self.bias = nn.Parameter(torch.stack([one.bias.detach() for one in linears])) if linears[0].bias is not None else None  # (M, out)
+        self.weight = nn.Parameter(
+            torch.stack([one.weight.detach() for one in linears])
+        )  # (M, out, in)
+        self.bias = (
+            nn.Parameter(torch.stack([one.bias.detach() for one in linears]))
+            if linears[0].bias is not None
+            else None
+        )  # (M, out)
 
     def forward(self, values: Tensor) -> Tensor:
-        inputs = [values.reshape(len(self.weight), -1, values.shape[-1]), self.weight, self.bias]  # (M, rows, in), (M, out, in), (M, out)
+        inputs = [
+            values.reshape(len(self.weight), -1, values.shape[-1]),
+            self.weight,
+            self.bias,
+        ]  # (M, rows, in), (M, out, in), (M, out)
         if torch.is_autocast_enabled(values.device.type):  # which looks into no autograd.Function
-            inputs = [None if v is None else v.to(torch.get_autocast_dtype(values.device.type)) for v in inputs]
+            inputs = [
+                None if v is None else v.to(torch.get_autocast_dtype(values.device.type))
+                for v in inputs
+            ]
         product: Tensor = _BatchedLinear.apply(*inputs)
         return product.view(*values.shape[:-1], product.shape[-1])  # (M * B, ..., out)
 
 
 class _BatchedLinear(torch.autograd.Function):
-    """Rows of model m times weight m. A weight's gradient is taken in its own layout: up to four times faster than torch's."""
+    """Rows of model m times weight m. A weight's gradient is taken in its own layout: up to four
+    times faster than torch's.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
         product = torch.bmm(rows, weight.transpose(1, 2))  # (M, rows, out)
-        return product if bias is None else product.add_(bias[:, None])  # up to three times faster than torch.baddbmm, which copies first
+        return (
+            product if bias is None else product.add_(bias[:, None])
+        )  # up to three times faster than torch.baddbmm, which copies first
 
     @staticmethod
     @once_differentiable
@@ -65,7 +88,9 @@ class StackedLayerNorm(nn.Module):
 
     def __init__(self, norms: Sequence[nn.LayerNorm]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([one.weight.detach() for one in norms]))  # (M, width)
+        self.weight = nn.Parameter(
+            torch.stack([one.weight.detach() for one in norms])
+        )  # (M, width)
         self.bias = nn.Parameter(torch.stack([one.bias.detach() for one in norms]))  # (M, width)
         self.eps = norms[0].eps
 
@@ -97,7 +122,9 @@ class FastDropout(nn.Module):
 
 
 class FastTanh(nn.Module):
-    """nn.Tanh as 2 sigmoid(2 x) - 1, which differs by rounding only and costs less than torch's where TANH_IS_FAST does not hold."""
+    """nn.Tanh as 2 sigmoid(2 x) - 1, which differs by rounding only and costs less than torch's
+    where TANH_IS_FAST does not hold.
+    """
 
     def forward(self, values: Tensor) -> Tensor:
         tanh: Tensor = _Tanh.apply(values)
@@ -115,7 +142,9 @@ class _Tanh(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (tanh,) = ctx.saved_tensors
-        slope: Tensor = torch.ops.aten.tanh_backward(gradient, tanh)  # gradient * (1 - tanh^2), in one pass
+        slope: Tensor = torch.ops.aten.tanh_backward(
+            gradient, tanh
+        )  # gradient * (1 - tanh^2), in one pass
         return slope
 
 
@@ -148,18 +177,26 @@ class MappedHead(nn.Module):
         super().__init__()
         parameters, self.buffers_of = stack_module_state(list(heads))
         self.names = list(parameters)
-        self.values = nn.ParameterList([nn.Parameter(parameters[n].detach().clone()) for n in self.names])
-        self.skeleton = [copy.deepcopy(heads[0]).to("meta")]  # in a list, so that its parameters are not ours
+        self.values = nn.ParameterList(
+            [nn.Parameter(parameters[n].detach().clone()) for n in self.names]
+        )
+        self.skeleton = [
+            copy.deepcopy(heads[0]).to("meta")
+        ]  # in a list, so that its parameters are not ours
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
         """Run every head on (M, B, N, D) features; `is_tile` is (M, B, N)."""
         skeleton = self.skeleton[0].train(self.training)
 
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], values: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        def one(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], values: Tensor, mask: Tensor
+        ) -> tuple[Tensor, ...]:
             return tuple(functional_call(skeleton, (parameters, buffers), (values, mask)))
 
         mapped = vmap(one, randomness="different")
-        return HeadOutput(*mapped(dict(zip(self.names, self.values)), self.buffers_of, features, is_tile))
+        return HeadOutput(
+            *mapped(dict(zip(self.names, self.values)), self.buffers_of, features, is_tile)
+        )
 
     def by_name(self) -> dict[str, nn.Parameter]:
         """Return each parameter of the head with the models in front, (M, ...)."""
@@ -178,7 +215,8 @@ def stack_heads(heads: Sequence[nn.Module]) -> StackedHead | MappedHead:
 def _can_exchange(head: nn.Module) -> bool:
     known = (nn.Linear, nn.LayerNorm)
     return not any(True for _ in head.buffers()) and all(
-        isinstance(module, known) or not any(True for _ in module.parameters(recurse=False)) for module in head.modules()
+        isinstance(module, known) or not any(True for _ in module.parameters(recurse=False))
+        for module in head.modules()
     )
 
 
@@ -193,5 +231,7 @@ def _exchange(modules: Sequence[Any]) -> nn.Module:
     if type(first) is nn.Tanh and not TANH_IS_FAST:
         return FastTanh()
     shell: nn.Module = copy.copy(first)  # the head's own code, with other layers
-    shell._modules = {name: _exchange([m._modules[name] for m in modules]) for name in first._modules}
+    shell._modules = {
+        name: _exchange([m._modules[name] for m in modules]) for name in first._modules
+    }
     return shell

@@ -1,4 +1,6 @@
-"""Step `train` as a whole: from embeddings and tables to models, splits, scores and baselines in runs/RUN/."""
+"""Step `train` as a whole: from embeddings and tables to models, splits, scores and baselines in
+runs/RUN/.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +48,19 @@ class Trained:
 
 
 def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
-    """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav), baselines.csv and log.csv.
+    """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav),
+    baselines.csv and log.csv.
 
     Raises:
         CohortError: the cohort cannot be split or trained on; says why.
     """
     config, folder = study.config, study.run_folder
     cohort, bags, slide = read_bags(read_cohort(study), embeddings_folder(study))
-    splits = read_foreign_splits(study.folder / config.splits.file, cohort) if config.splits.file else make_splits(cohort, config.splits)
+    splits = (
+        read_foreign_splits(study.folder / config.splits.file, cohort)
+        if config.splits.file
+        else make_splits(cohort, config.splits)
+    )
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
     device = prepare_device(config.compute)
@@ -67,13 +74,27 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     entries = []
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
     outer_part, inner_part = _progress(on_epoch, config.train.epochs, len(specs), len(inner))
-    blocks = fit_models(cohort, bags, specs, config.train, device=device, seed=config.splits.seed, on_epoch=outer_part, log=log)
+    blocks = fit_models(
+        cohort,
+        bags,
+        specs,
+        config.train,
+        device=device,
+        seed=config.splits.seed,
+        on_epoch=outer_part,
+        log=log,
+    )
     raw = []
     for block in blocks:
         raw.append(block.raw)
         entries += save_block(folder / "models", block.stack, specs[block.models])
         spec = block.stack.spec
-    encoder = {"encoder": slide.encoder, "encoder_sha256": slide.encoder_sha256, "tile_px": slide.tile_px, "mpp": slide.mpp}
+    encoder = {
+        "encoder": slide.encoder,
+        "encoder_sha256": slide.encoder_sha256,
+        "tile_px": slide.tile_px,
+        "mpp": slide.mpp,
+    }
     scored = save_raw_scores(folder / "models", np.concatenate(raw))
     save_index(folder / "models", spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
     hashes = [entry["sha256"] for entry in entries]
@@ -88,24 +109,43 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores)
-    write_columns(folder / SEEDS, cohort.patient_ids, seed_scores(np.concatenate(raw), specs, cohort.patient_ids), "seed ")
+    write_columns(
+        folder / SEEDS,
+        cohort.patient_ids,
+        seed_scores(np.concatenate(raw), specs, cohort.patient_ids),
+        "seed ",
+    )
     (folder / NESTED).unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
             cohort, bags, splits[0], folds, inner, config.train, device=device, seed=config.splits.seed, on_epoch=inner_part
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
-    write_baselines(folder / "baselines.csv", cohort, ridge_cox_scores(cohort, bags, splits), clinical_scores(cohort, splits))
+    write_baselines(
+        folder / "baselines.csv",
+        cohort,
+        ridge_cox_scores(cohort, bags, splits),
+        clinical_scores(cohort, splits),
+    )
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder, tiles=tiles)
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
-    return Trained(models=len(specs), patients=len(bags), events=events, excluded=cohort.excluded, tiles=tiles, over_budget=budget)
+    return Trained(
+        models=len(specs),
+        patients=len(bags),
+        events=events,
+        excluded=cohort.excluded,
+        tiles=tiles,
+        over_budget=budget,
+    )
 
 
 def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:
-    """Return the models of nested scores; none where a fold's training patients are too few to be divided, which `evaluate` says."""
+    """Return the models of nested scores; none where a fold's training patients are too few to be
+    divided, which `evaluate` says.
+    """
     try:
         return nested_specs(cohort, split, config.splits, config.train.seeds)
     except CohortError:
@@ -115,4 +155,6 @@ def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[Mod
 def _progress(on_epoch: OnEpoch, epochs: int, outer: int, inner: int) -> tuple[OnEpoch, OnEpoch]:
     """Return one function for each of two passes over the models, so that both fill one bar."""
     total = epochs * (outer + inner)
-    return lambda done, _: on_epoch(done, total), lambda done, _: on_epoch(epochs * outer + done, total)
+    return lambda done, _: on_epoch(done, total), lambda done, _: on_epoch(
+        epochs * outer + done, total
+    )

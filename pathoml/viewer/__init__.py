@@ -1,1 +1,3 @@
-"""The pathologist's viewer: slides, maps and candidate features in the browser, served on this machine only."""
+"""The pathologist's viewer: slides, maps and candidate features in the browser, served on this
+machine only.
+"""

@@ -1,4 +1,6 @@
-"""What a request must be to reach the viewer: for this host, from this site, with the token where one is needed, and small."""
+"""What a request must be to reach the viewer: for this host, from this site, with the token where
+one is needed, and small.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ MAX_BODY_BYTES = 2**20  # a note and a region are kilobytes
 TOO_LARGE = "The request is larger than 1 MiB."
 COOKIE = "pathoml_token"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-OPENSEADRAGON_STYLE = "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='"  # the one style sheet that OpenSeadragon 6.1 inserts
+# the one style sheet that OpenSeadragon 6.1 inserts
+OPENSEADRAGON_STYLE = "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='"
 CONTENT_POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self' {OPENSEADRAGON_STYLE}; img-src 'self' blob: data:; "
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src 'self'; style-src 'self' {OPENSEADRAGON_STYLE}; img-src "
+    "'self' blob: data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action "
+    "'none'; frame-ancestors 'none'"
 )
 SECURITY_HEADERS = {
     "content-security-policy": CONTENT_POLICY,
@@ -42,7 +46,9 @@ class Border:
 
 
 class Gate:
-    """Refuse foreign hosts, cross-site writes, missing tokens and large bodies; add the security headers to every answer."""
+    """Refuse foreign hosts, cross-site writes, missing tokens and large bodies; add the security
+    headers to every answer.
+    """
 
     def __init__(self, app: ASGIApp, border: Border) -> None:
         self._app = app
@@ -65,15 +71,24 @@ class Gate:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if not _host_allowed(headers.get("host", ""), self._border.hosts):
-            return _refuse(421, "This server does not answer to that name. Use the address that `pathoml view` printed.")
+            return _refuse(
+                421,
+                "This server does not answer to that name. Use the address that `pathoml view`"
+                " printed.",
+            )
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return _refuse(405, "Only GET, HEAD and POST are understood.")
         if self._border.token:
-            entered = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+            entered = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[
+                0
+            ]
             if entered and _same(entered, self._border.token) and scope["method"] == "GET":
                 return self._let_in(scope)
             if not _same(_shown_token(headers), self._border.token):
-                return _refuse(401, "This viewer needs its token: open the address that `pathoml view` printed.")
+                return _refuse(
+                    401,
+                    "This viewer needs its token: open the address that `pathoml view` printed.",
+                )
         if scope["method"] == "POST":
             if not _same_site(headers):
                 return _refuse(403, "Only the viewer's own pages may write.")
@@ -85,7 +100,11 @@ class Gate:
         return None
 
     def _let_in(self, scope: Scope) -> Response:
-        rest = {k: v[0] for k, v in parse_qs(scope["query_string"].decode("latin-1")).items() if k != "token"}
+        rest = {
+            k: v[0]
+            for k, v in parse_qs(scope["query_string"].decode("latin-1")).items()
+            if k != "token"
+        }
         path = "/" + scope["path"].lstrip("/\\")  # never "//host", which a browser would follow
         answer = RedirectResponse(path + ("?" + urlencode(rest) if rest else ""), status_code=303)
         answer.set_cookie(COOKIE, self._border.token, httponly=True, samesite="strict", path="/")
@@ -93,7 +112,9 @@ class Gate:
 
 
 def _refuse(status: int, sentence: str) -> Response:
-    return PlainTextResponse(sentence + "\n", status_code=status, headers={"cache-control": "no-store"})
+    return PlainTextResponse(
+        sentence + "\n", status_code=status, headers={"cache-control": "no-store"}
+    )
 
 
 def _host_allowed(host: str, allowed: Iterable[str]) -> bool:
@@ -122,7 +143,9 @@ def _same(shown: str, token: str) -> bool:
 
 
 def _same_site(headers: Headers) -> bool:
-    """A browser says where a write comes from; what says nothing must at least send a header that no foreign form can."""
+    """A browser says where a write comes from; what says nothing must at least send a header that
+    no foreign form can.
+    """
     fetched, origin = headers.get("sec-fetch-site", ""), headers.get("origin", "")
     if fetched and fetched != "same-origin":
         return False

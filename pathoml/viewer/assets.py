@@ -16,7 +16,12 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-PAGES = {"/": "cohort.html", "/slide": "slide.html", "/compare": "compare.html", "/reading": "reading.html"}
+PAGES = {
+    "/": "cohort.html",
+    "/slide": "slide.html",
+    "/compare": "compare.html",
+    "/reading": "reading.html",
+}
 HEAD_PLACE = "<!-- head.html -->"  # in a page; there come head.html and a preload for each module
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
 
@@ -32,7 +37,9 @@ class Asset:
 
 
 def read_assets() -> dict[str, Asset]:
-    """Return name -> file for everything in web/ that a browser may ask for, each page with the head that all share."""
+    """Return name -> file for everything in web/ that a browser may ask for, each page with the
+    head that all share.
+    """
     texts: dict[str, str] = {}
 
     def walk(folder: Traversable, prefix: str) -> None:
@@ -45,12 +52,15 @@ def read_assets() -> dict[str, Asset]:
     walk(files("pathoml.viewer") / "web", "")
     head = texts.pop("head.html")
     for page in PAGES.values():
-        texts[page] = texts[page].replace(HEAD_PLACE, _head(head, modules_of(page.replace(".html", ".js"), texts)))
+        texts[page] = texts[page].replace(
+            HEAD_PLACE, _head(head, modules_of(page.replace(".html", ".js"), texts))
+        )
     return {name: _asset(name, text.encode()) for name, text in texts.items()}
 
 
 def modules_of(script: str, texts: Mapping[str, str]) -> list[str]:
-    """Return a page's script and the modules that it comes to import, each once and before those that use it.
+    """Return a page's script and the modules that it comes to import, each once and before those
+    that use it.
 
     >>> modules_of("page.js", {"page.js": 'import { t } from "./shell.js";\\n', "shell.js": ""})
     ['shell.js', 'page.js']

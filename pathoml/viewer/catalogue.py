@@ -1,4 +1,6 @@
-"""What the viewer knows of a study: its patients by score, its slides by id, the cohort's scales, and what warns the reader."""
+"""What the viewer knows of a study: its patients by score, its slides by id, the cohort's scales,
+and what warns the reader.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,11 @@ from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
 from pathoml.viewer.pixels import file_stamp
 
 NOTICE = "Research use only, not a medical device."
-SCALE_PERCENTILE = 99.0  # of the cohort's tiles; the rest is drawn at full strength, as in the pictures of `explain`
-FLAGGED_WARNING = 0.10  # of the summed absolute contribution; above it the map may show ink, not tissue
+# of the cohort's tiles; the rest is drawn at full strength, as in the pictures of `explain`
+SCALE_PERCENTILE = 99.0
+FLAGGED_WARNING = (
+    0.10  # of the summed absolute contribution; above it the map may show ink, not tissue
+)
 GALLERY_A_PATIENT = 2  # so that one extreme patient does not fill the cohort's gallery
 GALLERY_TILES = 24
 SAMPLE_A_SLIDE = 400  # tiles a slide from which the cohort's scale of attention is taken
@@ -38,7 +43,8 @@ class SlideEntry:
 
     slide: Slide
     n_tiles: int = 0
-    bag_tiles: int = 0  # tiles of all of the patient's slides; contribution times this is comparable between patients
+    # tiles of all of the patient's slides; contribution times this is comparable between patients
+    bag_tiles: int = 0
     flagged_share: float = 0.0  # of the summed absolute contribution, from tiles with an artefact
     flags: tuple[str, ...] = ()
     has_map: bool = False
@@ -48,8 +54,12 @@ class SlideEntry:
 
     @property
     def version(self) -> str:
-        """Changes when the slide's file does, at once; part of every address that a browser may keep for ever."""
-        return hashlib.sha256(json.dumps([self.slide.slide_id, file_stamp(self.slide.path)]).encode()).hexdigest()[:16]
+        """Changes when the slide's file does, at once; part of every address that a browser may
+        keep for ever.
+        """
+        return hashlib.sha256(
+            json.dumps([self.slide.slide_id, file_stamp(self.slide.path)]).encode()
+        ).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +68,13 @@ class Catalogue:
 
     study: Study
     patients: tuple[Patient, ...]
-    scores: Mapping[str, Row]  # patient_id -> score_sd, log_risk, percentile, score_group, score_type, model_sha256
+    scores: Mapping[
+        str, Row
+    ]  # patient_id -> score_sd, log_risk, percentile, score_group, score_type, model_sha256
     slides: Mapping[str, SlideEntry]
-    scale: Mapping[str, float]  # "contribution" and "attention", both times the tiles of the bag; "spread" likewise
+    scale: Mapping[
+        str, float
+    ]  # "contribution" and "attention", both times the tiles of the bag; "spread" likewise
     gallery: Mapping[str, list[Row]]
     phenotypes: tuple[Row, ...] = ()
     problems: tuple[str, ...] = field(default=())
@@ -81,7 +95,9 @@ class _Collected:
     contribution: list[npt.NDArray[np.float64]] = field(default_factory=list)
     attention: list[npt.NDArray[np.float64]] = field(default_factory=list)
     spread: list[npt.NDArray[np.float64]] = field(default_factory=list)
-    extremes: dict[str, list[Row]] = field(default_factory=lambda: {"raises": [], "lowers": [], "control": []})
+    extremes: dict[str, list[Row]] = field(
+        default_factory=lambda: {"raises": [], "lowers": [], "control": []}
+    )
 
 
 def read_catalogue(study: Study) -> Catalogue:
@@ -101,10 +117,22 @@ def read_catalogue(study: Study) -> Catalogue:
         maps = {s.slide_id: _map(study, s.slide_id) for s in mine}
         bag_tiles = sum(len(m.attention) for m in maps.values() if isinstance(m, AttentionMap))
         for slide in mine:
-            slides[slide.slide_id] = _entry(study, slide, maps[slide.slide_id], bag_tiles, faithful.get(slide.slide_id), collected)
+            slides[slide.slide_id] = _entry(
+                study,
+                slide,
+                maps[slide.slide_id],
+                bag_tiles,
+                faithful.get(slide.slide_id),
+                collected,
+            )
     return Catalogue(
         study=study,
-        patients=tuple(sorted(cohort.patients, key=lambda p: -scores.get(p.patient_id, {}).get("log_risk", -np.inf))),
+        patients=tuple(
+            sorted(
+                cohort.patients,
+                key=lambda p: -scores.get(p.patient_id, {}).get("log_risk", -np.inf),
+            )
+        ),
         scores=scores,
         slides=slides,
         scale={**_scales(collected), **_stored_limit(study)},
@@ -120,7 +148,9 @@ def read_map(study: Study, slide_id: str) -> AttentionMap:
 
 
 def read_slide_tiles(study: Study, slide_id: str) -> TileGrid | None:
-    """Return all tiles of a slide with their flags, those that were left out of the embeddings too; None if it was not tiled."""
+    """Return all tiles of a slide with their flags, those that were left out of the embeddings too;
+    None if it was not tiled.
+    """
     folder = run_tiles_folder(study)
     path = folder / f"{slide_id}.h5" if folder is not None else None
     return read_tiles(path)[0] if path is not None and path.exists() else None
@@ -145,21 +175,28 @@ def study_payload(catalogue: Catalogue) -> Row:
 def gallery_payload(catalogue: Catalogue) -> dict[str, list[Row]]:
     """Return the cohort's gallery with the addresses' versions."""
     return {
-        kind: [{**row, "version": catalogue.slides[row["slide_id"]].version} for row in rows] for kind, rows in catalogue.gallery.items()
+        kind: [{**row, "version": catalogue.slides[row["slide_id"]].version} for row in rows]
+        for kind, rows in catalogue.gallery.items()
     }
 
 
 def entry_for(catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int]) -> SlideEntry:
-    """Return a slide's entry, without its map if that was drawn of a file of another size than the one that lies there now."""
+    """Return a slide's entry, without its map if that was drawn of a file of another size than the
+    one that lies there now.
+    """
     entry = catalogue.slides[slide_id]
     if entry.size_l0 in (None, size_l0):
         return entry
     now, tiled = (f"{width} x {height}" for width, height in (size_l0, entry.size_l0 or size_l0))
     problem = f"The slide's file has {now} pixels, the one that was tiled had {tiled}."
-    return replace(entry, has_map=False, problem=f"{problem} Run `pathoml run`, then start the viewer again.")
+    return replace(
+        entry, has_map=False, problem=f"{problem} Run `pathoml run`, then start the viewer again."
+    )
 
 
-def slide_payload(catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int], mpp: float | None) -> Row:
+def slide_payload(
+    catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int], mpp: float | None
+) -> Row:
     """Return what the slide page shows beside the pixels."""
     entry, patient = entry_for(catalogue, slide_id, size_l0), catalogue.patient_of(slide_id)
     return {
@@ -185,7 +222,12 @@ def flagged_tiles(xy_l0: npt.NDArray[Any], grid: TileGrid | None) -> npt.NDArray
 
 def _patient_payload(catalogue: Catalogue, patient: Patient) -> Row:
     slides = [_slide_row(catalogue.slides[s]) for s in patient.slide_ids if s in catalogue.slides]
-    return {"patient_id": patient.patient_id, "centre": patient.centre, **catalogue.scores.get(patient.patient_id, {}), "slides": slides}
+    return {
+        "patient_id": patient.patient_id,
+        "centre": patient.centre,
+        **catalogue.scores.get(patient.patient_id, {}),
+        "slides": slides,
+    }
 
 
 def _slide_row(entry: SlideEntry) -> Row:
@@ -207,15 +249,26 @@ def _slide_row(entry: SlideEntry) -> Row:
 
 
 def _entry(
-    study: Study, slide: Slide, found: AttentionMap | str, bag_tiles: int, faithfulness: Row | None, collected: _Collected
+    study: Study,
+    slide: Slide,
+    found: AttentionMap | str,
+    bag_tiles: int,
+    faithfulness: Row | None,
+    collected: _Collected,
 ) -> SlideEntry:
     try:
         grid = read_slide_tiles(study, slide.slide_id)
     except StoreError as error:
         grid, found = None, found if isinstance(found, AttentionMap) else str(error)
-    present = tuple(name for bit, name in enumerate(FLAGS) if grid is not None and bool((grid.flags >> bit & 1).any()))
+    present = tuple(
+        name
+        for bit, name in enumerate(FLAGS)
+        if grid is not None and bool((grid.flags >> bit & 1).any())
+    )
     if not isinstance(found, AttentionMap):
-        return SlideEntry(slide=slide, n_tiles=len(grid.xy_l0) if grid else 0, flags=present, problem=found)
+        return SlideEntry(
+            slide=slide, n_tiles=len(grid.xy_l0) if grid else 0, flags=present, problem=found
+        )
     strength = np.abs(found.contribution.astype(np.float64))
     flagged = flagged_tiles(found.xy_l0, grid) > 0
     _collect(collected, found, bag_tiles)
@@ -232,8 +285,13 @@ def _entry(
 
 
 def _collect(collected: _Collected, found: AttentionMap, bag_tiles: int) -> None:
-    contribution, attention = found.contribution.astype(np.float64) * bag_tiles, found.attention.astype(np.float64) * bag_tiles
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(found.slide_id.encode()).digest()[:8]))
+    contribution, attention = (
+        found.contribution.astype(np.float64) * bag_tiles,
+        found.attention.astype(np.float64) * bag_tiles,
+    )
+    rng = np.random.default_rng(
+        int.from_bytes(hashlib.sha256(found.slide_id.encode()).digest()[:8])
+    )
     some = rng.permutation(len(contribution))[:SAMPLE_A_SLIDE]
     collected.contribution.append(contribution[some])
     collected.attention.append(attention[some])
@@ -241,7 +299,11 @@ def _collect(collected: _Collected, found: AttentionMap, bag_tiles: int) -> None
     if spread is not None:
         collected.spread.append(np.asarray(spread, dtype=np.float64)[some] * bag_tiles)
     order = np.argsort(contribution)
-    chosen = {"raises": order[::-1][:GALLERY_A_PATIENT], "lowers": order[:GALLERY_A_PATIENT], "control": some[:1]}
+    chosen = {
+        "raises": order[::-1][:GALLERY_A_PATIENT],
+        "lowers": order[:GALLERY_A_PATIENT],
+        "control": some[:1],
+    }
     for kind, tiles in chosen.items():
         for i in tiles:
             collected.extremes[kind].append(
@@ -258,7 +320,11 @@ def _collect(collected: _Collected, found: AttentionMap, bag_tiles: int) -> None
 
 def _gallery(collected: _Collected) -> dict[str, list[Row]]:
     """Return the cohort's strongest tiles and random ones, at most GALLERY_A_PATIENT a patient."""
-    keys = {"raises": lambda r: -r["contribution"], "lowers": lambda r: r["contribution"], "control": lambda r: r["slide_id"]}
+    keys = {
+        "raises": lambda r: -r["contribution"],
+        "lowers": lambda r: r["contribution"],
+        "control": lambda r: r["slide_id"],
+    }
     gallery: dict[str, list[Row]] = {}
     for kind, key in keys.items():
         seen: dict[str, int] = {}
@@ -276,14 +342,22 @@ def _scales(collected: _Collected) -> dict[str, float]:
     for name in ("contribution", "attention", "spread"):
         values = getattr(collected, name)
         if values:
-            scales[name] = max(float(np.percentile(np.abs(np.concatenate(values)), SCALE_PERCENTILE)), 1e-9)
+            scales[name] = max(
+                float(np.percentile(np.abs(np.concatenate(values)), SCALE_PERCENTILE)), 1e-9
+            )
     return scales
 
 
 def _stored_limit(study: Study) -> dict[str, float]:
-    """The scale that `explain` drew its pictures on, so that the viewer and the report colour alike."""
+    """The scale that `explain` drew its pictures on, so that the viewer and the report colour
+    alike.
+    """
     path = study.run_folder / "provenance.json"
-    limit = read_json(path).get("steps", {}).get("explain", {}).get("scale_limit") if path.is_file() else None
+    limit = (
+        read_json(path).get("steps", {}).get("explain", {}).get("scale_limit")
+        if path.is_file()
+        else None
+    )
     return {"contribution": float(limit)} if isinstance(limit, int | float) and limit > 0 else {}
 
 
@@ -293,8 +367,12 @@ def _scores(study: Study, problems: list[str]) -> dict[str, Row]:
         problems.append(f"runs/{study.config.run} has no scores yet. Run `pathoml run`.")
         return {}
     rows = {row["patient_id"]: row for row in read_table(path).rows}
-    values = {p: (parse_number(r["score_sd"]), parse_number(r["log_risk"])) for p, r in rows.items()}
-    known = {p: (sd, risk) for p, (sd, risk) in values.items() if sd is not None and risk is not None}
+    values = {
+        p: (parse_number(r["score_sd"]), parse_number(r["log_risk"])) for p, r in rows.items()
+    }
+    known = {
+        p: (sd, risk) for p, (sd, risk) in values.items() if sd is not None and risk is not None
+    }
     every = np.array([risk for _, risk in known.values()])
     return {
         p: {

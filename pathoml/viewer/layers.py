@@ -1,7 +1,9 @@
-"""A slide's map as raw numbers in one answer: the browser colours them, so that a control needs no further request.
+"""A slide's map as raw numbers in one answer: the browser colours them, so that a control needs no
+further request.
 
-Layout: 4 bytes little-endian length of the header, the header as JSON padded with blanks to a multiple of 4, then the arrays one
-after another, each padded to a multiple of 4 bytes. The header names each array with dtype, shape and offset from the arrays' start.
+Layout: 4 bytes little-endian length of the header, the header as JSON padded with blanks to a
+multiple of 4, then the arrays one after another, each padded to a multiple of 4 bytes. The header
+names each array with dtype, shape and offset from the arrays' start.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> b
     return struct.pack("<I", len(text)) + text + b"".join(parts)
 
 
-def map_arrays(tile_map: AttentionMap | None, grid: TileGrid | None, phenotype: npt.NDArray[Any] | None = None) -> bytes:
+def map_arrays(
+    tile_map: AttentionMap | None, grid: TileGrid | None, phenotype: npt.NDArray[Any] | None = None
+) -> bytes:
     """Return the layers of one slide.
 
     Args:
@@ -56,7 +60,11 @@ def map_arrays(tile_map: AttentionMap | None, grid: TileGrid | None, phenotype: 
     arrays: dict[str, npt.NDArray[Any]] = {}
     header: dict[str, Any] = {}
     if tile_map is not None:
-        header |= {"tile_l0": tile_map.tile_l0, "tile_um": tile_map.tile_l0 * tile_map.level0_mpp, "log_risk": tile_map.log_risk}
+        header |= {
+            "tile_l0": tile_map.tile_l0,
+            "tile_um": tile_map.tile_l0 * tile_map.level0_mpp,
+            "log_risk": tile_map.log_risk,
+        }
         arrays |= {
             "xy": tile_map.xy_l0.astype(np.int32),
             "contribution": tile_map.contribution.astype(np.float32),

@@ -12,7 +12,9 @@ GREYED = 0.55  # the tissue's own colour is taken back, so that pink does not re
 STRONGEST_ALPHA = 0.85
 
 
-def draw_mini_map(image: Image, downsample: float, tile_map: AttentionMap, bag_tiles: int, limit: float) -> Image:
+def draw_mini_map(
+    image: Image, downsample: float, tile_map: AttentionMap, bag_tiles: int, limit: float
+) -> Image:
     """Return the thumbnail with orange where tiles raise the risk and blue where they lower it.
 
     Args:
@@ -23,8 +25,12 @@ def draw_mini_map(image: Image, downsample: float, tile_map: AttentionMap, bag_t
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     canvas = cv2.addWeighted(image, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
     corners = np.rint(tile_map.xy_l0 / downsample).astype(int)
-    ends = np.maximum(np.rint((tile_map.xy_l0 + tile_map.tile_l0) / downsample).astype(int), corners + 1)
+    ends = np.maximum(
+        np.rint((tile_map.xy_l0 + tile_map.tile_l0) / downsample).astype(int), corners + 1
+    )
     for (x, y), (right, bottom), value in zip(corners, ends, fraction):
         alpha = abs(value) * STRONGEST_ALPHA
-        canvas[y:bottom, x:right] = canvas[y:bottom, x:right] * (1 - alpha) + (RAISES if value > 0 else LOWERS) * alpha
+        canvas[y:bottom, x:right] = (
+            canvas[y:bottom, x:right] * (1 - alpha) + (RAISES if value > 0 else LOWERS) * alpha
+        )
     return canvas.astype(np.uint8)

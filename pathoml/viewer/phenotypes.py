@@ -13,7 +13,9 @@ from pathoml.types import AttentionMap
 
 
 def slide_phenotypes(study: Study, tile_map: AttentionMap) -> npt.NDArray[Any] | None:
-    """Return (N,) the number of each tile's phenotype, -1 where it has none; None before `discover`."""
+    """Return (N,) the number of each tile's phenotype, -1 where it has none; None before
+    `discover`.
+    """
     path = study.run_folder / "features" / "assignments" / f"{tile_map.slide_id}.h5"
     if not path.is_file():
         return None

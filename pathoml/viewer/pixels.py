@@ -1,4 +1,6 @@
-"""Pixels for the browser: DeepZoom tiles of 256 without overlap, overviews and crops, from few open slides and a bounded cache."""
+"""Pixels for the browser: DeepZoom tiles of 256 without overlap, overviews and crops, from few open
+slides and a bounded cache.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,27 @@ import simplejpeg
 
 from pathoml.errors import SlideError
 from pathoml.slides.identity import by_id
-from pathoml.slides.reading import SlideReader, best_level, open_slide, read_overview, read_tile, resample
+from pathoml.slides.reading import (
+    SlideReader,
+    best_level,
+    open_slide,
+    read_overview,
+    read_tile,
+    resample,
+)
 from pathoml.types import Image
 
-TILE_PX = 256  # the native tile of most scanners; 254 + 1 straddles them and costs 57 % more (measured)
+TILE_PX = (
+    256  # the native tile of most scanners; 254 + 1 straddles them and costs 57 % more (measured)
+)
 JPEG_QUALITY = 85
 CACHE_BYTES = 96 * 2**20
 OPEN_SLIDES = 6  # each OpenSlide handle keeps up to 32 MB of decoded tiles
 OVERVIEW_PX = 2048  # longest side of the overview that stands in for missing pyramid levels
 OVERVIEWS_KEPT = 4  # 12 MB each
-WORTH_AN_OVERVIEW = 4.0  # reading more than 4 x 4 stored pixels a shown pixel: take the overview instead
+WORTH_AN_OVERVIEW = (
+    4.0  # reading more than 4 x 4 stored pixels a shown pixel: take the overview instead
+)
 SAME_SCALE = 1e-3  # relative; scanners round their levels to whole pixels
 
 
@@ -103,7 +116,9 @@ def file_stamp(path: Path | None) -> Stamp:
 
 
 class SlidePool:
-    """Few open slides, shared by threads; one that failed is dropped, because its handle is dead, and so is one whose file was replaced."""
+    """Few open slides, shared by threads; one that failed is dropped, because its handle is dead,
+    and so is one whose file was replaced.
+    """
 
     def __init__(self, paths: Mapping[str, Path | None], most: int = OPEN_SLIDES) -> None:
         self._paths = paths
@@ -156,7 +171,9 @@ class SlidePool:
                     unused.append(lent)
         path = self._paths.get(slide_id)
         if path is None:
-            raise SlideError(f"Slide {slide_id} has no file in slides.csv; only its map can be shown.")
+            raise SlideError(
+                f"Slide {slide_id} has no file in slides.csv; only its map can be shown."
+            )
         fresh = _Lent(open_slide(path), stamp)  # outside the lock: opening takes milliseconds
         with self._lock:
             lent = self._open.setdefault(slide_id, fresh)
@@ -195,7 +212,9 @@ class Pixels:
         self.pool = SlidePool(paths)
         self.cache = ByteCache(cache_bytes)
         self._overviews: OrderedDict[tuple[str, Stamp], tuple[Image, float]] = OrderedDict()
-        self._overview_lock = threading.Lock()  # one overview at a time: a slide without a pyramid is read whole
+        self._overview_lock = (
+            threading.Lock()
+        )  # one overview at a time: a slide without a pyramid is read whole
 
     def size_l0(self, slide_id: str) -> tuple[int, int]:
         with self.pool.borrow(slide_id) as reader:
@@ -207,7 +226,9 @@ class Pixels:
         Raises:
             SlideError: the pixels cannot be read.
         """
-        return self.cached(slide_id, (level, column, row), lambda: self._make_tile(slide_id, level, column, row))
+        return self.cached(
+            slide_id, (level, column, row), lambda: self._make_tile(slide_id, level, column, row)
+        )
 
     def kept_tile(self, slide_id: str, level: int, column: int, row: int) -> bytes | None:
         """Return a tile that was made before, without touching the slide."""
@@ -215,7 +236,14 @@ class Pixels:
 
     def thumbnail(self, slide_id: str, longest_px: int) -> bytes:
         """Return the whole slide, its longer side `longest_px`, as JPEG."""
-        return self.cached(slide_id, ("thumbnail", longest_px), lambda: encode_jpeg(self.thumbnail_pixels(slide_id, longest_px)[0])) or b""
+        return (
+            self.cached(
+                slide_id,
+                ("thumbnail", longest_px),
+                lambda: encode_jpeg(self.thumbnail_pixels(slide_id, longest_px)[0]),
+            )
+            or b""
+        )
 
     def thumbnail_pixels(self, slide_id: str, longest_px: int) -> tuple[Image, float]:
         """Return the whole slide and the level-0 pixels a pixel of it."""
@@ -241,7 +269,9 @@ class Pixels:
 
         return self.cached(slide_id, ("crop", xy_l0, tile_l0, side_px), make) or b""
 
-    def cached(self, slide_id: str, what: tuple[object, ...], make: Callable[[], bytes | None]) -> bytes | None:
+    def cached(
+        self, slide_id: str, what: tuple[object, ...], make: Callable[[], bytes | None]
+    ) -> bytes | None:
         """Return what was made of this very file before, or make it and keep it."""
         key = (slide_id, self.pool.stamp(slide_id), *what)
         found = self.cache.get(key)
@@ -265,7 +295,9 @@ class Pixels:
             source = best_level(reader.level_downsamples, downsample)
             step = downsample / reader.level_downsamples[source]
             if step > WORTH_AN_OVERVIEW:
-                return encode_jpeg(_from_overview(*self._overview(slide_id, reader), downsample, size, column, row))
+                return encode_jpeg(
+                    _from_overview(*self._overview(slide_id, reader), downsample, size, column, row)
+                )
             region = (max(1, round(size[0] * step)), max(1, round(size[1] * step)))
             xy_l0 = (column * TILE_PX * downsample, row * TILE_PX * downsample)
             return encode_jpeg(resample(reader.read_region(xy_l0, source, region), size))
@@ -276,16 +308,27 @@ class Pixels:
             if key in self._overviews:
                 self._overviews.move_to_end(key)
                 return self._overviews[key]
-            self._overviews[key] = read_overview(reader, max(1.0, max(reader.size_l0) / OVERVIEW_PX))
+            self._overviews[key] = read_overview(
+                reader, max(1.0, max(reader.size_l0) / OVERVIEW_PX)
+            )
             while len(self._overviews) > OVERVIEWS_KEPT:
                 self._overviews.popitem(last=False)
             return self._overviews[key]
 
 
-def _stored_jpeg(reader: SlideReader, downsample: int, size: tuple[int, int], column: int, row: int) -> bytes | None:
-    """Return the tile's bytes as the scanner stored them, if a level has this scale and this raster."""
-    tile_size_px, raw_jpeg_tile = getattr(reader, "tile_size_px", None), getattr(reader, "raw_jpeg_tile", None)
-    if tile_size_px is None or raw_jpeg_tile is None or size != (TILE_PX, TILE_PX):  # a stored edge tile is padded
+def _stored_jpeg(
+    reader: SlideReader, downsample: int, size: tuple[int, int], column: int, row: int
+) -> bytes | None:
+    """Return the tile's bytes as the scanner stored them, if a level has this scale and this
+    raster.
+    """
+    tile_size_px, raw_jpeg_tile = (
+        getattr(reader, "tile_size_px", None),
+        getattr(reader, "raw_jpeg_tile", None),
+    )
+    if (
+        tile_size_px is None or raw_jpeg_tile is None or size != (TILE_PX, TILE_PX)
+    ):  # a stored edge tile is padded
         return None
     for level, stored in enumerate(reader.level_downsamples):
         if abs(stored / downsample - 1) < SAME_SCALE and tuple(tile_size_px(level) or ()) == size:
@@ -294,7 +337,9 @@ def _stored_jpeg(reader: SlideReader, downsample: int, size: tuple[int, int], co
     return None
 
 
-def _from_overview(image: Image, exact: float, downsample: int, size: tuple[int, int], column: int, row: int) -> Image:
+def _from_overview(
+    image: Image, exact: float, downsample: int, size: tuple[int, int], column: int, row: int
+) -> Image:
     step = downsample / exact  # overview pixels a shown pixel; below 1 the overview is enlarged
     left, top = column * TILE_PX * step, row * TILE_PX * step
     x, y = min(int(left), image.shape[1] - 1), min(int(top), image.shape[0] - 1)
@@ -305,4 +350,11 @@ def _from_overview(image: Image, exact: float, downsample: int, size: tuple[int,
 
 def encode_jpeg(image: Image) -> bytes:
     """Return an RGB image as JPEG, colour at half resolution as scanners store it."""
-    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420"))
+    return bytes(
+        simplejpeg.encode_jpeg(
+            np.ascontiguousarray(image),
+            quality=JPEG_QUALITY,
+            colorspace="RGB",
+            colorsubsampling="420",
+        )
+    )

@@ -58,13 +58,16 @@ def rating_fields(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tile_positions(body: Mapping[str, Any]) -> list[int]:
-    """Return the positions of a region's tiles; none asks for the risk as it is, and has the patient read for the next question.
+    """Return the positions of a region's tiles; none asks for the risk as it is, and has the
+    patient read for the next question.
 
     Raises:
         Refused: 422, not a list of whole numbers.
     """
     tiles = body.get("tiles")
-    if not isinstance(tiles, list) or not all(isinstance(t, int) and not isinstance(t, bool) and 0 <= t < 2**31 for t in tiles):
+    if not isinstance(tiles, list) or not all(
+        isinstance(t, int) and not isinstance(t, bool) and 0 <= t < 2**31 for t in tiles
+    ):
         raise Refused(422, "tiles must be a list of whole numbers.")
     if len(tiles) > MOST_TILES:
         raise Refused(422, f"A region has at most {MOST_TILES} tiles, not {len(tiles)}.")

@@ -1,4 +1,6 @@
-"""The viewer's routes: ids never paths, pixels from a bounded cache, and nothing written but readings and the audit log."""
+"""The viewer's routes: ids never paths, pixels from a bounded cache, and nothing written but
+readings and the audit log.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ class Viewer:
         self.models = ModelsProcess(study)
         self.model_sha256 = model_sha256(study)
         self.items = reading_items(study.run_folder, list(self.catalogue.slides))
-        self.pool = ThreadPoolExecutor(max_workers=max(2, min(8, 2 * available_workers())), thread_name_prefix="pixels")
+        self.pool = ThreadPoolExecutor(
+            max_workers=max(2, min(8, 2 * available_workers())), thread_name_prefix="pixels"
+        )
         self._seats: dict[str, Seat] = {}
         self._seats_lock = threading.Lock()
 
@@ -89,16 +93,24 @@ class Viewer:
         return self._seats.get(key)
 
     def version_of(self, key: str) -> str:
-        """Return the version in the addresses of a slide's pixels; of a reading-room code one that tells nothing of the slide."""
+        """Return the version in the addresses of a slide's pixels; of a reading-room code one that
+        tells nothing of the slide.
+        """
         version = self.catalogue.slides[self.slide_of(key)].version
         if self.seat_of(key) is None:
             return version
-        return hmac.new(self.readings.blinding_key, f"{key}/{version}".encode(), "sha256").hexdigest()[:16]
+        return hmac.new(
+            self.readings.blinding_key, f"{key}/{version}".encode(), "sha256"
+        ).hexdigest()[:16]
 
     def require_version(self, request: Request) -> None:
-        """Refuse an address of pixels that are no longer there, which the browser would keep for ever."""
+        """Refuse an address of pixels that are no longer there, which the browser would keep for
+        ever.
+        """
         if request.path_params["version"] != self.version_of(request.path_params["key"]):
-            raise Refused(409, "The slide's file has changed since this page was opened. Load the page again.")
+            raise Refused(
+                409, "The slide's file has changed since this page was opened. Load the page again."
+            )
 
     def order(self, rater: str) -> list[Seat]:
         """Return a rater's order and remember its codes."""
@@ -116,7 +128,11 @@ class Viewer:
 
     def open_order(self) -> None:
         if self.blinded_only:
-            raise Refused(403, "This viewer was started for blinded reading. Start it without --blinded for scores and maps.")
+            raise Refused(
+                403,
+                "This viewer was started for blinded reading. Start it without --blinded for scores"
+                " and maps.",
+            )
 
     # Pages and assets
 
@@ -131,7 +147,9 @@ class Viewer:
 
     @staticmethod
     def _asset(asset: Asset, request: Request) -> Response:
-        lasts = ONE_DAY if asset.media_type == "image/svg+xml" else ASK_AGAIN  # a browser asks for the icon at every change of address
+        lasts = (
+            ONE_DAY if asset.media_type == "image/svg+xml" else ASK_AGAIN
+        )  # a browser asks for the icon at every change of address
         headers = {"cache-control": lasts, "etag": asset.etag}
         if request.headers.get("if-none-match") == asset.etag:
             return Response(status_code=304, headers=headers)
@@ -152,7 +170,13 @@ class Viewer:
         slide_id, seat = self.slide_of(key), self.seat_of(key)
         size_l0, mpp = self._geometry(slide_id)
         entry = entry_for(self.catalogue, slide_id, size_l0)
-        self.readings.audit("open", slide_id, seat.rater if seat else "", self.model_sha256, {"blinded": seat is not None})
+        self.readings.audit(
+            "open",
+            slide_id,
+            seat.rater if seat else "",
+            self.model_sha256,
+            {"blinded": seat is not None},
+        )
         if seat is None:
             return _json(slide_payload(self.catalogue, slide_id, size_l0, mpp))
         allowed = self.map_allowed(key)
@@ -164,19 +188,29 @@ class Viewer:
             "has_map": entry.has_map and allowed,
             "warnings": [],
         }
-        return _json({**blinded, "phenotype": seat.item.phenotype, "bag_tiles": entry.bag_tiles if allowed else 0})
+        return _json(
+            {
+                **blinded,
+                "phenotype": seat.item.phenotype,
+                "bag_tiles": entry.bag_tiles if allowed else 0,
+            }
+        )
 
     def _geometry(self, slide_id: str) -> tuple[tuple[int, int], float | None]:
         slide = self.catalogue.slides[slide_id].slide
         try:
             with self.pixels.pool.borrow(slide_id) as reader:
                 try:
-                    mpp, _ = slide_mpp(reader, slide_id, row_mpp=slide.mpp, study_mpp=self.study.config.slides.mpp)
+                    mpp, _ = slide_mpp(
+                        reader, slide_id, row_mpp=slide.mpp, study_mpp=self.study.config.slides.mpp
+                    )
                 except SlideError:
                     return reader.size_l0, None
                 return reader.size_l0, mpp
         except SlideError:
-            tile_map = read_map(self.study, slide_id)  # no pixels: the map alone still says the size
+            tile_map = read_map(
+                self.study, slide_id
+            )  # no pixels: the map alone still says the size
             return tile_map.size_l0, tile_map.level0_mpp
 
     def get_layers(self, request: Request) -> Response:
@@ -188,7 +222,9 @@ class Viewer:
         tile_map = read_map(self.study, slide_id) if entry.has_map else None
         phenotype = slide_phenotypes(self.study, tile_map) if tile_map is not None else None
         block = map_arrays(tile_map, read_slide_tiles(self.study, slide_id), phenotype)
-        return Response(block, media_type="application/octet-stream", headers={"cache-control": NEVER})
+        return Response(
+            block, media_type="application/octet-stream", headers={"cache-control": NEVER}
+        )
 
     def get_thumbnail(self, request: Request) -> Response:
         slide_id = self.slide_of(request.path_params["key"])
@@ -207,9 +243,19 @@ class Viewer:
         def draw() -> bytes:
             image, downsample = self.pixels.thumbnail_pixels(slide_id, THUMBNAIL_PX)
             tile_map = read_map(self.study, slide_id)
-            return encode_jpeg(draw_mini_map(image, downsample, tile_map, entry.bag_tiles, self.catalogue.scale["contribution"]))
+            return encode_jpeg(
+                draw_mini_map(
+                    image,
+                    downsample,
+                    tile_map,
+                    entry.bag_tiles,
+                    self.catalogue.scale["contribution"],
+                )
+            )
 
-        return _ask_again(request, self.pixels.cached(slide_id, ("mini map", THUMBNAIL_PX), draw) or b"")
+        return _ask_again(
+            request, self.pixels.cached(slide_id, ("mini map", THUMBNAIL_PX), draw) or b""
+        )
 
     def get_crop(self, request: Request) -> Response:
         key, index = request.path_params["key"], request.path_params["index"]
@@ -231,7 +277,9 @@ class Viewer:
         self.require_version(request)
         found = self.pixels.kept_tile(slide_id, level, column, row)
         if found is None:
-            found = await asyncio.get_running_loop().run_in_executor(self.pool, self.pixels.tile, slide_id, level, column, row)
+            found = await asyncio.get_running_loop().run_in_executor(
+                self.pool, self.pixels.tile, slide_id, level, column, row
+            )
         if found is None:
             raise Refused(404, "There is no such tile.")
         return _for_ever(found)
@@ -250,10 +298,17 @@ class Viewer:
         score = self.catalogue.scores.get(patient.patient_id)
         if score is None:
             raise Refused(409, "This patient has no score yet. Run `pathoml run`.")
-        question = Question(patient=patient, removed={slide_id: tiles}, log_risk=score["log_risk"], model_sha256=score["model_sha256"])
+        question = Question(
+            patient=patient,
+            removed={slide_id: tiles},
+            log_risk=score["log_risk"],
+            model_sha256=score["model_sha256"],
+        )
         answer = self.models.answer(question)
         if tiles:
-            self.readings.audit("what_if", slide_id, "", self.model_sha256, {"tiles": answer.tiles_removed})
+            self.readings.audit(
+                "what_if", slide_id, "", self.model_sha256, {"tiles": answer.tiles_removed}
+            )
         every = [row["log_risk"] for row in self.catalogue.scores.values()]
         percentiles = {
             "percentile": 100 * sum(r <= answer.log_risk for r in every) / len(every),
@@ -267,9 +322,17 @@ class Viewer:
 
     def _room(self, rater: str) -> Response:
         order, rows = self.order(rater), self.readings.rows(blinded=True, rater=rater)
-        items = [{"code": s.code, "done": is_read(s, rows), "phenotype": s.item.phenotype} for s in order]
+        items = [
+            {"code": s.code, "done": is_read(s, rows), "phenotype": s.item.phenotype} for s in order
+        ]
         self.readings.audit("reading_room", "", rater, self.model_sha256, {"items": len(items)})
-        return _json({"items": items, "names": self.readings.names(), "phenotypes": sorted({s.item.phenotype for s in order} - {""})})
+        return _json(
+            {
+                "items": items,
+                "names": self.readings.names(),
+                "phenotypes": sorted({s.item.phenotype for s in order} - {""}),
+            }
+        )
 
     async def post_reading(self, request: Request) -> Response:
         body = await _body(request)
@@ -283,7 +346,9 @@ class Viewer:
             if seat.rater != fields["rater"]:
                 raise Refused(403, "This place in the order belongs to another rater.")
             fields = {**fields, "phenotype": seat.item.phenotype}
-            reading = Reading(item=seat.item.item, slide_id=slide_id, repeat=seat.repeat, blinded=True, **fields)
+            reading = Reading(
+                item=seat.item.item, slide_id=slide_id, repeat=seat.repeat, blinded=True, **fields
+            )
         else:
             reading = Reading(item=slide_id, slide_id=slide_id, **fields)
         count = self.readings.save(reading, self.model_sha256)
@@ -295,11 +360,20 @@ class Viewer:
     def get_readings_csv(self, request: Request) -> Response:
         blinded = request.query_params.get("of", "reading_room") != "viewer"
         self.readings.audit("export", "", "", self.model_sha256, {"blinded": blinded})
-        headers = {"content-disposition": 'attachment; filename="readings.csv"', "cache-control": NEVER}
-        return Response(self.readings.as_csv(blinded=blinded), media_type="text/csv; charset=utf-8", headers=headers)
+        headers = {
+            "content-disposition": 'attachment; filename="readings.csv"',
+            "cache-control": NEVER,
+        }
+        return Response(
+            self.readings.as_csv(blinded=blinded),
+            media_type="text/csv; charset=utf-8",
+            headers=headers,
+        )
 
 
-def create_app(study: Study, *, border: Border | None = None, blinded_only: bool = False, warm: bool = False) -> ASGIApp:
+def create_app(
+    study: Study, *, border: Border | None = None, blinded_only: bool = False, warm: bool = False
+) -> ASGIApp:
     """Return the viewer of a study as an ASGI application.
 
     Args:
@@ -336,7 +410,10 @@ def create_app(study: Study, *, border: Border | None = None, blinded_only: bool
         Route("/api/names", viewer.get_names),
         Route("/api/readings.csv", viewer.get_readings_csv),
     ]
-    handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {Refused: _refused, PathomlError: _unable}
+    handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+        Refused: _refused,
+        PathomlError: _unable,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.state.viewer = viewer
     return Gate(app, border or Border(hosts=LOOPBACK))
@@ -350,12 +427,16 @@ def _warm(viewer: Viewer) -> None:
 
 
 async def _refused(_: Request, error: Refused) -> Response:
-    return PlainTextResponse(f"{error}\n", status_code=error.status, headers={"cache-control": NEVER})
+    return PlainTextResponse(
+        f"{error}\n", status_code=error.status, headers={"cache-control": NEVER}
+    )
 
 
 async def _unable(_: Request, error: PathomlError) -> Response:
     """A slide or file that cannot be read: the sentence without the folder it lies in."""
-    status = 404 if isinstance(error, StoreError) else 422 if isinstance(error, CohortError) else 502
+    status = (
+        404 if isinstance(error, StoreError) else 422 if isinstance(error, CohortError) else 502
+    )
     return PlainTextResponse(f"{error}\n", status_code=status, headers={"cache-control": NEVER})
 
 

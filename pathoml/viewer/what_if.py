@@ -1,8 +1,9 @@
 """A patient's risk without a region, from cached embeddings, by the same models as the score.
 
-All models of the score centre on their training patients; that reference cancels in the difference of two risks of one patient, so
-only this patient's embeddings are read. Taking tiles out of an attention bag says how the model leans on them, not what a
-treatment would change. The models live in a process of their own: torch weighs more than the whole viewer.
+All models of the score centre on their training patients; that reference cancels in the difference
+of two risks of one patient, so only this patient's embeddings are read. Taking tiles out of an
+attention bag says how the model leans on them, not what a treatment would change. The models live
+in a process of their own: torch weighs more than the whole viewer.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from pathoml.training.model_stack import ModelSpec, ModelStack
 
 ANSWER_WITHIN_S = 60.0  # an answer takes tenths of a second
-START_WITHIN_S = 300.0  # the first question of a process waits for torch, which a cold and busy disk may make last minutes
+# the first question of a process waits for torch, which a cold and busy disk may make last minutes
+START_WITHIN_S = 300.0
 WARM_UP = "warm up"
-LEAST_ATTENTION = 1e-6  # of a model on what is left; below it the tiles are read again instead of divided by next to nothing
+# of a model on what is left; below it the tiles are read again instead of divided by next to
+# nothing
+LEAST_ATTENTION = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,9 @@ class WhatIf:
 
 @dataclass(frozen=True, kw_only=True)
 class _ReadPatient:
-    """What the U models that did not see a patient made of the patient's tiles; kept for the next question."""
+    """What the U models that did not see a patient made of the patient's tiles; kept for the next
+    question.
+    """
 
     features: npt.NDArray[np.float16]  # (N, D)
     first: Mapping[str, int]  # where a slide's tiles begin
@@ -67,7 +73,9 @@ class _ReadPatient:
 
 
 class Models:
-    """The run's models, read when first asked for and again when the run was trained anew; the last patient's tiles stay read."""
+    """The run's models, read when first asked for and again when the run was trained anew; the last
+    patient's tiles stay read.
+    """
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -79,7 +87,8 @@ class Models:
         self._load()
 
     def answer(self, question: Question) -> WhatIf:
-        """Return the patient's risk without some tiles; of no tiles it is the risk, and the patient is read for the next question.
+        """Return the patient's risk without some tiles; of no tiles it is the risk, and the patient
+        is read for the next question.
 
         Raises:
             CohortError: nothing would be left, or a tile does not exist.
@@ -91,7 +100,10 @@ class Models:
         patient = question.patient
         unseen = tuple(m for m, spec in enumerate(specs) if patient.patient_id not in spec.train)
         if not unseen or models_sha256([hashes[m] for m in unseen]) != question.model_sha256:
-            raise StoreError(f"The models are not those that scored {patient.patient_id}. Run `pathoml run`, then start the viewer again.")
+            raise StoreError(
+                f"The models are not those that scored {patient.patient_id}. Run `pathoml run`,"
+                " then start the viewer again."
+            )
         seen = self._read(patient, unseen)
         keep = _kept(seen, patient, question.removed)
         left = seen.attention[:, keep].sum(axis=1)
@@ -111,13 +123,28 @@ class Models:
 
     def _read(self, patient: Patient, unseen: tuple[int, ...]) -> _ReadPatient:
         written, stack, _, _ = self._load()
-        paths = {s: path for s in patient.slide_ids if (path := run_embeddings(self._study, s)) is not None}
+        paths = {
+            s: path
+            for s in patient.slide_ids
+            if (path := run_embeddings(self._study, s)) is not None
+        }
         if not paths:
-            raise StoreError(f"Patient {patient.patient_id} has no embeddings. Run `pathoml embed`.")
-        key = (written, patient.patient_id, *((str(p), p.stat().st_mtime_ns) for p in paths.values()))
+            raise StoreError(
+                f"Patient {patient.patient_id} has no embeddings. Run `pathoml embed`."
+            )
+        key = (
+            written,
+            patient.patient_id,
+            *((str(p), p.stat().st_mtime_ns) for p in paths.values()),
+        )
         if self._last is None or self._last[0] != key:
             self._last = None  # never two patients in memory
-            self._last = (key, _read_patient(stack, {s: read_embeddings(p).features for s, p in paths.items()}, unseen))
+            self._last = (
+                key,
+                _read_patient(
+                    stack, {s: read_embeddings(p).features for s, p in paths.items()}, unseen
+                ),
+            )
         return self._last[1]
 
     def _load(self) -> tuple[int, ModelStack, list[ModelSpec], list[str]]:
@@ -133,13 +160,16 @@ class Models:
         return self._loaded
 
 
-def _read_patient(stack: ModelStack, slides: Mapping[str, npt.NDArray[np.float16]], unseen: tuple[int, ...]) -> _ReadPatient:
+def _read_patient(
+    stack: ModelStack, slides: Mapping[str, npt.NDArray[np.float16]], unseen: tuple[int, ...]
+) -> _ReadPatient:
     from pathoml.explanation.contributions import renormalises
 
     features = np.concatenate(list(slides.values()))
     output = stack.read_bag(features, unseen)
     attention, contribution, bias, log_risk = (
-        v.double().cpu().numpy() for v in (output.attention, output.contribution, output.bias, output.log_risk)
+        v.double().cpu().numpy()
+        for v in (output.attention, output.contribution, output.bias, output.log_risk)
     )
     n_tiles = {slide_id: len(found) for slide_id, found in slides.items()}
     return _ReadPatient(
@@ -150,11 +180,16 @@ def _read_patient(stack: ModelStack, slides: Mapping[str, npt.NDArray[np.float16
         contribution=contribution,
         bias=bias,
         log_risk=log_risk,
-        renormalises=stack.exact and renormalises(attention, contribution, lambda kept: _raw_risks(stack, features[kept], unseen) - bias),
+        renormalises=stack.exact
+        and renormalises(
+            attention, contribution, lambda kept: _raw_risks(stack, features[kept], unseen) - bias
+        ),
     )
 
 
-def _kept(seen: _ReadPatient, patient: Patient, removed: Mapping[str, Sequence[int]]) -> npt.NDArray[np.bool_]:
+def _kept(
+    seen: _ReadPatient, patient: Patient, removed: Mapping[str, Sequence[int]]
+) -> npt.NDArray[np.bool_]:
     """Return (N,) which of a patient's tiles stay.
 
     Raises:
@@ -163,21 +198,30 @@ def _kept(seen: _ReadPatient, patient: Patient, removed: Mapping[str, Sequence[i
     keep = np.ones(len(seen.features), dtype=bool)
     for slide_id, tiles in removed.items():
         if slide_id not in seen.first:
-            raise CohortError(f"Patient {patient.patient_id} has no slide {slide_id!r} with embeddings.")
+            raise CohortError(
+                f"Patient {patient.patient_id} has no slide {slide_id!r} with embeddings."
+            )
         chosen = np.asarray(tiles, dtype=np.int64)
         if len(chosen) and (chosen.min() < 0 or chosen.max() >= seen.n_tiles[slide_id]):
-            raise CohortError(f"Slide {slide_id} has {seen.n_tiles[slide_id]} tiles; one of the region's is not among them.")
+            raise CohortError(
+                f"Slide {slide_id} has {seen.n_tiles[slide_id]} tiles; one of the region's is not"
+                " among them."
+            )
         keep[seen.first[slide_id] + chosen] = False
     if not keep.any():
         raise CohortError("Nothing would be left of this patient. Draw a smaller region.")
     return keep
 
 
-def _raw_risks(stack: ModelStack, features: npt.NDArray[Any], models: Sequence[int]) -> npt.NDArray[np.float64]:
+def _raw_risks(
+    stack: ModelStack, features: npt.NDArray[Any], models: Sequence[int]
+) -> npt.NDArray[np.float64]:
     return np.asarray(stack.read_bag(features, models).log_risk.double().cpu().numpy())  # (U,)
 
 
-def _mean_risk(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], unseen: Sequence[int]) -> float:
+def _mean_risk(
+    raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], unseen: Sequence[int]
+) -> float:
     """Average (U,) risks as the score does: seeds within a fold first, then folds."""
     folds: dict[tuple[str, str], list[float]] = {}
     for m, value in zip(unseen, raw):
@@ -186,7 +230,9 @@ def _mean_risk(raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], unseen:
 
 
 class ModelsProcess:
-    """The models in a process of their own, started with the first question or warm-up, asked one question at a time."""
+    """The models in a process of their own, started with the first question or warm-up, asked one
+    question at a time.
+    """
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -196,7 +242,9 @@ class ModelsProcess:
         self._has_answered = False
 
     def warm(self) -> None:
-        """Start the process and have it load the models; a study without models has nothing to warm."""
+        """Start the process and have it load the models; a study without models has nothing to
+        warm.
+        """
         if (self._study.run_folder / "models" / "models.json").is_file():
             self._ask(WARM_UP)
 
@@ -228,13 +276,16 @@ class ModelsProcess:
                 connection.send(question)
                 if not connection.poll(within_s):
                     self._end()
-                    raise StoreError(f"The models did not answer within {within_s:.0f} seconds. Try again.")
+                    raise StoreError(
+                        f"The models did not answer within {within_s:.0f} seconds. Try again."
+                    )
                 answer = connection.recv()
                 self._has_answered = True
             except (EOFError, OSError) as error:
                 self._end()
                 raise StoreError(
-                    "The process with the models ended. Try again; if it does so again, there is too little memory."
+                    "The process with the models ended. Try again; if it does so again, there is "
+                    "too little memory."
                 ) from error
         if isinstance(answer, PathomlError):
             raise answer
@@ -242,9 +293,16 @@ class ModelsProcess:
 
     def _start(self) -> Connection:
         if self._process is None or self._connection is None or not self._process.is_alive():
-            context = multiprocessing.get_context("spawn")  # a fork while threads read slides can deadlock (decision 0001)
+            context = multiprocessing.get_context(
+                "spawn"
+            )  # a fork while threads read slides can deadlock (decision 0001)
             self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_answer_questions, args=(self._study, theirs), daemon=True, name="pathoml models")
+            self._process = context.Process(
+                target=_answer_questions,
+                args=(self._study, theirs),
+                daemon=True,
+                name="pathoml models",
+            )
             self._process.start()
             theirs.close()
         return self._connection

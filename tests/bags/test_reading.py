@@ -9,12 +9,23 @@ import torch
 from pathoml.bags.batches import batches_by_size, padded_rows
 from pathoml.bags.reading import Rows
 
-PARTS = [np.arange(6, dtype=np.float16).reshape(3, 2), np.arange(6, 14, dtype=np.float16).reshape(4, 2)]
+PARTS = [
+    np.arange(6, dtype=np.float16).reshape(3, 2),
+    np.arange(6, 14, dtype=np.float16).reshape(4, 2),
+]
 WHOLE = np.concatenate(PARTS)
 
 
 @pytest.mark.parametrize(
-    "key", [slice(0, 2), slice(2, 6), slice(None), np.array([6, 0, 3]), np.array([[1, 5], [4, 2]]), np.arange(7) % 2 == 0]
+    "key",
+    [
+        slice(0, 2),
+        slice(2, 6),
+        slice(None),
+        np.array([6, 0, 3]),
+        np.array([[1, 5], [4, 2]]),
+        np.arange(7) % 2 == 0,
+    ],
 )
 def test_rows_of_several_slides_read_like_one_array(key) -> None:  # type: ignore[no-untyped-def]
     assert np.array_equal(Rows(PARTS)[key], WHOLE[key])

@@ -1,4 +1,6 @@
-"""Maps of patients whom a locked bundle scored: they explain the locked score, nobody's outcome is opened, and other seeds judge them."""
+"""Maps of patients whom a locked bundle scored: they explain the locked score, nobody's outcome is
+opened, and other seeds judge them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_contributions_of_all_slides_sum_to_the_locked_score(predicted):
     assert {m.slide_id for m in maps} == {"S6", "S7", "S8", "S6-met"}
     for patient, score in scores.items():
         mine = [m for m in maps if m.patient_id == patient]
-        assert sum(m.contribution.sum() for m in mine) + mine[0].bias == pytest.approx(score, abs=1e-5)
+        assert sum(m.contribution.sum() for m in mine) + mine[0].bias == pytest.approx(
+            score, abs=1e-5
+        )
         assert {m.score_type for m in mine} == {"locked"}
         assert sum(m.attention.sum() for m in mine) == pytest.approx(1, abs=1e-5)
     assert np.ptp(list(scores.values())) > 0
@@ -53,4 +57,9 @@ def test_every_map_is_judged_drawn_and_in_the_gallery(predicted):
 def test_the_file_for_qupath_says_of_each_map_whether_it_may_be_believed(predicted):
     marks = map_marks(predicted)
     for slide in ("S6", "S7", "S8", "S6-met"):
-        assert json.loads((predicted / "attention" / f"{slide}.geojson").read_text())["pathoml"]["mark"] == marks[slide]
+        assert (
+            json.loads((predicted / "attention" / f"{slide}.geojson").read_text())["pathoml"][
+                "mark"
+            ]
+            == marks[slide]
+        )

@@ -1,4 +1,6 @@
-"""The model card says what the run knows, leaves open what only people know, and changes nothing of the bundle's hashes."""
+"""The model card says what the run knows, leaves open what only people know, and changes nothing of
+the bundle's hashes.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,14 @@ from pathoml.training.step import train_study
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     cohort, bags, _ = planted_cohort(24)
     folder = write_study(tmp_path_factory.mktemp("card") / "study", cohort, bags).folder
-    study = load_study(folder, ["train.epochs=2", "train.seeds=1", "train.nested=false", "splits.repeats=1"])
+    study = load_study(
+        folder, ["train.epochs=2", "train.seeds=1", "train.nested=false", "splits.repeats=1"]
+    )
     train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
-    write_json(study.run_folder / "metrics.json", {"harrell_c": {"estimate": 0.6543, "low": 0.5, "high": 0.75, "n": 24, "events": 12}})
+    write_json(
+        study.run_folder / "metrics.json",
+        {"harrell_c": {"estimate": 0.6543, "low": 0.5, "high": 0.75, "n": 24, "events": 12}},
+    )
     write_json(study.run_folder / "permutation.json", {"p_value": 0.04})
     lock_study(study, "carded", lambda *_: None)
     return study
@@ -44,10 +51,14 @@ def test_people_may_write_into_the_card_and_nowhere_else(study: Study) -> None:
     with (folder / "MODEL_CARD.md").open("a", encoding="utf-8") as card:
         card.write("Approved by the ethics committee.\n")
     assert open_bundle(folder)["name"] == "carded"
-    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     content = (folder / "bundle.json").read_text(encoding="utf-8")
-    (folder / "bundle.json").write_text(content.replace('"reference": ', '"reference": 1'), encoding="utf-8")
+    (folder / "bundle.json").write_text(
+        content.replace('"reference": ', '"reference": 1'), encoding="utf-8"
+    )
     with pytest.raises(StoreError, match=r"bundle\.json was changed after locking"):
         open_bundle(folder)
     (folder / "bundle.json").write_text(content, encoding="utf-8")
@@ -58,7 +69,10 @@ def test_each_of_300_flipped_bits_in_a_bundle_is_found(study: Study) -> None:
     import random
 
     folder, rng = study.folder / "bundles" / "carded", random.Random(1)
-    files = [Path(line.split("  ")[1]) for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    files = [
+        Path(line.split("  ")[1])
+        for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    ]
     assert Path("bundle.json") in files
     for _ in range(300):
         path = folder / rng.choice(files)

@@ -1,4 +1,6 @@
-"""`pathoml demo --tiny`: a first look within minutes, that claims nothing, and all that the viewer does on it."""
+"""`pathoml demo --tiny`: a first look within minutes, that claims nothing, and all that the viewer
+does on it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,16 @@ PATIENTS = 9
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo") / "first-look"
-    command = [sys.executable, "-m", "pathoml", "demo", str(folder), "--tiny", "--patients", str(PATIENTS)]
+    command = [
+        sys.executable,
+        "-m",
+        "pathoml",
+        "demo",
+        str(folder),
+        "--tiny",
+        "--patients",
+        str(PATIENTS),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
@@ -35,7 +46,9 @@ def study(said: tuple[Path, str]) -> Study:
     return load_study(said[0])
 
 
-def test_the_tiny_demo_writes_scores_maps_and_a_report_and_claims_nothing(said: tuple[Path, str]) -> None:
+def test_the_tiny_demo_writes_scores_maps_and_a_report_and_claims_nothing(
+    said: tuple[Path, str],
+) -> None:
     folder, text = said
     run = folder / "runs" / "main"
     assert len((run / "scores.csv").read_text(encoding="utf-8").splitlines()) == 1 + PATIENTS
@@ -45,7 +58,9 @@ def test_the_tiny_demo_writes_scores_maps_and_a_report_and_claims_nothing(said: 
     assert "the oracle" not in text
 
 
-def test_a_demo_with_too_few_patients_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_with_too_few_patients_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert guarded(lambda: main(["demo", str(tmp_path / "few"), "--patients", "9"])) == 2
     assert "--patients 9" in capsys.readouterr().err
     assert not (tmp_path / "few").exists()
@@ -56,13 +71,17 @@ def slides_of(page, address: str) -> list[str]:
     return page.locator(".slide-card").evaluate_all("all => all.map((one) => one.dataset.slide)")
 
 
-def test_from_the_cohort_to_a_slide_its_controls_its_gallery_and_back_by_a_link(page, address: str) -> None:
+def test_from_the_cohort_to_a_slide_its_controls_its_gallery_and_back_by_a_link(
+    page, address: str
+) -> None:
     slides = slides_of(page, address)
     assert page.locator(".patient").count() == PATIENTS
     page.locator(".slide-card").first.click()
     page.wait_for_selector("html[data-ready=yes]")
     page.wait_for_load_state("networkidle")
-    radios = page.locator("#controls input[type=radio]").evaluate_all("all => all.map((one) => [one.name, one.value])")
+    radios = page.locator("#controls input[type=radio]").evaluate_all(
+        "all => all.map((one) => [one.name, one.value])"
+    )
     assert ["layer", "phenotype"] in radios, "discover ran, so its phenotypes can be shown"
     legends = set()
     for name, value in reversed(radios):

@@ -25,7 +25,9 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return visit
 
 
-def test_this_machine_lacks_nothing_that_is_needed_and_nothing_is_left_on_its_disk(lines, tmp_path: Path) -> None:
+def test_this_machine_lacks_nothing_that_is_needed_and_nothing_is_left_on_its_disk(
+    lines, tmp_path: Path
+) -> None:
     code, said = lines()
     assert code == 0, said
     assert not any(line.startswith("MISSING") for line in said)
@@ -39,7 +41,9 @@ def test_an_old_openslide_is_missing(lines, monkeypatch: pytest.MonkeyPatch) -> 
     assert (code, said[0].split(":")[0]) == (1, "MISSING OpenSlide 3.4.1")
 
 
-def test_a_driver_without_a_gpu_for_torch_is_missing(lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_without_a_gpu_for_torch_is_missing(
+    lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     code, said = lines()
@@ -64,8 +68,12 @@ def test_a_hub_that_is_switched_off_or_far_away_is_a_note(monkeypatch: pytest.Mo
     assert doctor._hub().line.startswith("NOTE    hub of pretrained encoders: switched off")
 
 
-def test_small_shared_memory_and_a_slow_disk_are_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"total": 64 * 2**20})())
+def test_small_shared_memory_and_a_slow_disk_are_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"total": 64 * 2**20})()
+    )
     assert doctor._shared_memory().line.startswith("NOTE    shared memory: 64 MiB")
     monkeypatch.setattr(doctor, "SLOW_FILE_MS", 0.0)
     assert doctor._disk(tmp_path)[0].line.startswith("NOTE    disk of")

@@ -1,4 +1,6 @@
-"""What a new user types, rightly and wrongly: the list of verbs, and the answers to natural mistakes."""
+"""What a new user types, rightly and wrongly: the list of verbs, and the answers to natural
+mistakes.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,17 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_study(tmp_path_factory.mktemp("verbs") / "study", *planted_cohort(12)[:2]).folder
 
 
-def test_every_verb_stands_in_the_help_once_in_the_order_in_which_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_stands_in_the_help_once_in_the_order_in_which_it_is_used(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     verbs = " ".join(PANELS.values()).split()
     assert sorted(verbs) == sorted(str(info.name) for info in app.registered_commands)
     _, said = answer(capsys, "--help")
-    places = [said.index(f" {verb} ", said.index(panel)) for panel, names in PANELS.items() for verb in names.split()]
+    places = [
+        said.index(f" {verb} ", said.index(panel))
+        for panel, names in PANELS.items()
+        for verb in names.split()
+    ]
     assert places == sorted(places)
 
 
@@ -48,7 +56,9 @@ def test_a_key_of_two_sections_is_shown_in_both() -> None:
     assert keys_named("nonsense") == []
 
 
-def test_an_option_that_is_no_key_is_only_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_that_is_no_key_is_only_refused(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, said = answer(capsys, "train", str(study), "--nonsense")
     assert code == 2
     assert "No such option: --nonsense" in said
@@ -58,13 +68,28 @@ def test_an_option_that_is_no_key_is_only_refused(study: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["discover", "STUDY", "--labels", "nowhere.csv"], "nowhere.csv does not exist. Give the path of a CSV or .xlsx file."),
-        (["discover", "STUDY", "--spots", "nowhere.h5ad", "--slide", "S0a"], "nowhere.h5ad does not exist. Give the .h5ad file"),
-        (["predict", "STUDY", "--bundle", "nowhere"], "nowhere holds no bundle. Give the folder that `pathoml lock STUDY` wrote"),
-        (["withdraw", "STUDY", "P1"], "The patient comes first, then the study: `pathoml withdraw PATIENT"),
+        (
+            ["discover", "STUDY", "--labels", "nowhere.csv"],
+            "nowhere.csv does not exist. Give the path of a CSV or .xlsx file.",
+        ),
+        (
+            ["discover", "STUDY", "--spots", "nowhere.h5ad", "--slide", "S0a"],
+            "nowhere.h5ad does not exist. Give the .h5ad file",
+        ),
+        (
+            ["predict", "STUDY", "--bundle", "nowhere"],
+            "nowhere holds no bundle. Give the folder that `pathoml lock STUDY` wrote",
+        ),
+        (
+            ["withdraw", "STUDY", "P1"],
+            "The patient comes first, then the study: `pathoml withdraw PATIENT",
+        ),
         (["config", "STUDY"], "say what first, `pathoml config show"),
         (["export", "STUDY", "--to", "figure"], "Did you mean 'figures'?"),
-        (["import", "STUDY", "nowhere.csv", "--from", "scores"], "Give a CSV file with a column patient_id and one of scores."),
+        (
+            ["import", "STUDY", "nowhere.csv", "--from", "scores"],
+            "Give a CSV file with a column patient_id and one of scores.",
+        ),
     ],
 )
 def test_a_natural_mistake_is_answered_with_what_to_type(
@@ -75,10 +100,15 @@ def test_a_natural_mistake_is_answered_with_what_to_type(
     assert told in said
 
 
-def test_a_viewer_on_a_port_that_is_taken_says_so_before_any_address(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_viewer_on_a_port_that_is_taken_says_so_before_any_address(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         code, said = answer(capsys, "view", str(study), "--port", str(port))
     assert code == 2
-    assert f"127.0.0.1, port {port}: Address already in use. If another viewer runs there, stop it, or take the next port" in said
+    assert (
+        f"127.0.0.1, port {port}: Address already in use. If another viewer runs there, stop it, or"
+        " take the next port" in said
+    )
     assert "http://" not in said

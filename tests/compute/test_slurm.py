@@ -1,4 +1,6 @@
-"""Shards, SLURM scripts and status; in the ci tier a real SLURM of one machine gives the files that a local run gives."""
+"""Shards, SLURM scripts and status; in the ci tier a real SLURM of one machine gives the files that
+a local run gives.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from pathoml.store.tables import read_table
 
 def named_study(folder: Path) -> Study:
     folder.mkdir()
-    (folder / "study.yaml").write_text("endpoint: {name: x, time_zero: x, time: t, event: e}\n", encoding="utf-8")
+    (folder / "study.yaml").write_text(
+        "endpoint: {name: x, time_zero: x, time: t, event: e}\n", encoding="utf-8"
+    )
     return load_study(folder)
 
 
@@ -39,20 +43,26 @@ def test_a_shard_that_is_none_is_refused(text: str) -> None:
         parse_shard(text)
 
 
-def test_shards_one_after_another_make_the_files_of_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shards_one_after_another_make_the_files_of_a_whole_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = tiny_study(tmp_path / "whole", patients=6)
     parts = tmp_path / "parts"
     shutil.copytree(whole, parts)
     (parts / "slides" / "broken.svs").write_bytes(b"II*\0 no slide")
     slides = (parts / "slides.csv").read_text(encoding="utf-8").splitlines()
     last = ["broken", *slides[-1].split(",")[1:]]
-    slides[-1] = ",".join("slides/broken.svs" if cell.startswith("slides/") else cell for cell in last)
+    slides[-1] = ",".join(
+        "slides/broken.svs" if cell.startswith("slides/") else cell for cell in last
+    )
     (parts / "slides.csv").write_text("\n".join(slides) + "\n", encoding="utf-8")
     assert pathoml("tile", str(whole)) == 0
     codes = [pathoml("tile", str(parts), "--shard", f"{k}/3") for k in (2, 3, 1)]
     assert sorted(codes) == [0, 0, 1]
     [grid] = (parts / "tiles").iterdir()
-    assert sorted(p.name for p in grid.glob("failures*")) == [f"failures.{k}-of-3.csv" for k in (1, 2, 3)]
+    assert sorted(p.name for p in grid.glob("failures*")) == [
+        f"failures.{k}-of-3.csv" for k in (1, 2, 3)
+    ]
     assert not (grid / "index.html").exists()
     capsys.readouterr()
     assert pathoml("status", str(parts)) == 1
@@ -71,8 +81,14 @@ def test_shards_one_after_another_make_the_files_of_a_whole_run(tmp_path: Path, 
 
 def test_a_script_asks_for_what_was_said_and_quotes_names(tmp_path: Path) -> None:
     study = named_study(tmp_path / "a study of 'ours'")
-    scripts = write_scripts(study, Resources(shards=5, every=("--partition=long",), gpu=("--gres=gpu:1",)), ["run=two words"])
-    tile, embed, permute, run = (scripts[step].read_text(encoding="utf-8") for step in ("tile", "embed", "permute", "run"))
+    scripts = write_scripts(
+        study,
+        Resources(shards=5, every=("--partition=long",), gpu=("--gres=gpu:1",)),
+        ["run=two words"],
+    )
+    tile, embed, permute, run = (
+        scripts[step].read_text(encoding="utf-8") for step in ("tile", "embed", "permute", "run")
+    )
     assert "#SBATCH --array=1-5\n" in tile
     assert '--shard "$SLURM_ARRAY_TASK_ID/5"' in tile
     assert " evaluate " in permute
@@ -84,7 +100,11 @@ def test_a_script_asks_for_what_was_said_and_quotes_names(tmp_path: Path) -> Non
     for script in scripts.values():
         echoed = script.read_text(encoding="utf-8").replace("exec ", "printf '%s\\n' ")
         words = subprocess.run(
-            ["bash", "-c", echoed], capture_output=True, text=True, check=True, env={**os.environ, "SLURM_ARRAY_TASK_ID": "3"}
+            ["bash", "-c", echoed],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "SLURM_ARRAY_TASK_ID": "3"},
         )
         assert str(study.folder.resolve()) in words.stdout.splitlines()
         assert "run=two words" in words.stdout.splitlines()
@@ -96,7 +116,12 @@ def test_two_magnifications_are_joined_before_the_job_that_trains(tmp_path: Path
     two = ["tiles.tile_px=64", "tiles.mpp=0.5", "tiles.context_mpp=2.0", "train.nested=false"]
     scripts = write_scripts(load_study(study, two), Resources(shards=2), two, joins=True)
     for step, task in (("tile", "1"), ("tile", "2"), ("embed", "1"), ("embed", "2"), ("train", "")):
-        subprocess.run(["bash", scripts[step]], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "SLURM_ARRAY_TASK_ID": task})
+        subprocess.run(
+            ["bash", scripts[step]],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "SLURM_ARRAY_TASK_ID": task},
+        )
     assert len(list(study.glob("embeddings/*+*/*.h5"))) == 8
     assert (study / "runs" / "main" / "scores.csv").exists()
 
@@ -145,7 +170,9 @@ PartitionName=all Nodes={node} Default=YES MaxTime=INFINITE State=UP
 def slurm() -> Iterator[None]:
     """Start munge and SLURM for this machine, in a folder of their own."""
     if os.geteuid() != 0 or not shutil.which("slurmctld") or not shutil.which("munged"):
-        unavailable("needs root, and Debian's slurm-wlm and munge (apt-get install slurm-wlm munge)")
+        unavailable(
+            "needs root, and Debian's slurm-wlm and munge (apt-get install slurm-wlm munge)"
+        )
     folder = Path(f"/tmp/pathoml-slurm-{os.getpid()}")
     folder.mkdir(mode=0o755)
     for name in ("state", "spool"):
@@ -154,14 +181,31 @@ def slurm() -> Iterator[None]:
     (folder / "munge.key").chmod(0o400)
     node = os.uname().nodename.split(".")[0]
     configuration = folder / "slurm.conf"
-    configuration.write_text(CONFIGURATION.format(folder=folder, node=node, cpus=len(os.sched_getaffinity(0))), encoding="utf-8")
+    configuration.write_text(
+        CONFIGURATION.format(folder=folder, node=node, cpus=len(os.sched_getaffinity(0))),
+        encoding="utf-8",
+    )
     environment = {**os.environ, "SLURM_CONF": str(configuration)}
-    munged = ["munged", "--foreground", "--force", f"--key-file={folder}/munge.key", f"--socket={folder}/munge.socket"]
-    munged += [f"--pid-file={folder}/munge.pid", f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed"]
+    munged = [
+        "munged",
+        "--foreground",
+        "--force",
+        f"--key-file={folder}/munge.key",
+        f"--socket={folder}/munge.socket",
+    ]
+    munged += [
+        f"--pid-file={folder}/munge.pid",
+        f"--log-file={folder}/munge.log",
+        f"--seed-file={folder}/munge.seed",
+    ]
     daemons = [subprocess.Popen(munged)]
     until(lambda: (folder / "munge.socket").exists(), "munge")
-    daemons.append(subprocess.Popen(["slurmctld", "-D"], env=environment, stderr=subprocess.DEVNULL))
-    daemons.append(subprocess.Popen(["slurmd", "-D", "-N", node], env=environment, stderr=subprocess.DEVNULL))
+    daemons.append(
+        subprocess.Popen(["slurmctld", "-D"], env=environment, stderr=subprocess.DEVNULL)
+    )
+    daemons.append(
+        subprocess.Popen(["slurmd", "-D", "-N", node], env=environment, stderr=subprocess.DEVNULL)
+    )
     os.environ["SLURM_CONF"] = str(configuration)
     try:
         until(lambda: "idle" in asked("sinfo", "--noheader", "--format=%T"), "slurmd")
@@ -215,8 +259,15 @@ def test_slurm_makes_the_files_of_a_local_run_though_tasks_are_killed_and_requeu
                 time.sleep(4)  # in the midst of it
                 requeued += 1
                 asked("scontrol", "requeue", job)
-                until(lambda job=job: "PENDING" in asked("squeue", "--noheader", "--format=%T", "--jobs", job), "the requeued task")
-                asked("scontrol", "update", f"JobId={job}", "StartTime=now")  # SLURM waits two minutes before it starts it again
+                until(
+                    lambda job=job: (
+                        "PENDING" in asked("squeue", "--noheader", "--format=%T", "--jobs", job)
+                    ),
+                    "the requeued task",
+                )
+                asked(
+                    "scontrol", "update", f"JobId={job}", "StartTime=now"
+                )  # SLURM waits two minutes before it starts it again
         time.sleep(0.3)
     assert (killed, requeued) == (1, 1)
     assert pathoml("status", str(cluster)) == 0

@@ -1,4 +1,6 @@
-"""Every file of pathoml/encoders/ builds what its model card promises; walked, so a new file is tested without being named."""
+"""Every file of pathoml/encoders/ builds what its model card promises; walked, so a new file is
+tested without being named.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,15 @@ def test_a_tile_becomes_a_vector_of_the_stated_width(encoder, model):
 
 
 def test_the_architecture_has_the_published_number_of_parameters(encoder, model):
-    assert sum(p.numel() for p in model.network.parameters()) == pytest.approx(encoder.parameters, rel=0.01)
+    assert sum(p.numel() for p in model.network.parameters()) == pytest.approx(
+        encoder.parameters, rel=0.01
+    )
 
 
 def test_nothing_of_the_network_is_named_like_the_classifier_that_loading_drops(model):
-    assert not [k for k in model.network.state_dict() if k.startswith(("head.", "fc.", "classifier."))]
+    assert not [
+        k for k in model.network.state_dict() if k.startswith(("head.", "fc.", "classifier."))
+    ]
 
 
 def test_scale_and_normalisation_are_stated_and_plausible(encoder):
@@ -55,7 +61,10 @@ def test_gated_weights_name_the_page_of_the_licence(encoder):
     assert not encoder.gate or encoder.gate == f"https://huggingface.co/{encoder.hub}"
 
 
-@pytest.mark.parametrize("name", ["uni", "uni2_h", "virchow", "virchow2", "h_optimus_1", "h0_mini", "prov_gigapath", "hibou_l"])
+@pytest.mark.parametrize(
+    "name",
+    ["uni", "uni2_h", "virchow", "virchow2", "h_optimus_1", "h0_mini", "prov_gigapath", "hibou_l"],
+)
 def test_weights_that_are_known_to_be_gated_say_so(name):
     assert find_encoder(name).gate
 
@@ -63,8 +72,8 @@ def test_weights_that_are_known_to_be_gated_say_so(name):
 def test_a_new_encoder_is_one_file(drop_in):
     code = (
         "from pathoml.types import Encoder\n"
-        "ENCODER = Encoder(timm_name='resnet10t', dim=512, tile_px=96, mpp=1.0, mean=(0.5,) * 3, std=(0.5,) * 3,"
-        " licence='MIT', source='here', hub='me/mine', parameters=4_923_312)\n"
+        "ENCODER = Encoder(timm_name='resnet10t', dim=512, tile_px=96, mpp=1.0, mean=(0.5,) * 3, "
+        "std=(0.5,) * 3, licence='MIT', source='here', hub='me/mine', parameters=4_923_312)\n"
     )
     drop_in("pathoml.encoders", "of_ours", code)
     assert find_encoder("of_ours").tile_px == 96

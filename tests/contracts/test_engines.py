@@ -1,4 +1,6 @@
-"""Every file of pathoml/engines/ gives the same results as a plain loop; walked, so a new engine is tested without being named."""
+"""Every file of pathoml/engines/ gives the same results as a plain loop; walked, so a new engine is
+tested without being named.
+"""
 
 from __future__ import annotations
 

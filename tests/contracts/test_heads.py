@@ -31,7 +31,9 @@ def bags() -> list[torch.Tensor]:
 def test_padding_changes_nothing_whatever_stands_in_it(head: torch.nn.Module) -> None:
     padded, is_tile = pad_bags([b.numpy() for b in bags()])
     for junk in (0.0, 50.0, -50.0):
-        output = head(torch.where(is_tile[..., None], padded, torch.full_like(padded, junk)), is_tile)
+        output = head(
+            torch.where(is_tile[..., None], padded, torch.full_like(padded, junk)), is_tile
+        )
         for i, bag in enumerate(bags()):
             alone = head(bag[None], torch.ones(1, len(bag), dtype=torch.bool))
             assert torch.allclose(output.log_risk[i], alone.log_risk[0], atol=1e-5)
@@ -44,13 +46,17 @@ def test_contributions_and_bias_sum_to_the_risk(head: torch.nn.Module) -> None:
     if head.exact:
         assert torch.allclose(output.contribution.sum(1) + output.bias, output.log_risk, atol=1e-5)
     else:
-        assert not output.contribution.any(), "a head without exact contributions gives none, lest somebody draws them"
+        assert not output.contribution.any(), (
+            "a head without exact contributions gives none, lest somebody draws them"
+        )
     assert torch.allclose(output.attention.sum(1), torch.ones(3), atol=1e-6)
 
 
 def test_the_order_of_tiles_does_not_matter(head: torch.nn.Module) -> None:
     bag, everything = bags()[1][None], torch.ones(1, 9, dtype=torch.bool)
-    assert torch.allclose(head(bag, everything).log_risk, head(bag.flip(1), everything).log_risk, atol=1e-5)
+    assert torch.allclose(
+        head(bag, everything).log_risk, head(bag.flip(1), everything).log_risk, atol=1e-5
+    )
 
 
 def test_a_head_that_is_dropped_in_is_found(drop_in: object) -> None:
@@ -59,7 +65,8 @@ def test_a_head_that_is_dropped_in_is_found(drop_in: object) -> None:
         "dropped_in",
         "import torch\nfrom torch import nn\nfrom pathoml.types import HeadOutput\n\n"
         "class Head(nn.Module):\n    exact = False\n\n"
-        "    def __init__(self, in_dim, hidden, dropout):\n        super().__init__()\n        self.risk = nn.Linear(in_dim, 1)\n\n"
+        "    def __init__(self, in_dim, hidden, dropout):\n        super().__init__()\n        "
+        "self.risk = nn.Linear(in_dim, 1)\n\n"
         "    def forward(self, features, is_tile):\n"
         "        g = self.risk(features).squeeze(-1).masked_fill(~is_tile, -torch.inf)\n"
         "        a = torch.softmax(g * 1e4, dim=1)\n"

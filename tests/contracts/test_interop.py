@@ -1,4 +1,6 @@
-"""Features of other tools come in as level-0 pixels and micrometres, built here as those tools write them, or are refused by name."""
+"""Features of other tools come in as level-0 pixels and micrometres, built here as those tools
+write them, or are refused by name.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def study(tmp_path) -> Study:
     folder.mkdir()
     (folder / "study.yaml").write_text(YAML)
     (folder / "slides.csv").write_text("slide_id,patient_id,path,mpp\nA1,A,,0.25\nB1,B,,0.2525\n")
-    (folder / "patients.csv").write_text("patient_id,centre,pfs_months,pfs_event\nA,north,12,1\nB,south,3,0\n")
+    (folder / "patients.csv").write_text(
+        "patient_id,centre,pfs_months,pfs_event\nA,north,12,1\nB,south,3,0\n"
+    )
     return load_study(folder)
 
 
@@ -61,12 +65,20 @@ def test_every_format_imports_or_exports(name):
 
 
 @pytest.mark.parametrize("tool", WRITERS)
-def test_tiles_and_features_come_in_at_level_0_with_their_side_in_micrometres(study, tmp_path, tool):
+def test_tiles_and_features_come_in_at_level_0_with_their_side_in_micrometres(
+    study, tmp_path, tool
+):
     WRITERS[tool](tmp_path / "theirs")
     slide = imported(study, MODULES[tool].import_into(study, tmp_path / "theirs"))
     assert slide.xy_l0.tolist() == XY.tolist()
     assert (slide.features == FEATURES.astype(np.float16)).all()
-    assert (slide.tile_l0, slide.tile_px, slide.mpp, slide.level0_mpp, slide.encoder) == (512, 256, 0.5, 0.25, "uni")
+    assert (slide.tile_l0, slide.tile_px, slide.mpp, slide.level0_mpp, slide.encoder) == (
+        512,
+        256,
+        0.5,
+        0.25,
+        "uni",
+    )
     grid, mask = read_tiles(study.folder / "tiles" / "256px_0.5mpp" / "A1.h5")
     assert grid.tile_um == 128.0
     assert mask.mask.sum() == 3
@@ -78,7 +90,10 @@ def test_stamps_older_attributes_are_read_as_stamp_reads_them(study, tmp_path):
 
 
 def test_stamps_oldest_files_have_224_for_256_micrometres(study, tmp_path):
-    write_h5(tmp_path / "uni-0" / "A1.h5", {"feats": FEATURES, "coords": np.array([[0, 0], [224, 0], [224, 448]])})
+    write_h5(
+        tmp_path / "uni-0" / "A1.h5",
+        {"feats": FEATURES, "coords": np.array([[0, 0], [224, 0], [224, 448]])},
+    )
     exchange = stamp.import_into(study, tmp_path)
     slide = read_embeddings(next((study.folder / "embeddings").rglob("A1.h5")))
     assert (slide.tile_l0, slide.tile_px) == (1024, 224)  # 256 um at 0.25
@@ -89,10 +104,15 @@ def test_stamps_oldest_files_have_224_for_256_micrometres(study, tmp_path):
 def test_a_magnification_is_no_scale(study, tmp_path):
     (study.folder / "slides.csv").write_text("slide_id,patient_id,path\nA1,A,\nB1,B,\n")
     trident_file(tmp_path / "theirs")
-    assert "micrometres per pixel are not stated; a magnification is no scale" in trident.import_into(study, tmp_path).failures["A1"]
+    assert (
+        "micrometres per pixel are not stated; a magnification is no scale"
+        in trident.import_into(study, tmp_path).failures["A1"]
+    )
 
 
-def test_scanners_of_one_magnification_may_be_used_together_and_a_third_smaller_tiles_not(study, tmp_path):
+def test_scanners_of_one_magnification_may_be_used_together_and_a_third_smaller_tiles_not(
+    study, tmp_path
+):
     trident_file(tmp_path / "theirs", "A1")
     trident_file(tmp_path / "theirs", "B1", FEATURES + 1)  # 0.2525 um: 1 % larger tiles
     assert trident.import_into(study, tmp_path / "theirs").failures == {}
@@ -115,9 +135,13 @@ def test_files_of_two_scales_in_one_folder_are_refused(study, tmp_path):
 
 def test_an_encoder_without_a_file_of_ours_can_be_imported_and_trained_on(study, tmp_path):
     pt_files(tmp_path / "theirs")
-    (tmp_path / "theirs" / "tiles.json").write_text(json.dumps({"encoder": "ours_v9", "tile_px": 256, "tile_um": 128.0}))
+    (tmp_path / "theirs" / "tiles.json").write_text(
+        json.dumps({"encoder": "ours_v9", "tile_px": 256, "tile_um": 128.0})
+    )
     exchange = pt.import_into(study, tmp_path / "theirs")
-    assert any("encoder: ours_v9, tiles: {tile_px: 256, mpp: 0.5}" in note for note in exchange.notes)
+    assert any(
+        "encoder: ours_v9, tiles: {tile_px: 256, mpp: 0.5}" in note for note in exchange.notes
+    )
     told = load_study(study.folder, ["encoder=ours_v9"])
     cohort, bags, _ = read_bags(read_cohort(told), embeddings_folder(told))
     assert [b.features.shape for b in bags] == [(3, 8)]
@@ -126,21 +150,33 @@ def test_an_encoder_without_a_file_of_ours_can_be_imported_and_trained_on(study,
 
 def test_imported_features_cannot_be_had_in_another_stain(study, tmp_path):
     pt_files(tmp_path / "theirs")
-    (tmp_path / "theirs" / "tiles.json").write_text(json.dumps({"encoder": "ours_v9", "tile_px": 256, "tile_um": 128.0}))
+    (tmp_path / "theirs" / "tiles.json").write_text(
+        json.dumps({"encoder": "ours_v9", "tile_px": 256, "tile_um": 128.0})
+    )
     pt.import_into(study, tmp_path / "theirs")
-    with pytest.raises(ConfigError, match=r"stain: the features in embeddings/ours_v9@256px_0\.5mpp were imported"):
+    with pytest.raises(
+        ConfigError, match=r"stain: the features in embeddings/ours_v9@256px_0\.5mpp were imported"
+    ):
         embeddings_folder(load_study(study.folder, ["encoder=ours_v9", "stain.normalise=macenko"]))
 
 
 def test_imported_features_of_two_magnifications_can_be_joined(study, tmp_path):
     for tile_um, xy in ((128.0, XY), (512.0, np.array([[0, 0]]))):
         pt_files(tmp_path / f"{tile_um}")
-        torch.save(torch.from_numpy(FEATURES[: len(xy)] * tile_um), tmp_path / f"{tile_um}" / "A1.pt")
-        (tmp_path / f"{tile_um}" / "A1.csv").write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in xy))
-        (tmp_path / f"{tile_um}" / "tiles.json").write_text(json.dumps({"encoder": "uni", "tile_px": 256, "tile_um": tile_um}))
+        torch.save(
+            torch.from_numpy(FEATURES[: len(xy)] * tile_um), tmp_path / f"{tile_um}" / "A1.pt"
+        )
+        (tmp_path / f"{tile_um}" / "A1.csv").write_text(
+            "x,y\n" + "".join(f"{x},{y}\n" for x, y in xy)
+        )
+        (tmp_path / f"{tile_um}" / "tiles.json").write_text(
+            json.dumps({"encoder": "uni", "tile_px": 256, "tile_um": tile_um})
+        )
         assert pt.import_into(study, tmp_path / f"{tile_um}").failures == {}
     both = load_study(study.folder, ["tiles.context_mpp=2.0"])
-    joined, failures = join_slides(join_jobs(both, read_cohort(both)), embeddings_folder(both), on_slide=lambda _: None)
+    joined, failures = join_slides(
+        join_jobs(both, read_cohort(both)), embeddings_folder(both), on_slide=lambda _: None
+    )
     assert (joined.tiles, joined.left_out, failures) == (3, 0, {})
     assert read_bags(read_cohort(both), embeddings_folder(both))[1][0].features.shape == (3, 16)
 
@@ -157,14 +193,38 @@ def test_imported_slides_are_neither_tiled_nor_embedded_again(study, tmp_path):
     ("tool", "spoil", "sentence"),
     [
         ("trident", lambda p: trident_file(p, features=FEATURES * np.nan), "NaN"),
-        ("trident", lambda p: trident_file(p, features=np.ones((3, 8), np.int32)), "features are int32"),
-        ("trident", lambda p: trident_file(p, features=np.ones((3, 8, 2), np.float32)), "expected (N, D)"),
+        (
+            "trident",
+            lambda p: trident_file(p, features=np.ones((3, 8), np.int32)),
+            "features are int32",
+        ),
+        (
+            "trident",
+            lambda p: trident_file(p, features=np.ones((3, 8, 2), np.float32)),
+            "expected (N, D)",
+        ),
         ("trident", lambda p: trident_file(p).write_bytes(b"torn"), "torn or not HDF5"),
         ("trident", lambda p: trident_file(p, "Z9"), "no slide_id of slides.csv"),
-        ("clam", lambda p: (clam_files(p), (p / "patches" / "A1.h5").unlink()), "the tiles have no size"),
-        ("stamp", lambda p: write_h5(p / "A1.h5", {"patch_embeddings": FEATURES}), "no coordinates"),
-        ("stamp", lambda p: write_h5(p / "A1.h5", {"feats": FEATURES, "coords": XY}), "does not say how many micrometres"),
-        ("stamp", lambda p: write_h5(p / "A1.h5", {"feats": FEATURES[0]}, feat_type="slide"), "features of a slide"),
+        (
+            "clam",
+            lambda p: (clam_files(p), (p / "patches" / "A1.h5").unlink()),
+            "the tiles have no size",
+        ),
+        (
+            "stamp",
+            lambda p: write_h5(p / "A1.h5", {"patch_embeddings": FEATURES}),
+            "no coordinates",
+        ),
+        (
+            "stamp",
+            lambda p: write_h5(p / "A1.h5", {"feats": FEATURES, "coords": XY}),
+            "does not say how many micrometres",
+        ),
+        (
+            "stamp",
+            lambda p: write_h5(p / "A1.h5", {"feats": FEATURES[0]}, feat_type="slide"),
+            "features of a slide",
+        ),
         ("pt", lambda p: (pt_files(p), (p / "A1.csv").unlink()), "A1.csv is missing"),
         ("pt", lambda p: pt_files(p).write_bytes(b"\x80\x02}q\x00."), "no file of plain tensors"),
     ],
@@ -184,8 +244,13 @@ def test_plain_tensors_without_a_scale_are_refused(study, tmp_path):
 
 
 @pytest.mark.parametrize("trick", ["external link", "soft link", "virtual", "bomb"])
-def test_files_that_read_elsewhere_or_declare_what_they_do_not_hold_are_refused(study, tmp_path, trick):
-    path, secret = trident_file(tmp_path / "theirs"), write_h5(tmp_path / "secret.h5", {"features": FEATURES})
+def test_files_that_read_elsewhere_or_declare_what_they_do_not_hold_are_refused(
+    study, tmp_path, trick
+):
+    path, secret = (
+        trident_file(tmp_path / "theirs"),
+        write_h5(tmp_path / "secret.h5", {"features": FEATURES}),
+    )
     with h5py.File(path, "r+") as file:
         attrs = dict(file["features"].attrs)
         del file["features"]
@@ -198,9 +263,18 @@ def test_files_that_read_elsewhere_or_declare_what_they_do_not_hold_are_refused(
             layout[:] = h5py.VirtualSource(secret, "features", shape=FEATURES.shape)
             file.create_virtual_dataset("features", layout).attrs.update(attrs)
         else:
-            file.create_dataset("features", shape=(3, 2**33), dtype="f4", chunks=(1, 2**20)).attrs.update(attrs)
+            file.create_dataset(
+                "features", shape=(3, 2**33), dtype="f4", chunks=(1, 2**20)
+            ).attrs.update(attrs)
     reason = trident.import_into(study, tmp_path / "theirs").failures["A1"]
-    assert any(word in reason for word in ("links to other files are refused", "lies in another file", "more than the file holds"))
+    assert any(
+        word in reason
+        for word in (
+            "links to other files are refused",
+            "lies in another file",
+            "more than the file holds",
+        )
+    )
 
 
 @pytest.mark.parametrize("tool", WRITERS)
@@ -210,7 +284,9 @@ def test_what_is_exported_comes_back_the_same(study, tmp_path, tool):
     MODULES[tool].export_to(study, tmp_path / "out")
     (embeddings_folder(study) / "A1.h5").unlink()
     assert MODULES[tool].import_into(study, tmp_path / "out").failures == {}
-    after = read_embeddings(next((study.folder / "embeddings").rglob("A1.h5")))  # CLAM knows no resizing: its tiles have 512 pixels
+    after = read_embeddings(
+        next((study.folder / "embeddings").rglob("A1.h5"))
+    )  # CLAM knows no resizing: its tiles have 512 pixels
     assert (after.xy_l0 == before.xy_l0).all()
     assert (after.features == before.features).all()
     assert after.tile_l0 * after.level0_mpp == before.tile_l0 * before.level0_mpp
@@ -227,10 +303,16 @@ def test_exports_have_what_the_other_readers_ask_for(study, tmp_path):
         }  # fmt: skip
     with h5py.File(next((tmp_path / "out").rglob("h5_files/A1.h5"))) as file:  # CLAM
         assert (file["features"].dtype, file["coords"].dtype) == (np.float32, np.int32)
-    assert torch.load(next((tmp_path / "out").rglob("pt_files/A1.pt")), weights_only=True).shape == (3, 8)
+    assert torch.load(
+        next((tmp_path / "out").rglob("pt_files/A1.pt")), weights_only=True
+    ).shape == (3, 8)
     path = next(p for p in (tmp_path / "out").rglob("A1.h5") if "stamp" in str(p))
     with h5py.File(path) as file:
-        assert (file.attrs["unit"], file.attrs["tile_size_um"], file.attrs["tile_size_px"]) == ("um", 128.0, 256)
+        assert (file.attrs["unit"], file.attrs["tile_size_um"], file.attrs["tile_size_px"]) == (
+            "um",
+            128.0,
+            256,
+        )
         assert file["coords"][1].tolist() == [128.0, 0.0]
 
 

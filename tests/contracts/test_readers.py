@@ -1,4 +1,6 @@
-"""Every reader of pathoml/slides/ gives the same picture; walked, so a new reader is tested without being named."""
+"""Every reader of pathoml/slides/ gives the same picture; walked, so a new reader is tested without
+being named.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,15 @@ from pathoml.synthetic.containers import write_svs
 
 READERS = names_with("pathoml.slides.readers", "open_slide")
 SUFFIXES = (".tif", ".png", ".svs")
-NOT_READ = {("openslide_reader", ".png"), ("jpeg_tiff", ".png"), ("jpeg_tiff", ".tif"), ("plain_image", ".svs")}
-PAIRS = [(name, suffix) for name in READERS for suffix in SUFFIXES if (name, suffix) not in NOT_READ]
+NOT_READ = {
+    ("openslide_reader", ".png"),
+    ("jpeg_tiff", ".png"),
+    ("jpeg_tiff", ".tif"),
+    ("plain_image", ".svs"),
+}
+PAIRS = [
+    (name, suffix) for name in READERS for suffix in SUFFIXES if (name, suffix) not in NOT_READ
+]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +111,11 @@ def test_levels_ascend_from_one(reader):
 def test_a_coarser_level_shows_the_same_place(reader, picture, pair):
     coarse = reader.read_region((512, 256), 1, (64, 32))
     factor = round(reader.level_downsamples[1])
-    mean = picture[256 : 256 + 32 * factor, 512 : 512 + 64 * factor].reshape(32, factor, 64, factor, 3).mean(axis=(1, 3))
+    mean = (
+        picture[256 : 256 + 32 * factor, 512 : 512 + 64 * factor]
+        .reshape(32, factor, 64, factor, 3)
+        .mean(axis=(1, 3))
+    )
     if pair[1] == ".svs":  # compressed once more; noise that is shifted by a pixel differs by 20
         assert np.abs(coarse - mean).mean() < 6
     else:
@@ -123,7 +136,8 @@ def test_a_new_format_is_one_file(drop_in, tmp_path):
         "import numpy as np\nfrom pathoml.slides.plain_image import PlainImageReader\n"
         "PRIORITY = 99\n"
         "def detect_format(path): return path.suffix == '.ours'\n"
-        "def open_slide(path): return PlainImageReader(np.zeros((3, 4, 3), np.uint8), (0.25, 0.25))\n"
+        "def open_slide(path): return PlainImageReader(np.zeros((3, 4, 3), np.uint8), (0.25, "
+        "0.25))\n"
     )
     drop_in("pathoml.slides.readers", "ours", code)
     (tmp_path / "a.ours").write_text("x")
@@ -143,7 +157,9 @@ def test_a_reader_that_refuses_gives_way_to_the_next(drop_in, tmp_path, drawn):
         assert slide.vendor == "plain"
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 500, b"II*\x00\x08\x00\x00\x00", b"\x89PNG\r\n\x1a\n torn"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00" * 500, b"II*\x00\x08\x00\x00\x00", b"\x89PNG\r\n\x1a\n torn"]
+)
 @pytest.mark.parametrize("suffix", [".svs", ".tif", ".png", ".ndpi"])
 def test_a_damaged_slide_is_refused_by_name_with_a_next_step(tmp_path: Path, suffix, content):
     path = tmp_path / f"slide{suffix}"

@@ -1,4 +1,6 @@
-"""What raters said in the viewer's reading room, read back by `pathoml discover --labels`: agreement, and the Cox model of their score."""
+"""What raters said in the viewer's reading room, read back by `pathoml discover --labels`:
+agreement, and the Cox model of their score.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,21 @@ def discover(study, path):
 
 @pytest.fixture
 def read(tmp_path):
-    """A study whose slides two raters have read blind for two phenotypes, a tenth of them twice, and what they said."""
-    study = write_score_study(tmp_path / "study", n=60, centres=3, competing=False, cohort={"covariates": COVARIATES})
+    """A study whose slides two raters have read blind for two phenotypes, a tenth of them twice,
+    and what they said.
+    """
+    study = write_score_study(
+        tmp_path / "study", n=60, centres=3, competing=False, cohort={"covariates": COVARIATES}
+    )
     cohort = read_cohort(study)
     slides = [s.slide_id for s in cohort.slides]
     sheet = study.run_folder / "features" / "naming_sheet"
     sheet.mkdir(parents=True)
-    write_csv(sheet / "key.csv", "item slide_id phenotype", [[f"I{p}{i:02d}", s, p] for p in (0, 1) for i, s in enumerate(slides)])
+    write_csv(
+        sheet / "key.csv",
+        "item slide_id phenotype",
+        [[f"I{p}{i:02d}", s, p] for p in (0, 1) for i, s in enumerate(slides)],
+    )
     readings = Readings(study.folder / "readings" / "readings.sqlite")
     rng, truth, said = np.random.default_rng(4), {}, {}
     for slide in slides:
@@ -66,7 +76,9 @@ def test_agreement_and_the_model_of_the_human_score_are_those_of_other_libraries
         first = {rater: [said[rater, phenotype, s, 0] for s in slides] for rater in ("AB", "CD")}
         pair = content["pairs"]["AB / CD"]
         for name, weights in (("cohen", None), ("weighted", "quadratic")):
-            theirs = cohen_kappa_score(first["AB"], first["CD"], labels=[1, 2, 3, 4, 5], weights=weights)
+            theirs = cohen_kappa_score(
+                first["AB"], first["CD"], labels=[1, 2, 3, 4, 5], weights=weights
+            )
             assert pair[name]["estimate"] == pytest.approx(theirs)
             assert pair[name]["n"] == 60
         for rater in ("AB", "CD"):
@@ -74,7 +86,10 @@ def test_agreement_and_the_model_of_the_human_score_are_those_of_other_libraries
             assert content["itself"][rater]["n"] == len(twice)
         patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
         mean = {
-            patient_of[s]: np.mean([v for (_, p, slide, _), v in said.items() if (p, slide) == (phenotype, s)]) for s in slides
+            patient_of[s]: np.mean(
+                [v for (_, p, slide, _), v in said.items() if (p, slide) == (phenotype, s)]
+            )
+            for s in slides
         }  # every reading counts, repeats too
         value = np.array([mean[p] for p in cohort.patient_ids])
         table = pd.DataFrame(
@@ -87,7 +102,9 @@ def test_agreement_and_the_model_of_the_human_score_are_those_of_other_libraries
             }
         )
         theirs = CoxPHFitter().fit(table, "time", "event", strata=["centre"])
-        assert content["hazard_ratio_sd"]["estimate"] == pytest.approx(np.exp(theirs.params_["score"]), rel=1e-4)
+        assert content["hazard_ratio_sd"]["estimate"] == pytest.approx(
+            np.exp(theirs.params_["score"]), rel=1e-4
+        )
         assert 0 < content["p_value"] <= content["q_value"] <= 1
 
 
@@ -98,7 +115,9 @@ def test_agreement_and_the_model_of_the_human_score_are_those_of_other_libraries
         ("presence", "prevalence", "presence"),
     ],
 )
-def test_a_csv_that_is_not_of_this_study_is_refused_with_its_line(read, capsys, before, after, expected):
+def test_a_csv_that_is_not_of_this_study_is_refused_with_its_line(
+    read, capsys, before, after, expected
+):
     study, path, _, _ = read
     text = path.read_text(encoding="utf-8").replace(before, after, 1)
     path.write_text(text, encoding="utf-8")

@@ -1,4 +1,6 @@
-"""Where phenotypes lie on a slide, and which genes of spots go with them, against nulls that keep the patterns."""
+"""Where phenotypes lie on a slide, and which genes of spots go with them, against nulls that keep
+the patterns.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def test_like_neighbours_are_those_of_a_chequered_and_of_a_halved_square():
     chequered = (xy.sum(axis=1) // 10) % 2
     assert like_neighbours(chequered, pairs, 2).tolist() == [0, 0]
     halved = (xy[:, 0] >= 20).astype(int)
-    assert like_neighbours(halved, pairs, 2).tolist() == [10, 10]  # 4 across and 6 down in each half
+    assert like_neighbours(halved, pairs, 2).tolist() == [
+        10,
+        10,
+    ]  # 4 across and 6 down in each half
 
 
 def test_a_blob_is_clustered_and_scattered_tiles_are_not():
@@ -53,7 +58,12 @@ def test_a_blob_is_clustered_and_scattered_tiles_are_not():
 
 def test_the_level_of_the_clustering_test_is_right():
     xy, rng = lattice(12), np.random.default_rng(2)
-    p = [spatial_figures((rng.random(144) < 0.3).astype(int), xy, 10, 2, None, permutations=99, seed=i)[1].clustering_p for i in range(200)]
+    p = [
+        spatial_figures(
+            (rng.random(144) < 0.3).astype(int), xy, 10, 2, None, permutations=99, seed=i
+        )[1].clustering_p
+        for i in range(200)
+    ]
     assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.10  # 200 draws: 5 % +- 3.1
 
 
@@ -120,7 +130,10 @@ def study(tmp_path_factory):
     half = (grid.xy_l0[:, 0] >= 6 * TILE).astype(np.int64)
     found = Assignments(slide_id="S0", xy_l0=grid.xy_l0, tile_l0=grid.tile_l0, phenotype=1 - half)
     write_assignments(study.run_folder / "features" / "assignments" / "S0.h5", found)
-    assert read_assignments(study.run_folder / "features" / "assignments" / "S0.h5").phenotype.sum() == 72
+    assert (
+        read_assignments(study.run_folder / "features" / "assignments" / "S0.h5").phenotype.sum()
+        == 72
+    )
     return study
 
 
@@ -130,7 +143,9 @@ def spots_file(path, *, shift=0.0):
     xy = rng.uniform(0, 12 * TILE, (300, 2))
     left = xy[:, 0] < 6 * TILE
     others = rng.poisson(5, (40, 300))  # so that one gene is a small part of a spot's counts
-    counts = np.stack([rng.poisson(np.where(left, 9, 2)), rng.poisson(0.01, 300), *others], axis=1).astype(np.float32)
+    counts = np.stack(
+        [rng.poisson(np.where(left, 9, 2)), rng.poisson(0.01, 300), *others], axis=1
+    ).astype(np.float32)
     data = anndata.AnnData(X=counts)
     data.var_names = ["PLANTED", "RARE", "NOISE", *(f"OTHER{i}" for i in range(39))]
     data.obsm["spatial"] = xy + shift
@@ -150,7 +165,9 @@ def test_genes_of_spots_are_joined_to_phenotypes_and_written(study, tmp_path, ca
     with (study.run_folder / "features" / "spots" / "S0.csv").open(encoding="utf-8") as file:
         rows = {(r["gene"], r["feature"]): r for r in csv.DictReader(file)}
     genes = {gene for gene, _ in rows}
-    assert (len(genes), "RARE" in genes) == (41, False), "a gene in hardly any spot is not looked at"
+    assert (len(genes), "RARE" in genes) == (41, False), (
+        "a gene in hardly any spot is not looked at"
+    )
     assert {feature for _, feature in rows} == {"phenotype 0", "phenotype 1", "contribution"}
     planted = rows["PLANTED", "phenotype 1"]
     assert float(planted["rho"]) > 0.5
@@ -160,7 +177,12 @@ def test_genes_of_spots_are_joined_to_phenotypes_and_written(study, tmp_path, ca
 
 
 def test_spots_that_are_not_of_this_slide_are_refused_with_their_place(study, tmp_path, capsys):
-    assert discover(study, "--spots", spots_file(tmp_path / "far.h5ad", shift=50_000.0), "--slide", "S0") == 2
+    assert (
+        discover(
+            study, "--spots", spots_file(tmp_path / "far.h5ad", shift=50_000.0), "--slide", "S0"
+        )
+        == 2
+    )
     assert "0 of 300 spots lie on tiles of slide S0" in capsys.readouterr().err
     assert discover(study, "--spots", spots_file(tmp_path / "s.h5ad")) == 2
     assert "--slide" in capsys.readouterr().err

@@ -43,7 +43,9 @@ def test_folding_by_hand() -> None:
         normalisation.running_mean.fill_(4.0)  # type: ignore[union-attr]
         normalisation.running_var.fill_(16.0)  # type: ignore[union-attr]
     folded = fold_normalisation(nn.Sequential(convolution, normalisation))
-    assert folded(torch.full((1, 1, 1, 1), 10.0)).item() == pytest.approx(18.0)  # (3 * 10 - 4) / 4 * 2 + 5
+    assert folded(torch.full((1, 1, 1, 1), 10.0)).item() == pytest.approx(
+        18.0
+    )  # (3 * 10 - 4) / 4 * 2 + 5
 
 
 def test_a_network_without_batch_normalisation_is_left_alone() -> None:

@@ -1,4 +1,6 @@
-"""The batch size is fixed where bits must repeat; else a trial chooses it once and the machine remembers."""
+"""The batch size is fixed where bits must repeat; else a trial chooses it once and the machine
+remembers.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def clock(monkeypatch) -> list[int]:
 
 
 def choose(*, wanted: int | None = None, sha256: str = "a", tile_px: int = 224) -> int:
-    return choose_batch_size(wanted, lambda _: None, encoder_sha256=sha256, tile_px=tile_px, device=CPU).tiles
+    return choose_batch_size(
+        wanted, lambda _: None, encoder_sha256=sha256, tile_px=tile_px, device=CPU
+    ).tiles
 
 
 def test_a_number_in_study_yaml_is_taken_and_nothing_is_measured(clock):
@@ -111,7 +115,10 @@ def test_a_relative_cache_folder_is_ignored_as_the_specification_asks(monkeypatc
 
 
 def test_of_sizes_about_as_fast_the_smallest_is_taken():
-    assert fastest_batch(lambda tiles: tiles * {4: 2.0, 8: 1.02, 16: 1.0}[tiles] / 1000, (4, 8, 16)) == 8
+    assert (
+        fastest_batch(lambda tiles: tiles * {4: 2.0, 8: 1.02, 16: 1.0}[tiles] / 1000, (4, 8, 16))
+        == 8
+    )
 
 
 def test_sizes_that_do_not_fit_the_memory_are_out():
@@ -132,6 +139,8 @@ def test_a_slow_device_is_not_kept_at_trials():
 
 def test_the_real_clock_times_a_real_encoder():
     seen = []
-    size = choose_batch_size(None, lambda tiles: seen.append(tiles.shape), encoder_sha256="a", tile_px=32, device=CPU)
+    size = choose_batch_size(
+        None, lambda tiles: seen.append(tiles.shape), encoder_sha256="a", tile_px=32, device=CPU
+    )
     assert size.tiles in TRIED["cpu"]
     assert {shape[1:] for shape in seen} == {(32, 32, 3)}

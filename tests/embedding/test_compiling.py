@@ -1,4 +1,6 @@
-"""A compiled encoder gives the features of the network within rounding, and the same bits whatever was embedded before."""
+"""A compiled encoder gives the features of the network within rounding, and the same bits whatever
+was embedded before.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from pathoml.store._hdf5 import stored_attr
 from pathoml.store.embeddings import read_embeddings
 
 CPU, BATCH = torch.device("cpu"), 4
-compiles = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt-get install g++")
+compiles = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs a C++ compiler: apt-get install g++"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +50,13 @@ def cache(tmp_path, monkeypatch) -> Iterator[None]:
 @pytest.fixture
 def model() -> EncoderModel:
     torch.manual_seed(1)
-    network = nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6))
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 6),
+    )
     return EncoderModel(network.eval(), find_encoder("efficientnet_lite0"))
 
 
@@ -71,7 +81,9 @@ def choose(model: EncoderModel, wanted: bool | None) -> tuple[nn.Module, str]:
 
 
 @compiles
-def test_full_batches_are_the_networks_within_rounding_and_the_rest_is_the_networks_whatever_ran_before(model):
+def test_full_batches_are_the_networks_within_rounding_and_the_rest_is_the_networks_whatever_ran_before(
+    model,
+):
     chosen, why = choose(model, None)
     assert isinstance(chosen, CompiledEncoder)
     assert why.startswith("compiled for this machine")
@@ -103,20 +115,33 @@ def no_compiler(monkeypatch) -> None:
 def test_without_a_compiler_the_network_runs_as_it_is_and_it_is_said(model):
     chosen, why = choose(model, None)
     assert chosen is model
-    assert why == "not compiled, which takes a C++ compiler, as g++ (RuntimeError: No working C++ compiler found)"
+    assert (
+        why
+        == "not compiled, which takes a C++ compiler, as g++ (RuntimeError: No working C++ compiler"
+        " found)"
+    )
 
 
 @pytest.mark.usefixtures("no_compiler")
 def test_who_asks_for_compiled_code_that_cannot_be_had_is_told_how(model):
-    with pytest.raises(EncoderError, match=r"No working C\+\+ compiler found\). Install g\+\+, or set compute.compile: auto"):
+    with pytest.raises(
+        EncoderError,
+        match=r"No working C\+\+ compiler found\). Install g\+\+, or set compute.compile: auto",
+    ):
         choose(model, True)
 
 
-@pytest.mark.parametrize(("wanted", "meant", "asked"), [(True, True, []), (False, False, []), ("auto", None, [30])])
-def test_a_study_of_many_tiles_is_worth_compiling_and_nobody_counts_where_it_is_settled(monkeypatch, wanted, meant, asked):
+@pytest.mark.parametrize(
+    ("wanted", "meant", "asked"), [(True, True, []), (False, False, []), ("auto", None, [30])]
+)
+def test_a_study_of_many_tiles_is_worth_compiling_and_nobody_counts_where_it_is_settled(
+    monkeypatch, wanted, meant, asked
+):
     counted = []
     monkeypatch.setattr(compiling, "WORTH_TILES", 30)
-    monkeypatch.setattr(compiling, "tiles_of", lambda jobs, *, enough: counted.append(enough) or 10 * len(jobs))
+    monkeypatch.setattr(
+        compiling, "tiles_of", lambda jobs, *, enough: counted.append(enough) or 10 * len(jobs)
+    )
     assert is_worth_compiling(wanted, ["S1", "S2", "S3"]) is meant
     assert counted == asked
     assert is_worth_compiling("auto", ["S1", "S2"]) is False
@@ -128,12 +153,16 @@ def test_nobody_asked_nothing_is_compiled(model, uncompiled):
 
 
 @pytest.mark.parametrize(("ratio", "taken"), [(0.5, True), (0.99, False)])
-def test_where_bits_may_differ_a_trial_decides_and_is_remembered(model, uncompiled, monkeypatch, ratio, taken):
+def test_where_bits_may_differ_a_trial_decides_and_is_remembered(
+    model, uncompiled, monkeypatch, ratio, taken
+):
     torch.use_deterministic_algorithms(False)
     monkeypatch.setattr(compiling, "_ratio", lambda *_: ratio)
     assert isinstance(choose(model, None)[0], CompiledEncoder) is taken
     assert memory_path().exists()
-    monkeypatch.setattr(compiling, "_ratio", lambda *_: 1 - ratio)  # the second time nobody looks at the clock
+    monkeypatch.setattr(
+        compiling, "_ratio", lambda *_: 1 - ratio
+    )  # the second time nobody looks at the clock
     assert isinstance(choose(model, None)[0], CompiledEncoder) is taken
     assert len(uncompiled) == (2 if taken else 1)
 
@@ -141,12 +170,17 @@ def test_where_bits_may_differ_a_trial_decides_and_is_remembered(model, uncompil
 @pytest.mark.usefixtures("uncompiled")
 def test_the_real_clock_times_both(model):
     torch.use_deterministic_algorithms(False)
-    assert choose(model, None)[1] in ("compiled: faster in a trial", "not compiled: slower in a trial")
+    assert choose(model, None)[1] in (
+        "compiled: faster in a trial",
+        "not compiled: slower in a trial",
+    )
 
 
 @compiles
 @pytest.mark.ci
-def test_a_rerun_with_little_to_do_compiles_as_the_first_run_did_and_gives_its_bits(tmp_path, monkeypatch, capsys):
+def test_a_rerun_with_little_to_do_compiles_as_the_first_run_did_and_gives_its_bits(
+    tmp_path, monkeypatch, capsys
+):
     study = tiny_study(tmp_path / "study", patients=6)
     assert pathoml("tile", str(study)) == 0
     monkeypatch.setattr(compiling, "WORTH_TILES", 12)
@@ -159,5 +193,7 @@ def test_a_rerun_with_little_to_do_compiles_as_the_first_run_did_and_gives_its_b
     torch.compiler.reset()
     assert pathoml("embed", str(study)) == 0
     np.testing.assert_array_equal(read_embeddings(files[0]).features, first[files[0]])
-    assert pathoml("embed", str(study), "--set", "compute.compile=false", "--set", "run=other") == 0  # no reason to embed again
+    assert (
+        pathoml("embed", str(study), "--set", "compute.compile=false", "--set", "run=other") == 0
+    )  # no reason to embed again
     assert "0 of" in capsys.readouterr().out

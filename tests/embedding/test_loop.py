@@ -45,7 +45,13 @@ pytestmark = pytest.mark.usefixtures("encoder")
 def encoder(monkeypatch) -> EncoderModel:
     """A small convolutional network with random weights, in the place of a pretrained one."""
     torch.manual_seed(1)
-    network = nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6))
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 6),
+    )
     model = EncoderModel(network.eval(), find_encoder("efficientnet_lite0"))
     monkeypatch.setattr(ready_encoder, "load_encoder", lambda name: (model, f"sha256 of {name}"))
     return model
@@ -60,7 +66,16 @@ def make_job(tmp_path, write_slide, pink_tissue):
             picture[500:560] = ink
         path = write_slide(tmp_path / f"{slide_id}.tif", picture, mpp=2.0)
         slide = Slide(slide_id=slide_id, patient_id="P1", path=path)
-        tile_one(TileJob(slide=slide, study_mpp=None, tile_px=64, mpp=2.0, tiles=TilesConfig(), folder=tmp_path / "tiles"))
+        tile_one(
+            TileJob(
+                slide=slide,
+                study_mpp=None,
+                tile_px=64,
+                mpp=2.0,
+                tiles=TilesConfig(),
+                folder=tmp_path / "tiles",
+            )
+        )
         return EmbedJob(
             slide_id=slide_id,
             slide_path=path,
@@ -72,7 +87,14 @@ def make_job(tmp_path, write_slide, pink_tissue):
     return make
 
 
-def embed(jobs: list[EmbedJob], *, batch_size: int | None = 16, workers: int = 2, on_tiles=lambda *_: None, precision: str = "auto"):
+def embed(
+    jobs: list[EmbedJob],
+    *,
+    batch_size: int | None = 16,
+    workers: int = 2,
+    on_tiles=lambda *_: None,
+    precision: str = "auto",
+):
     encoder = ready_encoder.ready_encoder("tiny", CPU, batch_size=batch_size, precision=precision)
     return embed_slides(jobs, encoder, workers=workers, on_tiles=on_tiles)
 
@@ -81,7 +103,9 @@ def features(job: EmbedJob) -> np.ndarray:
     return read_embeddings(job.embeddings_path).features
 
 
-def test_every_kept_tile_gets_the_vector_of_its_own_pixels_in_the_order_of_the_grid(encoder, make_job):
+def test_every_kept_tile_gets_the_vector_of_its_own_pixels_in_the_order_of_the_grid(
+    encoder, make_job
+):
     job = make_job("A")
     report = embed([job])
     grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
@@ -89,7 +113,9 @@ def test_every_kept_tile_gets_the_vector_of_its_own_pixels_in_the_order_of_the_g
     assert (stored.xy_l0 == grid.xy_l0).all()
     assert (report.slides, report.tiles, report.failures) == (1, len(grid.xy_l0), {})
     with open_slide(job.slide_path) as reader:
-        tiles = np.stack([read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()])
+        tiles = np.stack(
+            [read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()]
+        )
     np.testing.assert_allclose(stored.features, embed_tiles(encoder, tiles, CPU), atol=0.02)
     assert stored.features.std(axis=0).max() > 0.001
 
@@ -110,25 +136,43 @@ def test_other_weights_another_encoder_other_tiles_and_other_exclusions_are_stal
     assert stale_jobs([job], "other", "sha256 of tiny")
     assert stale_jobs([replace(job, exclude=())], "tiny", "sha256 of tiny")
     grid, mask = read_tiles(job.tiles_path)
-    write_tiles(job.tiles_path, replace(grid, xy_l0=grid.xy_l0 + 1), mask, Recipe(step="tile", inputs={}))
+    write_tiles(
+        job.tiles_path, replace(grid, xy_l0=grid.xy_l0 + 1), mask, Recipe(step="tile", inputs={})
+    )
     assert stale_jobs([job], "tiny", "sha256 of tiny")
 
 
-def test_as_scanned_features_and_recipe_are_those_of_before_there_was_a_choice_of_stain(encoder, make_job):
+def test_as_scanned_features_and_recipe_are_those_of_before_there_was_a_choice_of_stain(
+    encoder, make_job
+):
     job = make_job("A")
     embed([job])
     grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
     with open_slide(job.slide_path) as reader:
-        tiles = np.stack([read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()])
-    as_scanned = np.concatenate([embed_tiles(encoder, tiles[i : i + 16], CPU) for i in range(0, len(tiles), 16)])
+        tiles = np.stack(
+            [read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()]
+        )
+    as_scanned = np.concatenate(
+        [embed_tiles(encoder, tiles[i : i + 16], CPU) for i in range(0, len(tiles), 16)]
+    )
     assert (features(job) == as_scanned).all()
-    content = {"step": "embed", "encoder": "tiny", "weights": "sha256 of tiny", "exclude": ["dark", "pen"], "version": 2}
+    content = {
+        "step": "embed",
+        "encoder": "tiny",
+        "weights": "sha256 of tiny",
+        "exclude": ["dark", "pen"],
+        "version": 2,
+    }
     content["tiles"] = stored_attr(job.tiles_path, "content_sha256")
     assert stored_attr(job.embeddings_path, "recipe_sha256") == sha256_of_json(content)
     assert stored_attr(job.embeddings_path, "stain") == ""
 
 
-STAINS = [StainConfig(normalise="macenko"), StainConfig(normalise="reinhard"), StainConfig(augment=0.1)]
+STAINS = [
+    StainConfig(normalise="macenko"),
+    StainConfig(normalise="reinhard"),
+    StainConfig(augment=0.1),
+]
 
 
 @pytest.mark.parametrize("stain", STAINS, ids=stain_name)
@@ -148,10 +192,16 @@ def test_another_stain_is_stale_gives_other_features_and_a_rerun_is_bit_equal(ma
 
 
 @pytest.mark.parametrize("method", ["macenko", "reinhard"])
-def test_a_slide_too_pale_to_be_normalised_is_listed_and_the_others_are_done(make_job, monkeypatch, method):
+def test_a_slide_too_pale_to_be_normalised_is_listed_and_the_others_are_done(
+    make_job, monkeypatch, method
+):
     jobs = [replace(make_job(name), stain=StainConfig(normalise=method)) for name in ("A", "BB")]
     pale = jobs[0].slide_path
-    monkeypatch.setattr(embedding, "open_in_colour", lambda path, *_, **__: BleachedSlide(path) if path == pale else open_slide(path))
+    monkeypatch.setattr(
+        embedding,
+        "open_in_colour",
+        lambda path, *_, **__: BleachedSlide(path) if path == pale else open_slide(path),
+    )
     report = embed(jobs)
     assert "Slide A is too pale to be normalised" in report.failures["A"]
     assert report.slides == 1
@@ -164,7 +214,9 @@ class BleachedSlide:
         with open_slide(path) as slide:
             self.size_l0, self.level_downsamples = slide.size_l0, slide.level_downsamples
 
-    def read_region(self, _xy: tuple[int, int], _level: int, size_px: tuple[int, int]) -> np.ndarray:
+    def read_region(
+        self, _xy: tuple[int, int], _level: int, size_px: tuple[int, int]
+    ) -> np.ndarray:
         return np.full((*size_px[::-1], 3), 238, np.uint8)
 
     def close(self) -> None:
@@ -199,10 +251,14 @@ def test_the_batch_size_changes_no_more_than_rounding(make_job):
     np.testing.assert_allclose(features(job), first, atol=0.01)
 
 
-def test_without_a_number_deterministic_batches_are_fixed_and_the_report_says_so(make_job, monkeypatch):
+def test_without_a_number_deterministic_batches_are_fixed_and_the_report_says_so(
+    make_job, monkeypatch
+):
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     sizes: list[int] = []
-    report = embed([make_job("A")], workers=1, batch_size=None, on_tiles=lambda _, tiles: sizes.append(tiles))
+    report = embed(
+        [make_job("A")], workers=1, batch_size=None, on_tiles=lambda _, tiles: sizes.append(tiles)
+    )
     assert max(sizes) == 8
     assert report.how == "batches of 8 tiles: fixed, so that a rerun gives the same bits"
 
@@ -255,7 +311,12 @@ class FragileSlide:
     """Fails at one tile while other threads still read, and notes whether it was closed under them."""
 
     def __init__(self, path: Path) -> None:
-        self.slide, self.reading, self.calls, self.closed_under_a_reader = open_slide(path), 0, 0, False
+        self.slide, self.reading, self.calls, self.closed_under_a_reader = (
+            open_slide(path),
+            0,
+            0,
+            False,
+        )
         self.level_downsamples = self.slide.level_downsamples
 
     def read_region(self, *where) -> np.ndarray:
@@ -271,7 +332,9 @@ class FragileSlide:
         self.closed_under_a_reader |= self.reading > 0
 
 
-def test_a_fault_that_passes_costs_nothing_and_a_slide_is_never_closed_under_a_thread_that_still_reads_it(make_job, monkeypatch):
+def test_a_fault_that_passes_costs_nothing_and_a_slide_is_never_closed_under_a_thread_that_still_reads_it(
+    make_job, monkeypatch
+):
     job = make_job("A")
     fragile = FragileSlide(job.slide_path)
     monkeypatch.setattr(embedding, "open_in_colour", lambda *_, **__: fragile)
@@ -297,16 +360,27 @@ def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_embedded(make
 
 def test_the_next_slides_are_opened_while_the_encoder_works_on_the_first(make_job, monkeypatch):
     jobs, opened, seen = [make_job(name) for name in ("A", "BB", "CCC")], [], []
-    monkeypatch.setattr(embedding, "open_in_colour", lambda path, *_, **__: opened.append(path.stem) or open_slide(path))
+    monkeypatch.setattr(
+        embedding,
+        "open_in_colour",
+        lambda path, *_, **__: opened.append(path.stem) or open_slide(path),
+    )
     embed(jobs, batch_size=512, on_tiles=lambda name, _: seen.append((name, list(opened))))
     assert seen[0] == ("A", ["A", "BB", "CCC"])
     assert [name for name, _ in seen] == ["A", "BB", "CCC"]
 
 
-@pytest.mark.parametrize(("workers", "threads", "beside"), [(1, 1, False), (2, 1, True), (1, 2, True)])
-def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(make_job, monkeypatch, workers, threads, beside):
+@pytest.mark.parametrize(
+    ("workers", "threads", "beside"), [(1, 1, False), (2, 1, True), (1, 2, True)]
+)
+def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(
+    make_job, monkeypatch, workers, threads, beside
+):
     readers: set[int] = set()
-    monkeypatch.setattr("pathoml.slides.reading.read_tile", lambda *where: readers.add(threading.get_ident()) or read_tile(*where))
+    monkeypatch.setattr(
+        "pathoml.slides.reading.read_tile",
+        lambda *where: readers.add(threading.get_ident()) or read_tile(*where),
+    )
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     embed([make_job("A")], workers=workers)
     assert (readers != {threading.get_ident()}) is beside
@@ -314,7 +388,9 @@ def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(make
 
 def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeypatch):
     read = []
-    monkeypatch.setattr("pathoml.slides.reading.read_tile", lambda *where: read.append(1) or read_tile(*where))
+    monkeypatch.setattr(
+        "pathoml.slides.reading.read_tile", lambda *where: read.append(1) or read_tile(*where)
+    )
     jobs, most_ahead, embedded = [make_job("A" * n) for n in range(1, 9)], [], []
 
     def on_tiles(_: str, tiles: int) -> None:
@@ -325,7 +401,9 @@ def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeyp
     assert 0 < max(most_ahead) <= 4 * (embedding.BATCHES_AHEAD + 1)
 
 
-def test_a_batch_that_does_not_fit_the_memory_is_halved_and_the_features_are_the_same(encoder, make_job):
+def test_a_batch_that_does_not_fit_the_memory_is_halved_and_the_features_are_the_same(
+    encoder, make_job
+):
     job = make_job("A")
     embed([job], batch_size=16)
     whole, sizes, compute = features(job), [], encoder.network.forward
@@ -351,9 +429,13 @@ def test_memory_too_small_for_one_tile_fails_the_slide_by_name(encoder, make_job
 
 
 def test_the_report_says_how_long_the_encoder_waited_and_each_slide_took(make_job, monkeypatch):
-    monkeypatch.setattr("pathoml.slides.reading.read_tile", lambda *where: time.sleep(0.01) or read_tile(*where))
+    monkeypatch.setattr(
+        "pathoml.slides.reading.read_tile", lambda *where: time.sleep(0.01) or read_tile(*where)
+    )
     report = embed([make_job("A"), make_job("BB")], workers=1)
-    assert 0.5 < report.waited / report.seconds <= 1  # a hundredth of a second a tile is far more than this encoder takes
+    assert (
+        0.5 < report.waited / report.seconds <= 1
+    )  # a hundredth of a second a tile is far more than this encoder takes
     assert set(report.slide_seconds) == {"A", "BB"}
     assert sum(report.slide_seconds.values()) <= report.seconds
 
@@ -378,11 +460,19 @@ def test_the_precision_that_is_asked_for_is_computed_in_and_recorded(encoder, ma
     job = make_job("A")
     grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
     with open_slide(job.slide_path) as slide:
-        tiles = np.stack([read_tile(slide, (x, y), grid.tile_l0, 64) for x, y in grid.xy_l0.tolist()])
+        tiles = np.stack(
+            [read_tile(slide, (x, y), grid.tile_l0, 64) for x, y in grid.xy_l0.tolist()]
+        )
     embed([job], precision="bf16")
     assert stored_attr(job.embeddings_path, "precision") == "bfloat16"
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        short = torch.cat([encoder(torch.from_numpy(tiles[i : i + 16])) for i in range(0, len(tiles), 16)]).half().numpy()
+        short = (
+            torch.cat(
+                [encoder(torch.from_numpy(tiles[i : i + 16])) for i in range(0, len(tiles), 16)]
+            )
+            .half()
+            .numpy()
+        )
     np.testing.assert_array_equal(features(job), short)
     job.embeddings_path.unlink()
     embed([job], precision="fp32")
@@ -394,7 +484,12 @@ def test_a_gpu_computes_in_bf16_what_stands_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     gpu = torch.device("cuda")
     assert pick_precision(gpu) == torch.bfloat16
-    assert pick_precision(gpu, stands_bf16=False) == pick_precision(gpu, "fp32") == pick_precision(CPU) == torch.float32
+    assert (
+        pick_precision(gpu, stands_bf16=False)
+        == pick_precision(gpu, "fp32")
+        == pick_precision(CPU)
+        == torch.float32
+    )
     assert pick_precision(CPU, "bf16", stands_bf16=False) == torch.bfloat16
 
 
@@ -406,10 +501,13 @@ def test_freed_memory_is_kept_so_that_pages_are_not_made_anew_for_every_batch():
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(5): torch.ones(16 * 2**20)\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
-        "first = faults()\nkeep_freed_memory()\nfor _ in range(4): faults()\nprint(first, faults())"  # steady after eight
+        # steady after eight
+        "first = faults()\nkeep_freed_memory()\nfor _ in range(4): faults()\nprint(first, faults())"
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    said = subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     before, after = (int(word) for word in said.split())
     assert after < before / 10
 

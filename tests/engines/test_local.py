@@ -31,7 +31,10 @@ def test_an_item_that_raises_is_reported_and_the_others_are_done(workers):
 
 @pytest.mark.parametrize("death", ["kill", "exit"])
 def test_an_item_that_kills_its_process_is_reported_and_the_others_are_done(death):
-    items = [("deadly", death), *((str(n), n) for n in range(9))]  # more than two workers have in hand
+    items = [
+        ("deadly", death),
+        *((str(n), n) for n in range(9)),
+    ]  # more than two workers have in hand
     results = dict(map_items(work, items, workers=2))
     assert "died" in str(results.pop("deadly"))
     assert results == {str(n): n**2 for n in range(9)}

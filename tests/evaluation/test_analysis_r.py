@@ -1,4 +1,6 @@
-"""analysis.R, run by R on the files of a run, prints every number of metrics.json that R can compute: the same within small tolerances."""
+"""analysis.R, run by R on the files of a run, prints every number of metrics.json that R can
+compute: the same within small tolerances.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,27 @@ from pathoml.training.nested import write_nested
 
 pytestmark = pytest.mark.ci
 PACKAGES = ("rms", "riskRegression", "cmprsk", "mice")
-# Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), counts that are no statistic, settings.
+# Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), counts that
+# are no statistic, settings.
 NOT_COMPARED = re.compile(
     r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
     r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
     r"|\.(n|events|unknown)$|^flow\.|^tau_months$|^horizons_months|^alarms|\.planned$|^multiplicity\.tests"
     r"|^treatment_interaction\.(treated|untreated|exploratory)$"
-    r"|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."  # of files that R does not read
+    # of files that R does not read
+    r"|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
     r"|^leaks\.harrell_c_within\..*\.(low|high)$"
 )
-RELATIVE, ABSOLUTE = 1e-6, 1e-8  # as close as docs/statisticians.md asks of the loosest of its quantities
+RELATIVE, ABSOLUTE = (
+    1e-6,
+    1e-8,
+)  # as close as docs/statisticians.md asks of the loosest of its quantities
 
 
 def leaves(node, path=""):
-    """Yield (path, numbers) of every number and list of numbers; elements of other lists count from 1, as R does."""
+    """Yield (path, numbers) of every number and list of numbers; elements of other lists count from
+    1, as R does.
+    """
     if isinstance(node, dict):
         for key, value in node.items():
             yield from leaves(value, f"{path}.{str(key).replace(' ', '_')}".lstrip("."))
@@ -57,7 +66,9 @@ def in_days_and_german(folder):
         row["pfs_months"] = str(round(float(row["pfs_months"]) * 30.4375)).replace(".", ",") + ",5"
         row["age"] = row["age"] and row["age"] + ",5"
         row["subtype"] = row["subtype"].replace("other", "übrige")
-        row["systemic"] = {"1": "ja", "0": "nein", "": "k.A."}[row["systemic"]].replace("k.A.", "n/a")
+        row["systemic"] = {"1": "ja", "0": "nein", "": "k.A."}[row["systemic"]].replace(
+            "k.A.", "n/a"
+        )
     with path.open("w", newline="", encoding="cp1252") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter=";", lineterminator="\r\n")
         writer.writeheader()
@@ -68,8 +79,17 @@ STUDIES = {
     "n246": {"n": 246, "seed": 1},
     "n120_one_centre_no_competing": {"n": 120, "seed": 2, "centres": 1, "competing": False},
     "n400": {"n": 400, "seed": 3},
-    "n246_leave_one_centre_out": {"n": 246, "seed": 4, "splits": {"scheme": "leave_one_centre_out"}},
-    "n246_no_covariates_no_treatment": {"n": 246, "seed": 5, "cohort": {}, "evaluate": {"horizons_months": [6, 18]}},
+    "n246_leave_one_centre_out": {
+        "n": 246,
+        "seed": 4,
+        "splits": {"scheme": "leave_one_centre_out"},
+    },
+    "n246_no_covariates_no_treatment": {
+        "n": 246,
+        "seed": 5,
+        "cohort": {},
+        "evaluate": {"horizons_months": [6, 18]},
+    },
 }
 
 
@@ -78,10 +98,16 @@ def both(request, tmp_path_factory):
     """Return (metrics.json, what R printed) of one study."""
     if r_survival_is_there():
         for package in PACKAGES:
-            if subprocess.run(["Rscript", "-e", f"library({package})"], capture_output=True, check=False).returncode:
-                unavailable(f"needs R's package {package} (apt-get install r-cran-{package.lower()})")
+            if subprocess.run(
+                ["Rscript", "-e", f"library({package})"], capture_output=True, check=False
+            ).returncode:
+                unavailable(
+                    f"needs R's package {package} (apt-get install r-cran-{package.lower()})"
+                )
     folder = tmp_path_factory.mktemp(request.param)
-    study = write_score_study(folder, significance={"permutations": 0, "bootstraps": 50}, **STUDIES[request.param])
+    study = write_score_study(
+        folder, significance={"permutations": 0, "bootstraps": 50}, **STUDIES[request.param]
+    )
     return evaluated_twice(study)
 
 
@@ -100,7 +126,10 @@ def disagreements(content, of_r):
             continue
         theirs = of_r.get(path)
         if theirs is None or theirs.shape != ours.shape:
-            found.append(f"{path}: R prints {'nothing' if theirs is None else theirs.shape}, metrics.json has {ours[:3]}")
+            found.append(
+                f"{path}: R prints {'nothing' if theirs is None else theirs.shape}, metrics.json"
+                f" has {ours[:3]}"
+            )
         elif not np.allclose(ours, theirs, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):
             worst = int(np.nanargmax(np.abs(ours - theirs)))
             found.append(f"{path}[{worst}]: {ours[worst]!r}, R {theirs[worst]!r}")
@@ -114,18 +143,30 @@ def test_r_reproduces_every_number_of_metrics_json(both):
 def test_the_script_says_how_many_numbers_agree_and_names_those_that_do_not(tmp_path):
     if not r_survival_is_there():
         unavailable("needs R's package survival (apt-get install r-cran-survival)")
-    study = write_score_study(tmp_path, n=120, seed=2, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(
+        tmp_path, n=120, seed=2, significance={"permutations": 0, "bootstraps": 50}
+    )
     content, _ = evaluated_twice(study)
     command, table = ["Rscript", "analysis.R"], study.run_folder / "metrics.csv"
     write_numbers(table, content)
-    said = subprocess.run(command, cwd=study.run_folder, capture_output=True, text=True, check=True).stderr
-    found = re.search(r"(\d+) of these are in metrics.json; (\d+) differ by more than a millionth", said)
+    said = subprocess.run(
+        command, cwd=study.run_folder, capture_output=True, text=True, check=True
+    ).stderr
+    found = re.search(
+        r"(\d+) of these are in metrics.json; (\d+) differ by more than a millionth", said
+    )
     assert found
     assert int(found[1]) > 200
     assert int(found[2]) == 0
-    wrong = re.sub(r"(?m)^hazard_ratio_per_sd\.estimate,.*$", "hazard_ratio_per_sd.estimate,7.5", table.read_text(encoding="utf-8"))
+    wrong = re.sub(
+        r"(?m)^hazard_ratio_per_sd\.estimate,.*$",
+        "hazard_ratio_per_sd.estimate,7.5",
+        table.read_text(encoding="utf-8"),
+    )
     table.write_text(wrong, encoding="utf-8")
-    said = subprocess.run(command, cwd=study.run_folder, capture_output=True, text=True, check=True).stderr
+    said = subprocess.run(
+        command, cwd=study.run_folder, capture_output=True, text=True, check=True
+    ).stderr
     assert "; 1 differ" in said
     assert re.search(r"  hazard_ratio_per_sd\.estimate: here [\d.]+, there 7\.5", said)
 
@@ -142,7 +183,9 @@ def test_r_hands_over_multiple_imputation_beside_the_filled_in_covariates(both):
 
 
 def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_r(tmp_path):
-    study = write_score_study(tmp_path, n=150, seed=8, competing=False, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(
+        tmp_path, n=150, seed=8, competing=False, significance={"permutations": 0, "bootstraps": 50}
+    )
     table = tmp_path / "patients.csv"
     head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
     censored = [row for row in rows if row[head.index("pfs_event")] == "0"][:4]
@@ -150,15 +193,22 @@ def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_
         row[head.index("subtype")] = "rare"
     table.write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n", encoding="utf-8")
     content, of_r = evaluated_twice(study)
-    assert "4 patients of levels without an event have a hazard of 0" in content["added_value"]["note"]
+    assert (
+        "4 patients of levels without an event have a hazard of 0" in content["added_value"]["note"]
+    )
     assert disagreements({"added_value": content["added_value"]}, of_r) == []
 
 
 def test_r_fits_nested_scores_as_we_do(tmp_path):
-    study = write_score_study(tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(
+        tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 50}
+    )
     cohort, columns, _, counts = read_score_table(study, read_cohort(study))
     rng = np.random.default_rng(3)
-    noisy = {name: columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients)) for name in sorted(set(counts["fold"]))}
+    noisy = {
+        name: columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients))
+        for name in sorted(set(counts["fold"]))
+    }
     write_nested(study.run_folder, cohort.patient_ids, noisy)
     content, of_r = evaluated_twice(study)
     assert content["nested_scores"]["used"]
@@ -169,7 +219,9 @@ def test_a_german_table_in_days_is_read_alike_by_r(tmp_path):
     study = write_score_study(tmp_path, significance={"permutations": 0, "bootstraps": 50})
     in_days_and_german(tmp_path)
     endpoint = study.config.endpoint.model_copy(update={"unit": "days"})
-    study = study.model_copy(update={"config": study.config.model_copy(update={"endpoint": endpoint})})
+    study = study.model_copy(
+        update={"config": study.config.model_copy(update={"endpoint": endpoint})}
+    )
     assert disagreements(*evaluated_twice(study)) == []
 
 
@@ -180,10 +232,14 @@ def test_a_number_that_r_does_not_print_is_found(both):
 
 
 def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
-    study = write_score_study(tmp_path, n=120, seed=9, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(
+        tmp_path, n=120, seed=9, significance={"permutations": 0, "bootstraps": 50}
+    )
     cohort, columns, _, _ = read_score_table(study, read_cohort(study))
     rng = np.random.default_rng(4)
-    by_seed = {str(k): columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients)) for k in (1, 2, 3)}
+    by_seed = {
+        str(k): columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients)) for k in (1, 2, 3)
+    }
     write_columns(study.run_folder / SEEDS, cohort.patient_ids, by_seed, "seed ")
     content, of_r = evaluated_twice(study)
     assert len(content["seeds"]["harrell_c"]) == 3
@@ -191,10 +247,17 @@ def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
 
 
 def test_r_reads_events_and_treatment_in_words_and_numbers_as_we_do(tmp_path):
-    study = write_score_study(tmp_path, n=150, seed=8, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(
+        tmp_path, n=150, seed=8, significance={"permutations": 0, "bootstraps": 50}
+    )
     table = tmp_path / "patients.csv"
     head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
-    spelled = {"0": ["0", "no", "0.0", "Nein"], "1": ["1", "yes", "1.0", "JA"], "2": ["2", "2.0"], "": [""]}
+    spelled = {
+        "0": ["0", "no", "0.0", "Nein"],
+        "1": ["1", "yes", "1.0", "JA"],
+        "2": ["2", "2.0"],
+        "": [""],
+    }
     for i, row in enumerate(rows):
         for name in ("pfs_event", "systemic"):
             column = head.index(name)
@@ -207,21 +270,27 @@ def test_r_reads_events_and_treatment_in_words_and_numbers_as_we_do(tmp_path):
 
 def test_r_takes_the_studys_word_for_missing_in_the_table_of_slides_too(tmp_path):
     cohort = {"covariates": ["age"], "missing": ["Not done"]}
-    study = write_score_study(tmp_path, n=80, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(
+        tmp_path, n=80, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 50}
+    )
     head, *rows = (tmp_path / "slides.csv").read_text(encoding="utf-8").splitlines()
     organs = ["lung", "", "not done", "liver", " not done"]
     rows = [f"{row},{organs[i % 5]}" for i, row in enumerate(rows)]
     (tmp_path / "slides.csv").write_text("\n".join([f"{head},organ", *rows]), encoding="utf-8")
     content, of_r = evaluated_twice(study)
     name = "leaks.harrell_c_within.organ.estimate"
-    assert of_r[name] == pytest.approx(content["leaks"]["harrell_c_within"]["organ"]["estimate"], abs=1e-6)
+    assert of_r[name] == pytest.approx(
+        content["leaks"]["harrell_c_within"]["organ"]["estimate"], abs=1e-6
+    )
 
 
 def test_r_reads_a_study_whose_tables_are_workbooks_with_their_own_word_for_missing(tmp_path):
     import pandas as pd
 
     cohort = {"covariates": ["age", "subtype"], "treatment": "systemic", "missing": ["not done"]}
-    study = write_score_study(tmp_path, n=120, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(
+        tmp_path, n=120, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 50}
+    )
     for name in ("patients", "slides"):
         table = pd.read_csv(tmp_path / f"{name}.csv", dtype=str).fillna("not done")
         table.to_excel(tmp_path / f"{name}.xlsx", index=False)

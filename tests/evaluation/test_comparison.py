@@ -13,7 +13,9 @@ from pathoml.evaluation.comparison import choice_corrected_c, compare
 from pathoml.survival.concordance import harrell_c
 
 
-def test_a_comparison_has_every_recipe_the_clinical_model_a_winner_and_a_corrected_p(tmp_path: Path) -> None:
+def test_a_comparison_has_every_recipe_the_clinical_model_a_winner_and_a_corrected_p(
+    tmp_path: Path,
+) -> None:
     write_study(tmp_path, *planted_cohort(48, effect=6.0)[:2])
     said: list[str] = []
     study, heads = load_study(tmp_path, ["train.seeds=1"]), ["mean_pool", "ridge_cox"]
@@ -23,7 +25,9 @@ def test_a_comparison_has_every_recipe_the_clinical_model_a_winner_and_a_correct
     assert content["candidates"][0]["cpu_seconds"] > 0
     best = max(c["harrell_c_centre_stratified"] for c in content["candidates"][:2])
     winner = content["selection"]["winner"]["head"]
-    assert best == next(c["harrell_c_centre_stratified"] for c in content["candidates"] if c["head"] == winner)
+    assert best == next(
+        c["harrell_c_centre_stratified"] for c in content["candidates"] if c["head"] == winner
+    )
 
 
 def test_the_best_of_many_scores_of_pure_noise_is_corrected_to_chance() -> None:

@@ -21,7 +21,9 @@ from pathoml.evaluation.leaks import (
 from pathoml.study.cohort import read_cohort
 
 
-def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concordance_within(tmp_path: Path) -> None:
+def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concordance_within(
+    tmp_path: Path,
+) -> None:
     cohort, bags, _ = planted_cohort(60, effect=0.0, centres=3)
     study = write_study(tmp_path, cohort, bags)
     code = np.unique(cohort.centre, return_inverse=True)[1].astype(float)
@@ -35,7 +37,9 @@ def test_a_score_of_patients_raises_nothing(tmp_path: Path) -> None:
     cohort, bags, _ = planted_cohort(60, effect=4.0, centres=3)
     study = write_study(tmp_path, cohort, bags)
     honest = -np.log(cohort.time_months) + np.random.default_rng(0).normal(size=60)
-    section, alarms = leak_section(study, cohort, honest, np.random.default_rng(1).permutation(60).astype(float), 0.7)
+    section, alarms = leak_section(
+        study, cohort, honest, np.random.default_rng(1).permutation(60).astype(float), 0.7
+    )
     assert section["harrell_c_within"]["centre"]["estimate"] > 0.6
     assert alarms == []
 
@@ -43,7 +47,10 @@ def test_a_score_of_patients_raises_nothing(tmp_path: Path) -> None:
 def add_column(table: Path, name: str, cells: list[str]) -> None:
     head, *rows = table.read_text(encoding="utf-8").splitlines()
     cells = [cells[i % len(cells)] for i in range(len(rows))]
-    table.write_text("\n".join([f"{head},{name}", *(f"{row},{cell}" for row, cell in zip(rows, cells))]), encoding="utf-8")
+    table.write_text(
+        "\n".join([f"{head},{name}", *(f"{row},{cell}" for row, cell in zip(rows, cells))]),
+        encoding="utf-8",
+    )
 
 
 def test_what_the_study_calls_missing_is_neither_a_subtype_nor_an_organ(tmp_path: Path) -> None:
@@ -60,7 +67,9 @@ def test_what_the_study_calls_missing_is_neither_a_subtype_nor_an_organ(tmp_path
     assert found[0] == found[1]
 
 
-def test_a_centre_with_its_own_stain_is_named_from_embeddings_and_labels_drawn_by_lot_are_not() -> None:
+def test_a_centre_with_its_own_stain_is_named_from_embeddings_and_labels_drawn_by_lot_are_not() -> (
+    None
+):
     rng = np.random.default_rng(0)
     centre = np.repeat(["A", "B", "C"], 20)
     stained = rng.normal(size=(60, 30)) + 3 * np.repeat(rng.normal(size=(3, 30)), 20, axis=0)

@@ -55,7 +55,9 @@ def count_work(monkeypatch: pytest.MonkeyPatch) -> list[range]:
     seen: list[range] = []
     whole = RepeatedValidation.null
 
-    def counted(self: RepeatedValidation, block: range, on_epoch: object = None) -> list[Statistics]:
+    def counted(
+        self: RepeatedValidation, block: range, on_epoch: object = None
+    ) -> list[Statistics]:
         seen.append(block)
         return whole(self, block, on_epoch)  # type: ignore[arg-type]
 
@@ -63,7 +65,9 @@ def count_work(monkeypatch: pytest.MonkeyPatch) -> list[range]:
     return seen
 
 
-def test_shards_compute_their_blocks_and_the_whole_evaluation_only_reads_them(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_compute_their_blocks_and_the_whole_evaluation_only_reads_them(
+    trained: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert pathoml("evaluate", str(trained.folder)) == 0
     alone = permutation(trained)
     assert not (trained.run_folder / FOLDER).exists()
@@ -78,7 +82,9 @@ def test_shards_compute_their_blocks_and_the_whole_evaluation_only_reads_them(tr
     assert permutation(trained) == alone
 
 
-def test_an_evaluation_that_was_killed_goes_on_where_it_was(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_that_was_killed_goes_on_where_it_was(
+    trained: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = count_work(monkeypatch)
     counted = RepeatedValidation.null
 
@@ -94,7 +100,9 @@ def test_an_evaluation_that_was_killed_goes_on_where_it_was(trained: Study, monk
     assert done == [range(2), range(2, 4), range(4, 5)]
 
 
-def test_a_block_of_other_scores_is_computed_anew(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_of_other_scores_is_computed_anew(
+    trained: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert pathoml("evaluate", str(trained.folder), "--shard", "1/3") == 0
     path = trained.run_folder / FOLDER / "00001-00002.json"
     path.write_text(json.dumps(read_json(path) | {"recipe": "of another run"}), encoding="utf-8")
@@ -104,7 +112,17 @@ def test_a_block_of_other_scores_is_computed_anew(trained: Study, monkeypatch: p
 
 
 def test_a_shard_of_a_study_without_permutations_has_nothing_to_do(trained: Study) -> None:
-    assert pathoml("evaluate", str(trained.folder), "--shard", "1/3", "--set", "significance.permutations=0") == 0
+    assert (
+        pathoml(
+            "evaluate",
+            str(trained.folder),
+            "--shard",
+            "1/3",
+            "--set",
+            "significance.permutations=0",
+        )
+        == 0
+    )
     assert blocks(trained) == []
 
 
@@ -113,5 +131,15 @@ def test_several_processes_give_the_p_value_of_one_to_the_last_bit(trained: Stud
     assert pathoml("evaluate", str(trained.folder), "--set", "compute.threads=1") == 0
     alone = permutation(trained)
     (trained.run_folder / "permutation.json").unlink()
-    assert pathoml("evaluate", str(trained.folder), "--set", "compute.encoders=2", "--set", "compute.threads=1") == 0
+    assert (
+        pathoml(
+            "evaluate",
+            str(trained.folder),
+            "--set",
+            "compute.encoders=2",
+            "--set",
+            "compute.threads=1",
+        )
+        == 0
+    )
     assert permutation(trained) == alone

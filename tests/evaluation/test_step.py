@@ -1,4 +1,6 @@
-"""Step `evaluate` without slides: every section of metrics.json is there, means what it says, or says why it is not."""
+"""Step `evaluate` without slides: every section of metrics.json is there, means what it says, or
+says why it is not.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,10 @@ def test_a_horizon_with_fewer_than_ten_patients_left_is_not_estimable(content):
 
 
 def test_the_image_score_beats_no_model_on_the_brier_score_it_was_drawn_to_explain(content):
-    assert content["integrated_brier"]["image"]["estimate"] < content["integrated_brier"]["no_model"]["estimate"]
+    assert (
+        content["integrated_brier"]["image"]["estimate"]
+        < content["integrated_brier"]["no_model"]["estimate"]
+    )
 
 
 def test_out_of_fold_risks_of_a_cox_model_foretell_about_as_many_events_as_were_seen(content):
@@ -74,8 +79,12 @@ def test_q_values_count_every_hypothesis_that_was_ever_tested(tmp_path):
     evaluated(first)
     another = first.model_copy(update={"config": first.config.model_copy(update={"run": "main"})})
     narrowed = another.config.evaluate.model_copy(update={"subgroups": ("n_lesions >= 6",)})
-    another = another.model_copy(update={"config": another.config.model_copy(update={"evaluate": narrowed})})
-    assert evaluated(another)["multiplicity"]["size"] == 9  # 3 subgroups x (score, treatment) + 1, and two new ones
+    another = another.model_copy(
+        update={"config": another.config.model_copy(update={"evaluate": narrowed})}
+    )
+    assert (
+        evaluated(another)["multiplicity"]["size"] == 9
+    )  # 3 subgroups x (score, treatment) + 1, and two new ones
 
 
 def test_a_changed_analysis_plan_is_refused_and_a_stamped_one_counts(tmp_path):
@@ -102,9 +111,16 @@ def test_a_subgroup_of_an_unknown_column_names_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(("1", "0"), "given to 25%"), (("ja", "nein"), "given to 25%"), (("A", "B"), "holds 'A', 'B'")]
+    ("words", "said"),
+    [
+        (("1", "0"), "given to 25%"),
+        (("ja", "nein"), "given to 25%"),
+        (("A", "B"), "holds 'A', 'B'"),
+    ],
 )
-def test_power_takes_the_treated_share_from_numbers_or_words_or_says_why_not(tmp_path, capsys, words, said):
+def test_power_takes_the_treated_share_from_numbers_or_words_or_says_why_not(
+    tmp_path, capsys, words, said
+):
     write_score_study(tmp_path, n=80, significance=QUICK)
     head, *rows = (tmp_path / "patients.csv").read_text(encoding="utf-8").splitlines()
     rows = [f"{row},{words[i % 4 > 0]}" for i, row in enumerate(rows)]
@@ -116,7 +132,9 @@ def test_power_takes_the_treated_share_from_numbers_or_words_or_says_why_not(tmp
 
 
 def test_a_treatment_column_with_other_words_is_refused(tmp_path):
-    study = write_score_study(tmp_path, significance=QUICK, cohort={"treatment": "subtype"}, evaluate={"subgroups": []})
+    study = write_score_study(
+        tmp_path, significance=QUICK, cohort={"treatment": "subtype"}, evaluate={"subgroups": []}
+    )
     with pytest.raises(CohortError, match="must be 0 or 1"):
         evaluated(study)
 
@@ -139,7 +157,9 @@ def test_one_centre_is_no_obstacle(tmp_path):
 def test_a_covariate_that_separates_perfectly_is_named_and_costs_only_what_needs_it(tmp_path):
     write_score_study(tmp_path, significance=QUICK)
     lines = (tmp_path / "patients.csv").read_text(encoding="utf-8").splitlines()
-    told = [lines[0] + ",tell_tale"] + [f"{line},{int(line.split(',')[3] == '1')}" for line in lines[1:]]
+    told = [lines[0] + ",tell_tale"] + [
+        f"{line},{int(line.split(',')[3] == '1')}" for line in lines[1:]
+    ]
     (tmp_path / "patients.csv").write_text("\n".join(told) + "\n", encoding="utf-8")
     study = load_study(tmp_path, ["cohort.covariates=[age, tell_tale]"])
     content = evaluated(study)
@@ -148,17 +168,28 @@ def test_a_covariate_that_separates_perfectly_is_named_and_costs_only_what_needs
 
 
 def lock(study, log_hazard_ratio, monthly_hazard):
-    """Turn the run into what `predict` leaves: locked scores alone, and a bundle that foretells a constant hazard."""
+    """Turn the run into what `predict` leaves: locked scores alone, and a bundle that foretells a
+    constant hazard.
+    """
     bundle = study.folder / "bundles" / "main" / "bundle.json"
     bundle.parent.mkdir(parents=True)
     months = [float(m) for m in range(1, 121)]
     survival = [math.exp(-monthly_hazard * m) for m in months]
-    content = {"baseline_survival": {"times_months": months, "survival": survival, "log_hazard_ratio_per_sd": log_hazard_ratio}}
+    content = {
+        "baseline_survival": {
+            "times_months": months,
+            "survival": survival,
+            "log_hazard_ratio_per_sd": log_hazard_ratio,
+        }
+    }
     bundle.write_text(json.dumps(content), encoding="utf-8")
     made_by = hashlib.sha256(bundle.read_bytes()).hexdigest()
     path = study.run_folder / "scores.csv"
     with path.open(encoding="utf-8") as file:
-        rows = [{**row, "fold": "", "score_type": "locked", "splits_sha256": made_by} for row in csv.DictReader(file)]
+        rows = [
+            {**row, "fold": "", "score_type": "locked", "splits_sha256": made_by}
+            for row in csv.DictReader(file)
+        ]
     write_csv(path, " ".join(rows[0]), [row.values() for row in rows])
     for name in ("baselines.csv", "splits.json"):
         (study.run_folder / name).unlink()
@@ -169,9 +200,19 @@ def test_a_locked_score_is_validated_against_the_bundle_that_made_it(tmp_path):
     lock(study, 0.8, 1 / 16)  # drawn with 0.4 a SD and about 16 months to an event
     content = evaluated(study)["prospective"]
     assert content["slope"]["estimate"] == pytest.approx(0.5, abs=0.15)
-    assert content["hazard_ratio_per_sd"]["low"] < math.exp(0.4) < content["hazard_ratio_per_sd"]["high"]
-    expected = np.array([math.exp(0.8 * s) for s in scores_of(study)]) * np.floor(read_cohort(study).time_months) / 16
-    assert content["in_the_large"]["estimate"] == pytest.approx(read_cohort(study).event.sum() / expected.sum(), rel=1e-9)
+    assert (
+        content["hazard_ratio_per_sd"]["low"]
+        < math.exp(0.4)
+        < content["hazard_ratio_per_sd"]["high"]
+    )
+    expected = (
+        np.array([math.exp(0.8 * s) for s in scores_of(study)])
+        * np.floor(read_cohort(study).time_months)
+        / 16
+    )
+    assert content["in_the_large"]["estimate"] == pytest.approx(
+        read_cohort(study).event.sum() / expected.sum(), rel=1e-9
+    )
 
 
 def scores_of(study):

@@ -1,4 +1,6 @@
-"""A map that points at what raises the risk passes; the same values on other tiles do not; and nobody judges their own map."""
+"""A map that points at what raises the risk passes; the same values on other tiles do not; and
+nobody judges their own map.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ GROUP = np.array([0, 0, 1, 1])
 
 
 def four_models(seed: int, shared: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Return attention and contributions of 4 models over 200 tiles: 40 of them raise the risk, the same for all if `shared`."""
+    """Return attention and contributions of 4 models over 200 tiles: 40 of them raise the risk, the
+    same for all if `shared`.
+    """
     rng = np.random.default_rng(seed)
     attention = rng.dirichlet(np.full(200, 5.0), size=4)
     read_out = rng.normal(0, 0.3, (4, 200))
@@ -34,7 +38,9 @@ def test_the_curve_is_the_contribution_left_over_the_attention_left() -> None:
     contribution[0, 0] = 0.5  # log-risk 10 times that of its equal share
     curve = _closed_curves(attention, contribution, np.ones(20, bool), np.arange(20)[None])[0, 0]
     assert curve.tolist() == [0.0] * (STEPS - 1)
-    last = _closed_curves(attention, contribution, np.ones(20, bool), np.arange(20)[::-1][None])[0, 0]
+    last = _closed_curves(attention, contribution, np.ones(20, bool), np.arange(20)[::-1][None])[
+        0, 0
+    ]
     assert last.tolist() == pytest.approx([0.5 / (0.05 * left) for left in range(19, 0, -1)])
 
 
@@ -48,7 +54,13 @@ def test_a_map_of_what_all_models_share_is_faithful_and_its_shuffled_values_are_
     rng = np.random.default_rng(2)
     passed = 0
     for seed in range(20):  # the judges keep their own tiles, the maps that they judge are shuffled
-        wrong = judge_slide(attention, np.stack([c[rng.permutation(200)] for c in contribution]), GROUP, np.ones(200, bool), seed=seed)
+        wrong = judge_slide(
+            attention,
+            np.stack([c[rng.permutation(200)] for c in contribution]),
+            GROUP,
+            np.ones(200, bool),
+            seed=seed,
+        )
         assert wrong is not None
         passed += wrong.faithful
     assert passed <= 3
@@ -80,12 +92,16 @@ def test_reading_the_kept_tiles_again_gives_the_same_answer_where_attention_reno
 
 def test_without_a_second_repeat_or_seed_nobody_judges() -> None:
     attention, contribution = four_models(1)
-    assert judge_slide(attention, contribution, np.zeros(4, int), np.ones(200, bool), seed=1) is None
+    assert (
+        judge_slide(attention, contribution, np.zeros(4, int), np.ones(200, bool), seed=1) is None
+    )
 
 
 def test_the_cohort_counts_a_patient_once() -> None:
     good, bad = four_models(1), four_models(2, shared=False)
-    slides = [judge_slide(*models, GROUP, np.ones(200, bool), seed=1) for models in (good, good, bad)]
+    slides = [
+        judge_slide(*models, GROUP, np.ones(200, bool), seed=1) for models in (good, good, bad)
+    ]
     kept = [s for s in slides if s is not None]
     cohort = summarise(kept, ["A", "A", "B"], np.array([1.0, 1.0, 0.0]))
     assert cohort.patients == 2

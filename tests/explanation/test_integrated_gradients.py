@@ -1,4 +1,6 @@
-"""Integrated gradients of heads without exact contributions: hand-worked parts, and parts that sum to what they say they do."""
+"""Integrated gradients of heads without exact contributions: hand-worked parts, and parts that sum
+to what they say they do.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Power(nn.Module):
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:  # noqa: ARG002 - part of the contract of heads
         risk = (self.read(features).squeeze(-1) ** self.power).mean(1)
         nothing = torch.zeros(features.shape[:2])
-        return HeadOutput(log_risk=risk, attention=nothing, contribution=nothing, bias=torch.zeros_like(risk))
+        return HeadOutput(
+            log_risk=risk, attention=nothing, contribution=nothing, bias=torch.zeros_like(risk)
+        )
 
 
 def stack_of(*heads: nn.Module, dim: int) -> ModelStack:
@@ -50,7 +54,9 @@ def a_bag(seed: int, tiles: int = 30) -> np.ndarray:
 
 
 def test_parts_of_a_squared_read_out_are_those_worked_by_hand() -> None:
-    """Mean of x squared over tiles 1, 3, 5 with average 3: the integral of 2 (3 + t (x - 3)) (x - 3) / 3 over t is (x^2 - 9) / 3."""
+    """Mean of x squared over tiles 1, 3, 5 with average 3: the integral of 2 (3 + t (x - 3)) (x -
+    3) / 3 over t is (x^2 - 9) / 3.
+    """
     bag = np.array([[1.0, 9.0], [3.0, 9.0], [5.0, 9.0]])
     parts = integrated_gradients(stack_of(Power(2, [1.0, 0.0]), dim=2), bag, [0])
     assert parts[0] == pytest.approx([-8 / 3, 0.0, 16 / 3], abs=1e-5)
@@ -58,12 +64,16 @@ def test_parts_of_a_squared_read_out_are_those_worked_by_hand() -> None:
 
 def test_each_model_explains_by_its_own_weights() -> None:
     bag = np.array([[1.0, 0.0], [3.0, 2.0]])
-    one, two = integrated_gradients(stack_of(Power(1, [1.0, 0.0]), Power(1, [0.0, 4.0]), dim=2), bag, [0, 1])
+    one, two = integrated_gradients(
+        stack_of(Power(1, [1.0, 0.0]), Power(1, [0.0, 4.0]), dim=2), bag, [0, 1]
+    )
     assert one == pytest.approx([-0.5, 0.5], abs=1e-6)  # (x - 2) / 2
     assert two == pytest.approx([-2.0, 2.0], abs=1e-6)  # 4 (x - 1) / 2
 
 
-def test_parts_along_a_fine_path_agree_with_finite_differences_of_the_risk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_along_a_fine_path_agree_with_finite_differences_of_the_risk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(attribution, "PATH_STEPS", 400)
     head, bag = transmil(1), a_bag(1, tiles=4)
     fine, parts = head.double(), integrated_gradients(stack_of(transmil(1), dim=DIM), bag, [0])[0]
@@ -76,7 +86,9 @@ def test_parts_along_a_fine_path_agree_with_finite_differences_of_the_risk(monke
             for tile in range(4):  # move one tile along its own path, and no other
                 step = torch.zeros_like(values)
                 step[tile] = width * (values - average)[tile]
-                up, down = (fine((here + sign * step)[None], everything).log_risk.item() for sign in (1, -1))
+                up, down = (
+                    fine((here + sign * step)[None], everything).log_risk.item() for sign in (1, -1)
+                )
                 expected[tile] += (up - down) / (2 * width) / points
     assert parts == pytest.approx(expected, abs=0.005 * np.abs(expected).sum())
 
@@ -99,7 +111,11 @@ def test_a_path_that_was_refined_keeps_what_it_had(monkeypatch: pytest.MonkeyPat
     assert refined == pytest.approx(integrated_gradients(stack, bag, [0]), abs=1e-6)
 
 
-def test_equal_tiles_have_no_parts_and_no_path_is_refined_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_tiles_have_no_parts_and_no_path_is_refined_for_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(attribution, "REFINED", "never")
-    parts = integrated_gradients(stack_of(transmil(1), dim=DIM), np.repeat(a_bag(1, tiles=1), 7, axis=0), [0])
+    parts = integrated_gradients(
+        stack_of(transmil(1), dim=DIM), np.repeat(a_bag(1, tiles=1), 7, axis=0), [0]
+    )
     assert parts == pytest.approx(np.zeros((1, 7)), abs=1e-6)

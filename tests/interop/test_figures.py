@@ -1,4 +1,6 @@
-"""Figures of maps for print, and the gallery of tiles: what stands in them is read back with other readers."""
+"""Figures of maps for print, and the gallery of tiles: what stands in them is read back with other
+readers.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def drawn(tmp_path, mark="", fraction=None):
     tile_map = small_map()
     values = tile_map.contribution * 2.0 if fraction is None else fraction
     picture = colour_tiles(np.full((400, 400, 3), 220, np.uint8), 1.0, tile_map, values, mark)
-    figure = draw_figure(picture, 1.0, tile_map, Said(percentile=77, limit=0.5, mark=mark), "cohort")
+    figure = draw_figure(
+        picture, 1.0, tile_map, Said(percentile=77, limit=0.5, mark=mark), "cohort"
+    )
     return save_figure(figure, picture, tmp_path / "S1")
 
 
@@ -76,7 +80,9 @@ def test_a_png_has_300_dots_an_inch_and_each_tile_its_colour_inside_its_own_bord
     assert np.ptp(at(0, 0)) < 6, "zero has no colour"
     row = pixels[round(1.5 * tile), :, 0] - pixels[round(1.5 * tile), :, 2]
     inside = np.flatnonzero(row > 50)
-    assert inside.min() == pytest.approx(tile, abs=WIDTH_IN * DPI / 400 + 2)  # a border lies on the overview's pixel
+    assert inside.min() == pytest.approx(
+        tile, abs=WIDTH_IN * DPI / 400 + 2
+    )  # a border lies on the overview's pixel
     assert inside.max() == pytest.approx(2 * tile, abs=WIDTH_IN * DPI / 400 + 2)
 
 
@@ -84,24 +90,42 @@ def test_an_svg_says_in_words_what_it_shows_and_its_bar_is_as_long_as_it_says(tm
     _, svg = drawn(tmp_path)
     root = ET.fromstring(svg.read_text(encoding="utf-8"))
     words = " ".join("".join(t.itertext()) for t in root.iter("{http://www.w3.org/2000/svg}text"))
-    for expected in ("S1", "risk percentile 77 of the cohort", "Explains the model, not the disease", "not a medical device", "50 µm"):
+    for expected in (
+        "S1",
+        "risk percentile 77 of the cohort",
+        "Explains the model, not the disease",
+        "not a medical device",
+        "50 µm",
+    ):
         assert expected in words
     [bar] = [g for g in root.iter() if g.get("id") == "scale-bar"]
     path = next(e for e in bar.iter() if e.tag.endswith("path")).get("d")
-    (x0, _), (x1, _) = (tuple(map(float, pair)) for pair in re.findall(r"[ML] ([\d.]+) ([\d.]+)", path))
+    (x0, _), (x1, _) = (
+        tuple(map(float, pair)) for pair in re.findall(r"[ML] ([\d.]+) ([\d.]+)", path)
+    )
     said = float(re.search(r"(\d+) µm(?! *;|;)", words.split("not a medical device")[1]).group(1))
     width_um, width_points = 400 * 0.5, WIDTH_IN * 72
     assert abs(x1 - x0) / width_points * width_um == pytest.approx(said, rel=0.01)
     [picture] = [e for e in root.iter() if e.tag.endswith("image") and e.get("id") == "tissue"]
     data = picture.get("{http://www.w3.org/1999/xlink}href").removeprefix("data:image/jpeg;base64,")
     with PIL.Image.open(io.BytesIO(base64.b64decode(data))) as image:
-        red, _, blue = np.asarray(image.transpose(PIL.Image.Transpose.FLIP_TOP_BOTTOM)).astype(int)[150, 150]
+        red, _, blue = np.asarray(image.transpose(PIL.Image.Transpose.FLIP_TOP_BOTTOM)).astype(int)[
+            150, 150
+        ]
         assert (image.size, red > blue + 50) == ((400, 400), True)
-    assert float(picture.get("width")) == pytest.approx(width_points, abs=10)  # within a pixel of the placeholder
+    assert float(picture.get("width")) == pytest.approx(
+        width_points, abs=10
+    )  # within a pixel of the placeholder
 
 
 def test_a_map_that_is_not_faithful_is_grey_and_says_so(tmp_path):
-    png, svg = drawn(tmp_path, mark="NOT FAITHFUL: deleting its hot tiles changes the risk no more than deleting random ones.")
+    png, svg = drawn(
+        tmp_path,
+        mark=(
+            "NOT FAITHFUL: deleting its hot tiles changes the risk no more than deleting random"
+            " ones."
+        ),
+    )
     with PIL.Image.open(png) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     tissue = pixels[: int(WIDTH_IN * DPI)]
@@ -122,13 +146,28 @@ def test_the_same_figure_is_the_same_bytes(tmp_path):
     assert [p.read_bytes() for p in drawn(tmp_path / "b")] == first
 
 
-def test_every_slide_of_a_study_gets_its_figures_and_one_without_a_file_is_a_sentence(study, tmp_path, capsys):
+def test_every_slide_of_a_study_gets_its_figures_and_one_without_a_file_is_a_sentence(
+    study, tmp_path, capsys
+):
     with pytest.raises(SystemExit) as ended:
-        main(["export", str(study.folder), "--to", "figures", "--out", str(tmp_path), "--set", "figures.scale=percentile"])
+        main(
+            [
+                "export",
+                str(study.folder),
+                "--to",
+                "figures",
+                "--out",
+                str(tmp_path),
+                "--set",
+                "figures.scale=percentile",
+            ]
+        )
     assert ended.value.code == 0
     assert "slides are not to be compared" in capsys.readouterr().out
     names = {s.stem for s in (study.run_folder / "attention").glob("*.h5")}
-    assert {p.name for p in tmp_path.iterdir()} == {f"{n}.{suffix}" for n in names for suffix in ("png", "svg")}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f"{n}.{suffix}" for n in names for suffix in ("png", "svg")
+    }
     path = study.folder / "slides" / "S4.tiff"
     path.rename(path.with_suffix(".gone"))
     try:
@@ -152,18 +191,29 @@ def test_maps_of_a_study_whose_tables_are_workbooks_are_exported(study, tmp_path
     with pytest.raises(SystemExit) as ended:
         main(["export", str(folder), "--to", tool, "--out", str(tmp_path / "out")])
     assert ended.value.code == 0
-    assert {p.name.split(".")[0] for p in (tmp_path / "out").iterdir()} == {p.stem for p in (folder / "runs/main/attention").glob("*.h5")}
+    assert {p.name.split(".")[0] for p in (tmp_path / "out").iterdir()} == {
+        p.stem for p in (folder / "runs/main/attention").glob("*.h5")
+    }
 
 
 def test_the_gallery_shows_the_strongest_tiles_few_of_one_patient_and_random_ones(study):
     folder = study.run_folder / "attention"
     page = (folder / "gallery.html").read_text(encoding="utf-8")
     maps = [read_attention(p) for p in sorted(folder.glob("*.h5"))]
-    bag = {m.patient_id: sum(len(o.attention) for o in maps if o.patient_id == m.patient_id) for m in maps}
-    tiles = [(m.contribution[i] * bag[m.patient_id], m.patient_id, m.slide_id, m.xy_l0[i]) for m in maps for i in range(len(m.attention))]
+    bag = {
+        m.patient_id: sum(len(o.attention) for o in maps if o.patient_id == m.patient_id)
+        for m in maps
+    }
+    tiles = [
+        (m.contribution[i] * bag[m.patient_id], m.patient_id, m.slide_id, m.xy_l0[i])
+        for m in maps
+        for i in range(len(m.attention))
+    ]
     _, patient, slide, (x, y) = max(tiles, key=lambda t: t[0])
     raises = page.split('class="raises"')[1].split("</section>")[0]
-    assert f"{patient}, {slide} at {x}, {y}" in raises.split("</li>")[0], "the strongest tile comes first"
+    assert f"{patient}, {slide} at {x}, {y}" in raises.split("</li>")[0], (
+        "the strongest tile comes first"
+    )
     for section in re.findall(r"<section.*?</section>", page, flags=re.DOTALL):
         shown = re.findall(r"<figcaption>(P\d+),", section)
         assert max(shown.count(p) for p in set(shown)) == 2
@@ -191,9 +241,13 @@ def test_a_tile_of_the_gallery_is_the_tile_of_its_place(study):
     assert np.abs(shown - expected).max() < 4
 
 
-def test_a_phenotype_map_has_each_tile_in_its_colour_inside_its_borders_and_the_shares_below(study, tmp_path):
+def test_a_phenotype_map_has_each_tile_in_its_colour_inside_its_borders_and_the_shares_below(
+    study, tmp_path
+):
     corners = np.array([[0, 0], [TILE, 0], [5 * TILE, 7 * TILE]])
-    assigned = Assignments(slide_id="S0", xy_l0=corners, tile_l0=TILE, phenotype=np.array([0, 5, 5]))
+    assigned = Assignments(
+        slide_id="S0", xy_l0=corners, tile_l0=TILE, phenotype=np.array([0, 5, 5])
+    )
     path = study.folder / "slides" / "S0.tiff"
     assert write_phenotype_map(tmp_path / "S0.png", path, assigned, 6, 0.5)
     with PIL.Image.open(tmp_path / "S0.png") as image:
@@ -206,8 +260,12 @@ def test_a_phenotype_map_has_each_tile_in_its_colour_inside_its_borders_and_the_
 
     for (column, row), phenotype in zip([(0, 0), (1, 0), (5, 7)], [0, 5, 5]):
         alike = at(column + 2, row)  # a tile of the same tissue without a phenotype
-        assert at(column, row) == pytest.approx(alike * (1 - ALPHA) + np.array(COLOURS[phenotype]) * ALPHA, abs=6)
-    assert not write_phenotype_map(tmp_path / "S9.png", study.folder / "slides" / "S9.tiff", assigned, 6, 0.5), "no picture, no map"
+        assert at(column, row) == pytest.approx(
+            alike * (1 - ALPHA) + np.array(COLOURS[phenotype]) * ALPHA, abs=6
+        )
+    assert not write_phenotype_map(
+        tmp_path / "S9.png", study.folder / "slides" / "S9.tiff", assigned, 6, 0.5
+    ), "no picture, no map"
     assert not write_phenotype_map(tmp_path / "S9.png", None, assigned, 6, 0.5)
     assert not (tmp_path / "S9.png").exists()
 

@@ -23,7 +23,9 @@ from pathoml.types import Assignments, AttentionMap
 
 
 def ten_by_ten(bad: float = 0.1) -> AttentionMap:
-    """Return a map of 10 x 10 tiles of 100 px at 0.5 um that begins at (300, 200); an L of five tiles and one alone are hot."""
+    """Return a map of 10 x 10 tiles of 100 px at 0.5 um that begins at (300, 200); an L of five
+    tiles and one alone are hot.
+    """
     rows, columns = np.divmod(np.arange(100), 10)
     contribution = np.full(100, -0.01)
     for row, column in ((0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (7, 7)):
@@ -48,16 +50,24 @@ def ten_by_ten(bad: float = 0.1) -> AttentionMap:
 
 
 def three_phenotypes() -> Assignments:
-    """Return phenotypes 0, 1, 2, 0, ...; a tile is 0.25 nearer to its own than to the one before and 0.5 than to the one after."""
+    """Return phenotypes 0, 1, 2, 0, ...; a tile is 0.25 nearer to its own than to the one before
+    and 0.5 than to the one after.
+    """
     own = np.arange(100) % 3
     membership = np.full((100, 3), -0.5)
     membership[np.arange(100), own], membership[np.arange(100), own - 1] = 0.25, -0.25
-    return Assignments(slide_id="S1", xy_l0=ten_by_ten().xy_l0, tile_l0=100, phenotype=own, membership=membership)
+    return Assignments(
+        slide_id="S1", xy_l0=ten_by_ten().xy_l0, tile_l0=100, phenotype=own, membership=membership
+    )
 
 
 def test_qupath_measures_each_tiles_phenotype_and_its_membership_in_every_one() -> None:
     tile = geojson(ten_by_ten(), (0, 0), three_phenotypes(), mark="")["features"][1]
-    measured = {name: value for name, value in tile["properties"]["measurements"].items() if "phenotype" in name}
+    measured = {
+        name: value
+        for name, value in tile["properties"]["measurements"].items()
+        if "phenotype" in name
+    }
     names = [f"membership in phenotype {k}" for k in range(3)]
     assert measured == {"phenotype": 1.0, names[0]: -0.25, names[1]: 0.25, names[2]: -0.5}
 
@@ -67,10 +77,20 @@ def test_qupath_gets_tiles_and_hot_spots_with_the_bounds_subtracted_to_the_pixel
     tiles = [f for f in content["features"] if f["properties"]["objectType"] == "tile"]
     assert shape(tiles[0]["geometry"]).bounds == (250, 170, 350, 270)
     assert tiles[0]["properties"]["measurements"]["contribution"] == 0.5
-    assert tiles[0]["properties"]["classification"] == {"name": "raises risk", "color": [230, 138, 0]}
+    assert tiles[0]["properties"]["classification"] == {
+        "name": "raises risk",
+        "color": [230, 138, 0],
+    }
     assert content["pathoml"]["bounds_subtracted"] == [50, 30]
-    spots = [shape(f["geometry"]) for f in content["features"] if f["properties"]["objectType"] == "annotation"]
-    hot = [box(250 + c * 100, 170 + r * 100, 350 + c * 100, 270 + r * 100) for r, c in ((0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (7, 7))]
+    spots = [
+        shape(f["geometry"])
+        for f in content["features"]
+        if f["properties"]["objectType"] == "annotation"
+    ]
+    hot = [
+        box(250 + c * 100, 170 + r * 100, 350 + c * 100, 270 + r * 100)
+        for r, c in ((0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (7, 7))
+    ]
     assert len(spots) == 2
     assert unary_union(spots).symmetric_difference(unary_union(hot)).area == 0
 
@@ -83,7 +103,9 @@ def test_a_hot_spot_may_have_a_hole() -> None:
 
 
 def test_ids_in_qupath_are_unique_and_the_same_each_time() -> None:
-    first, again = ([f["id"] for f in geojson(ten_by_ten(), (0, 0), mark="")["features"]] for _ in range(2))
+    first, again = (
+        [f["id"] for f in geojson(ten_by_ten(), (0, 0), mark="")["features"]] for _ in range(2)
+    )
     assert first == again
     assert len(set(first)) == len(first)
 
@@ -103,7 +125,12 @@ def test_a_slide_with_bounds_lands_where_qupath_shows_it(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(qupath, "open_slide", lambda _: Mrxs(bounds_l0=(300, 200)))
     offset = qupath._bounds(Path("slide.mrxs"))
-    assert shape(geojson(ten_by_ten(), offset, mark="")["features"][0]["geometry"]).bounds == (0, 0, 100, 100)
+    assert shape(geojson(ten_by_ten(), offset, mark="")["features"][0]["geometry"]).bounds == (
+        0,
+        0,
+        100,
+        100,
+    )
 
 
 def test_anndata_reads_scores_boxes_and_centres(tmp_path: Path) -> None:
@@ -131,17 +158,31 @@ def test_ome_tiff_has_float32_channels_and_the_size_of_a_tile(tmp_path: Path) ->
     assert np.isfinite(values).all()
     pixels = xml.find(".//{*}Pixels")
     assert pixels is not None
-    assert (float(pixels.attrib["PhysicalSizeX"]), pixels.attrib["PhysicalSizeXUnit"]) == (50.0, "µm")
-    assert [c.attrib["Name"] for c in xml.findall(".//{*}Channel")] == ["contribution", "attention", "tile", "contribution spread"]
+    assert (float(pixels.attrib["PhysicalSizeX"]), pixels.attrib["PhysicalSizeXUnit"]) == (
+        50.0,
+        "µm",
+    )
+    assert [c.attrib["Name"] for c in xml.findall(".//{*}Channel")] == [
+        "contribution",
+        "attention",
+        "tile",
+        "contribution spread",
+    ]
     assert xml.findall(".//{*}Plane")[0].attrib["PositionX"] == "150.0"
 
 
 def test_a_map_that_is_not_faithful_says_so_in_every_export(tmp_path: Path) -> None:
     content = geojson(ten_by_ten(), (0, 0), mark=UNFAITHFUL_SENTENCE)
     assert content["pathoml"]["mark"] == UNFAITHFUL_SENTENCE
-    names = {f["properties"]["name"] for f in content["features"] if f["properties"]["objectType"] == "annotation"}
+    names = {
+        f["properties"]["name"]
+        for f in content["features"]
+        if f["properties"]["objectType"] == "annotation"
+    }
     assert names == {"hot spot (NOT FAITHFUL)"}
-    as_anndata(ten_by_ten(), np.zeros((100, 2), np.float32), mark=UNFAITHFUL_SENTENCE).write_h5ad(tmp_path / "S1.h5ad")
+    as_anndata(ten_by_ten(), np.zeros((100, 2), np.float32), mark=UNFAITHFUL_SENTENCE).write_h5ad(
+        tmp_path / "S1.h5ad"
+    )
     assert anndata.read_h5ad(tmp_path / "S1.h5ad").uns["pathoml"]["mark"] == UNFAITHFUL_SENTENCE
     write_ome(tmp_path / "S1.ome.tif", ten_by_ten(), mark=UNFAITHFUL_SENTENCE)
     with tifffile.TiffFile(tmp_path / "S1.ome.tif") as file:
@@ -158,5 +199,9 @@ def test_the_marks_are_those_of_faithfulness_json(tmp_path: Path) -> None:
     }
     (tmp_path / "faithfulness.json").write_text(json.dumps({"slides": slides}), encoding="utf-8")
     marks = map_marks(tmp_path)
-    assert marks == {"good": "", "inked": "31% of the contribution comes from flagged tiles.", "bad": UNFAITHFUL_SENTENCE}
+    assert marks == {
+        "good": "",
+        "inked": "31% of the contribution comes from flagged tiles.",
+        "bad": UNFAITHFUL_SENTENCE,
+    }
     assert map_marks(tmp_path / "nothing") == {}

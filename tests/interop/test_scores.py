@@ -1,4 +1,6 @@
-"""Scores of another program become a run without slides, and real clinical tables are read as they come."""
+"""Scores of another program become a run without slides, and real clinical tables are read as they
+come.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,24 @@ from pathoml.study.cohort import read_cohort
 from pathoml.training.nested import read_nested, write_nested
 
 CONFIG = Path(__file__).parents[2] / "configs" / "tcga-sarc.yaml"
-SHARED = Path(os.environ.get("PATHOML_SHARED", ""), "data", "survival", "TCGA-SARC_clinical_CDR.csv")
+SHARED = Path(
+    os.environ.get("PATHOML_SHARED", ""), "data", "survival", "TCGA-SARC_clinical_CDR.csv"
+)
 
 
 def small_study(folder: Path) -> Study:
     (folder / "study.yaml").write_text(
         "endpoint: {name: PFS, time_zero: diagnosis, time: months, event: event}\n"
-        "cohort: {covariates: [age], without_slides: keep, missing: [not done]}\nsplits: {folds: 2, repeats: 1}\n"
+        "cohort: {covariates: [age], without_slides: keep, missing: [not done]}\nsplits: {folds: "
+        "2, repeats: 1}\n"
     )
-    rows = [f"P{k},{'ab'[k % 2]},{k + 1},{int(k % 3 > 0)},{'not done' if k == 4 else 40 + k}" for k in range(20)]
-    (folder / "patients.csv").write_text("patient_id,centre,months,event,age\n" + "\n".join(rows) + "\n")
+    rows = [
+        f"P{k},{'ab'[k % 2]},{k + 1},{int(k % 3 > 0)},{'not done' if k == 4 else 40 + k}"
+        for k in range(20)
+    ]
+    (folder / "patients.csv").write_text(
+        "patient_id,centre,months,event,age\n" + "\n".join(rows) + "\n"
+    )
     return load_study(folder)
 
 
@@ -60,7 +70,9 @@ def test_imported_scores_are_centred_and_in_units_of_their_sd(tmp_path: Path) ->
     import_scores(study, scores_file(tmp_path))
     rows = read_rows(study.run_folder / "scores.csv")
     assert float(rows[0]["log_risk"]) == pytest.approx(9.5)  # 20 less the mean of 1..20
-    assert float(rows[0]["score_sd"]) == pytest.approx(9.5 / 35**0.5)  # the sample variance of 1..20 is 35
+    assert float(rows[0]["score_sd"]) == pytest.approx(
+        9.5 / 35**0.5
+    )  # the sample variance of 1..20 is 35
     assert {row["score_type"] for row in rows} == {"external"}
 
 
@@ -75,11 +87,19 @@ def test_nested_scores_of_an_earlier_training_do_not_outlive_an_import(tmp_path:
     assert note.startswith("The score was made elsewhere")
 
 
-def test_an_import_into_a_run_with_trained_models_is_refused_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
+def test_an_import_into_a_run_with_trained_models_is_refused_and_nothing_of_it_is_lost(
+    tmp_path: Path,
+) -> None:
     study = small_study(tmp_path)
     (study.run_folder / "models").mkdir(parents=True)
     (study.run_folder / "models" / "models.json").write_text("{}")
-    with pytest.raises(CohortError, match=r"holds models that were trained there\. Import into a run of its own: add --set run=imported"):
+    with pytest.raises(
+        CohortError,
+        match=(
+            r"holds models that were trained there\. Import into a run of its own: add --set"
+            r" run=imported"
+        ),
+    ):
         import_scores(study, scores_file(tmp_path))
     assert not (study.run_folder / "scores.csv").exists()
 
@@ -100,7 +120,13 @@ def test_evaluate_and_report_say_what_imported_scores_cannot_show(tmp_path: Path
     study = small_study(tmp_path)
     import_scores(study, scores_file(tmp_path))
     quick = study.model_copy(
-        update={"config": study.config.model_copy(update={"significance": study.config.significance.model_copy(update={"bootstraps": 20})})}
+        update={
+            "config": study.config.model_copy(
+                update={
+                    "significance": study.config.significance.model_copy(update={"bootstraps": 20})
+                }
+            )
+        }
     )
     assert (evaluate(quick, Console()), report(quick, Console())) == (0, 0)
     permutation = json.loads((study.run_folder / "permutation.json").read_text())
@@ -110,8 +136,12 @@ def test_evaluate_and_report_say_what_imported_scores_cannot_show(tmp_path: Path
 
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="needs PATHOML_SHARED with the TCGA-SARC table")
-@pytest.mark.parametrize(("scheme", "low", "high"), [("stratified", 0.55, 0.58), ("leave_one_centre_out", 0.52, 0.56)])
-def test_the_clinical_baseline_of_tcga_sarc_is_that_of_a_plain_ridge_cox(tmp_path: Path, scheme: str, low: float, high: float) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "low", "high"), [("stratified", 0.55, 0.58), ("leave_one_centre_out", 0.52, 0.56)]
+)
+def test_the_clinical_baseline_of_tcga_sarc_is_that_of_a_plain_ridge_cox(
+    tmp_path: Path, scheme: str, low: float, high: float
+) -> None:
     from pathoml.survival.concordance import harrell_c
 
     text = SHARED.read_text(encoding="utf-8").replace("bcr_patient_barcode", "patient_id", 1)
@@ -119,7 +149,11 @@ def test_the_clinical_baseline_of_tcga_sarc_is_that_of_a_plain_ridge_cox(tmp_pat
     (tmp_path / "study.yaml").write_text(CONFIG.read_text(encoding="utf-8"), encoding="utf-8")
     study = load_study(tmp_path, [f"splits.scheme={scheme}"])
     cohort = read_cohort(study)
-    assert (len(cohort.patients), int(cohort.event.sum()), len(set(cohort.centre.tolist()))) == (261, 139, 34)
+    assert (len(cohort.patients), int(cohort.event.sum()), len(set(cohort.centre.tolist()))) == (
+        261,
+        139,
+        34,
+    )
     import_scores(study, tmp_path / "patients.csv", "age_at_initial_pathologic_diagnosis")
     clinical = [float(row["clinical"]) for row in read_rows(study.run_folder / "baselines.csv")]
     assert low <= harrell_c(clinical, cohort.time_months, cohort.event) <= high

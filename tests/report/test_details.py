@@ -23,27 +23,42 @@ from pathoml.training.baselines import clinical_columns
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    study = write_score_study(folder, n=120, centres=4, significance={"permutations": 0, "bootstraps": 20})
+    study = write_score_study(
+        folder, n=120, centres=4, significance={"permutations": 0, "bootstraps": 20}
+    )
     table = folder / "patients.csv"
     rows = table.read_text().splitlines()
-    small = [re.sub(r",C\d,", ",TINY,", row) if k in (1, 2) else row for k, row in enumerate(rows)]  # a centre of two
+    small = [
+        re.sub(r",C\d,", ",TINY,", row) if k in (1, 2) else row for k, row in enumerate(rows)
+    ]  # a centre of two
     table.write_text("\n".join(small) + "\n")
-    write_json(study.run_folder / "metrics.json", metrics(study, *read_score_table(study, read_cohort(study))))
+    write_json(
+        study.run_folder / "metrics.json",
+        metrics(study, *read_score_table(study, read_cohort(study))),
+    )
     return study
 
 
 def page_of(study, smallest=0):
-    shown = study.config.model_copy(update={"report": study.config.report.model_copy(update={"smallest_cell": smallest})})
+    shown = study.config.model_copy(
+        update={"report": study.config.report.model_copy(update={"smallest_cell": smallest})}
+    )
     return write_report(study.model_copy(update={"config": shown})).read_text(encoding="utf-8")
 
 
 def test_the_difference_in_points_of_two_levels_is_their_coefficient(study):
     cohort, columns, _, _ = read_score_table(study, read_cohort(study))
     content = prognostic_score(cohort, columns["score_sd"], clinical_columns(cohort), (12.0, 24.0))
-    points = {row["value"]: row["points"] for row in content["points"] if row["variable"] == "subtype"}
+    points = {
+        row["value"]: row["points"] for row in content["points"] if row["variable"] == "subtype"
+    }
     coefficient = {row["name"]: row["coefficient"] for row in content["coefficients"]}
-    difference = (points["UPS"] - points["LMS"]) * content["log_hazard_per_point"]  # LMS is the commonest level
-    assert difference == pytest.approx(coefficient["subtype=UPS"], abs=0.1 * content["log_hazard_per_point"])
+    difference = (points["UPS"] - points["LMS"]) * content[
+        "log_hazard_per_point"
+    ]  # LMS is the commonest level
+    assert difference == pytest.approx(
+        coefficient["subtype=UPS"], abs=0.1 * content["log_hazard_per_point"]
+    )
 
 
 def test_the_risk_of_a_total_follows_from_the_baseline_survival(study):
@@ -56,8 +71,9 @@ def test_the_risk_of_a_total_follows_from_the_baseline_survival(study):
 def test_the_methods_say_what_was_done_to_the_stain_and_nothing_if_nothing_was(study):
     stain = StainConfig(normalise="macenko", augment=0.05)
     stained = study.model_copy(update={"config": study.config.model_copy(update={"stain": stain})})
-    assert "each tile, normalised to a fixed reference stain by the method of Macenko and jittered in its stain by 0.05, was" in page_of(
-        stained
+    assert (
+        "each tile, normalised to a fixed reference stain by the method of Macenko and jittered in"
+        " its stain by 0.05, was" in page_of(stained)
     )
     assert "each tile was turned into a vector" in page_of(study)
 
@@ -89,20 +105,40 @@ def test_a_published_page_shows_no_small_centre_and_no_id(study):
 def test_a_reason_that_holds_for_neighbouring_figures_stands_once(study):
     reason = {"note": "not estimable: nobody of 120 is followed for 24 months."}
     brier = dict.fromkeys(("no_model", "clinical", "image"), reason)
-    page = page_with(study, {"horizons_months": [24], "time_dependent_auc": {"24": reason}, "brier": {"24": brier}})
-    assert page.count("nobody of 120 is followed") == 2  # the AUC's cell, and one over the three Brier scores
+    page = page_with(
+        study,
+        {"horizons_months": [24], "time_dependent_auc": {"24": reason}, "brier": {"24": brier}},
+    )
+    assert (
+        page.count("nobody of 120 is followed") == 2
+    )  # the AUC's cell, and one over the three Brier scores
     assert '<td colspan="3">' in page
 
 
 def test_without_a_locked_score_the_page_has_no_section_on_new_patients(study):
     locked = {"estimate": 0.66, "low": 0.6, "high": 0.72}
-    assert "A locked score on new patients" not in page_with(study, {"prospective": {"note": "the scores are oof"}})
-    assert "A locked score on new patients" in page_with(study, {"prospective": {"harrell_c": locked}})
+    assert "A locked score on new patients" not in page_with(
+        study, {"prospective": {"note": "the scores are oof"}}
+    )
+    assert "A locked score on new patients" in page_with(
+        study, {"prospective": {"harrell_c": locked}}
+    )
 
 
 def test_the_page_says_how_far_the_maps_may_be_believed(study):
-    whole = {"area": {"estimate": 0.21, "low": 0.17, "high": 0.24}, "high_risk_slides": 39, "high_risk_better_than_random": 1.0}
-    page = page_with(study, {}, faithfulness={"cohort": whole, "slides": {"S1": {"faithful": True}, "S2": {"faithful": False}}})
+    whole = {
+        "area": {"estimate": 0.21, "low": 0.17, "high": 0.24},
+        "high_risk_slides": 39,
+        "high_risk_better_than_random": 1.0,
+    }
+    page = page_with(
+        study,
+        {},
+        faithfulness={
+            "cohort": whole,
+            "slides": {"S1": {"faithful": True}, "S2": {"faithful": False}},
+        },
+    )
     assert "0.21 (0.17 to 0.24)" in page
     assert "1 of 2 maps are faithful" in page
 
@@ -110,7 +146,17 @@ def test_the_page_says_how_far_the_maps_may_be_believed(study):
 def test_the_nomogram_names_each_variable_and_the_risk_at_each_horizon(study):
     drawn = page_of(study)
     drawn = drawn[drawn.index('aria-label="Nomogram') :].split("</svg>")[0]
-    for label in ("points", "age", "n_lesions", "subtype", "LMS", "image score (SD)", "total points", "risk by 12 months", "50%"):
+    for label in (
+        "points",
+        "age",
+        "n_lesions",
+        "subtype",
+        "LMS",
+        "image score (SD)",
+        "total points",
+        "risk by 12 months",
+        "50%",
+    ):
         assert f">{label}<" in drawn, label
 
 
@@ -141,7 +187,12 @@ def test_what_readers_saw_stands_beside_the_phenotypes_and_their_interactions(st
     (features / "phenotypes.csv").write_text(text, encoding="utf-8")
     kappa = {"estimate": 0.61, "low": 0.5, "high": 0.7, "n": 40, "events": 0}
     ratio = {"estimate": 1.9, "low": 1.2, "high": 3.0, "n": 40, "events": 20}
-    label = {"names": ["necrosis <b>"], "pairs": {"a / b": {"cohen": kappa, "weighted": kappa}}, "fleiss": None, "itself": {}}
+    label = {
+        "names": ["necrosis <b>"],
+        "pairs": {"a / b": {"cohen": kappa, "weighted": kappa}},
+        "fleiss": None,
+        "itself": {},
+    }
     label |= {"p_value": 0.0123, "q_value": 0.02, "hazard_ratio_sd": ratio}
     write_json(features / "labels.json", {"phenotypes": {"3": label}, "family_size": 1})
     page = page_of(study)

@@ -44,7 +44,10 @@ def estimate(value, half=0.06, n=60, events=31):
 
 def curve_json(time, event):
     curve = kaplan_meier(time, event)
-    columns = {name: getattr(curve, name).tolist() for name in ("times", "survival", "low", "high", "at_risk", "events")}
+    columns = {
+        name: getattr(curve, name).tolist()
+        for name in ("times", "survival", "low", "high", "at_risk", "events")
+    }
     return {name: [None if v != v else v for v in values] for name, values in columns.items()}
 
 
@@ -53,7 +56,12 @@ def build_study(folder, *, centres=("Aachen", "Bonn", "Köln", "Dresden"), n=60)
     rng = np.random.default_rng(7)
     config = parse_config(
         {
-            "endpoint": {"name": "progression-free survival", "time_zero": "first local ablative therapy", "time": "t", "event": "e"},
+            "endpoint": {
+                "name": "progression-free survival",
+                "time_zero": "first local ablative therapy",
+                "time": "t",
+                "event": "e",
+            },
             "cohort": {"covariates": ["age", "n_lesions"]},
         }
     )
@@ -66,12 +74,36 @@ def build_study(folder, *, centres=("Aachen", "Bonn", "Köln", "Dresden"), n=60)
     ids, centre = [f"P{i:03d}" for i in range(n)], [centres[i % len(centres)] for i in range(n)]
     high = risk > np.median(risk)
     rows = [
-        [ids[i], centre[i], risk[i], risk[i] / 0.4, "oof", "3;1;5", 3, 0.05, 1, 900, "ab" * 32, "cd" * 32, "", "high" if high[i] else "low"]
+        [
+            ids[i],
+            centre[i],
+            risk[i],
+            risk[i] / 0.4,
+            "oof",
+            "3;1;5",
+            3,
+            0.05,
+            1,
+            900,
+            "ab" * 32,
+            "cd" * 32,
+            "",
+            "high" if high[i] else "low",
+        ]
         for i in range(n)
     ]
     write_table(run / "scores.csv", COLUMNS, rows)
-    c_by_centre = {c: estimate(0.55 + 0.04 * i, 0.13, n // 4, 8) for i, c in enumerate(centres[:-1])}
-    c_by_centre[centres[-1]] = {"estimate": None, "low": None, "high": None, "n": 4, "events": 1, "note": "not estimable: 1 event"}
+    c_by_centre = {
+        c: estimate(0.55 + 0.04 * i, 0.13, n // 4, 8) for i, c in enumerate(centres[:-1])
+    }
+    c_by_centre[centres[-1]] = {
+        "estimate": None,
+        "low": None,
+        "high": None,
+        "n": 4,
+        "events": 1,
+        "note": "not estimable: 1 event",
+    }
     null = (0.5 + 0.035 * rng.standard_normal(199)).tolist()
     metrics = {
         "endpoint": config.endpoint.name,
@@ -88,7 +120,11 @@ def build_study(folder, *, centres=("Aachen", "Bonn", "Köln", "Dresden"), n=60)
         "uno_c": estimate(0.627),
         "ridge_cox": {"harrell_c": estimate(0.584), "harrell_c_centre_stratified": estimate(0.571)},
         "clinical": {"harrell_c": estimate(0.601), "covariates": ["age", "n_lesions"]},
-        "hazard_ratio_per_sd": {**estimate(1.41, 0.3), "wald_p": 0.004, "likelihood_ratio_p": 0.003},
+        "hazard_ratio_per_sd": {
+            **estimate(1.41, 0.3),
+            "wald_p": 0.004,
+            "likelihood_ratio_p": 0.003,
+        },
         "added_value": {
             "likelihood_ratio_chi2": 6.1,
             "df": 1,
@@ -98,10 +134,18 @@ def build_study(folder, *, centres=("Aachen", "Bonn", "Köln", "Dresden"), n=60)
             "note": "Clinical covariates and score on the same patients.",
         },
         "interval_note": "Patients were drawn again; the fitted models were kept.",
-        "alarms": [{"name": "centre_in_score", "message": "The score recognises the centre: 61 % right against 27 % by guessing."}],
+        "alarms": [
+            {
+                "name": "centre_in_score",
+                "message": "The score recognises the centre: 61 % right against 27 % by guessing.",
+            }
+        ],
         "kaplan_meier": {
             "log_rank_p": log_rank(time, event, high).p,
-            "groups": {"high": curve_json(time[high], event[high]), "low": curve_json(time[~high], event[~high])},
+            "groups": {
+                "high": curve_json(time[high], event[high]),
+                "low": curve_json(time[~high], event[~high]),
+            },
             "note": "Cut-off: median of each model's training patients.",
         },
         "flow": {
@@ -109,8 +153,13 @@ def build_study(folder, *, centres=("Aachen", "Bonn", "Köln", "Dresden"), n=60)
             "analysed": n,
             "slides": n + 9,
             "tiles": 61_234,
-            "excluded": [{"patient_id": f"X{i}", "reason": "no slide" if i else "no follow-up"} for i in range(4)],
-            "by_centre": {c: {"patients": n // 4, "events": 8, "slides": n // 4 + 2} for c in centres},
+            "excluded": [
+                {"patient_id": f"X{i}", "reason": "no slide" if i else "no follow-up"}
+                for i in range(4)
+            ],
+            "by_centre": {
+                c: {"patients": n // 4, "events": 8, "slides": n // 4 + 2} for c in centres
+            },
         },
     }
     write_json(run / "metrics.json", metrics)
@@ -127,7 +176,14 @@ def build_study(folder, *, centres=("Aachen", "Bonn", "Köln", "Dresden"), n=60)
         "note": "Bags were shuffled within centres.",
     }
     write_json(run / "permutation.json", permutation)
-    folds = [{"name": str(f + 1), "train": [p for i, p in enumerate(ids) if i % 5 != f], "test": ids[f::5]} for f in range(5)]
+    folds = [
+        {
+            "name": str(f + 1),
+            "train": [p for i, p in enumerate(ids) if i % 5 != f],
+            "test": ids[f::5],
+        }
+        for f in range(5)
+    ]
     splits = [{"name": f"repeat-{r}", "seed": 1000 + r, "folds": folds} for r in (1, 2, 3)]
     write_json(run / "splits.json", {"scheme": "stratified", "splits": splits})
     step = {
@@ -153,11 +209,15 @@ def build_study(folder, *, centres=("Aachen", "Bonn", "Köln", "Dresden"), n=60)
             fold="1",
             score_type="oof",
         )
-        write_attention(run / "attention" / f"{name}.h5", tile_map, Recipe(step="explain", inputs={}))
-        Image.fromarray(rng.integers(120, 255, (60, 90, 3), dtype=np.uint8)).resize((640, 420), 0).save(run / "attention" / f"{name}.png")
-        Image.fromarray(rng.integers(90, 255, (20, 60, 3), dtype=np.uint8)).resize((730, 244), 0).save(
-            run / "attention" / f"{name}_tiles.png"
+        write_attention(
+            run / "attention" / f"{name}.h5", tile_map, Recipe(step="explain", inputs={})
         )
+        Image.fromarray(rng.integers(120, 255, (60, 90, 3), dtype=np.uint8)).resize(
+            (640, 420), 0
+        ).save(run / "attention" / f"{name}.png")
+        Image.fromarray(rng.integers(90, 255, (20, 60, 3), dtype=np.uint8)).resize(
+            (730, 244), 0
+        ).save(run / "attention" / f"{name}_tiles.png")
     return study
 
 
@@ -167,7 +227,9 @@ def study(tmp_path):
 
 
 def edit_json(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8"
+    )
 
 
 def page_text(study):
@@ -185,7 +247,9 @@ def test_the_page_requests_nothing_and_runs_nothing(study):
     assert "://" not in text
     assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.requests)
     assert page.tags & {"script", "iframe", "object", "embed", "link", "base", "form"} == set()
-    assert {a[1:] for a in page.requests if a.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", text)) <= set(page.ids)
+    assert {a[1:] for a in page.requests if a.startswith("#")} | set(
+        re.findall(r"url\(#([^)]+)\)", text)
+    ) <= set(page.ids)
 
 
 def test_what_people_wrote_is_shown_and_never_run(tmp_path):
@@ -217,7 +281,14 @@ def test_equal_inputs_give_equal_bytes(study):
 
 
 def test_without_permutations_the_page_says_that_chance_is_not_excluded(study):
-    empty = {"p_value": None, "permutations": 0, "repeats": 1, "observed": 0.6, "null": [], "wald_p": 0.01}
+    empty = {
+        "p_value": None,
+        "permutations": 0,
+        "repeats": 1,
+        "observed": 0.6,
+        "null": [],
+        "wald_p": 0.01,
+    }
     (study.run_folder / "permutation.json").write_text(json.dumps(empty), encoding="utf-8")
     assert "No permutation test was run, so chance is not excluded." in page_text(study)
     (study.run_folder / "permutation.json").unlink()
@@ -236,12 +307,19 @@ def test_a_map_that_adds_up_to_another_score_is_marked(study):
     assert "run pathoml explain again" not in page_text(study)
     table = study.run_folder / "scores.csv"
     rows = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
-    table.write_text("\n".join(",".join([*r[:2], r[2] if i == 0 else f"{float(r[2]) * 1.5:.6f}", *r[3:]]) for i, r in enumerate(rows)))
+    table.write_text(
+        "\n".join(
+            ",".join([*r[:2], r[2] if i == 0 else f"{float(r[2]) * 1.5:.6f}", *r[3:]])
+            for i, r in enumerate(rows)
+        )
+    )
     assert page_text(study).count("run pathoml explain again") == 6
 
 
 def test_an_interval_that_includes_one_half_is_called_no_evidence(study):
-    edit_json(study.run_folder / "metrics.json", harrell_c={"estimate": 0.55, "low": 0.47, "high": 0.63})
+    edit_json(
+        study.run_folder / "metrics.json", harrell_c={"estimate": 0.55, "low": 0.47, "high": 0.63}
+    )
     assert "do not show that the score is better than a coin" in page_text(study)
 
 
@@ -267,5 +345,7 @@ def test_a_run_without_scores_or_metrics_is_refused_with_the_next_step(study, na
 def test_a_map_that_is_not_faithful_is_marked(study):
     shown = sorted(path.stem for path in (study.run_folder / "attention").glob("*.h5"))
     assert "Unfaithful" not in page_text(study)
-    (study.run_folder / "faithfulness.json").write_text(json.dumps({"slides": {name: {"faithful": False} for name in shown}}))
+    (study.run_folder / "faithfulness.json").write_text(
+        json.dumps({"slides": {name: {"faithful": False} for name in shown}})
+    )
     assert page_text(study).count("Unfaithful") == 6

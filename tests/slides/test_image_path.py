@@ -1,4 +1,6 @@
-"""From pixels to features: tiles of real tissue keep their class, whether they come from files or from a slide that is laid out of them."""
+"""From pixels to features: tiles of real tissue keep their class, whether they come from files or
+from a slide that is laid out of them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ NEIGHBOURS = 3
 
 
 def labelled(folder: Path, crops: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N, 224, 224, 3) tiles, `crops` of the diagonal of each picture, and their (N,) classes."""
+    """Return (N, 224, 224, 3) tiles, `crops` of the diagonal of each picture, and their (N,)
+    classes.
+    """
     tiles, classes = [], []
     for path in sorted(folder.glob("*.jpg")):
         picture = np.asarray(PIL.Image.open(path).convert("RGB"))
@@ -37,12 +41,16 @@ def labelled(folder: Path, crops: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def accuracy(features: np.ndarray, classes: np.ndarray, groups: int = 1) -> float:
-    """Return how often the nearest neighbours by cosine, the picture's own crops left out, name the class."""
+    """Return how often the nearest neighbours by cosine, the picture's own crops left out, name the
+    class.
+    """
     classifier = KNeighborsClassifier(NEIGHBOURS, metric="cosine")
     if groups == 1:
         return float(cross_val_score(classifier, features, classes, cv=LeaveOneOut()).mean())
     picture = np.arange(len(classes)) // groups
-    folds = [(np.flatnonzero(picture != p), np.flatnonzero(picture == p)) for p in np.unique(picture)]
+    folds = [
+        (np.flatnonzero(picture != p), np.flatnonzero(picture == p)) for p in np.unique(picture)
+    ]
     return float(cross_val_score(classifier, features, classes, cv=folds).mean())
 
 
@@ -67,10 +75,18 @@ def test_neighbours_name_the_class_alike_from_files_from_a_slide_and_by_the_refe
         slide_id="laid", xy_l0=xy.astype(np.int64), tile_l0=SIDE, tile_px=SIDE, mpp=mpp, level0_mpp=mpp, size_l0=slide.shape[1::-1],
         tissue_fraction=np.ones(n, np.float32), flags=np.zeros(n, np.uint8), slide_sha256="x",
     )  # fmt: skip
-    mask = TissueMask(slide_id="laid", mask=np.ones((2, 2), bool), downsample=1.0, method="all", flags={})
+    mask = TissueMask(
+        slide_id="laid", mask=np.ones((2, 2), bool), downsample=1.0, method="all", flags={}
+    )
     write_tiles(tmp_path / "tiles" / "laid.h5", grid, mask, Recipe(step="test", inputs={}))
     target = tmp_path / "embeddings" / "laid.h5"
-    job = EmbedJob(slide_id="laid", slide_path=path, tiles_path=tmp_path / "tiles" / "laid.h5", embeddings_path=target, exclude=())
+    job = EmbedJob(
+        slide_id="laid",
+        slide_path=path,
+        tiles_path=tmp_path / "tiles" / "laid.h5",
+        embeddings_path=target,
+        exclude=(),
+    )
     report = embed_slides([job], encoder, workers=1, on_tiles=lambda *_: None)
     assert report.failures == {}
     from_slide = read_embeddings(target).features
@@ -80,16 +96,22 @@ def test_neighbours_name_the_class_alike_from_files_from_a_slide_and_by_the_refe
     )
 
     reference = EfficientNet.from_name("efficientnet-lite0")
-    reference.load_state_dict(read_weights(find_weights("efficientnet_lite0", find_encoder("efficientnet_lite0"))))
+    reference.load_state_dict(
+        read_weights(find_weights("efficientnet_lite0", find_encoder("efficientnet_lite0")))
+    )
     with torch.inference_mode():
         images = (torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
-        by_reference = torch.cat([reference.eval().extract_features(part).mean(dim=(2, 3)) for part in images.split(8)]).numpy()
+        by_reference = torch.cat(
+            [reference.eval().extract_features(part).mean(dim=(2, 3)) for part in images.split(8)]
+        ).numpy()
 
     known = accuracy(by_reference, classes, crops)
     assert known > 1.5 / len(np.unique(classes)), "the classes can be told apart at all"
     assert accuracy(from_files.astype(np.float32), classes, crops) == pytest.approx(known, abs=0.01)
     assert accuracy(from_slide.astype(np.float32), classes, crops) == pytest.approx(known, abs=0.01)
     cosine = (
-        (by_reference * from_slide).sum(1) / np.linalg.norm(by_reference, axis=1) / np.linalg.norm(from_slide.astype(np.float32), axis=1)
+        (by_reference * from_slide).sum(1)
+        / np.linalg.norm(by_reference, axis=1)
+        / np.linalg.norm(from_slide.astype(np.float32), axis=1)
     )
     assert cosine.min() > 0.9999, "float16 features against float32"

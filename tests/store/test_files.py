@@ -1,4 +1,6 @@
-"""Whole files or none: old content stays until the new one is complete, and what killed jobs left is swept."""
+"""Whole files or none: old content stays until the new one is complete, and what killed jobs left
+is swept.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from pathoml.store import files
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path):
     files.write_text(tmp_path / "a.txt", "old")
     with pytest.raises(UnicodeEncodeError):
-        files.write_text(tmp_path / "a.txt", "half of the n\ud800")  # a lone surrogate cannot be written
+        files.write_text(
+            tmp_path / "a.txt", "half of the n\ud800"
+        )  # a lone surrogate cannot be written
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.txt": "old"}
 
 
@@ -25,9 +29,15 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     files.write_text(tmp_path / "a.txt", "old")
     code = (
         "import os, sys, pathlib; from pathoml.files import atomic_path\n"
-        "with atomic_path(pathlib.Path(sys.argv[1])) as t: t.write_text('new'); os.kill(os.getpid(), 9)"
+        "with atomic_path(pathlib.Path(sys.argv[1])) as t: t.write_text('new'); "
+        "os.kill(os.getpid(), 9)"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.txt")], check=False).returncode == -9
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "a.txt")], check=False
+        ).returncode
+        == -9
+    )
     assert (tmp_path / "a.txt").read_text() == "old"
     files.sweep_temporaries(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
@@ -36,7 +46,9 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
 def test_sweeping_spares_living_processes_other_nodes_and_hidden_files(tmp_path):
     with files.atomic_path(tmp_path / "mine.h5") as mine:
         mine.touch()
-        other = tmp_path / ".theirs.h5.node17.4194305.tmp"  # no such process here, but it is another node's
+        other = (
+            tmp_path / ".theirs.h5.node17.4194305.tmp"
+        )  # no such process here, but it is another node's
         old = tmp_path / ".theirs.h5.node18.4194305.tmp"
         for path in (other, old, tmp_path / ".DS_Store"):
             path.touch()

@@ -1,4 +1,6 @@
-"""A map says in QuPath what has to be known of it, whichever verb wrote the file, and both files are one set of tiles."""
+"""A map says in QuPath what has to be known of it, whichever verb wrote the file, and both files
+are one set of tiles.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def unchecked(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study with one repeat and one seed: no second model could judge a map."""
     folder = write_study(tmp_path_factory.mktemp("unchecked") / "study").folder
-    (folder / "study.yaml").write_text(STUDY_YAML.replace("repeats: 2", "repeats: 1"), encoding="utf-8")
+    (folder / "study.yaml").write_text(
+        STUDY_YAML.replace("repeats: 2", "repeats: 1"), encoding="utf-8"
+    )
     return trained(load_study(folder))
 
 
@@ -45,7 +49,9 @@ def tiles(collection: dict[str, Any]) -> list[dict[str, Any]]:
     return [f for f in collection["features"] if f["properties"]["objectType"] == "tile"]
 
 
-def test_a_tile_has_one_id_whether_explain_or_export_wrote_it(explained: Study, tmp_path: Path) -> None:
+def test_a_tile_has_one_id_whether_explain_or_export_wrote_it(
+    explained: Study, tmp_path: Path
+) -> None:
     mine, exported = tiles(of_explain(explained, "S0")), tiles(of_export(explained, "S0", tmp_path))
     assert len(mine) == 144
     assert [f["id"] for f in mine] == [f["id"] for f in exported]
@@ -53,34 +59,52 @@ def test_a_tile_has_one_id_whether_explain_or_export_wrote_it(explained: Study, 
 
 
 @pytest.mark.parametrize("which", ["explained", "unchecked"])
-def test_explain_and_export_write_the_same_mark_on_every_slide_and_tile(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_explain_and_export_write_the_same_mark_on_every_slide_and_tile(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     study = request.getfixturevalue(which)
     for slide_id in SLIDES:
         mine, exported = of_explain(study, slide_id), of_export(study, slide_id, tmp_path)
         assert mine["pathoml"] == exported["pathoml"]
         assert mine["pathoml"]["mark"] == map_marks(study.run_folder).get(slide_id, NOT_CHECKED)
-        names = [[f["properties"]["classification"]["name"] for f in tiles(one)] for one in (mine, exported)]
+        names = [
+            [f["properties"]["classification"]["name"] for f in tiles(one)]
+            for one in (mine, exported)
+        ]
         assert names[0] == names[1]
 
 
-def test_a_map_that_nobody_could_check_says_so_on_every_tile(unchecked: Study, tmp_path: Path) -> None:
+def test_a_map_that_nobody_could_check_says_so_on_every_tile(
+    unchecked: Study, tmp_path: Path
+) -> None:
     mine = of_explain(unchecked, "S0")
     assert mine["pathoml"]["mark"] == NOT_CHECKED
     names = {f["properties"]["classification"]["name"] for f in mine["features"]}
     assert names == {"raises risk (not checked)", "lowers risk (not checked)"}
-    spots = [f["properties"] for f in of_export(unchecked, "S0", tmp_path)["features"] if f["properties"]["objectType"] != "tile"]
+    spots = [
+        f["properties"]
+        for f in of_export(unchecked, "S0", tmp_path)["features"]
+        if f["properties"]["objectType"] != "tile"
+    ]
     assert {spot["name"] for spot in spots} == {"hot spot (not checked)"}
 
 
 def test_a_map_that_is_not_faithful_says_so_on_every_tile_and_is_grey(explained: Study) -> None:
     marks = map_marks(explained.run_folder)
     slide_id = next(s for s in SLIDES if marks[s] == UNFAITHFUL_SENTENCE)
-    classes = [f["properties"]["classification"] for f in of_explain(explained, slide_id)["features"]]
+    classes = [
+        f["properties"]["classification"] for f in of_explain(explained, slide_id)["features"]
+    ]
     assert all(c["name"].endswith(" (NOT FAITHFUL)") for c in classes)
     assert all(max(c["color"]) - min(c["color"]) <= 1 for c in classes), "no orange and no blue"
 
 
 def test_both_files_measure_the_same(explained: Study, tmp_path: Path) -> None:
-    measured = [tiles(one)[7]["properties"]["measurements"] for one in (of_explain(explained, "S3"), of_export(explained, "S3", tmp_path))]
+    measured = [
+        tiles(one)[7]["properties"]["measurements"]
+        for one in (of_explain(explained, "S3"), of_export(explained, "S3", tmp_path))
+    ]
     assert set(measured[0]) == {"contribution", "attention", "contribution spread"}
-    assert measured[0] == pytest.approx(measured[1], rel=1e-6), "the stored map is rounded to float32"
+    assert measured[0] == pytest.approx(measured[1], rel=1e-6), (
+        "the stored map is rounded to float32"
+    )

@@ -35,7 +35,9 @@ def grid() -> TileGrid:
 
 @pytest.fixture
 def tiles_path(tmp_path, grid) -> Path:
-    mask = TissueMask(slide_id="B1", mask=np.eye(6, 8, dtype=bool), downsample=32.0, method="m", flags={})
+    mask = TissueMask(
+        slide_id="B1", mask=np.eye(6, 8, dtype=bool), downsample=32.0, method="m", flags={}
+    )
     store.write_tiles(tmp_path / "B1.h5", grid, mask, RECIPE)
     return tmp_path / "B1.h5"
 
@@ -46,7 +48,9 @@ def embeddings_path(tmp_path, grid) -> Path:
 
 
 def embed(path: Path, grid: TileGrid, features: np.ndarray) -> Path:
-    store.write_embeddings(path, grid, features, encoder="uni", encoder_sha256="cd", precision="float32", recipe=RECIPE)
+    store.write_embeddings(
+        path, grid, features, encoder="uni", encoder_sha256="cd", precision="float32", recipe=RECIPE
+    )
     return path
 
 
@@ -61,8 +65,17 @@ def test_tiles_read_back_as_they_were_written(tiles_path, grid):
 def test_embeddings_read_back_as_they_were_written(embeddings_path):
     read = store.read_embeddings(embeddings_path)
     assert (read.features == np.arange(12).reshape(3, 4)).all()
-    assert (read.slide_id, read.encoder, read.encoder_sha256, read.slide_sha256) == ("B1", "uni", "cd", "ab")
-    assert (read.recipe_sha256, read.tile_l0, read.size_l0) == (store.recipe_sha256(RECIPE), 887, (4000, 3000))
+    assert (read.slide_id, read.encoder, read.encoder_sha256, read.slide_sha256) == (
+        "B1",
+        "uni",
+        "cd",
+        "ab",
+    )
+    assert (read.recipe_sha256, read.tile_l0, read.size_l0) == (
+        store.recipe_sha256(RECIPE),
+        887,
+        (4000, 3000),
+    )
 
 
 def test_attention_reads_back_as_it_was_written(tmp_path):
@@ -141,7 +154,10 @@ def replace_features(path: Path, make) -> None:
 
 def test_a_link_to_another_file_is_refused(embeddings_path, tmp_path, grid):
     secret = embed(tmp_path / "secret.h5", grid, np.zeros((3, 4), np.float16))
-    replace_features(embeddings_path, lambda file: file.__setitem__("features", h5py.ExternalLink(str(secret), "features")))
+    replace_features(
+        embeddings_path,
+        lambda file: file.__setitem__("features", h5py.ExternalLink(str(secret), "features")),
+    )
     with pytest.raises(StoreError, match="links to other files are refused"):
         store.read_embeddings(embeddings_path)
 
@@ -157,7 +173,10 @@ def test_a_virtual_dataset_is_refused(embeddings_path, tmp_path, grid):
 
 def test_an_array_stored_in_another_file_is_refused(embeddings_path):
     external = [("/etc/passwd", 0, 24)]
-    replace_features(embeddings_path, lambda file: file.create_dataset("features", (3, 4), np.float16, external=external))
+    replace_features(
+        embeddings_path,
+        lambda file: file.create_dataset("features", (3, 4), np.float16, external=external),
+    )
     with pytest.raises(StoreError, match="lies in another file"):
         store.read_embeddings(embeddings_path)
 
@@ -165,7 +184,10 @@ def test_an_array_stored_in_another_file_is_refused(embeddings_path):
 @pytest.mark.parametrize("rows", [10**6, 10**12])
 @pytest.mark.parametrize("chunks", [None, True])
 def test_a_small_file_that_declares_a_huge_array_is_refused(embeddings_path, rows, chunks):
-    replace_features(embeddings_path, lambda file: file.create_dataset("features", (rows, 1536), np.float16, chunks=chunks))
+    replace_features(
+        embeddings_path,
+        lambda file: file.create_dataset("features", (rows, 1536), np.float16, chunks=chunks),
+    )
     with pytest.raises(StoreError, match="more than the file holds"):
         store.read_embeddings(embeddings_path)
 
@@ -185,13 +207,22 @@ def test_a_feature_too_many_is_refused(tmp_path, grid):
 
 
 def test_every_input_of_a_recipe_changes_its_hash():
-    hashes = [store.recipe_sha256(r) for r in (RECIPE, replace(RECIPE, step="embed"), replace(RECIPE, inputs={"mpp": 1.0}))]
+    hashes = [
+        store.recipe_sha256(r)
+        for r in (RECIPE, replace(RECIPE, step="embed"), replace(RECIPE, inputs={"mpp": 1.0}))
+    ]
     assert len(set(hashes)) == 3
 
 
 def test_the_hash_of_arrays_sees_names_types_shapes_and_order():
     a = np.arange(6, dtype=np.int32)
-    variants = [{"a": a}, {"b": a}, {"a": a.astype(np.uint32)}, {"a": a.reshape(2, 3)}, {"a": a[::-1]}]
+    variants = [
+        {"a": a},
+        {"b": a},
+        {"a": a.astype(np.uint32)},
+        {"a": a.reshape(2, 3)},
+        {"a": a[::-1]},
+    ]
     assert len({store.sha256_of_arrays(v) for v in variants}) == 5
     assert store.sha256_of_arrays({"a": a[::-1]}) == store.sha256_of_arrays({"a": a[::-1].copy()})
 
@@ -199,7 +230,10 @@ def test_the_hash_of_arrays_sees_names_types_shapes_and_order():
 def test_a_stored_attribute_of_a_torn_or_absent_file_is_empty(tmp_path, embeddings_path):
     (tmp_path / "torn.h5").write_bytes(b"\x89HDF")
     assert store.stored_attr(embeddings_path, "encoder_sha256") == "cd"
-    assert [store.stored_attr(tmp_path / n, "encoder_sha256") for n in ("torn.h5", "no.h5")] == ["", ""]
+    assert [store.stored_attr(tmp_path / n, "encoder_sha256") for n in ("torn.h5", "no.h5")] == [
+        "",
+        "",
+    ]
 
 
 def test_features_are_mapped_not_read_and_writing_to_them_leaves_the_file_alone(embeddings_path):
@@ -212,7 +246,9 @@ def test_features_are_mapped_not_read_and_writing_to_them_leaves_the_file_alone(
     assert store.read_embeddings(embeddings_path).features[0, 0] == 0
 
 
-def test_content_is_verified_when_a_file_is_first_opened_and_again_when_it_changed(embeddings_path, monkeypatch):
+def test_content_is_verified_when_a_file_is_first_opened_and_again_when_it_changed(
+    embeddings_path, monkeypatch
+):
     hashed = []
     real = store.sha256_of_arrays
     monkeypatch.setattr(store, "sha256_of_arrays", lambda arrays: hashed.append(1) or real(arrays))
@@ -234,14 +270,18 @@ def test_each_of_300_flipped_bits_is_found_or_changes_nothing_that_is_read(embed
         bad = bytearray(good)
         bad[place] ^= 1 << bit
         embeddings_path.write_bytes(bad)
-        os.utime(embeddings_path, ns=(number, number))  # another file to the memory of verified ones
+        os.utime(
+            embeddings_path, ns=(number, number)
+        )  # another file to the memory of verified ones
         try:
             after = store.read_embeddings(embeddings_path)
         except StoreError:
             found += 1
             continue
         for name, value in vars(before).items():  # a byte that HDF5 never reads
-            np.testing.assert_array_equal(getattr(after, name), value, err_msg=f"byte {place}, bit {bit}")
+            np.testing.assert_array_equal(
+                getattr(after, name), value, err_msg=f"byte {place}, bit {bit}"
+            )
     assert found > 30
     embeddings_path.write_bytes(good)
 

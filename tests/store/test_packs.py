@@ -1,4 +1,6 @@
-"""Packed embeddings are read as the plain files were, come back byte for byte, and a bad pack is named."""
+"""Packed embeddings are read as the plain files were, come back byte for byte, and a bad pack is
+named.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def embed(path: Path, value: float) -> None:
     )
     features = np.full((n, 16), value, np.float16)
     recipe = Recipe(step="embed", inputs={"value": value})
-    write_embeddings(path, grid, features, encoder="e", encoder_sha256="w", precision="float32", recipe=recipe)
+    write_embeddings(
+        path, grid, features, encoder="e", encoder_sha256="w", precision="float32", recipe=recipe
+    )
 
 
 @pytest.fixture
@@ -61,13 +65,19 @@ def test_packed_slides_are_read_as_before_from_a_file_for_every_two(folder: Path
     before = {slide: read_embeddings(folder / f"{slide}.h5") for slide in SLIDES}
     recipes = {slide: stored_attr(folder / f"{slide}.h5", "recipe_sha256") for slide in SLIDES}
     assert [slides for _, slides in pack_folder(folder, two_a_pack(folder))] == [2, 2, 1]
-    assert sorted(path.name for path in folder.iterdir()) == ["pack-00001.zip", "pack-00002.zip", "pack-00003.zip"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "pack-00001.zip",
+        "pack-00002.zip",
+        "pack-00003.zip",
+    ]
     for number, slide in enumerate(SLIDES):
         path = folder / f"{slide}.h5"
         packed = read_embeddings(path)
         assert (packed.features == number).all()
         assert (packed.xy_l0 == before[slide].xy_l0).all()
-        assert isinstance(packed.features.base, np.memmap), "the array is mapped where it lies, not copied"
+        assert isinstance(packed.features.base, np.memmap), (
+            "the array is mapped where it lies, not copied"
+        )
         assert stored_attr(path, "recipe_sha256") == recipes[slide] != ""
         assert is_stored(path)
         found = find_packed(path)
@@ -82,24 +92,38 @@ def test_any_unzip_gives_the_files_back_byte_for_byte(folder: Path, tmp_path: Pa
     list(pack_folder(folder, 10**9))
     (tmp_path / "out").mkdir()
     code = "import shutil, sys; shutil.unpack_archive(sys.argv[1], sys.argv[2])"
-    subprocess.run(["python3", "-c", code, str(folder / "pack-00001.zip"), str(tmp_path / "out")], check=True)
+    subprocess.run(
+        ["python3", "-c", code, str(folder / "pack-00001.zip"), str(tmp_path / "out")], check=True
+    )
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_a_slide_embedded_again_comes_first_and_packing_again_drops_the_old_one(folder: Path) -> None:
+def test_a_slide_embedded_again_comes_first_and_packing_again_drops_the_old_one(
+    folder: Path,
+) -> None:
     list(pack_folder(folder, 10**9))
     embed(folder / "S1.h5", 77)
     assert (read_embeddings(folder / "S1.h5").features == 77).all()
     list(pack_folder(folder, 10**9))
     assert not (folder / "S1.h5").exists()
     assert (read_embeddings(folder / "S1.h5").features == 77).all()
-    assert [sorted(zipfile.ZipFile(pack).namelist()) for pack in pack_paths(folder)] == [["S0.h5", "S2.h5", "S3.h5", "S4.h5"], ["S1.h5"]]
-    assert all((read_embeddings(folder / f"{s}.h5").features == n).all() for n, s in enumerate(SLIDES) if s != "S1")
+    assert [sorted(zipfile.ZipFile(pack).namelist()) for pack in pack_paths(folder)] == [
+        ["S0.h5", "S2.h5", "S3.h5", "S4.h5"],
+        ["S1.h5"],
+    ]
+    assert all(
+        (read_embeddings(folder / f"{s}.h5").features == n).all()
+        for n, s in enumerate(SLIDES)
+        if s != "S1"
+    )
 
 
 def test_a_dropped_slide_is_in_no_pack_and_the_others_stay(folder: Path) -> None:
     list(pack_folder(folder, two_a_pack(folder)))
-    assert [pack.name for pack in drop_packed(folder, {"S0.h5", "S4.h5"})] == ["pack-00001.zip", "pack-00003.zip"]
+    assert [pack.name for pack in drop_packed(folder, {"S0.h5", "S4.h5"})] == [
+        "pack-00001.zip",
+        "pack-00003.zip",
+    ]
     assert [path.stem for path in stored_paths(folder)] == ["S1", "S2", "S3"]
     assert [pack.name for pack in pack_paths(folder)] == ["pack-00001.zip", "pack-00002.zip"]
     assert (read_embeddings(folder / "S1.h5").features == 1).all()

@@ -1,4 +1,6 @@
-"""Tables as people have them: what is understood, what is refused, and that nothing written runs in a spreadsheet."""
+"""Tables as people have them: what is understood, what is refused, and that nothing written runs in
+a spreadsheet.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +37,24 @@ def test_semicolons_umlauts_and_decimal_commas_are_understood(tmp_path, encoding
     assert [row["Zentrum"] for row in table.rows] == ["Köln", "Zürich"]
     assert parse_number(table.rows[0]["Größe"]) == 12.5
     assert parse_date(table.rows[0]["Ablation"]) == dt.date(2021, 3, 1)
-    assert table.understood == ("semicolon, Latin-1" if encoding == "latin-1" else "semicolon, UTF-8")
+    assert table.understood == (
+        "semicolon, Latin-1" if encoding == "latin-1" else "semicolon, UTF-8"
+    )
 
 
 def test_an_excel_table_reads_as_the_csv_does(tmp_path):
     book = openpyxl.Workbook()
-    for row in (["Patient", "Zentrum", "Größe", "Ablation"], ["P1", "Köln", 12.5, dt.datetime(2021, 3, 1)], ["P2", "Zürich", 7, None]):
+    for row in (
+        ["Patient", "Zentrum", "Größe", "Ablation"],
+        ["P1", "Köln", 12.5, dt.datetime(2021, 3, 1)],
+        ["P2", "Zürich", 7, None],
+    ):
         book.active.append(row)
     book.save(tmp_path / "patients.xlsx")
-    excel, csv = read_table(tmp_path / "patients.xlsx"), read_table(write(tmp_path / "patients.csv", GERMAN))
+    excel, csv = (
+        read_table(tmp_path / "patients.xlsx"),
+        read_table(write(tmp_path / "patients.csv", GERMAN)),
+    )
     assert excel.columns == csv.columns
     for a, b in zip(excel.rows, csv.rows, strict=True):
         assert (a["Zentrum"], parse_number(a["Größe"]), parse_date(a["Ablation"])) == (
@@ -71,15 +82,21 @@ def test_quoted_separators_and_line_breaks_stay_in_their_cell(tmp_path):
 
 
 def test_short_rows_empty_lines_and_windows_line_ends_are_tolerated(tmp_path):
-    assert [dict(r) for r in read_table(write(tmp_path / "p.csv", "a,b,\r\n\r\nP1\r\n,,\r\n")).rows] == [{"a": "P1", "b": ""}]
+    assert [
+        dict(r) for r in read_table(write(tmp_path / "p.csv", "a,b,\r\n\r\nP1\r\n,,\r\n")).rows
+    ] == [{"a": "P1", "b": ""}]
 
 
 def test_line_ends_of_an_old_macintosh_are_understood(tmp_path):
-    assert [dict(r) for r in read_table(write(tmp_path / "p.csv", "a;b\rP1;2\r")).rows] == [{"a": "P1", "b": "2"}]
+    assert [dict(r) for r in read_table(write(tmp_path / "p.csv", "a;b\rP1;2\r")).rows] == [
+        {"a": "P1", "b": "2"}
+    ]
 
 
 def test_a_decimal_comma_between_commas_is_refused_with_the_line(tmp_path):
-    assert refusal(write(tmp_path / "p.csv", "id,age\nP1,61\nP2,61,5\n")).startswith("p.csv line 3 has 3 cells, the header 2.")
+    assert refusal(write(tmp_path / "p.csv", "id,age\nP1,61\nP2,61,5\n")).startswith(
+        "p.csv line 3 has 3 cells, the header 2."
+    )
 
 
 def test_a_column_twice_is_refused(tmp_path):
@@ -116,7 +133,9 @@ def test_text_that_a_spreadsheet_would_run_is_defused(tmp_path, cell):
 
 
 def test_negative_numbers_stay_numbers(tmp_path):
-    write_table(tmp_path / "t.csv", ("a", "b", "c"), [[-1.5, "-1.5", float("nan")], [1e-12, "+2", None]])
+    write_table(
+        tmp_path / "t.csv", ("a", "b", "c"), [[-1.5, "-1.5", float("nan")], [1e-12, "+2", None]]
+    )
     frame = pd.read_csv(tmp_path / "t.csv")
     assert frame["a"].tolist() == [-1.5, 1e-12]
     assert frame["b"].tolist() == [-1.5, 2.0]
@@ -129,7 +148,10 @@ def test_a_number_reads_alike_with_point_and_with_comma(number):
     assert parse_number(repr(number).replace(".", ",")) == number
 
 
-@pytest.mark.parametrize(("text", "number"), [("1.234,5", 1234.5), ("1,234.5", 1234.5), ("1 234", 1234.0), ("12,3,4", None), ("nan", None)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1.234,5", 1234.5), ("1,234.5", 1234.5), ("1 234", 1234.0), ("12,3,4", None), ("nan", None)],
+)
 def test_thousands_marks_are_told_from_decimal_marks(text, number):
     assert parse_number(text) == number
 

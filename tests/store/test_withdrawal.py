@@ -1,4 +1,6 @@
-"""A patient who withdraws is nowhere in the study afterwards, the others are, and what had learned from them is listed."""
+"""A patient who withdraws is nowhere in the study afterwards, the others are, and what had learned
+from them is listed.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert pathoml("lock", str(study.folder)) == 0
     readings = Readings(study.folder / "readings" / "readings.sqlite")
     for slide_id in ("S0", "S1"):
-        readings.save(Reading(rater="KB", item=slide_id, slide_id=slide_id, name="necrosis", presence=4), "")
+        readings.save(
+            Reading(rater="KB", item=slide_id, slide_id=slide_id, name="necrosis", presence=4), ""
+        )
     (study.folder / "slurm").mkdir()
     (study.folder / "slurm" / "tile_1.log").write_text("  FAILED S1: broken\n", encoding="utf-8")
     return study.folder
@@ -44,18 +48,29 @@ def study(made: Path, tmp_path: Path) -> Study:
 
 
 def naming(folder: Path) -> set[str]:
-    """Return the files that hold an id of the patient as a word, found by splitting into words, unlike the code under test."""
+    """Return the files that hold an id of the patient as a word, found by splitting into words,
+    unlike the code under test.
+    """
     found = set()
     for path in folder.rglob("*"):
         if path.is_file() and path.relative_to(folder).parts[0] != "slides":
-            separated = bytes(c if chr(c).isascii() and (chr(c).isalnum() or c in b"_-") else 32 for c in path.read_bytes())
+            separated = bytes(
+                c if chr(c).isascii() and (chr(c).isalnum() or c in b"_-") else 32
+                for c in path.read_bytes()
+            )
             if set(separated.split()) & set(NAMES) or path.stem.encode() in NAMES:
                 found.add(str(path.relative_to(folder)))
     return found
 
 
-def test_nothing_is_removed_until_it_is_confirmed(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    before = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in study.folder.rglob("*") if p.is_file() and p.suffix != ".sqlite"}
+def test_nothing_is_removed_until_it_is_confirmed(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {
+        p: hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in study.folder.rglob("*")
+        if p.is_file() and p.suffix != ".sqlite"
+    }
     assert pathoml("withdraw", "P1", str(study.folder)) == 0
     said = capsys.readouterr().out
     assert "nothing was removed; add --confirm" in said
@@ -64,23 +79,45 @@ def test_nothing_is_removed_until_it_is_confirmed(study: Study, capsys: pytest.C
     assert all(hashlib.sha256(p.read_bytes()).hexdigest() == digest for p, digest in before.items())
 
 
-def test_after_a_withdrawal_no_file_names_the_patient_and_the_others_are_untouched(study: Study) -> None:
+def test_after_a_withdrawal_no_file_names_the_patient_and_the_others_are_untouched(
+    study: Study,
+) -> None:
     assert len(naming(study.folder)) > 8
     slide = hashlib.sha256((study.folder / "slides" / "S1.tiff").read_bytes()).hexdigest()
-    other = hashlib.sha256((study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / "S2.h5").read_bytes()).hexdigest()
+    other = hashlib.sha256(
+        (study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / "S2.h5").read_bytes()
+    ).hexdigest()
     assert pathoml("withdraw", "P1", str(study.folder), "--confirm", "--bundles") == 0
     assert naming(study.folder) == set()
-    assert hashlib.sha256((study.folder / "slides" / "S1.tiff").read_bytes()).hexdigest() == slide, "slide files are the hospital's"
-    assert hashlib.sha256((study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / "S2.h5").read_bytes()).hexdigest() == other
-    assert [row["patient_id"] for row in read_table(study.folder / "patients.csv").rows] == ["P0", "P2", "P3", "P4", "P5"]
+    assert (
+        hashlib.sha256((study.folder / "slides" / "S1.tiff").read_bytes()).hexdigest() == slide
+    ), "slide files are the hospital's"
+    assert (
+        hashlib.sha256(
+            (study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / "S2.h5").read_bytes()
+        ).hexdigest()
+        == other
+    )
+    assert [row["patient_id"] for row in read_table(study.folder / "patients.csv").rows] == [
+        "P0",
+        "P2",
+        "P3",
+        "P4",
+        "P5",
+    ]
     readings = Readings(study.folder / "readings" / "readings.sqlite")
     assert [row["slide_id"] for row in readings.rows()] == ["S0"]
     assert readings.audit_rows()[-1]["action"] == "withdrawn"
 
 
-def test_a_locked_model_that_stays_is_said_to_name_the_patient(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_locked_model_that_stays_is_said_to_name_the_patient(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert pathoml("withdraw", "P1", str(study.folder), "--confirm") == 1
-    assert "STILL NAMES the patient or a slide: bundles/locked/models/models.json" in capsys.readouterr().out
+    assert (
+        "STILL NAMES the patient or a slide: bundles/locked/models/models.json"
+        in capsys.readouterr().out
+    )
     assert all(name.startswith("bundles/") for name in naming(study.folder))
 
 
@@ -123,13 +160,27 @@ def test_the_sheet_of_the_tiles_loses_the_patient_and_is_drawn_anew_by_tile(stud
     grid = study.folder / "tiles" / "128px_0.5mpp"
     write_quality(grid, {})
     withdraw(study, plan_withdrawal(study, "P1"), bundles_too=True)
-    assert [row["slide_id"] for row in read_table(grid / "quality.csv").rows] == ["S0-met", "S0", "S2", "S3", "S4", "S5"]
+    assert [row["slide_id"] for row in read_table(grid / "quality.csv").rows] == [
+        "S0-met",
+        "S0",
+        "S2",
+        "S3",
+        "S4",
+        "S5",
+    ]
     assert sheet_is_behind(grid)
 
 
-def test_a_slide_that_failed_and_left_no_file_is_taken_off_the_list_of_failures(study: Study) -> None:
-    for folder in (study.folder / "tiles" / "128px_0.5mpp", study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp"):
-        (folder / "failures.csv").write_text("slide_id,reason\nS1,broken\nS1-met,broken\nS2,broken\n", encoding="utf-8")
+def test_a_slide_that_failed_and_left_no_file_is_taken_off_the_list_of_failures(
+    study: Study,
+) -> None:
+    for folder in (
+        study.folder / "tiles" / "128px_0.5mpp",
+        study.folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp",
+    ):
+        (folder / "failures.csv").write_text(
+            "slide_id,reason\nS1,broken\nS1-met,broken\nS2,broken\n", encoding="utf-8"
+        )
         for name in ("S1.h5", "S1-met.h5"):
             (folder / name).unlink()
     assert pathoml("withdraw", "P1", str(study.folder), "--confirm", "--bundles") == 0

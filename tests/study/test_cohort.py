@@ -13,11 +13,20 @@ from pathoml.study.cohort import read_cohort, treated
 STUDY = """endpoint: {name: PFS, time_zero: first ablation, time: pfs_months, event: pfs_event}
 cohort: {covariates: [age, sex]}
 """
-SLIDES = "slide_id,patient_id,path,specimen\nA1,A,a1.svs,primary\nA2,A,a2.svs,metastasis\nB1,B,b1.svs,\n"
+SLIDES = (
+    "slide_id,patient_id,path,specimen\nA1,A,a1.svs,primary\nA2,A,a2.svs,metastasis\nB1,B,b1.svs,\n"
+)
 PATIENTS = "patient_id,centre,pfs_months,pfs_event,age,sex\nA,north,12.5,1,61,f\nB,south,3,0,55,m\n"
 
 
-def study(folder: Path, *, slides: str = SLIDES, patients: str = PATIENTS, yaml: str = STUDY, encoding: str = "utf-8") -> Study:
+def study(
+    folder: Path,
+    *,
+    slides: str = SLIDES,
+    patients: str = PATIENTS,
+    yaml: str = STUDY,
+    encoding: str = "utf-8",
+) -> Study:
     (folder / "study.yaml").write_text(yaml)
     (folder / "slides.csv").write_text(slides, encoding=encoding)
     (folder / "patients.csv").write_text(patients, encoding=encoding)
@@ -26,12 +35,17 @@ def study(folder: Path, *, slides: str = SLIDES, patients: str = PATIENTS, yaml:
 
 def test_a_patient_with_two_slides_is_one_patient(tmp_path: Path) -> None:
     cohort = read_cohort(study(tmp_path))
-    assert [(p.patient_id, p.slide_ids) for p in cohort.patients] == [("A", ("A1", "A2")), ("B", ("B1",))]
+    assert [(p.patient_id, p.slide_ids) for p in cohort.patients] == [
+        ("A", ("A1", "A2")),
+        ("B", ("B1",)),
+    ]
 
 
 def test_semicolons_decimal_commas_and_umlauts_are_read(tmp_path: Path) -> None:
     patients = "patient_id;centre;pfs_months;pfs_event;age;sex\nA;Köln;12,5;ja;61;w\nB;Köln;3;nein;55,5;m\n"
-    cohort = read_cohort(study(tmp_path, patients=patients, encoding="latin-1", slides=SLIDES.replace(",", ";")))
+    cohort = read_cohort(
+        study(tmp_path, patients=patients, encoding="latin-1", slides=SLIDES.replace(",", ";"))
+    )
     assert [(p.centre, p.time_months, p.event, p.covariates["age"]) for p in cohort.patients] == [
         ("Köln", 12.5, 1, 61.0),
         ("Köln", 3.0, 0, 55.5),
@@ -39,25 +53,51 @@ def test_semicolons_decimal_commas_and_umlauts_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cells", [["1", "0", ""], ["1.0", "0,0", None], [1.0, 0.0, None], ["Ja", "nein", ""], ["YES", "0", ""], ["true", "False", ""]]
+    "cells",
+    [
+        ["1", "0", ""],
+        ["1.0", "0,0", None],
+        [1.0, 0.0, None],
+        ["Ja", "nein", ""],
+        ["YES", "0", ""],
+        ["true", "False", ""],
+    ],
 )
 def test_a_treatment_is_read_in_numbers_and_in_words(cells: list[object]) -> None:
     assert str(treated(cells, "lat").tolist()) == "[1.0, 0.0, nan]"
 
 
 def test_a_treatment_in_other_words_is_refused_with_the_levels_that_were_found() -> None:
-    with pytest.raises(CohortError, match=r"'lat' of the patients holds '2', 'RFA', 'TACE'; it must be 0 or 1"):
+    with pytest.raises(
+        CohortError, match=r"'lat' of the patients holds '2', 'RFA', 'TACE'; it must be 0 or 1"
+    ):
         treated(["TACE", "RFA", "RFA", "2", "yes", ""], "lat")
 
 
 def test_what_the_study_calls_missing_is_missing_of_a_slide_too(tmp_path: Path) -> None:
-    slides = "slide_id,patient_id,path,specimen,mpp,organ,sampled_on\nA1,A,not done,not done,Not done,not done,not done\n"
-    (slide,) = read_cohort(study(tmp_path, slides=slides, yaml=STUDY.replace("{covariates", "{missing: [not done], covariates"))).slides
-    assert (slide.path, slide.specimen, slide.mpp, set(slide.extras.values())) == (None, "other", None, {""})
+    slides = (
+        "slide_id,patient_id,path,specimen,mpp,organ,sampled_on\nA1,A,not done,not done,Not"
+        " done,not done,not done\n"
+    )
+    (slide,) = read_cohort(
+        study(
+            tmp_path,
+            slides=slides,
+            yaml=STUDY.replace("{covariates", "{missing: [not done], covariates"),
+        )
+    ).slides
+    assert (slide.path, slide.specimen, slide.mpp, set(slide.extras.values())) == (
+        None,
+        "other",
+        None,
+        {""},
+    )
 
 
 def test_days_become_months(tmp_path: Path) -> None:
-    cohort = read_cohort(study(tmp_path, yaml=STUDY.replace("event: pfs_event", "event: pfs_event, unit: days")))
+    cohort = read_cohort(
+        study(tmp_path, yaml=STUDY.replace("event: pfs_event", "event: pfs_event, unit: days"))
+    )
     assert cohort.patients[0].time_months == pytest.approx(12.5 * 12 / 365.25)
 
 
@@ -77,21 +117,41 @@ def test_a_patient_without_a_slide_is_left_out_or_refused_as_configured(tmp_path
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"patients": PATIENTS + "A,north,2,0,50,f\n"}, "patients.csv has 2 rows for patient_id 'A'"),
-        ({"slides": SLIDES + "C1,C,c.svs,primary\n"}, "Slide 'C1' belongs to patient 'C', who has no row in patients.csv"),
+        (
+            {"patients": PATIENTS + "A,north,2,0,50,f\n"},
+            "patients.csv has 2 rows for patient_id 'A'",
+        ),
+        (
+            {"slides": SLIDES + "C1,C,c.svs,primary\n"},
+            "Slide 'C1' belongs to patient 'C', who has no row in patients.csv",
+        ),
         ({"slides": SLIDES + "A1,A,c.svs,primary\n"}, "slides.csv has 2 rows for slide_id 'A1'"),
         (
             {"patients": PATIENTS.replace("12.5", "-2.0")},
             "patient A: pfs_months = -2 months; it must be over 0, counted from first ablation",
         ),
-        ({"patients": PATIENTS.replace("12.5,1", "12.5,7")}, "patient A: pfs_event = '7'; it must be 0 censored"),
-        ({"patients": PATIENTS.replace("12.5", "soon")}, "pfs_months = 'soon' is no number of months"),
-        ({"patients": PATIENTS.replace("pfs_event", "event")}, "no column 'pfs_event'.*Did you mean 'event'"),
+        (
+            {"patients": PATIENTS.replace("12.5,1", "12.5,7")},
+            "patient A: pfs_event = '7'; it must be 0 censored",
+        ),
+        (
+            {"patients": PATIENTS.replace("12.5", "soon")},
+            "pfs_months = 'soon' is no number of months",
+        ),
+        (
+            {"patients": PATIENTS.replace("pfs_event", "event")},
+            "no column 'pfs_event'.*Did you mean 'event'",
+        ),
         ({"slides": SLIDES.replace("A1,A", "../A1,A")}, "a slide_id needs letters"),
-        ({"slides": SLIDES.replace("metastasis", "liver")}, "specimen 'liver' is not one of primary, metastasis, other"),
+        (
+            {"slides": SLIDES.replace("metastasis", "liver")},
+            "specimen 'liver' is not one of primary, metastasis, other",
+        ),
     ],
 )
-def test_a_wrong_row_is_named_with_its_value_and_what_to_do(tmp_path: Path, change: dict[str, str], sentence: str) -> None:
+def test_a_wrong_row_is_named_with_its_value_and_what_to_do(
+    tmp_path: Path, change: dict[str, str], sentence: str
+) -> None:
     with pytest.raises(PathomlError, match=sentence):
         read_cohort(study(tmp_path, **change))
 

@@ -17,7 +17,9 @@ SCHEMES = ["stratified", "leave_one_centre_out", "centre_preserving"]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_patient_is_tested_once_a_repeat_and_never_by_a_model_trained_on_them(scheme: str) -> None:
+def test_every_patient_is_tested_once_a_repeat_and_never_by_a_model_trained_on_them(
+    scheme: str,
+) -> None:
     cohort, _, _ = planted_cohort(60, centres=6)
     splits = make_splits(cohort, SplitsConfig(scheme=scheme, folds=3, repeats=2))  # type: ignore[arg-type]
     check_splits(splits, cohort)
@@ -59,7 +61,9 @@ def test_centre_preserving_folds_are_as_even_as_whole_centres_allow() -> None:
 
 def test_too_few_events_for_the_folds_is_said() -> None:
     cohort, _, _ = planted_cohort(12)
-    censored = replace(cohort, patients=tuple(replace(p, event=int(i == 0)) for i, p in enumerate(cohort.patients)))
+    censored = replace(
+        cohort, patients=tuple(replace(p, event=int(i == 0)) for i, p in enumerate(cohort.patients))
+    )
     with pytest.raises(CohortError, match="12 patients with 1 events are too few for 5 folds"):
         make_splits(censored, SplitsConfig(folds=5))
 

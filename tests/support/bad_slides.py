@@ -1,4 +1,6 @@
-"""Sixty-four kinds of bad slides, made from one good pyramid: what archives, networks, scanners and strangers do to files."""
+"""Sixty-four kinds of bad slides, made from one good pyramid: what archives, networks, scanners and
+strangers do to files.
+"""
 
 from __future__ import annotations
 
@@ -59,12 +61,16 @@ def tiles_of(content: bytes) -> list[tuple[int, int]]:
         return list(zip(page.dataoffsets, page.databytecounts))
 
 
-def with_tiles(content: bytes, indices: range | list[int], change: Callable[[bytes], bytes]) -> bytes:
+def with_tiles(
+    content: bytes, indices: range | list[int], change: Callable[[bytes], bytes]
+) -> bytes:
     """Return the TIFF with the data of some tiles changed, length kept."""
     changed, places = bytearray(content), tiles_of(content)
     for index in indices:
         offset, count = places[index]
-        changed[offset : offset + count] = change(bytes(changed[offset : offset + count]))[:count].ljust(count, b"\0")
+        changed[offset : offset + count] = change(bytes(changed[offset : offset + count]))[
+            :count
+        ].ljust(count, b"\0")
     return bytes(changed)
 
 
@@ -146,7 +152,13 @@ def _grey(path: Path, _: bytes) -> None:
 
 
 def _blank(path: Path, _: bytes) -> None:
-    tifffile.imwrite(path, np.full((2048, 2048, 3), 243, np.uint8), tile=(256, 256), resolution=(2e4, 2e4), resolutionunit=3)
+    tifffile.imwrite(
+        path,
+        np.full((2048, 2048, 3), 243, np.uint8),
+        tile=(256, 256),
+        resolution=(2e4, 2e4),
+        resolutionunit=3,
+    )
 
 
 DICOM = b"\0" * 128 + b"DICM"
@@ -159,7 +171,11 @@ KINDS: dict[str, tuple[str, Write, str]] = {
     "cut-in-header.tiff": (FAILS, _written(lambda g: g[:100]), ""),
     "cut-at-quarter.tiff": (FAILS, _written(lambda g: g[: len(g) // 4]), ""),
     "cut-at-half.tiff": (FAILS, _written(lambda g: g[: len(g) // 2]), ""),
-    "cut-near-the-end.tiff": (TILES, _written(lambda g: g[:-4000]), ""),  # its last level is lost, not its first
+    "cut-near-the-end.tiff": (
+        TILES,
+        _written(lambda g: g[:-4000]),
+        "",
+    ),  # its last level is lost, not its first
     "zeros.svs": (FAILS, _written(lambda g: b"\0" * len(g)), ""),
     "random.svs": (FAILS, _written(lambda g: np.random.default_rng(1).bytes(len(g))), ""),
     "first-block-lost.tiff": (FAILS, _written(lambda g: b"\0" * 4096 + g[4096:]), ""),
@@ -186,13 +202,21 @@ KINDS: dict[str, tuple[str, Write, str]] = {
     "mrxs-without-folder.mrxs": (FAILS, _mrxs(folder=False), ""),
     "mrxs-empty-folder.mrxs": (FAILS, _mrxs(folder=True), ""),
     "mrxs-cut-ini.mrxs": (FAILS, _mrxs(folder=True, ini=b"[GENERAL]\nSLIDE_ID = 1\nIMAGENUM"), ""),
-    "vms-without-images.vms": (FAILS, _written(lambda _: b"[Virtual Microscope Specimen]\nNoLayers=1\nNoJpegColumns=1\n"), ""),
+    "vms-without-images.vms": (
+        FAILS,
+        _written(lambda _: b"[Virtual Microscope Specimen]\nNoLayers=1\nNoJpegColumns=1\n"),
+        "",
+    ),
     "pipe.svs": (FAILS, _special(os.mkfifo), "neither a file nor a folder"),
     "null-device.svs": (FAILS, _special(lambda p: p.symlink_to("/dev/null")), ""),
     # headers
     "first-page-outside.tiff": (FAILS, _written(lambda g: header(g, 4, "I", len(g) + 1000)), ""),
     "no-first-page.tiff": (FAILS, _written(lambda g: header(g, 4, "I", 0)), ""),
-    "pages-in-a-circle.tiff": (TILES, _written(lambda g: next_page(g, struct.unpack_from("<I", g, 4)[0])), ""),
+    "pages-in-a-circle.tiff": (
+        TILES,
+        _written(lambda g: next_page(g, struct.unpack_from("<I", g, 4)[0])),
+        "",
+    ),
     "next-page-outside.tiff": (TILES, _written(lambda g: next_page(g, len(g) + 9999)), ""),
     "bigtiff-by-name.tiff": (FAILS, _written(lambda g: header(g, 2, "H", 43)), ""),
     "unknown-version.tiff": (FAILS, _written(lambda g: header(g, 2, "H", 44)), ""),
@@ -201,17 +225,41 @@ KINDS: dict[str, tuple[str, Write, str]] = {
     "width-huge.tiff": (FAILS, _written(lambda g: tag(g, "ImageWidth", 60_000)), ""),
     "tile-width-zero.tiff": (FAILS, _written(lambda g: tag(g, "TileWidth", 0)), ""),
     "tile-length-zero.tiff": (FAILS, _written(lambda g: tag(g, "TileLength", 0)), ""),
-    "tiles-of-a-million.tiff": (FAILS, _written(lambda g: long_tag(long_tag(g, "TileWidth", 2**20), "TileLength", 2**20)), "aborts"),
+    "tiles-of-a-million.tiff": (
+        FAILS,
+        _written(lambda g: long_tag(long_tag(g, "TileWidth", 2**20), "TileLength", 2**20)),
+        "aborts",
+    ),
     "sixteen-bits-claimed.tiff": (FAILS, _written(lambda g: tag(g, "BitsPerSample", 16)), ""),
     "compression-unknown.tiff": (FAILS, _written(lambda g: tag(g, "Compression", 65_000)), ""),
     "compression-lzw-claimed.tiff": (FAILS, _written(lambda g: tag(g, "Compression", 5)), ""),
-    "photometric-unknown.tiff": (FAILS, _written(lambda g: tag(g, "PhotometricInterpretation", 99)), ""),
+    "photometric-unknown.tiff": (
+        FAILS,
+        _written(lambda g: tag(g, "PhotometricInterpretation", 99)),
+        "",
+    ),
     # tiles
-    "offsets-outside.tiff": (FAILS, _written(lambda g: _every(g, "TileOffsets", lambda *_: len(g) + 10)), ""),
+    "offsets-outside.tiff": (
+        FAILS,
+        _written(lambda g: _every(g, "TileOffsets", lambda *_: len(g) + 10)),
+        "",
+    ),
     "lengths-zero.tiff": (FAILS, _written(lambda g: _every(g, "TileByteCounts", lambda *_: 0)), ""),
-    "lengths-huge.tiff": (FAILS, _written(lambda g: _every(g, "TileByteCounts", lambda *_: 2**31)), ""),
-    "all-tiles-zeroed.tiff": (FAILS, _written(lambda g: with_tiles(g, range(len(tiles_of(g))), lambda _: b"\0")), ""),
-    "all-markers-broken.tiff": (FAILS, _written(lambda g: with_tiles(g, range(len(tiles_of(g))), broken_marker)), ""),
+    "lengths-huge.tiff": (
+        FAILS,
+        _written(lambda g: _every(g, "TileByteCounts", lambda *_: 2**31)),
+        "",
+    ),
+    "all-tiles-zeroed.tiff": (
+        FAILS,
+        _written(lambda g: with_tiles(g, range(len(tiles_of(g))), lambda _: b"\0")),
+        "",
+    ),
+    "all-markers-broken.tiff": (
+        FAILS,
+        _written(lambda g: with_tiles(g, range(len(tiles_of(g))), broken_marker)),
+        "",
+    ),
     "one-tile-zeroed.tiff": (TILES, _written(lambda g: with_tiles(g, [27], lambda _: b"\0")), ""),
     "one-bit-flipped.tiff": (TILES, _written(lambda g: with_tiles(g, [27], flipped_bit)), ""),
     "two-tiles-swapped.tiff": (TILES, _written(swapped), ""),
@@ -219,7 +267,11 @@ KINDS: dict[str, tuple[str, Write, str]] = {
     "scale-zero.tiff": (FAILS, _written(lambda g: both(g, 0)), "micrometres per pixel"),
     "scale-499.tiff": (FAILS, _written(lambda g: both(g, 10_000, 499)), "499"),
     "scale-0.005.tiff": (FAILS, _written(lambda g: both(g, 2_000_000)), "0.005"),
-    "scale-by-nothing.tiff": (FAILS, _written(lambda g: both(g, 20_000, 0)), "micrometres per pixel"),
+    "scale-by-nothing.tiff": (
+        FAILS,
+        _written(lambda g: both(g, 20_000, 0)),
+        "micrometres per pixel",
+    ),
     "not-square.tiff": (FAILS, _written(lambda g: resolution(g, "X", 40_000, 1)), "not square"),
 }
 
@@ -242,9 +294,14 @@ def write_bad_slides(folder: Path, good: Path) -> None:
 
 
 def corrupted(content: bytes, rng: np.random.Generator) -> bytes:
-    """Return the bytes of a file after one random accident: flipped bits, a lost or doubled block, zeros, a cut, a number changed."""
+    """Return the bytes of a file after one random accident: flipped bits, a lost or doubled block,
+    zeros, a cut, a number changed.
+    """
     changed, n = bytearray(content), len(content)
-    accident, where = int(rng.integers(7)), int(n * rng.random() ** 2)  # headers lie near the start, in most files
+    accident, where = (
+        int(rng.integers(7)),
+        int(n * rng.random() ** 2),
+    )  # headers lie near the start, in most files
     length = int(min(n - where, 1 + rng.exponential(3000)))
     if accident == 0:
         for place in rng.integers(0, n, int(rng.integers(1, 60))):
@@ -261,5 +318,7 @@ def corrupted(content: bytes, rng: np.random.Generator) -> bytes:
         del changed[max(1, where) :]
     else:
         place = int(rng.integers(0, max(1, min(n - 4, 4000))))
-        changed[place : place + 4] = struct.pack("<I", int(rng.choice([0, 1, 2**31 - 1, 2**32 - 1, 2**20])))
+        changed[place : place + 4] = struct.pack(
+            "<I", int(rng.choice([0, 1, 2**31 - 1, 2**32 - 1, 2**20]))
+        )
     return bytes(changed)

@@ -1,8 +1,10 @@
-"""Damage every kind of file that people hand to pathoml, and see that it is read, or refused by name: `python fuzzing.py --help`.
+"""Damage every kind of file that people hand to pathoml, and see that it is read, or refused by
+name: `python fuzzing.py --help`.
 
-Each case takes a good file, changes it in one to four places, and reads it as the program would. What may come back is a result or a
-PathomlError that names the file; anything else, and a crash or a hang of the process, is a finding. The case is printed before it runs,
-so that the last line of a process that died says which it was.
+Each case takes a good file, changes it in one to four places, and reads it as the program would.
+What may come back is a result or a PathomlError that names the file; anything else, and a crash or
+a hang of the process, is a finding. The case is printed before it runs, so that the last line of a
+process that died says which it was.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ class Target:
     """A kind of file, and how it is read."""
 
     path: Path  # a good one
-    read: Callable[[Path], object]  # given the folder that holds the damaged copy of the good file's folder
+    read: Callable[
+        [Path], object
+    ]  # given the folder that holds the damaged copy of the good file's folder
     named: tuple[str, ...]  # one of these is in the error
 
 
@@ -89,7 +93,9 @@ def targets(folder: Path) -> dict[str, Target]:
     """Write a good file of each kind below a folder."""
     cohort, bags, _ = planted_cohort(12)
     study = write_study(folder / "study", cohort, bags)
-    study = load_study(study.folder, ["train.epochs=1", "train.seeds=1", "train.nested=false", "splits.repeats=1"])
+    study = load_study(
+        study.folder, ["train.epochs=1", "train.seeds=1", "train.nested=false", "splits.repeats=1"]
+    )
     train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
     explain_study(study, explain_recipe(study), lambda *_: None)
     lock_study(study, "locked", lambda *_: None)
@@ -98,18 +104,41 @@ def targets(folder: Path) -> dict[str, Target]:
     packed.mkdir(parents=True)
     shutil.copy(embeddings, packed / embeddings.name)
     list(pack_folder(packed, 10**9))
-    square = {"type": "Polygon", "coordinates": [[[0, 0], [90, 0], [90, 90], [0, 90], [0, 0]], [[9, 9], [20, 9], [20, 20], [9, 9]]]}
-    feature = {"type": "Feature", "geometry": square, "properties": {"classification": {"name": "Ignore*"}}}
-    areas = write(folder / "regions" / "S.geojson", json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    square = {
+        "type": "Polygon",
+        "coordinates": [
+            [[0, 0], [90, 0], [90, 90], [0, 90], [0, 0]],
+            [[9, 9], [20, 9], [20, 20], [9, 9]],
+        ],
+    }
+    feature = {
+        "type": "Feature",
+        "geometry": square,
+        "properties": {"classification": {"name": "Ignore*"}},
+    }
+    areas = write(
+        folder / "regions" / "S.geojson",
+        json.dumps({"type": "FeatureCollection", "features": [feature]}),
+    )
     rows = [f"{s.slide_id},{i % 2 == 0},False,{i % 2 == 1}" for i, s in enumerate(cohort.slides)]
-    clam_splits = write(folder / "clam_splits" / "splits_0_bool.csv", "\n".join([",train,val,test", *rows]) + "\n")
+    clam_splits = write(
+        folder / "clam_splits" / "splits_0_bool.csv", "\n".join([",train,val,test", *rows]) + "\n"
+    )
     scored = write_study(folder / "scored", cohort, [])
-    scores = write(scored.folder / "in" / "scores.csv", "patient_id,score\n" + "".join(f"P{i},{i / 7:.3f}\n" for i in range(12)))
+    scores = write(
+        scored.folder / "in" / "scores.csv",
+        "patient_id,score\n" + "".join(f"P{i},{i / 7:.3f}\n" for i in range(12)),
+    )
     weights = {"conv.weight": torch.randn(4, 3, 3, 3), "conv.bias": torch.zeros(4)}
     (folder / "weights").mkdir()
     torch.save(weights, folder / "weights" / "w.pt")
     foreign = {}
-    for name, make in (("trident", trident_file), ("clam", clam_files), ("stamp", stamp_file), ("pt", pt_files)):
+    for name, make in (
+        ("trident", trident_file),
+        ("clam", clam_files),
+        ("stamp", stamp_file),
+        ("pt", pt_files),
+    ):
         home = folder / name
         home.mkdir()
         (home / "study.yaml").write_text(YAML)
@@ -121,30 +150,70 @@ def targets(folder: Path) -> dict[str, Target]:
     names = (str(embeddings.stem),)
     found = {
         "study.yaml": Target(study.folder / "study.yaml", lambda f: load_study(f), ("study.yaml",)),
-        "patients.csv": Target(study.folder / "patients.csv", lambda f: read_cohort(load_study(f)), ("patients.csv", "patient", "Patient")),
-        "slides.csv": Target(study.folder / "slides.csv", lambda f: read_cohort(load_study(f)), ("slides.csv", "patients.csv", "slide")),
-        "table.xlsx": Target(workbook(folder / "book" / "table.xlsx"), lambda f: read_table(f / "table.xlsx"), ("table.xlsx",)),
+        "patients.csv": Target(
+            study.folder / "patients.csv",
+            lambda f: read_cohort(load_study(f)),
+            ("patients.csv", "patient", "Patient"),
+        ),
+        "slides.csv": Target(
+            study.folder / "slides.csv",
+            lambda f: read_cohort(load_study(f)),
+            ("slides.csv", "patients.csv", "slide"),
+        ),
+        "table.xlsx": Target(
+            workbook(folder / "book" / "table.xlsx"),
+            lambda f: read_table(f / "table.xlsx"),
+            ("table.xlsx",),
+        ),
         "regions": Target(areas, lambda f: read_regions(f / "S.geojson"), ("S.geojson",)),
-        "splits.json": Target(study.run_folder / "splits.json", lambda f: read_splits(f / "splits.json"), ("splits.json",)),
-        "CLAM splits": Target(clam_splits, lambda f: read_foreign_splits(f, cohort), ("splits_0_bool.csv", "splits", "patient")),
-        "scores": Target(scores, lambda f: import_scores(load_study(scored.folder), f / "scores.csv"), ("scores.csv", "score", "atient")),
+        "splits.json": Target(
+            study.run_folder / "splits.json",
+            lambda f: read_splits(f / "splits.json"),
+            ("splits.json",),
+        ),
+        "CLAM splits": Target(
+            clam_splits,
+            lambda f: read_foreign_splits(f, cohort),
+            ("splits_0_bool.csv", "splits", "patient"),
+        ),
+        "scores": Target(
+            scores,
+            lambda f: import_scores(load_study(scored.folder), f / "scores.csv"),
+            ("scores.csv", "score", "atient"),
+        ),
         "embeddings": Target(embeddings, lambda f: read_embeddings(f / embeddings.name), names),
-        "pack": Target(packed / "pack-00001.zip", lambda f: read_embeddings(f / embeddings.name), ("pack-00001.zip", *names)),
-        "attention": Target(attention, lambda f: read_attention(f / attention.name), (attention.stem,)),
+        "pack": Target(
+            packed / "pack-00001.zip",
+            lambda f: read_embeddings(f / embeddings.name),
+            ("pack-00001.zip", *names),
+        ),
+        "attention": Target(
+            attention, lambda f: read_attention(f / attention.name), (attention.stem,)
+        ),
         "models.json": Target(
-            study.run_folder / "models" / "models.json", lambda f: load_models(f, torch.device("cpu")), ("models", ".safetensors")
+            study.run_folder / "models" / "models.json",
+            lambda f: load_models(f, torch.device("cpu")),
+            ("models", ".safetensors"),
         ),
         "a model": Target(model, lambda f: load_models(f, torch.device("cpu")), (model.name,)),
-        "bundle.json": Target(study.folder / "bundles" / "locked" / "bundle.json", read_bundle, ("bundle",)),
-        "weights.pt": Target(folder / "weights" / "w.pt", lambda f: read_weights(f / "w.pt"), ("w.pt",)),
+        "bundle.json": Target(
+            study.folder / "bundles" / "locked" / "bundle.json", read_bundle, ("bundle",)
+        ),
+        "weights.pt": Target(
+            folder / "weights" / "w.pt", lambda f: read_weights(f / "w.pt"), ("w.pt",)
+        ),
         "trident": Target(foreign["trident"], lambda _: None, ("A1",)),
         "clam": Target(foreign["clam"], lambda _: None, ("A1",)),
         "stamp": Target(foreign["stamp"], lambda _: None, ("A1",)),
         "pt": Target(foreign["pt"], lambda _: None, ("A1",)),
-        "spots": Target(spots(folder / "spots" / "s.h5ad"), lambda f: read_spots(f / "s.h5ad"), ("s.h5ad",)),
+        "spots": Target(
+            spots(folder / "spots" / "s.h5ad"), lambda f: read_spots(f / "s.h5ad"), ("s.h5ad",)
+        ),
     }
     for name, module in (("trident", trident), ("clam", clam), ("stamp", stamp), ("pt", pt)):
-        found[name] = Target(foreign[name], importer(module, folder / name, foreign[name]), ("A1", "features", name))
+        found[name] = Target(
+            foreign[name], importer(module, folder / name, foreign[name]), ("A1", "features", name)
+        )
     return found
 
 
@@ -170,7 +239,9 @@ def spots(path: Path) -> Path:
     import pandas as pd
 
     path.parent.mkdir(parents=True)
-    data = anndata.AnnData(np.ones((5, 3)), pd.DataFrame(index=list("abcde")), pd.DataFrame(index=list("xyz")))
+    data = anndata.AnnData(
+        np.ones((5, 3)), pd.DataFrame(index=list("abcde")), pd.DataFrame(index=list("xyz"))
+    )
     data.obsm["spatial"] = np.zeros((5, 2))
     data.write_h5ad(path)
     return path
@@ -194,7 +265,11 @@ def try_case(target: Target, content: bytes, folder: Path) -> str:
     """Return what was found, "" if the file was read or refused as it should be."""
     place = folder / "case"
     shutil.rmtree(place, ignore_errors=True)
-    if target.path.stat().st_size + sum(p.stat().st_size for p in target.path.parent.iterdir() if p.is_file()) < 10**7:
+    if (
+        target.path.stat().st_size
+        + sum(p.stat().st_size for p in target.path.parent.iterdir() if p.is_file())
+        < 10**7
+    ):
         shutil.copytree(target.path.parent, place)
     place.mkdir(exist_ok=True)
     (place / target.path.name).write_bytes(content)
@@ -202,7 +277,11 @@ def try_case(target: Target, content: bytes, folder: Path) -> str:
     try:
         target.read(place)
     except PathomlError as error:
-        return "" if any(word in str(error) for word in target.named) else f"names no file: {str(error)[:500]}"
+        return (
+            ""
+            if any(word in str(error) for word in target.named)
+            else f"names no file: {str(error)[:500]}"
+        )
     except TimeoutError:
         return "hangs"
     except Exception:  # noqa: BLE001 - the findings
@@ -217,7 +296,9 @@ def timed_out(*_: object) -> None:
 
 
 def run(cases: int, seed: int, only: str, keep: Path | None) -> int:
-    """Try that many cases over all kinds by turns, print each and what was found; return how many findings there are."""
+    """Try that many cases over all kinds by turns, print each and what was found; return how many
+    findings there are.
+    """
     signal.signal(signal.SIGALRM, timed_out)
     store.HDF5_SECONDS = SECONDS / 4
     warnings.simplefilter("ignore")
@@ -244,7 +325,9 @@ def run(cases: int, seed: int, only: str, keep: Path | None) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", default="", help="one kind of file")

@@ -1,4 +1,6 @@
-"""Small cohorts of made-up features for the tests of learning: a share of "bad" tiles drives the hazard."""
+"""Small cohorts of made-up features for the tests of learning: a share of "bad" tiles drives the
+hazard.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,17 @@ def planted_cohort(
             )
         )
         bad.append(is_bad)
-    return Cohort(patients=tuple(people), slides=tuple(slides), endpoint="PFS", time_zero="now", excluded=()), bags, bad
+    return (
+        Cohort(
+            patients=tuple(people),
+            slides=tuple(slides),
+            endpoint="PFS",
+            time_zero="now",
+            excluded=(),
+        ),
+        bags,
+        bad,
+    )
 
 
 STUDY_YAML = """endpoint: {name: progression, time_zero: ablation, time: months, event: seen}
@@ -62,14 +74,31 @@ significance: {permutations: 9, bootstraps: 50}
 """
 
 
-def write_study(folder: Path, cohort: Cohort, bags: list[Bag], *, mpp: float = 1.0, encoder_sha256: str = "e" * 64) -> Study:
+def write_study(
+    folder: Path,
+    cohort: Cohort,
+    bags: list[Bag],
+    *,
+    mpp: float = 1.0,
+    encoder_sha256: str = "e" * 64,
+) -> Study:
     """Write a study whose slides are embedded already, as an import leaves it; slides have no path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(STUDY_YAML + f"tiles: {{tile_px: 224, mpp: {mpp}}}\n")
-    rows = [f"{p.patient_id},{p.centre},{p.time_months},{p.event},{p.covariates['age']}" for p in cohort.patients]
-    (folder / "patients.csv").write_text("\n".join(["patient_id,centre,months,seen,age", *rows]) + "\n")
-    slides = [f"{s.slide_id},{s.patient_id},,{'AT2' if i % 2 else 'NanoZoomer'}" for i, s in enumerate(cohort.slides)]
-    (folder / "slides.csv").write_text("\n".join(["slide_id,patient_id,path,scanner", *slides]) + "\n")
+    rows = [
+        f"{p.patient_id},{p.centre},{p.time_months},{p.event},{p.covariates['age']}"
+        for p in cohort.patients
+    ]
+    (folder / "patients.csv").write_text(
+        "\n".join(["patient_id,centre,months,seen,age", *rows]) + "\n"
+    )
+    slides = [
+        f"{s.slide_id},{s.patient_id},,{'AT2' if i % 2 else 'NanoZoomer'}"
+        for i, s in enumerate(cohort.slides)
+    ]
+    (folder / "slides.csv").write_text(
+        "\n".join(["slide_id,patient_id,path,scanner", *slides]) + "\n"
+    )
     study = load_study(folder)
     for bag in bags:
         for index, slide_id in enumerate(bag.slide_ids):

@@ -8,7 +8,9 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Collects what a browser would open, request and run; complains about tags that are closed in another order."""
+    """Collects what a browser would open, request and run; complains about tags that are closed in
+    another order.
+    """
 
     def __init__(self, text):
         super().__init__()
@@ -19,7 +21,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self.ids += [value for name, value in attrs if name == "id"]
-        self.requests += [value for name, value in attrs if name in {"src", "href", "xlink:href", "srcset", "action", "data"}]
+        self.requests += [
+            value
+            for name, value in attrs
+            if name in {"src", "href", "xlink:href", "srcset", "action", "data"}
+        ]
         self.wrong += [name for name, _ in attrs if name.startswith("on")]
         if tag not in VOID:
             self.open.append(tag)

@@ -1,4 +1,6 @@
-"""A study with scores and no slides on disk: all that the statistics of `evaluate` need, drawn with a known effect."""
+"""A study with scores and no slides on disk: all that the statistics of `evaluate` need, drawn with
+a known effect.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +17,48 @@ from pathoml.study.splits import make_splits, write_splits
 from pathoml.training.baselines import clinical_scores
 
 SCORES = (
-    "patient_id centre log_risk score_sd score_type fold n_repeats repeat_sd n_slides n_tiles model_sha256 splits_sha256 "
-    "data_cut score_group"
+    "patient_id centre log_risk score_sd score_type fold n_repeats repeat_sd n_slides n_tiles "
+    "model_sha256 splits_sha256 data_cut score_group"
 )
 
 
-def write_csv(path: Path, header: str, rows: Iterable[Iterable[object]], delimiter: str = ",") -> None:
+def write_csv(
+    path: Path, header: str, rows: Iterable[Iterable[object]], delimiter: str = ","
+) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow(header.split())
         writer.writerows([["" if v is None else v for v in row] for row in rows])
 
 
-def write_score_study(folder: Path, *, n: int = 246, seed: int = 1, centres: int = 6, competing: bool = True, **sections: object) -> Study:
-    """Write study.yaml, both tables and runs/main as `train` leaves it; `sections` are sections of study.yaml."""
+def write_score_study(
+    folder: Path,
+    *,
+    n: int = 246,
+    seed: int = 1,
+    centres: int = 6,
+    competing: bool = True,
+    **sections: object,
+) -> Study:
+    """Write study.yaml, both tables and runs/main as `train` leaves it; `sections` are sections of
+    study.yaml.
+    """
     rng = np.random.default_rng(seed)
     score = rng.normal(size=n)
     age, lesions = np.round(rng.normal(58, 13, size=n)), rng.integers(1, 9, size=n)
     subtype = rng.choice(["LMS", "UPS", "DDLPS", "other"], p=[0.35, 0.25, 0.2, 0.2], size=n)
     treated = rng.uniform(size=n) < 1 / (1 + np.exp(0.04 * (age - 58) - 0.3 * (lesions - 4)))
     effect = 0.4 * score + 0.015 * (age - 58) + 0.1 * (lesions - 4) - 0.3 * treated
-    progressed, died, left = rng.exponential(16 * np.exp(-effect)), rng.exponential(90, size=n), rng.uniform(12, 84, size=n)
-    time = np.minimum(progressed, left) if not competing else np.minimum.reduce([progressed, died, left])
+    progressed, died, left = (
+        rng.exponential(16 * np.exp(-effect)),
+        rng.exponential(90, size=n),
+        rng.uniform(12, 84, size=n),
+    )
+    time = (
+        np.minimum(progressed, left)
+        if not competing
+        else np.minimum.reduce([progressed, died, left])
+    )
     code = np.where(time == left, 0, np.where(time == progressed, 1, 2))
     centre = rng.choice([f"C{k}" for k in range(1, centres + 1)], size=n)
     ids = [f"P{k:04d}" for k in range(n)]
@@ -54,14 +76,23 @@ def write_score_study(folder: Path, *, n: int = 246, seed: int = 1, centres: int
         ]
         for k in rng.permutation(n)
     ]
-    write_csv(folder / "patients.csv", "patient_id centre pfs_months pfs_event age n_lesions subtype systemic", rows)
+    write_csv(
+        folder / "patients.csv",
+        "patient_id centre pfs_months pfs_event age n_lesions subtype systemic",
+        rows,
+    )
     write_csv(folder / "slides.csv", "slide_id patient_id path", [[f"{p}_1", p, None] for p in ids])
     content = {
-        "endpoint": {"name": "progression-free survival", "time_zero": "first local ablative therapy"}
+        "endpoint": {
+            "name": "progression-free survival",
+            "time_zero": "first local ablative therapy",
+        }
         | {"time": "pfs_months", "event": "pfs_event"},
         "cohort": {"covariates": ["age", "n_lesions", "subtype"], "treatment": "systemic"},
         "splits": {"repeats": 2},
-        "evaluate": {"subgroups": ["age <= 60", "age <= 60 and n_lesions >= 4", "subtype == 'LMS'"]},
+        "evaluate": {
+            "subgroups": ["age <= 60", "age <= 60 and n_lesions >= 4", "subtype == 'LMS'"]
+        },
         **sections,
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -77,18 +108,41 @@ def write_run(study: Study, score: dict[str, float]) -> None:
     cohort = read_cohort(study)
     splits = make_splits(cohort, study.config.splits)
     write_splits(run / "splits.json", splits, study.config.splits.scheme)
-    fold = {p: ";".join(f.name for split in splits for f in split.folds if p in f.test) for p in cohort.patient_ids}
+    fold = {
+        p: ";".join(f.name for split in splits for f in split.folds if p in f.test)
+        for p in cohort.patient_ids
+    }
     values = np.array([score[p] for p in cohort.patient_ids])
     middle = float(np.median(values))
     rows = []
     for k, (p, value) in enumerate(zip(cohort.patients, values)):
         group = "high" if value > middle else "low"
-        rows.append([p.patient_id, p.centre, 0.6 * value, value, "oof", fold[p.patient_id], 2, 0.1, 1, 200 + k, "ab", "cd", "", group])
+        rows.append(
+            [
+                p.patient_id,
+                p.centre,
+                0.6 * value,
+                value,
+                "oof",
+                fold[p.patient_id],
+                2,
+                0.1,
+                1,
+                200 + k,
+                "ab",
+                "cd",
+                "",
+                group,
+            ]
+        )
     write_csv(run / "scores.csv", SCORES, rows)
     clinical = clinical_scores(cohort, splits)
     noise = np.random.default_rng(5).normal(size=len(values))
     write_csv(
         run / "baselines.csv",
         "patient_id ridge_cox clinical",
-        [[p, v + e, None if clinical is None else clinical[k]] for k, (p, v, e) in enumerate(zip(cohort.patient_ids, values, noise))],
+        [
+            [p, v + e, None if clinical is None else clinical[k]]
+            for k, (p, v, e) in enumerate(zip(cohort.patient_ids, values, noise))
+        ],
     )

@@ -1,4 +1,6 @@
-"""A study that every step does within seconds, the command line in this process, and the hashes of what it wrote."""
+"""A study that every step does within seconds, the command line in this process, and the hashes of
+what it wrote.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,21 @@ def pathoml(*arguments: str) -> int:
 
 
 def tiny_study(folder: Path, patients: int = 12) -> Path:
-    write_cohort(folder, patients=patients, seed=4, workers=1, side_um=420.0, textures=1, settings=SETTINGS)
+    write_cohort(
+        folder, patients=patients, seed=4, workers=1, side_um=420.0, textures=1, settings=SETTINGS
+    )
     return folder
 
 
 def hashes(folder: Path) -> dict[str, str]:
     kept = {".h5", ".csv", ".safetensors", ".html"}
-    files = [p for part in ("tiles", "embeddings", "runs") for p in (folder / part).rglob("*") if p.suffix in kept]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files)}
+    files = [
+        p
+        for part in ("tiles", "embeddings", "runs")
+        for p in (folder / part).rglob("*")
+        if p.suffix in kept
+    ]
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(files)
+    }

@@ -1,6 +1,8 @@
-"""A process that has imported everything and forks a child for each command, so that a killed `pathoml` costs no start of torch.
+"""A process that has imported everything and forks a child for each command, so that a killed
+`pathoml` costs no start of torch.
 
-One JSON object a line comes in: the arguments of pathoml, and what is to befall it; one goes out: how it ended and what it said.
+One JSON object a line comes in: the arguments of pathoml, and what is to befall it; one goes out:
+how it ended and what it said.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import time
 
 
 def drop_capabilities() -> None:
-    """Give up root's right to write where permissions forbid it (capset(2), version 3); files stay readable to their owner."""
+    """Give up root's right to write where permissions forbid it (capset(2), version 3); files stay
+    readable to their owner.
+    """
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     nothing = (ctypes.c_uint32 * 6)()
     if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
@@ -81,7 +85,12 @@ def serve() -> None:
             os.set_blocking(said, False)  # a grandchild may live on and hold the other end
             text = (file.raw.read(2**20) or b"").decode(errors="replace")
         seconds = time.monotonic() - begun
-        sys.stdout.write(json.dumps({"code": os.waitstatus_to_exitcode(status), "said": text, "seconds": seconds}) + "\n")
+        sys.stdout.write(
+            json.dumps(
+                {"code": os.waitstatus_to_exitcode(status), "said": text, "seconds": seconds}
+            )
+            + "\n"
+        )
         sys.stdout.flush()
 
 

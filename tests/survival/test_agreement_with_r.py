@@ -1,6 +1,8 @@
-"""Every survival statistic against R on seven cohorts: ties, delayed entry, strata, competing risks, n = 30 and n = 5,000.
+"""Every survival statistic against R on seven cohorts: ties, delayed entry, strata, competing
+risks, n = 30 and n = 5,000.
 
-One R process computes all of it; a test compares one quantity on one cohort with the tolerance of docs/statisticians.md.
+One R process computes all of it; a test compares one quantity on one cohort with the tolerance of
+docs/statisticians.md.
 """
 
 from __future__ import annotations
@@ -42,9 +44,15 @@ THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
 def cohort(n: int, seed: int, *, ties: bool, centres: str = "ABCD") -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     score, age = rng.normal(size=n), rng.normal(60, 10, size=n)
-    treated = (rng.uniform(size=n) < 1 / (1 + np.exp(0.8 * score + 0.05 * (age - 60)))).astype(float)
+    treated = (rng.uniform(size=n) < 1 / (1 + np.exp(0.8 * score + 0.05 * (age - 60)))).astype(
+        float
+    )
     effect = 0.6 * score + 0.02 * (age - 60) - 0.4 * treated * (score > 0)
-    progressed, died, left = rng.exponential(20 * np.exp(-effect)), rng.exponential(60, size=n), rng.uniform(2, 60, size=n)
+    progressed, died, left = (
+        rng.exponential(20 * np.exp(-effect)),
+        rng.exponential(60, size=n),
+        rng.uniform(2, 60, size=n),
+    )
     time = np.minimum.reduce([progressed, died, left])
     code = np.where(time == left, 0, np.where(time == progressed, 1, 2))
     time = np.ceil(time) if ties else time + 0.01
@@ -164,8 +172,12 @@ def filled(template: str, name: str) -> str:
 def answers(template: str, packages: tuple[str, ...]) -> dict[str, np.ndarray]:
     if r_survival_is_there():
         for package in packages:
-            if subprocess.run(["Rscript", "-e", f"library({package})"], capture_output=True, check=False).returncode:
-                unavailable(f"needs R's package {package} (apt-get install r-cran-{package.lower()})")
+            if subprocess.run(
+                ["Rscript", "-e", f"library({package})"], capture_output=True, check=False
+            ).returncode:
+                unavailable(
+                    f"needs R's package {package} (apt-get install r-cran-{package.lower()})"
+                )
     return run_r("".join(r_data(data) + filled(template, name) for name, data in COHORTS.items()))
 
 
@@ -188,7 +200,12 @@ def covariates(data):
     return np.column_stack([data["score"], data["age"]])
 
 
-COX = {"plain": {}, "entry": {"entry_months": "entry"}, "strata": {"stratum": "centre"}, "weighted": {"weight": "weight"}}
+COX = {
+    "plain": {},
+    "entry": {"entry_months": "entry"},
+    "strata": {"stratum": "centre"},
+    "weighted": {"weight": "weight"},
+}
 
 
 def options(kind, data):
@@ -202,7 +219,9 @@ def test_concordances_equal_r(named, of_r):
         stratified_harrell_c(d["score"], d["time"], d["event"], d["centre"]),
         uno_c(d["score"], d["time"], d["event"], tau=24),
     ]
-    assert ours == pytest.approx([of_r[f"{name}.{key}"][0] for key in ("harrell", "stratified", "uno")], abs=1e-10)
+    assert ours == pytest.approx(
+        [of_r[f"{name}.{key}"][0] for key in ("harrell", "stratified", "uno")], abs=1e-10
+    )
 
 
 @pytest.mark.parametrize("kind", COX)
@@ -220,14 +239,18 @@ def test_influences_and_the_robust_covariance_equal_r(named, kind, of_r):
     fit = fit_cox(x, *outcome, **given)
     first = influences(fit, x, *outcome, **given)[:20].T.ravel()
     assert first == pytest.approx(of_r[f"{name}.dfbeta.{kind}"], rel=1e-6, abs=1e-10)
-    assert robust_covariance(fit, x, *outcome, **given).ravel() == pytest.approx(of_r[f"{name}.robust.{kind}"], rel=1e-8, abs=1e-12)
+    assert robust_covariance(fit, x, *outcome, **given).ravel() == pytest.approx(
+        of_r[f"{name}.robust.{kind}"], rel=1e-8, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", ["plain", "entry", "strata"])
 def test_the_proportional_hazards_test_equals_cox_zph(named, kind, of_r):
     name, d = named
     fit = fit_cox(covariates(d), d["time"], d["event"], **options(kind, d))
-    each, together = proportional_hazards_test(fit, covariates(d), d["time"], d["event"], **options(kind, d))
+    each, together = proportional_hazards_test(
+        fit, covariates(d), d["time"], d["event"], **options(kind, d)
+    )
     tests = [*each, together]
     ours = [t.chi2 for t in tests] + [t.df for t in tests] + [t.p for t in tests]
     assert ours == pytest.approx(of_r[f"{name}.zph.{kind}"], rel=1e-7, abs=1e-8)
@@ -257,26 +280,37 @@ def test_cumulative_incidence_and_its_error_equal_survfit_with_ties(named, cause
     name, d = named
     curve = cumulative_incidence(d["time"], d["code"], cause)
     points = [curve.at(months) for months in GRID]
-    assert [p[0] for p in points] + [p[1] for p in points] == pytest.approx(of_r[f"{name}.cif.{cause}"], abs=1e-9)
+    assert [p[0] for p in points] + [p[1] for p in points] == pytest.approx(
+        of_r[f"{name}.cif.{cause}"], abs=1e-9
+    )
 
 
 def test_cumulative_incidence_equals_cmprsk(named, of_r):
     name, d = named
     curve = cumulative_incidence(d["time"], d["code"], 1)
-    assert [curve.at(months)[0] for months in GRID] == pytest.approx(of_r[f"{name}.cuminc"], abs=1e-10)
+    assert [curve.at(months)[0] for months in GRID] == pytest.approx(
+        of_r[f"{name}.cuminc"], abs=1e-10
+    )
 
 
 def test_auc_at_horizons_equals_riskregression(named, of_risk_regression):
     name, d = named
     horizons = [h for h in GRID if (d["time"] > h).sum() >= 10]
-    ours = [time_dependent_auc(d["risk"], d["time"], d["event"], months).estimate for months in horizons]
+    ours = [
+        time_dependent_auc(d["risk"], d["time"], d["event"], months).estimate for months in horizons
+    ]
     assert ours == pytest.approx(of_risk_regression[f"{name}.auc"][: len(horizons)], abs=1e-9)
 
 
 def test_the_brier_score_equals_riskregression(named, of_risk_regression):
     name, d = named
-    horizons = [(h, share) for h, share in zip(GRID, (0.3, 0.6, 1.0)) if (d["time"] > h).sum() >= 10]
-    ours = [brier_score(d["risk"] * share, d["time"], d["event"], months).estimate for months, share in horizons]
+    horizons = [
+        (h, share) for h, share in zip(GRID, (0.3, 0.6, 1.0)) if (d["time"] > h).sum() >= 10
+    ]
+    ours = [
+        brier_score(d["risk"] * share, d["time"], d["event"], months).estimate
+        for months, share in horizons
+    ]
     assert ours == pytest.approx(of_risk_regression[f"{name}.brier"][: len(horizons)], abs=1e-9)
 
 
@@ -287,21 +321,30 @@ def test_the_integrated_brier_score_is_the_trapezoid_of_riskregressions(named, o
     b = of_risk_regression[f"{name}.brier"]
     risk = d["risk"][:, None] * np.array([0.3, 0.6, 1.0])
     expected = (3 * b[0] / 2 + 3 * (b[0] + b[1]) / 2 + 6 * (b[1] + b[2]) / 2) / 12
-    assert integrated_brier_score(risk, d["time"], d["event"], GRID).estimate == pytest.approx(expected, abs=1e-9)
+    assert integrated_brier_score(risk, d["time"], d["event"], GRID).estimate == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_calibration_equals_r(named, of_r):
     name, d = named
-    slope, observed = calibration_slope(d["score"], d["time"], d["event"]), observed_risk(d["time"], d["event"], HORIZON)
+    slope, observed = (
+        calibration_slope(d["score"], d["time"], d["event"]),
+        observed_risk(d["time"], d["event"], HORIZON),
+    )
     assert [slope.estimate, slope.low, slope.high] == pytest.approx(of_r[f"{name}.slope"], abs=1e-8)
-    assert [observed.estimate, observed.low, observed.high] == pytest.approx(of_r[f"{name}.observed"], abs=1e-9)
+    assert [observed.estimate, observed.low, observed.high] == pytest.approx(
+        of_r[f"{name}.observed"], abs=1e-9
+    )
 
 
 def test_observed_to_expected_events_equal_r(named, of_r):
     name, d = named
     x = covariates(d)
     predictor = x @ fit_cox(x, d["time"], d["event"]).coefficients
-    expected = 0.8 * baseline_hazard(predictor, d["time"], d["event"]).at(d["time"]) * np.exp(predictor)
+    expected = (
+        0.8 * baseline_hazard(predictor, d["time"], d["event"]).at(d["time"]) * np.exp(predictor)
+    )
     ours = observed_to_expected(expected, d["event"])
     assert [ours.estimate, ours.low, ours.high] == pytest.approx(of_r[f"{name}.oe"], rel=1e-7)
 
@@ -311,7 +354,9 @@ def test_the_calibration_curve_equals_r(named, of_r):
     if (d["time"] > HORIZON).sum() < 10:
         pytest.skip("fewer than 10 at risk: not estimable, see the test of that")
     curve = calibration_curve(d["risk"], d["time"], d["event"], HORIZON)
-    assert [curve.integrated_index, *curve.observed[:10]] == pytest.approx(of_r[f"{name}.curve"], abs=1e-8)
+    assert [curve.integrated_index, *curve.observed[:10]] == pytest.approx(
+        of_r[f"{name}.curve"], abs=1e-8
+    )
 
 
 def test_the_spline_equals_rcs(named, of_r):
@@ -339,7 +384,9 @@ def test_the_propensity_equals_glm_and_its_weights_balance_the_covariates(named,
     reasons = np.column_stack([d["age"], d["score"]])
     chance = propensity(reasons, d["treated"])
     assert chance[:20] == pytest.approx(of_r[f"{name}.propensity"], abs=1e-9)
-    assert standardised_differences(reasons, d["treated"], overlap_weights(chance, d["treated"])) == pytest.approx([0, 0], abs=1e-8)
+    assert standardised_differences(
+        reasons, d["treated"], overlap_weights(chance, d["treated"])
+    ) == pytest.approx([0, 0], abs=1e-8)
 
 
 def test_the_treatment_interaction_equals_r(named, of_r, monkeypatch):
@@ -355,19 +402,33 @@ def test_the_treatment_interaction_equals_r(named, of_r, monkeypatch):
 
 def test_a_subgroups_effects_and_interaction_equal_r(named, of_r):
     name, d = named
-    ours = subgroup_effect(d["score"], membership("age <= 60", {"age": d["age"].tolist()}), d["time"], d["event"])
-    assert [ours.inside.estimate, ours.outside.estimate, ours.test.chi2] == pytest.approx(of_r[f"{name}.subgroup"], rel=1e-7, abs=1e-8)
+    ours = subgroup_effect(
+        d["score"], membership("age <= 60", {"age": d["age"].tolist()}), d["time"], d["event"]
+    )
+    assert [ours.inside.estimate, ours.outside.estimate, ours.test.chi2] == pytest.approx(
+        of_r[f"{name}.subgroup"], rel=1e-7, abs=1e-8
+    )
 
 
 def test_start_stop_rows_of_a_time_varying_treatment_reproduce_coxph():
     d = COHORTS["n246"]
     start, stop, event, given, patient = [], [], [], [], []
     for k, (time, seen) in enumerate(zip(d["time"], d["event"])):
-        at = d["entry"][k] if d["treated"][k] and 0 < d["entry"][k] < time else None  # treatment begins here
-        for begin, end, last, on in [(0.0, at, False, 0), (at, time, True, 1)] if at else [(0.0, time, True, 0)]:
+        at = (
+            d["entry"][k] if d["treated"][k] and 0 < d["entry"][k] < time else None
+        )  # treatment begins here
+        for begin, end, last, on in (
+            [(0.0, at, False, 0), (at, time, True, 1)] if at else [(0.0, time, True, 0)]
+        ):
             start, stop, event = [*start, begin], [*stop, end], [*event, int(seen and last)]
             given, patient = [*given, float(on)], [*patient, k]
-    rows = {"start": np.array(start), "stop": np.array(stop), "seen": np.array(event), "given": np.array(given), "id": np.array(patient)}
+    rows = {
+        "start": np.array(start),
+        "stop": np.array(stop),
+        "seen": np.array(event),
+        "given": np.array(given),
+        "id": np.array(patient),
+    }
     script = """
     fit <- coxph(Surv(start, stop, seen) ~ given, cluster = id, control = coxph.control(eps = 1e-14), timefix = FALSE)
     show("answer", c(coef(fit), fit$naive.var, vcov(fit)))
@@ -376,7 +437,9 @@ def test_start_stop_rows_of_a_time_varying_treatment_reproduce_coxph():
     x, outcome = rows["given"][:, None], (rows["stop"], rows["seen"])
     fit = fit_cox(x, *outcome, entry_months=rows["start"])
     robust = robust_covariance(fit, x, *outcome, entry_months=rows["start"], cluster=rows["id"])
-    assert [fit.coefficients[0], fit.covariance[0, 0], robust[0, 0]] == pytest.approx(theirs, rel=1e-8)
+    assert [fit.coefficients[0], fit.covariance[0, 0], robust[0, 0]] == pytest.approx(
+        theirs, rel=1e-8
+    )
 
 
 def test_false_discovery_rates_equal_p_adjust():

@@ -1,4 +1,6 @@
-"""Concordance against hand-worked cases, R `survival`, scikit-survival, and 25 published fold C-indices."""
+"""Concordance against hand-worked cases, R `survival`, scikit-survival, and 25 published fold
+C-indices.
+"""
 
 from __future__ import annotations
 
@@ -91,8 +93,13 @@ def test_centre_stratified_c_equals_r(name, answers_of_r):
 @pytest.mark.parametrize("name", COHORTS)
 def test_uno_c_equals_r_with_and_without_tau(name, answers_of_r):
     cohort = COHORTS[name]
-    ours = [uno_c(cohort["score"], cohort["time"], cohort["event"], tau=end) for end in (None, tau_of(cohort))]
-    assert ours == pytest.approx([answers_of_r[f"{name}.uno"], answers_of_r[f"{name}.uno_tau"]], abs=1e-9)
+    ours = [
+        uno_c(cohort["score"], cohort["time"], cohort["event"], tau=end)
+        for end in (None, tau_of(cohort))
+    ]
+    assert ours == pytest.approx(
+        [answers_of_r[f"{name}.uno"], answers_of_r[f"{name}.uno_tau"]], abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", COHORTS)
@@ -101,17 +108,24 @@ def test_harrell_c_equals_scikit_survival(name):
 
     cohort = COHORTS[name]
     theirs = concordance_index_censored(cohort["event"] == 1, cohort["time"], cohort["score"])[0]
-    assert harrell_c(cohort["score"], cohort["time"], cohort["event"]) == pytest.approx(theirs, abs=1e-12)
+    assert harrell_c(cohort["score"], cohort["time"], cohort["event"]) == pytest.approx(
+        theirs, abs=1e-12
+    )
 
 
 def test_all_25_published_fold_c_indices_of_mcat_are_reproduced():
     folder = SHARED / "data" / "survival"
     if not (folder / "mcat_fold_risks.csv").is_file():
-        unavailable(f"needs {folder}/mcat_fold_risks.csv; set PATHOML_SHARED to the folder that holds data/survival")
+        unavailable(
+            f"needs {folder}/mcat_fold_risks.csv; set PATHOML_SHARED to the folder that holds"
+            " data/survival"
+        )
     folds: dict[tuple[str, ...], list[tuple[float, float, int]]] = {}
     for row in csv.DictReader((folder / "mcat_fold_risks.csv").read_text().splitlines()):
         key = (row["model"], row["cancer"], row["fold"])
-        folds.setdefault(key, []).append((float(row["risk"]), float(row["time_months"]), int(row["event"])))
+        folds.setdefault(key, []).append(
+            (float(row["risk"]), float(row["time_months"]), int(row["event"]))
+        )
     published = {
         (row["model"], row["cancer"], row["fold"]): float(row["harrell_c"])
         for row in csv.DictReader((folder / "mcat_published_cindex.csv").read_text().splitlines())
@@ -122,7 +136,8 @@ def test_all_25_published_fold_c_indices_of_mcat_are_reproduced():
 
 
 def test_an_event_and_a_censoring_at_the_same_time_are_comparable_but_two_events_are_not():
-    # Patients 0 and 1 have an event at 5, patient 2 is censored at 5: the pairs (0, 2) and (1, 2) count, (0, 1) does not.
+    # Patients 0 and 1 have an event at 5, patient 2 is censored at 5: the pairs (0, 2) and (1, 2)
+    # count, (0, 1) does not.
     assert harrell_c([1.0, 3.0, 2.0], [5, 5, 5], [1, 1, 0]) == 0.5
 
 
@@ -136,7 +151,9 @@ def test_a_constant_score_gives_one_half():
 
 def test_reversing_the_score_reverses_c():
     ours = harrell_c(-TIED["score"], TIED["time"], TIED["event"])
-    assert ours == pytest.approx(1 - harrell_c(TIED["score"], TIED["time"], TIED["event"]), abs=1e-12)
+    assert ours == pytest.approx(
+        1 - harrell_c(TIED["score"], TIED["time"], TIED["event"]), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e9])
@@ -149,11 +166,18 @@ def test_c_does_not_depend_on_the_scale_of_the_score(scale):
 def test_c_does_not_depend_on_the_order_of_patients():
     order = np.random.default_rng(4).permutation(12)
     score, time, event = (TIED[name] for name in ("score", "time", "event"))
-    assert uno_c(score[order], time[order], event[order]) == pytest.approx(uno_c(score, time, event), abs=1e-14)
+    assert uno_c(score[order], time[order], event[order]) == pytest.approx(
+        uno_c(score, time, event), abs=1e-14
+    )
 
 
 def test_a_score_that_only_knows_the_centre_gets_one_half_within_centres():
-    assert stratified_harrell_c([9.0] * 6 + [1.0] * 6, TIED["time"], TIED["event"], ["A"] * 6 + ["B"] * 6) == 0.5
+    assert (
+        stratified_harrell_c(
+            [9.0] * 6 + [1.0] * 6, TIED["time"], TIED["event"], ["A"] * 6 + ["B"] * 6
+        )
+        == 0.5
+    )
 
 
 def test_uno_c_without_censoring_is_harrell_c():
@@ -181,7 +205,9 @@ def test_input_that_cannot_be_ranked_is_refused_with_a_reason(score, time, event
 
 
 def test_strata_of_one_patient_have_no_comparable_pair():
-    with pytest.raises(CohortError, match="No comparable pair within a stratum: 3 patients, 3 events"):
+    with pytest.raises(
+        CohortError, match="No comparable pair within a stratum: 3 patients, 3 events"
+    ):
         stratified_harrell_c([1.0, 2.0, 3.0], [1, 2, 3], [1, 1, 1], ["A", "B", "C"])
 
 
@@ -191,7 +217,9 @@ def test_no_event_before_tau_is_named():
 
 
 def concordance_of_drawn_patients(cohort, drawn, *, uno):
-    """C over the drawn rows, leaving out pairs of a patient with itself: slow, and written without our counts."""
+    """C over the drawn rows, leaving out pairs of a patient with itself: slow, and written without
+    our counts.
+    """
     score, time, event = (cohort[name][drawn] for name in ("score", "time", "event"))
     weight = np.ones(len(drawn))
     if uno:
@@ -203,9 +231,13 @@ def concordance_of_drawn_patients(cohort, drawn, *, uno):
     concordant = comparable = 0.0
     for i in np.flatnonzero(event == 1):
         for j in range(len(drawn)):
-            if drawn[i] != drawn[j] and (time[j] > time[i] or (time[j] == time[i] and event[j] == 0)):
+            if drawn[i] != drawn[j] and (
+                time[j] > time[i] or (time[j] == time[i] and event[j] == 0)
+            ):
                 comparable += weight[i]
-                concordant += weight[i] * (float(score[i] > score[j]) + 0.5 * float(score[i] == score[j]))
+                concordant += weight[i] * (
+                    float(score[i] > score[j]) + 0.5 * float(score[i] == score[j])
+                )
     return concordant / comparable
 
 
@@ -214,10 +246,13 @@ def test_bootstrap_equals_drawing_rows_with_a_patient_making_no_pair_with_itself
     cohort = COHORTS["n30"]
     arguments = (cohort["score"], cohort["time"], cohort["event"])
     slow = [
-        concordance_of_drawn_patients(cohort, np.repeat(np.arange(30), row.astype(int)), uno=uno) for row in draw_counts(30, 40, seed=7)
+        concordance_of_drawn_patients(cohort, np.repeat(np.arange(30), row.astype(int)), uno=uno)
+        for row in draw_counts(30, 40, seed=7)
     ]
     interval = (uno_c_interval if uno else harrell_c_interval)(*arguments, bootstraps=40, seed=7)
-    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(slow, (0.025, 0.975))), abs=1e-12)
+    assert (interval.low, interval.high) == pytest.approx(
+        tuple(np.quantile(slow, (0.025, 0.975))), abs=1e-12
+    )
 
 
 def test_draws_within_centres_keep_every_centre_at_its_size():
@@ -230,7 +265,11 @@ def test_draws_within_centres_keep_every_centre_at_its_size():
 def test_the_interval_holds_the_estimate_and_counts_patients_and_events():
     cohort = COHORTS["n500"]
     interval = harrell_c_interval(
-        cohort["score"], cohort["time"], cohort["event"], stratum=cohort["centre"], resample_within=cohort["centre"]
+        cohort["score"],
+        cohort["time"],
+        cohort["event"],
+        stratum=cohort["centre"],
+        resample_within=cohort["centre"],
     )
     ours = stratified_harrell_c(cohort["score"], cohort["time"], cohort["event"], cohort["centre"])
     assert interval.estimate == ours
@@ -241,19 +280,25 @@ def test_the_interval_holds_the_estimate_and_counts_patients_and_events():
 def test_the_bootstrap_interval_is_about_as_wide_as_rs_infinitesimal_jackknife(answers_of_r):
     cohort = COHORTS["n500_continuous"]
     interval = harrell_c_interval(cohort["score"], cohort["time"], cohort["event"], bootstraps=2000)
-    assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(answers_of_r["n500_continuous.harrell_sd"], rel=0.1)
+    assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(
+        answers_of_r["n500_continuous.harrell_sd"], rel=0.1
+    )
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     def low(seed):
-        return harrell_c_interval(TIED["score"], TIED["time"], TIED["event"], seed=seed, bootstraps=200).low
+        return harrell_c_interval(
+            TIED["score"], TIED["time"], TIED["event"], seed=seed, bootstraps=200
+        ).low
 
     assert low(1) == low(1)
     assert low(1) != low(2)
 
 
 def test_the_difference_of_a_score_and_itself_is_exactly_zero():
-    difference = harrell_c_difference(TIED["score"], 2 * TIED["score"], TIED["time"], TIED["event"], bootstraps=100)
+    difference = harrell_c_difference(
+        TIED["score"], 2 * TIED["score"], TIED["time"], TIED["event"], bootstraps=100
+    )
     assert (difference.estimate, difference.low, difference.high) == (0.0, 0.0, 0.0)
 
 
@@ -263,7 +308,9 @@ def test_a_paired_difference_is_more_precise_than_two_separate_intervals():
     outcome = (cohort["time"], cohort["event"])
     difference = harrell_c_difference(cohort["score"], noisy, *outcome)
     single = harrell_c_interval(cohort["score"], *outcome)
-    assert difference.estimate == pytest.approx(harrell_c(cohort["score"], *outcome) - harrell_c(noisy, *outcome))
+    assert difference.estimate == pytest.approx(
+        harrell_c(cohort["score"], *outcome) - harrell_c(noisy, *outcome)
+    )
     assert 0 < difference.high - difference.low < 0.7 * (single.high - single.low)
 
 
@@ -276,7 +323,9 @@ def test_fewer_than_ten_patients_are_not_estimable(interval):
 def test_draws_without_a_comparable_pair_are_not_estimable():
     event = np.zeros(12)
     event[0] = 1
-    with pytest.raises(CohortError, match=r"not estimable: .* of the bootstrap draws have no comparable pair"):
+    with pytest.raises(
+        CohortError, match=r"not estimable: .* of the bootstrap draws have no comparable pair"
+    ):
         harrell_c_interval(TIED["score"], TIED["time"], event)
 
 
@@ -295,7 +344,8 @@ def test_two_thousand_draws_of_246_patients_take_less_than_two_seconds():
 @pytest.mark.nightly
 @pytest.mark.parametrize("interval", [harrell_c_interval, uno_c_interval])
 def test_the_interval_covers_the_c_of_a_fixed_score_about_95_times_in_100(interval):
-    # log hazard = b * score: two exponentials with ratio r are concordant with probability r / (1 + r).
+    # log hazard = b * score: two exponentials with ratio r are concordant with probability r / (1 +
+    # r).
     b, rng = 0.7, np.random.default_rng(8)
     gap = np.abs(rng.normal(size=(2_000_000, 2)) @ [1, -1])
     truth = float((1 / (1 + np.exp(-b * gap))).mean())

@@ -1,4 +1,6 @@
-"""Cox models against R survival::coxph (Efron), with ties, strata, offset and ridge, and against hand-worked cases."""
+"""Cox models against R survival::coxph (Efron), with ties, strata, offset and ridge, and against
+hand-worked cases.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,16 @@ from pathoml.survival.cox import (
 
 def synthetic_cohort(n: int, seed: int, *, ties: bool) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 3)) * [1.0, 20.0, 0.01] + [0.0, 60.0, 3.0]  # as different in scale as age and a proportion
+    x = rng.normal(size=(n, 3)) * [1.0, 20.0, 0.01] + [
+        0.0,
+        60.0,
+        3.0,
+    ]  # as different in scale as age and a proportion
     effect = x @ [0.5, 0.02, -30.0]
-    died, left = rng.exponential(24 * np.exp(-(effect - effect.mean()))), rng.exponential(40, size=n)
+    died, left = (
+        rng.exponential(24 * np.exp(-(effect - effect.mean()))),
+        rng.exponential(40, size=n),
+    )
     time = np.minimum(died, left)
     return {
         "time": np.ceil(time / 3) if ties else time + 0.01,
@@ -63,7 +72,10 @@ def columns(cohort: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def fitted(cohort: dict[str, np.ndarray], variant: str):
-    options = {key: cohort[value] if isinstance(value, str) else value for key, value in VARIANTS[variant][1].items()}
+    options = {
+        key: cohort[value] if isinstance(value, str) else value
+        for key, value in VARIANTS[variant][1].items()
+    }
     return fit_cox(columns(cohort), cohort["time"], cohort["event"], **options)
 
 
@@ -99,9 +111,12 @@ def test_coefficients_equal_r(name, variant, answers_of_r):
 
 @pytest.mark.parametrize(("name", "variant"), [case for case in CASES if case[1] != "ridge"])
 def test_the_covariance_equals_r(name, variant, answers_of_r):
-    # R's ridge() reports the sandwich variance, ours is the inverse of the penalised information: not compared.
+    # R's ridge() reports the sandwich variance, ours is the inverse of the penalised information:
+    # not compared.
     ours = fitted(COHORTS[name], variant).covariance
-    assert ours.ravel() == pytest.approx(answers_of_r[f"{name}.{variant}.covariance"], rel=1e-7, abs=1e-10)
+    assert ours.ravel() == pytest.approx(
+        answers_of_r[f"{name}.{variant}.covariance"], rel=1e-7, abs=1e-10
+    )
 
 
 @pytest.mark.parametrize(("name", "variant"), [case for case in CASES if case[1] != "ridge"])
@@ -117,20 +132,30 @@ def test_likelihood_ratio_wald_and_hazard_ratio_equal_r(name, answers_of_r):
     full = fitted(cohort, "plain")
     reduced = fit_cox(columns(cohort)[:, :1], cohort["time"], cohort["event"])
     ratio = hazard_ratio(full, 0)
-    assert tuple(likelihood_ratio_test(full, reduced)) == pytest.approx(tuple(answers_of_r[f"{name}.lr"]), abs=1e-8)
-    assert [wald_test(full, k) for k in range(3)] == pytest.approx(list(answers_of_r[f"{name}.wald_p"]), abs=1e-8)
-    assert (ratio.estimate, ratio.low, ratio.high) == pytest.approx(tuple(answers_of_r[f"{name}.hr"]), rel=1e-8)
+    assert tuple(likelihood_ratio_test(full, reduced)) == pytest.approx(
+        tuple(answers_of_r[f"{name}.lr"]), abs=1e-8
+    )
+    assert [wald_test(full, k) for k in range(3)] == pytest.approx(
+        list(answers_of_r[f"{name}.wald_p"]), abs=1e-8
+    )
+    assert (ratio.estimate, ratio.low, ratio.high) == pytest.approx(
+        tuple(answers_of_r[f"{name}.hr"]), rel=1e-8
+    )
 
 
 def test_the_hazard_ratio_of_four_patients_is_the_root_of_the_score_equation():
-    # Events in the order x = 1, 0, 1, 0; with r = exp(coefficient) the score is zero where r**2 - r - 4 = 0.
+    # Events in the order x = 1, 0, 1, 0; with r = exp(coefficient) the score is zero where r**2 - r
+    # - 4 = 0.
     fit = fit_cox([[0.0], [1.0], [0.0], [1.0]], [4, 1, 2, 3], [1, 1, 1, 1])
     assert np.exp(fit.coefficients[0]) == pytest.approx((1 + np.sqrt(17)) / 2, rel=1e-12)
 
 
 def test_tied_events_follow_efron():
-    # Two of three have the event together: log of 1 / (3 * (3 - 1)) at coefficient zero; Breslow would give 1 / 9.
-    assert partial_log_likelihood([0.0, 0.0, 0.0], [1, 1, 2], [1, 1, 0]) == pytest.approx(-np.log(6), abs=1e-14)
+    # Two of three have the event together: log of 1 / (3 * (3 - 1)) at coefficient zero; Breslow
+    # would give 1 / 9.
+    assert partial_log_likelihood([0.0, 0.0, 0.0], [1, 1, 2], [1, 1, 0]) == pytest.approx(
+        -np.log(6), abs=1e-14
+    )
 
 
 def test_ridge_is_the_derivative_of_the_penalised_likelihood():
@@ -149,7 +174,8 @@ def test_ridge_is_the_derivative_of_the_penalised_likelihood():
 def test_a_strong_ridge_shrinks_to_zero_and_a_weak_one_changes_nothing():
     cohort = COHORTS["n500"]
     strong, weak, none = (
-        fit_cox(columns(cohort), cohort["time"], cohort["event"], ridge=ridge).coefficients for ridge in (1e12, 1e-12, 0.0)
+        fit_cox(columns(cohort), cohort["time"], cohort["event"], ridge=ridge).coefficients
+        for ridge in (1e12, 1e-12, 0.0)
     )
     assert np.abs(strong).max() < 1e-6
     assert weak == pytest.approx(none, rel=1e-9)
@@ -165,14 +191,18 @@ def test_the_answer_does_not_depend_on_where_newton_starts(start):
 def test_units_of_a_covariate_only_rescale_its_coefficient():
     cohort = COHORTS["n500"]
     scaled = fit_cox(columns(cohort) * [1.0, 1e-9, 1e9], cohort["time"], cohort["event"])
-    assert scaled.coefficients * [1.0, 1e-9, 1e9] == pytest.approx(fitted(cohort, "plain").coefficients, rel=1e-8)
+    assert scaled.coefficients * [1.0, 1e-9, 1e9] == pytest.approx(
+        fitted(cohort, "plain").coefficients, rel=1e-8
+    )
 
 
 def test_the_order_of_patients_changes_nothing():
     cohort = COHORTS["n500"]
     order = np.random.default_rng(4).permutation(500)
     shuffled = {name: column[order] for name, column in cohort.items()}
-    assert fitted(shuffled, "stratified").coefficients == pytest.approx(fitted(cohort, "stratified").coefficients, rel=1e-10)
+    assert fitted(shuffled, "stratified").coefficients == pytest.approx(
+        fitted(cohort, "stratified").coefficients, rel=1e-10
+    )
 
 
 def test_no_event_is_refused():
@@ -206,9 +236,16 @@ def test_collinear_covariates_are_named():
 def test_a_covariate_that_separates_is_named(ties):
     cohort = synthetic_cohort(100, 5, ties=ties)
     rare = np.zeros(100)
-    rare[np.flatnonzero(cohort["event"] == 0)[:4]] = 1.0  # no event among the four: the coefficient is minus infinity
+    rare[np.flatnonzero(cohort["event"] == 0)[:4]] = (
+        1.0  # no event among the four: the coefficient is minus infinity
+    )
     with pytest.raises(CohortError, match="covariate 'rare' runs to infinity"):
-        fit_cox(np.stack([cohort["a"], rare], axis=1), cohort["time"], cohort["event"], names=["age", "rare"])
+        fit_cox(
+            np.stack([cohort["a"], rare], axis=1),
+            cohort["time"],
+            cohort["event"],
+            names=["age", "rare"],
+        )
 
 
 def test_separation_is_cured_by_ridge():
@@ -250,13 +287,24 @@ def test_separation_is_named_also_beside_other_covariates_and_rounded_times(seed
     event = died <= left
     covariates = np.column_stack([rng.normal(size=246), event, rng.integers(2, size=246)])
     with pytest.raises(CohortError, match="'tell_tale' runs to infinity"):
-        fit_cox(covariates, np.ceil(10 * np.minimum(died, left)) / 10, event, names=["age", "tell_tale", "treated"])
+        fit_cox(
+            covariates,
+            np.ceil(10 * np.minimum(died, left)) / 10,
+            event,
+            names=["age", "tell_tale", "treated"],
+        )
 
 
 @pytest.mark.parametrize("seed", [10, 22, 25, 37, 67])
 def test_separation_within_small_centres_is_named_before_exp_overflows(seed):
     rng, n = np.random.default_rng(seed), 12
-    covariates = np.column_stack([rng.normal(size=n), rng.integers(0, 2, n), rng.integers(0, 2, n), rng.normal(size=n)])
-    time, event, centre = rng.exponential(size=n).round(1) + 0.1, rng.random(n) < 0.7, rng.choice(list("abc"), n)
+    covariates = np.column_stack(
+        [rng.normal(size=n), rng.integers(0, 2, n), rng.integers(0, 2, n), rng.normal(size=n)]
+    )
+    time, event, centre = (
+        rng.exponential(size=n).round(1) + 0.1,
+        rng.random(n) < 0.7,
+        rng.choice(list("abc"), n),
+    )
     with pytest.raises(CohortError, match="runs to infinity"):
         fit_cox(covariates, time, event, stratum=centre)

@@ -1,4 +1,6 @@
-"""Constant scores, missing values, tiny cohorts, no events, one centre, separation: a sentence, never a number that looks right."""
+"""Constant scores, missing values, tiny cohorts, no events, one centre, separation: a sentence,
+never a number that looks right.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ OF_A_SCORE = {
     "spline": spline_form,
     "net benefit": lambda s, t, e: net_benefit(s, t, e, 12.0),
     "calibration curve": lambda s, t, e: calibration_curve(1 / (1 + np.exp(-s)), t, e, 12.0),
-    "interaction": lambda s, t, e: treatment_interaction(s, TREATED[: len(s)], NO_COVARIATES[: len(s)], t, e),
+    "interaction": lambda s, t, e: treatment_interaction(
+        s, TREATED[: len(s)], NO_COVARIATES[: len(s)], t, e
+    ),
     "subgroup": lambda s, t, e: subgroup_effect(s, TREATED[: len(s)], t, e),
     "locked": lambda s, t, e: validate_locked_score(s, s, t, e, bootstraps=50),
 }
@@ -51,19 +55,25 @@ def test_a_missing_score_is_named_with_its_row(name):
         OF_A_SCORE[name](WITH_NAN, TIME, EVENT)
 
 
-@pytest.mark.parametrize("name", ["auc", "slope", "spline", "calibration curve", "interaction", "subgroup", "locked"])
+@pytest.mark.parametrize(
+    "name", ["auc", "slope", "spline", "calibration curve", "interaction", "subgroup", "locked"]
+)
 def test_no_events_is_a_sentence(name):
     with pytest.raises(CohortError):
         OF_A_SCORE[name](SCORE, TIME, NO_EVENT)
 
 
-@pytest.mark.parametrize("name", ["slope", "spline", "calibration curve", "interaction", "subgroup", "locked"])
+@pytest.mark.parametrize(
+    "name", ["slope", "spline", "calibration curve", "interaction", "subgroup", "locked"]
+)
 def test_a_constant_score_is_a_sentence(name):
     with pytest.raises(CohortError):
         OF_A_SCORE[name](CONSTANT, TIME, EVENT)
 
 
-@pytest.mark.parametrize("name", ["auc", "brier", "calibration curve", "interaction", "net benefit", "locked"])
+@pytest.mark.parametrize(
+    "name", ["auc", "brier", "calibration curve", "interaction", "net benefit", "locked"]
+)
 def test_fewer_than_ten_patients_is_a_sentence(name):
     with pytest.raises(CohortError):
         OF_A_SCORE[name](SCORE[:9], TIME[:9], EVENT[:9])
@@ -85,7 +95,9 @@ def test_a_treatment_that_all_got_is_a_sentence():
 
 def test_a_fold_that_holds_all_events_leaves_no_baseline():
     with pytest.raises(CohortError, match="no baseline hazard"):
-        cross_fitted_hazard(lambda train: np.zeros(len(train)), TIME, EVENT, EVENT.astype(str), [12.0])
+        cross_fitted_hazard(
+            lambda train: np.zeros(len(train)), TIME, EVENT, EVENT.astype(str), [12.0]
+        )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +109,9 @@ def test_a_fold_that_holds_all_events_leaves_no_baseline():
         lambda: restricted_mean([1.0, 2.0], [1, 0], 12.0),
         lambda: detectable_hazard_ratio(0),
         lambda: planned_follow_up(10, 11),
-        lambda: proportional_hazards_test(fit_cox(SCORE[:, None], TIME, FIRST), SCORE[:, None], TIME, FIRST),
+        lambda: proportional_hazards_test(
+            fit_cox(SCORE[:, None], TIME, FIRST), SCORE[:, None], TIME, FIRST
+        ),
         lambda: paired_heterogeneity([1.0] * 3, [2.0] * 3, ["A"] * 3),
         lambda: paired_heterogeneity(SCORE, SCORE, np.arange(N)),
         lambda: fit_cox(SCORE[:, None], TIME, EVENT, entry_months=TIME),
@@ -109,7 +123,9 @@ def test_what_cannot_be_computed_says_so(compute):
         compute()
 
 
-@pytest.mark.parametrize("text", ["age 60", "age = 60", "age <= 60 <= 70", "60", "", "subtype < LMS"])
+@pytest.mark.parametrize(
+    "text", ["age 60", "age = 60", "age <= 60 <= 70", "60", "", "subtype < LMS"]
+)
 def test_an_expression_that_does_not_state_one_comparison_is_refused(text):
     with pytest.raises(CohortError, match="Subgroup"):
         parse_expression(text)
@@ -132,5 +148,7 @@ def test_a_shift_between_primary_and_metastasis_is_found_and_stranger_pairs_agre
 
 
 def test_the_sign_flip_p_of_six_equal_shifts_is_two_of_64_in_the_long_run():
-    result = paired_heterogeneity([0.0] * 6, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5], ["A"] * 6, permutations=20_000)
+    result = paired_heterogeneity(
+        [0.0] * 6, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5], ["A"] * 6, permutations=20_000
+    )
     assert result.shift_p == pytest.approx(2 / 64, abs=0.004)

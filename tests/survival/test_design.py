@@ -1,4 +1,6 @@
-"""The clinical design: everything is learned on training rows, and every row of any table gets numbers."""
+"""The clinical design: everything is learned on training rows, and every row of any table gets
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def test_missing_categories_have_their_own_level_and_the_commonest_is_the_refere
 
 def test_constant_columns_are_left_out_even_if_some_values_are_missing():
     design = fit_design(TRAINING)
-    assert design.transform({"age": [50.0], "subtype": ["UPS"]}).shape == (1, 3)  # centre and dose are not asked for
+    assert design.transform({"age": [50.0], "subtype": ["UPS"]}).shape == (
+        1,
+        3,
+    )  # centre and dose are not asked for
 
 
 def test_a_level_that_training_had_not_seen_counts_as_the_reference():
@@ -60,7 +65,9 @@ def test_a_design_without_columns_still_has_rows():
 
 
 def test_true_and_false_are_numbers():
-    ours = fit_design({"treated": [True, False, True, False]}).transform({"treated": np.array([True, False])})
+    ours = fit_design({"treated": [True, False, True, False]}).transform(
+        {"treated": np.array([True, False])}
+    )
     assert ours.tolist() == [[1.0], [-1.0]]
 
 

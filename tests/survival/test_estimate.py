@@ -10,7 +10,9 @@ from pathoml.survival.estimate import Estimate
 
 
 def test_an_estimate_without_interval_is_written_as_strict_json():
-    written = Estimate(estimate=np.float64(0.5), low=float("nan"), high=float("inf"), n=np.int64(3), events=1).to_json()
+    written = Estimate(
+        estimate=np.float64(0.5), low=float("nan"), high=float("inf"), n=np.int64(3), events=1
+    ).to_json()
     text = json.dumps(written, allow_nan=False)
     assert json.loads(text) == {"estimate": 0.5, "low": None, "high": None, "n": 3, "events": 1}
 

@@ -1,4 +1,6 @@
-"""Kaplan-Meier, log-log intervals, log-rank and follow-up against R survfit and survdiff, and hand-worked cases."""
+"""Kaplan-Meier, log-log intervals, log-rank and follow-up against R survfit and survdiff, and
+hand-worked cases.
+"""
 
 from __future__ import annotations
 
@@ -92,19 +94,25 @@ def test_medians_equal_r(name, answers_of_r):
     time, event = COHORTS[name]["time"], COHORTS[name]["event"]
     ours = [median_survival(kaplan_meier(time, event)), median_follow_up(time, event)]
     theirs = [answers_of_r[f"{name}.{key}"][0] for key in ("median", "follow_up")]
-    assert [np.nan if value is None else value for value in ours] == pytest.approx(theirs, abs=1e-12, nan_ok=True)
+    assert [np.nan if value is None else value for value in ours] == pytest.approx(
+        theirs, abs=1e-12, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize("name", COHORTS)
 def test_the_log_rank_test_equals_r(name, answers_of_r):
     ours = log_rank(COHORTS[name]["time"], COHORTS[name]["event"], COHORTS[name]["group"])
-    assert tuple(ours) == pytest.approx(tuple(answers_of_r[f"{name}.log_rank"]), rel=1e-9, abs=1e-10)
+    assert tuple(ours) == pytest.approx(
+        tuple(answers_of_r[f"{name}.log_rank"]), rel=1e-9, abs=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", COHORTS)
 def test_survival_and_numbers_at_risk_at_given_months_equal_r(name, answers_of_r):
     time, event = COHORTS[name]["time"], COHORTS[name]["event"]
-    assert survival_at(kaplan_meier(time, event), MONTHS) == pytest.approx(answers_of_r[f"{name}.at"], abs=1e-12)
+    assert survival_at(kaplan_meier(time, event), MONTHS) == pytest.approx(
+        answers_of_r[f"{name}.at"], abs=1e-12
+    )
     assert at_risk(time, MONTHS).tolist() == answers_of_r[f"{name}.at_risk"].tolist()
 
 

@@ -1,4 +1,6 @@
-"""The R script of a run is built from names and expressions as people write them, and none of them becomes code."""
+"""The R script of a run is built from names and expressions as people write them, and none of them
+becomes code.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,13 @@ def test_a_script_without_covariates_has_no_clinical_model():
 
 
 def test_a_subgroup_becomes_a_comparison_of_an_escaped_column():
-    script = analysis_script(time_column="t", event_column="e", subgroups=["age <= 60 and subtype == 'L\"MS'"])
-    assert '(as.numeric(patients[["age"]]) <= 60.0) & (as.character(patients[["subtype"]]) == "L\\"MS")' in script
+    script = analysis_script(
+        time_column="t", event_column="e", subgroups=["age <= 60 and subtype == 'L\"MS'"]
+    )
+    assert (
+        '(as.numeric(patients[["age"]]) <= 60.0) & (as.character(patients[["subtype"]]) =='
+        ' "L\\"MS")' in script
+    )
 
 
 def test_a_tau_of_zero_is_refused():

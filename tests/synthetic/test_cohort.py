@@ -1,4 +1,6 @@
-"""The synthetic cohort: files that scanners could have written, a truth that fits them, an outcome that follows it."""
+"""The synthetic cohort: files that scanners could have written, a truth that fits them, an outcome
+that follows it.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,20 @@ CENTRE_OF = {centre.name: centre for centre in CENTRES}
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Return the folder of six patients on small slides, drawn by two processes, and what write_cohort said."""
+    """Return the folder of six patients on small slides, drawn by two processes, and what
+    write_cohort said.
+    """
     folder = tmp_path_factory.mktemp("cohort") / "study"
     steps: list[tuple[int, int]] = []
-    cohort = write_cohort(folder, patients=6, seed=3, workers=2, side_um=SIDE_UM, textures=1, on_slide=lambda *step: steps.append(step))
+    cohort = write_cohort(
+        folder,
+        patients=6,
+        seed=3,
+        workers=2,
+        side_um=SIDE_UM,
+        textures=1,
+        on_slide=lambda *step: steps.append(step),
+    )
     return folder, cohort, steps
 
 
@@ -69,8 +81,12 @@ def test_openslide_reads_the_vendor_the_scale_and_a_pyramid(study):
         vendor = {"svs": "aperio", "tiff": "generic-tiff"}[centre.container]
         found.add(vendor)
         assert slide.properties[openslide.PROPERTY_NAME_VENDOR] == vendor
-        assert float(slide.properties[openslide.PROPERTY_NAME_MPP_X]) == pytest.approx(centre.mpp, rel=0.005)
-        assert float(slide.properties[openslide.PROPERTY_NAME_MPP_Y]) == pytest.approx(centre.mpp, rel=0.005)
+        assert float(slide.properties[openslide.PROPERTY_NAME_MPP_X]) == pytest.approx(
+            centre.mpp, rel=0.005
+        )
+        assert float(slide.properties[openslide.PROPERTY_NAME_MPP_Y]) == pytest.approx(
+            centre.mpp, rel=0.005
+        )
         assert slide.dimensions[0] * centre.mpp == pytest.approx(SIDE_UM, rel=0.05)
         assert slide.level_count >= 3
     assert found == {"aperio", "generic-tiff"}
@@ -89,7 +105,15 @@ def test_same_seed_gives_same_bytes_whatever_the_workers(study, bank, tmp_path):
     patients = draw_patients(6, seed=3)
     for plan in [p.drawing for p in plan_slides(patients, seed=3)[:4]]:
         slide, truth = tmp_path / Path(plan.path).name, tmp_path / f"{plan.slide_id}.npz"
-        write_slide(slide, truth, seed=plan.seed, shares=plan.shares, bank=bank, centre=plan.centre, side_um=SIDE_UM)
+        write_slide(
+            slide,
+            truth,
+            seed=plan.seed,
+            shares=plan.shares,
+            bank=bank,
+            centre=plan.centre,
+            side_um=SIDE_UM,
+        )
         assert slide.read_bytes() == (study[0] / plan.path).read_bytes()
         assert truth.read_bytes() == (study[0] / "truth" / truth.name).read_bytes()
 
@@ -103,13 +127,17 @@ def test_truth_lies_over_the_tissue(study):
         whole = slide.read_region((0, 0), 0, slide.dimensions).convert("RGB")
         cells = np.asarray(whole.resize(classes.shape[::-1], Image.Resampling.BOX)).min(axis=2)
         darkest_glass = min(centre.stain.glass) - 12
-        assert np.mean(cells[classes == 0] > darkest_glass - 20) > 0.75  # pen, and cells that are half tissue
+        assert (
+            np.mean(cells[classes == 0] > darkest_glass - 20) > 0.75
+        )  # pen, and cells that are half tissue
         assert np.mean(cells[(classes > 0) & (classes != fat)] < darkest_glass) > 0.95
 
 
 def test_a_centres_stain_changes_the_colour_and_not_the_truth(bank):
     shares = np.full(len(PHENOTYPES), 1 / len(PHENOTYPES))
-    drawn = [draw_slide([5], shares, bank, stain, side_um=300) for stain in (BALANCED, BLUISH, REDDISH)]
+    drawn = [
+        draw_slide([5], shares, bank, stain, side_um=300) for stain in (BALANCED, BLUISH, REDDISH)
+    ]
     for other in drawn[1:]:
         assert np.array_equal(drawn[0][1], other[1])
         assert np.abs(drawn[0][0].mean((0, 1)) - other[0].mean((0, 1))).max() > 3
@@ -149,8 +177,13 @@ def test_tables_join_and_truth_is_kept_apart(study):
     truth = rows(folder / "truth" / "truth.csv")
     assert [t["patient_id"] for t in truth] == [p["patient_id"] for p in patients]
     names = json.loads((folder / "truth" / "classes.json").read_text(encoding="utf-8"))
-    assert names == {**{str(k): p for k, p in enumerate(PHENOTYPES, start=1)}, "driver": "pleomorphic"}
-    assert b"\r" not in (folder / "patients.csv").read_bytes() + (folder / "slides.csv").read_bytes()
+    assert names == {
+        **{str(k): p for k, p in enumerate(PHENOTYPES, start=1)},
+        "driver": "pleomorphic",
+    }
+    assert (
+        b"\r" not in (folder / "patients.csv").read_bytes() + (folder / "slides.csv").read_bytes()
+    )
 
 
 def test_study_yaml_holds_the_demos_settings_and_the_changes_asked_for(study):
@@ -176,7 +209,9 @@ def test_oracle_c_of_a_hand_worked_cohort():
     first = draw_patients(6, seed=1)[0]
     told = [(2.0, 1.0, True), (1.0, 2.0, True), (1.5, 3.0, False)]  # log-risk, months, event
     cohort = tuple(replace(first, log_risk=r, time_months=t, event=e) for r, t, e in told)
-    assert oracle_c(cohort) == pytest.approx(2 / 3)  # pairs: 1 before 2 right, 1 before 3 right, 2 before 3 wrong
+    assert oracle_c(cohort) == pytest.approx(
+        2 / 3
+    )  # pairs: 1 before 2 right, 1 before 3 right, 2 before 3 wrong
 
 
 def test_about_three_in_five_patients_progress():
@@ -195,7 +230,9 @@ def test_image_effect_is_the_log_hazard_ratio_of_one_sd_of_the_driver():
 def test_driver_none_has_no_image_effect_and_the_same_patients():
     null, driven = draw_patients(30, seed=2, driver="none"), draw_patients(30, seed=2)
     assert all(p.image_log_risk == 0 for p in null)
-    assert [(p.age, p.centre, p.shares.tolist()) for p in null] == [(p.age, p.centre, p.shares.tolist()) for p in driven]
+    assert [(p.age, p.centre, p.shares.tolist()) for p in null] == [
+        (p.age, p.centre, p.shares.tolist()) for p in driven
+    ]
 
 
 def test_too_few_patients_and_unknown_drivers_are_refused_with_the_next_step():

@@ -48,7 +48,9 @@ def many() -> tuple[StsPatient, ...]:
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     monkeypatch = pytest.MonkeyPatch()
-    small = [dataclasses.replace(era, patients=n) for era, n in ((RETROSPECTIVE, 60), (PROSPECTIVE, 40))]
+    small = [
+        dataclasses.replace(era, patients=n) for era, n in ((RETROSPECTIVE, 60), (PROSPECTIVE, 40))
+    ]
     monkeypatch.setattr(sts, "RETROSPECTIVE", small[0])
     monkeypatch.setattr(sts, "PROSPECTIVE", small[1])
     monkeypatch.setattr(sts, "MOST_TILES", 60)
@@ -63,7 +65,9 @@ def standard_log_ratio(people: tuple[StsPatient, ...], name: str) -> np.ndarray:
     return (ratio - ratio.mean()) / ratio.std()
 
 
-def test_the_planted_effects_are_those_of_a_cox_model_of_another_library(many: tuple[StsPatient, ...]) -> None:
+def test_the_planted_effects_are_those_of_a_cox_model_of_another_library(
+    many: tuple[StsPatient, ...],
+) -> None:
     systemic = np.array([p.systemic for p in many])
     table = pd.DataFrame(
         {
@@ -83,20 +87,28 @@ def test_the_planted_effects_are_those_of_a_cox_model_of_another_library(many: t
     )
     fit = CoxPHFitter().fit(table, "months", "progressed", strata=["centre"]).params_
     assert fit["prognostic"] == pytest.approx(PROGNOSTIC_EFFECT, abs=0.08)
-    assert fit["predictive"] == pytest.approx(0, abs=0.1), "without systemic therapy it does nothing"
+    assert fit["predictive"] == pytest.approx(0, abs=0.1), (
+        "without systemic therapy it does nothing"
+    )
     assert fit["predictive_if_systemic"] == pytest.approx(PREDICTIVE_EFFECT, abs=0.12)
 
 
-def test_systemic_therapy_is_given_for_reasons_and_death_competes(many: tuple[StsPatient, ...]) -> None:
+def test_systemic_therapy_is_given_for_reasons_and_death_competes(
+    many: tuple[StsPatient, ...],
+) -> None:
     treated, others = ([p for p in many if p.systemic == given] for given in (1, 0))
     assert np.mean([p.n_lesions for p in treated]) > np.mean([p.n_lesions for p in others]) + 0.3
-    assert np.mean([p.treatment_free_interval for p in treated]) < np.mean([p.treatment_free_interval for p in others])
+    assert np.mean([p.treatment_free_interval for p in treated]) < np.mean(
+        [p.treatment_free_interval for p in others]
+    )
     assert {p.event for p in many} == {0, 1, 2}
     assert all(p.os_months >= p.months - 1e-9 for p in many)
     assert all(p.os_event == 1 for p in many if p.event == 2)
 
 
-def test_the_precipitate_is_of_one_centre_whose_patients_do_worse(many: tuple[StsPatient, ...]) -> None:
+def test_the_precipitate_is_of_one_centre_whose_patients_do_worse(
+    many: tuple[StsPatient, ...],
+) -> None:
     share = np.array([p.shares[PHENOTYPES.index(ARTEFACT)] for p in many])
     there = np.array([p.centre == ARTEFACT_CENTRE for p in many])
     assert share[there].min() > 0
@@ -112,9 +124,13 @@ def test_the_same_seed_gives_the_same_patients_and_another_cohort_others() -> No
     assert first[0].age != draw_sts_patients(RETROSPECTIVE, seed=5)[0].age
 
 
-def test_every_planted_breach_of_timing_is_refused_by_its_row_and_nothing_else(twin: tuple[Path, Path]) -> None:
+def test_every_planted_breach_of_timing_is_refused_by_its_row_and_nothing_else(
+    twin: tuple[Path, Path],
+) -> None:
     retrospective, prospective = twin
-    planted = json.loads((retrospective / "truth" / "classes.json").read_text(encoding="utf-8"))["violations"]
+    planted = json.loads((retrospective / "truth" / "classes.json").read_text(encoding="utf-8"))[
+        "violations"
+    ]
     assert len(planted) == 6
     with pytest.raises(CohortError) as refused:
         read_cohort(load_study(retrospective))
@@ -126,7 +142,12 @@ def test_every_planted_breach_of_timing_is_refused_by_its_row_and_nothing_else(t
 
 def test_a_script_mends_the_tables_as_the_sentences_say(twin: tuple[Path, Path]) -> None:
     retrospective = twin[0]
-    command = [sys.executable, str(ROOT / "scripts" / "rehearsal_truth.py"), "mend", str(retrospective)]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "rehearsal_truth.py"),
+        "mend",
+        str(retrospective),
+    ]
     subprocess.run(command, check=True, env={"PYTHONPATH": str(ROOT)}, capture_output=True)
     assert 54 <= len(read_cohort(load_study(retrospective)).patients) <= 56
 
@@ -138,14 +159,20 @@ def test_features_are_those_of_the_slides_own_phenotypes(twin: tuple[Path, Path]
     with np.load(folder / "truth" / f"{path.stem}.npz", allow_pickle=False) as stored:
         phenotype = stored["classes"].ravel()[: len(embedded.features)]
     features = embedded.features.astype(np.float64)
-    means = {k: features[phenotype == k].mean(axis=0) for k in np.unique(phenotype) if (phenotype == k).sum() >= 7}
+    means = {
+        k: features[phenotype == k].mean(axis=0)
+        for k in np.unique(phenotype)
+        if (phenotype == k).sum() >= 7
+    }
     assert len(means) >= 2
     nearest = [min(means, key=lambda k, row=row: ((row - means[k]) ** 2).sum()) for row in features]
     kept = np.isin(phenotype, list(means))
     assert (np.array(nearest)[kept] == phenotype[kept]).mean() > 0.9
 
 
-def test_scanner_and_scale_are_those_of_the_centre_and_ctdna_is_there_for_a_part(twin: tuple[Path, Path]) -> None:
+def test_scanner_and_scale_are_those_of_the_centre_and_ctdna_is_there_for_a_part(
+    twin: tuple[Path, Path],
+) -> None:
     slides = read_table(twin[1] / "slides.csv").rows
     assert len({(row["scanner"], row["mpp"]) for row in slides if row["scanner"] == "DP200"}) <= 1
     known = [bool(row["ctdna_vaf"]) for row in read_table(twin[1] / "patients.csv").rows]
@@ -159,7 +186,10 @@ def test_a_twin_is_never_overwritten(twin: tuple[Path, Path]) -> None:
 
 def test_the_twin_is_configured_as_the_study_is() -> None:
     shipped = yaml.safe_load((ROOT / "configs" / "sts.yaml").read_text(encoding="utf-8"))
-    twin = {**sts.SETTINGS, "endpoint": {k: v for k, v in sts.SETTINGS["endpoint"].items() if k != "data_cut"}}
+    twin = {
+        **sts.SETTINGS,
+        "endpoint": {k: v for k, v in sts.SETTINGS["endpoint"].items() if k != "data_cut"},
+    }
     for section in ("endpoint", "cohort", "dates"):
         assert twin[section] == shipped[section]
     assert twin["splits"] == shipped["splits"]
@@ -168,5 +198,7 @@ def test_the_twin_is_configured_as_the_study_is() -> None:
 @pytest.mark.nightly
 def test_the_rehearsal_finds_what_was_planted(tmp_path: Path) -> None:
     subprocess.run([ROOT / "scripts" / "rehearsal", str(tmp_path / "study"), "1", "39"], check=True)
-    rows = json.loads((tmp_path / "study" / "expected-against-found.json").read_text(encoding="utf-8"))
+    rows = json.loads(
+        (tmp_path / "study" / "expected-against-found.json").read_text(encoding="utf-8")
+    )
     assert [row for row in rows if not row["as_planned"]] == []

@@ -1,4 +1,6 @@
-"""The contact sheet shows every slide, unusual ones first, and nothing that a file name could inject."""
+"""The contact sheet shows every slide, unusual ones first, and nothing that a file name could
+inject.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,21 @@ from pathoml.types import FLAGS
 
 
 def row(slide_id: str, **changes: float) -> dict[str, str | float]:
-    return {"slide_id": slide_id, "tissue_mm2": 100.0, "tiles": 500.0, "level0_mpp": 0.25, **dict.fromkeys(FLAGS, 0.0), **changes}
+    return {
+        "slide_id": slide_id,
+        "tissue_mm2": 100.0,
+        "tiles": 500.0,
+        "level0_mpp": 0.25,
+        **dict.fromkeys(FLAGS, 0.0),
+        **changes,
+    }
 
 
 def test_a_slide_with_hardly_any_tissue_or_another_scale_is_unusual():
     usual = [row(f"S{i}", tissue_mm2=90.0 + 4 * i, tiles=450.0 + 20 * i) for i in range(9)]
-    assert outliers([*usual, row("little", tissue_mm2=0.5, tiles=3.0), row("coarse", level0_mpp=0.5)])[9:] == [
+    assert outliers(
+        [*usual, row("little", tissue_mm2=0.5, tiles=3.0), row("coarse", level0_mpp=0.5)]
+    )[9:] == [
         ["tissue_mm2", "tiles"],
         ["level0_mpp"],
     ]
@@ -27,12 +38,23 @@ def test_scanners_of_several_hospitals_are_usual_and_one_slide_of_another_is_not
 def test_a_slide_of_another_stain_is_unusual():
     def stained(slide_id, haematoxylin, eosin):
         channels = dict(zip("rgb", haematoxylin)), dict(zip("rgb", eosin))
-        columns = {f"{name}_{c}": f"{v:.3f}" for name, one in zip(("haematoxylin", "eosin"), channels) for c, v in one.items()}
+        columns = {
+            f"{name}_{c}": f"{v:.3f}"
+            for name, one in zip(("haematoxylin", "eosin"), channels)
+            for c, v in one.items()
+        }
         return row(slide_id) | columns
 
-    usual = [stained(f"S{i}", (0.65 + 0.004 * i, 0.70, 0.29), (0.07, 0.99 - 0.004 * i, 0.11)) for i in range(9)]
-    brown = stained("DAB", (0.65, 0.70, 0.29), (0.27, 0.57, 0.78))  # diaminobenzidine instead of eosin
-    unknown = row("pale") | dict.fromkeys([f"{name}_{c}" for name in ("haematoxylin", "eosin") for c in "rgb"], "")
+    usual = [
+        stained(f"S{i}", (0.65 + 0.004 * i, 0.70, 0.29), (0.07, 0.99 - 0.004 * i, 0.11))
+        for i in range(9)
+    ]
+    brown = stained(
+        "DAB", (0.65, 0.70, 0.29), (0.27, 0.57, 0.78)
+    )  # diaminobenzidine instead of eosin
+    unknown = row("pale") | dict.fromkeys(
+        [f"{name}_{c}" for name in ("haematoxylin", "eosin") for c in "rgb"], ""
+    )
     assert outliers([*usual, brown, unknown]) == [[]] * 9 + [["eosin"], []]
 
 
@@ -41,7 +63,9 @@ def test_a_few_slides_say_nothing_of_what_is_usual():
 
 
 def test_unusual_slides_come_first_and_failures_are_said():
-    page = contact_sheet([{**row("a"), "outlier_in": ""}, {**row("z"), "outlier_in": "tiles"}], {"bad": "torn"})
+    page = contact_sheet(
+        [{**row("a"), "outlier_in": ""}, {**row("z"), "outlier_in": "tiles"}], {"bad": "torn"}
+    )
     assert page.index("z.png") < page.index("a.png")
     assert "bad: torn" in page
 

@@ -1,4 +1,6 @@
-"""Areas that people drew decide which tiles count: rasterised as shapely measures them, holes included."""
+"""Areas that people drew decide which tiles count: rasterised as shapely measures them, holes
+included.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,23 @@ def write(path: Path, content: object) -> Path:
 
 
 def feature(rings: list, name: str = "Tumor") -> dict:
-    return {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": rings}, "properties": {"classification": {"name": name}}}
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {"classification": {"name": name}},
+    }
 
 
-@pytest.mark.parametrize("name", ["histoqc_holed", "large_image_sample", "qupath_bare_multipolygon"])
+@pytest.mark.parametrize(
+    "name", ["histoqc_holed", "large_image_sample", "qupath_bare_multipolygon"]
+)
 def test_areas_of_real_files_are_those_of_shapely(shared_data: Path, name: str) -> None:
     path = shared_data / "annotations" / f"{name}.geojson"
     content = json.loads(path.read_text())
     parts = content["features"] if content["type"] == "FeatureCollection" else [content]
-    geometry = shapely.union_all([shapely.make_valid(shapely.force_2d(shape(part.get("geometry", part)))) for part in parts])
+    geometry = shapely.union_all(
+        [shapely.make_valid(shapely.force_2d(shape(part.get("geometry", part)))) for part in parts]
+    )
     left, top, right, bottom = geometry.bounds
     downsample = max(right - left, bottom - top) / 1500
     size = int((bottom - top) / downsample) + 8, int((right - left) / downsample) + 8
@@ -49,12 +59,22 @@ def test_areas_of_real_files_are_those_of_shapely(shared_data: Path, name: str) 
 
 @pytest.fixture
 def job(tmp_path, write_slide):
-    path = write_slide(tmp_path / "S.tif", np.full((2048, 2048, 3), (190, 90, 150), np.uint8), mpp=0.5)
+    path = write_slide(
+        tmp_path / "S.tif", np.full((2048, 2048, 3), (190, 90, 150), np.uint8), mpp=0.5
+    )
 
     def make(content: object | None) -> TileJob:
         regions = None if content is None else write(tmp_path / "regions" / "S.geojson", content)
         slide = Slide(slide_id="S", patient_id="P", path=path)
-        return TileJob(slide=slide, study_mpp=None, tile_px=256, mpp=0.5, tiles=TilesConfig(), folder=tmp_path / "tiles", regions=regions)
+        return TileJob(
+            slide=slide,
+            study_mpp=None,
+            tile_px=256,
+            mpp=0.5,
+            tiles=TilesConfig(),
+            folder=tmp_path / "tiles",
+            regions=regions,
+        )
 
     (tmp_path / "tiles").mkdir()
     return make
@@ -67,7 +87,10 @@ def kept_corners(job: TileJob) -> set[tuple[int, int]]:
 
 def corners_in(geometry: shapely.Geometry) -> set[tuple[int, int]]:
     return {
-        (x, y) for x in range(0, 2048, 256) for y in range(0, 2048, 256) if geometry.intersection(box(x, y, x + 256, y + 256)).area > 2**15
+        (x, y)
+        for x in range(0, 2048, 256)
+        for y in range(0, 2048, 256)
+        if geometry.intersection(box(x, y, x + 256, y + 256)).area > 2**15
     }
 
 
@@ -81,7 +104,9 @@ def test_tiles_outside_an_area_and_in_its_hole_are_flagged_and_left_out(job):
 
 @pytest.mark.parametrize("name", ["Ignore*", "exclude"])
 def test_an_area_of_an_ignored_class_is_left_out_and_the_rest_stays(job, name):
-    assert kept_corners(job([feature([SQUARE], name)])) == corners_in(box(0, 0, 2048, 2048) - box(0, 0, 1024, 1024))
+    assert kept_corners(job([feature([SQUARE], name)])) == corners_in(
+        box(0, 0, 2048, 2048) - box(0, 0, 1024, 1024)
+    )
 
 
 def test_changed_regions_make_the_tiles_of_their_slide_stale(job):

@@ -1,4 +1,6 @@
-"""Tiles have one physical side on every scanner; a broken slide costs one row; what is up to date is not done again."""
+"""Tiles have one physical side on every scanner; a broken slide costs one row; what is up to date
+is not done again.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,33 @@ MPP = 2.0  # of the slides drawn here, so that they stay small
 
 @pytest.fixture
 def make_job(tmp_path, write_slide, pink_tissue):
-    """Draw a slide of `side_um` with pink tissue in the middle half, and return the job that tiles it."""
+    """Draw a slide of `side_um` with pink tissue in the middle half, and return the job that tiles
+    it.
+    """
 
-    def make(slide_id: str = "B1", *, slide_mpp: float | None = MPP, side_um: float = 4096, ink=None, **changes) -> TileJob:
+    def make(
+        slide_id: str = "B1",
+        *,
+        slide_mpp: float | None = MPP,
+        side_um: float = 4096,
+        ink=None,
+        **changes,
+    ) -> TileJob:
         side_px = round(side_um / (slide_mpp or MPP))
         picture = pink_tissue(side_px)
         if ink is not None:
             cv2.rectangle(picture, (0, side_px // 2), (side_px, side_px // 2 + 64), ink, -1)
         path = write_slide(tmp_path / f"{slide_id}.tif", picture, mpp=slide_mpp)
-        slide = Slide(slide_id=slide_id, patient_id="P1", path=path, mpp=changes.pop("row_mpp", None))
-        fields = {"study_mpp": None, "tile_px": 64, "mpp": MPP, "tiles": TilesConfig(), "folder": tmp_path / "tiles"}
+        slide = Slide(
+            slide_id=slide_id, patient_id="P1", path=path, mpp=changes.pop("row_mpp", None)
+        )
+        fields = {
+            "study_mpp": None,
+            "tile_px": 64,
+            "mpp": MPP,
+            "tiles": TilesConfig(),
+            "folder": tmp_path / "tiles",
+        }
         return TileJob(slide=slide, **{**fields, **changes})
 
     return make
@@ -74,7 +93,10 @@ def test_tiles_lie_on_the_tissue_inside_the_slide_and_do_not_overlap(make_job):
 
 
 def test_a_higher_share_of_tissue_keeps_fewer_tiles(make_job):
-    fractions = [tiles_of(make_job(side_um=4000, tiles=TilesConfig(min_tissue=share)))[0].tissue_fraction for share in (0.1, 0.9)]
+    fractions = [
+        tiles_of(make_job(side_um=4000, tiles=TilesConfig(min_tissue=share)))[0].tissue_fraction
+        for share in (0.1, 0.9)
+    ]
     assert len(fractions[0]) > len(fractions[1])
     assert [f.min() >= share for f, share in zip(fractions, (0.1, 0.9))] == [True, True]
 
@@ -105,12 +127,20 @@ def test_means_over_boxes_equal_brute_force(seed, side):
     for x, y in xy:  # the share of each pixel that lies inside the box, summed pixel by pixel
         columns = [max(0.0, min(j + 1, x + side) - max(j, x)) for j in range(9)]
         rows = [max(0.0, min(i + 1, y + side) - max(i, y)) for i in range(7)]
-        expected.append(sum(rows[i] * columns[j] * mask[i, j] for i in range(7) for j in range(9)) / side**2)
+        expected.append(
+            sum(rows[i] * columns[j] * mask[i, j] for i in range(7) for j in range(9)) / side**2
+        )
     np.testing.assert_allclose(box_means(mask, xy, side), expected, atol=1e-9)
 
 
 def test_a_slide_coarser_than_the_tiles_is_refused_unless_asked_for(make_job):
-    with pytest.raises(SlideError, match=r"B1 has 2 micrometres per pixel, coarser than the tiles' 0\.5\. Set tiles\.mpp to 2 or more"):
+    with pytest.raises(
+        SlideError,
+        match=(
+            r"B1 has 2 micrometres per pixel, coarser than the tiles' 0\.5\. Set tiles\.mpp to 2 or"
+            r" more"
+        ),
+    ):
         tile_one(make_job(mpp=0.5))
     assert tile_one(make_job(mpp=0.5, tiles=TilesConfig(upsample=True))).tiles > 0
 
@@ -122,7 +152,9 @@ def test_a_slide_a_hair_coarser_than_the_tiles_is_taken(make_job):
 def test_a_slide_without_tissue_says_what_was_found_and_what_to_do(make_job, write_slide):
     job = make_job()
     write_slide(job.slide.path, np.full((2048, 2048, 3), 243, np.uint8), mpp=MPP)
-    with pytest.raises(SlideError, match=r"B1 has no tile of 128 micrometres .*0\.00 mm2.*lower tiles\.min_tissue"):
+    with pytest.raises(
+        SlideError, match=r"B1 has no tile of 128 micrometres .*0\.00 mm2.*lower tiles\.min_tissue"
+    ):
         tile_one(job)
 
 
@@ -181,7 +213,15 @@ def test_a_slide_whose_content_changed_is_stale(make_job):
 
 
 @pytest.mark.parametrize(
-    "change", [{"mpp": 4.0}, {"tile_px": 96}, {"tiles": TilesConfig(min_tissue=0.5)}, {"row_mpp": 1.9}, {"study_mpp": 1.0}], ids=str
+    "change",
+    [
+        {"mpp": 4.0},
+        {"tile_px": 96},
+        {"tiles": TilesConfig(min_tissue=0.5)},
+        {"row_mpp": 1.9},
+        {"study_mpp": 1.0},
+    ],
+    ids=str,
 )
 def test_a_changed_configuration_makes_a_slide_stale(make_job, change):
     tile_one(make_job())
@@ -219,14 +259,24 @@ def test_the_picture_for_people_is_written(make_job):
 
 def test_a_needle_biopsy_of_a_few_tiles_is_kept_and_said(tmp_path, capsys):
     picture = np.full((1536, 1536, 3), 243, np.uint8)
-    picture[232:440, 232:888] = np.random.default_rng(0).normal((170, 90, 150), 14, (208, 656, 3)).clip(0, 255)
+    picture[232:440, 232:888] = (
+        np.random.default_rng(0).normal((170, 90, 150), 14, (208, 656, 3)).clip(0, 255)
+    )
     tifffile.imwrite(
-        tmp_path / "biopsy.tiff", picture, photometric="rgb", compression="jpeg", tile=(256, 256), resolution=(2e4, 2e4), resolutionunit=3
+        tmp_path / "biopsy.tiff",
+        picture,
+        photometric="rgb",
+        compression="jpeg",
+        tile=(256, 256),
+        resolution=(2e4, 2e4),
+        resolutionunit=3,
     )
     (tmp_path / "study.yaml").write_text("endpoint: {name: x, time_zero: x, time: t, event: e}\n")
     (tmp_path / "slides.csv").write_text("slide_id,patient_id,path\nB1,P1,biopsy.tiff\n")
     (tmp_path / "patients.csv").write_text("patient_id,centre,t,e\nP1,A,3,1\n")
     assert guarded(lambda: main(["tile", str(tmp_path)])) == 0
     said = " ".join(capsys.readouterr().out.split())
-    [tiles] = re.findall(r"FEW TILES B1: (\d) tiles, 0\.\d+ mm2 of tissue; kept, as a needle biopsy is", said)
+    [tiles] = re.findall(
+        r"FEW TILES B1: (\d) tiles, 0\.\d+ mm2 of tissue; kept, as a needle biopsy is", said
+    )
     assert tiles == "3", "one row of tiles of 224 px, from 224 to 896"

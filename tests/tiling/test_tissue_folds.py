@@ -1,4 +1,6 @@
-"""A fold is a long band that is denser than what lies on both its sides; dense tissue, strips of tissue and seams are none."""
+"""A fold is a long band that is denser than what lies on both its sides; dense tissue, strips of
+tissue and seams are none.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ LAYER = 0.15  # optical density of one layer of a section
 @pytest.fixture
 def section() -> np.ndarray:
     """Return (SIDE, SIDE) the density of one layer with the grain of tissue, glass around it."""
-    grain = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), 1.5)
+    grain = cv2.GaussianBlur(
+        np.random.default_rng(0).normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), 1.5
+    )
     density = LAYER * (1 + grain)
     density[:20] = density[-20:] = density[:, :20] = density[:, -20:] = 0
     return np.maximum(density, 0).astype(np.float32)
@@ -35,7 +39,9 @@ def section() -> np.ndarray:
 
 def band(points: list[tuple[int, int]], width_um: float) -> np.ndarray:
     where = np.zeros((SIDE, SIDE), np.uint8)
-    cv2.polylines(where, [np.array(points, np.int32)[:, None]], False, 1, round(width_um / UM_PER_PX))
+    cv2.polylines(
+        where, [np.array(points, np.int32)[:, None]], False, 1, round(width_um / UM_PER_PX)
+    )
     return where.astype(bool)
 
 
@@ -90,7 +96,13 @@ def test_a_fold_of_a_section_stained_three_times_paler_is_found_as_well(section)
 @pytest.mark.parametrize("um_per_px", [4.0, 8.0, 12.0])
 def test_folds_are_found_at_any_scale_of_the_overview(section, um_per_px):
     section[band(BENT, 120)] *= 3
-    resized = cv2.resize(section, None, fx=UM_PER_PX / um_per_px, fy=UM_PER_PX / um_per_px, interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(
+        section,
+        None,
+        fx=UM_PER_PX / um_per_px,
+        fy=UM_PER_PX / um_per_px,
+        interpolation=cv2.INTER_AREA,
+    )
     [course] = fold_courses(resized, um_per_px)
     x, y = (course.xy * um_per_px / UM_PER_PX).T
     on_course = np.interp(x, [p[0] for p in BENT], [p[1] for p in BENT])
@@ -100,7 +112,10 @@ def test_folds_are_found_at_any_scale_of_the_overview(section, um_per_px):
 def test_turning_the_slide_turns_its_folds(section):
     section[band(BENT, 120)] *= 3
     turned = fold_mask(np.ascontiguousarray(np.rot90(section)), UM_PER_PX)
-    both, either = (op(np.rot90(fold_mask(section, UM_PER_PX)), turned).sum() for op in (np.logical_and, np.logical_or))
+    both, either = (
+        op(np.rot90(fold_mask(section, UM_PER_PX)), turned).sum()
+        for op in (np.logical_and, np.logical_or)
+    )
     assert both / either > 0.7
 
 
@@ -115,13 +130,17 @@ def test_a_step_is_the_lesser_of_those_at_the_two_edges_of_a_band():
     assert steps[0, 16, 16] / (UNIT * TAPS) == pytest.approx(0.1, abs=1 / UNIT)
 
 
-STRAIGHT = np.array([(16, 6 + 3 * i, 0) for i in range(20)])  # places from left to right, 96 micrometres apart
+STRAIGHT = np.array(
+    [(16, 6 + 3 * i, 0) for i in range(20)]
+)  # places from left to right, 96 micrometres apart
 
 
 def test_evidence_is_density_over_the_threshold_times_the_length_of_the_course():
     density = np.full((64, 200), 0.1, np.float32)
     density[29:36] = 0.3  # 112 micrometres wide
-    assert evidence_along(density, STRAIGHT) == pytest.approx(20 * 96 * (0.3 - 0.1 - STEP), rel=1e-5)
+    assert evidence_along(density, STRAIGHT) == pytest.approx(
+        20 * 96 * (0.3 - 0.1 - STEP), rel=1e-5
+    )
 
 
 def test_a_band_whose_width_jumps_tells_less_than_a_steady_one():

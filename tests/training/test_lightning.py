@@ -23,7 +23,9 @@ from pathoml.training.losses import cox_loss
 from pathoml.training.model_stack import HeadSpec
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),  # no workers, no validation
+    pytest.mark.filterwarnings(
+        "ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"
+    ),  # no workers, no validation
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # between Lightning and torch
 ]
 COHORT, BAGS, BAD = planted_cohort(60)
@@ -48,7 +50,9 @@ def trainer(epochs: int) -> pytorch_lightning.Trainer:
 
 
 def one_batch() -> SurvivalBatch:
-    batch: SurvivalBatch = next(iter(patient_loader(COHORT, BAGS, patients=len(BAGS), shuffle=False)))
+    batch: SurvivalBatch = next(
+        iter(patient_loader(COHORT, BAGS, patients=len(BAGS), shuffle=False))
+    )
     return batch
 
 
@@ -58,8 +62,14 @@ def test_the_loss_of_a_batch_is_the_cox_loss_of_its_head(name: str) -> None:
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # heads begin with risks of zero
     features, is_tile = pad_bags([np.asarray(b.features) for b in BAGS])
-    expected = cox_loss(module.head(features, is_tile).log_risk, torch.tensor(COHORT.time_months), torch.tensor(COHORT.event))
-    assert float(module.loss(one_batch()).detach()) == pytest.approx(float(expected.detach()), abs=1e-9)
+    expected = cox_loss(
+        module.head(features, is_tile).log_risk,
+        torch.tensor(COHORT.time_months),
+        torch.tensor(COHORT.event),
+    )
+    assert float(module.loss(one_batch()).detach()) == pytest.approx(
+        float(expected.detach()), abs=1e-9
+    )
 
 
 def test_a_patient_is_not_at_risk_before_coming_under_observation() -> None:
@@ -72,12 +82,16 @@ def test_a_patient_is_not_at_risk_before_coming_under_observation() -> None:
     module = HeadModule(head(), TrainConfig())
     assert float(module.loss(batch).detach()) == 0.0, "at month 1 the first patient was alone"
     both = module.loss(batch._replace(entry_months=torch.zeros(2)))
-    assert float(both.detach()) == pytest.approx(np.log(2), abs=1e-6), "one of two with the same tiles"
+    assert float(both.detach()) == pytest.approx(np.log(2), abs=1e-6), (
+        "one of two with the same tiles"
+    )
 
 
 def test_patients_with_more_bad_tiles_rank_higher_though_they_were_never_seen() -> None:
     module = HeadModule(head(), TrainConfig(learning_rate=0.01))
-    training = patient_loader(*patients_of(COHORT, BAGS, range(LEARNED_FROM)), patients=LEARNED_FROM, shuffle=True)
+    training = patient_loader(
+        *patients_of(COHORT, BAGS, range(LEARNED_FROM)), patients=LEARNED_FROM, shuffle=True
+    )
     trainer(epochs=25).fit(module, training)
     others = range(LEARNED_FROM, len(BAGS))
     unseen = patient_loader(*patients_of(COHORT, BAGS, others), patients=8, shuffle=False)
@@ -112,11 +126,20 @@ def test_another_loss_is_refused_and_so_are_bags_of_other_patients() -> None:
         patient_loader(COHORT, BAGS[1:], patients=8, shuffle=False)
 
 
-def test_the_loop_of_the_page_for_researchers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_of_the_page_for_researchers_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = (Path(__file__).parents[2] / "docs" / "researchers.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "pathoml.training.lightning" in block)
+    code = next(
+        block
+        for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+        if "pathoml.training.lightning" in block
+    )
     write_study(tmp_path / "STUDY", COHORT, BAGS)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(code.replace("max_epochs=40", "max_epochs=2, accelerator='cpu', enable_progress_bar=False"), names)
+    exec(
+        code.replace("max_epochs=40", "max_epochs=2, accelerator='cpu', enable_progress_bar=False"),
+        names,
+    )
     assert float(names["head"].risk.weight.detach().abs().max()) > 0, "it began at zero"

@@ -23,7 +23,9 @@ def test_every_epoch_is_in_both_logs_and_a_rerun_replaces_them(tmp_path: Path) -
     assert socket.gethostname() not in events.name
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="MLflow is installed here")
+@pytest.mark.skipif(
+    importlib.util.find_spec("mlflow") is not None, reason="MLflow is installed here"
+)
 def test_mlflow_that_is_asked_for_but_not_installed_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pip install mlflow"):
         write_logs(tmp_path, LOG, {}, mlflow=True)

@@ -21,17 +21,21 @@ def tied_cohort(n: int = 40) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_two_patients_by_hand() -> None:
     risk = torch.tensor([1.0, 0.0])
     expected = np.log(np.exp(1.0) + 1.0) - 1.0
-    assert float(cox_loss(risk, torch.tensor([1.0, 2.0]), torch.tensor([True, False]))) == pytest.approx(expected, abs=1e-12)
+    assert float(
+        cox_loss(risk, torch.tensor([1.0, 2.0]), torch.tensor([True, False]))
+    ) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_loss_is_the_log_likelihood_of_r_with_ties_by_efron() -> None:
     risk, time, event = tied_cohort()
     answer = run_r(
         r_data({"risk": risk.numpy(), "time": time.numpy(), "event": event.numpy().astype(float)})
-        + "fit <- coxph(Surv(time, event) ~ risk, init = 1, control = coxph.control(iter.max = 0), ties = 'efron')\n"
-        + "show('loglik', fit$loglik[2])\n"
+        + "fit <- coxph(Surv(time, event) ~ risk, init = 1, control = coxph.control(iter.max = 0),"
+        " ties = 'efron')\n" + "show('loglik', fit$loglik[2])\n"
     )
-    assert float(cox_loss(risk, time, event)) * -float(event.sum()) == pytest.approx(float(np.ravel(answer["loglik"])[0]), abs=1e-9)
+    assert float(cox_loss(risk, time, event)) * -float(event.sum()) == pytest.approx(
+        float(np.ravel(answer["loglik"])[0]), abs=1e-9
+    )
 
 
 def test_each_model_of_a_stack_sees_its_training_patients_only() -> None:
@@ -40,7 +44,9 @@ def test_each_model_of_a_stack_sees_its_training_patients_only() -> None:
     stacked = CoxLoss(time, event, mask)(risk.expand(3, -1))
     for m in range(3):
         rows = mask[m]
-        alone = -partial_log_likelihood(risk[rows].numpy(), time[rows].numpy(), event[rows].numpy()) / float(event[rows].sum())
+        alone = -partial_log_likelihood(
+            risk[rows].numpy(), time[rows].numpy(), event[rows].numpy()
+        ) / float(event[rows].sum())
         assert float(stacked[m]) == pytest.approx(alone, abs=1e-10)
 
 
@@ -58,7 +64,9 @@ def test_no_gradient_reaches_a_patient_outside_the_training_fold() -> None:
 def test_the_loss_does_not_depend_on_the_order_of_patients() -> None:
     risk, time, event = tied_cohort()
     order = torch.randperm(len(risk), generator=torch.Generator().manual_seed(0))
-    assert float(cox_loss(risk[order], time[order], event[order])) == pytest.approx(float(cox_loss(risk, time, event)), abs=1e-12)
+    assert float(cox_loss(risk[order], time[order], event[order])) == pytest.approx(
+        float(cox_loss(risk, time, event)), abs=1e-12
+    )
 
 
 def test_large_risks_stay_finite() -> None:

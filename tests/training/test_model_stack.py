@@ -1,4 +1,6 @@
-"""The stack of models against the plain loop: one model, one bag at a time, as a reader would write it."""
+"""The stack of models against the plain loop: one model, one bag at a time, as a reader would write
+it.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,13 @@ from pathoml.training.stacked_layers import (
 
 HEADS = names_with("pathoml.mil", "Head")
 PATIENTS, TILES, DIM, MODELS = 14, 9, 6, 3
-CHOOSES_A_TILE = ("max_pool", "dsmil")  # rounding may choose another tile: another gradient, not a worse one
-BF16_BOUND = 3e-2  # of the largest gradient: 8 bits of mantissa are 4e-3 a product, summed over a few layers
+CHOOSES_A_TILE = (
+    "max_pool",
+    "dsmil",
+)  # rounding may choose another tile: another gradient, not a worse one
+BF16_BOUND = (
+    3e-2  # of the largest gradient: 8 bits of mantissa are 4e-3 a product, summed over a few layers
+)
 
 
 def cohort() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -51,15 +58,23 @@ def loop_gradients(built: list[nn.Module]) -> list[dict[str, torch.Tensor]]:
     features, time_months, event, is_training = cohort()
     for head, train in zip(built, is_training):
         mine = torch.nonzero(train)[:, 0]
-        risks = [head(features[i][None], torch.ones(1, TILES, dtype=torch.bool)).log_risk[0] for i in mine]
+        risks = [
+            head(features[i][None], torch.ones(1, TILES, dtype=torch.bool)).log_risk[0]
+            for i in mine
+        ]
         cox_loss(torch.stack(risks), time_months[mine], event[mine]).backward()
     return [{name: value.grad for name, value in head.named_parameters()} for head in built]  # type: ignore[misc]
 
 
-def stack_gradients(stacked: nn.Module, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+def stack_gradients(
+    stacked: nn.Module, dtype: torch.dtype | None = None
+) -> dict[str, torch.Tensor]:
     features, time_months, event, is_training = cohort()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is not None):
-        risk = stacked(features.expand(MODELS, -1, -1, -1), torch.ones(MODELS, PATIENTS, TILES, dtype=torch.bool)).log_risk
+        risk = stacked(
+            features.expand(MODELS, -1, -1, -1),
+            torch.ones(MODELS, PATIENTS, TILES, dtype=torch.bool),
+        ).log_risk
     CoxLoss(time_months, event, is_training)(risk.float()).sum().backward()
     return {name: value.grad for name, value in stacked.by_name().items()}  # type: ignore[operator, misc]
 
@@ -76,7 +91,10 @@ def test_gradients_of_the_stack_are_those_of_the_loop_bag_by_bag(name: str, kind
 
 @pytest.mark.parametrize("name", [h for h in HEADS if h not in CHOOSES_A_TILE])
 def test_bfloat16_gradients_stay_within_their_own_bound(name: str) -> None:
-    expected, found = loop_gradients(heads(name)), stack_gradients(stack_heads(heads(name)), torch.bfloat16)
+    expected, found = (
+        loop_gradients(heads(name)),
+        stack_gradients(stack_heads(heads(name)), torch.bfloat16),
+    )
     largest = max(float(g.abs().max()) for one in expected for g in one.values())
     for key, value in found.items():
         for m in range(MODELS):
@@ -97,13 +115,18 @@ def test_some_models_of_a_stack_read_as_all_of_them_do() -> None:
     projection = (torch.zeros(DIM), torch.eye(DIM))
     spec = HeadSpec(head="abmil", in_dim=DIM, hidden=8, dropout=0.0)
     stack = ModelStack(spec, heads("abmil"), [projection], [0] * MODELS).eval()
-    features, everything = cohort()[0].expand(MODELS, -1, -1, -1), torch.ones(PATIENTS, TILES, dtype=torch.bool)
+    features, everything = (
+        cohort()[0].expand(MODELS, -1, -1, -1),
+        torch.ones(PATIENTS, TILES, dtype=torch.bool),
+    )
     whole = stack(features, everything).log_risk
     some = stack.forward_some(slice(1, 3), features[1:3], everything).log_risk
     assert torch.equal(whole[1:3], some)
 
 
-def test_reading_a_bag_in_parts_of_the_stack_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_bag_in_parts_of_the_stack_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     projection = (torch.zeros(DIM), torch.eye(DIM))
     spec = HeadSpec(head="abmil", in_dim=DIM, hidden=8, dropout=0.0)
     stack = ModelStack(spec, heads("abmil"), [projection], [0] * MODELS)
@@ -136,7 +159,9 @@ def test_the_fast_tanh_has_the_values_and_slopes_of_tanh() -> None:
     tanh.sum().backward()
     assert given.grad is not None
     assert tanh.tolist() == pytest.approx([math.tanh(x) for x in given.tolist()], abs=2e-7)
-    assert given.grad.tolist() == pytest.approx([1 / math.cosh(x) ** 2 for x in given.tolist()], abs=5e-7)
+    assert given.grad.tolist() == pytest.approx(
+        [1 / math.cosh(x) ** 2 for x in given.tolist()], abs=5e-7
+    )
 
 
 def test_dropout_is_off_when_scores_are_read() -> None:

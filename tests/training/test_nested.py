@@ -27,14 +27,18 @@ from pathoml.training.nested import (
 )
 from pathoml.training.scoring import fold_scores
 
-CONFIG = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1, learning_rate=1e-2)
+CONFIG = TrainConfig(
+    epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1, learning_rate=1e-2
+)
 SPLITS = SplitsConfig(folds=3, repeats=1)
 CPU = torch.device("cpu")
 
 
 def nested_of(cohort, bags, outer):
     specs = model_specs([outer], 1)
-    raw = np.concatenate([block.raw for block in train_models(cohort, bags, specs, CONFIG, device=CPU, seed=1)])
+    raw = np.concatenate(
+        [block.raw for block in train_models(cohort, bags, specs, CONFIG, device=CPU, seed=1)]
+    )
     folds = fold_scores(raw, specs, cohort.patient_ids)
     inner = nested_specs(cohort, outer, SPLITS, 1)
     return nested_scores(cohort, bags, outer, folds, inner, CONFIG, device=CPU, seed=1)
@@ -60,24 +64,38 @@ def test_the_inner_folds_of_a_fold_divide_its_training_patients_and_nobody_else(
 
 def test_where_one_centre_is_left_the_inner_folds_are_stratified(planted):
     cohort, _, _ = planted
-    two = replace(cohort, patients=tuple(replace(p, centre="AB"[k % 2]) for k, p in enumerate(cohort.patients)))
+    two = replace(
+        cohort,
+        patients=tuple(replace(p, centre="AB"[k % 2]) for k, p in enumerate(cohort.patients)),
+    )
     leave_out = SplitsConfig(scheme="leave_one_centre_out", folds=3)
     [outer] = make_splits(two, leave_out)
     assert [len(split.folds) for split in inner_splits(two, outer, leave_out)] == [3, 3]
 
 
-def test_neither_slides_nor_outcomes_of_the_outer_fold_change_its_training_patients_scores(planted, nested):
+def test_neither_slides_nor_outcomes_of_the_outer_fold_change_its_training_patients_scores(
+    planted, nested
+):
     cohort, bags, outer = planted
     fold = outer.folds[0]
     outside = set(fold.test)
     changed = replace(
-        cohort, patients=tuple(replace(p, time_months=99.0 - p.time_months) if p.patient_id in outside else p for p in cohort.patients)
+        cohort,
+        patients=tuple(
+            replace(p, time_months=99.0 - p.time_months) if p.patient_id in outside else p
+            for p in cohort.patients
+        ),
     )
-    leaked = [replace(b, features=(-b.features).astype(np.float16)) if b.patient_id in outside else b for b in bags]
+    leaked = [
+        replace(b, features=(-b.features).astype(np.float16)) if b.patient_id in outside else b
+        for b in bags
+    ]
     again = nested_of(changed, leaked, outer)
     train = [p not in outside for p in cohort.patient_ids]
     np.testing.assert_allclose(again[fold.name][train], nested[fold.name][train], atol=1e-5)
-    assert not np.allclose(again[outer.folds[1].name], nested[outer.folds[1].name], atol=1e-3), "the change is large enough to be seen"
+    assert not np.allclose(again[outer.folds[1].name], nested[outer.folds[1].name], atol=1e-3), (
+        "the change is large enough to be seen"
+    )
 
 
 def test_nested_scores_find_a_planted_signal_in_training_and_outer_patients(planted, nested):
@@ -85,20 +103,32 @@ def test_nested_scores_find_a_planted_signal_in_training_and_outer_patients(plan
     for fold in outer.folds:
         train = np.array([p in fold.train for p in cohort.patient_ids])
         for rows, least in ((train, 0.65), (~train, 0.6)):
-            assert harrell_c(nested[fold.name][rows], cohort.time_months[rows], cohort.event[rows]) > least
+            assert (
+                harrell_c(nested[fold.name][rows], cohort.time_months[rows], cohort.event[rows])
+                > least
+            )
 
 
 def test_nested_scores_survive_the_file_in_any_order_and_a_missing_patient_is_named(tmp_path):
-    write_nested(tmp_path, ["P1", "P2", "P3"], {"1": np.array([0.1, 0.2, 0.3]), "2": np.array([1.0, 2.0, 3.0])})
+    write_nested(
+        tmp_path,
+        ["P1", "P2", "P3"],
+        {"1": np.array([0.1, 0.2, 0.3]), "2": np.array([1.0, 2.0, 3.0])},
+    )
     read = read_nested(tmp_path, ["P3", "P1"])
-    assert {name: values.tolist() for name, values in read.items()} == {"1": [0.3, 0.1], "2": [3.0, 1.0]}
+    assert {name: values.tolist() for name, values in read.items()} == {
+        "1": [0.3, 0.1],
+        "2": [3.0, 1.0],
+    }
     with pytest.raises(StoreError, match=r"nested_scores\.csv lacks patient P9"):
         read_nested(tmp_path, ["P1", "P9"])
     assert read_nested(tmp_path / "elsewhere", ["P1"]) is None
 
 
 def test_the_risks_of_a_fold_rest_on_its_own_nested_scores_and_the_metrics_say_so(tmp_path):
-    study = write_score_study(tmp_path, n=120, centres=3, significance={"permutations": 0, "bootstraps": 0})
+    study = write_score_study(
+        tmp_path, n=120, centres=3, significance={"permutations": 0, "bootstraps": 0}
+    )
     table = read_score_table(study, read_cohort(study))
     ids, folds, score = table[0].patient_ids, sorted(set(table[3]["fold"])), table[1]["score_sd"]
 
@@ -108,11 +138,16 @@ def test_the_risks_of_a_fold_rest_on_its_own_nested_scores_and_the_metrics_say_s
         content = metrics(study, *table)
         assert content["nested_scores"]["used"] is bool(columns)
         assert ("optimistic" in content["nested_scores"]["note"]) is not bool(columns)
-        return {model: content["brier"]["12"][model]["estimate"] for model in ("image", "clinical", "clinical_and_image")}
+        return {
+            model: content["brier"]["12"][model]["estimate"]
+            for model in ("image", "clinical", "clinical_and_image")
+        }
 
     plain = brier(None)
     same = brier(dict.fromkeys(folds, score))
-    noise = brier({name: np.random.default_rng(k).normal(size=len(ids)) for k, name in enumerate(folds)})
+    noise = brier(
+        {name: np.random.default_rng(k).normal(size=len(ids)) for k, name in enumerate(folds)}
+    )
     assert same == pytest.approx(plain, abs=1e-9)
     assert noise["clinical"] == pytest.approx(plain["clinical"], abs=1e-9)
     assert noise["image"] > plain["image"] + 0.01

@@ -1,4 +1,6 @@
-"""The viewer's pages in Chromium: what a pathologist sees is where it should be, and every way through the pages works."""
+"""The viewer's pages in Chromium: what a pathologist sees is where it should be, and every way
+through the pages works.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +41,29 @@ def test_a_change_of_opacity_threshold_or_colour_asks_the_server_nothing(page, a
         page.locator(f"#control-{name}").fill("40")
     for value in ("viridis", "cividis", "raw", "percentile", "attention", "flags"):
         page.locator(f"input[value={value}]").check(force=True)
-    assert [a for a in asked if not a.endswith("icon.svg")] == []  # Chromium asks for the icon at every change of address
+    assert [
+        a for a in asked if not a.endswith("icon.svg")
+    ] == []  # Chromium asks for the icon at every change of address
 
 
 def test_every_control_of_a_slide_changes_what_is_seen_and_its_link_brings_it_back(page, address):
     visit(page, address + "/slide?id=S0")
     page.wait_for_load_state("networkidle")
-    radios = page.locator("#controls input[type=radio]").evaluate_all("all => all.map((one) => [one.name, one.value])")
+    radios = page.locator("#controls input[type=radio]").evaluate_all(
+        "all => all.map((one) => [one.name, one.value])"
+    )
     assert {name for name, _ in radios} == {"layer", "colours", "scale"}
     seen = set()
     for name, value in reversed(radios):  # scales and colours while the contribution is shown
         page.locator(f"#controls input[name={name}][value={value}]").check(force=True)
-        assert page.evaluate(f"document.querySelector('#controls input[name={name}]:checked').value") == value
+        assert (
+            page.evaluate(f"document.querySelector('#controls input[name={name}]:checked').value")
+            == value
+        )
         seen.add((value, page.locator("#legend").inner_text()))
-    assert len({legend for _, legend in seen}) >= 6, "a legend says what the layer and the scale are"
+    assert len({legend for _, legend in seen}) >= 6, (
+        "a legend says what the layer and the scale are"
+    )
     page.locator("#controls input[name=layer][value=attention]").check(force=True)
     for box in page.locator("#controls input[type=checkbox]").all():
         before = box.is_checked()
@@ -78,7 +89,10 @@ def test_every_control_of_a_slide_changes_what_is_seen_and_its_link_brings_it_ba
 
 def test_english_and_german_have_the_same_strings_and_the_pages_use_no_other(page, address):
     visit(page, address + "/")
-    english, german = page.evaluate("import('/static/strings.js').then(({ STRINGS: s }) => [Object.keys(s.en), Object.keys(s.de)])")
+    english, german = page.evaluate(
+        "import('/static/strings.js').then(({ STRINGS: s }) => [Object.keys(s.en),"
+        " Object.keys(s.de)])"
+    )
     assert english == german
     used = set()
     for script in (resources.files("pathoml.viewer") / "web").iterdir():
@@ -113,9 +127,14 @@ def rendered(page):
 
 
 def edges(picture, start, step, count):
-    """Return where along a line the colour steps, in screen pixels from `start`: the centres of gravity of the gradient."""
+    """Return where along a line the colour steps, in screen pixels from `start`: the centres of
+    gravity of the gradient.
+    """
     t = np.arange(0, count, 0.1)
-    centres = (start[1] + t * step[1] - 0.5, start[0] + t * step[0] - 0.5)  # a pixel's colour is that of its centre
+    centres = (
+        start[1] + t * step[1] - 0.5,
+        start[0] + t * step[0] - 0.5,
+    )  # a pixel's colour is that of its centre
     along = [ndimage.map_coordinates(picture[..., c], centres, order=1) for c in range(3)]
     size = np.abs(np.gradient(along, axis=1)).sum(axis=0)
     smooth = ndimage.uniform_filter1d(size, 30)
@@ -127,7 +146,9 @@ def edges(picture, start, step, count):
 
 @pytest.mark.parametrize("rotation", [0, 37])
 @pytest.mark.parametrize("ratio", [0.6, 1.0, 1.7])
-def test_on_the_screen_the_borders_of_map_tiles_lie_on_those_of_the_tissue(browser, address, ratio, rotation):
+def test_on_the_screen_the_borders_of_map_tiles_lie_on_those_of_the_tissue(
+    browser, address, ratio, rotation
+):
     context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
     page = context.new_page()
     visit(page, address + "/slide?id=S2")
@@ -146,7 +167,9 @@ def test_on_the_screen_the_borders_of_map_tiles_lie_on_those_of_the_tissue(brows
         page.locator("#control-opacity").fill(opacity)
         page.locator("input[value=percentile]").check(force=True)
         if name == "map":
-            page.add_style_tag(content=".openseadragon-canvas canvas:not(.map-layer) { visibility: hidden }")
+            page.add_style_tag(
+                content=".openseadragon-canvas canvas:not(.map-layer) { visibility: hidden }"
+            )
         found[name] = edges(rendered(page), start, step, 2 * reach)
     context.close()
     assert len(found["tissue"]) == pytest.approx(2 * reach / (TILE * ratio), abs=1)
@@ -157,13 +180,25 @@ def test_on_the_screen_the_borders_of_map_tiles_lie_on_those_of_the_tissue(brows
 
 @pytest.mark.parametrize("ratio", [0.4, 1.0, 3.1])
 def test_the_scale_bar_on_the_screen_is_as_long_as_that_much_tissue(browser, address, ratio):
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True, device_scale_factor=4)
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, bypass_csp=True, device_scale_factor=4
+    )
     page = context.new_page()
     visit(page, address + "/slide?id=S2")
-    page.evaluate("ratio => { stage.moveTo(768, 768, {ratio, immediately: true}); stage.viewer.forceRedraw(); stage.drawScale(); }", ratio)
-    page.add_style_tag(content=".scale-bar .line { background: #00ff00 !important; border-color: #00ff00 !important }")
+    page.evaluate(
+        "ratio => { stage.moveTo(768, 768, {ratio, immediately: true}); stage.viewer.forceRedraw();"
+        " stage.drawScale(); }",
+        ratio,
+    )
+    page.add_style_tag(
+        content=(
+            ".scale-bar .line { background: #00ff00 !important; border-color: #00ff00 !important }"
+        )
+    )
     um = page.evaluate("Number(stage.bar.children[0].dataset.um)")
-    picture = np.asarray(PIL.Image.open(io.BytesIO(page.locator(".scale-bar").screenshot())).convert("RGB"), int)
+    picture = np.asarray(
+        PIL.Image.open(io.BytesIO(page.locator(".scale-bar").screenshot())).convert("RGB"), int
+    )
     context.close()
     green = (np.abs(picture - (0, 255, 0)).sum(axis=2) < 60).any(axis=0)
     length = (np.flatnonzero(green)[-1] - np.flatnonzero(green)[0] + 1) / 4  # CSS pixels
@@ -173,9 +208,14 @@ def test_the_scale_bar_on_the_screen_is_as_long_as_that_much_tissue(browser, add
 def test_the_scale_bar_is_right_to_one_percent(page, address):
     visit(page, address + "/slide?id=S2")
     for ratio in (0.4, 1.0, 3.1):
-        page.evaluate("ratio => { stage.setZoomRatio(ratio, true); stage.viewer.forceRedraw(); stage.drawScale(); }", ratio)
+        page.evaluate(
+            "ratio => { stage.setZoomRatio(ratio, true); stage.viewer.forceRedraw();"
+            " stage.drawScale(); }",
+            ratio,
+        )
         um, width = page.evaluate(
-            "(() => { const l = stage.bar.children[0]; return [Number(l.dataset.um), l.getBoundingClientRect().width]; })()"
+            "(() => { const l = stage.bar.children[0]; return [Number(l.dataset.um), "
+            "l.getBoundingClientRect().width]; })()"
         )
         assert width * 0.5 / ratio == pytest.approx(um, rel=0.01)  # 0.5 micrometres a level-0 pixel
 
@@ -219,16 +259,23 @@ def test_a_static_copy_opens_from_a_disk(page, study, tmp_path):
     page.wait_for_selector("html[data-ready=yes]")
     assert page.evaluate("raster.layers.contribution.length") == (SIDE // TILE) ** 2
     page.wait_for_timeout(500)
-    assert page.evaluate("[...document.querySelectorAll('#gallery img')].every((i) => !i.complete || i.naturalWidth > 0)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('#gallery img')].every((i) => !i.complete || i.naturalWidth"
+        " > 0)"
+    )
 
 
 @pytest.mark.parametrize("path", ["/", "/slide?id=S0", "/compare?left=S0&right=S1", "/reading"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser, address, path, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=scheme, bypass_csp=True)
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, color_scheme=scheme, bypass_csp=True
+    )
     page = context.new_page()
     visit(page, address + path)
     found = axe.Axe().run(page).response["violations"]
     context.close()
-    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
+    assert [
+        (v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")
+    ] == []

@@ -1,4 +1,6 @@
-"""What people do with the viewer's pages, with the mouse and without: every control, two raters, two slides, no script of a stranger."""
+"""What people do with the viewer's pages, with the mouse and without: every control, two raters,
+two slides, no script of a stranger.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ pytestmark = pytest.mark.ci
 
 
 def answer_within(page, expression, seconds=10.0):
-    """Wait until an expression is true on the page; the pages' policy forbids Playwright's own way of waiting."""
+    """Wait until an expression is true on the page; the pages' policy forbids Playwright's own way
+    of waiting.
+    """
     for _ in range(int(seconds * 20)):
         if page.evaluate(f"Boolean({expression})"):
             return
@@ -60,11 +64,18 @@ def test_the_keys_of_a_slide_do_what_the_list_of_keys_says(page, address):
     page.keyboard.press("3")
     settle(page)
     assert page.evaluate("stage.magnification()") == pytest.approx(5, rel=0.01)
-    for key, moved in (("ArrowRight", (1, 0)), ("ArrowDown", (0, 1)), ("ArrowLeft", (-1, 0)), ("ArrowUp", (0, -1))):
+    for key, moved in (
+        ("ArrowRight", (1, 0)),
+        ("ArrowDown", (0, 1)),
+        ("ArrowLeft", (-1, 0)),
+        ("ArrowUp", (0, -1)),
+    ):
         before = np.array(page.evaluate("stage.centre()"))
         page.keyboard.press(key)
         settle(page)
-        assert np.sign(np.round(np.array(page.evaluate("stage.centre()")) - before)).tolist() == list(moved)
+        assert np.sign(
+            np.round(np.array(page.evaluate("stage.centre()")) - before)
+        ).tolist() == list(moved)
     zoom = page.evaluate("stage.zoomRatio()")
     page.keyboard.press("+")
     settle(page)
@@ -96,7 +107,9 @@ def test_pointing_at_a_tile_reads_it(page, address):
             tile,
         )
         page.mouse.move(box["x"] + x, box["y"] + y)
-        expected = page.evaluate("tile => (Math.abs(raster.layers.contribution[tile]) * 144).toFixed(2)", tile)  # 144 tiles in the bag
+        expected = page.evaluate(
+            "tile => (Math.abs(raster.layers.contribution[tile]) * 144).toFixed(2)", tile
+        )  # 144 tiles in the bag
         text = page.locator("#readout").inner_text()
         assert f"Tile {tile}" in text
         assert expected in text
@@ -127,7 +140,11 @@ def test_a_feature_is_named_from_the_slide_and_the_name_is_offered_again(page, a
     page.locator("#naming button[type=submit]").click()
     page.wait_for_selector("form.naming[data-saved]")
     visit(page, address + "/slide?id=S3")
-    answer_within(page, "[...document.querySelectorAll('#feature-names option')].some((o) => o.value === 'pleomorphic giant cells')")
+    answer_within(
+        page,
+        "[...document.querySelectorAll('#feature-names option')].some((o) => o.value ==="
+        " 'pleomorphic giant cells')",
+    )
 
 
 # The cohort
@@ -137,7 +154,9 @@ def test_filters_and_search_show_the_patients_that_they_name(page, address):
     visit(page, address + "/")
 
     def shown():
-        return set(page.locator(".patient").evaluate_all("all => all.map((one) => one.dataset.patient)"))
+        return set(
+            page.locator(".patient").evaluate_all("all => all.map((one) => one.dataset.patient)")
+        )
 
     page.locator("#centre").select_option("north")
     assert shown() == {"P1", "P3", "P5"}
@@ -174,7 +193,8 @@ def test_the_main_way_through_the_pages_needs_no_mouse(page, address):
             page.keyboard.press("Tab")
             if page.evaluate(f"document.activeElement.matches({json.dumps(wanted)})"):
                 style = page.evaluate(
-                    "(({ outlineStyle, boxShadow }) => [outlineStyle, boxShadow])(getComputedStyle(document.activeElement))"
+                    "(({ outlineStyle, boxShadow }) => [outlineStyle, "
+                    "boxShadow])(getComputedStyle(document.activeElement))"
                 )
                 assert style != ["none", "none"], f"the focus on {wanted} is not seen"
                 return
@@ -189,7 +209,10 @@ def test_the_main_way_through_the_pages_needs_no_mouse(page, address):
     focus_by_tab("#controls input[name=layer]")
     layer = page.evaluate("document.activeElement.value")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.querySelector('#controls input[name=layer]:checked').value") != layer
+    assert (
+        page.evaluate("document.querySelector('#controls input[name=layer]:checked').value")
+        != layer
+    )
     focus_by_tab("#control-opacity")
     opacity = float(page.locator("#control-opacity").input_value())
     page.keyboard.press("ArrowLeft")
@@ -311,11 +334,25 @@ def test_no_name_note_or_address_of_a_stranger_is_executed(browser, address):
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page, executed, asked = context.new_page(), [], []
     page.on("dialog", lambda dialog: (executed.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: asked.append(request.url) if not request.url.startswith(address) else None)
-    context.add_init_script("window.alert = (...all) => { document.documentElement.dataset.executed = String(all); };")
+    page.on(
+        "request",
+        lambda request: asked.append(request.url) if not request.url.startswith(address) else None,
+    )
+    context.add_init_script(
+        "window.alert = (...all) => { document.documentElement.dataset.executed = String(all); };"
+    )
     for text in INJECTIONS:
-        body = {"slide": "S4", "rater": text, "presence": 3, "name": text, "note": text, "phenotype": ""}
-        saved = page.request.post(address + "/api/readings", data=body, headers={"x-pathoml": "1", "origin": address})
+        body = {
+            "slide": "S4",
+            "rater": text,
+            "presence": 3,
+            "name": text,
+            "note": text,
+            "phenotype": "",
+        }
+        saved = page.request.post(
+            address + "/api/readings", data=body, headers={"x-pathoml": "1", "origin": address}
+        )
         assert saved.status == 201
     for text in INJECTIONS:
         for path in (
@@ -327,8 +364,14 @@ def test_no_name_note_or_address_of_a_stranger_is_executed(browser, address):
             page.wait_for_timeout(60)
             assert page.evaluate("document.documentElement.dataset.executed ?? ''") == "", path
     visit(page, address + "/slide?id=S4")  # the names are offered for completion
-    answer_within(page, f"document.querySelectorAll('#feature-names option').length >= {len({t.strip() for t in INJECTIONS})}")
-    offered = page.locator("#feature-names option").evaluate_all("all => all.map((one) => one.value)")
+    answer_within(
+        page,
+        "document.querySelectorAll('#feature-names option').length >="
+        f" {len({t.strip() for t in INJECTIONS})}",
+    )
+    offered = page.locator("#feature-names option").evaluate_all(
+        "all => all.map((one) => one.value)"
+    )
     assert {t.strip() for t in INJECTIONS} <= set(offered)
     page.goto(address + "/reading")
     page.locator("#rater").fill(INJECTIONS[0])

@@ -1,4 +1,6 @@
-"""The viewer's server: pixels, layers, what-if and readings are right, and what should not be answered is refused."""
+"""The viewer's server: pixels, layers, what-if and readings are right, and what should not be
+answered is refused.
+"""
 
 from __future__ import annotations
 
@@ -73,26 +75,36 @@ def test_a_tile_shows_the_pixels_that_openslide_reads(client, study):
     with openslide.OpenSlide(str(study.folder / "slides" / "S2.tiff")) as slide:
         expected = np.asarray(slide.read_region((256, 512), 0, (256, 256)))[:, :, :3].astype(int)
     assert tile.headers["cache-control"].endswith("immutable")
-    assert np.abs(decode(tile.content) - expected).max() <= 4  # passed through or encoded again, at most rounding
+    assert (
+        np.abs(decode(tile.content) - expected).max() <= 4
+    )  # passed through or encoded again, at most rounding
 
 
-def test_a_slide_that_is_replaced_while_it_is_shown_never_answers_under_its_old_address(study, tmp_path):
+def test_a_slide_that_is_replaced_while_it_is_shown_never_answers_under_its_old_address(
+    study, tmp_path
+):
     kept = tmp_path / "kept.tiff"
     path = study.folder / "slides" / "S5.tiff"
     shutil.copy2(path, kept)
     with TestClient(create_app(study), base_url="http://localhost") as client:
         old = version(client, "S5")
         assert client.get(f"/tiles/S5/{old}/11/0_0.jpg").status_code == 200
-        write_jpeg_pyramid(tmp_path / "other.tiff", np.full((SIDE, SIDE, 3), (30, 160, 60), np.uint8))
+        write_jpeg_pyramid(
+            tmp_path / "other.tiff", np.full((SIDE, SIDE, 3), (30, 160, 60), np.uint8)
+        )
         os.replace(tmp_path / "other.tiff", path)
         for address in (f"/tiles/S5/{old}/11/0_0.jpg", f"/thumbnails/S5/{old}.jpg"):
             refused = client.get(address)
             assert (refused.status_code, "changed" in refused.text) == (409, True)
         new = version(client, "S5")
         for address in (f"/tiles/S5/{new}/11/0_0.jpg", f"/thumbnails/S5/{new}.jpg"):
-            assert np.abs(decode(client.get(address).content)[:240, :240] - (30, 160, 60)).max() <= 4  # not the padded edge
+            assert (
+                np.abs(decode(client.get(address).content)[:240, :240] - (30, 160, 60)).max() <= 4
+            )  # not the padded edge
         assert client.get("/api/slides/S5").json()["has_map"]
-        write_jpeg_pyramid(path, np.full((SIDE // 2, SIDE, 3), 200, np.uint8))  # of another size: the map is not of this slide
+        write_jpeg_pyramid(
+            path, np.full((SIDE // 2, SIDE, 3), 200, np.uint8)
+        )  # of another size: the map is not of this slide
         slide = client.get("/api/slides/S5").json()
         assert (slide["has_map"], slide["size_l0"]) == (False, [SIDE, SIDE // 2])
         assert "1536 x 768" in slide["problem"]
@@ -111,7 +123,9 @@ def test_a_tile_of_a_scale_between_the_stored_ones_covers_the_right_place(tmp_pa
     picture[:, 512:] = 200
     write_jpeg_pyramid(tmp_path / "s.tiff", picture, levels=2, step=4)
     pixels = Pixels({"s": tmp_path / "s.tiff"})
-    shown = decode(pixels.tile("s", 9, 0, 0))  # level 9 of 10: half the size, no stored level has it
+    shown = decode(
+        pixels.tile("s", 9, 0, 0)
+    )  # level 9 of 10: half the size, no stored level has it
     assert np.abs(shown[:, :250] - 0).max() < 12
     assert decode(pixels.tile("s", 9, 1, 0)).min() > 188
 
@@ -122,7 +136,11 @@ def test_a_slide_without_a_pyramid_is_shown_whole_from_an_overview(tmp_path):
     pixels = Pixels({"s": tmp_path / "s.tiff"})
     quarter = decode(pixels.tile("s", 8, 0, 0))  # 9000 px, level 8 of 14: 141 px
     assert quarter.shape == (141, 141, 3)
-    assert [quarter[30, 30, 0] < 12, quarter[30, 110, 0] > 188, quarter[110, 30, 0] > 188] == [True, True, True]
+    assert [quarter[30, 30, 0] < 12, quarter[30, 110, 0] > 188, quarter[110, 30, 0] > 188] == [
+        True,
+        True,
+        True,
+    ]
 
 
 def test_deepzoom_covers_every_pixel_once():
@@ -158,7 +176,9 @@ def unpack(content):
     arrays = {}
     for name, entry in header["arrays"].items():
         count = int(np.prod(entry["shape"]))
-        arrays[name] = np.frombuffer(content, kinds[entry["dtype"]], count, 4 + length + entry["offset"]).reshape(entry["shape"])
+        arrays[name] = np.frombuffer(
+            content, kinds[entry["dtype"]], count, 4 + length + entry["offset"]
+        ).reshape(entry["shape"])
     return header, arrays
 
 
@@ -180,13 +200,22 @@ def test_patients_come_from_highest_to_lowest_risk_with_their_percentile(client,
 
 
 def expected_without(study, tiles):
-    """The risk of P0 without some tiles of S0, as `explain` would give it for a bag that never had them."""
+    """The risk of P0 without some tiles of S0, as `explain` would give it for a bag that never had
+    them.
+    """
     run = load_run(study)
     position = run.cohort.patient_ids.index("P0")
     bag = run.bags[position]
-    keep = ~((bag.slide_index == bag.slide_ids.index("S0")) & np.isin(np.arange(len(bag.features)) % (SIDE // TILE) ** 2, tiles))
+    keep = ~(
+        (bag.slide_index == bag.slide_ids.index("S0"))
+        & np.isin(np.arange(len(bag.features)) % (SIDE // TILE) ** 2, tiles)
+    )
     part = Bag(
-        patient_id="P0", features=bag.features[keep], slide_index=bag.slide_index[keep], slide_ids=bag.slide_ids, xy_l0=bag.xy_l0[keep]
+        patient_id="P0",
+        features=bag.features[keep],
+        slide_index=bag.slide_index[keep],
+        slide_ids=bag.slide_ids,
+        xy_l0=bag.xy_l0[keep],
     )
     return explain_bag(run.stack, run.folds, part, position).log_risk
 
@@ -199,33 +228,67 @@ def test_the_risk_without_a_region_is_that_of_the_remaining_tiles(client, study,
 
 
 def test_without_nothing_the_risk_is_as_it_was_and_no_question_is_on_record(client, study):
-    asked = sum(row["action"] == "what_if" for row in Readings(study.folder / "readings" / "readings.sqlite").audit_rows())
+    asked = sum(
+        row["action"] == "what_if"
+        for row in Readings(study.folder / "readings" / "readings.sqlite").audit_rows()
+    )
     answer = client.post("/api/what-if", json={"slide": "S1", "tiles": []}, headers=WRITE).json()
     assert (answer["tiles_removed"], answer["without"]) == (0, answer["log_risk"])
-    assert sum(row["action"] == "what_if" for row in Readings(study.folder / "readings" / "readings.sqlite").audit_rows()) == asked
+    assert (
+        sum(
+            row["action"] == "what_if"
+            for row in Readings(study.folder / "readings" / "readings.sqlite").audit_rows()
+        )
+        == asked
+    )
 
 
 @pytest.mark.parametrize("head", ["max_pool", "dsmil"])
 def test_a_head_that_does_not_renormalise_reads_what_is_left_again(tmp_path, head):
-    study = trained(load_study(write_study(tmp_path / "study", ["S0", "S1", "S2", "S3", "S4"]).folder, (f"train.head={head}",)))
+    study = trained(
+        load_study(
+            write_study(tmp_path / "study", ["S0", "S1", "S2", "S3", "S4"]).folder,
+            (f"train.head={head}",),
+        )
+    )
     run = load_run(study)
     patient = next(p for p in run.cohort.patients if p.patient_id == "P0")
     maps = read_attention(study.run_folder / "attention" / "S0.h5")
     strongest = np.argsort(-maps.attention)[:30].tolist()
     score = read_catalogue(study).scores["P0"]
-    question = Question(patient=patient, removed={"S0": strongest}, log_risk=score["log_risk"], model_sha256=score["model_sha256"])
-    assert Models(study).answer(question).without == pytest.approx(expected_without(study, strongest), abs=1e-5)
+    question = Question(
+        patient=patient,
+        removed={"S0": strongest},
+        log_risk=score["log_risk"],
+        model_sha256=score["model_sha256"],
+    )
+    assert Models(study).answer(question).without == pytest.approx(
+        expected_without(study, strongest), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
-    ("tiles", "status"), [([10_000], 422), ([-1], 422), (["1"], 422), ([True], 422), (list(range(144)), 200), ("all", 422)]
+    ("tiles", "status"),
+    [
+        ([10_000], 422),
+        ([-1], 422),
+        (["1"], 422),
+        ([True], 422),
+        (list(range(144)), 200),
+        ("all", 422),
+    ],
 )
 def test_a_region_that_does_not_exist_is_refused(client, tiles, status):
-    assert client.post("/api/what-if", json={"slide": "S0", "tiles": tiles}, headers=WRITE).status_code == status
+    assert (
+        client.post("/api/what-if", json={"slide": "S0", "tiles": tiles}, headers=WRITE).status_code
+        == status
+    )
 
 
 def test_nothing_can_be_left_of_a_patient_with_one_slide(client):
-    answer = client.post("/api/what-if", json={"slide": "S5", "tiles": list(range(144))}, headers=WRITE)
+    answer = client.post(
+        "/api/what-if", json={"slide": "S5", "tiles": list(range(144))}, headers=WRITE
+    )
     assert (answer.status_code, "smaller region" in answer.text) == (422, True)
 
 
@@ -237,7 +300,11 @@ def room(client, rater):
 
 
 def rate(client, key, rater, presence=3, **more):
-    return client.post("/api/readings", json={"slide": key, "rater": rater, "presence": presence, **more}, headers=WRITE)
+    return client.post(
+        "/api/readings",
+        json={"slide": key, "rater": rater, "presence": presence, **more},
+        headers=WRITE,
+    )
 
 
 def test_each_rater_has_an_order_of_their_own_that_stays_and_a_tenth_comes_twice():
@@ -257,13 +324,26 @@ def test_each_rater_has_an_order_of_their_own_that_stays_and_a_tenth_comes_twice
 def test_a_blinded_slide_tells_nothing_but_pixels_until_a_first_read_is_saved(client):
     code = room(client, "blind")[0]["code"]
     slide = client.get(f"/api/slides/{code}")
-    assert set(slide.json()) == {"slide_id", "version", "size_l0", "mpp", "has_map", "warnings", "phenotype", "bag_tiles"}
-    assert not any(word in slide.text for word in ("south", "north", "P0", "S0", ".tiff", "log_risk"))
+    assert set(slide.json()) == {
+        "slide_id",
+        "version",
+        "size_l0",
+        "mpp",
+        "has_map",
+        "warnings",
+        "phenotype",
+        "bag_tiles",
+    }
+    assert not any(
+        word in slide.text for word in ("south", "north", "P0", "S0", ".tiff", "log_risk")
+    )
     hidden = [f"/api/slides/{code}/layers", f"/crops/{code}/v/0.jpg", f"/mini-maps/{code}/v.jpg"]
     assert [client.get(address).status_code for address in hidden] == [403, 403, 403]
     version = slide.json()["version"]
     assert client.get(f"/tiles/{code}/{version}/9/0_0.jpg").status_code == 200
-    everywhere = {s["version"] for p in client.get("/api/study").json()["patients"] for s in p["slides"]}
+    everywhere = {
+        s["version"] for p in client.get("/api/study").json()["patients"] for s in p["slides"]
+    }
     assert version not in everywhere, "the version of the pixels would tell which slide it is"
     assert rate(client, code, "blind").status_code == 201
     assert client.get(f"/api/slides/{code}/layers").status_code == 200
@@ -307,7 +387,17 @@ def test_two_raters_at_once_lose_nothing(tmp_path):
     def read(rater):
         mine = Readings(path)  # a viewer of their own
         for i in range(25):
-            mine.save(Reading(rater=rater, item=f"S{i}", slide_id=f"S{i}", name="necrosis", presence=1 + i % 5, blinded=True), "hash")
+            mine.save(
+                Reading(
+                    rater=rater,
+                    item=f"S{i}",
+                    slide_id=f"S{i}",
+                    name="necrosis",
+                    presence=1 + i % 5,
+                    blinded=True,
+                ),
+                "hash",
+            )
 
     threads = [threading.Thread(target=read, args=(rater,)) for rater in ("A", "B", "C", "D")]
     for thread in threads:
@@ -315,12 +405,20 @@ def test_two_raters_at_once_lose_nothing(tmp_path):
     for thread in threads:
         thread.join()
     rows = Readings(path).rows()
-    assert {(r["rater"], r["item"]) for r in rows} == {(rater, f"S{i}") for rater in "ABCD" for i in range(25)}
+    assert {(r["rater"], r["item"]) for r in rows} == {
+        (rater, f"S{i}") for rater in "ABCD" for i in range(25)
+    }
     assert len(Readings(path).audit_rows()) == 100
 
 
 @pytest.mark.parametrize(
-    "statement", ["UPDATE audit SET action = 'x'", "DELETE FROM audit", "DELETE FROM readings", "UPDATE readings SET presence = 5"]
+    "statement",
+    [
+        "UPDATE audit SET action = 'x'",
+        "DELETE FROM audit",
+        "DELETE FROM readings",
+        "UPDATE readings SET presence = 5",
+    ],
 )
 def test_the_log_and_the_readings_can_only_grow(tmp_path, statement):
     readings = Readings(tmp_path / "readings.sqlite")
@@ -346,7 +444,9 @@ def test_the_csv_has_one_row_a_blinded_rating_and_no_cell_that_a_spreadsheet_run
     text = client.get("/api/readings.csv").text
     rows = [r for r in csv.DictReader(io.StringIO(text)) if r["rater"] == "csv"]
     assert text.splitlines()[0] == "rater,phenotype,item,name,presence,repeat,note,read_at"
-    assert [(r["name"], r["presence"], r["note"]) for r in rows] == [("'=HYPERLINK(1)", "4", '\'+1, "quoted"\nnew line')]
+    assert [(r["name"], r["presence"], r["note"]) for r in rows] == [
+        ("'=HYPERLINK(1)", "4", '\'+1, "quoted"\nnew line')
+    ]
     assert rows[0]["item"] in SLIDES
 
 
@@ -418,7 +518,11 @@ def test_a_cross_site_post_is_refused(client, headers):
 
 
 def test_a_form_cannot_write(client):
-    answer = client.post("/api/readings", content=b"rater=evil", headers={**WRITE, "content-type": "application/x-www-form-urlencoded"})
+    answer = client.post(
+        "/api/readings",
+        content=b"rater=evil",
+        headers={**WRITE, "content-type": "application/x-www-form-urlencoded"},
+    )
     assert answer.status_code == 415
 
 
@@ -429,7 +533,12 @@ def test_a_tile_outside_the_slide_is_not_found(client, place):
 
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_a_script_stays_text(client, text):
-    assert client.get(f"/api/slides/{text.replace('/', '%2f').replace('?', '%3f').replace('#', '%23')}").status_code == 404
+    assert (
+        client.get(
+            f"/api/slides/{text.replace('/', '%2f').replace('?', '%3f').replace('#', '%23')}"
+        ).status_code
+        == 404
+    )
     answer = rate(client, "S4", "inject", 2, name=text, note=text)
     assert answer.status_code == 201
     assert answer.headers["content-type"] == "application/json"
@@ -448,15 +557,31 @@ def test_a_note_of_100_megabytes_is_refused_and_the_server_lives(client):
             yield b"x" * 2**20
 
     headers = {**WRITE, "content-type": "application/json"}
-    declared = client.post("/api/readings", content=b"{}", headers={**headers, "content-length": str(100 * 2**20)})
-    streamed = client.post("/api/readings", content=stream(), headers={**headers, "transfer-encoding": "chunked"})
+    declared = client.post(
+        "/api/readings", content=b"{}", headers={**headers, "content-length": str(100 * 2**20)}
+    )
+    streamed = client.post(
+        "/api/readings", content=stream(), headers={**headers, "transfer-encoding": "chunked"}
+    )
     assert (declared.status_code, streamed.status_code) == (413, 413)
     assert client.get("/api/names").status_code == 200
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 200_000, b'{"rater": 5}', b'{"rater": "a", "slide": "S0", "presence": 6}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"\xff",
+        b"[" * 200_000,
+        b'{"rater": 5}',
+        b'{"rater": "a", "slide": "S0", "presence": 6}',
+    ],
+)
 def test_what_is_not_a_reading_is_refused(client, body):
-    answer = client.post("/api/readings", content=body, headers={**WRITE, "content-type": "application/json"})
+    answer = client.post(
+        "/api/readings", content=body, headers={**WRITE, "content-type": "application/json"}
+    )
     assert answer.status_code in (400, 422)
 
 
@@ -474,7 +599,9 @@ def test_another_bind_needs_the_token_and_the_address_gives_it(study):
 def test_a_token_never_leads_to_another_site(study):
     app = create_app(study, border=Border(hosts=("server.example",), token="t" * 32))
     with TestClient(app, base_url="http://server.example") as client:
-        answer = client.get("http://server.example//evil.example/?token=" + "t" * 32, follow_redirects=False)
+        answer = client.get(
+            "http://server.example//evil.example/?token=" + "t" * 32, follow_redirects=False
+        )
         assert not answer.headers["location"].startswith("//")
 
 
@@ -493,7 +620,12 @@ def test_a_study_before_its_run_shows_slides_and_says_what_is_missing(tmp_path):
         assert "pathoml run" in answer["problems"][0]
         assert client.get("/api/slides/S0").json()["warnings"] == ["no_map"]
         assert "tissue_flags" in unpack(client.get("/api/slides/S0/layers").content)[1]
-        assert client.post("/api/what-if", json={"slide": "S0", "tiles": [1]}, headers=WRITE).status_code == 409
+        assert (
+            client.post(
+                "/api/what-if", json={"slide": "S0", "tiles": [1]}, headers=WRITE
+            ).status_code
+            == 409
+        )
 
 
 def test_models_that_did_not_make_the_score_are_not_asked(study):
@@ -507,7 +639,9 @@ def test_the_page_names_the_flags_of_the_tiles_in_their_order_and_in_both_langua
     web = resources.files("pathoml.viewer") / "web"
     assert tuple(listed_in_script("controls.js", "FLAGS")) == FLAGS
     strings = (web / "strings.js").read_text(encoding="utf-8")
-    assert {name: len(re.findall(rf"\bflag_{name}: ", strings)) for name in FLAGS} == dict.fromkeys(FLAGS, 2)
+    assert {name: len(re.findall(rf"\bflag_{name}: ", strings)) for name in FLAGS} == dict.fromkeys(
+        FLAGS, 2
+    )
     assert len(listed_in_script("colours.js", "FLAG_COLOURS")) == len(FLAGS)
 
 
@@ -515,7 +649,9 @@ def test_each_page_preloads_exactly_the_modules_that_it_comes_to_import() -> Non
     web = resources.files("pathoml.viewer") / "web"
 
     def imported(name: str, seen: set[str]) -> set[str]:
-        for module in set(re.findall(r'from "\./(\w+\.js)"', (web / name).read_text(encoding="utf-8"))) - seen:
+        for module in (
+            set(re.findall(r'from "\./(\w+\.js)"', (web / name).read_text(encoding="utf-8"))) - seen
+        ):
             seen.add(module)
             imported(module, seen)
         return seen
@@ -524,4 +660,6 @@ def test_each_page_preloads_exactly_the_modules_that_it_comes_to_import() -> Non
     for page in PAGES.values():
         text = assets[page].content.decode()
         [start] = re.findall(r'<script type="module" src="/static/(\w+\.js)">', text)
-        assert re.findall(r'<link rel="modulepreload" href="/static/(\w+\.js)">', text) == sorted(imported(start, set()))
+        assert re.findall(r'<link rel="modulepreload" href="/static/(\w+\.js)">', text) == sorted(
+            imported(start, set())
+        )

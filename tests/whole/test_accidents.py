@@ -1,4 +1,6 @@
-"""Killed, out of disk or memory, or shut out at any moment: no file is torn, none is twice, and a rerun ends as if nothing had been."""
+"""Killed, out of disk or memory, or shut out at any moment: no file is torn, none is twice, and a
+rerun ends as if nothing had been.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ import pytest
 from pathoml.synthetic.cohort import write_cohort
 
 STEPS = (("tile",), ("embed",), ("train",), ("explain",), ("lock",))
-TIMES = {"provenance.json", "scores.sav", "scores.dta", "events.out.tfevents.pathoml"}  # hold the hour at which they were written
+TIMES = {
+    "provenance.json",
+    "scores.sav",
+    "scores.dta",
+    "events.out.tfevents.pathoml",
+}  # hold the hour at which they were written
 SUMMARIES = {"failures.csv", "quality.csv", "index.html"}  # of all slides, failed ones too
 SETTINGS = {
     "splits": {"folds": 2, "repeats": 1},
@@ -36,7 +43,9 @@ class Zygote:
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environment = {**os.environ, **one, "PYTHONPATH": str(Path(__file__).parents[2])}
         command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def run(self, step: tuple[str, ...], study: Path, **accident: object) -> dict:
         assert self._process.stdin is not None
@@ -58,7 +67,9 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> list[tuple[Path, dict[str, str], float]]:
+def stages(
+    tmp_path_factory: pytest.TempPathFactory, zygote: Zygote
+) -> list[tuple[Path, dict[str, str], float]]:
     """The study before each step, the files as they are after it, and how long it took."""
     folder = tmp_path_factory.mktemp("stages")
     study = folder / "study"
@@ -74,12 +85,21 @@ def stages(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> list[tup
 
 def contents(study: Path) -> dict[str, str]:
     """Return relative name -> hash of every file that a step wrote."""
-    files = [path for part in ("tiles", "embeddings", "runs", "bundles") for path in (study / part).rglob("*") if path.is_file()]
+    files = [
+        path
+        for part in ("tiles", "embeddings", "runs", "bundles")
+        for path in (study / part).rglob("*")
+        if path.is_file()
+    ]
     return {str(p.relative_to(study)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def assert_nothing_torn(study: Path, after: dict[str, str], before: dict[str, str], what: str) -> None:
-    """Every file that is there is as it was before the step, or as it is after it; temporaries are hidden."""
+def assert_nothing_torn(
+    study: Path, after: dict[str, str], before: dict[str, str], what: str
+) -> None:
+    """Every file that is there is as it was before the step, or as it is after it; temporaries are
+    hidden.
+    """
     for name, digest in contents(study).items():
         if Path(name).name.startswith(".") and name.endswith(".tmp"):
             continue
@@ -87,14 +107,22 @@ def assert_nothing_torn(study: Path, after: dict[str, str], before: dict[str, st
             if name.endswith(".json"):
                 json.loads((study / name).read_text(encoding="utf-8"))
             continue
-        if Path(name).name in SUMMARIES:  # a slide that could not be written is in them, and in no other
+        if (
+            Path(name).name in SUMMARIES
+        ):  # a slide that could not be written is in them, and in no other
             text = (study / name).read_text(encoding="utf-8")
-            assert text.endswith("</html>\n" if name.endswith(".html") else "\n"), f"{what}: {name} is torn"
+            assert text.endswith("</html>\n" if name.endswith(".html") else "\n"), (
+                f"{what}: {name} is torn"
+            )
             continue
-        assert digest in {after.get(name), before.get(name)}, f"{what}: {name} is neither the old nor the new file"
+        assert digest in {after.get(name), before.get(name)}, (
+            f"{what}: {name} is neither the old nor the new file"
+        )
 
 
-def assert_ends_well(study: Path, step: tuple[str, ...], after: dict[str, str], zygote: Zygote, what: str) -> None:
+def assert_ends_well(
+    study: Path, step: tuple[str, ...], after: dict[str, str], zygote: Zygote, what: str
+) -> None:
     done = zygote.run(step, study)
     locked_already = "exists already" in done["said"]  # the accident came after the last file
     assert done["code"] == 0 or locked_already, f"{what}, then again: {done['said']}"
@@ -108,14 +136,19 @@ def befall(rng: random.Random, step_seconds: float) -> dict:
     """Draw an accident: mostly kills, some full disks, some too little memory."""
     kind = rng.random()
     if kind < 0.7:
-        return {"after": rng.uniform(0.0, 1.1 * step_seconds), "signal": rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])}
+        return {
+            "after": rng.uniform(0.0, 1.1 * step_seconds),
+            "signal": rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]),
+        }
     if kind < 0.9:
         return {"file_bytes": int(2 ** rng.uniform(0, 17))}
     return {"memory_bytes": int(rng.uniform(1.0, 6.0) * 2**30)}
 
 
 def accidents(stages: list, zygote: Zygote, tmp_path: Path, count: int, seed: int) -> int:
-    """Let accidents befall the steps by turns, up to four in a row, each time looking at every file; return how many."""
+    """Let accidents befall the steps by turns, up to four in a row, each time looking at every
+    file; return how many.
+    """
     rng, met, turn = random.Random(seed), 0, 0
     while met < count:
         place = turn % len(STEPS)
@@ -137,8 +170,19 @@ def accidents(stages: list, zygote: Zygote, tmp_path: Path, count: int, seed: in
 
 
 @pytest.mark.ci
-def test_twenty_accidents_tear_nothing_and_a_rerun_ends_bit_for_bit_as_ever(stages, zygote, tmp_path) -> None:
-    assert accidents(stages, zygote, tmp_path, count=20, seed=int(os.environ.get("PATHOML_ACCIDENTS_SEED", "1"))) >= 20
+def test_twenty_accidents_tear_nothing_and_a_rerun_ends_bit_for_bit_as_ever(
+    stages, zygote, tmp_path
+) -> None:
+    assert (
+        accidents(
+            stages,
+            zygote,
+            tmp_path,
+            count=20,
+            seed=int(os.environ.get("PATHOML_ACCIDENTS_SEED", "1")),
+        )
+        >= 20
+    )
 
 
 @pytest.mark.nightly
@@ -148,7 +192,9 @@ def test_350_accidents_tear_nothing(stages, zygote, tmp_path) -> None:
 
 @pytest.mark.ci
 @pytest.mark.parametrize("place", range(len(STEPS)), ids=[step[0] for step in STEPS])
-def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_lost(stages, zygote, tmp_path, place) -> None:
+def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_lost(
+    stages, zygote, tmp_path, place
+) -> None:
     before_folder, after, _ = stages[place]
     study = tmp_path / "study"
     shutil.copytree(before_folder, study, symlinks=True)
@@ -187,7 +233,11 @@ def test_two_writers_at_once_end_as_one(stages, zygote, tmp_path) -> None:
             study = tmp_path / f"study{place}"
             shutil.copytree(before_folder, study, symlinks=True)
             command = [sys.executable, "-m", "pathoml", *STEPS[place], str(study)]
-            environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+            environment = {
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "OMP_NUM_THREADS": "1",
+            }
             with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as beside:
                 time.sleep(2.5 if place else 1.0)  # its start
                 first = other.run(STEPS[place], study)
@@ -211,12 +261,16 @@ def test_a_clock_that_jumped_hides_no_changed_slide(stages, zygote, tmp_path) ->
 
 
 @pytest.mark.ci
-def test_a_disk_that_fails_under_a_slide_costs_that_slide_and_under_a_feature_file_is_said(stages, zygote, tmp_path) -> None:
+def test_a_disk_that_fails_under_a_slide_costs_that_slide_and_under_a_feature_file_is_said(
+    stages, zygote, tmp_path
+) -> None:
     study = tmp_path / "study"
     shutil.copytree(stages[2][0], study, symlinks=True)
     table = (study / "slides.csv").read_text(encoding="utf-8").splitlines()
     first = table[1].split(",")
-    (study / "slides" / "failing.svs").symlink_to("/proc/self/mem")  # whose first byte cannot be read: EIO
+    (study / "slides" / "failing.svs").symlink_to(
+        "/proc/self/mem"
+    )  # whose first byte cannot be read: EIO
     first[0], first[2] = "failing", "slides/failing.svs"
     (study / "slides.csv").write_text("\n".join([*table, ",".join(first)]) + "\n", encoding="utf-8")
     end = zygote.run(("tile",), study)

@@ -1,4 +1,6 @@
-"""scripts/changelog gathers the files of changelog.d/ into CHANGELOG.md, or says in one sentence why it does not."""
+"""scripts/changelog gathers the files of changelog.d/ into CHANGELOG.md, or says in one sentence
+why it does not.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def checkout(tmp_path):
     (tmp_path / "CHANGELOG.md").write_text(BEFORE, encoding="utf-8")
     (tmp_path / "changelog.d").mkdir()
     (tmp_path / "changelog.d" / "README.md").write_text("How.\n", encoding="utf-8")
-    (tmp_path / "changelog.d" / "door.fixed.md").write_text("The door shuts,\nalso at night.\n", encoding="utf-8")
+    (tmp_path / "changelog.d" / "door.fixed.md").write_text(
+        "The door shuts,\nalso at night.\n", encoding="utf-8"
+    )
     (tmp_path / "changelog.d" / "a-window.added.md").write_text("- A window.\n", encoding="utf-8")
     return tmp_path
 
@@ -42,7 +46,9 @@ def gather(checkout, *arguments):
 
 
 def page(checkout):
-    return re.sub(r"\d{4}-\d\d-\d\d", "DATE", (checkout / "CHANGELOG.md").read_text(encoding="utf-8"))
+    return re.sub(
+        r"\d{4}-\d\d-\d\d", "DATE", (checkout / "CHANGELOG.md").read_text(encoding="utf-8")
+    )
 
 
 def test_changes_become_a_section_before_the_others_and_their_files_go(checkout):
@@ -50,16 +56,20 @@ def test_changes_become_a_section_before_the_others_and_their_files_go(checkout)
     assert done.returncode == 0, done.stderr
     assert page(checkout) == BEFORE.replace("2026-01-02", "DATE").replace(
         "## [0.1.0]",
-        "## [0.2.0] - DATE\n\n### Added\n\n- A window.\n\n### Fixed\n\n- The door shuts,\n  also at night.\n\n## [0.1.0]",
+        "## [0.2.0] - DATE\n\n### Added\n\n- A window.\n\n### Fixed\n\n- The door shuts,\n  also at"
+        " night.\n\n## [0.1.0]",
     )
     assert [path.name for path in (checkout / "changelog.d").iterdir()] == ["README.md"]
 
 
 def test_a_section_that_is_unreleased_keeps_its_list_and_gets_the_date(checkout):
-    (checkout / "CHANGELOG.md").write_text(BEFORE.replace("2026-01-02", "unreleased"), encoding="utf-8")
+    (checkout / "CHANGELOG.md").write_text(
+        BEFORE.replace("2026-01-02", "unreleased"), encoding="utf-8"
+    )
     assert gather(checkout, "0.1.0").returncode == 0
     assert page(checkout).endswith(
-        "## [0.1.0] - DATE\n\n### Added\n\n- All.\n- A window.\n\n### Fixed\n\n- The door shuts,\n  also at night.\n"
+        "## [0.1.0] - DATE\n\n### Added\n\n- All.\n- A window.\n\n### Fixed\n\n- The door "
+        "shuts,\n  also at night.\n"
     )
 
 
@@ -71,15 +81,29 @@ def test_a_section_that_is_unreleased_keeps_its_list_and_gets_the_date(checkout)
             ["0.2.0"],
             "roof.repaired.md: a file is called NAME.KIND.md",
         ),
-        (lambda folder: (folder / "roof.md").write_text("The roof."), ["0.2.0"], "roof.md: a file is called NAME.KIND.md"),
-        (lambda folder: (folder / "roof.fixed.md").write_text(" \n"), ["0.2.0"], "roof.fixed.md is empty"),
-        (lambda folder: [path.unlink() for path in folder.glob("*.*.md")], ["0.2.0"], "changelog.d/ holds no change"),
+        (
+            lambda folder: (folder / "roof.md").write_text("The roof."),
+            ["0.2.0"],
+            "roof.md: a file is called NAME.KIND.md",
+        ),
+        (
+            lambda folder: (folder / "roof.fixed.md").write_text(" \n"),
+            ["0.2.0"],
+            "roof.fixed.md is empty",
+        ),
+        (
+            lambda folder: [path.unlink() for path in folder.glob("*.*.md")],
+            ["0.2.0"],
+            "changelog.d/ holds no change",
+        ),
         (lambda _: None, ["0.1.0"], "CHANGELOG.md has a section for 0.1.0 already"),
         (lambda _: None, ["next"], "Usage: scripts/changelog VERSION"),
         (lambda _: None, [], "Usage: scripts/changelog VERSION"),
     ],
 )
-def test_what_cannot_be_gathered_is_refused_in_a_sentence_and_nothing_is_touched(checkout, change, arguments, sentence):
+def test_what_cannot_be_gathered_is_refused_in_a_sentence_and_nothing_is_touched(
+    checkout, change, arguments, sentence
+):
     change(checkout / "changelog.d")
     files = sorted((checkout / "changelog.d").iterdir())
     done = gather(checkout, *arguments)
@@ -92,4 +116,8 @@ def test_what_cannot_be_gathered_is_refused_in_a_sentence_and_nothing_is_touched
 
 def test_every_change_that_waits_could_be_gathered():
     names = [path.name for path in (ROOT / "changelog.d").iterdir() if path.name != "README.md"]
-    assert [name for name in names if not re.fullmatch(r"[^.]+\.(added|changed|fixed|removed)\.md", name)] == []
+    assert [
+        name
+        for name in names
+        if not re.fullmatch(r"[^.]+\.(added|changed|fixed|removed)\.md", name)
+    ] == []

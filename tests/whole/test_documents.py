@@ -1,4 +1,6 @@
-"""The documents say what the program does: every command in them is one that it understands, and the reference pages are up to date."""
+"""The documents say what the program does: every command in them is one that it understands, and
+the reference pages are up to date.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ def reference():
 def commands(text):
     """Return the pathoml commands of a page's code blocks and of its words in backquotes."""
     blocks = re.findall(r"```(?:bash|sh|console)?\n(.*?)```", text, flags=re.DOTALL)
-    lines = [part for block in blocks for line in block.splitlines() for part in re.split(r"\s&&\s", line)]
+    lines = [
+        part
+        for block in blocks
+        for line in block.splitlines()
+        for part in re.split(r"\s&&\s", line)
+    ]
     quoted = re.findall(r"`([^`\n]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     found = [re.sub(r"\s+#.*", "", line).strip() for line in [*lines, *quoted]]
     starts = re.compile(r"^(?:\.venv/bin/)?pathoml\s+(?:--log-json\s+|--debug\s+)?(?=[a-z])")
@@ -85,40 +92,65 @@ def test_every_link_between_the_documents_leads_somewhere():
 
 def test_the_index_names_every_page():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(re.findall(r"\]\(([\w-]+\.md)\)", index))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(
+        re.findall(r"\]\(([\w-]+\.md)\)", index)
+    )
 
 
 def test_no_file_points_to_a_document_that_is_not_in_the_repository():
-    papers = "|".join(("REQUIREMENTS", "DESIGN", "FACTS", r"PEERS\d?", "HOUSE", "STYLE", "INTERVAL"))
-    elsewhere = re.compile(rf"\b(?:{papers})\.md\b|\b(?:REQUIREMENTS|FACTS)['.:]|[( ][A-Z]{{2}}[1-9]\d?(?:, [A-Z]{{2}}[1-9]\d?)*\)")
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    papers = "|".join(
+        ("REQUIREMENTS", "DESIGN", "FACTS", r"PEERS\d?", "HOUSE", "STYLE", "INTERVAL")
+    )
+    elsewhere = re.compile(
+        rf"\b(?:{papers})\.md\b|\b(?:REQUIREMENTS|FACTS)['.:]|[( ][A-Z]{{2}}[1-9]\d?(?:,"
+        r" [A-Z]{2}[1-9]\d?)*\)"
+    )
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
     text = re.compile(r"\.(?:py|md|ya?ml|toml|R|j2|js|html|css)$|(?:^|/)[\w-]+$")
     found = []
     for path in (ROOT / name for name in names if text.search(name) and "/vendor/" not in name):
         if path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines()
-            found += [f"{path.relative_to(ROOT)}:{n}: {line.strip()}" for n, line in enumerate(lines, 1) if elsewhere.search(line)]
+            found += [
+                f"{path.relative_to(ROOT)}:{n}: {line.strip()}"
+                for n, line in enumerate(lines, 1)
+                if elsewhere.search(line)
+            ]
     assert found == []
 
 
 @pytest.mark.parametrize("name", ["bug", "question"])
 def test_an_issue_asks_for_the_doctor_and_warns_of_patients_data(name):
-    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text(encoding="utf-8"))
+    form = yaml.safe_load(
+        (ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text(encoding="utf-8")
+    )
     assert {"name", "description", "body"} <= form.keys()
-    words = [part["attributes"].get("label", part["attributes"].get("value", "")) for part in form["body"]]
+    words = [
+        part["attributes"].get("label", part["attributes"].get("value", ""))
+        for part in form["body"]
+    ]
     assert "Attach no slide, no patient table" in words[0]
     assert any("pathoml doctor" in word for word in words)
 
 
 def test_every_file_that_a_document_names_is_there():
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "benchmarks").rglob("*.md"),
+    ]
     named = re.compile(r"(?<![\w/.])(?:tests|benchmarks|scripts|configs|docs|pathoml)/[\w/.-]*\w")
     shown = {path.removesuffix(".py") for path in whole_files()}
     missing = [
         f"{page.relative_to(ROOT)}: {name}"
         for page in pages
         for name in named.findall(page.read_text(encoding="utf-8"))
-        if not (ROOT / name).exists() and not list(ROOT.glob(f"{name}*")) and "NAME" not in name and name.removesuffix(".py") not in shown
+        if not (ROOT / name).exists()
+        and not list(ROOT.glob(f"{name}*"))
+        and "NAME" not in name
+        and name.removesuffix(".py") not in shown
     ]
     assert missing == []
 
@@ -127,15 +159,27 @@ def test_the_results_lead_to_every_page_of_results_and_so_does_the_site():
     pages = {page.name for page in (ROOT / "benchmarks" / "results").glob("*.md")}
     index = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\(results/([\w-]+\.md)\)", index)) == pages == set(re.findall(r": results/([\w-]+\.md)", site))
+    assert (
+        set(re.findall(r"\]\(results/([\w-]+\.md)\)", index))
+        == pages
+        == set(re.findall(r": results/([\w-]+\.md)", site))
+    )
 
 
 def test_decisions_are_numbered_without_a_hole_and_their_index_is_made_of_their_first_lines():
     folder = ROOT / "docs" / "decisions"
     pages = sorted(path for path in folder.glob("*.md") if path.name != "index.md")
-    heads = [page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").split(": ", 1) for page in pages]
-    assert [page.name[:5] for page in pages] == [f"{number:04d}-" for number in range(1, len(pages) + 1)]
-    rows = [f"- {page.name[:4]}: [{title}]({page.name})" for page, (_, title) in zip(pages, heads, strict=True)]
+    heads = [
+        page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").split(": ", 1)
+        for page in pages
+    ]
+    assert [page.name[:5] for page in pages] == [
+        f"{number:04d}-" for number in range(1, len(pages) + 1)
+    ]
+    rows = [
+        f"- {page.name[:4]}: [{title}]({page.name})"
+        for page, (_, title) in zip(pages, heads, strict=True)
+    ]
     assert [number for number, _ in heads] == [page.name[:4] for page in pages]
     index = (folder / "index.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in index if line.startswith("- ")] == rows
@@ -144,11 +188,23 @@ def test_decisions_are_numbered_without_a_hole_and_their_index_is_made_of_their_
 @pytest.mark.ci
 def test_the_site_is_built_without_a_broken_link_and_asks_nobody_for_anything(tmp_path):
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--quiet",
+        "--site-dir",
+        str(tmp_path / "site"),
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     pages = list((tmp_path / "site").rglob("*.html"))
-    assert {"index.html", "start.html", "statisticians.html", "results.html"} <= {page.name for page in pages}
+    assert {"index.html", "start.html", "statisticians.html", "results.html"} <= {
+        page.name for page in pages
+    }
     loads = re.compile(
         r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//|<link[^>]+rel="(?:stylesheet|preconnect|preload)"[^>]+href="(?:https?:)?//'
     )
@@ -182,8 +238,12 @@ def test_the_shown_encoder_builds_what_it_says(added):
     encoder = added("pathoml/encoders/vit_small_imagenet.py").ENCODER
     with torch.device("meta"):
         model = EncoderModel(build_architecture(encoder), encoder)
-        assert tuple(model(torch.zeros(1, 224, 224, 3, dtype=torch.uint8, device="meta")).shape) == (1, encoder.dim)
-    assert sum(p.numel() for p in model.network.parameters()) == pytest.approx(encoder.parameters, rel=0.01)
+        assert tuple(
+            model(torch.zeros(1, 224, 224, 3, dtype=torch.uint8, device="meta")).shape
+        ) == (1, encoder.dim)
+    assert sum(p.numel() for p in model.network.parameters()) == pytest.approx(
+        encoder.parameters, rel=0.01
+    )
 
 
 def test_the_shown_head_sums_and_reads_nothing_of_the_padding(added):
@@ -193,10 +253,14 @@ def test_the_shown_head_sums_and_reads_nothing_of_the_padding(added):
     features = torch.arange(60.0).reshape(1, 20, 3)
     is_tile = torch.ones(1, 20, dtype=torch.bool)
     output = head(features, is_tile)
-    assert output.log_risk.item() == pytest.approx((174 + 165) / 2)  # the last two tiles hold 57+58+59 and 54+55+56
+    assert output.log_risk.item() == pytest.approx(
+        (174 + 165) / 2
+    )  # the last two tiles hold 57+58+59 and 54+55+56
     assert output.contribution.sum().item() == pytest.approx(output.log_risk.item())
     is_tile[0, 18:] = False
-    assert head(features, is_tile).log_risk.item() == pytest.approx(156)  # a tenth of 18 is one: 51+52+53
+    assert head(features, is_tile).log_risk.item() == pytest.approx(
+        156
+    )  # a tenth of 18 is one: 51+52+53
 
 
 def test_the_shown_reader_gives_the_picture_and_white_outside(added, tmp_path):
@@ -228,47 +292,89 @@ def test_the_shown_format_writes_the_hottest_tiles(added, tmp_path):
     rows = read_table(exchange.files[0]).rows
     found = read_attention(study.run_folder / "attention" / "S2.h5")
     assert len(rows) == 10 * 8
-    assert float(next(r["contribution"] for r in rows if r["slide_id"] == "S2")) == pytest.approx(float(found.contribution.max()), rel=1e-6)
+    assert float(next(r["contribution"] for r in rows if r["slide_id"] == "S2")) == pytest.approx(
+        float(found.contribution.max()), rel=1e-6
+    )
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, shared_data):
-    """A folder in which every block of the documents can be run: STUDY, FOLDER with its slides, the table and scores of TCGA-SARC."""
+    """A folder in which every block of the documents can be run: STUDY, FOLDER with its slides, the
+    table and scores of TCGA-SARC.
+    """
     from support.tiny_study import SETTINGS
 
     from pathoml.synthetic.cohort import write_cohort
 
     folder = tmp_path_factory.mktemp("documents")
-    settings = {**SETTINGS, "significance": {"permutations": 4, "bootstraps": 20}, "cohort": {"covariates": []}}
-    write_cohort(folder / "STUDY", patients=14, seed=4, workers=2, side_um=420.0, textures=1, settings=settings)
+    settings = {
+        **SETTINGS,
+        "significance": {"permutations": 4, "bootstraps": 20},
+        "cohort": {"covariates": []},
+    }
+    write_cohort(
+        folder / "STUDY",
+        patients=14,
+        seed=4,
+        workers=2,
+        side_um=420.0,
+        textures=1,
+        settings=settings,
+    )
     (folder / "FOLDER").symlink_to(folder / "STUDY" / "slides")
     (folder / "configs").symlink_to(ROOT / "configs")
     table = next((shared_data / "survival").rglob("*SARC*CDR*.csv"))
     (folder / "TCGA-SARC_clinical_CDR.csv").symlink_to(table)
     ids = [line.split(",")[0] for line in table.read_text(encoding="utf-8").splitlines()[1:]]
-    (folder / "MY_SCORES.csv").write_text("patient_id,score\n" + "".join(f"{one},{i * 37 % 101}\n" for i, one in enumerate(ids)))
+    (folder / "MY_SCORES.csv").write_text(
+        "patient_id,score\n" + "".join(f"{one},{i * 37 % 101}\n" for i, one in enumerate(ids))
+    )
     return folder
 
 
 def blocks(page):
     """Return the blocks of commands of a page that call pathoml."""
-    found = re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return [block for block in found if re.search(r"^(?:\.venv/bin/)?pathoml ", block, flags=re.MULTILINE)]
+    found = re.findall(
+        r"```(?:bash|sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    return [
+        block
+        for block in found
+        if re.search(r"^(?:\.venv/bin/)?pathoml ", block, flags=re.MULTILINE)
+    ]
 
 
 @pytest.mark.ci
 def test_every_block_of_commands_in_the_documents_runs(workplace):
-    (workplace / "pathoml").write_text(f'#!/bin/bash\nexec {sys.executable} -m pathoml "$@"\n', encoding="utf-8")
+    (workplace / "pathoml").write_text(
+        f'#!/bin/bash\nexec {sys.executable} -m pathoml "$@"\n', encoding="utf-8"
+    )
     (workplace / "pathoml").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{workplace}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "PATH": f"{workplace}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
     ran = 0
     for page in PAGES:
         for block in blocks(page):
             here = block.replace(".venv/bin/pathoml", "pathoml")
             here = here.replace("init STUDY", "init NEW")  # STUDY is filled in already
-            here = here.replace("context_mpp=2.0", "context_mpp=0.6")  # these slides are too small for more
-            here = re.sub(r"(pathoml submit .*)", r"\1 --dry-run", here)  # tests/compute/test_slurm.py submits
-            done = subprocess.run(["bash", "-euo", "pipefail", "-c", here], cwd=workplace, env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, f"{page.name}:\n{here}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+            here = here.replace(
+                "context_mpp=2.0", "context_mpp=0.6"
+            )  # these slides are too small for more
+            here = re.sub(
+                r"(pathoml submit .*)", r"\1 --dry-run", here
+            )  # tests/compute/test_slurm.py submits
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", here],
+                cwd=workplace,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, (
+                f"{page.name}:\n{here}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+            )
             ran += 1
     assert ran >= 4

@@ -1,4 +1,6 @@
-"""The whole path on a tiny synthetic cohort, as a user runs it, and what a stranger finds in its files."""
+"""The whole path on a tiny synthetic cohort, as a user runs it, and what a stranger finds in its
+files.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +32,27 @@ def pathoml(*arguments: str) -> int:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "study"
-    write_cohort(folder, patients=14, seed=4, workers=1, side_um=420.0, textures=1, settings=SETTINGS)
+    write_cohort(
+        folder, patients=14, seed=4, workers=1, side_um=420.0, textures=1, settings=SETTINGS
+    )
     assert pathoml("run", str(folder)) == 0
     return folder
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    kept = [p for p in folder.rglob("*") if p.suffix in {".h5", ".csv", ".safetensors", ".json", ".html", ".geojson"} and p.is_file()]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(kept)}
+    kept = [
+        p
+        for p in folder.rglob("*")
+        if p.suffix in {".h5", ".csv", ".safetensors", ".json", ".html", ".geojson"} and p.is_file()
+    ]
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(kept)
+    }
 
 
-def test_a_stranger_finds_nothing_against_the_contract(study: Path, shared_data: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_a_stranger_finds_nothing_against_the_contract(
+    study: Path, shared_data: Path, monkeypatch, capsys
+) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(sys, "argv", ["check_contract.py", str(study)])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(shared_data.parent / "tools" / "check_contract.py"), run_name="__main__")
@@ -66,13 +78,27 @@ def test_a_rerun_from_nothing_is_bit_equal_and_warns_of_more_parameters_than_eve
     shutil.rmtree(study / "runs")
     capsys.readouterr()
     assert pathoml("run", str(study)) == 0
-    assert "WARNING: clinical covariates and image score are 2 coefficients" in " ".join(capsys.readouterr().out.split())
+    assert "WARNING: clinical covariates and image score are 2 coefficients" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert hashes(study / "runs") == before
 
 
-def test_a_changed_key_redoes_only_the_steps_that_stand_on_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_key_redoes_only_the_steps_that_stand_on_it(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     capsys.readouterr()
-    assert pathoml("run", str(study), "--set", "significance.bootstraps=60", "--set", "significance.permutations=0") == 0
+    assert (
+        pathoml(
+            "run",
+            str(study),
+            "--set",
+            "significance.bootstraps=60",
+            "--set",
+            "significance.permutations=0",
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert "train  runs/main: up to date" in said
     assert "evaluate  runs/main: 0 permutations" in said
@@ -84,7 +110,11 @@ def test_scores_have_one_row_a_patient_and_r_reads_them(study: Path) -> None:
 
     rows = list(csv.DictReader((study / "runs/main/scores.csv").read_text().splitlines()))
     assert len(rows) == len({r["patient_id"] for r in rows}) == 14
-    answer = run_r(r_data({}) + f"s <- read.csv('{study / 'runs/main/scores.csv'}')\nshow('rows', nrow(s))\nshow('sd', sd(s$score_sd))\n")
+    answer = run_r(
+        r_data({})
+        + f"s <- read.csv('{study / 'runs/main/scores.csv'}')\nshow('rows', nrow(s))\nshow('sd',"
+        " sd(s$score_sd))\n"
+    )
     assert float(answer["rows"][0]) == 14
     assert float(answer["sd"][0]) == pytest.approx(1, abs=1e-6)
 
@@ -101,11 +131,21 @@ def test_truth_is_never_read_by_the_steps(study: Path) -> None:
     ("file", "old", "new", "sentence"),
     [
         ("study.yaml", "epochs", "epoch", "unknown key 'epoch'. Did you mean 'epochs'?"),
-        ("study.yaml", "efficientnet_lite0", "efficientnet_lite7", "Did you mean 'efficientnet_lite"),
+        (
+            "study.yaml",
+            "efficientnet_lite0",
+            "efficientnet_lite7",
+            "Did you mean 'efficientnet_lite",
+        ),
         ("study.yaml", "splits:", "compute: {engine: locl}\nsplits:", "Did you mean 'local'?"),
         ("patients.csv", "pfs_event", "event_pfs", "patients.csv has no column 'pfs_event'"),
         ("patients.csv", "\nP002,", "\nP001,", "2 rows for patient_id 'P001'"),
-        ("slides.csv", ",P002,", ",P999,", "belongs to patient 'P999', who has no row in patients.csv"),
+        (
+            "slides.csv",
+            ",P002,",
+            ",P999,",
+            "belongs to patient 'P999', who has no row in patients.csv",
+        ),
     ],
 )
 def test_a_users_mistake_is_exit_code_2_and_a_sentence(
@@ -127,7 +167,9 @@ def test_a_users_mistake_is_exit_code_2_and_a_sentence(
     assert "Traceback" not in said
 
 
-def test_a_negative_time_is_exit_code_2_with_the_patient(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_negative_time_is_exit_code_2_with_the_patient(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("study.yaml", "slides.csv"):
         (tmp_path / name).write_text((study / name).read_text())
     rows = list(csv.DictReader((study / "patients.csv").read_text().splitlines()))
@@ -140,7 +182,9 @@ def test_a_negative_time_is_exit_code_2_with_the_patient(study: Path, tmp_path: 
     assert f"patient {rows[2]['patient_id']}: pfs_months = -2 months" in capsys.readouterr().err
 
 
-def test_a_broken_slide_costs_one_row_and_exit_code_1(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_slide_costs_one_row_and_exit_code_1(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     row = next(csv.DictReader((study / "slides.csv").read_text().splitlines()))
     slide = study / row["path"]
     original = slide.read_bytes()
@@ -154,7 +198,9 @@ def test_a_broken_slide_costs_one_row_and_exit_code_1(study: Path, capsys: pytes
         assert pathoml("tile", str(study)) == 0
 
 
-def test_init_makes_a_study_that_check_understands(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_makes_a_study_that_check_understands(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert pathoml("init", str(tmp_path / "mine"), "--slides", str(study / "slides")) == 0
     assert pathoml("check", str(tmp_path / "mine")) == 2  # nobody has follow-up yet
     assert "No patient has both a slide and follow-up" in capsys.readouterr().err
@@ -172,11 +218,17 @@ def test_init_puts_no_empty_table_beside_a_workbook_that_would_then_be_read_inst
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-def test_a_folder_of_dicom_files_is_one_slide_but_a_stray_one_does_not_swallow_its_neighbours(tmp_path: Path) -> None:
+def test_a_folder_of_dicom_files_is_one_slide_but_a_stray_one_does_not_swallow_its_neighbours(
+    tmp_path: Path,
+) -> None:
     for name in ("a.svs", "stray.dcm", "series/1.dcm", "series/2.dcm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert [str(p.relative_to(tmp_path)) for p in find_slides(tmp_path)] == ["a.svs", "series", "stray.dcm"]
+    assert [str(p.relative_to(tmp_path)) for p in find_slides(tmp_path)] == [
+        "a.svs",
+        "series",
+        "stray.dcm",
+    ]
 
 
 def test_doctor_and_config_answer(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

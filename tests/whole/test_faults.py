@@ -36,7 +36,11 @@ def good(tmp_path, write_slide) -> Path:
 def test_a_good_slide_and_an_ordinary_error_are_not_refused_by_the_probe(good, tmp_path):
     (tmp_path / "bad.svs").write_bytes(b"\x00" * 100)
     with Prober() as prober:
-        assert [prober.refusal(good), prober.refusal(tmp_path / "bad.svs"), prober.refusal(tmp_path / "missing.svs")] == [None] * 3
+        assert [
+            prober.refusal(good),
+            prober.refusal(tmp_path / "bad.svs"),
+            prober.refusal(tmp_path / "missing.svs"),
+        ] == [None] * 3
         assert prober.fault(good) is None
         assert "bad.svs" in prober.fault(tmp_path / "bad.svs")
 
@@ -58,7 +62,9 @@ def test_a_file_whose_reading_kills_the_process_is_refused_and_the_next_one_is_o
         prober.refusal(good)
         child = prober._probe._child.pid
         os.kill(child, signal.SIGSTOP)
-        threading.Timer(0.3, os.kill, (child, signal.SIGKILL)).start()  # as an abort inside a C library
+        threading.Timer(
+            0.3, os.kill, (child, signal.SIGKILL)
+        ).start()  # as an abort inside a C library
         assert "aborts the library" in prober.refusal(good)
         assert prober.refusal(good) is None
 
@@ -69,7 +75,9 @@ def test_several_probers_answer_in_the_order_of_the_files_and_a_crash_costs_one_
     killer = tmp_path / "killer.tiff"
     source = tmp_path / "pyramid.tiff"
     write_jpeg_pyramid(source, np.full((1024, 1024, 3), 200, np.uint8), levels=1)
-    killer.write_bytes(long_tag(long_tag(source.read_bytes(), "TileWidth", 2**20), "TileLength", 2**20))  # GLib aborts the process
+    killer.write_bytes(
+        long_tag(long_tag(source.read_bytes(), "TileWidth", 2**20), "TileLength", 2**20)
+    )  # GLib aborts the process
     paths = [good, bad, good, killer, good, bad, good]
     told = list(probe_each(paths, Prober.fault, workers=3))
     assert [path for path, _ in told] == paths
@@ -94,7 +102,11 @@ def opened(path: Path) -> ReopeningReader:
 
 def test_one_broken_native_tile_costs_that_tile_only(good):
     with opened(broken(good, [5])) as reader:
-        tiles = {(x, y): reader.read_tile((x, y), 256, 256) for y in range(0, 1024, 256) for x in range(0, 1024, 256)}
+        tiles = {
+            (x, y): reader.read_tile((x, y), 256, 256)
+            for y in range(0, 1024, 256)
+            for x in range(0, 1024, 256)
+        }
     assert reader.broken == {(256, 256)}
     assert all((tile == 200).all() for xy, tile in tiles.items() if xy != (256, 256))
 
@@ -102,12 +114,18 @@ def test_one_broken_native_tile_costs_that_tile_only(good):
 def test_more_than_a_hundredth_of_broken_tiles_fails_the_slide(good):
     with opened(broken(good, [5, 6])) as reader:
         reader.read_tile((256, 256), 256, 256)
-        with pytest.raises(SlideError, match=r"broken\.tif has more than 1 broken tiles.*Copy it again"):
+        with pytest.raises(
+            SlideError, match=r"broken\.tif has more than 1 broken tiles.*Copy it again"
+        ):
             reader.read_tile((512, 256), 256, 256)
 
 
-def tile_all(folder: Path, names: dict[str, Path], mpp: float | None = None) -> tuple[set[str], dict[str, str]]:
-    """Tile every file as a slide and read its tiles as `embed` does; return which can be used, and why the others cannot."""
+def tile_all(
+    folder: Path, names: dict[str, Path], mpp: float | None = None
+) -> tuple[set[str], dict[str, str]]:
+    """Tile every file as a slide and read its tiles as `embed` does; return which can be used, and
+    why the others cannot.
+    """
     jobs = [
         TileJob(
             slide=Slide(slide_id=slide_id, patient_id="P", path=path, mpp=mpp), study_mpp=None, tile_px=128, mpp=1.0, tiles=TilesConfig(),
@@ -131,7 +149,9 @@ def tile_all(folder: Path, names: dict[str, Path], mpp: float | None = None) -> 
 
 
 @pytest.mark.ci
-def test_of_64_kinds_of_bad_slides_each_is_classified_and_every_good_one_is_done(tmp_path, pink_tissue):
+def test_of_64_kinds_of_bad_slides_each_is_classified_and_every_good_one_is_done(
+    tmp_path, pink_tissue
+):
     good = tmp_path / "good.tiff"
     write_jpeg_pyramid(good, pink_tissue(2048, tissue_px=1536), mpp=0.5, levels=2, step=4)
     assert len(KINDS) == 64
@@ -146,7 +166,11 @@ def test_of_64_kinds_of_bad_slides_each_is_classified_and_every_good_one_is_done
     assert time.monotonic() - started < 300
     assert done | set(failures) == set(names)
     assert {f"good{i}" for i in range(3)} <= done
-    told = {s: failures.get(s, TILES) for s, (expected, _, _) in kinds.items() if (s in failures) != (expected == FAILS)}
+    told = {
+        s: failures.get(s, TILES)
+        for s, (expected, _, _) in kinds.items()
+        if (s in failures) != (expected == FAILS)
+    }
     assert told == {}
     for one, (expected, _, words) in kinds.items():
         if expected == FAILS:
@@ -156,7 +180,9 @@ def test_of_64_kinds_of_bad_slides_each_is_classified_and_every_good_one_is_done
             assert "Traceback" not in reason
             assert reason.rstrip().endswith("."), (one, reason)
     with (tmp_path / "tiles" / "failures.csv").open(encoding="utf-8") as file:
-        assert {row["slide_id"] for row in csv.DictReader(file)} <= set(failures)  # the rest `embed` finds
+        assert {row["slide_id"] for row in csv.DictReader(file)} <= set(
+            failures
+        )  # the rest `embed` finds
 
 
 REAL = ("CMU-1-Small-Region.svs", "CMU-1-Small-Region.jpeg.tiff", "tcga-cr-7395-01a-01-ts1.svs")
@@ -176,5 +202,9 @@ def test_no_random_corruption_of_a_real_slide_stops_the_batch(tmp_path, shared_d
     assert done | set(failures) == set(names), f"seed {seed}"
     assert "good" in done
     assert not any("Traceback" in reason or not reason.strip() for reason in failures.values())
-    strange = {s: reason for s, reason in failures.items() if re.match(r"[A-Z]\w+(Error|Exception): ", reason)}
+    strange = {
+        s: reason
+        for s, reason in failures.items()
+        if re.match(r"[A-Z]\w+(Error|Exception): ", reason)
+    }
     assert strange == {}, f"seed {seed}: not told as a fault of the slide"

@@ -1,4 +1,6 @@
-"""Files from strangers: nothing in them runs, nothing is written outside the study, and what is refused is refused by name."""
+"""Files from strangers: nothing in them runs, nothing is written outside the study, and what is
+refused is refused by name.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,10 @@ def touched(tmp_path: Path) -> Path:
 
 def home(folder: Path, **files: str) -> Path:
     folder.mkdir(exist_ok=True)
-    for name, text in {"study.yaml": YAML, **{k.replace("_", "."): v for k, v in files.items()}}.items():
+    for name, text in {
+        "study.yaml": YAML,
+        **{k.replace("_", "."): v for k, v in files.items()},
+    }.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
@@ -86,26 +91,46 @@ def torchscript(folder: Path) -> Path:
 
 def malicious(folder: Path, touched: Path) -> dict[str, object]:
     """Return name -> a function that reads a file with code in it, as pathoml would."""
-    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # turns torch's own default off; we say what we want explicitly
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = (
+        "1"  # turns torch's own default off; we say what we want explicitly
+    )
     call = f"__import__('pathlib').Path({str(touched)!r}).touch()"
-    yaml_call = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{str(touched)!r}]]"
+    yaml_call = (
+        "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path"
+        f" [{str(touched)!r}]]"
+    )
     return {
         "a pickle named .pt": lambda: read_weights(pickled(folder, touched, "w.pt")),
         "a pickle named .bin": lambda: read_weights(pickled(folder, touched, "pytorch_model.bin")),
-        "a pickle named .safetensors": lambda: read_weights(pickled(folder, touched, "w.safetensors")),
+        "a pickle named .safetensors": lambda: read_weights(
+            pickled(folder, touched, "w.safetensors")
+        ),
         "torch's zip with a call": lambda: read_weights(torch_saved(folder, {"a": Touch(touched)})),
-        "a call beside tensors": lambda: read_weights(torch_saved(folder, {"w": torch.ones(2), "opt": Touch(touched)})),
+        "a call beside tensors": lambda: read_weights(
+            torch_saved(folder, {"w": torch.ones(2), "opt": Touch(touched)})
+        ),
         "a TorchScript archive": lambda: read_weights(torchscript(folder)),
-        "features of another tool": lambda: (pt_files(folder / "job").write_bytes(pickle.dumps(Touch(touched))), imported(pt, folder)),
+        "features of another tool": lambda: (
+            pt_files(folder / "job").write_bytes(pickle.dumps(Touch(touched))),
+            imported(pt, folder),
+        ),
         "CLAM's .pt beside its h5": lambda: clam_pickle(folder, touched),
-        "study.yaml with a call": lambda: load_study(home_with(folder, "study.yaml", STUDY + f"run: {yaml_call}\n")),
-        "study.yaml with python/name": lambda: load_study(home_with(folder, "study.yaml", STUDY + "run: !!python/name:os.system\n")),
+        "study.yaml with a call": lambda: load_study(
+            home_with(folder, "study.yaml", STUDY + f"run: {yaml_call}\n")
+        ),
+        "study.yaml with python/name": lambda: load_study(
+            home_with(folder, "study.yaml", STUDY + "run: !!python/name:os.system\n")
+        ),
         "a plan with a call": lambda: planned(folder, yaml_call),
-        "an override with a call": lambda: load_study(home_with(folder, "study.yaml", STUDY), [f"run={yaml_call}"]),
+        "an override with a call": lambda: load_study(
+            home_with(folder, "study.yaml", STUDY), [f"run={yaml_call}"]
+        ),
         "JSON with code": lambda: read_splits(written(folder / "splits.json", f"[{call}]")),
         "GeoJSON with code": lambda: read_regions(written(folder / "S.geojson", call)),
         "an HDF5 array of pickled objects": lambda: objects_in_h5(folder, touched),
-        "a workbook that is a pickle": lambda: read_table(pickled(folder, touched, "patients.xlsx")),
+        "a workbook that is a pickle": lambda: read_table(
+            pickled(folder, touched, "patients.xlsx")
+        ),
     }
 
 
@@ -119,7 +144,9 @@ def planned(folder: Path, yaml_call: str) -> object:
     from pathoml.evaluation.analysis_plan import read_analysis_plan
 
     study = home_with(folder, "analysis_plan.yaml", f"subgroups: [{yaml_call}]\n")
-    stamp = subprocess.run(["sha256sum", "analysis_plan.yaml"], cwd=study, capture_output=True, text=True, check=True).stdout
+    stamp = subprocess.run(
+        ["sha256sum", "analysis_plan.yaml"], cwd=study, capture_output=True, text=True, check=True
+    ).stdout
     (study / "analysis_plan.sha256").write_text(stamp, encoding="utf-8")
     return read_analysis_plan(study)
 
@@ -151,7 +178,9 @@ NAMES = tuple(malicious(Path("/nowhere"), Path("/nowhere/x")))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_code_in_a_file_never_runs(tmp_path: Path, touched: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_code_in_a_file_never_runs(
+    tmp_path: Path, touched: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with pytest.raises(PathomlError):
         malicious(tmp_path, touched)[name]()  # type: ignore[operator]
@@ -180,7 +209,9 @@ def test_the_attack_would_work_on_a_careless_reader(touched: Path) -> None:
         "~root",
     ],
 )
-def test_a_slide_id_that_is_no_file_name_is_refused_and_nothing_is_written_outside(tmp_path: Path, name: str) -> None:
+def test_a_slide_id_that_is_no_file_name_is_refused_and_nothing_is_written_outside(
+    tmp_path: Path, name: str
+) -> None:
     study = home_with(tmp_path, "study.yaml", STUDY)
     quoted = '"' + name.replace('"', '""') + '"'
     (study / "slides.csv").write_bytes(f"slide_id,patient_id,path\n{quoted},P1,x.svs\n".encode())
@@ -209,12 +240,18 @@ def test_a_bundle_cannot_be_locked_outside_of_bundles(tmp_path: Path, name: str)
 def test_a_million_columns_are_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "patients.csv"
     path.write_text(",".join(f"c{i}" for i in range(10**6)) + "\n1\n", encoding="utf-8")
-    with pytest.raises(PathomlError, match=rf"patients\.csv has 1000000 columns, at most {MOST_COLUMNS}"):
+    with pytest.raises(
+        PathomlError, match=rf"patients\.csv has 1000000 columns, at most {MOST_COLUMNS}"
+    ):
         read_table(path)
 
 
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": Infinity}', "[" * 100_000])
-def test_json_with_a_key_twice_or_numbers_that_are_none_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": Infinity}', "[" * 100_000]
+)
+def test_json_with_a_key_twice_or_numbers_that_are_none_is_refused(
+    tmp_path: Path, text: str
+) -> None:
     from pathoml.store.files import read_json
 
     with pytest.raises(PathomlError, match=r"x\.json is not readable JSON"):
@@ -229,10 +266,17 @@ def test_an_index_of_models_reads_no_file_outside_its_folder(tmp_path: Path) -> 
     save_file({"secret": torch.ones(1)}, tmp_path / "secret.safetensors")
     models = tmp_path / "models"
     models.mkdir()
-    entry = {"file": "../secret.safetensors", "sha256": sha256_of_file(tmp_path / "secret.safetensors")}
+    entry = {
+        "file": "../secret.safetensors",
+        "sha256": sha256_of_file(tmp_path / "secret.safetensors"),
+    }
     head = {"name": "abmil", "in_dim": 4, "hidden": 4, "dropout": 0.0}
-    (models / "models.json").write_text(json.dumps({"head": head, "models": [entry]}), encoding="utf-8")
-    with pytest.raises(PathomlError, match=r"secret\.safetensors is missing or was changed|does not describe"):
+    (models / "models.json").write_text(
+        json.dumps({"head": head, "models": [entry]}), encoding="utf-8"
+    )
+    with pytest.raises(
+        PathomlError, match=r"secret\.safetensors is missing or was changed|does not describe"
+    ):
         load_models(models, torch.device("cpu"))
 
 
@@ -240,7 +284,9 @@ def test_weights_that_are_nan_or_absurd_fail_by_name(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2), "step": 3}, tmp_path / "w.pt")
     with pytest.raises(PathomlError, match=r"w\.pt does not hold a state dict"):
         read_weights(tmp_path / "w.pt")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}).encode()
+    header = json.dumps(
+        {"w": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}
+    ).encode()
     (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(PathomlError, match=r"w\.safetensors is torn or no safetensors"):
         read_weights(tmp_path / "w.safetensors")
@@ -274,5 +320,7 @@ def test_300_damaged_files_of_every_kind_are_read_or_refused_by_name() -> None:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
     command = [sys.executable, str(root / "tests" / "fuzzing.py"), "--cases", "300", "--seed", seed]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

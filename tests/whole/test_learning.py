@@ -29,7 +29,9 @@ from pathoml.training.loop import model_specs, train_models
 from pathoml.training.models import load_models, save_block, save_index
 from pathoml.training.scoring import fold_scores, out_of_fold, risk_scores, seed_scores, standardise
 
-CONFIG = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=2, learning_rate=1e-2)
+CONFIG = TrainConfig(
+    epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=2, learning_rate=1e-2
+)
 CPU = torch.device("cpu")
 
 
@@ -49,25 +51,43 @@ def trained():  # type: ignore[no-untyped-def]
 
 def test_a_planted_signal_is_found_out_of_fold(trained) -> None:  # type: ignore[no-untyped-def]
     cohort, *_, folds, _ = trained
-    assert harrell_c(standardise(out_of_fold(folds, "standardised")), cohort.time_months, cohort.event) > 0.65
+    assert (
+        harrell_c(standardise(out_of_fold(folds, "standardised")), cohort.time_months, cohort.event)
+        > 0.65
+    )
 
 
 def test_the_map_finds_the_planted_tiles(trained) -> None:  # type: ignore[no-untyped-def]
     _, bags, bad, _, stack, _, folds, _ = trained
-    maps = [explain_bag(stack, folds, bag, i).contribution * len(bag.features) for i, bag in enumerate(bags)]
+    maps = [
+        explain_bag(stack, folds, bag, i).contribution * len(bag.features)
+        for i, bag in enumerate(bags)
+    ]
     assert roc_auc(np.concatenate(bad), np.concatenate(maps)) > 0.85
 
 
 def test_contributions_and_bias_sum_to_the_exported_score(trained) -> None:  # type: ignore[no-untyped-def]
     cohort, bags, _, _, stack, specs, folds, _ = trained
-    rows = risk_scores(cohort, bags, folds, model_hashes=["x"] * len(specs), splits_sha256="", score_type="oof", data_cut="")
+    rows = risk_scores(
+        cohort,
+        bags,
+        folds,
+        model_hashes=["x"] * len(specs),
+        splits_sha256="",
+        score_type="oof",
+        data_cut="",
+    )
     for i, (bag, row) in enumerate(zip(bags, rows)):
         explained = explain_bag(stack, folds, bag, i)
-        assert explained.contribution.sum() + explained.bias == pytest.approx(row.log_risk, abs=1e-5)
+        assert explained.contribution.sum() + explained.bias == pytest.approx(
+            row.log_risk, abs=1e-5
+        )
         assert explained.attention.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_log_risk_is_the_mean_over_repeats_of_the_risk_centred_on_each_models_training_patients(trained) -> None:  # type: ignore[no-untyped-def]
+def test_log_risk_is_the_mean_over_repeats_of_the_risk_centred_on_each_models_training_patients(
+    trained,
+) -> None:  # type: ignore[no-untyped-def]
     cohort, _, _, splits, _, specs, folds, raw = trained
     patient = cohort.patient_ids[7]
     expected = []
@@ -83,7 +103,9 @@ def test_score_sd_has_sd_one_and_rescaling_a_models_output_changes_nothing(train
     cohort, *_, specs, folds, raw = trained
     score = standardise(out_of_fold(folds, "standardised"))
     stretched = np.where(np.array([s.fold == "1" for s in specs])[:, None], raw * 7 + 3, raw)
-    again = standardise(out_of_fold(fold_scores(stretched, specs, cohort.patient_ids), "standardised"))
+    again = standardise(
+        out_of_fold(fold_scores(stretched, specs, cohort.patient_ids), "standardised")
+    )
     assert score.std(ddof=1) == pytest.approx(1)
     assert np.allclose(score, again)
 
@@ -93,7 +115,9 @@ def test_the_score_of_one_seed_is_that_of_a_run_that_trained_no_other(trained) -
     by_seed = seed_scores(raw, specs, cohort.patient_ids)
     assert list(by_seed) == ["1", "2"]
     second = [m for m, s in enumerate(specs) if s.seed == 2]
-    alone = fold_scores(raw[second], [replace(specs[m], seed=1) for m in second], cohort.patient_ids)
+    alone = fold_scores(
+        raw[second], [replace(specs[m], seed=1) for m in second], cohort.patient_ids
+    )
     assert np.allclose(by_seed["2"], standardise(out_of_fold(alone, "standardised")))
     assert not np.allclose(by_seed["1"], by_seed["2"])
 
@@ -110,7 +134,9 @@ def test_an_outcome_planted_in_test_patients_cannot_be_seen() -> None:
     ]
     _, _, clean = train(cohort, bags, [replace(split, folds=(fold,))])
     stack, _, _ = train(cohort, leaked, [replace(split, folds=(fold,))])
-    assert np.allclose(clean, stack.log_risks(bags), atol=1e-5), "the test patients' features changed the model"
+    assert np.allclose(clean, stack.log_risks(bags), atol=1e-5), (
+        "the test patients' features changed the model"
+    )
 
 
 def test_outcomes_of_test_patients_do_not_change_the_model() -> None:
@@ -118,7 +144,11 @@ def test_outcomes_of_test_patients_do_not_change_the_model() -> None:
     split = make_splits(cohort, SplitsConfig(folds=3, repeats=1))[0]
     fold = split.folds[0]
     changed = replace(
-        cohort, patients=tuple(replace(p, time_months=999.0 - p.time_months) if p.patient_id in fold.test else p for p in cohort.patients)
+        cohort,
+        patients=tuple(
+            replace(p, time_months=999.0 - p.time_months) if p.patient_id in fold.test else p
+            for p in cohort.patients
+        ),
     )
     _, _, first = train(cohort, bags, [replace(split, folds=(fold,))])
     _, _, second = train(changed, bags, [replace(split, folds=(fold,))])
@@ -145,10 +175,15 @@ def test_models_survive_the_file_and_a_changed_file_is_refused(trained, tmp_path
         load_models(tmp_path, CPU)
 
 
-def test_training_in_small_blocks_gives_every_model_once(trained, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_training_in_small_blocks_gives_every_model_once(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
     cohort, bags, *_, specs, _, _ = trained
     monkeypatch.setitem(training.BLOCK_VALUES, "cpu", len(bags) * 24 * 8 * 5)
-    blocks = [block.models for block in train_models(cohort, bags, specs, replace_epochs(2), device=CPU, seed=1)]
+    blocks = [
+        block.models
+        for block in train_models(cohort, bags, specs, replace_epochs(2), device=CPU, seed=1)
+    ]
     assert [b.stop - b.start for b in blocks] == [5, 5, 2]
 
 
@@ -194,8 +229,16 @@ def test_a_strong_signal_beats_all_its_permutations() -> None:
     _, specs, raw = train(cohort, bags, splits, config)
     observed = fold_scores(raw, specs, cohort.patient_ids)
     clinical = np.array([[p.covariates["age"]] for p in cohort.patients])
-    design = {"cohort": cohort, "bags": bags, "splits": splits, "clinical": clinical, "config": config}
-    test, gain = permutation_tests(RepeatedValidation(**design, permutations=19, seed=1, device="cpu"), observed)
+    design = {
+        "cohort": cohort,
+        "bags": bags,
+        "splits": splits,
+        "clinical": clinical,
+        "config": config,
+    }
+    test, gain = permutation_tests(
+        RepeatedValidation(**design, permutations=19, seed=1, device="cpu"), observed
+    )
     assert test.p_value == pytest.approx(0.05)
     assert gain.p_value == pytest.approx(0.05)
     assert abs(np.mean(test.null) - 0.5) < 0.1
@@ -204,7 +247,9 @@ def test_a_strong_signal_beats_all_its_permutations() -> None:
 def test_baselines_are_out_of_fold_too() -> None:
     cohort, bags, _ = planted_cohort(60, effect=5.0)
     splits = make_splits(cohort, SplitsConfig(folds=3, repeats=2))
-    assert harrell_c(ridge_cox_scores(cohort, bags, splits), cohort.time_months, cohort.event) > 0.65
+    assert (
+        harrell_c(ridge_cox_scores(cohort, bags, splits), cohort.time_months, cohort.event) > 0.65
+    )
     noise = clinical_scores(cohort, splits)
     assert noise is not None
     assert harrell_c(noise, cohort.time_months, cohort.event) < 0.65

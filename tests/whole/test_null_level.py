@@ -1,4 +1,6 @@
-"""On cohorts without any effect the permutation test rejects about as often as it says; benchmarks/null_cohorts.py has the full count."""
+"""On cohorts without any effect the permutation test rejects about as often as it says;
+benchmarks/null_cohorts.py has the full count.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,12 @@ def test_the_permutation_p_keeps_its_level_where_centres_differ() -> None:
     assert spec.loader is not None
     null_cohorts = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(null_cohorts)
-    rows = np.array([null_cohorts.one_cohort(seed, 0.0, "event", PERMUTATIONS) for seed in range(COHORTS)])
+    rows = np.array(
+        [null_cohorts.one_cohort(seed, 0.0, "event", PERMUTATIONS) for seed in range(COHORTS)]
+    )
     most = int(binom.isf(UNLIKELY, COHORTS, 0.05))
     assert (rows[:, 0] <= 0.05).sum() <= most, "of C"
     assert (rows[:, 1] <= 0.05).sum() <= most, "of the gain over the clinical model"
-    assert (rows[:, 2] <= 0.05).sum() > most, "the Wald test of the same scores must fail here, or the cohorts have no centre effect"
+    assert (rows[:, 2] <= 0.05).sum() > most, (
+        "the Wald test of the same scores must fail here, or the cohorts have no centre effect"
+    )

@@ -22,11 +22,15 @@ CONFIG = TrainConfig(epochs=4, tiles_per_patient=8, projection=4, hidden=4, seed
 CPU = torch.device("cpu")
 
 
-def train(cohort: Cohort, bags: list[Bag], config: TrainConfig = CONFIG) -> tuple[np.ndarray, list[dict[str, float]]]:
+def train(
+    cohort: Cohort, bags: list[Bag], config: TrainConfig = CONFIG
+) -> tuple[np.ndarray, list[dict[str, float]]]:
     log: list[dict[str, float]] = []
     splits = make_splits(cohort, SplitsConfig(folds=3, repeats=1))
     specs = model_specs(splits, config.seeds)
-    raw = np.concatenate([b.raw for b in train_models(cohort, bags, specs, config, device=CPU, seed=1, log=log)])
+    raw = np.concatenate(
+        [b.raw for b in train_models(cohort, bags, specs, config, device=CPU, seed=1, log=log)]
+    )
     score = standardise(out_of_fold(fold_scores(raw, specs, cohort.patient_ids), "standardised"))
     assert np.isfinite(score).all()
     assert np.isfinite([row["loss"] for row in log]).all()
@@ -38,7 +42,12 @@ def with_outcome(cohort: Cohort, **values: object) -> Cohort:
 
 
 def cut(bag: Bag, tiles: int) -> Bag:
-    return replace(bag, features=bag.features[:tiles], slide_index=bag.slide_index[:tiles], xy_l0=bag.xy_l0[:tiles])
+    return replace(
+        bag,
+        features=bag.features[:tiles],
+        slide_index=bag.slide_index[:tiles],
+        xy_l0=bag.xy_l0[:tiles],
+    )
 
 
 def test_one_tile_a_patient_is_enough() -> None:
@@ -51,7 +60,9 @@ def test_two_hundred_thousand_tiles_of_one_patient_are_read_beside_a_dozen() -> 
     cohort, bags, _ = planted_cohort(24)
     n = 200_000
     huge = np.random.default_rng(0).normal(size=(n, bags[0].features.shape[1])).astype(np.float16)
-    bags[0] = replace(bags[0], features=huge, slide_index=np.zeros(n, np.int64), xy_l0=np.zeros((n, 2), np.int64))
+    bags[0] = replace(
+        bags[0], features=huge, slide_index=np.zeros(n, np.int64), xy_l0=np.zeros((n, 2), np.int64)
+    )
     score, _ = train(cohort, bags)
     assert score.shape == (24,)
 
@@ -86,7 +97,11 @@ def test_a_fold_without_an_event_to_learn_from_is_said(loss: str) -> None:
     censored = tuple(p.patient_id for p in cohort.patients if p.event == 0)
     spec = ModelSpec(repeat="repeat-1", fold="1", seed=1, train=censored)
     with pytest.raises(CohortError, match="no event among its training patients"):
-        list(train_models(cohort, bags, [spec], CONFIG.model_copy(update={"loss": loss}), device=CPU, seed=1))
+        list(
+            train_models(
+                cohort, bags, [spec], CONFIG.model_copy(update={"loss": loss}), device=CPU, seed=1
+            )
+        )
 
 
 def test_a_patient_without_tiles_is_named() -> None:
@@ -98,18 +113,30 @@ def test_a_patient_without_tiles_is_named() -> None:
 
 def test_the_discrete_time_loss_finds_a_planted_signal_too() -> None:
     cohort, bags, _ = planted_cohort(48, effect=6.0)
-    config = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1, learning_rate=1e-2, loss="discrete_time")
+    config = TrainConfig(
+        epochs=25,
+        tiles_per_patient=24,
+        projection=8,
+        hidden=8,
+        seeds=1,
+        learning_rate=1e-2,
+        loss="discrete_time",
+    )
     score, _ = train(cohort, bags, config)
     order = score.argsort()
     assert cohort.time_months[order[:16]].mean() > 1.3 * cohort.time_months[order[-16:]].mean()
 
 
-def test_the_discrete_time_loss_is_the_likelihood_maximised_over_the_level_of_each_interval() -> None:
+def test_the_discrete_time_loss_is_the_likelihood_maximised_over_the_level_of_each_interval() -> (
+    None
+):
     from scipy.optimize import minimize_scalar
 
     rng = np.random.default_rng(0)
     time, event, risk = rng.exponential(10, 60) + 0.1, rng.random(60) < 0.6, rng.normal(size=60)
-    loss = DiscreteTimeLoss(torch.from_numpy(time), torch.from_numpy(event), torch.ones(1, 60, dtype=torch.bool))
+    loss = DiscreteTimeLoss(
+        torch.from_numpy(time), torch.from_numpy(event), torch.ones(1, 60, dtype=torch.bool)
+    )
     cuts = np.quantile(time[event], np.arange(1, 8) / 8)
     interval = np.searchsorted(cuts, time)
     total = 0.0
@@ -120,8 +147,12 @@ def test_the_discrete_time_loss_is_the_likelihood_maximised_over_the_level_of_ea
             hazard = np.exp(level + risk)
             return float(-np.log1p(-np.exp(-hazard[died])).sum() + hazard[lived].sum())
 
-        total += minimize_scalar(negative, bounds=(-12, 6), method="bounded", options={"xatol": 1e-9}).fun
-    last = (interval == 7) & event  # nobody lives through the last interval: its hazard runs to infinity and costs nothing
+        total += minimize_scalar(
+            negative, bounds=(-12, 6), method="bounded", options={"xatol": 1e-9}
+        ).fun
+    last = (
+        (interval == 7) & event
+    )  # nobody lives through the last interval: its hazard runs to infinity and costs nothing
     assert last.any()
     assert float(loss(torch.from_numpy(risk)[None])[0]) == pytest.approx(total / 60, abs=1e-4)
 
@@ -134,9 +165,13 @@ def test_delayed_entry_keeps_a_patient_out_of_earlier_risk_sets() -> None:
     entry = np.array([0.0, 0.0, 3.0])  # the third is not yet there when the first dies
     risk = np.array([0.3, -0.2, 0.9])
     everyone = torch.ones(1, 3, dtype=torch.bool)
-    loss = CoxLoss(torch.from_numpy(time), torch.from_numpy(event), everyone, torch.from_numpy(entry))
+    loss = CoxLoss(
+        torch.from_numpy(time), torch.from_numpy(event), everyone, torch.from_numpy(entry)
+    )
     first = 0.3 - np.log(np.exp(0.3) + np.exp(-0.2))
     second = -0.2 - np.log(np.exp(-0.2) + np.exp(0.9))
     assert float(loss(torch.from_numpy(risk)[None])[0]) == pytest.approx(-(first + second) / 2)
     without = CoxLoss(torch.from_numpy(time), torch.from_numpy(event), everyone)
-    assert float(without(torch.from_numpy(risk)[None])[0]) == pytest.approx(-partial_log_likelihood(risk, time, event) / 2)
+    assert float(without(torch.from_numpy(risk)[None])[0]) == pytest.approx(
+        -partial_log_likelihood(risk, time, event) / 2
+    )

@@ -27,39 +27,70 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.ci
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(["git", "ls-files", "pathoml"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
-    assert {"pathoml/py.typed", "pathoml/survival/analysis.R", "pathoml/viewer/web/slide.js"} <= held
+    tracked = subprocess.run(
+        ["git", "ls-files", "pathoml"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\n")
+    assert {
+        "pathoml/py.typed",
+        "pathoml/survival/analysis.R",
+        "pathoml/viewer/web/slide.js",
+    } <= held
     assert {name for name in tracked if name} - held == set()
 
 
 @pytest.mark.ci
-def test_the_wheel_installs_elsewhere_and_runs_the_demo_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    """Its dependencies are borrowed from this environment, which holds those of the lock file, to spare their gigabytes."""
+def test_the_wheel_installs_elsewhere_and_runs_the_demo_outside_the_checkout(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """Its dependencies are borrowed from this environment, which holds those of the lock file, to
+    spare their gigabytes.
+    """
     uv = Path(sys.executable).with_name("uv")
     place = tmp_path / "elsewhere"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
     python = place / "bin" / "python"
-    subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(python), str(wheel)], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--no-deps", "--python", str(python), str(wheel)],
+        check=True,
+    )
     [packages] = place.glob("lib/python*/site-packages")
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     where = [str(python), "-c", "import pathoml, sys; sys.stdout.write(pathoml.__file__)"]
-    found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    ).stdout
     assert found.startswith(str(place)), found
     command = [str(place / "bin" / "pathoml"), "demo", "first-look", "--tiny"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "first-look" / "runs" / "main" / "report.html").exists()
-    version = subprocess.run([str(place / "bin" / "pathoml"), "--version"], env=environment, capture_output=True, text=True, check=True)
+    version = subprocess.run(
+        [str(place / "bin" / "pathoml"), "--version"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert version.stdout.strip().split()[-1] in wheel.name
 
 
 def test_the_bill_of_materials_names_every_pinned_package_with_its_hashes() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "sbom")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "sbom")], capture_output=True, text=True, check=True
+    )
     bom = json.loads(done.stdout)
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    pinned = {line.split("==")[0] for line in lock.splitlines() if "==" in line and not line.startswith((" ", "#"))}
+    pinned = {
+        line.split("==")[0]
+        for line in lock.splitlines()
+        if "==" in line and not line.startswith((" ", "#"))
+    }
     assert {component["name"] for component in bom["components"]} == pinned
     assert all(component["hashes"] for component in bom["components"])
     assert sum("licenses" in component for component in bom["components"]) > 0.6 * len(pinned)
-    assert "http" not in done.stdout.replace("httpx", "").replace("httpcore", "").replace("aiohttp", "")
+    assert "http" not in done.stdout.replace("httpx", "").replace("httpcore", "").replace(
+        "aiohttp", ""
+    )

@@ -1,4 +1,6 @@
-"""What reading a damaged TIFF may raise: numbers in it lead anywhere, and the libraries check few of them."""
+"""What reading a damaged TIFF may raise: numbers in it lead anywhere, and the libraries check few
+of them.
+"""
 
 from __future__ import annotations
 

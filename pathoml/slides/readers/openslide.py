@@ -16,7 +16,10 @@ from pathoml.errors import SlideError
 from pathoml.types import Image
 
 PRIORITY = 10
-UNITS_UM = {"inch": 25_400.0, "centimeter": 10_000.0}  # TIFF resolution units, as OpenSlide spells them
+UNITS_UM = {
+    "inch": 25_400.0,
+    "centimeter": 10_000.0,
+}  # TIFF resolution units, as OpenSlide spells them
 UNLIKE = 1.5  # times the shape of level 0
 PADDED_SIDE_PX = 256  # levels up to this may be mostly padding
 OPAQUE = 0xFF000000  # alpha is the highest byte of a pixel
@@ -39,21 +42,24 @@ def open_slide(path: Path) -> OpenSlideReader:
         reader = OpenSlideReader(openslide.OpenSlide(str(entry)), path.name)
     except openslide.OpenSlideError as error:
         raise SlideError(
-            f"Slide {path.name} cannot be opened ({error}). Copy it again, or convert it to a tiled pyramidal JPEG TIFF."
+            f"Slide {path.name} cannot be opened ({error}). Copy it again, or convert it to a "
+            "tiled pyramidal JPEG TIFF."
         ) from error
     unlike = _unlike_level(reader.level_sizes)
     if unlike is not None:
         sizes = reader.level_sizes
         reader.close()
         raise SlideError(
-            f"Slide {path.name} is damaged: its level {unlike} has {sizes[unlike]} pixels, which is no smaller picture of {sizes[0]}. "
-            "Copy it again, or convert it to a tiled pyramidal JPEG TIFF."
+            f"Slide {path.name} is damaged: its level {unlike} has {sizes[unlike]} pixels, which "
+            f"is no smaller picture of {sizes[0]}. Copy it again, or convert it to a tiled "
+            "pyramidal JPEG TIFF."
         )
     return reader
 
 
 def _unlike_level(sizes: tuple[tuple[int, int], ...]) -> int | None:
-    """Return the first level whose shape is not that of level 0, far beyond what padding to whole tiles does to large levels.
+    """Return the first level whose shape is not that of level 0, far beyond what padding to whole
+    tiles does to large levels.
 
     >>> _unlike_level(((60000, 2048), (512, 512))), _unlike_level(((4000, 2048), (1024, 512), (256, 256)))
     (1, None)
@@ -68,12 +74,15 @@ def _unlike_level(sizes: tuple[tuple[int, int], ...]) -> int | None:
 def _entry_file(path: Path) -> Path | None:
     if path.is_file():
         return path
-    series = [p for p in path.glob("*.dcm") if p.is_file()]  # a DICOM slide is a folder; its largest file is a level, not a label
+    series = [
+        p for p in path.glob("*.dcm") if p.is_file()
+    ]  # a DICOM slide is a folder; its largest file is a level, not a label
     return max(series, key=lambda p: p.stat().st_size) if series else None
 
 
 def on_white(bgra: Image) -> Image:
-    """Return (H, W, 3) RGB on white glass of (H, W, 4) BGRA whose colours are multiplied by alpha: transparent is glass, not black.
+    """Return (H, W, 3) RGB on white glass of (H, W, 4) BGRA whose colours are multiplied by alpha:
+    transparent is glass, not black.
 
     >>> on_white(np.array([[[8, 8, 8, 51]]], np.uint8)).tolist()
     [[[212, 212, 212]]]
@@ -89,9 +98,15 @@ class OpenSlideReader:
     def __init__(self, handle: openslide.OpenSlide, name: str) -> None:
         self._handle = handle
         self._name = name
-        self._properties = dict(handle.properties)  # read once: after its first fault a handle answers nothing any more
-        self.level_sizes: tuple[tuple[int, int], ...] = tuple((w, h) for w, h in handle.level_dimensions)  # (width, height) of each level
-        self.level_downsamples: tuple[float, ...] = tuple(float(d) for d in handle.level_downsamples)
+        self._properties = dict(
+            handle.properties
+        )  # read once: after its first fault a handle answers nothing any more
+        self.level_sizes: tuple[tuple[int, int], ...] = tuple(
+            (w, h) for w, h in handle.level_dimensions
+        )  # (width, height) of each level
+        self.level_downsamples: tuple[float, ...] = tuple(
+            float(d) for d in handle.level_downsamples
+        )
         self.size_l0: tuple[int, int] = self.level_sizes[0]
 
     @property
@@ -110,7 +125,9 @@ class OpenSlideReader:
 
     @property
     def bounds_l0(self) -> tuple[int, int]:
-        """Top left corner of the scanned area; QuPath counts from it (MRXS), we and OpenSlide from (0, 0)."""
+        """Top left corner of the scanned area; QuPath counts from it (MRXS), we and OpenSlide from
+        (0, 0).
+        """
         x, y = (int(self._properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
         return x, y
 
@@ -134,19 +151,34 @@ class OpenSlideReader:
             raise self._unreadable(xy_l0, error) from error
         return on_white(bgra)
 
-    def read_shrunk(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], shrunk_px: tuple[int, int]) -> Image:
-        """Return `read_region` averaged over areas to (width, height) `shrunk_px`: colours are converted after it, on fewer pixels."""
+    def read_shrunk(
+        self,
+        xy_l0: tuple[int, int],
+        level: int,
+        size_px: tuple[int, int],
+        shrunk_px: tuple[int, int],
+    ) -> Image:
+        """Return `read_region` averaged over areas to (width, height) `shrunk_px`: colours are
+        converted after it, on fewer pixels.
+        """
         try:
             bgra = self._premultiplied(xy_l0, level, size_px)
         except openslide.OpenSlideError as error:
             raise self._unreadable(xy_l0, error) from error
-        return on_white(np.asarray(cv2.resize(bgra, shrunk_px, interpolation=cv2.INTER_AREA), np.uint8))
+        return on_white(
+            np.asarray(cv2.resize(bgra, shrunk_px, interpolation=cv2.INTER_AREA), np.uint8)
+        )
 
     def _unreadable(self, xy_l0: tuple[int, int], error: openslide.OpenSlideError) -> SlideError:
-        return SlideError(f"Slide {self._name} cannot be read at {xy_l0} ({error}). Copy it again from the scanner's archive.")
+        return SlideError(
+            f"Slide {self._name} cannot be read at {xy_l0} ({error}). Copy it again from the"
+            " scanner's archive."
+        )
 
     def _premultiplied(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
-        """Return (H, W, 4) BGRA, colours multiplied by alpha: what OpenSlide's library gives, without the copies of its Python API."""
+        """Return (H, W, 4) BGRA, colours multiplied by alpha: what OpenSlide's library gives,
+        without the copies of its Python API.
+        """
         width, height = size_px
         pixels = np.empty((height, width), np.uint32)
         address = pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
@@ -159,5 +191,10 @@ class OpenSlideReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()

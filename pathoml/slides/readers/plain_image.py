@@ -1,4 +1,6 @@
-"""Plain images (PNG, JPEG, TIFF that OpenSlide refuses): decoded once into memory, with halved copies as levels."""
+"""Plain images (PNG, JPEG, TIFF that OpenSlide refuses): decoded once into memory, with halved
+copies as levels.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,10 @@ def open_slide(path: Path) -> PlainImageReader:
 
 
 def _read_image(path: Path) -> tuple[Image, tuple[float, float] | None]:
-    with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as image:  # damage ends in an error; size is judged here
+    with (
+        warnings.catch_warnings(action="ignore"),
+        PIL.Image.open(path) as image,
+    ):  # damage ends in an error; size is judged here
         _refuse_bomb(path, image.width * image.height)
         return np.asarray(image.convert("RGB")), None
 
@@ -75,8 +80,8 @@ def _tag_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
 def _refuse_bomb(path: Path, pixels: int) -> None:
     if pixels > MAX_PIXELS:
         raise SlideError(
-            f"Slide {path.name} is a plain image of {pixels / 1e6:.0f} megapixels; at most {MAX_PIXELS / 1e6:.0f} are read. "
-            "Convert it to a tiled pyramidal JPEG TIFF."
+            f"Slide {path.name} is a plain image of {pixels / 1e6:.0f} megapixels; at most "
+            f"{MAX_PIXELS / 1e6:.0f} are read. Convert it to a tiled pyramidal JPEG TIFF."
         )
 
 
@@ -90,7 +95,14 @@ class PlainImageReader:
         while len(self._levels) < LEVELS and min(self._levels[-1].shape[:2]) >= 512:
             image = self._levels[-1]
             size = (image.shape[1] // 4, image.shape[0] // 4)
-            self._levels.append(np.asarray(cv2.resize(image[: size[1] * 4, : size[0] * 4], size, interpolation=cv2.INTER_AREA), np.uint8))
+            self._levels.append(
+                np.asarray(
+                    cv2.resize(
+                        image[: size[1] * 4, : size[0] * 4], size, interpolation=cv2.INTER_AREA
+                    ),
+                    np.uint8,
+                )
+            )
 
     @property
     def size_l0(self) -> tuple[int, int]:
@@ -115,5 +127,10 @@ class PlainImageReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()

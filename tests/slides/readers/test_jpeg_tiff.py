@@ -1,4 +1,6 @@
-"""The fast reader gives OpenSlide's pixels, on the JPEG dialects of scanners, and leaves to OpenSlide what it does not know."""
+"""The fast reader gives OpenSlide's pixels, on the JPEG dialects of scanners, and leaves to
+OpenSlide what it does not know.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ CORNERS = [(0, 0), (256, 512), (37, 411), (300, 77), (-10, -20), (1400, 1200), (
 
 @pytest.fixture(scope="module")
 def picture() -> np.ndarray:
-    noise = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (1300, 1500, 3)).astype(np.float32), (0, 0), 2)
+    noise = cv2.GaussianBlur(
+        np.random.default_rng(1).integers(0, 256, (1300, 1500, 3)).astype(np.float32), (0, 0), 2
+    )
     return np.clip((noise - 128) * 8 + 128, 0, 255).astype(np.uint8)
 
 
@@ -39,7 +43,9 @@ def slide(request, tmp_path_factory, picture) -> Path:
     return path
 
 
-def openslide_on_white(path: Path, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> np.ndarray:
+def openslide_on_white(
+    path: Path, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]
+) -> np.ndarray:
     with openslide.OpenSlide(path) as handle:
         rgba = np.asarray(handle.read_region(xy_l0, level, size_px)).astype(np.float64)
     return rgba[..., :3] * rgba[..., 3:] / 255 + 255 - rgba[..., 3:]
@@ -48,20 +54,30 @@ def openslide_on_white(path: Path, xy_l0: tuple[int, int], level: int, size_px: 
 @pytest.mark.parametrize("xy_l0", CORNERS)
 def test_level_0_is_openslides_pixel_by_pixel(slide, xy_l0):
     with jpeg_tiff.open_slide(slide) as reader:
-        assert (reader.read_region(xy_l0, 0, (300, 260)) == openslide_on_white(slide, xy_l0, 0, (300, 260))).all()
+        assert (
+            reader.read_region(xy_l0, 0, (300, 260))
+            == openslide_on_white(slide, xy_l0, 0, (300, 260))
+        ).all()
 
 
 @pytest.mark.parametrize("xy_l0", CORNERS)
 @pytest.mark.parametrize("level", [1, 2])
-def test_coarser_levels_are_openslides_within_3_grey_levels_even_between_pixels(slide, level, xy_l0):
+def test_coarser_levels_are_openslides_within_3_grey_levels_even_between_pixels(
+    slide, level, xy_l0
+):
     with jpeg_tiff.open_slide(slide) as reader:
-        difference = reader.read_region(xy_l0, level, (90, 70)) - openslide_on_white(slide, xy_l0, level, (90, 70))
+        difference = reader.read_region(xy_l0, level, (90, 70)) - openslide_on_white(
+            slide, xy_l0, level, (90, 70)
+        )
     assert np.abs(difference).max() <= 3
 
 
 def test_size_levels_scale_and_vendor_are_openslides(slide):
     with jpeg_tiff.open_slide(slide) as reader, openslide.OpenSlide(slide) as handle:
-        assert (reader.size_l0, reader.level_downsamples) == (handle.dimensions, handle.level_downsamples)
+        assert (reader.size_l0, reader.level_downsamples) == (
+            handle.dimensions,
+            handle.level_downsamples,
+        )
         assert reader.vendor == handle.properties["openslide.vendor"]
         assert reader.stated_mpp == pytest.approx((0.25, 0.25))
 
@@ -71,11 +87,15 @@ def test_a_raw_tile_is_a_jpeg_with_openslides_pixels(slide):
         assert reader.tile_size_px(0) == (NATIVE, NATIVE)
         tile = reader.raw_jpeg_tile(0, 2, 3)
     decoded = np.asarray(PIL.Image.open(io.BytesIO(tile)).convert("RGB"))
-    assert (decoded == openslide_on_white(slide, (2 * NATIVE, 3 * NATIVE), 0, (NATIVE, NATIVE))).all()
+    assert (
+        decoded == openslide_on_white(slide, (2 * NATIVE, 3 * NATIVE), 0, (NATIVE, NATIVE))
+    ).all()
 
 
 def test_no_raw_tile_where_the_edge_cuts_it_or_beyond(slide):
-    with jpeg_tiff.open_slide(slide) as reader:  # 1500 x 1300: columns 0 to 5, rows 0 to 5, the last ones cut
+    with jpeg_tiff.open_slide(
+        slide
+    ) as reader:  # 1500 x 1300: columns 0 to 5, rows 0 to 5, the last ones cut
         cut_or_beyond = [(5, 0), (0, 5), (6, 0), (0, 6), (-1, 0), (0, -1)]
         assert [reader.raw_jpeg_tile(0, column, row) for column, row in cut_or_beyond] == [None] * 6
 
@@ -85,17 +105,24 @@ def test_real_slides_have_openslides_pixels(shared_data, name):
     path = shared_data / "wsi" / name
     with open_slide(path) as reader:
         assert isinstance(reader, jpeg_tiff.JpegTiffReader)
-        assert (reader.read_region((0, 0), 0, reader.size_l0) == openslide_on_white(path, (0, 0), 0, reader.size_l0)).all()
+        assert (
+            reader.read_region((0, 0), 0, reader.size_l0)
+            == openslide_on_white(path, (0, 0), 0, reader.size_l0)
+        ).all()
 
 
-@pytest.mark.parametrize("name", ["tcga-cr-7395-01a-01-ts1.svs", "CMU-1-Small-Region_dicom", "openslide_boxes.tiff"])
+@pytest.mark.parametrize(
+    "name", ["tcga-cr-7395-01a-01-ts1.svs", "CMU-1-Small-Region_dicom", "openslide_boxes.tiff"]
+)
 def test_other_compressions_and_formats_are_left_to_openslide(shared_data, name):
     assert not jpeg_tiff.detect_format(shared_data / "wsi" / name)
     with open_slide(shared_data / "wsi" / name) as reader:
         assert reader.read_region((0, 0), 0, (8, 8)).shape == (8, 8, 3)
 
 
-def with_changed_tile(path: Path, target: Path, index: int, change: Callable[[bytearray, int, int], None]) -> Path:
+def with_changed_tile(
+    path: Path, target: Path, index: int, change: Callable[[bytearray, int, int], None]
+) -> Path:
     """Copy a slide and let `change(content, offset, byte count)` damage one tile of level 0."""
     content = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
@@ -113,7 +140,10 @@ def test_a_damaged_tile_gives_what_openslide_gives_or_its_error(slide, tmp_path)
     try:
         expected = openslide_on_white(path, (0, 0), 0, (NATIVE, NATIVE))
     except openslide.OpenSlideError:
-        with jpeg_tiff.open_slide(path) as reader, pytest.raises(SlideError, match="cannot be read"):
+        with (
+            jpeg_tiff.open_slide(path) as reader,
+            pytest.raises(SlideError, match="cannot be read"),
+        ):
             reader.read_region((0, 0), 0, (NATIVE, NATIVE))
     else:
         with jpeg_tiff.open_slide(path) as reader:
@@ -130,7 +160,9 @@ def test_a_tile_without_its_first_marker_is_an_error_and_the_others_are_read(sli
             reader.read_region((0, 0), 0, (NATIVE, NATIVE))
         assert reader.raw_jpeg_tile(0, 0, 0) is None
         there = (NATIVE, NATIVE)
-        assert (reader.read_region(there, 0, there) == openslide_on_white(slide, there, 0, there)).all()
+        assert (
+            reader.read_region(there, 0, there) == openslide_on_white(slide, there, 0, there)
+        ).all()
 
 
 def test_a_jfif_marker_does_not_turn_rgb_into_ycbcr():
@@ -140,7 +172,9 @@ def test_a_jfif_marker_does_not_turn_rgb_into_ycbcr():
     jpeg = buffer.getvalue()
     assert jpeg[2:4] == b"\xff\xe0"
     as_rgb = np.asarray(PIL.Image.open(io.BytesIO(jpeg_tiff.whole_jpeg(jpeg, b"", is_ycbcr=False))))
-    as_ycbcr = np.asarray(PIL.Image.open(io.BytesIO(jpeg_tiff.whole_jpeg(jpeg, b"", is_ycbcr=True))))
+    as_ycbcr = np.asarray(
+        PIL.Image.open(io.BytesIO(jpeg_tiff.whole_jpeg(jpeg, b"", is_ycbcr=True)))
+    )
     assert np.abs(as_ycbcr.astype(int) - grey_red).max() <= 2
     stored = np.asarray(PIL.Image.fromarray(grey_red).convert("YCbCr"))
     assert np.abs(as_rgb.astype(int) - stored).max() <= 2
