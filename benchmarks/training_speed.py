@@ -223,10 +223,10 @@ def concordance(epochs: int, cohorts: range) -> None:
                 lambda: scores.update(
                     loop=loop_scores(cohort, bags, splits[0], epochs, Path(folder))
                 )
-            )  # noqa: B023
+            )
         ours = cpu_seconds(
             lambda: scores.update(ours=train_all(cohort, bags, splits, TrainConfig(seeds=1)))
-        )  # noqa: B023
+        )
         gain = harrell_c_difference(scores["ours"], scores["loop"], *outcome)
         c = [harrell_c(scores[k], *outcome) for k in ("loop", "ours")]
         print(
@@ -243,7 +243,7 @@ def cohort_cost() -> None:
         score: list[np.ndarray] = []
         seconds = cpu_seconds(
             lambda: score.append(train_all(cohort, bags, splits, TrainConfig(seeds=seeds)))
-        )  # noqa: B023
+        )
         c = harrell_c(score[0], cohort.time_months, cohort.event)
         print(
             f"5 folds x 5 repeats x {seeds} seeds with full-bag scores: {seconds:.0f} CPU s, C"
@@ -262,7 +262,7 @@ def permutations() -> None:
             lambda: list(
                 train_models(cohort, bags, specs, TrainConfig(seeds=1), device=CPU, seed=1)
             )
-        )  # noqa: B023
+        )
         print(
             f"{count} permutations x 5 folds ({len(specs)} models): {seconds[count]:.1f} CPU s",
             flush=True,
@@ -368,10 +368,10 @@ def stack() -> None:
                 cpu_seconds(
                     lambda: list(train_models(cohort, bags, specs, config, device=CPU, seed=1))
                 )
-            )  # noqa: B023
+            )
             plain.append(
                 cpu_seconds(lambda: einsum_stack(cohort, bags, len(specs), train, hidden, 25))
-            )  # noqa: B023
+            )
         a, b = (1e3 * min(v) / len(specs) for v in (ours, plain))
         print(
             f"{hidden} wide: ours {a:.2f} ms a model (dropout, samples and full-bag scores in it),"

@@ -525,7 +525,7 @@ def _version(wanted: bool) -> None:
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,  # noqa: ARG001
+    ] = False,
     log_json: Annotated[
         bool,
         typer.Option(
