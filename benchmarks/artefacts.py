@@ -67,8 +67,8 @@ def main() -> None:
                 look, _ = look_at(reader, MPP, path.stem)
                 sides = np.arange(picture.shape[0] // TILE) * TILE
                 xy = np.stack([m.ravel() for m in np.meshgrid(sides, sides)], axis=1)
-                blurred, _ = look_closely(partial(read_tile, reader), xy, TILE, MPP)
-            flags = flag_tiles(look, blurred, xy, TILE)
+                blurred, _ = look_closely(partial(read_tile, reader), xy, TILE, level0_mpp=MPP)
+            flags = flag_tiles(look, blurred, xy, tile_l0=TILE)
             is_tissue = box_means(truth, xy / 64, TILE / 64) >= 0.5
             share = box_means(planted, xy, TILE)
             if kind == "clean":

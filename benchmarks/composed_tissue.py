@@ -44,7 +44,7 @@ def oracle(folder: Path) -> tuple[float, float]:
     score = [risk[r["patient_id"]] for r in rows]
     outcome = [float(r["pfs_months"]) for r in rows], [r["pfs_event"] == "1" for r in rows]
     return harrell_c(score, *outcome), stratified_harrell_c(
-        score, *outcome, [r["centre"] for r in rows]
+        score, *outcome, stratum=[r["centre"] for r in rows]
     )
 
 
@@ -81,7 +81,9 @@ def main() -> None:
                 read_attention(path)
                 for path in sorted((study.run_folder / "attention").glob("*.h5"))
             ]
-            auc = map_agreement(maps, args.cohort / "truth", CLASSES[args.driver], len(CLASSES))
+            auc = map_agreement(
+                maps, args.cohort / "truth", CLASSES[args.driver], n_classes=len(CLASSES)
+            )
         rows.append((seed, metrics, auc))
     best, best_within = oracle(args.cohort)
     print(

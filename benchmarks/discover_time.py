@@ -72,7 +72,7 @@ def write_study(folder: Path) -> None:
             flags={},
         )
         recipe = Recipe(step="made up", inputs={"slide": i})
-        write_tiles(folder / "tiles" / "224px_0.5mpp" / f"S{i}.h5", grid, mask, recipe)
+        write_tiles(folder / "tiles" / "224px_0.5mpp" / f"S{i}.h5", grid, mask, recipe=recipe)
         path = folder / "embeddings" / "efficientnet_lite0" / f"S{i}.h5"
         half = features.astype(np.float16)
         write_embeddings(

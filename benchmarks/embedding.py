@@ -133,9 +133,9 @@ def field(encoder: str, compiled: bool) -> None:
         reader._cache.clear()
         reader._cached_bytes = 0
         for x, y in grid.xy_l0.tolist():
-            tile = torch.from_numpy(read_tile(reader, (x, y), grid.tile_l0, TILE_PX)).permute(
-                2, 0, 1
-            )
+            tile = torch.from_numpy(
+                read_tile(reader, (x, y), grid.tile_l0, tile_px=TILE_PX)
+            ).permute(2, 0, 1)
             (tile.float() - model.mean) / model.std
 
     def their_reading() -> None:
@@ -464,7 +464,10 @@ def tiles_of(job: EmbedJob) -> np.ndarray:
     grid = read_tiles(job.tiles_path)[0]
     with open_slide(job.slide_path) as slide:
         return np.stack(
-            [read_tile(slide, (x, y), grid.tile_l0, TILE_PX) for x, y in grid.xy_l0.tolist()]
+            [
+                read_tile(slide, (x, y), grid.tile_l0, tile_px=TILE_PX)
+                for x, y in grid.xy_l0.tolist()
+            ]
         )
 
 

@@ -97,7 +97,9 @@ def one_cohort(
     raw = np.concatenate(
         [
             b.raw
-            for b in train_models(cohort, bags, specs, train, device=torch.device("cpu"), seed=seed)
+            for b in train_models(
+                cohort, bags, specs, config=train, device=torch.device("cpu"), seed=seed
+            )
         ]
     )
     folds = fold_scores(raw, specs, cohort.patient_ids)
@@ -109,7 +111,7 @@ def one_cohort(
     score = standardise(out_of_fold(folds, "standardised"))
     outcome = cohort.time_months, cohort.event
     wald = wald_test(fit_cox(score[:, None], *outcome), 0) if np.ptp(score) else 1.0
-    within = stratified_harrell_c(score, *outcome, cohort.centre)
+    within = stratified_harrell_c(score, *outcome, stratum=cohort.centre)
     return (
         c_test.p_value,
         gain.p_value,

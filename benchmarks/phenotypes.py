@@ -85,8 +85,8 @@ def main() -> None:
                         stored["classes"],
                         float(stored["cell_l0"]),
                         slide.xy_l0,
-                        slide.tile_l0,
-                        len(names),
+                        tile_l0=slide.tile_l0,
+                        n_classes=len(names),
                     )
                 )
         share, member = np.concatenate(classes), np.concatenate(graded)

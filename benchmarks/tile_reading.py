@@ -113,7 +113,7 @@ def _peers(path: Path) -> Read:
 def _ours(opener: ModuleType, *, scaled: bool = False) -> Callable[[Path], Read]:
     def open_with(path: Path) -> Read:
         reader = opener.open_slide(path)
-        return lambda xy: read_tile(reader, xy, TILE_L0, TILE_PX, scaled_decoding=scaled)
+        return lambda xy: read_tile(reader, xy, TILE_L0, tile_px=TILE_PX, scaled_decoding=scaled)
 
     return open_with
 

@@ -144,7 +144,7 @@ def train_all(
 ) -> np.ndarray:
     specs = model_specs(splits, config.seeds)
     raw = np.concatenate(
-        [b.raw for b in train_models(cohort, bags, specs, config, device=CPU, seed=1)]
+        [b.raw for b in train_models(cohort, bags, specs, config=config, device=CPU, seed=1)]
     )
     return standardise(out_of_fold(fold_scores(raw, specs, cohort.patient_ids), "standardised"))
 
@@ -174,7 +174,9 @@ def loop() -> None:
     config = TrainConfig(seeds=1)
     specs = model_specs([split], 1)
     ours = (
-        cpu_seconds(lambda: list(train_models(cohort, bags, specs, config, device=CPU, seed=1)))
+        cpu_seconds(
+            lambda: list(train_models(cohort, bags, specs, config=config, device=CPU, seed=1))
+        )
         / config.epochs
     )
     used, sampled = 3000 * len(train), config.tiles_per_patient * len(train)
@@ -227,7 +229,7 @@ def concordance(epochs: int, cohorts: range) -> None:
         ours = cpu_seconds(
             lambda: scores.update(ours=train_all(cohort, bags, splits, TrainConfig(seeds=1)))
         )
-        gain = harrell_c_difference(scores["ours"], scores["loop"], *outcome)
+        gain = harrell_c_difference(scores["ours"], scores["loop"], outcome[0], event=outcome[1])
         c = [harrell_c(scores[k], *outcome) for k in ("loop", "ours")]
         print(
             f"{seed} | {c[0]:.3f} | {c[1]:.3f} | {gain.estimate:+.3f} ({gain.low:+.3f} to"
@@ -257,10 +259,10 @@ def permutations() -> None:
     splits = make_splits(cohort, SplitsConfig(repeats=1))
     seconds = {}
     for count in (2, 4, 8):
-        specs = permuted_specs(cohort, splits, 1, count, 1)
+        specs = permuted_specs(cohort, splits, 1, permutations=count, seed=1)
         seconds[count] = cpu_seconds(
             lambda: list(
-                train_models(cohort, bags, specs, TrainConfig(seeds=1), device=CPU, seed=1)
+                train_models(cohort, bags, specs, config=TrainConfig(seeds=1), device=CPU, seed=1)
             )
         )
         print(
@@ -284,7 +286,10 @@ def whole() -> None:
     config = TrainConfig(seeds=1)
     specs = model_specs(splits, 1)
     raw = np.concatenate(
-        [block.raw for block in train_models(cohort, bags, specs, config, device=CPU, seed=1)]
+        [
+            block.raw
+            for block in train_models(cohort, bags, specs, config=config, device=CPU, seed=1)
+        ]
     )
     observed = fold_scores(raw, specs, cohort.patient_ids)
     started, cpu = time.perf_counter(), time.process_time()
@@ -317,7 +322,7 @@ def patients() -> None:
     for count in (123, 246, 492):
         cohort, bags = draw(count, 500, 512)
         splits = make_splits(cohort, SplitsConfig(repeats=1))
-        seconds.append(cpu_seconds(lambda: train_all(cohort, bags, splits, TrainConfig(seeds=1))))  # noqa: B023
+        seconds.append(cpu_seconds(lambda: train_all(cohort, bags, splits, TrainConfig(seeds=1))))
         print(
             f"{count} patients x 500 tiles x 512: {seconds[-1]:.1f} CPU s,"
             f" {seconds[-1] / seconds[0]:.2f}x",
@@ -357,7 +362,7 @@ def stack() -> None:
         config = TrainConfig(
             epochs=25, tiles_per_patient=16, projection=None, hidden=hidden, seeds=1
         )
-        specs = permuted_specs(cohort, splits, 1, 41, 1)  # 205 models
+        specs = permuted_specs(cohort, splits, 1, permutations=41, seed=1)  # 205 models
         index = {p: i for i, p in enumerate(cohort.patient_ids)}
         train = torch.zeros(len(specs), 80, dtype=torch.bool)
         for m, spec in enumerate(specs):
@@ -366,7 +371,9 @@ def stack() -> None:
         for _ in range(3):
             ours.append(
                 cpu_seconds(
-                    lambda: list(train_models(cohort, bags, specs, config, device=CPU, seed=1))
+                    lambda: list(
+                        train_models(cohort, bags, specs, config=config, device=CPU, seed=1)
+                    )
                 )
             )
             plain.append(

@@ -7,10 +7,11 @@ micrometres, `mpp` micrometres per pixel, `_months`. Points are (x, y), arrays [
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -302,3 +303,49 @@ class Recipe:
 
     step: str
     inputs: Mapping[str, Any]
+
+
+class Bar(Protocol):
+    """Something to be done, with what is left."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that `done` of `total` is done."""
+        ...
+
+
+class Progress(Protocol):
+    """What a step says while it works; what it found, it returns."""
+
+    def heading(self, text: str) -> None:
+        """Say which step begins, and how much there is to do."""
+        ...
+
+    def say(self, text: str = "", **facts: object) -> None:
+        """Say a sentence; its facts (slide=...) are for a log, since the text names them."""
+        ...
+
+    def record(self, text: str, **facts: object) -> None:
+        """Say what only a log needs, such as every single slide."""
+        ...
+
+    def bar(self, what: str, unit: str) -> AbstractContextManager[Bar]:
+        """Return a context in which a function takes how much is done."""
+        ...
+
+
+class Silent:
+    """The progress of a step that is called from Python: nothing is said."""
+
+    def heading(self, text: str) -> None: ...
+
+    def say(self, text: str = "", **facts: object) -> None: ...
+
+    def record(self, text: str, **facts: object) -> None: ...
+
+    @contextmanager
+    def bar(self, what: str, unit: str) -> Iterator[Bar]:  # noqa: ARG002
+        """Yield a function that says nothing."""
+        yield lambda done, total: None  # noqa: ARG005
+
+
+SILENT: Progress = Silent()

@@ -105,8 +105,8 @@ def phenotype_classes(study: Path, run: str = "main") -> dict[int, int]:
                 stored["classes"],
                 float(stored["cell_l0"]),
                 found.xy_l0,
-                found.tile_l0,
-                len(classes),
+                tile_l0=found.tile_l0,
+                n_classes=len(classes),
             ).argmax(axis=1)
         for k in np.unique(found.phenotype):
             votes[int(k)] = votes.get(int(k), np.zeros(len(classes) + 1)) + np.bincount(
@@ -189,7 +189,7 @@ def _score(retro: Path) -> list[Row]:
     classes = _json(retro / "truth" / "classes.json")
     names = {v: int(k) for k, v in classes.items() if k.isdigit()}
     auc = map_agreement(
-        maps, retro / "truth", names[classes["driver"]], max(names.values())
+        maps, retro / "truth", names[classes["driver"]], n_classes=max(names.values())
     ).contribution
     return [
         Row(

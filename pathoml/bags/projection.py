@@ -45,6 +45,7 @@ def fit_projections(
     bags: Sequence[Bag],
     trainings: Sequence[npt.NDArray[np.integer]],
     dim: int | None,
+    *,
     seed: int,
     device: torch.device,
 ) -> list[tuple[Tensor, Tensor]]:
@@ -77,10 +78,10 @@ def fit_projections(
 
 
 def fit_projection(
-    bags: Sequence[Bag], dim: int | None, seed: int, device: torch.device
+    bags: Sequence[Bag], dim: int | None, seed: int, *, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return the projection fitted on all of these bags."""
-    return fit_projections(bags, [np.arange(len(bags))], dim, seed, device)[0]
+    return fit_projections(bags, [np.arange(len(bags))], dim, seed=seed, device=device)[0]
 
 
 def _sample(bags: Sequence[Bag], tiles: int, seed: int) -> Tensor:

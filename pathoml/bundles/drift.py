@@ -28,6 +28,7 @@ def reference_ranges(
     cohort: Cohort,
     bags: Sequence[Bag],
     slides: Mapping[str, Embeddings],
+    *,
     scores: npt.NDArray[np.float64],
 ) -> dict[str, Any]:
     """Return what new slides are compared with: ranges of numbers, known names, and the centre and
@@ -65,7 +66,7 @@ def numbers_of(slide: Embeddings, embedding: Mapping[str, Any], score: float) ->
 
 
 def drift_rows(
-    reference: Mapping[str, Any], slide: Slide, embeddings: Embeddings, score: float
+    reference: Mapping[str, Any], slide: Slide, embeddings: Embeddings, *, score: float
 ) -> list[tuple[object, ...]]:
     """Return the rows of drift.csv for one slide."""
     rows: list[tuple[object, ...]] = []

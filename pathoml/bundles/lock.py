@@ -72,7 +72,7 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         cohort,
         run.bags,
         specs,
-        config.train,
+        config=config.train,
         device=device,
         seed=config.splits.seed,
         on_epoch=on_epoch,
@@ -107,7 +107,7 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             cohort,
             run.bags,
             slides,
-            np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean()),
+            scores=np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean()),
         ),
         "files": files,
         "train_recipe_sha256": read_json(study.run_folder / "provenance.json")["steps"]["train"][
@@ -117,7 +117,7 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     metrics, permutation = (
         _if_there(study.run_folder / name) for name in ("metrics.json", "permutation.json")
     )
-    write_text(folder / CARD, model_card(content, cohort, metrics, permutation))
+    write_text(folder / CARD, model_card(content, cohort, metrics, permutation=permutation))
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
     write_text(folder / SUMS, "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()))

@@ -65,4 +65,4 @@ def explain_predicted(
             "version": EXPLAIN_VERSION,
         },
     )
-    return write_maps(study, subject, recipe, on_slide)
+    return write_maps(study, subject, recipe, on_slide=on_slide)

@@ -19,6 +19,7 @@ def model_card(
     bundle: Mapping[str, Any],
     cohort: Cohort,
     metrics: Mapping[str, Any],
+    *,
     permutation: Mapping[str, Any],
 ) -> str:
     """Return the card as Markdown.

@@ -91,7 +91,7 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
         path = embeddings_folder(study) / f"{slide.slide_id}.h5"
         if is_stored(path):
             rows += drift_rows(
-                bundle["drift"], slide, read_embeddings(path), of_patient[slide.patient_id]
+                bundle["drift"], slide, read_embeddings(path), score=of_patient[slide.patient_id]
             )
     with atomic_path(folder / "drift.csv") as temporary:
         write_table(temporary, COLUMNS, rows)

@@ -226,7 +226,9 @@ def discover_command(
     from pathoml.cli.console import Console
     from pathoml.config import load_study
 
-    raise typer.Exit(verb.run(load_study(study, settings or ()), Console(), labels, spots, slide))
+    raise typer.Exit(
+        verb.run(load_study(study, settings or ()), Console(), labels, spots=spots, slide_id=slide)
+    )
 
 
 @app.command("demo")
@@ -350,7 +352,7 @@ def config_command(
     from pathoml.cli import config as verb
     from pathoml.cli.console import Console
 
-    raise typer.Exit(verb.run(what, study, settings or [], Console()))
+    raise typer.Exit(verb.run(what, study, settings or [], console=Console()))
 
 
 @app.command("import")
@@ -375,7 +377,9 @@ def import_command(
     from pathoml.config import load_study
 
     raise typer.Exit(
-        verb.run_import(load_study(study, settings or ()), name, source, Console(), column)
+        verb.run_import(
+            load_study(study, settings or ()), name, source, console=Console(), column=column
+        )
     )
 
 
@@ -399,7 +403,9 @@ def export_command(
     from pathoml.cli.console import Console
     from pathoml.config import load_study
 
-    raise typer.Exit(verb.run_export(load_study(study, settings or ()), name, target, Console()))
+    raise typer.Exit(
+        verb.run_export(load_study(study, settings or ()), name, target, console=Console())
+    )
 
 
 @app.command("view")
@@ -508,7 +514,13 @@ def benchmark_command(
 
     chosen = heads or ["abmil", "mean_pool", "ridge_cox"]
     raise typer.Exit(
-        verb.run(load_study(study, settings or ()), encoders or [], chosen, permutations, Console())
+        verb.run(
+            load_study(study, settings or ()),
+            encoders or [],
+            chosen,
+            permutations=permutations,
+            console=Console(),
+        )
     )
 
 

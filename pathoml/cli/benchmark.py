@@ -12,7 +12,12 @@ from pathoml.config import Study
 
 
 def run(
-    study: Study, encoders: Sequence[str], heads: Sequence[str], permutations: int, console: Console
+    study: Study,
+    encoders: Sequence[str],
+    heads: Sequence[str],
+    *,
+    permutations: int,
+    console: Console,
 ) -> int:
     """Compare and print one row a recipe."""
     from pathoml.evaluation.comparison import compare

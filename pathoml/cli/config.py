@@ -8,7 +8,7 @@ from pathlib import Path
 from pathoml.cli.console import Console
 
 
-def run(what: str, study: Path, settings: Sequence[str], console: Console) -> int:
+def run(what: str, study: Path, settings: Sequence[str], *, console: Console) -> int:
     """Print the resolved configuration of a study ("show") or the table of keys ("schema")."""
     from pathoml.config import load_study, resolved_yaml, schema_rows
     from pathoml.errors import ConfigError

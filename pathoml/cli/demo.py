@@ -148,7 +148,7 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
     if classes.get("driver") not in names:
         return
     maps = [read_attention(path) for path in sorted((run_folder / "attention").glob("*.h5"))]
-    agreement = map_agreement(maps, truth, names[classes["driver"]], max(names.values()))
+    agreement = map_agreement(maps, truth, names[classes["driver"]], n_classes=max(names.values()))
     console.say(
         f"  map against the planted {classes['driver']} tissue, AUC over {agreement.tiles} tiles: "
         f"contribution {agreement.contribution:.2f} (mean of slides "

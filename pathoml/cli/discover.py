@@ -15,6 +15,7 @@ def run(
     study: Study,
     console: Console,
     labels: Path | None = None,
+    *,
     spots: Path | None = None,
     slide_id: str = "",
 ) -> int:

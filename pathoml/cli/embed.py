@@ -131,7 +131,7 @@ def _embed_here(
     with console.bar("embed", "tiles") as bar:
         done = 0
 
-        def on_tiles(slide_id: str, tiles: int) -> None:  # noqa: ARG001
+        def on_tiles(slide_id: str, tiles: int) -> None:
             nonlocal done
             done += tiles
             bar(done, total)
@@ -156,7 +156,7 @@ def _embed_apart(
     with console.bar("embed", "slides") as bar:
         done = 0
 
-        def on_slide(slide_id: str) -> None:  # noqa: ARG001
+        def on_slide(slide_id: str) -> None:
             nonlocal done
             done += 1
             bar(done, len(jobs))

@@ -44,7 +44,7 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     from pathoml.store.files import write_json
 
     cohort, columns, groups, counts = read_score_table(study, read_cohort(study))
-    content = metrics(study, cohort, columns, groups, counts)
+    content = metrics(study, cohort, columns, groups=groups, counts=counts)
     content["heterogeneity"] = _heterogeneity(study, cohort, columns)
     write_json(folder / "metrics.json", content)
     write_numbers(folder / "metrics.csv", content)
@@ -141,7 +141,7 @@ def _permute(
     loaded = load_run(study)
     validation, note = repeated_validation(study, loaded)
     with console.bar("permute", "model epochs") as bar:
-        compute_blocks(study, validation, bar, shard)
+        compute_blocks(study, validation, bar, shard=shard)
     return loaded, validation, note
 
 

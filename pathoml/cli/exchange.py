@@ -13,7 +13,7 @@ from pathoml.interop.exchange import Exchange
 
 
 def run_import(
-    study: Study, name: str, source: Path, console: Console, column: str | None = None
+    study: Study, name: str, source: Path, *, console: Console, column: str | None = None
 ) -> int:
     """Read what another tool wrote into the study."""
     from pathoml.plugins import load_plugin
@@ -43,7 +43,7 @@ def run_import(
     )
 
 
-def run_export(study: Study, name: str, target: Path | None, console: Console) -> int:
+def run_export(study: Study, name: str, target: Path | None, *, console: Console) -> int:
     """Write the run as another tool reads it."""
     from pathoml.plugins import load_plugin, names_with
 

@@ -27,7 +27,7 @@ def memory_path() -> Path:
 
 
 def machine_key(
-    question: str, encoder_sha256: str, tile_px: int, device: torch.device, dtype: torch.dtype
+    question: str, encoder_sha256: str, tile_px: int, *, device: torch.device, dtype: torch.dtype
 ) -> str:
     """Return the name of a measurement: what was asked, of which weights, in which precision, on
     which kind of device, by which torch.

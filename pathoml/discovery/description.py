@@ -38,6 +38,7 @@ def describe(
     counts: Array,
     centre: npt.NDArray[np.str_],
     stain: Sequence[str],
+    *,
     slide_counts: Mapping[str, Array],
     specimen: Mapping[str, str],
     contribution: Array,

@@ -102,7 +102,7 @@ def treatment_arms(cohort: Cohort, column: str | None) -> tuple[Array | None, st
 
 
 def weigh(
-    values: Array, cohort: Cohort, clinical: Array, arms: Array | None = None, *, seed: int = 1
+    values: Array, cohort: Cohort, clinical: Array, *, arms: Array | None = None, seed: int = 1
 ) -> list[Evidence]:
     """Test each column of values (B, C) against the outcome.
 
@@ -112,7 +112,7 @@ def weigh(
     """
     time, event, centre = cohort.time_months, cohort.event, cohort.centre
     base = fit_cox(clinical, time, event, stratum=centre)
-    residual = martingale_residuals(clinical @ base.coefficients, time, event, centre)
+    residual = martingale_residuals(clinical @ base.coefficients, time, event, stratum=centre)
     sd = values.std(axis=0, ddof=1)
     scaled = (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1.0)  # (B, C)
     p_values = permutation_p(residual, scaled, centre, permutations=PERMUTATIONS, seed=seed)

@@ -142,7 +142,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         study.folder / "runs",
         FAMILY,
         [f"human score of phenotype {p}" for p in tested],
-        study.config.run,
+        run=study.config.run,
     )
     for phenotype, q in zip(
         tested, benjamini_hochberg([content[p]["p_value"] for p in tested], size)

@@ -31,7 +31,7 @@ RATING_COLUMNS = ("rater", "phenotype", "item", "name", "presence", "repeat", "n
 
 
 def write_naming_sheet(
-    folder: Path, cohort: Cohort, candidates: Sequence[Sequence[TileRef]], order: Sequence[int]
+    folder: Path, cohort: Cohort, candidates: Sequence[Sequence[TileRef]], *, order: Sequence[int]
 ) -> None:
     """Write naming_sheet/: index.html, a ratings CSV a rater, key.csv (keep it from the raters).
 

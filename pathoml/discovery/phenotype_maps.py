@@ -35,7 +35,7 @@ NOTE = "Groups of similar tiles that the computer found. Research use only, not 
 
 
 def write_phenotype_map(
-    target: Path, path: Path | None, assigned: Assignments, count: int, level0_mpp: float
+    target: Path, path: Path | None, assigned: Assignments, *, count: int, level0_mpp: float
 ) -> bool:
     """Write the map of a slide; return False where its picture cannot be read.
 
@@ -47,7 +47,7 @@ def write_phenotype_map(
         return False
     try:
         with open_slide(path) as reader:
-            picture = draw_phenotypes(reader, assigned, count, level0_mpp)
+            picture = draw_phenotypes(reader, assigned, count, level0_mpp=level0_mpp)
     except SlideError:
         return False
     with atomic_path(target) as temporary:
@@ -56,7 +56,7 @@ def write_phenotype_map(
 
 
 def draw_phenotypes(
-    reader: SlideReader, assigned: Assignments, count: int, level0_mpp: float
+    reader: SlideReader, assigned: Assignments, count: int, *, level0_mpp: float
 ) -> Image:
     """Return the slide with its tiles coloured inside their true borders, and a legend with the
     share of each phenotype.
@@ -64,7 +64,12 @@ def draw_phenotypes(
     overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / LONGEST_SIDE_PX))
     hues = np.array(COLOURS)[assigned.phenotype % len(COLOURS)]
     picture = paint_tiles(
-        overview, downsample, assigned.xy_l0, assigned.tile_l0, hues, np.full(len(hues), ALPHA)
+        overview,
+        downsample,
+        assigned.xy_l0,
+        tile_l0=assigned.tile_l0,
+        hues=hues,
+        alphas=np.full(len(hues), ALPHA),
     )
     shares = np.bincount(assigned.phenotype, minlength=count) / max(len(assigned.phenotype), 1)
     return _with_legend(picture, assigned.slide_id, shares, downsample * level0_mpp)
@@ -90,6 +95,6 @@ def _with_legend(
         draw,
         (width - 12, top + ROW_PX * lines + 14),
         round_length(picture.shape[1] * um_per_px / 5),
-        um_per_px,
+        um_per_px=um_per_px,
     )
     return np.asarray(page, dtype=np.uint8)

@@ -42,9 +42,9 @@ def spatial_figures(
     phenotype: Ints,
     xy_l0: Ints,
     tile_l0: int,
+    *,
     number: int,
     border_um: Floats | None,
-    *,
     permutations: int = PERMUTATIONS,
     seed: int = 1,
 ) -> list[SpatialFigures]:
@@ -109,7 +109,7 @@ def like_neighbours(
     return np.bincount(first[first == second], minlength=number)
 
 
-def border_distance_um(mask: TissueMask, xy_l0: Ints, tile_l0: int, level0_mpp: float) -> Array:
+def border_distance_um(mask: TissueMask, xy_l0: Ints, tile_l0: int, *, level0_mpp: float) -> Array:
     """Return (N,) the distance in micrometres of each tile's centre to the nearest place without
     tissue; 0 outside the tissue.
     """

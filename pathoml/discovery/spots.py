@@ -90,7 +90,7 @@ def weigh_spots(study: Study, slide_id: str, path: Path) -> SpotResults:
         np.asarray(tiles_xy + tile_l0 / 2, np.float64),
     )
     rho, p_values = associate(
-        expression[on_tile][:, expressed], spots_xy[on_tile], of_tiles, centres
+        expression[on_tile][:, expressed], spots_xy[on_tile], of_tiles, centres=centres
     )
     q_values = benjamini_hochberg(p_values.ravel()).reshape(p_values.shape)
     genes = [name for name, kept in zip(names, expressed) if kept]
@@ -173,8 +173,8 @@ def associate(
     expression: Array,
     spots_xy: Array,
     features: Array,
-    centres: Array,
     *,
+    centres: Array,
     permutations: int = PERMUTATIONS,
     seed: int = 1,
 ) -> tuple[Array, Array]:

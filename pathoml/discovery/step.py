@@ -99,19 +99,19 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
         assigned.counts,
         cohort.centre,
         stain,
-        assigned.slide_counts,
-        specimen,
-        assigned.contribution,
+        slide_counts=assigned.slide_counts,
+        specimen=specimen,
+        contribution=assigned.contribution,
     )
     clinical, adjustment = estimable_design(cohort, config.covariates)
     arms, left_out = treatment_arms(cohort, config.treatment)
     adjustment = f"{adjustment} {left_out}".rstrip()
-    evidence = weigh(log_ratios(assigned.counts), cohort, clinical, arms)
+    evidence = weigh(log_ratios(assigned.counts), cohort, clinical, arms=arms)
     code = sha256_of_arrays({"centres": codebook.centres, "components": codebook.components})[:8]
     names = [
         f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))
     ]
-    size = record_hypotheses(study.folder / "runs", FAMILY, names, study.config.run)
+    size = record_hypotheses(study.folder / "runs", FAMILY, names, run=study.config.run)
     q_values = benjamini_hochberg([e.p_value for e in evidence], size)
     shifts = [_paired(run, assigned.slide_counts, specimen, k) for k in range(len(evidence))]
     rows = [
@@ -130,7 +130,9 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     )
     _write_table(folder / "spatial.csv", SPATIAL_COLUMNS, _with_q(assigned.spatial))
     _write_sheets(folder, run, assigned.candidates)
-    write_naming_sheet(folder, run.cohort, assigned.candidates, [int(r["phenotype"]) for r in rows])
+    write_naming_sheet(
+        folder, run.cohort, assigned.candidates, order=[int(r["phenotype"]) for r in rows]
+    )
     tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
     write_json(
         folder / "codebook.json",
@@ -190,8 +192,8 @@ def _assign(
                 folder / "maps" / f"{slide.slide_id}.png",
                 paths[slide.slide_id],
                 of_tiles,
-                count,
-                slide.level0_mpp,
+                count=count,
+                level0_mpp=slide.level0_mpp,
             )
             spatial += _where(study, slide, phenotype, count)
             map_path = study.run_folder / "attention" / f"{slide.slide_id}.h5"
@@ -232,11 +234,13 @@ def _where(
     """Return the spatial figures of the phenotypes that a slide has."""
     path = tiles_folder(study) / f"{slide.slide_id}.h5"
     border = (
-        border_distance_um(read_tiles(path)[1], slide.xy_l0, slide.tile_l0, slide.level0_mpp)
+        border_distance_um(
+            read_tiles(path)[1], slide.xy_l0, slide.tile_l0, level0_mpp=slide.level0_mpp
+        )
         if path.exists()
         else None
     )
-    figures = spatial_figures(phenotype, slide.xy_l0, slide.tile_l0, count, border)
+    figures = spatial_figures(phenotype, slide.xy_l0, slide.tile_l0, number=count, border_um=border)
     return [{"slide_id": slide.slide_id, **vars(one)} for one in figures if one.share > 0]
 
 

@@ -61,7 +61,7 @@ def choose_batch_size(
         return BatchSize(tiles=wanted, why="as study.yaml says")
     if torch.are_deterministic_algorithms_enabled():
         return BatchSize(tiles=FIXED[device.type], why="fixed, so that a rerun gives the same bits")
-    key = machine_key("batch", encoder_sha256, tile_px, device, dtype)
+    key = machine_key("batch", encoder_sha256, tile_px, device=device, dtype=dtype)
     known = remembered(key)
     if isinstance(known, int) and known in TRIED[device.type]:
         return BatchSize(tiles=known, why=f"the fastest of an earlier trial, {memory_path()}")

@@ -72,8 +72,8 @@ def choose_compiled(
     wanted: bool | None,
     model: EncoderModel,
     batch_size: int,
-    encode_by: Callable[[nn.Module], Encode],
     *,
+    encode_by: Callable[[nn.Module], Encode],
     encoder_sha256: str,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
@@ -92,7 +92,11 @@ def choose_compiled(
     if wanted is False or (wanted is None and repeats and device.type != "cpu"):
         return model, ""
     key = machine_key(
-        f"compiled for batches of {batch_size}", encoder_sha256, model.tile_px, device, dtype
+        f"compiled for batches of {batch_size}",
+        encoder_sha256,
+        model.tile_px,
+        device=device,
+        dtype=dtype,
     )
     if wanted is None and not repeats and remembered(key) is False:
         return model, f"not compiled: slower in an earlier trial, {cache_folder()}"

@@ -185,7 +185,7 @@ class SlideTiles:
         self._read_tile = self._reader.read_tile
         if job.stain != AS_SCANNED:
             restained = self._close.enter_context(
-                RestainedReader(self._reader, self.grid, job.stain, readers)
+                RestainedReader(self._reader, self.grid, job.stain, readers=readers)
             )
             self._read_tile = restained.read_tile
 

@@ -38,7 +38,7 @@ class ReadyEncoder:
 
     def __call__(self, tiles: Image) -> npt.NDArray[np.float16]:
         """Return (B, D) features of (B, H, W, 3) uint8 tiles."""
-        return embed_tiles(self.model, tiles, self.device, self.dtype)
+        return embed_tiles(self.model, tiles, self.device, dtype=self.dtype)
 
 
 def ready_encoder(
@@ -75,7 +75,13 @@ def ready_encoder(
         dtype=dtype,
     )
     chosen, why = choose_compiled(
-        compiled, model, batch.tiles, encode_by, encoder_sha256=sha256, device=device, dtype=dtype
+        compiled,
+        model,
+        batch.tiles,
+        encode_by=encode_by,
+        encoder_sha256=sha256,
+        device=device,
+        dtype=dtype,
     )
     return ReadyEncoder(
         name=name,
@@ -99,7 +105,7 @@ def loaded_encoder(name: str, device: torch.device) -> tuple[EncoderModel, str]:
 
 
 def embed_tiles(
-    model: nn.Module, tiles: Image, device: torch.device, dtype: torch.dtype = torch.float32
+    model: nn.Module, tiles: Image, device: torch.device, *, dtype: torch.dtype = torch.float32
 ) -> npt.NDArray[np.float16]:
     """Return (B, D) float16 features of (B, H, W, 3) uint8 tiles, computed in `dtype`; a batch that
     does not fit the memory is halved.
@@ -113,7 +119,7 @@ def embed_tiles(
         len(tiles) // 2
     )  # after the handler, whose traceback would keep the failed batch in memory
     return np.concatenate(
-        [embed_tiles(model, part, device, dtype) for part in (tiles[:half], tiles[half:])]
+        [embed_tiles(model, part, device, dtype=dtype) for part in (tiles[:half], tiles[half:])]
     )
 
 

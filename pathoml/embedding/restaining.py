@@ -24,7 +24,7 @@ class RestainedReader:
     """Reads as the reader below it does, in other colours. Safe to read from several threads."""
 
     def __init__(
-        self, reader: ReopeningReader, grid: TileGrid, stain: StainConfig, readers: Executor
+        self, reader: ReopeningReader, grid: TileGrid, stain: StainConfig, *, readers: Executor
     ) -> None:
         """Ask a thread for the slide's estimate; tiles wait for it.
 

@@ -120,7 +120,7 @@ def _candidate(
         [
             b.raw
             for b in fit_models(
-                cohort, bags, specs, config, device=device, seed=study.config.splits.seed
+                cohort, bags, specs, config=config, device=device, seed=study.config.splits.seed
             )
         ]
     )
@@ -131,7 +131,7 @@ def _candidate(
 
 
 def _statistic(score: Array, cohort: Cohort) -> float:
-    return stratified_harrell_c(score, cohort.time_months, cohort.event, cohort.centre)
+    return stratified_harrell_c(score, cohort.time_months, cohort.event, stratum=cohort.centre)
 
 
 def _null_of_the_maximum(
@@ -151,7 +151,7 @@ def _null_of_the_maximum(
         study.config.splits.seed,
         min(study.config.significance.seeds, study.config.train.seeds),
     )
-    specs = permuted_specs(cohort, splits, seeds, permutations, seed)
+    specs = permuted_specs(cohort, splits, seeds, permutations=permutations, seed=seed)
     each = len(specs) // permutations
     largest = np.full(permutations, -np.inf)
     for encoder, (_, bags, _) in everything.items():
@@ -159,7 +159,12 @@ def _null_of_the_maximum(
             config = study.config.train.model_copy(update={"head": head, "seeds": seeds})
             device = prepare_device(study.config.compute)
             raw = np.concatenate(
-                [b.raw for b in fit_models(cohort, bags, specs, config, device=device, seed=seed)]
+                [
+                    b.raw
+                    for b in fit_models(
+                        cohort, bags, specs, config=config, device=device, seed=seed
+                    )
+                ]
             )
             for b in range(permutations):
                 mine = slice(b * each, (b + 1) * each)
@@ -191,7 +196,7 @@ def _content(
             "harrell_c": harrell_c_interval(c.score, *outcome, **draw).to_json(),
             "harrell_c_centre_stratified": _statistic(c.score, cohort),
             "difference_to_winner": harrell_c_difference(
-                c.score, winner.score, *outcome, **draw
+                c.score, winner.score, outcome[0], event=outcome[1], **draw
             ).to_json()
             if c is not winner
             else None,
@@ -224,7 +229,7 @@ def choice_corrected_c(scores: Array, cohort: Cohort, draws: int = DRAWS) -> flo
     """Return the mean C, on patients not drawn, of whichever of (K, B) scores was best on those
     drawn.
     """
-    counts = draw_counts(scores.shape[1], draws, 1, cohort.centre)  # (draws, B)
+    counts = draw_counts(scores.shape[1], draws, 1, resample_within=cohort.centre)  # (draws, B)
     values = []
     for drawn in counts:
         inside = np.repeat(np.arange(len(drawn)), drawn.astype(int))

@@ -79,7 +79,7 @@ def score_hazard_ratio(covariates: Array, cohort: Cohort, caveat: str) -> Json:
     return {**hazard_ratio(fit, last).to_json(), **tests}
 
 
-def added_value(score: Array, cohort: Cohort, draw: Json, caveat: str) -> Json:
+def added_value(score: Array, cohort: Cohort, draw: Json, *, caveat: str) -> Json:
     """Clinical against clinical + score on the same rows; fitted and judged on all of them, which
     the note says.
     """
@@ -110,7 +110,7 @@ def added_value(score: Array, cohort: Cohort, draw: Json, caveat: str) -> Json:
         predictor(full, np.column_stack([clinical[:, kept], score])),
         predictor(reduced, clinical[:, kept]),
         cohort.time_months,
-        cohort.event,
+        event=cohort.event,
         **draw,
     )
     eventless = (

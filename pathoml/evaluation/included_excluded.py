@@ -24,6 +24,7 @@ def included_against_excluded(
     rows: Mapping[str, Mapping[str, str]],
     included: Sequence[str],
     excluded: Sequence[str],
+    *,
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return one row a variable or level: how it is among the analysed and among the others.

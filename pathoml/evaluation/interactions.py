@@ -36,6 +36,7 @@ def interaction_sections(
     cohort: Cohort,
     score: Array,
     clinical: Columns,
+    *,
     treatment: str | None,
     table: Columns,
     subgroups: Sequence[str],
@@ -69,7 +70,7 @@ def interaction_sections(
     if treatment:
         tests |= {f"{treatment} x ({row['expression']})": row["treatment_p_value"] for row in rows}
         tests[f"score x {treatment}"] = interaction.get("p_value")
-    size = record_hypotheses(runs_folder, FAMILY, tests, run) if tests else 0
+    size = record_hypotheses(runs_folder, FAMILY, tests, run=run) if tests else 0
     found = {name: p for name, p in tests.items() if p is not None}
     adjusted = (
         dict(zip(found, benjamini_hochberg(list(found.values()), size).tolist())) if found else {}
@@ -106,7 +107,7 @@ def _subgroup(
 
     def part(variable: Array, rows: npt.NDArray[np.bool_]) -> Json:
         try:
-            effect = subgroup_effect(variable[rows], member[rows], time[rows], event[rows])
+            effect = subgroup_effect(variable[rows], member[rows], time[rows], event=event[rows])
         except CohortError as error:
             return {
                 **none,
@@ -169,7 +170,7 @@ def _treatment_section(
     try:
         design = fit_design(kept) if kept else Design(columns=())
         x = design.transform(kept) if kept else np.empty((int(rows.sum()), 0))
-        result = treatment_interaction(score[rows], arms[rows], x, time, event)
+        result = treatment_interaction(score[rows], arms[rows], x, time_months=time, event=event)
         effect = hazard_ratio(fit_cox(np.column_stack([x, score[rows]]), time, event), x.shape[1])
     except CohortError as error:
         return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ CORRELATION = 0.4  # rank correlation with tile count or mpp that raises an alar
 
 
 def leak_section(
-    study: Study, cohort: Cohort, score: Array, tile_count: Array, pooled_c: float | None
+    study: Study, cohort: Cohort, score: Array, *, tile_count: Array, pooled_c: float | None
 ) -> tuple[Json, list[Json]]:
     """Return the section and the alarms.
 
@@ -53,18 +54,14 @@ def leak_section(
         "resample_within": cohort.centre,
     }
     means, mpp = slide_means(study, cohort)
+    c_within = partial(harrell_c_interval, score, cohort.time_months, cohort.event, **draw)
     section: Json = {
         "centre_from_embeddings": or_not_estimable(
             lambda: centre_from_embeddings(means, cohort.centre)
         ),
         "centre_from_score": or_not_estimable(lambda: share_between(score, cohort.centre)),
         "harrell_c_within": {
-            name: or_not_estimable(
-                lambda s=s: harrell_c_interval(
-                    score, cohort.time_months, cohort.event, stratum=s, **draw
-                )
-            )  # type: ignore[misc]
-            for name, s in strata.items()
+            name: or_not_estimable(partial(c_within, stratum=s)) for name, s in strata.items()
         },
         "gain_over_subtype": or_not_estimable(
             lambda: gain_over(strata.get("subtype"), score, cohort)

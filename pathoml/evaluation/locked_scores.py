@@ -22,7 +22,7 @@ from pathoml.types import Array, Cohort
 
 
 def prospective_section(
-    study: Study, cohort: Cohort, score: Array, score_type: str
+    study: Study, cohort: Cohort, score: Array, *, score_type: str
 ) -> dict[str, Any]:
     """Return C, hazard ratio per development SD, calibration slope and calibration in the large of
     a locked score.
@@ -57,7 +57,7 @@ def prospective_section(
             score,
             locked["log_hazard_ratio_per_sd"] * score,
             cohort.time_months,
-            cohort.event,
+            event=cohort.event,
             baseline=baseline,
             resample_within=cohort.centre,
             bootstraps=study.config.significance.bootstraps,

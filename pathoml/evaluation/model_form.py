@@ -56,7 +56,7 @@ def test_json(test: Any) -> Json:
 def _proportional(covariates: Array, cohort: Cohort) -> Json:
     fit = fit_cox(covariates, cohort.time_months, cohort.event)
     return test_json(
-        proportional_hazards_test(fit, covariates, cohort.time_months, cohort.event)[1]
+        proportional_hazards_test(fit, covariates, cohort.time_months, event=cohort.event)[1]
     )
 
 
@@ -77,7 +77,7 @@ def _proportional_by_term(cohort: Cohort, score: Array, clinical: Columns) -> li
             fit,
             covariates,
             cohort.time_months,
-            cohort.event,
+            event=cohort.event,
             terms=[*terms, [covariates.shape[1] - 1]],
         )
     except CohortError as error:

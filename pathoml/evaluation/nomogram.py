@@ -35,6 +35,7 @@ def prognostic_score(
     cohort: Cohort,
     score: Array,
     clinical: Mapping[str, Sequence[object]],
+    *,
     horizons_months: Sequence[float],
 ) -> dict[str, Any]:
     """Return points of each value, and the risk at each horizon of each total.

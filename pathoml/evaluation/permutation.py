@@ -88,7 +88,7 @@ class ClinicalModel:
 
 
 def permuted_specs(
-    cohort: Cohort, splits: Sequence[Split], seeds: int, permutations: int, seed: int
+    cohort: Cohort, splits: Sequence[Split], seeds: int, *, permutations: int, seed: int
 ) -> list[ModelSpec]:
     """Return the models of every permutation, one permutation after the other."""
     rng = np.random.default_rng(seed)
@@ -130,7 +130,11 @@ class RepeatedValidation:
     @cached_property
     def _specs(self) -> list[ModelSpec]:
         return permuted_specs(
-            self.cohort, self.splits, self.config.seeds, self.permutations, self.seed
+            self.cohort,
+            self.splits,
+            self.config.seeds,
+            permutations=self.permutations,
+            seed=self.seed,
         )
 
     @property
@@ -154,7 +158,7 @@ class RepeatedValidation:
             self.cohort,
             self.bags,
             specs,
-            self.config,
+            config=self.config,
             device=device,
             seed=self.seed,
             on_epoch=on_epoch,
@@ -172,7 +176,7 @@ class RepeatedValidation:
         """
         score = standardise(out_of_fold(folds, "standardised"))
         concordance = stratified_harrell_c(
-            score, self.cohort.time_months, self.cohort.event, self.cohort.centre
+            score, self.cohort.time_months, self.cohort.event, stratum=self.cohort.centre
         )
         return concordance, self._model.gain(score)
 

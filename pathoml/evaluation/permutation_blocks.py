@@ -98,7 +98,7 @@ class PermutationBlock:
 
 
 def compute_blocks(
-    study: Study, validation: RepeatedValidation, on_epoch: OnEpoch, shard: Shard | None = None
+    study: Study, validation: RepeatedValidation, on_epoch: OnEpoch, *, shard: Shard | None = None
 ) -> None:
     """Compute the blocks that have no file yet, or a shard's part of them, on the engine of
     study.yaml.

@@ -11,6 +11,7 @@ from models that had, and the coefficient of clinical_and_image is slightly opti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ def risk_sections(
     cohort: Cohort,
     columns: Mapping[str, Array],
     clinical: Mapping[str, Sequence[object]],
+    *,
     fold: Sequence[str],
     horizons_months: Sequence[float],
     counts: Array | None,
@@ -101,9 +103,7 @@ def risk_sections(
     risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
 
     def each_model(judge: Callable[[str], Any]) -> Json:
-        return {
-            name: or_not_estimable(lambda name=name: judge(name)) for name in (*hazards, *problem)
-        }  # type: ignore[misc]
+        return {name: or_not_estimable(partial(judge, name)) for name in (*hazards, *problem)}
 
     def risk_of(name: str) -> Array:
         if name in problem:
@@ -130,11 +130,13 @@ def risk_sections(
     for m, horizon in enumerate(horizons_months):
         key = f"{horizon:g}"
         sections["time_dependent_auc"][key] = or_not_estimable(
-            lambda horizon=horizon: time_dependent_auc(score, time, event, horizon, counts=counts)  # type: ignore[misc]
+            lambda horizon=horizon: time_dependent_auc(
+                score, time, event, months=horizon, counts=counts
+            )  # type: ignore[misc]
         )
         sections["brier"][key] = each_model(
             lambda name, m=m, horizon=horizon: brier_score(
-                risk_of(name)[:, m], time, event, horizon, counts=counts
+                risk_of(name)[:, m], time, event, months=horizon, counts=counts
             )  # type: ignore[misc]
         )
         for name in sections["calibration"].keys() - {"slope", "in_the_large"}:
@@ -169,7 +171,7 @@ def _cross_fitted(
     problem: dict[str, str] = {}
     for name, fit in models.items():
         try:
-            hazards[name] = cross_fitted_hazard(fit, time, event, label, months)
+            hazards[name] = cross_fitted_hazard(fit, time, event, fold=label, months=months)
         except CohortError as error:
             problem[name] = str(error)
     return hazards, problem
@@ -188,7 +190,7 @@ def _integrated(
         raise CohortError(
             "not estimable: fewer than 10 patients are followed beyond the first horizon."
         )
-    return integrated_brier_score(risk, time, event, grid, counts=counts)
+    return integrated_brier_score(risk, time, event, months=grid, counts=counts)
 
 
 def _own(
@@ -255,8 +257,8 @@ def _calibration(risk: Array, time: Array, event: Bools, months: float) -> Json:
         "groups": [
             {
                 "predicted": float(risk[member == g].mean()),
-                **or_not_estimable(lambda g=g: _observed(time, event, member == g, months)),
-            }  # type: ignore[misc]
+                **or_not_estimable(partial(_observed, time, event, member == g, months)),
+            }
             for g in range(groups)
             if (member == g).any()
         ],
@@ -296,7 +298,7 @@ def _observed(time: Array, event: Bools, rows: Bools, months: float) -> Any:
 
 
 def _curve(risk: Array, time: Array, event: Bools, months: float) -> Json:
-    curve = calibration_curve(risk, time, event, months)
+    curve = calibration_curve(risk, time, event, months=months)
     shown = np.round(np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk)))).astype(int)
     return {
         "predicted": json_numbers(curve.predicted[shown]),
@@ -308,10 +310,12 @@ def _curve(risk: Array, time: Array, event: Bools, months: float) -> Json:
 def _decision_curve(risks: Mapping[str, Array], time: Array, event: Bools, months: float) -> Json:
     try:
         curves = {
-            name: json_numbers(net_benefit(risk, time, event, months))
+            name: json_numbers(net_benefit(risk, time, event, months=months))
             for name, risk in risks.items()
         }
-        everyone = json_numbers(net_benefit_of_treating_all(time, event, months, THRESHOLDS))
+        everyone = json_numbers(
+            net_benefit_of_treating_all(time, event, months, thresholds=THRESHOLDS)
+        )
     except CohortError as error:
         return {"note": str(error)}
     return {"threshold": list(THRESHOLDS), "treat_all": everyone, **curves}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ CAVEATS = {  # by score_type; any other is out of fold
 
 
 def metrics(
-    study: Study, cohort: Cohort, columns: dict[str, Array], groups: Sequence[str], counts: Json
+    study: Study, cohort: Cohort, columns: dict[str, Array], *, groups: Sequence[str], counts: Json
 ) -> Json:
     """Return the content of metrics.json.
 
@@ -110,8 +111,8 @@ def metrics(
         "harrell_c_centre_stratified": interval(score, stratum=centre),
         "harrell_c_fold_mean": fold_mean(study, cohort, columns["log_risk"]),
         "harrell_c_by_centre": {
-            str(c): or_not_estimable(lambda c=c: within(c)) for c in np.unique(centre)
-        },  # type: ignore[misc]
+            str(c): or_not_estimable(partial(within, c)) for c in np.unique(centre)
+        },
         "uno_c": or_not_estimable(
             lambda: uno_c_interval(score, time_months, event, tau=tau, **draw)
         ),
@@ -140,12 +141,18 @@ def metrics(
     content["hazard_ratio_per_sd"] = or_not_estimable(
         lambda: score_hazard_ratio(score[:, None], cohort, caveat)
     )
-    content["added_value"] = or_not_estimable(lambda: added_value(score, cohort, draw, caveat))
+    content["added_value"] = or_not_estimable(
+        lambda: added_value(score, cohort, draw, caveat=caveat)
+    )
     content["kaplan_meier"] = kaplan_meier_section(cohort, np.array(groups))
     content |= _further_sections(study, cohort, columns, groups, counts)
     content["flow"] = _flow(cohort, counts)
     content["leaks"], shortcuts = leak_section(
-        study, cohort, score, columns["n_tiles"], content["harrell_c"]["estimate"]
+        study,
+        cohort,
+        score,
+        tile_count=columns["n_tiles"],
+        pooled_c=content["harrell_c"]["estimate"],
     )
     content["alarms"] = _alarms(content) + shortcuts
     return content
@@ -163,42 +170,44 @@ def _further_sections(
     }
     treatment = config.cohort.treatment
     reasons = {name: values for name, values in clinical.items() if name != treatment}
-    draws = draw_counts(len(score), config.significance.bootstraps, 1, cohort.centre)
+    draws = draw_counts(
+        len(score), config.significance.bootstraps, 1, resample_within=cohort.centre
+    )
     share = share_treated(treated(table[treatment], treatment)) if treatment else None
     return {
         **risk_sections(
             cohort,
             columns,
             clinical,
-            counts.get("fold", [""] * len(score)),
-            horizons,
-            draws if len(draws) else None,
-            read_nested(study.run_folder, cohort.patient_ids),
-            counts["score_type"],
+            fold=counts.get("fold", [""] * len(score)),
+            horizons_months=horizons,
+            counts=draws if len(draws) else None,
+            nested=read_nested(study.run_folder, cohort.patient_ids),
+            score_type=counts["score_type"],
         ),
         **form_sections(cohort, score, clinical),
         **interaction_sections(
             cohort,
             score,
             reasons,
-            treatment,
-            {name: [parsed(v) for v in values] for name, values in table.items()},
-            config.evaluate.subgroups,
-            read_analysis_plan(study.folder),
-            study.folder / "runs",
-            config.run,
+            treatment=treatment,
+            table={name: [parsed(v) for v in values] for name, values in table.items()},
+            subgroups=config.evaluate.subgroups,
+            plan=read_analysis_plan(study.folder),
+            runs_folder=study.folder / "runs",
+            run=config.run,
         ),
-        "prospective": prospective_section(study, cohort, score, counts["score_type"]),
+        "prospective": prospective_section(study, cohort, score, score_type=counts["score_type"]),
         "competing_risks": competing_section(cohort, score, horizons),
         "timing": timing_section(cohort, score),
         "prognostic_score": or_not_estimable(
-            lambda: prognostic_score(cohort, score, clinical, horizons)
+            lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),
         "included_excluded": included_against_excluded(
             rows,
             cohort.patient_ids,
             [p for p, _ in cohort.excluded],
-            [config.cohort.centre, *clinical, config.endpoint.event],
+            names=[config.cohort.centre, *clinical, config.endpoint.event],
         )
         if cohort.excluded
         else [],

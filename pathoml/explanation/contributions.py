@@ -50,7 +50,7 @@ class BagExplanation:
 
 
 def explain_bag(
-    stack: ModelStack, folds: Sequence[FoldScores], bag: Bag, position: int
+    stack: ModelStack, folds: Sequence[FoldScores], bag: Bag, *, position: int
 ) -> BagExplanation:
     """Explain one patient by the models that did not see them.
 
@@ -112,7 +112,7 @@ def explain_features(
 
 
 def slide_faithfulness(
-    stack: ModelStack, explanation: BagExplanation, bag: Bag, slide: int, seed: int
+    stack: ModelStack, explanation: BagExplanation, bag: Bag, *, slide: int, seed: int
 ) -> SlideFaithfulness | None:
     """Delete the tiles of one slide of a bag and let models judge that had no part in the map; None
     if nobody can.
@@ -126,7 +126,7 @@ def slide_faithfulness(
         explanation.attention_by_model,
         explanation.contribution_by_model,
         explanation.group,
-        in_slide,
+        in_slide=in_slide,
         seed=seed,
         judge=judge,
     )
@@ -173,7 +173,7 @@ def renormalises(attention: Array, contribution: Array, read: Judge) -> bool:
 
 
 def slide_maps(
-    explanation: BagExplanation, bag: Bag, slides: Sequence[Embeddings], score_type: str
+    explanation: BagExplanation, bag: Bag, slides: Sequence[Embeddings], *, score_type: str
 ) -> list[AttentionMap]:
     """Cut a patient's explanation into one map a slide, in the order of bag.slide_ids."""
     maps = []

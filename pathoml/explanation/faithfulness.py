@@ -64,8 +64,8 @@ def judge_slide(
     attention: Array,
     contribution: Array,
     group: npt.NDArray[np.integer],
-    in_slide: Bools,
     *,
+    in_slide: Bools,
     seed: int,
     judge: Judge | None = None,
 ) -> SlideFaithfulness | None:

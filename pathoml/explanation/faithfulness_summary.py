@@ -32,6 +32,7 @@ class FaithfulnessSummary:
         slide_id: str,
         explanation: BagExplanation,
         bag: Bag,
+        *,
         index: int,
         checked: SlideFaithfulness | None,
     ) -> None:

@@ -53,7 +53,7 @@ class Subject:
 
 
 def write_maps(
-    study: Study, subject: Subject, recipe: Recipe, on_slide: Callable[[int, int], None]
+    study: Study, subject: Subject, recipe: Recipe, *, on_slide: Callable[[int, int], None]
 ) -> dict[str, str]:
     folder = subject.run_folder / "attention"
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +66,10 @@ def write_maps(
                 slide_id,
                 explanation,
                 bag,
-                index,
-                slide_faithfulness(subject.stack, explanation, bag, index, seed=position),
+                index=index,
+                checked=slide_faithfulness(
+                    subject.stack, explanation, bag, slide=index, seed=position
+                ),
             )
         explanations.append(
             replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING)
@@ -80,7 +82,9 @@ def write_maps(
     gallery = Gallery()
     for explanation, bag in zip(explanations, subject.bags):
         percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
-        for tile_map in slide_maps(explanation, bag, bag_slides(study, bag), subject.score_type):
+        for tile_map in slide_maps(
+            explanation, bag, bag_slides(study, bag), score_type=subject.score_type
+        ):
             write_attention(folder / f"{tile_map.slide_id}.h5", tile_map, recipe)
             gallery.add(tile_map, tile_map.contribution.astype(np.float64) * len(bag.features))
             found.flagged[tile_map.slide_id] = share_from(
@@ -139,7 +143,7 @@ def _draw(
         _write_geojson(folder, tile_map, offset, fraction, mark)
         _write_png(
             folder / f"{tile_map.slide_id}.png",
-            draw_map(reader, tile_map, fraction, scale, percentile, mark),
+            draw_map(reader, tile_map, fraction, scale=scale, percentile=percentile, mark=mark),
         )
         _write_png(
             folder / f"{tile_map.slide_id}_tiles.png", draw_tiles(reader, tile_map, fraction)

@@ -81,6 +81,7 @@ def draw_map(
     reader: SlideReader,
     tile_map: AttentionMap,
     fraction: npt.NDArray[np.float64],
+    *,
     scale: MapScale,
     percentile: float,
     mark: str = "",
@@ -93,7 +94,7 @@ def draw_map(
         mark: a sentence against the map; one that is not faithful is drawn in grey.
     """
     overview, downsample = read_overview(reader, max(1.0, max(reader.size_l0) / LONGEST_SIDE_PX))
-    picture = colour_tiles(overview, downsample, tile_map, fraction, mark)
+    picture = colour_tiles(overview, downsample, tile_map, fraction=fraction, mark=mark)
     return _with_legend(
         picture, tile_map, scale, percentile, downsample * tile_map.level0_mpp, mark
     )
@@ -103,6 +104,7 @@ def colour_tiles(
     overview: Image,
     downsample: float,
     tile_map: AttentionMap,
+    *,
     fraction: npt.NDArray[np.float64],
     mark: str = "",
 ) -> Image:
@@ -118,9 +120,9 @@ def colour_tiles(
         overview,
         downsample,
         tile_map.xy_l0,
-        tile_map.tile_l0,
-        hues,
-        np.abs(fraction) * STRONGEST_ALPHA,
+        tile_l0=tile_map.tile_l0,
+        hues=hues,
+        alphas=np.abs(fraction) * STRONGEST_ALPHA,
     )
 
 
@@ -165,7 +167,10 @@ def _with_legend(
         mark = f"Contributions by {tile_map.method}: they do not sum to the risk. {mark}"
     draw.text((10, top + 82), mark, fill=(176, 0, 32), font=small)
     draw_scale_bar(
-        draw, (width - 12, top + 52), round_length(picture.shape[1] * um_per_px / 5), um_per_px
+        draw,
+        (width - 12, top + 52),
+        round_length(picture.shape[1] * um_per_px / 5),
+        um_per_px=um_per_px,
     )
     return np.asarray(page, dtype=np.uint8)
 
@@ -188,6 +193,6 @@ def draw_tiles(
             )[0]
             x, y = (int(v) for v in tile_map.xy_l0[i])
             strip[top + 4 : top + 4 + THUMBNAIL_PX, left + 4 : left + 4 + THUMBNAIL_PX] = read_tile(
-                reader, (x, y), tile_map.tile_l0, THUMBNAIL_PX
+                reader, (x, y), tile_map.tile_l0, tile_px=THUMBNAIL_PX
             )
     return strip

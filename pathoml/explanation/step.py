@@ -29,7 +29,7 @@ def explain_study(
         cohort=run.cohort,
         bags=run.bags,
         stack=run.stack,
-        explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position),
+        explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position=position),
         score_type="loco" if study.config.splits.scheme == "leave_one_centre_out" else "oof",
     )
-    return write_maps(study, subject, recipe, on_slide)
+    return write_maps(study, subject, recipe, on_slide=on_slide)

@@ -58,7 +58,7 @@ Convert = Callable[[Path, KnownSlide], ForeignFeatures]
 
 
 def import_features(
-    study: Study, tool: str, files: Iterable[tuple[str, Path]], convert: Convert
+    study: Study, tool: str, files: Iterable[tuple[str, Path]], *, convert: Convert
 ) -> Exchange:
     """Write the features of another tool into tiles/GRID and embeddings/ENCODING.
 
@@ -213,7 +213,7 @@ def _folders(
     )
     mpp = wanted_mpp if fits else float(f"{np.median(implied):.3g}")
     try:
-        name = encoding_name(encoder, find_encoder(encoder), tile_px, mpp)
+        name = encoding_name(encoder, find_encoder(encoder), tile_px, mpp=mpp)
     except EncoderError:
         name = f"{encoder}@{grid_name(tile_px, mpp)}"
     widths = [tile_px * m for m in implied]
@@ -265,7 +265,7 @@ def _write(target: Path, tiles: Path, tool: str, slide: KnownSlide, found: Forei
             "version": IMPORT_VERSION,
         },
     )
-    write_tiles(tiles, grid, _mask_of_tiles(grid), recipe)
+    write_tiles(tiles, grid, _mask_of_tiles(grid), recipe=recipe)
     write_embeddings(
         target,
         grid,

@@ -33,10 +33,10 @@ def import_into(study: Study, source: Path) -> Exchange:
     """Import h5_files/ with patches/ of the same slides, wherever they lie below `source`."""
     patches = {path.stem: path for path in sorted(source.rglob("patches/*.h5"))}
 
-    def convert(path: Path, slide: KnownSlide) -> ForeignFeatures:  # noqa: ARG001
+    def convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
         return _convert(path, patches.get(path.stem), study.config.encoder)
 
-    done = import_features(study, "clam", _files(source), convert)
+    done = import_features(study, "clam", _files(source), convert=convert)
     note = f"CLAM does not name its encoder; study.yaml's ({study.config.encoder}) was taken."
     return Exchange(files=done.files, failures=done.failures, notes=(*done.notes, note))
 

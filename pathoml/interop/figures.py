@@ -108,8 +108,10 @@ def export_figures(study: Study, target: Path) -> Exchange:
         except SlideError as error:
             failures[name] = by_id(str(error), name, paths.get(name))
             continue
-        picture = colour_tiles(overview, downsample, tile_map, fraction, said.mark)
-        figure = draw_figure(picture, downsample, tile_map, said, study.config.figures.scale)
+        picture = colour_tiles(overview, downsample, tile_map, fraction=fraction, mark=said.mark)
+        figure = draw_figure(
+            picture, downsample, tile_map, said=said, scale=study.config.figures.scale
+        )
         written += save_figure(figure, picture, target / name)
     return Exchange(
         files=tuple(written),
@@ -136,7 +138,7 @@ def on_scale(
 
 
 def draw_figure(
-    picture: Image, downsample: float, tile_map: AttentionMap, said: Said, scale: str
+    picture: Image, downsample: float, tile_map: AttentionMap, *, said: Said, scale: str
 ) -> Figure:
     """Return the figure of one map.
 

@@ -48,7 +48,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         written = target / f"{tile_map.slide_id}.h5ad"
         with atomic_path(written) as temporary:
             as_anndata(
-                tile_map, features, assigned, marks.get(tile_map.slide_id, NOT_CHECKED)
+                tile_map, features, assigned, mark=marks.get(tile_map.slide_id, NOT_CHECKED)
             ).write_h5ad(temporary)
         files.append(written)
     note = (
@@ -59,7 +59,7 @@ def export_to(study: Study, target: Path) -> Exchange:
 
 
 def as_anndata(
-    tile_map: AttentionMap, features: Any, assigned: Assignments | None = None, mark: str = ""
+    tile_map: AttentionMap, features: Any, assigned: Assignments | None = None, *, mark: str = ""
 ) -> Any:
     """Return the AnnData of one slide.
 

@@ -61,7 +61,7 @@ def import_into(study: Study, source: Path) -> Exchange:
         )
 
     return import_features(
-        study, "pt", ((path.stem, path) for path in sorted(source.glob("*.pt"))), convert
+        study, "pt", ((path.stem, path) for path in sorted(source.glob("*.pt"))), convert=convert
     )
 
 

@@ -31,7 +31,7 @@ OLD_STRIDE_PX, OLD_STRIDE_UM = 224, 256.0  # before the scale was written
 def import_into(study: Study, source: Path) -> Exchange:
     """Import every SLIDE.h5 below a folder of tile features."""
     files = ((path.stem, path) for path in sorted(source.rglob("*.h5")))
-    return import_features(study, "stamp", files, _convert)
+    return import_features(study, "stamp", files, convert=_convert)
 
 
 def export_to(study: Study, target: Path) -> Exchange:

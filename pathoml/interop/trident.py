@@ -33,7 +33,7 @@ FEATURES = "features_"
 
 def import_into(study: Study, source: Path) -> Exchange:
     """Import features_<encoder>/SLIDE.h5 of a job, or one such folder."""
-    return import_features(study, "trident", _files(source), _convert)
+    return import_features(study, "trident", _files(source), convert=_convert)
 
 
 def export_to(study: Study, target: Path) -> Exchange:
@@ -79,7 +79,7 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
             yield path.stem, path
 
 
-def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:  # noqa: ARG001 - the scale of the slide is applied to level-0 pixels later
+def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
     content = read_foreign(path)
     features, coords = array_of(content, path, "features"), array_of(content, path, "coords")
     attrs = content.attrs["coords"]

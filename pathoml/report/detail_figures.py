@@ -66,7 +66,7 @@ def calibration_figure(calibration: Json, model: str, horizons: Sequence[str]) -
         f"calibration-{model}",
         f"Calibration: {LOOKS[model][2]}",
         (2.6 * len(shown) + 0.6, 3.1),
-        draw,
+        draw=draw,
     )
 
 
@@ -97,7 +97,7 @@ def decision_figure(decision: Json, horizons: Sequence[str]) -> str:
         figure.axes[0].set_ylabel("net benefit")
         figure.axes[-1].legend(frameon=False, fontsize=8, loc="upper right")
 
-    return svg("decision", "Decision curves", (2.6 * len(shown) + 0.8, 3.0), draw)
+    return svg("decision", "Decision curves", (2.6 * len(shown) + 0.8, 3.0), draw=draw)
 
 
 def subgroup_figure(rows: Sequence[Json]) -> str:
@@ -131,10 +131,10 @@ def subgroup_figure(rows: Sequence[Json]) -> str:
         _ratio_axis(axes, "x")
         axes.set_xlabel("hazard ratio per SD of the score")
 
-    return svg("subgroups", "Hazard ratio in subgroups", (6.4, 0.8 + 0.3 * len(lines)), draw)
+    return svg("subgroups", "Hazard ratio in subgroups", (6.4, 0.8 + 0.3 * len(lines)), draw=draw)
 
 
-def ratio_curve_figure(curve: Json, name: str, xlabel: str, ylabel: str) -> str:
+def ratio_curve_figure(curve: Json, name: str, xlabel: str, *, ylabel: str) -> str:
     """Draw a hazard ratio along the score with its band."""
     if not curve.get("score") or not curve.get("hazard_ratio"):
         return ""
@@ -151,7 +151,7 @@ def ratio_curve_figure(curve: Json, name: str, xlabel: str, ylabel: str) -> str:
         _ratio_axis(axes, "y")
         axes.set(xlabel=xlabel, ylabel=ylabel)
 
-    return svg(name, ylabel, (5.6, 3.0), draw)
+    return svg(name, ylabel, (5.6, 3.0), draw=draw)
 
 
 def incidence_figure(incidence: Json) -> str:
@@ -183,7 +183,7 @@ def incidence_figure(incidence: Json) -> str:
         axes.set(ylim=(0, 1), xlabel="months", ylabel="cumulative incidence")
         axes.legend(frameon=False, loc="upper left")
 
-    return svg("incidence", "Cumulative incidence (Aalen-Johansen)", (5.6, 3.0), draw)
+    return svg("incidence", "Cumulative incidence (Aalen-Johansen)", (5.6, 3.0), draw=draw)
 
 
 def _both(x: Sequence[float | None], y: Sequence[float | None]) -> tuple[list[float], list[float]]:

@@ -45,10 +45,16 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
         "decision_svg": figures.decision_figure(metrics.get("decision_curve") or {}, horizons),
         "subgroup_svg": figures.subgroup_figure(metrics.get("subgroups") or []),
         "spline_svg": figures.ratio_curve_figure(
-            (metrics.get("spline") or {}).get("curve") or {}, "spline", "score, SD", "hazard ratio"
+            (metrics.get("spline") or {}).get("curve") or {},
+            "spline",
+            "score, SD",
+            ylabel="hazard ratio",
         ),
         "effect_svg": figures.ratio_curve_figure(
-            effect.get("effect_curve") or {}, "effect", "score, SD", "hazard ratio of treatment"
+            effect.get("effect_curve") or {},
+            "effect",
+            "score, SD",
+            ylabel="hazard ratio of treatment",
         ),
         "incidence_svg": figures.incidence_figure(competing.get("cumulative_incidence") or {}),
     }

@@ -127,7 +127,9 @@ def forest_figure(rows: Sequence[ForestRow]) -> str:
         axes.set_axisbelow(True)
         axes.set_xlabel("C (0.5 = a coin, 1 = perfect)")
 
-    return svg("forest", "Concordance with 95 % intervals", (5.4, 0.8 + 0.31 * len(rows)), draw)
+    return svg(
+        "forest", "Concordance with 95 % intervals", (5.4, 0.8 + 0.31 * len(rows)), draw=draw
+    )
 
 
 def distribution_figure(scores: Mapping[str, npt.NDArray[np.float64]]) -> str:
@@ -171,7 +173,7 @@ def distribution_figure(scores: Mapping[str, npt.NDArray[np.float64]]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("score in SD (right = earlier event expected)")
 
-    return svg("scores", "Image score by centre", (6.4, 0.9 + 0.48 * len(scores)), draw)
+    return svg("scores", "Image score by centre", (6.4, 0.9 + 0.48 * len(scores)), draw=draw)
 
 
 def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
@@ -242,7 +244,10 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
             spine.set_visible(False)
 
     return svg(
-        "survival", "Kaplan-Meier curves of patients with a high and a low score", (6.8, 4.6), draw
+        "survival",
+        "Kaplan-Meier curves of patients with a high and a low score",
+        (6.8, 4.6),
+        draw=draw,
     )
 
 
@@ -273,7 +278,7 @@ def permutation_figure(null: Sequence[float], observed: float, statistic: str, *
         axes.set_xlabel(short(statistic, 60))
         axes.set_ylabel("shuffled cohorts")
 
-    return svg(name, f"{len(null)} shuffled cohorts and the observed value", (6.4, 3.0), draw)
+    return svg(name, f"{len(null)} shuffled cohorts and the observed value", (6.4, 3.0), draw=draw)
 
 
 def _padded(
@@ -297,7 +302,7 @@ def short(text: str, longest: int = 34) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+def svg(name: str, title: str, size: tuple[float, float], *, draw: Callable[[Figure], None]) -> str:
     """Return the figure as an <svg> element for a page: no prolog, no style sheet, no namespaces,
     its own ids.
     """

@@ -63,7 +63,7 @@ def nomogram_figure(score: Json) -> str:
         "nomogram",
         "Nomogram: points of each value, and the risk of the total",
         (7.4, INCHES_A_ROW * len(rows)),
-        draw,
+        draw=draw,
     )
 
 

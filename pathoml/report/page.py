@@ -125,7 +125,7 @@ def write_report(study: Study) -> Path:
             study.config,
             metrics,
             permutation,
-            splits.get("splits") or [],
+            splits=splits.get("splits") or [],
             tiles_seen=(provenance.get("steps") or {}).get("train", {}).get("tiles", ""),
         ),
         "ends": []

@@ -199,7 +199,7 @@ def _recoloured(stain: Any) -> str:
 
 
 def methods(
-    config: Any, metrics: Json, permutation: Json, splits: Sequence[Json], *, tiles_seen: str = ""
+    config: Any, metrics: Json, permutation: Json, *, splits: Sequence[Json], tiles_seen: str = ""
 ) -> str:
     """Return the methods paragraph, from the configuration in force and what was done.
 

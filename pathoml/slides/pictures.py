@@ -21,6 +21,7 @@ def paint_tiles(
     overview: Image,
     downsample: float,
     xy_l0: Ints,
+    *,
     tile_l0: int,
     hues: npt.NDArray[np.integer],
     alphas: npt.NDArray[np.float64],
@@ -43,7 +44,7 @@ def paint_tiles(
 
 
 def draw_scale_bar(
-    draw: ImageDraw.ImageDraw, right_end: tuple[int, int], length_um: float, um_per_px: float
+    draw: ImageDraw.ImageDraw, right_end: tuple[int, int], length_um: float, *, um_per_px: float
 ) -> None:
     """Draw a bar of that length that ends at a pixel, and the length below it."""
     x, y = right_end

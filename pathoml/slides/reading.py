@@ -80,7 +80,7 @@ class ScaledReader(Protocol):
     """A reader whose decoder can shrink by 2, 4 or 8 while it decodes."""
 
     def read_scaled(
-        self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], factor: int
+        self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], *, factor: int
     ) -> Image: ...
 
 
@@ -93,6 +93,7 @@ class ShrinkingReader(Protocol):
         xy_l0: tuple[int, int],
         level: int,
         size_px: tuple[int, int],
+        *,
         shrunk_px: tuple[int, int],
     ) -> Image: ...
 
@@ -189,8 +190,8 @@ def read_tile(
     reader: SlideReader,
     xy_l0: tuple[int, int],
     tile_l0: int,
-    tile_px: int,
     *,
+    tile_px: int,
     scaled_decoding: bool = False,
 ) -> Image:
     """Return (tile_px, tile_px, 3) RGB of a square of `tile_l0` level-0 pixels, by area resampling
@@ -207,10 +208,11 @@ def read_tile(
         if factor > 1:
             side_px = max(1, round(side_px / factor))
             return resample(
-                reader.read_scaled(xy_l0, level, (side_px, side_px), factor), (tile_px, tile_px)
+                reader.read_scaled(xy_l0, level, (side_px, side_px), factor=factor),
+                (tile_px, tile_px),
             )
     if side_px > tile_px and isinstance(reader, ShrinkingReader):
-        return reader.read_shrunk(xy_l0, level, (side_px, side_px), (tile_px, tile_px))
+        return reader.read_shrunk(xy_l0, level, (side_px, side_px), shrunk_px=(tile_px, tile_px))
     return resample(reader.read_region(xy_l0, level, (side_px, side_px)), (tile_px, tile_px))
 
 
@@ -259,7 +261,7 @@ def read_overview(reader: SlideReader, downsample: float) -> tuple[Image, float]
         rows = min(rows_a_strip, height - row)
         corner, size = (0, round(row * exact)), (width * step // factor, rows * step // factor)
         if isinstance(reader, ScaledReader) and factor > 1:
-            region = reader.read_scaled(corner, level, size, factor)
+            region = reader.read_scaled(corner, level, size, factor=factor)
         else:
             region = reader.read_region(corner, level, size)
         overview[row : row + rows] = resample(region, (width, rows))

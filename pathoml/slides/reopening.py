@@ -50,7 +50,7 @@ class ReopeningReader:
         reader = self._reader
         for _ in range(2):  # the first error may be another tile's, which left this handle dead
             try:
-                return slides.read_tile(reader, xy_l0, tile_l0, tile_px)
+                return slides.read_tile(reader, xy_l0, tile_l0, tile_px=tile_px)
             except SlideError:
                 reader = self._reopen(reader)
         with self._lock:

@@ -60,7 +60,9 @@ def read_tiles_of(tiles: Sequence[TileRef], paths: Mapping[str, Path | None]) ->
             with open_slide(path) as reader:
                 for i, tile in enumerate(tiles):
                     if tile.slide_id == slide_id:
-                        pictures[i] = read_tile(reader, tile.xy_l0, tile.tile_l0, THUMBNAIL_PX)
+                        pictures[i] = read_tile(
+                            reader, tile.xy_l0, tile.tile_l0, tile_px=THUMBNAIL_PX
+                        )
         except SlideError:  # the map of this slide says so; a sheet does without it
             continue
     return pictures

@@ -82,6 +82,7 @@ def write_h5(
     path: Path,
     arrays: Mapping[str, npt.NDArray[Any]],
     root: Mapping[str, Any],
+    *,
     attrs: Mapping[str, Mapping[str, Any]],
 ) -> None:
     root = {**root, "content_sha256": sha256_of_arrays(arrays)}
@@ -120,7 +121,11 @@ def _sha256_of_attrs(root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, A
 
 
 def read_h5(
-    path: Path, names: tuple[str, ...], optional: tuple[str, ...] = (), mapped: tuple[str, ...] = ()
+    path: Path,
+    names: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    *,
+    mapped: tuple[str, ...] = (),
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], dict[str, Any]]:
     with opened(path) as (file, holder, begins):
         arrays = {
@@ -181,6 +186,7 @@ def read_dataset(
     path: Path,
     file: h5py.File,
     name: str,
+    *,
     most_packing: int = 1,
     mapped: bool = False,
     begins: int = 0,

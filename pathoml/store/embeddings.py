@@ -66,7 +66,10 @@ def write_embeddings(
         path,
         arrays,
         root,
-        {"coords": coord_attrs(grid), "features": {"encoder": encoder, "name": grid.slide_id}},
+        attrs={
+            "coords": coord_attrs(grid),
+            "features": {"encoder": encoder, "name": grid.slide_id},
+        },
     )
 
 

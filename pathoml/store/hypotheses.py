@@ -17,7 +17,9 @@ from pathoml.store.tables import read_table
 COLUMNS = ("family", "hypothesis", "run")
 
 
-def record_hypotheses(runs_folder: Path, family: str, hypotheses: Iterable[str], run: str) -> int:
+def record_hypotheses(
+    runs_folder: Path, family: str, hypotheses: Iterable[str], *, run: str
+) -> int:
     """Add the hypotheses that the family does not have yet, and return the family's size.
 
     Args:

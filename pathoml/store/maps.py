@@ -42,7 +42,7 @@ def write_attention(path: Path, tile_map: AttentionMap, recipe: Recipe) -> None:
         "level0_width": tile_map.size_l0[0],
         "level0_height": tile_map.size_l0[1],
     }
-    write_h5(path, arrays, root, {"coords": coord})
+    write_h5(path, arrays, root, attrs={"coords": coord})
 
 
 def read_attention(path: Path) -> AttentionMap:
@@ -91,7 +91,7 @@ def write_assignments(path: Path, assignments: Assignments) -> None:
             np.float16
         )  # of cosines: the fourth decimal says nothing
     coord = {"name": assignments.slide_id, "patch_size_level0": assignments.tile_l0}
-    write_h5(path, arrays, {"pathoml_version": pathoml.__version__}, {"coords": coord})
+    write_h5(path, arrays, {"pathoml_version": pathoml.__version__}, attrs={"coords": coord})
 
 
 def read_assignments(path: Path) -> Assignments:

@@ -116,6 +116,7 @@ class Readings:
         action: str,
         slide_id: str = "",
         rater: str = "",
+        *,
         model_sha256: str = "",
         detail: Mapping[str, Any] | None = None,
     ) -> None:

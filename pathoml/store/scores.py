@@ -53,7 +53,7 @@ DESCRIPTIONS = {
 
 
 def write_columns(
-    path: Path, patient_ids: Sequence[str], scores: Mapping[str, Array], prefix: str
+    path: Path, patient_ids: Sequence[str], scores: Mapping[str, Array], *, prefix: str
 ) -> None:
     """Write (B,) scores as columns called `prefix` + key."""
     with atomic_path(path) as temporary:
@@ -119,7 +119,7 @@ def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
             write(frame, str(path), column_labels=labels)
 
 
-def write_baselines(path: Path, cohort: Cohort, ridge: Floats, clinical: Floats | None) -> None:
+def write_baselines(path: Path, cohort: Cohort, ridge: Floats, *, clinical: Floats | None) -> None:
     columns = ("patient_id", "ridge_cox", "clinical")
     values = clinical if clinical is not None else np.full(len(cohort.patients), np.nan)
     with atomic_path(path) as temporary:

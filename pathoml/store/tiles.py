@@ -31,8 +31,8 @@ def write_tiles(
     path: Path,
     grid: TileGrid,
     mask: TissueMask,
-    recipe: Recipe,
     *,
+    recipe: Recipe,
     about: Mapping[str, str] | None = None,
 ) -> None:
     """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask.
@@ -49,7 +49,7 @@ def write_tiles(
     }
     look = {"mask_downsample": mask.downsample, "mask_method": mask.method, **(about or {})}
     root = {**root_attrs(grid, grid.slide_sha256, recipe), **look}
-    write_h5(path, arrays, root, {"coords": coord_attrs(grid)})
+    write_h5(path, arrays, root, attrs={"coords": coord_attrs(grid)})
 
 
 def read_tiles(path: Path) -> tuple[TileGrid, TissueMask]:

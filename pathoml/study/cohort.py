@@ -222,7 +222,12 @@ def _read_patients(
             try:
                 time_months, event = _outcome(row, endpoint, where)
                 timing = check_timing(
-                    row, sampled.get(who, {}), dates, endpoint, time_months, where
+                    row,
+                    sampled.get(who, {}),
+                    dates,
+                    endpoint=endpoint,
+                    time_months=time_months,
+                    where=where,
                 )
             except CohortError as error:
                 refused.append(str(error))

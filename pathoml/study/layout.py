@@ -66,7 +66,7 @@ def embeddings_folder(study: Study) -> Path:
 def _encoding(study: Study) -> str:
     name, (tile_px, mpp) = study.config.encoder, tile_size(study)
     try:
-        return encoding_name(name, find_encoder(name), tile_px, mpp, study.config.stain)
+        return encoding_name(name, find_encoder(name), tile_px, mpp=mpp, stain=study.config.stain)
     except EncoderError:
         imported = f"{name}@{grid_name(tile_px, mpp)}"
         if not (study.folder / "embeddings" / imported).is_dir():
@@ -118,7 +118,7 @@ def stain_name(stain: StainConfig) -> str:
 
 
 def encoding_name(
-    name: str, encoder: Encoder, tile_px: int, mpp: float, stain: StainConfig = AS_SCANNED
+    name: str, encoder: Encoder, tile_px: int, *, mpp: float, stain: StainConfig = AS_SCANNED
 ) -> str:
     """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else
     ENCODER@GRID-STAIN.

@@ -46,6 +46,7 @@ def check_timing(
     row: Mapping[str, str],
     sampled: Mapping[str, str],
     dates: DatesConfig,
+    *,
     endpoint: EndpointConfig,
     time_months: float,
     where: str,

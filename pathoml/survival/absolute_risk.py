@@ -54,7 +54,7 @@ def baseline_hazard(
         raise CohortError(f"No event among {len(time)} patients: there is no baseline hazard.")
     given = checked_score(predictor, len(time), "predictor")
     part = RiskSets(
-        time, seen, np.zeros(len(time), dtype=np.int64), checked_entry(entry_months, time)
+        time, seen, np.zeros(len(time), dtype=np.int64), entry=checked_entry(entry_months, time)
     ).strata[0]
     _, weight = part.weights(given)
     jump = np.exp(-given.max()) / part.at_risk(
@@ -68,6 +68,7 @@ def cross_fitted_hazard(
     fit: FitLinear,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
+    *,
     fold: npt.ArrayLike,
     months: Sequence[float],
 ) -> tuple[Array, Array]:

@@ -27,8 +27,8 @@ def brier_score(
     risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
-    months: float,
     *,
+    months: float,
     counts: Array | None = None,
 ) -> Estimate:
     """Return the mean squared distance of the predicted risk from what happened by the horizon, 0
@@ -62,8 +62,8 @@ def integrated_brier_score(
     risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
-    months: Sequence[float],
     *,
+    months: Sequence[float],
     counts: Array | None = None,
 ) -> Estimate:
     """Return the Brier score averaged over time from 0 to the last of the months, by the trapezoid
@@ -112,6 +112,6 @@ def _brier(
     lost = (1 - risk[case]) ** 2 / uncensored_before(counts, time, event)[:, case]  # (R, cases)
     kept = risk[control] ** 2  # (controls,)
     of_cases = (counts[:, case] * lost).sum(axis=1)
-    of_controls = counts[:, control] @ kept / uncensored_at(counts, time, event, months)
+    of_controls = counts[:, control] @ kept / uncensored_at(counts, time, event, months=months)
     value: Array = (of_cases + of_controls) / counts.sum(axis=1)
     return value

@@ -96,7 +96,7 @@ def risk_groups(risk: npt.ArrayLike, groups: int) -> npt.NDArray[np.int64]:
 
 
 def calibration_curve(
-    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, months: float
+    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, *, months: float
 ) -> CalibrationCurve:
     """Return the smooth curve: a Cox model on a 3-knot spline of cloglog(risk), read off at the
     horizon.

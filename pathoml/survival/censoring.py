@@ -38,7 +38,7 @@ def uncensored_before(counts: Array, time: Array, event: Bools) -> Array:
     return at_patient
 
 
-def uncensored_at(counts: Array, time: Array, event: Bools, months: float) -> Array:
+def uncensored_at(counts: Array, time: Array, event: Bools, *, months: float) -> Array:
     """Return G(t) at one horizon for every draw, (R,); 1 where it would be 0 and nobody is left."""
     unique, at = np.unique(time, return_inverse=True)
     last = int(np.searchsorted(unique, months, side="right")) - 1

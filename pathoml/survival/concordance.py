@@ -57,6 +57,7 @@ def stratified_harrell_c(
     log_risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
+    *,
     stratum: npt.ArrayLike,
 ) -> float:
     """Return Harrell's C over the pairs within a stratum, as R does with `+ strata(centre)`.
@@ -66,7 +67,7 @@ def stratified_harrell_c(
     >>> stratified_harrell_c([9.0, 9.0, 1.0, 1.0], [1, 2, 5, 6], [1, 1, 1, 1], ["A", "A", "B", "B"])
     0.5
     """
-    pairs = _Pairs(log_risk, time_months, event, stratum)
+    pairs = _Pairs(log_risk, time_months, event, stratum=stratum)
     return _estimate(pairs.concordance(np.ones((1, pairs.n))), pairs)
 
 
@@ -74,6 +75,7 @@ def uno_c(
     log_risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
+    *,
     tau: float | None = None,
 ) -> float:
     """Return Uno's C: Harrell's pairs weighted by 1 / G(t-)^2, so that it does not depend on how
@@ -128,8 +130,8 @@ def harrell_c_interval(
         CohortError: fewer than 10 patients, no event, or too many draws without a comparable pair
             ("not estimable: ...").
     """
-    pairs = _Pairs(log_risk, time_months, event, stratum)
-    counts = draw_counts(pairs.n, bootstraps, seed, resample_within)
+    pairs = _Pairs(log_risk, time_months, event, stratum=stratum)
+    counts = draw_counts(pairs.n, bootstraps, seed, resample_within=resample_within)
     estimate = _estimate(pairs.concordance(np.ones((1, pairs.n))), pairs)
     return _interval(estimate, pairs.concordance(counts), pairs, level)
 
@@ -151,7 +153,7 @@ def uno_c_interval(
     Arguments and errors as in harrell_c_interval and uno_c.
     """
     pairs = _Pairs(log_risk, time_months, event)
-    counts = draw_counts(pairs.n, bootstraps, seed, resample_within)
+    counts = draw_counts(pairs.n, bootstraps, seed, resample_within=resample_within)
     estimate = _estimate(pairs.uno_concordance(np.ones((1, pairs.n)), tau), pairs, tau)
     return _interval(estimate, pairs.uno_concordance(counts, tau), pairs, level)
 
@@ -160,8 +162,8 @@ def harrell_c_difference(
     score_a: npt.ArrayLike,
     score_b: npt.ArrayLike,
     time_months: npt.ArrayLike,
-    event: npt.ArrayLike,
     *,
+    event: npt.ArrayLike,
     stratum: npt.ArrayLike | None = None,
     resample_within: npt.ArrayLike | None = None,
     bootstraps: int = 1000,
@@ -173,9 +175,9 @@ def harrell_c_difference(
 
     Arguments and errors as in harrell_c_interval.
     """
-    pairs_a = _Pairs(score_a, time_months, event, stratum)
-    pairs_b = _Pairs(score_b, time_months, event, stratum)
-    counts = draw_counts(pairs_a.n, bootstraps, seed, resample_within)
+    pairs_a = _Pairs(score_a, time_months, event, stratum=stratum)
+    pairs_b = _Pairs(score_b, time_months, event, stratum=stratum)
+    counts = draw_counts(pairs_a.n, bootstraps, seed, resample_within=resample_within)
     everyone = np.ones((1, pairs_a.n))
     estimate = _estimate(pairs_a.concordance(everyone), pairs_a) - _estimate(
         pairs_b.concordance(everyone), pairs_b
@@ -186,7 +188,7 @@ def harrell_c_difference(
 
 
 def draw_counts(
-    n: int, bootstraps: int, seed: int, resample_within: npt.ArrayLike | None = None
+    n: int, bootstraps: int, seed: int, *, resample_within: npt.ArrayLike | None = None
 ) -> Array:
     """Return how often each patient is in each bootstrap draw: (bootstraps, n), whole numbers as
     float64.
@@ -218,6 +220,7 @@ class _Pairs:
         log_risk: npt.ArrayLike,
         time_months: npt.ArrayLike,
         event: npt.ArrayLike,
+        *,
         stratum: npt.ArrayLike | None = None,
     ) -> None:
         self.time, self.event = checked_outcome(time_months, event)

@@ -143,7 +143,11 @@ def fit_cox(
     scale = np.where(varies, given.std(axis=0), 1.0)  # (p,)
     standard = np.where(varies, (given - given.mean(axis=0)) / scale, 0.0)  # (B, p)
     risk_sets = RiskSets(
-        time, seen, strata, checked_entry(entry_months, time), checked_weight(weight, n)
+        time,
+        seen,
+        strata,
+        entry=checked_entry(entry_months, time),
+        weight=checked_weight(weight, n),
     )
     coefficients = (
         np.zeros(given.shape[1]) if start is None else np.asarray(start, dtype=np.float64) * scale
@@ -169,6 +173,7 @@ def partial_log_likelihood(
     log_risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
+    *,
     stratum: npt.ArrayLike | None = None,
 ) -> float:
     """Return the log partial likelihood (Efron) of a given linear predictor; it does not depend on
@@ -223,8 +228,8 @@ def robust_covariance(
     fit: CoxFit,
     covariates: npt.ArrayLike,
     time_months: npt.ArrayLike,
-    event: npt.ArrayLike,
     *,
+    event: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
     entry_months: npt.ArrayLike | None = None,
     stratum: npt.ArrayLike | None = None,
@@ -242,7 +247,7 @@ def robust_covariance(
         fit,
         covariates,
         time_months,
-        event,
+        event=event,
         weight=weight,
         entry_months=entry_months,
         stratum=stratum,
@@ -260,8 +265,8 @@ def influences(
     fit: CoxFit,
     covariates: npt.ArrayLike,
     time_months: npt.ArrayLike,
-    event: npt.ArrayLike,
     *,
+    event: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
     entry_months: npt.ArrayLike | None = None,
     stratum: npt.ArrayLike | None = None,
@@ -277,7 +282,11 @@ def influences(
         else checked_groups(stratum, len(time), "stratum")
     )
     risk_sets = RiskSets(
-        time, seen, strata, checked_entry(entry_months, time), checked_weight(weight, len(time))
+        time,
+        seen,
+        strata,
+        entry=checked_entry(entry_months, time),
+        weight=checked_weight(weight, len(time)),
     )
     residual = np.zeros_like(x)  # (B, p) score residuals times case weight
     for part in risk_sets.strata:
@@ -317,13 +326,16 @@ class RiskSets:
         time: Array,
         event: npt.NDArray[np.bool_],
         strata: npt.NDArray[np.int64],
+        *,
         entry: Array | None = None,
         weight: Array | None = None,
     ) -> None:
         case_weight = np.ones(len(time)) if weight is None else weight
         parts = [np.flatnonzero(strata == value) for value in np.unique(strata)]
         self.strata = [
-            _Stratum(rows, time, event, entry, case_weight) for rows in parts if event[rows].any()
+            _Stratum(rows, time, event, entry=entry, weight=case_weight)
+            for rows in parts
+            if event[rows].any()
         ]  # the others say nothing
 
     def log_likelihood(self, predictor: Array) -> float:
@@ -351,6 +363,7 @@ class _Stratum:
         rows: npt.NDArray[np.int64],
         time: Array,
         event: npt.NDArray[np.bool_],
+        *,
         entry: Array | None,
         weight: Array,
     ) -> None:

@@ -27,6 +27,7 @@ def net_benefit(
     risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
+    *,
     months: float,
     thresholds: npt.ArrayLike = THRESHOLDS,
 ) -> Array:
@@ -64,7 +65,9 @@ def net_benefit(
 
 
 def net_benefit_of_treating_all(
-    time_months: npt.ArrayLike, event: npt.ArrayLike, months: float, thresholds: npt.ArrayLike
+    time_months: npt.ArrayLike, event: npt.ArrayLike, months: float, *, thresholds: npt.ArrayLike
 ) -> Array:
     """Return the net benefit of treating everyone, (K,)."""
-    return net_benefit(np.ones(len(np.asarray(event))), time_months, event, months, thresholds)
+    return net_benefit(
+        np.ones(len(np.asarray(event))), time_months, event, months=months, thresholds=thresholds
+    )

@@ -66,6 +66,7 @@ def treatment_interaction(
     score: npt.ArrayLike,
     treated: npt.ArrayLike,
     covariates: npt.ArrayLike,
+    *,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
 ) -> TreatmentInteraction:
@@ -99,7 +100,7 @@ def treatment_interaction(
     full = fit_cox(np.column_stack([x, product]), time, seen)
     test = likelihood_ratio_test(full, fit_cox(np.column_stack([x, main]), time, seen))
     weighted = fit_cox(product, time, seen, weight=weight)
-    covariance = robust_covariance(weighted, product, time, seen, weight=weight)
+    covariance = robust_covariance(weighted, product, time, event=seen, weight=weight)
     ratio = normal_estimate(
         float(weighted.coefficients[2]),
         float(np.sqrt(covariance[2, 2])),

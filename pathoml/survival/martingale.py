@@ -17,6 +17,7 @@ def martingale_residuals(
     log_risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
+    *,
     stratum: npt.ArrayLike,
 ) -> Array:
     """Return (B,) event minus expected events under a linear predictor; they sum to zero in each

@@ -38,8 +38,8 @@ def proportional_hazards_test(
     fit: CoxFit,
     covariates: npt.ArrayLike,
     time_months: npt.ArrayLike,
-    event: npt.ArrayLike,
     *,
+    event: npt.ArrayLike,
     stratum: npt.ArrayLike | None = None,
     entry_months: npt.ArrayLike | None = None,
     terms: Sequence[Sequence[int]] | None = None,
@@ -76,7 +76,7 @@ def proportional_hazards_test(
         x - x.mean(axis=0)
     ) / scale  # (B, p) the test does not depend on units; its matrices' rounding does
     gradient, information = np.zeros(p), np.zeros((2 * p, 2 * p))
-    for part in RiskSets(time, seen, strata, entry).strata:
+    for part in RiskSets(time, seen, strata, entry=entry).strata:
         _, weight = part.weights(x @ fit.coefficients)
         rows, g = standard[part.rows], moment[part.rows][part.event_rows]  # (B, p), (E,)
         inverse = 1 / part.at_risk(weight)

@@ -143,6 +143,7 @@ def subgroup_effect(
     variable: npt.ArrayLike,
     member: npt.ArrayLike,
     time_months: npt.ArrayLike,
+    *,
     event: npt.ArrayLike,
     adjust: npt.ArrayLike | None = None,
 ) -> SubgroupEffect:

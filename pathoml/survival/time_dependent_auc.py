@@ -22,8 +22,8 @@ def time_dependent_auc(
     log_risk: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
-    months: float,
     *,
+    months: float,
     counts: Array | None = None,
 ) -> Estimate:
     """Return the AUC at the horizon, with a percentile interval if bootstrap draws are given.

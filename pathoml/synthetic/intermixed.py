@@ -35,13 +35,17 @@ def paint_red_cells(rng: np.random.Generator, tissue: FloatImage, xy_px: Field) 
     n = len(xy_px)
     cells = blobs(
         xy_px,
-        spread(rng, n, 11.5, 1),
-        spread(rng, n, 10, 1.2),
-        rng.uniform(0, np.pi, n),
-        np.full(n, 0.06),
+        spread(rng, n, 11.5, sd=1),
+        spread(rng, n, 10, sd=1.2),
+        angle=rng.uniform(0, np.pi, n),
+        irregularity=np.full(n, 0.06),
     )
-    colour = np.stack([np.zeros(n), spread(rng, n, 0.25, 0.05), spread(rng, n, 0.85, 0.18)], axis=1)
-    paint_bodies(rng, tissue, cells, colour.astype(np.float32), edge_px=2, opacity=0.9, rim=0.3)
+    colour = np.stack(
+        [np.zeros(n), spread(rng, n, 0.25, sd=0.05), spread(rng, n, 0.85, sd=0.18)], axis=1
+    )
+    paint_bodies(
+        rng, tissue, cells, concentration=colour.astype(np.float32), edge_px=2, opacity=0.9, rim=0.3
+    )
 
 
 def _scatter_lymphocytes(rng: np.random.Generator, tissue: FloatImage, *, per_mm2: float) -> None:
@@ -55,12 +59,18 @@ def _scatter_lymphocytes(rng: np.random.Generator, tissue: FloatImage, *, per_mm
     )[crowded]
     nuclei = blobs(
         xy % len(tissue),
-        spread(rng, n, 13, 1),
-        spread(rng, n, 12, 1),
-        np.zeros(n),
-        np.full(n, 0.05),
+        spread(rng, n, 13, sd=1),
+        spread(rng, n, 12, sd=1),
+        angle=np.zeros(n),
+        irregularity=np.full(n, 0.05),
     )
-    paint_nuclei(rng, tissue, nuclei, spread(rng, n, 1.15, 0.12), spread(rng, n, 0.25, 0.1))
+    paint_nuclei(
+        rng,
+        tissue,
+        nuclei,
+        haematoxylin=spread(rng, n, 1.15, sd=0.12),
+        vesicular=spread(rng, n, 0.25, sd=0.1),
+    )
 
 
 def _lay_collagen(rng: np.random.Generator, tissue: FloatImage) -> None:
@@ -106,12 +116,18 @@ def _open_capillaries(rng: np.random.Generator, tissue: FloatImage) -> None:
     length = rng.lognormal(np.log(38), 0.4, n)
     width = length * rng.uniform(0.25, 0.9, n)
     wall = np.tile(np.array([0.15, 0.65, 0.0], np.float32), (n, 1))
-    paint_bodies(rng, tissue, blobs(xy, length + 7, width + 7, angle, bent), wall, edge_px=3)
     paint_bodies(
         rng,
         tissue,
-        blobs(xy, length, width, angle, bent),
-        np.full((n, 3), 0.01, np.float32),
+        blobs(xy, length + 7, width + 7, angle=angle, irregularity=bent),
+        concentration=wall,
+        edge_px=3,
+    )
+    paint_bodies(
+        rng,
+        tissue,
+        blobs(xy, length, width, angle=angle, irregularity=bent),
+        concentration=np.full((n, 3), 0.01, np.float32),
         edge_px=2,
         opacity=0.97,
     )
@@ -126,12 +142,18 @@ def _open_capillaries(rng: np.random.Generator, tissue: FloatImage) -> None:
     )
     flat = blobs(
         rim % len(tissue),
-        spread(rng, 3 * n, 16, 3),
-        spread(rng, 3 * n, 6, 1),
-        angle[place],
-        np.full(3 * n, 0.06),
+        spread(rng, 3 * n, 16, sd=3),
+        spread(rng, 3 * n, 6, sd=1),
+        angle=angle[place],
+        irregularity=np.full(3 * n, 0.06),
     )
-    paint_nuclei(rng, tissue, flat, spread(rng, 3 * n, 0.95, 0.15), spread(rng, 3 * n, 0.3, 0.15))
+    paint_nuclei(
+        rng,
+        tissue,
+        flat,
+        haematoxylin=spread(rng, 3 * n, 0.95, sd=0.15),
+        vesicular=spread(rng, 3 * n, 0.3, sd=0.15),
+    )
     full = place[rng.random(3 * n) < 0.4]
     paint_red_cells(
         rng,

@@ -43,12 +43,12 @@ class Blobs:
         )
 
 
-def spread(rng: np.random.Generator, n: int, mean: float, sd: float) -> Field:
+def spread(rng: np.random.Generator, n: int, mean: float, *, sd: float) -> Field:
     """Return (n,) normal values, kept above a fifth of their mean."""
     return np.clip(rng.normal(mean, sd, n), 0.2 * mean, None).astype(np.float32)
 
 
-def blobs(xy: Field, length: Field, width: Field, angle: Field, irregularity: Field) -> Blobs:
+def blobs(xy: Field, length: Field, width: Field, *, angle: Field, irregularity: Field) -> Blobs:
     """Return blobs of these (n, 2) centres, (n,) full axes in pixels, directions and
     irregularities.
     """
@@ -88,7 +88,7 @@ def radii(rng: np.random.Generator, blobs: Blobs, side_px: int) -> Field:
 
 
 def paint_bodies(
-    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, concentration: FloatImage, *, edge_px: float = 3.0,
+    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, *, concentration: FloatImage, edge_px: float = 3.0,
     opacity: float = 0.9, rim: float = 0.0,
 ) -> None:  # fmt: skip
     """Paint flat blobs over the tissue in place: cell bodies, red cells, holes (concentration 0).
@@ -110,7 +110,7 @@ def paint_bodies(
 
 
 def paint_nuclei(
-    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, haematoxylin: Field, vesicular: Field,
+    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, *, haematoxylin: Field, vesicular: Field,
 ) -> None:  # fmt: skip
     """Paint nuclei over the tissue in place.
 

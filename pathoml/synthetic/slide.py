@@ -89,7 +89,7 @@ def load_bank(folder: Path) -> Bank:
 
 
 def draw_slide(
-    seed: list[int], shares: Field, bank: Bank, stain: Stain, *, side_um: float
+    seed: list[int], shares: Field, bank: Bank, *, stain: Stain, side_um: float
 ) -> tuple[Image8, NDArray[np.uint8]]:
     """Return the slide at DRAW_MPP, (H, W, 3) uint8, and its truth map on cells of TRUTH_CELL_UM, 0
     = glass.
@@ -149,7 +149,7 @@ def write_slide(
     side_um: float,
 ) -> None:
     """Draw one slide and write it in its centre's container, and its truth map beside."""
-    rgb, classes = draw_slide(seed, shares, bank, centre.stain, side_um=side_um)
+    rgb, classes = draw_slide(seed, shares, bank, stain=centre.stain, side_um=side_um)
     if centre.precipitate:
         scatter_dust(
             np.random.default_rng([*seed, 2]),

@@ -316,7 +316,7 @@ def _write_features(
     )
     recipe = Recipe(step="synthetic", inputs={"seed": seed, "slide": slide.slide_id})
     grid_folder = f"{TILE_PX}px_{MPP}mpp"
-    write_tiles(folder / "tiles" / grid_folder / f"{slide.slide_id}.h5", grid, mask, recipe)
+    write_tiles(folder / "tiles" / grid_folder / f"{slide.slide_id}.h5", grid, mask, recipe=recipe)
     target = folder / "embeddings" / f"{ENCODER}@{grid_folder}" / f"{slide.slide_id}.h5"
     write_embeddings(
         target,

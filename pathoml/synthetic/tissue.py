@@ -95,7 +95,7 @@ def paint_spindle(rng: np.random.Generator, side_px: int) -> FloatImage:
     n = len(xy)
     length = rng.lognormal(np.log(rng.uniform(16, 30)), 0.22, n) * (1 - 0.5 * crosscut)
     width = rng.lognormal(np.log(rng.uniform(5.5, 8.5)), 0.18, n) * (1 + 0.25 * crosscut)
-    nuclei = blobs(xy, length, width, along, np.full(n, 0.06))
+    nuclei = blobs(xy, length, width, angle=along, irregularity=np.full(n, 0.06))
     keep = np.flatnonzero(
         rng.random(n) < np.clip(0.62 + 0.22 * _at(smooth_noise(rng, shape, 70), xy), 0.2, 0.95)
     )
@@ -103,8 +103,8 @@ def paint_spindle(rng: np.random.Generator, side_px: int) -> FloatImage:
         rng,
         tissue,
         nuclei[keep],
-        spread(rng, len(keep), rng.uniform(0.65, 1.25), 0.16),
-        spread(rng, len(keep), rng.uniform(0.1, 0.7), 0.2),
+        haematoxylin=spread(rng, len(keep), rng.uniform(0.65, 1.25), sd=0.16),
+        vesicular=spread(rng, len(keep), rng.uniform(0.1, 0.7), sd=0.2),
     )
     return tissue
 
@@ -142,21 +142,34 @@ def paint_pleomorphic(rng: np.random.Generator, side_px: int) -> FloatImage:
     )
     size = np.minimum(size, 90)
     giant = np.flatnonzero(size > 34 * scale)
-    cells = blobs(xy, 2.0 * size, 1.6 * size, rng.uniform(0, np.pi, n), np.full(n, 0.10))
-    colour = np.stack([spread(rng, n, 0.26, 0.06), spread(rng, n, 0.66, 0.14), np.zeros(n)], axis=1)
+    cells = blobs(
+        xy, 2.0 * size, 1.6 * size, angle=rng.uniform(0, np.pi, n), irregularity=np.full(n, 0.10)
+    )
+    colour = np.stack(
+        [spread(rng, n, 0.26, sd=0.06), spread(rng, n, 0.66, sd=0.14), np.zeros(n)], axis=1
+    )
     paint_bodies(
-        rng, tissue, cells[giant], colour[giant].astype(np.float32), edge_px=5, opacity=0.85
+        rng,
+        tissue,
+        cells[giant],
+        concentration=colour[giant].astype(np.float32),
+        edge_px=5,
+        opacity=0.85,
     )
     angle = rng.uniform(0, np.pi, n)
     nuclei = blobs(
-        xy, size * 1.2, size * rng.uniform(0.6, 0.95, n), angle, rng.uniform(0.05, 0.2, n)
+        xy,
+        size * 1.2,
+        size * rng.uniform(0.6, 0.95, n),
+        angle=angle,
+        irregularity=rng.uniform(0.05, 0.2, n),
     )
     paint_nuclei(
         rng,
         tissue,
         nuclei,
-        spread(rng, n, rng.uniform(0.8, 1.25), 0.28),
-        rng.beta(1.3, rng.uniform(0.8, 3), n).astype(np.float32),
+        haematoxylin=spread(rng, n, rng.uniform(0.8, 1.25), sd=0.28),
+        vesicular=rng.beta(1.3, rng.uniform(0.8, 3), n).astype(np.float32),
     )
     twins = rng.permutation(giant)[
         : len(giant) // 2
@@ -167,11 +180,15 @@ def paint_pleomorphic(rng: np.random.Generator, side_px: int) -> FloatImage:
             xy[twins] + shift,
             0.6 * size[twins],
             0.5 * size[twins],
-            angle[twins],
-            np.full(len(twins), 0.12),
+            angle=angle[twins],
+            irregularity=np.full(len(twins), 0.12),
         )
         paint_nuclei(
-            rng, tissue, lobe, spread(rng, len(twins), 1.2, 0.2), spread(rng, len(twins), 0.3, 0.2)
+            rng,
+            tissue,
+            lobe,
+            haematoxylin=spread(rng, len(twins), 1.2, sd=0.2),
+            vesicular=spread(rng, len(twins), 0.3, sd=0.2),
         )
     return tissue
 
@@ -187,12 +204,16 @@ def paint_necrosis(rng: np.random.Generator, side_px: int) -> FloatImage:
     xy = spaced_points(rng, side_px, rng.uniform(20, 34), jitter=0.3)
     n = len(xy)
     ghosts = blobs(
-        xy, spread(rng, n, 19, 5), spread(rng, n, 14, 3), rng.uniform(0, np.pi, n), np.full(n, 0.12)
+        xy,
+        spread(rng, n, 19, sd=5),
+        spread(rng, n, 14, sd=3),
+        angle=rng.uniform(0, np.pi, n),
+        irregularity=np.full(n, 0.12),
     )
     colour = np.stack(
         [
-            spread(rng, n, rng.uniform(0.08, 0.36), 0.06),
-            spread(rng, n, rng.uniform(0.3, 0.75), 0.12),
+            spread(rng, n, rng.uniform(0.08, 0.36), sd=0.06),
+            spread(rng, n, rng.uniform(0.3, 0.75), sd=0.12),
             np.zeros(n),
         ],
         axis=1,
@@ -201,7 +222,7 @@ def paint_necrosis(rng: np.random.Generator, side_px: int) -> FloatImage:
         rng,
         tissue,
         ghosts,
-        colour.astype(np.float32),
+        concentration=colour.astype(np.float32),
         edge_px=3,
         opacity=rng.uniform(0.5, 0.9),
         rim=0.5,
@@ -210,8 +231,8 @@ def paint_necrosis(rng: np.random.Generator, side_px: int) -> FloatImage:
         clod + 0.5 * smooth_noise(rng, shape, 2.5) - 0.6 * cloud, rng.uniform(0.2, 2.2), 0.4
     )
     tissue *= (1 - 0.9 * holes)[..., None]
-    dust = blobs(rng.uniform(0, side_px, (3 * n, 2)), spread(rng, 3 * n, 3.6, 1.5), spread(rng, 3 * n, 3.0, 1.0),
-                  rng.uniform(0, np.pi, 3 * n), np.full(3 * n, 0.1))  # fmt: skip
+    dust = blobs(rng.uniform(0, side_px, (3 * n, 2)), spread(rng, 3 * n, 3.6, sd=1.5), spread(rng, 3 * n, 3.0, sd=1.0),
+                  angle=rng.uniform(0, np.pi, 3 * n), irregularity=np.full(3 * n, 0.1))  # fmt: skip
     near = np.flatnonzero(
         rng.random(3 * n)
         < np.clip(
@@ -219,7 +240,11 @@ def paint_necrosis(rng: np.random.Generator, side_px: int) -> FloatImage:
         )
     )
     paint_nuclei(
-        rng, tissue, dust[near], spread(rng, len(near), 0.95, 0.2), np.zeros(len(near), np.float32)
+        rng,
+        tissue,
+        dust[near],
+        haematoxylin=spread(rng, len(near), 0.95, sd=0.2),
+        vesicular=np.zeros(len(near), np.float32),
     )
     return tissue
 
@@ -245,13 +270,34 @@ def paint_myxoid(rng: np.random.Generator, side_px: int) -> FloatImage:
     reach = rng.uniform(0.1, 0.6)
     for turn in (0.0, 0.9, -0.8):  # the processes of a stellate cell
         arms = blobs(
-            xy, spread(rng, n, 46, 14), spread(rng, n, 4.0, 1.0), along + turn, np.full(n, 0.05)
+            xy,
+            spread(rng, n, 46, sd=14),
+            spread(rng, n, 4.0, sd=1.0),
+            angle=along + turn,
+            irregularity=np.full(n, 0.05),
         )
         paint_bodies(
-            rng, tissue, arms, np.tile(np.array([0.26, 0.42, 0]), (n, 1)), edge_px=3, opacity=reach
+            rng,
+            tissue,
+            arms,
+            concentration=np.tile(np.array([0.26, 0.42, 0]), (n, 1)),
+            edge_px=3,
+            opacity=reach,
         )
-    nuclei = blobs(xy, spread(rng, n, 17, 4), spread(rng, n, 8.5, 2), along, np.full(n, 0.10))
-    paint_nuclei(rng, tissue, nuclei, spread(rng, n, 0.85, 0.2), spread(rng, n, 0.35, 0.2))
+    nuclei = blobs(
+        xy,
+        spread(rng, n, 17, sd=4),
+        spread(rng, n, 8.5, sd=2),
+        angle=along,
+        irregularity=np.full(n, 0.10),
+    )
+    paint_nuclei(
+        rng,
+        tissue,
+        nuclei,
+        haematoxylin=spread(rng, n, 0.85, sd=0.2),
+        vesicular=spread(rng, n, 0.35, sd=0.2),
+    )
     return tissue
 
 
@@ -274,9 +320,19 @@ def paint_fat(rng: np.random.Generator, side_px: int) -> FloatImage:
     n = len(on_wall)
     angle = _at(along_contours(gap), on_wall)
     nuclei = blobs(
-        on_wall, spread(rng, n, 17, 4), spread(rng, n, 5.5, 1.2), angle, np.full(n, 0.06)
+        on_wall,
+        spread(rng, n, 17, sd=4),
+        spread(rng, n, 5.5, sd=1.2),
+        angle=angle,
+        irregularity=np.full(n, 0.06),
     )
-    paint_nuclei(rng, tissue, nuclei, spread(rng, n, 0.9, 0.15), spread(rng, n, 0.2, 0.1))
+    paint_nuclei(
+        rng,
+        tissue,
+        nuclei,
+        haematoxylin=spread(rng, n, 0.9, sd=0.15),
+        vesicular=spread(rng, n, 0.2, sd=0.1),
+    )
     return tissue
 
 
@@ -300,17 +356,26 @@ def paint_lymphocyte(rng: np.random.Generator, side_px: int) -> FloatImage:
     ]
     n = len(keep)
     size = rng.lognormal(np.log(13.2), 0.12, n)
-    bodies = blobs(keep, 1.22 * size, 1.2 * size, rng.uniform(0, np.pi, n), np.full(n, 0.05))
-    paint_bodies(
-        rng, tissue, bodies, np.tile(np.array([0.20, 0.36, 0]), (n, 1)), edge_px=2, opacity=0.6
+    bodies = blobs(
+        keep, 1.22 * size, 1.2 * size, angle=rng.uniform(0, np.pi, n), irregularity=np.full(n, 0.05)
     )
-    nuclei = blobs(keep, size, 0.9 * size, rng.uniform(0, np.pi, n), np.full(n, 0.04))
+    paint_bodies(
+        rng,
+        tissue,
+        bodies,
+        concentration=np.tile(np.array([0.20, 0.36, 0]), (n, 1)),
+        edge_px=2,
+        opacity=0.6,
+    )
+    nuclei = blobs(
+        keep, size, 0.9 * size, angle=rng.uniform(0, np.pi, n), irregularity=np.full(n, 0.04)
+    )
     paint_nuclei(
         rng,
         tissue,
         nuclei,
-        spread(rng, n, rng.uniform(0.9, 1.3), 0.14),
-        spread(rng, n, rng.uniform(0.2, 0.6), 0.18),
+        haematoxylin=spread(rng, n, rng.uniform(0.9, 1.3), sd=0.14),
+        vesicular=spread(rng, n, rng.uniform(0.2, 0.6), sd=0.18),
     )
     return tissue
 
@@ -342,14 +407,28 @@ def paint_vessel(rng: np.random.Generator, side_px: int) -> FloatImage:
     spots = spots[rng.random(len(spots)) < chance]
     m = len(spots)
     nuclei = blobs(
-        spots, spread(rng, m, 22, 5), spread(rng, m, 6.5, 1.4), _at(angle, spots), np.full(m, 0.07)
+        spots,
+        spread(rng, m, 22, sd=5),
+        spread(rng, m, 6.5, sd=1.4),
+        angle=_at(angle, spots),
+        irregularity=np.full(m, 0.07),
     )
     if rng.random() < 0.4:  # hyaline: each cell lies in a hole that shrinkage left
         holes = blobs(
-            spots, 1.5 * nuclei.length_px, 2.2 * nuclei.width_px, nuclei.angle, np.full(m, 0.1)
+            spots,
+            1.5 * nuclei.length_px,
+            2.2 * nuclei.width_px,
+            angle=nuclei.angle,
+            irregularity=np.full(m, 0.1),
         )
-        paint_bodies(rng, tissue, holes, np.full((m, 3), 0.02, np.float32), edge_px=2)
-    paint_nuclei(rng, tissue, nuclei, spread(rng, m, 0.88, 0.16), spread(rng, m, 0.35, 0.2))
+        paint_bodies(rng, tissue, holes, concentration=np.full((m, 3), 0.02, np.float32), edge_px=2)
+    paint_nuclei(
+        rng,
+        tissue,
+        nuclei,
+        haematoxylin=spread(rng, m, 0.88, sd=0.16),
+        vesicular=spread(rng, m, 0.35, sd=0.2),
+    )
     lumen = _step(-reach, -1.0, 0.06)[..., None]
     tissue += lumen * (_dyes(np.full(shape, 0.01), np.full(shape, 0.05)) - tissue)
     red = spaced_points(rng, side_px, 11.5, jitter=0.3)

@@ -32,6 +32,7 @@ def class_shares(
     classes: npt.NDArray[np.uint8],
     cell_l0: float,
     xy_l0: npt.NDArray[np.integer],
+    *,
     tile_l0: int,
     n_classes: int,
 ) -> Array:
@@ -74,7 +75,7 @@ def roc_auc(is_positive: npt.NDArray[np.bool_], values: Floats) -> float:
 
 
 def map_agreement(
-    maps: Sequence[AttentionMap], truth: Path, driver: int, n_classes: int
+    maps: Sequence[AttentionMap], truth: Path, driver: int, *, n_classes: int
 ) -> MapAgreement:
     """Compare maps with truth/SLIDE.npz.
 
@@ -92,8 +93,8 @@ def map_agreement(
                 stored["classes"],
                 float(stored["cell_l0"]),
                 tile_map.xy_l0,
-                tile_map.tile_l0,
-                n_classes,
+                tile_l0=tile_map.tile_l0,
+                n_classes=n_classes,
             )
         pure = shares[:, 1:].max(axis=1) >= PURE
         n = bag_size[tile_map.patient_id]

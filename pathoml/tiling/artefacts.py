@@ -316,7 +316,7 @@ def is_out_of_focus(tile: Image) -> bool:
 
 
 def look_closely(
-    read: ReadTile, xy_l0: Ints, tile_l0: int, level0_mpp: float
+    read: ReadTile, xy_l0: Ints, tile_l0: int, *, level0_mpp: float
 ) -> tuple[Bools, Bools]:
     """Return (N,) whether each tile is out of focus, judged at a micrometre a pixel, and (N,)
     whether it has no pixels at all.

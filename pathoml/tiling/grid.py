@@ -64,7 +64,7 @@ def look_at(reader: SlideReader, mpp: float, slide_id: str) -> tuple[TissueMask,
 
 
 def flag_tiles(
-    mask: TissueMask, blurred: Bools, xy_l0: Ints, tile_l0: int
+    mask: TissueMask, blurred: Bools, xy_l0: Ints, *, tile_l0: int
 ) -> npt.NDArray[np.uint8]:
     """Return (N,) bits, FLAGS[i] is bit i: artefacts of the overview that cover enough of a tile,
     and lost focus.
@@ -106,7 +106,7 @@ def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
     )
 
 
-def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, overview: Image) -> TileGrid:
+def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, *, overview: Image) -> TileGrid:
     """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top
     left corner.
 
@@ -123,7 +123,7 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, overview: Image) 
     xy_l0, tissue_fraction = xy_l0[keep], tissue_fraction[keep]
     opener = partial(open_in_colour, info.path, info.slide_id, icc=job.tiles.icc)
     with ReopeningReader(opener, name=info.slide_id, tiles=len(xy_l0)) as reader:
-        blurred, white = look_closely(reader.read_tile, xy_l0, tile_l0, info.mpp)
+        blurred, white = look_closely(reader.read_tile, xy_l0, tile_l0, level0_mpp=info.mpp)
     stained = (
         box_means(
             optical_density(overview) > STAINED, xy_l0 / mask.downsample, tile_l0 / mask.downsample
@@ -131,7 +131,7 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, overview: Image) 
         > 0.5
     )
     refuse_lost_pixels(info.slide_id, white & stained)
-    flags = flag_tiles(mask, blurred, xy_l0, tile_l0)
+    flags = flag_tiles(mask, blurred, xy_l0, tile_l0=tile_l0)
     return TileGrid(
         slide_id=info.slide_id,
         xy_l0=xy_l0,

@@ -62,6 +62,7 @@ def excluded_mask(
     regions: list[Region],
     shape: tuple[int, int],
     downsample: float,
+    *,
     offset_l0: tuple[int, int] = (0, 0),
 ) -> Bools:
     """Return (H, W) where the regions say that nothing counts.

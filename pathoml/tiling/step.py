@@ -119,10 +119,10 @@ def tile_one(job: TileJob) -> TileCount:
                 read_regions(job.regions),
                 mask.mask.shape,
                 mask.downsample,
-                getattr(reader, "bounds_l0", (0, 0)),
+                offset_l0=getattr(reader, "bounds_l0", (0, 0)),
             )
             mask = replace(mask, flags={**mask.flags, "excluded_region": drawn})
-        grid = tile_grid(info, mask, job, overview)
+        grid = tile_grid(info, mask, job, overview=overview)
     tissue, um_per_px = mask.mask, mask.downsample * info.mpp
     with atomic_path(job.folder / f"{info.slide_id}.png") as path:
         path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
@@ -134,7 +134,11 @@ def tile_one(job: TileJob) -> TileCount:
         )
     about = {"scanner": info.vendor, "mpp_source": info.mpp_source, **stains_text(overview, tissue)}
     write_tiles(
-        job.folder / f"{info.slide_id}.h5", grid, mask, tile_recipe(job, info.sha256), about=about
+        job.folder / f"{info.slide_id}.h5",
+        grid,
+        mask,
+        recipe=tile_recipe(job, info.sha256),
+        about=about,
     )
     return TileCount(
         slide_id=info.slide_id,

@@ -23,8 +23,8 @@ def fit_models(
     cohort: Cohort,
     bags: Sequence[Bag],
     specs: Sequence[ModelSpec],
-    config: TrainConfig,
     *,
+    config: TrainConfig,
     device: torch.device,
     seed: int,
     on_epoch: OnEpoch | None = None,
@@ -36,7 +36,7 @@ def fit_models(
         yield _solve(cohort, bags, specs, config, device, seed, on_epoch)
     else:
         yield from train_models(
-            cohort, bags, specs, config, device=device, seed=seed, on_epoch=on_epoch, log=log
+            cohort, bags, specs, config=config, device=device, seed=seed, on_epoch=on_epoch, log=log
         )
 
 
@@ -75,9 +75,9 @@ def _solve(
         projection_of.append(place[one.tiles_seen])
         if on_epoch:
             on_epoch(number, len(specs))
-    stack = ModelStack(spec, [heads[f] for f in projection_of], projections, projection_of).to(
-        device
-    )
+    stack = ModelStack(
+        spec, [heads[f] for f in projection_of], projections, projection_of=projection_of
+    ).to(device)
     stack.projections = [(mean.to(device), scale.to(device)) for mean, scale in stack.projections]
     return TrainedBlock(
         models=slice(0, len(specs)), stack=stack, raw=np.stack([raw[f] for f in projection_of])

@@ -73,7 +73,7 @@ class HeadModule(LightningModule):
         if not bool(batch.event.any()):
             return None
         everyone = torch.ones(1, len(batch.event), dtype=torch.bool, device=batch.event.device)
-        cox = CoxLoss(batch.time_months, batch.event, everyone, batch.entry_months)
+        cox = CoxLoss(batch.time_months, batch.event, everyone, entry_months=batch.entry_months)
         return cox(self(*batch.bags).log_risk[None])[0]
 
     def training_step(self, batch: SurvivalBatch) -> Tensor | None:

@@ -70,8 +70,8 @@ def train_models(
     cohort: Cohort,
     bags: Sequence[Bag],
     specs: Sequence[ModelSpec],
-    config: TrainConfig,
     *,
+    config: TrainConfig,
     device: torch.device,
     seed: int,
     on_epoch: OnEpoch | None = None,
@@ -180,7 +180,11 @@ def _project(
             place[spec.tiles_seen] = len(place)
             trainings.append(_bag_of(spec, len(bags))[[index[p] for p in spec.train]])
     projections = fit_projections(
-        bags, trainings, choose_projection(config.projection, len(bags), device), seed, device
+        bags,
+        trainings,
+        choose_projection(config.projection, len(bags), device),
+        seed=seed,
+        device=device,
     )
     return TileBank(bags, projections, device), projections, [place[s.tiles_seen] for s in specs]
 
@@ -205,7 +209,10 @@ def _new_stack(
             built[one] = spec.build().to(device)
     wanted = sorted(set(used))
     return ModelStack(
-        spec, [built[s.seed] for s in specs], projections, [wanted.index(f) for f in used]
+        spec,
+        [built[s.seed] for s in specs],
+        projections,
+        projection_of=[wanted.index(f) for f in used],
     ).to(device)
 
 
@@ -230,7 +237,9 @@ def _fit(
         torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, 1)[:, :-1].bool()
     )  # (M, B)
     entry = np.array([p.entry_months for p in cohort.patients], dtype=np.float64)
-    loss = survival_loss(config, cohort.time_months, cohort.event, entry, is_training)
+    loss = survival_loss(
+        config, cohort.time_months, cohort.event, entry_months=entry, is_training=is_training
+    )
     values = [*stack.head.by_name().values()]
     optimiser = torch.optim.AdamW(
         values, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True

@@ -35,6 +35,7 @@ class CoxLoss:
         time_months: Tensor,
         event: Tensor,
         is_training: Tensor,
+        *,
         entry_months: Tensor | None = None,
     ) -> None:
         """Prepare the risk sets.
@@ -161,6 +162,7 @@ def survival_loss(
     config: TrainConfig,
     time_months: npt.NDArray[np.float64],
     event: npt.NDArray[np.bool_],
+    *,
     entry_months: npt.NDArray[np.float64],
     is_training: Tensor,
 ) -> CoxLoss | DiscreteTimeLoss:
@@ -173,7 +175,9 @@ def survival_loss(
     device = is_training.device
     outcome = torch.from_numpy(time_months).to(device), torch.from_numpy(event).to(device)
     if config.loss == "cox":
-        return CoxLoss(*outcome, is_training, torch.from_numpy(entry_months).to(device))
+        return CoxLoss(
+            *outcome, is_training, entry_months=torch.from_numpy(entry_months).to(device)
+        )
     if entry_months.any():
         raise CohortError(
             "train.loss is discrete_time, but patients enter observation late. Use train.loss: "

@@ -80,6 +80,7 @@ class ModelStack(nn.Module):
         spec: HeadSpec,
         heads: Sequence[nn.Module],
         projections: Sequence[Projection],
+        *,
         projection_of: Sequence[int],
     ) -> None:
         super().__init__()

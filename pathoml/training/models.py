@@ -151,7 +151,7 @@ def _load(
             )
         )
         hashes.append(entry["sha256"])
-    return ModelStack(spec, heads, projections, projection_of), specs, hashes
+    return ModelStack(spec, heads, projections, projection_of=projection_of), specs, hashes
 
 
 def models_sha256(hashes: Sequence[str]) -> str:

@@ -54,7 +54,9 @@ def inner_splits(cohort: Cohort, outer: Split, config: SplitsConfig) -> list[Spl
     return splits
 
 
-def nested_specs(cohort: Cohort, outer: Split, config: SplitsConfig, seeds: int) -> list[ModelSpec]:
+def nested_specs(
+    cohort: Cohort, outer: Split, config: SplitsConfig, *, seeds: int
+) -> list[ModelSpec]:
     """Return the models of the inner folds of every outer fold; `repeat` is the outer fold."""
     return model_specs(inner_splits(cohort, outer, config), seeds)
 
@@ -63,10 +65,10 @@ def nested_scores(
     cohort: Cohort,
     bags: Sequence[Bag],
     outer: Split,
+    *,
     outer_scores: Sequence[FoldScores],
     specs: Sequence[ModelSpec],
     config: TrainConfig,
-    *,
     device: torch.device,
     seed: int,
     on_epoch: OnEpoch | None = None,
@@ -79,7 +81,9 @@ def nested_scores(
         outer_scores: how that partition's own models score everyone.
         specs: of `nested_specs`.
     """
-    blocks = fit_models(cohort, bags, specs, config, device=device, seed=seed, on_epoch=on_epoch)
+    blocks = fit_models(
+        cohort, bags, specs, config=config, device=device, seed=seed, on_epoch=on_epoch
+    )
     raw = np.concatenate([block.raw for block in blocks])  # (M, B)
     inner = fold_scores(raw, specs, cohort.patient_ids)
     position = {p: b for b, p in enumerate(cohort.patient_ids)}
@@ -105,7 +109,7 @@ def write_nested(folder: Path, patient_ids: Sequence[str], scores: dict[str, Arr
     """Write runs/RUN/nested_scores.csv: one row a patient, one column an outer fold of the first
     repeat.
     """
-    write_columns(folder / FILE, patient_ids, scores, COLUMN)
+    write_columns(folder / FILE, patient_ids, scores, prefix=COLUMN)
 
 
 def read_nested(folder: Path, patient_ids: Sequence[str]) -> dict[str, Array] | None:

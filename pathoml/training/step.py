@@ -78,7 +78,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         cohort,
         bags,
         specs,
-        config.train,
+        config=config.train,
         device=device,
         seed=config.splits.seed,
         on_epoch=outer_part,
@@ -113,19 +113,19 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         folder / SEEDS,
         cohort.patient_ids,
         seed_scores(np.concatenate(raw), specs, cohort.patient_ids),
-        "seed ",
+        prefix="seed ",
     )
     (folder / NESTED).unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
-            cohort, bags, splits[0], folds, inner, config.train, device=device, seed=config.splits.seed, on_epoch=inner_part
+            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train, device=device, seed=config.splits.seed, on_epoch=inner_part
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
     write_baselines(
         folder / "baselines.csv",
         cohort,
         ridge_cox_scores(cohort, bags, splits),
-        clinical_scores(cohort, splits),
+        clinical=clinical_scores(cohort, splits),
     )
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
@@ -147,7 +147,7 @@ def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[Mod
     divided, which `evaluate` says.
     """
     try:
-        return nested_specs(cohort, split, config.splits, config.train.seeds)
+        return nested_specs(cohort, split, config.splits, seeds=config.train.seeds)
     except CohortError:
         return []
 

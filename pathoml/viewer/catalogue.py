@@ -195,7 +195,7 @@ def entry_for(catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int]) -> 
 
 
 def slide_payload(
-    catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int], mpp: float | None
+    catalogue: Catalogue, slide_id: str, size_l0: tuple[int, int], *, mpp: float | None
 ) -> Row:
     """Return what the slide page shows beside the pixels."""
     entry, patient = entry_for(catalogue, slide_id, size_l0), catalogue.patient_of(slide_id)

@@ -13,7 +13,7 @@ STRONGEST_ALPHA = 0.85
 
 
 def draw_mini_map(
-    image: Image, downsample: float, tile_map: AttentionMap, bag_tiles: int, limit: float
+    image: Image, downsample: float, tile_map: AttentionMap, *, bag_tiles: int, limit: float
 ) -> Image:
     """Return the thumbnail with orange where tiles raise the risk and blue where they lower it.
 

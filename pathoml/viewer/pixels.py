@@ -220,7 +220,7 @@ class Pixels:
         with self.pool.borrow(slide_id) as reader:
             return reader.size_l0
 
-    def tile(self, slide_id: str, level: int, column: int, row: int) -> bytes | None:
+    def tile(self, slide_id: str, level: int, column: int, *, row: int) -> bytes | None:
         """Return a DeepZoom tile as JPEG, or None where the slide has none.
 
         Raises:
@@ -230,7 +230,7 @@ class Pixels:
             slide_id, (level, column, row), lambda: self._make_tile(slide_id, level, column, row)
         )
 
-    def kept_tile(self, slide_id: str, level: int, column: int, row: int) -> bytes | None:
+    def kept_tile(self, slide_id: str, level: int, column: int, *, row: int) -> bytes | None:
         """Return a tile that was made before, without touching the slide."""
         return self.cache.get((slide_id, self.pool.stamp(slide_id), level, column, row))
 
@@ -260,12 +260,12 @@ class Pixels:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         return resample(image, size), exact * image.shape[1] / size[0]
 
-    def crop(self, slide_id: str, xy_l0: tuple[int, int], tile_l0: int, side_px: int) -> bytes:
+    def crop(self, slide_id: str, xy_l0: tuple[int, int], tile_l0: int, *, side_px: int) -> bytes:
         """Return one tile of the map as JPEG."""
 
         def make() -> bytes:
             with self.pool.borrow(slide_id) as reader:
-                return encode_jpeg(read_tile(reader, xy_l0, tile_l0, side_px))
+                return encode_jpeg(read_tile(reader, xy_l0, tile_l0, tile_px=side_px))
 
         return self.cached(slide_id, ("crop", xy_l0, tile_l0, side_px), make) or b""
 

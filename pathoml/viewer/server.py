@@ -12,6 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -174,11 +175,11 @@ class Viewer:
             "open",
             slide_id,
             seat.rater if seat else "",
-            self.model_sha256,
-            {"blinded": seat is not None},
+            model_sha256=self.model_sha256,
+            detail={"blinded": seat is not None},
         )
         if seat is None:
-            return _json(slide_payload(self.catalogue, slide_id, size_l0, mpp))
+            return _json(slide_payload(self.catalogue, slide_id, size_l0, mpp=mpp))
         allowed = self.map_allowed(key)
         blinded = {
             "slide_id": key,
@@ -248,8 +249,8 @@ class Viewer:
                     image,
                     downsample,
                     tile_map,
-                    entry.bag_tiles,
-                    self.catalogue.scale["contribution"],
+                    bag_tiles=entry.bag_tiles,
+                    limit=self.catalogue.scale["contribution"],
                 )
             )
 
@@ -266,7 +267,9 @@ class Viewer:
         if index >= len(tile_map.xy_l0):
             raise Refused(404, "There is no such tile.")
         x, y = (int(v) for v in tile_map.xy_l0[index])
-        return _ask_again(request, self.pixels.crop(slide_id, (x, y), tile_map.tile_l0, CROP_PX))
+        return _ask_again(
+            request, self.pixels.crop(slide_id, (x, y), tile_map.tile_l0, side_px=CROP_PX)
+        )
 
     async def get_tile(self, request: Request) -> Response:
         values = request.path_params
@@ -275,10 +278,10 @@ class Viewer:
         if level > MOST_LEVEL or max(column, row) > MOST_TILE:
             raise Refused(404, "There is no such tile.")
         self.require_version(request)
-        found = self.pixels.kept_tile(slide_id, level, column, row)
+        found = self.pixels.kept_tile(slide_id, level, column, row=row)
         if found is None:
             found = await asyncio.get_running_loop().run_in_executor(
-                self.pool, self.pixels.tile, slide_id, level, column, row
+                self.pool, partial(self.pixels.tile, slide_id, level, column, row=row)
             )
         if found is None:
             raise Refused(404, "There is no such tile.")
@@ -307,7 +310,11 @@ class Viewer:
         answer = self.models.answer(question)
         if tiles:
             self.readings.audit(
-                "what_if", slide_id, "", self.model_sha256, {"tiles": answer.tiles_removed}
+                "what_if",
+                slide_id,
+                "",
+                model_sha256=self.model_sha256,
+                detail={"tiles": answer.tiles_removed},
             )
         every = [row["log_risk"] for row in self.catalogue.scores.values()]
         percentiles = {
@@ -325,7 +332,9 @@ class Viewer:
         items = [
             {"code": s.code, "done": is_read(s, rows), "phenotype": s.item.phenotype} for s in order
         ]
-        self.readings.audit("reading_room", "", rater, self.model_sha256, {"items": len(items)})
+        self.readings.audit(
+            "reading_room", "", rater, model_sha256=self.model_sha256, detail={"items": len(items)}
+        )
         return _json(
             {
                 "items": items,
@@ -359,7 +368,9 @@ class Viewer:
 
     def get_readings_csv(self, request: Request) -> Response:
         blinded = request.query_params.get("of", "reading_room") != "viewer"
-        self.readings.audit("export", "", "", self.model_sha256, {"blinded": blinded})
+        self.readings.audit(
+            "export", "", "", model_sha256=self.model_sha256, detail={"blinded": blinded}
+        )
         headers = {
             "content-disposition": 'attachment; filename="readings.csv"',
             "cache-control": NEVER,

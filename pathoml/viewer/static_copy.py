@@ -134,7 +134,11 @@ def _write_slide(folder: Path, catalogue: Catalogue, pixels: Pixels, slide_id: s
     mini = thumbnail
     if tile_map is not None:
         mini = draw_mini_map(
-            thumbnail, downsample, tile_map, entry.bag_tiles, catalogue.scale["contribution"]
+            thumbnail,
+            downsample,
+            tile_map,
+            bag_tiles=entry.bag_tiles,
+            limit=catalogue.scale["contribution"],
         )
         for index in _gallery_tiles(
             tile_map.contribution,
@@ -148,14 +152,14 @@ def _write_slide(folder: Path, catalogue: Catalogue, pixels: Pixels, slide_id: s
             x, y = (int(v) for v in tile_map.xy_l0[index])
             _write_bytes(
                 folder / "images" / f"{stem}_tile_{index}.jpg",
-                pixels.crop(slide_id, (x, y), tile_map.tile_l0, CROP_PX),
+                pixels.crop(slide_id, (x, y), tile_map.tile_l0, side_px=CROP_PX),
             )
     _write_bytes(folder / "images" / f"{stem}_map.jpg", encode_jpeg(mini))
     layers = base64.b64encode(
         map_arrays(tile_map, read_slide_tiles(study, slide_id), phenotype)
     ).decode()
     meta = {
-        **slide_payload(catalogue, slide_id, size_l0, mpp),
+        **slide_payload(catalogue, slide_id, size_l0, mpp=mpp),
         "cover_l0": [overview.shape[1] * exact, overview.shape[0] * exact],
     }
     text = (

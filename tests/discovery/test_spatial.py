@@ -47,8 +47,8 @@ def test_a_blob_is_clustered_and_scattered_tiles_are_not():
     xy, rng = lattice(20), np.random.default_rng(1)
     blob = (np.hypot(*(xy - 60).T) < 55).astype(int)
     scattered = rng.permutation(blob)
-    [_, clustered] = spatial_figures(blob, xy, 10, 2, None)
-    [_, chance] = spatial_figures(scattered, xy, 10, 2, None)
+    [_, clustered] = spatial_figures(blob, xy, 10, number=2, border_um=None)
+    [_, chance] = spatial_figures(scattered, xy, 10, number=2, border_um=None)
     assert clustered.clustering > 2
     assert clustered.clustering_p == pytest.approx(1 / 200)
     assert chance.clustering == pytest.approx(1, abs=0.35)
@@ -60,7 +60,13 @@ def test_the_level_of_the_clustering_test_is_right():
     xy, rng = lattice(12), np.random.default_rng(2)
     p = [
         spatial_figures(
-            (rng.random(144) < 0.3).astype(int), xy, 10, 2, None, permutations=99, seed=i
+            (rng.random(144) < 0.3).astype(int),
+            xy,
+            10,
+            number=2,
+            border_um=None,
+            permutations=99,
+            seed=i,
         )[1].clustering_p
         for i in range(200)
     ]
@@ -71,7 +77,10 @@ def test_few_tiles_say_nothing():
     xy = lattice(6)
     few = np.zeros(36, int)
     few[:9] = 1
-    assert [f.clustering for f in spatial_figures(few, xy, 10, 2, None)] == [None, None]
+    assert [f.clustering for f in spatial_figures(few, xy, 10, number=2, border_um=None)] == [
+        None,
+        None,
+    ]
 
 
 def test_the_distance_to_the_border_is_that_of_a_square_of_tissue():
@@ -79,7 +88,7 @@ def test_the_distance_to_the_border_is_that_of_a_square_of_tissue():
     mask[10:50, 10:50] = True
     tissue = TissueMask(slide_id="S", mask=mask, downsample=4.0, method="", flags={})
     xy = np.array([[116, 116], [40, 116], [0, 0]])  # the middle; the left border; glass
-    middle, border, glass = border_distance_um(tissue, xy, 8, 0.5)
+    middle, border, glass = border_distance_um(tissue, xy, 8, level0_mpp=0.5)
     assert middle == pytest.approx(20 * 4 * 0.5, abs=2.5)
     assert border == pytest.approx(1 * 4 * 0.5, abs=2.5)
     assert glass == 0
@@ -89,11 +98,11 @@ def test_a_phenotype_in_the_middle_is_far_from_the_border_and_one_anywhere_is_no
     xy = lattice(20)
     border = np.minimum.reduce([xy[:, 0], xy[:, 1], 190 - xy[:, 0], 190 - xy[:, 1]]).astype(float)
     inner = (border >= 60).astype(int)
-    [_, found] = spatial_figures(inner, xy, 10, 2, border)
+    [_, found] = spatial_figures(inner, xy, 10, number=2, border_um=border)
     assert found.border_um == pytest.approx(border[inner == 1].mean() - border.mean())
     assert found.border_p < 0.05
     stripes = (xy[:, 0] // 10 % 2).astype(int)
-    assert spatial_figures(stripes, xy, 10, 2, border)[1].border_p > 0.2
+    assert spatial_figures(stripes, xy, 10, number=2, border_um=border)[1].border_p > 0.2
 
 
 def smooth(rng, side, sigma=3.0):
@@ -106,7 +115,7 @@ def test_two_smooth_patterns_that_have_nothing_to_do_with_each_other_are_not_ass
     xy = lattice(side, 100).astype(float) + 50
     feature = smooth(rng, side)[:, None]
     genes = np.stack([smooth(rng, side) for _ in range(80)], axis=1)
-    _, p = associate(genes, xy, feature, xy, permutations=199)
+    _, p = associate(genes, xy, feature, centres=xy, permutations=199)
     naive = np.array([spearmanr(g, feature[:, 0]).pvalue for g in genes.T])
     assert (naive < 0.05).mean() > 0.4, "neighbours are no independent evidence"
     assert (p < 0.05).mean() < 0.13  # 80 draws: 5 % + 3 SE
@@ -117,7 +126,7 @@ def test_rho_is_spearmans_and_a_gene_that_follows_the_phenotype_is_found():
     xy = lattice(side, 100).astype(float) + 50
     member = (smooth(rng, side) > 0.8).astype(float)
     genes = np.stack([member + rng.normal(0, 1, side * side), smooth(rng, side)], axis=1)
-    rho, p = associate(genes, xy, member[:, None], xy, permutations=199)
+    rho, p = associate(genes, xy, member[:, None], centres=xy, permutations=199)
     assert rho[0, 0] == pytest.approx(spearmanr(genes[:, 0], member).statistic)
     assert p[0, 0] <= 0.02  # a shift of hardly anything is among the null
 

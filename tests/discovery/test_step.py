@@ -298,7 +298,9 @@ def test_the_codebook_knows_no_outcome_and_no_order_of_patients_names() -> None:
 def test_permutation_p_is_uniform_under_the_null() -> None:
     rng = np.random.default_rng(1)
     cohort = cohort_of(np.zeros(40), 2)
-    residual = martingale_residuals(np.zeros(40), cohort.time_months, cohort.event, cohort.centre)
+    residual = martingale_residuals(
+        np.zeros(40), cohort.time_months, cohort.event, stratum=cohort.centre
+    )
     p = permutation_p(residual, rng.normal(size=(40, 400)), cohort.centre, permutations=199, seed=1)
     assert 0.02 < (p <= 0.05).mean() < 0.085
     assert abs(p.mean() - 0.5) < 0.05
@@ -307,7 +309,9 @@ def test_permutation_p_is_uniform_under_the_null() -> None:
 def test_martingale_residuals_are_the_score_of_a_cox_model_without_ties() -> None:
     cohort = cohort_of(np.zeros(30), 3)
     x = np.random.default_rng(3).normal(size=30)
-    residual = martingale_residuals(np.zeros(30), cohort.time_months, cohort.event, cohort.centre)
+    residual = martingale_residuals(
+        np.zeros(30), cohort.time_months, cohort.event, stratum=cohort.centre
+    )
     assert [residual[cohort.centre == c].sum() for c in "AB"] == pytest.approx([0, 0], abs=1e-12)
     step = 1e-5  # the score at zero is the slope of the log-likelihood there
     ends = [
@@ -354,7 +358,7 @@ def with_treatment(cohort: Cohort, cells: list[object]) -> Cohort:
 def interaction(cohort: Cohort) -> tuple[float | None, float | None]:
     value = np.random.default_rng(5).normal(size=(len(cohort.patients), 1))
     (evidence,) = weigh(
-        value, cohort, np.empty((len(cohort.patients), 0)), treatment_arms(cohort, "lat")[0]
+        value, cohort, np.empty((len(cohort.patients), 0)), arms=treatment_arms(cohort, "lat")[0]
     )
     return evidence.interaction_p, evidence.interaction_ratio
 
@@ -373,8 +377,8 @@ def test_patients_of_unknown_treatment_are_left_out_of_the_interaction_and_that_
     part = replace(
         cohort, patients=tuple(p for p, of_known in zip(cohort.patients, known) if of_known)
     )
-    (of_all,) = weigh(value, cohort, np.empty((30, 0)), arms)
-    (of_known,) = weigh(value[known], part, np.empty((known.sum(), 0)), arms[known])
+    (of_all,) = weigh(value, cohort, np.empty((30, 0)), arms=arms)
+    (of_known,) = weigh(value[known], part, np.empty((known.sum(), 0)), arms=arms[known])
     assert of_all.interaction_p == pytest.approx(of_known.interaction_p)
     assert said == "Interactions with the treatment are of the patients whose 'lat' is known."
 
@@ -423,7 +427,12 @@ def test_a_phenotype_of_one_centre_is_suspect() -> None:
     centre = np.array(["A"] * 6 + ["B"] * 6)
     slides = {f"S{i}": c for i, c in enumerate(counts)}
     found = describe(
-        counts, centre, [""] * 12, slides, {"S0": "primary", "S7": "metastasis"}, np.zeros(2)
+        counts,
+        centre,
+        [""] * 12,
+        slide_counts=slides,
+        specimen={"S0": "primary", "S7": "metastasis"},
+        contribution=np.zeros(2),
     )
     assert found[0].suspect == "100% from centre A"
     assert found[1].suspect == ""
@@ -478,7 +487,7 @@ def test_kappa_is_that_of_the_textbooks() -> None:
 
 def test_the_naming_sheet_shows_raters_no_name_and_repeats_a_tenth(tmp_path: Path) -> None:
     cohort = cohort_of(np.zeros(20), 4)
-    write_naming_sheet(tmp_path, cohort, [[], [], [], []], [3, 0, 1, 2])
+    write_naming_sheet(tmp_path, cohort, [[], [], [], []], order=[3, 0, 1, 2])
     sheet = tmp_path / "naming_sheet"
     texts = [(sheet / f"ratings_rater{r}.csv").read_text() for r in (1, 2)]
     rows = [text.splitlines()[1:] for text in texts]

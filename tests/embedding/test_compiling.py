@@ -77,7 +77,9 @@ def encode_by(model: nn.Module):
 
 
 def choose(model: EncoderModel, wanted: bool | None) -> tuple[nn.Module, str]:
-    return choose_compiled(wanted, model, BATCH, encode_by, encoder_sha256="a", device=CPU)
+    return choose_compiled(
+        wanted, model, BATCH, encode_by=encode_by, encoder_sha256="a", device=CPU
+    )
 
 
 @compiles

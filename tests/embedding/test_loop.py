@@ -114,7 +114,7 @@ def test_every_kept_tile_gets_the_vector_of_its_own_pixels_in_the_order_of_the_g
     assert (report.slides, report.tiles, report.failures) == (1, len(grid.xy_l0), {})
     with open_slide(job.slide_path) as reader:
         tiles = np.stack(
-            [read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()]
+            [read_tile(reader, tuple(xy), grid.tile_l0, tile_px=64) for xy in grid.xy_l0.tolist()]
         )
     np.testing.assert_allclose(stored.features, embed_tiles(encoder, tiles, CPU), atol=0.02)
     assert stored.features.std(axis=0).max() > 0.001
@@ -137,7 +137,10 @@ def test_other_weights_another_encoder_other_tiles_and_other_exclusions_are_stal
     assert stale_jobs([replace(job, exclude=())], "tiny", "sha256 of tiny")
     grid, mask = read_tiles(job.tiles_path)
     write_tiles(
-        job.tiles_path, replace(grid, xy_l0=grid.xy_l0 + 1), mask, Recipe(step="tile", inputs={})
+        job.tiles_path,
+        replace(grid, xy_l0=grid.xy_l0 + 1),
+        mask,
+        recipe=Recipe(step="tile", inputs={}),
     )
     assert stale_jobs([job], "tiny", "sha256 of tiny")
 
@@ -150,7 +153,7 @@ def test_as_scanned_features_and_recipe_are_those_of_before_there_was_a_choice_o
     grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
     with open_slide(job.slide_path) as reader:
         tiles = np.stack(
-            [read_tile(reader, tuple(xy), grid.tile_l0, 64) for xy in grid.xy_l0.tolist()]
+            [read_tile(reader, tuple(xy), grid.tile_l0, tile_px=64) for xy in grid.xy_l0.tolist()]
         )
     as_scanned = np.concatenate(
         [embed_tiles(encoder, tiles[i : i + 16], CPU) for i in range(0, len(tiles), 16)]
@@ -347,7 +350,7 @@ def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_embedded(make
     embed([job])
     whole, corners = features(job), read_tiles(job.tiles_path)[0].xy_l0.tolist()
 
-    def read(slide: object, xy_l0: tuple[int, int], *size: int) -> np.ndarray:
+    def read(slide: object, xy_l0: tuple[int, int], *side: int, **size: int) -> np.ndarray:
         if list(xy_l0) == corners[2]:
             raise SlideError("damaged here")
         return read_tile(slide, xy_l0, *size)
@@ -379,7 +382,7 @@ def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(
     readers: set[int] = set()
     monkeypatch.setattr(
         "pathoml.slides.reading.read_tile",
-        lambda *where: readers.add(threading.get_ident()) or read_tile(*where),
+        lambda *where, **size: readers.add(threading.get_ident()) or read_tile(*where, **size),
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     embed([make_job("A")], workers=workers)
@@ -389,7 +392,8 @@ def test_a_process_that_was_given_one_core_reads_in_the_thread_that_encodes(
 def test_few_batches_and_few_slides_are_held_in_memory_at_once(make_job, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "pathoml.slides.reading.read_tile", lambda *where: read.append(1) or read_tile(*where)
+        "pathoml.slides.reading.read_tile",
+        lambda *where, **size: read.append(1) or read_tile(*where, **size),
     )
     jobs, most_ahead, embedded = [make_job("A" * n) for n in range(1, 9)], [], []
 
@@ -430,7 +434,8 @@ def test_memory_too_small_for_one_tile_fails_the_slide_by_name(encoder, make_job
 
 def test_the_report_says_how_long_the_encoder_waited_and_each_slide_took(make_job, monkeypatch):
     monkeypatch.setattr(
-        "pathoml.slides.reading.read_tile", lambda *where: time.sleep(0.01) or read_tile(*where)
+        "pathoml.slides.reading.read_tile",
+        lambda *where, **size: time.sleep(0.01) or read_tile(*where, **size),
     )
     report = embed([make_job("A"), make_job("BB")], workers=1)
     assert (
@@ -461,7 +466,7 @@ def test_the_precision_that_is_asked_for_is_computed_in_and_recorded(encoder, ma
     grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
     with open_slide(job.slide_path) as slide:
         tiles = np.stack(
-            [read_tile(slide, (x, y), grid.tile_l0, 64) for x, y in grid.xy_l0.tolist()]
+            [read_tile(slide, (x, y), grid.tile_l0, tile_px=64) for x, y in grid.xy_l0.tolist()]
         )
     embed([job], precision="bf16")
     assert stored_attr(job.embeddings_path, "precision") == "bfloat16"

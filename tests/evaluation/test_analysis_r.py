@@ -240,7 +240,7 @@ def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
     by_seed = {
         str(k): columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients)) for k in (1, 2, 3)
     }
-    write_columns(study.run_folder / SEEDS, cohort.patient_ids, by_seed, "seed ")
+    write_columns(study.run_folder / SEEDS, cohort.patient_ids, by_seed, prefix="seed ")
     content, of_r = evaluated_twice(study)
     assert len(content["seeds"]["harrell_c"]) == 3
     assert disagreements({"seeds": content["seeds"]}, of_r) == []

@@ -46,7 +46,7 @@ def test_the_curve_is_the_contribution_left_over_the_attention_left() -> None:
 
 def test_a_map_of_what_all_models_share_is_faithful_and_its_shuffled_values_are_not() -> None:
     attention, contribution = four_models(1)
-    found = judge_slide(attention, contribution, GROUP, np.ones(200, bool), seed=1)
+    found = judge_slide(attention, contribution, GROUP, in_slide=np.ones(200, bool), seed=1)
     assert found is not None
     assert found.faithful
     assert found.bottom_area > 0
@@ -58,7 +58,7 @@ def test_a_map_of_what_all_models_share_is_faithful_and_its_shuffled_values_are_
             attention,
             np.stack([c[rng.permutation(200)] for c in contribution]),
             GROUP,
-            np.ones(200, bool),
+            in_slide=np.ones(200, bool),
             seed=seed,
         )
         assert wrong is not None
@@ -70,7 +70,7 @@ def test_models_that_agree_with_nobody_but_themselves_make_no_faithful_map() -> 
     passed = 0
     for seed in range(20):
         attention, contribution = four_models(seed, shared=False)
-        found = judge_slide(attention, contribution, GROUP, np.ones(200, bool), seed=seed)
+        found = judge_slide(attention, contribution, GROUP, in_slide=np.ones(200, bool), seed=seed)
         assert found is not None
         passed += found.faithful
     assert passed <= 3
@@ -83,8 +83,8 @@ def test_reading_the_kept_tiles_again_gives_the_same_answer_where_attention_reno
         return np.asarray(contribution[:, kept].sum(axis=1) / attention[:, kept].sum(axis=1))
 
     slide = np.arange(200) < 120
-    closed = judge_slide(attention, contribution, GROUP, slide, seed=1)
-    read = judge_slide(attention, contribution, GROUP, slide, seed=1, judge=judge)
+    closed = judge_slide(attention, contribution, GROUP, in_slide=slide, seed=1)
+    read = judge_slide(attention, contribution, GROUP, in_slide=slide, seed=1, judge=judge)
     assert closed is not None
     assert read is not None
     assert read.area == pytest.approx(closed.area, abs=1e-9)
@@ -93,7 +93,8 @@ def test_reading_the_kept_tiles_again_gives_the_same_answer_where_attention_reno
 def test_without_a_second_repeat_or_seed_nobody_judges() -> None:
     attention, contribution = four_models(1)
     assert (
-        judge_slide(attention, contribution, np.zeros(4, int), np.ones(200, bool), seed=1) is None
+        judge_slide(attention, contribution, np.zeros(4, int), in_slide=np.ones(200, bool), seed=1)
+        is None
     )
 
 

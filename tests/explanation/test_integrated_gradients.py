@@ -38,7 +38,9 @@ class Power(nn.Module):
 
 def stack_of(*heads: nn.Module, dim: int) -> ModelStack:
     spec = HeadSpec(head="transmil", in_dim=dim, hidden=8, dropout=0.0)
-    return ModelStack(spec, heads, [(torch.zeros(dim), torch.eye(dim))], [0] * len(heads))
+    return ModelStack(
+        spec, heads, [(torch.zeros(dim), torch.eye(dim))], projection_of=[0] * len(heads)
+    )
 
 
 def transmil(seed: int) -> nn.Module:

@@ -64,7 +64,7 @@ def test_the_drawn_map_is_orange_on_the_tile_that_raises_the_risk_and_nowhere_el
     reader = PlainImageReader(np.full((400, 400, 3), 180, np.uint8), (0.5, 0.5))
     scale = cohort_scale([np.array([0.9, -0.9, 0.0])])
     picture = draw_map(
-        reader, small_map([0.3, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]), scale, 50
+        reader, small_map([0.3, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]), scale=scale, percentile=50
     ).astype(int)
     redness = picture[:400, :400, 0] - picture[:400, :400, 2]
     assert redness[5:195, 5:195].min() > 60
@@ -83,7 +83,9 @@ def test_roc_auc_counts_ties_a_half() -> None:
 
 def test_class_shares_are_those_of_the_cells_under_the_tile() -> None:
     classes = np.array([[1, 1], [2, 0]], np.uint8)
-    assert class_shares(classes, 10.0, np.array([[0, 0]]), 20, 2).tolist() == [[0.25, 0.5, 0.25]]
+    assert class_shares(classes, 10.0, np.array([[0, 0]]), tile_l0=20, n_classes=2).tolist() == [
+        [0.25, 0.5, 0.25]
+    ]
 
 
 def test_a_map_that_marks_the_driver_has_an_area_of_one_and_its_opposite_zero(

@@ -55,9 +55,11 @@ def small_map(**changes):
 def drawn(tmp_path, mark="", fraction=None):
     tile_map = small_map()
     values = tile_map.contribution * 2.0 if fraction is None else fraction
-    picture = colour_tiles(np.full((400, 400, 3), 220, np.uint8), 1.0, tile_map, values, mark)
+    picture = colour_tiles(
+        np.full((400, 400, 3), 220, np.uint8), 1.0, tile_map, fraction=values, mark=mark
+    )
     figure = draw_figure(
-        picture, 1.0, tile_map, Said(percentile=77, limit=0.5, mark=mark), "cohort"
+        picture, 1.0, tile_map, said=Said(percentile=77, limit=0.5, mark=mark), scale="cohort"
     )
     return save_figure(figure, picture, tmp_path / "S1")
 
@@ -249,7 +251,7 @@ def test_a_phenotype_map_has_each_tile_in_its_colour_inside_its_borders_and_the_
         slide_id="S0", xy_l0=corners, tile_l0=TILE, phenotype=np.array([0, 5, 5])
     )
     path = study.folder / "slides" / "S0.tiff"
-    assert write_phenotype_map(tmp_path / "S0.png", path, assigned, 6, 0.5)
+    assert write_phenotype_map(tmp_path / "S0.png", path, assigned, count=6, level0_mpp=0.5)
     with PIL.Image.open(tmp_path / "S0.png") as image:
         pixels = np.asarray(image).astype(float)
     tile = pixels.shape[1] / (SIDE / TILE)
@@ -264,9 +266,9 @@ def test_a_phenotype_map_has_each_tile_in_its_colour_inside_its_borders_and_the_
             alike * (1 - ALPHA) + np.array(COLOURS[phenotype]) * ALPHA, abs=6
         )
     assert not write_phenotype_map(
-        tmp_path / "S9.png", study.folder / "slides" / "S9.tiff", assigned, 6, 0.5
+        tmp_path / "S9.png", study.folder / "slides" / "S9.tiff", assigned, count=6, level0_mpp=0.5
     ), "no picture, no map"
-    assert not write_phenotype_map(tmp_path / "S9.png", None, assigned, 6, 0.5)
+    assert not write_phenotype_map(tmp_path / "S9.png", None, assigned, count=6, level0_mpp=0.5)
     assert not (tmp_path / "S9.png").exists()
 
 

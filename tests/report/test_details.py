@@ -48,7 +48,9 @@ def page_of(study, smallest=0):
 
 def test_the_difference_in_points_of_two_levels_is_their_coefficient(study):
     cohort, columns, _, _ = read_score_table(study, read_cohort(study))
-    content = prognostic_score(cohort, columns["score_sd"], clinical_columns(cohort), (12.0, 24.0))
+    content = prognostic_score(
+        cohort, columns["score_sd"], clinical_columns(cohort), horizons_months=(12.0, 24.0)
+    )
     points = {
         row["value"]: row["points"] for row in content["points"] if row["variable"] == "subtype"
     }

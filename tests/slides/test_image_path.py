@@ -78,7 +78,7 @@ def test_neighbours_name_the_class_alike_from_files_from_a_slide_and_by_the_refe
     mask = TissueMask(
         slide_id="laid", mask=np.ones((2, 2), bool), downsample=1.0, method="all", flags={}
     )
-    write_tiles(tmp_path / "tiles" / "laid.h5", grid, mask, Recipe(step="test", inputs={}))
+    write_tiles(tmp_path / "tiles" / "laid.h5", grid, mask, recipe=Recipe(step="test", inputs={}))
     target = tmp_path / "embeddings" / "laid.h5"
     job = EmbedJob(
         slide_id="laid",

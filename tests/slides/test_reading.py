@@ -90,7 +90,7 @@ def test_a_tile_is_openslides_region_averaged_over_areas(noise_slide, xy_l0):
     on_white = rgba[..., :3] * rgba[..., 3:] / 255 + 255 - rgba[..., 3:]
     expected = on_white.reshape(224, 2, 224, 2, 3).mean(axis=(1, 3))
     with open_slide(noise_slide) as reader:
-        assert np.abs(read_tile(reader, xy_l0, 448, 224) - expected).max() <= 1
+        assert np.abs(read_tile(reader, xy_l0, 448, tile_px=224) - expected).max() <= 1
 
 
 def test_a_tile_of_a_coarser_level_covers_the_same_place(noise_slide):
@@ -99,7 +99,7 @@ def test_a_tile_of_a_coarser_level_covers_the_same_place(noise_slide):
     ].astype(float)
     with open_slide(noise_slide) as reader:
         tile = read_tile(
-            reader, (100, 200), 512, 128
+            reader, (100, 200), 512, tile_px=128
         )  # read from the level that is four times coarser
     assert np.abs(tile - rgb.reshape(128, 4, 128, 4, 3).mean(axis=(1, 3))).max() <= 1
 
@@ -107,7 +107,7 @@ def test_a_tile_of_a_coarser_level_covers_the_same_place(noise_slide):
 def test_a_tile_at_the_slides_own_scale_is_its_pixels(noise_slide):
     rgb = np.asarray(openslide.OpenSlide(noise_slide).read_region((37, 41), 0, (224, 224)))[..., :3]
     with open_slide(noise_slide) as reader:
-        assert (read_tile(reader, (37, 41), 224, 224) == rgb).all()
+        assert (read_tile(reader, (37, 41), 224, tile_px=224) == rgb).all()
 
 
 @pytest.mark.parametrize(("alpha", "grey"), [(0, 255), (255, 40), (51, 212)])
@@ -159,7 +159,7 @@ def test_every_real_slide_opens_with_a_plausible_scale_or_says_what_to_do(shared
         try:
             with open_slide(path) as reader:
                 mpp, _ = slide_mpp(reader, path.name, row_mpp=None, study_mpp=None)
-                tile = read_tile(reader, (0, 0), 64, 32)
+                tile = read_tile(reader, (0, 0), 64, tile_px=32)
         except SlideError as error:
             refusals[path.name] = str(error)
         else:

@@ -38,7 +38,7 @@ def tiles_path(tmp_path, grid) -> Path:
     mask = TissueMask(
         slide_id="B1", mask=np.eye(6, 8, dtype=bool), downsample=32.0, method="m", flags={}
     )
-    store.write_tiles(tmp_path / "B1.h5", grid, mask, RECIPE)
+    store.write_tiles(tmp_path / "B1.h5", grid, mask, recipe=RECIPE)
     return tmp_path / "B1.h5"
 
 

@@ -136,7 +136,7 @@ def write_slide_tiles(
         flags={},
     )
     recipe = Recipe(step="test", inputs={"slide": slide_id})
-    write_tiles(folder / "tiles" / "128px_0.5mpp" / f"{slide_id}.h5", grid, mask, recipe)
+    write_tiles(folder / "tiles" / "128px_0.5mpp" / f"{slide_id}.h5", grid, mask, recipe=recipe)
     features = rng.normal(size=(len(xy), dim)).astype(np.float16)
     features[:, 0] += np.linspace(-1, 1, len(xy)) * (1 + number_of(slide_id) % 10) / 3
     path = folder / "embeddings" / "efficientnet_lite0@128px_0.5mpp" / f"{slide_id}.h5"

@@ -216,7 +216,7 @@ def test_concordances_equal_r(named, of_r):
     name, d = named
     ours = [
         harrell_c(d["score"], d["time"], d["event"]),
-        stratified_harrell_c(d["score"], d["time"], d["event"], d["centre"]),
+        stratified_harrell_c(d["score"], d["time"], d["event"], stratum=d["centre"]),
         uno_c(d["score"], d["time"], d["event"], tau=24),
     ]
     assert ours == pytest.approx(
@@ -237,11 +237,11 @@ def test_influences_and_the_robust_covariance_equal_r(named, kind, of_r):
     name, d = named
     x, outcome, given = covariates(d), (d["time"], d["event"]), options(kind, d)
     fit = fit_cox(x, *outcome, **given)
-    first = influences(fit, x, *outcome, **given)[:20].T.ravel()
+    first = influences(fit, x, outcome[0], event=outcome[1], **given)[:20].T.ravel()
     assert first == pytest.approx(of_r[f"{name}.dfbeta.{kind}"], rel=1e-6, abs=1e-10)
-    assert robust_covariance(fit, x, *outcome, **given).ravel() == pytest.approx(
-        of_r[f"{name}.robust.{kind}"], rel=1e-8, abs=1e-12
-    )
+    assert robust_covariance(
+        fit, x, outcome[0], event=outcome[1], **given
+    ).ravel() == pytest.approx(of_r[f"{name}.robust.{kind}"], rel=1e-8, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["plain", "entry", "strata"])
@@ -249,7 +249,7 @@ def test_the_proportional_hazards_test_equals_cox_zph(named, kind, of_r):
     name, d = named
     fit = fit_cox(covariates(d), d["time"], d["event"], **options(kind, d))
     each, together = proportional_hazards_test(
-        fit, covariates(d), d["time"], d["event"], **options(kind, d)
+        fit, covariates(d), d["time"], event=d["event"], **options(kind, d)
     )
     tests = [*each, together]
     ours = [t.chi2 for t in tests] + [t.df for t in tests] + [t.p for t in tests]
@@ -297,7 +297,8 @@ def test_auc_at_horizons_equals_riskregression(named, of_risk_regression):
     name, d = named
     horizons = [h for h in GRID if (d["time"] > h).sum() >= 10]
     ours = [
-        time_dependent_auc(d["risk"], d["time"], d["event"], months).estimate for months in horizons
+        time_dependent_auc(d["risk"], d["time"], d["event"], months=months).estimate
+        for months in horizons
     ]
     assert ours == pytest.approx(of_risk_regression[f"{name}.auc"][: len(horizons)], abs=1e-9)
 
@@ -308,7 +309,7 @@ def test_the_brier_score_equals_riskregression(named, of_risk_regression):
         (h, share) for h, share in zip(GRID, (0.3, 0.6, 1.0)) if (d["time"] > h).sum() >= 10
     ]
     ours = [
-        brier_score(d["risk"] * share, d["time"], d["event"], months).estimate
+        brier_score(d["risk"] * share, d["time"], d["event"], months=months).estimate
         for months, share in horizons
     ]
     assert ours == pytest.approx(of_risk_regression[f"{name}.brier"][: len(horizons)], abs=1e-9)
@@ -321,9 +322,9 @@ def test_the_integrated_brier_score_is_the_trapezoid_of_riskregressions(named, o
     b = of_risk_regression[f"{name}.brier"]
     risk = d["risk"][:, None] * np.array([0.3, 0.6, 1.0])
     expected = (3 * b[0] / 2 + 3 * (b[0] + b[1]) / 2 + 6 * (b[1] + b[2]) / 2) / 12
-    assert integrated_brier_score(risk, d["time"], d["event"], GRID).estimate == pytest.approx(
-        expected, abs=1e-9
-    )
+    assert integrated_brier_score(
+        risk, d["time"], d["event"], months=GRID
+    ).estimate == pytest.approx(expected, abs=1e-9)
 
 
 def test_calibration_equals_r(named, of_r):
@@ -353,7 +354,7 @@ def test_the_calibration_curve_equals_r(named, of_r):
     name, d = named
     if (d["time"] > HORIZON).sum() < 10:
         pytest.skip("fewer than 10 at risk: not estimable, see the test of that")
-    curve = calibration_curve(d["risk"], d["time"], d["event"], HORIZON)
+    curve = calibration_curve(d["risk"], d["time"], d["event"], months=HORIZON)
     assert [curve.integrated_index, *curve.observed[:10]] == pytest.approx(
         of_r[f"{name}.curve"], abs=1e-8
     )
@@ -373,8 +374,8 @@ def test_net_benefit_equals_r(named, threshold, of_r):
     if (d["time"] > HORIZON).sum() < 10:
         pytest.skip("fewer than 10 at risk: not estimable, see the test of that")
     ours = [
-        net_benefit(d["risk"], d["time"], d["event"], HORIZON, [threshold])[0],
-        net_benefit_of_treating_all(d["time"], d["event"], HORIZON, [threshold])[0],
+        net_benefit(d["risk"], d["time"], d["event"], months=HORIZON, thresholds=[threshold])[0],
+        net_benefit_of_treating_all(d["time"], d["event"], HORIZON, thresholds=[threshold])[0],
     ]
     assert ours == pytest.approx(of_r[f"{name}.nb.{threshold}"], abs=1e-10)
 
@@ -392,7 +393,9 @@ def test_the_propensity_equals_glm_and_its_weights_balance_the_covariates(named,
 def test_the_treatment_interaction_equals_r(named, of_r, monkeypatch):
     name, d = named
     monkeypatch.setattr("pathoml.survival.interaction.MIN_PER_ARM", 1)
-    ours = treatment_interaction(d["score"], d["treated"], d["age"][:, None], d["time"], d["event"])
+    ours = treatment_interaction(
+        d["score"], d["treated"], d["age"][:, None], time_months=d["time"], event=d["event"]
+    )
     w = ours.overlap_weighted
     assert [ours.test.chi2, ours.interaction.estimate, w.estimate, w.low, w.high] == pytest.approx(
         of_r[f"{name}.interaction"], rel=1e-6, abs=1e-8
@@ -403,7 +406,7 @@ def test_the_treatment_interaction_equals_r(named, of_r, monkeypatch):
 def test_a_subgroups_effects_and_interaction_equal_r(named, of_r):
     name, d = named
     ours = subgroup_effect(
-        d["score"], membership("age <= 60", {"age": d["age"].tolist()}), d["time"], d["event"]
+        d["score"], membership("age <= 60", {"age": d["age"].tolist()}), d["time"], event=d["event"]
     )
     assert [ours.inside.estimate, ours.outside.estimate, ours.test.chi2] == pytest.approx(
         of_r[f"{name}.subgroup"], rel=1e-7, abs=1e-8
@@ -436,7 +439,9 @@ def test_start_stop_rows_of_a_time_varying_treatment_reproduce_coxph():
     theirs = run_r(r_data(rows) + script)["answer"]
     x, outcome = rows["given"][:, None], (rows["stop"], rows["seen"])
     fit = fit_cox(x, *outcome, entry_months=rows["start"])
-    robust = robust_covariance(fit, x, *outcome, entry_months=rows["start"], cluster=rows["id"])
+    robust = robust_covariance(
+        fit, x, outcome[0], event=outcome[1], entry_months=rows["start"], cluster=rows["id"]
+    )
     assert [fit.coefficients[0], fit.covariance[0, 0], robust[0, 0]] == pytest.approx(
         theirs, rel=1e-8
     )

@@ -86,7 +86,9 @@ def test_harrell_c_equals_r(name, answers_of_r):
 @pytest.mark.parametrize("name", COHORTS)
 def test_centre_stratified_c_equals_r(name, answers_of_r):
     cohort = COHORTS[name]
-    ours = stratified_harrell_c(cohort["score"], cohort["time"], cohort["event"], cohort["centre"])
+    ours = stratified_harrell_c(
+        cohort["score"], cohort["time"], cohort["event"], stratum=cohort["centre"]
+    )
     assert ours == pytest.approx(answers_of_r[f"{name}.stratified"], abs=1e-12)
 
 
@@ -174,7 +176,7 @@ def test_c_does_not_depend_on_the_order_of_patients():
 def test_a_score_that_only_knows_the_centre_gets_one_half_within_centres():
     assert (
         stratified_harrell_c(
-            [9.0] * 6 + [1.0] * 6, TIED["time"], TIED["event"], ["A"] * 6 + ["B"] * 6
+            [9.0] * 6 + [1.0] * 6, TIED["time"], TIED["event"], stratum=["A"] * 6 + ["B"] * 6
         )
         == 0.5
     )
@@ -208,7 +210,7 @@ def test_strata_of_one_patient_have_no_comparable_pair():
     with pytest.raises(
         CohortError, match="No comparable pair within a stratum: 3 patients, 3 events"
     ):
-        stratified_harrell_c([1.0, 2.0, 3.0], [1, 2, 3], [1, 1, 1], ["A", "B", "C"])
+        stratified_harrell_c([1.0, 2.0, 3.0], [1, 2, 3], [1, 1, 1], stratum=["A", "B", "C"])
 
 
 def test_no_event_before_tau_is_named():
@@ -271,7 +273,9 @@ def test_the_interval_holds_the_estimate_and_counts_patients_and_events():
         stratum=cohort["centre"],
         resample_within=cohort["centre"],
     )
-    ours = stratified_harrell_c(cohort["score"], cohort["time"], cohort["event"], cohort["centre"])
+    ours = stratified_harrell_c(
+        cohort["score"], cohort["time"], cohort["event"], stratum=cohort["centre"]
+    )
     assert interval.estimate == ours
     assert interval.low < ours < interval.high
     assert (interval.n, interval.events) == (500, int(cohort["event"].sum()))
@@ -297,7 +301,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
 
 def test_the_difference_of_a_score_and_itself_is_exactly_zero():
     difference = harrell_c_difference(
-        TIED["score"], 2 * TIED["score"], TIED["time"], TIED["event"], bootstraps=100
+        TIED["score"], 2 * TIED["score"], TIED["time"], event=TIED["event"], bootstraps=100
     )
     assert (difference.estimate, difference.low, difference.high) == (0.0, 0.0, 0.0)
 
@@ -306,7 +310,7 @@ def test_a_paired_difference_is_more_precise_than_two_separate_intervals():
     cohort = COHORTS["n500_continuous"]
     noisy = cohort["score"] + 0.3 * np.random.default_rng(5).normal(size=500)
     outcome = (cohort["time"], cohort["event"])
-    difference = harrell_c_difference(cohort["score"], noisy, *outcome)
+    difference = harrell_c_difference(cohort["score"], noisy, outcome[0], event=outcome[1])
     single = harrell_c_interval(cohort["score"], *outcome)
     assert difference.estimate == pytest.approx(
         harrell_c(cohort["score"], *outcome) - harrell_c(noisy, *outcome)

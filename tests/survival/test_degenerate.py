@@ -35,17 +35,17 @@ TREATED = (np.arange(N) % 2).astype(float)
 NO_COVARIATES = np.empty((N, 0))
 
 OF_A_SCORE = {
-    "auc": lambda s, t, e: time_dependent_auc(s, t, e, 12.0),
-    "brier": lambda s, t, e: brier_score(s, t, e, 12.0),
+    "auc": lambda s, t, e: time_dependent_auc(s, t, e, months=12.0),
+    "brier": lambda s, t, e: brier_score(s, t, e, months=12.0),
     "slope": calibration_slope,
     "spline": spline_form,
-    "net benefit": lambda s, t, e: net_benefit(s, t, e, 12.0),
-    "calibration curve": lambda s, t, e: calibration_curve(1 / (1 + np.exp(-s)), t, e, 12.0),
+    "net benefit": lambda s, t, e: net_benefit(s, t, e, months=12.0),
+    "calibration curve": lambda s, t, e: calibration_curve(1 / (1 + np.exp(-s)), t, e, months=12.0),
     "interaction": lambda s, t, e: treatment_interaction(
-        s, TREATED[: len(s)], NO_COVARIATES[: len(s)], t, e
+        s, TREATED[: len(s)], NO_COVARIATES[: len(s)], time_months=t, event=e
     ),
-    "subgroup": lambda s, t, e: subgroup_effect(s, TREATED[: len(s)], t, e),
-    "locked": lambda s, t, e: validate_locked_score(s, s, t, e, bootstraps=50),
+    "subgroup": lambda s, t, e: subgroup_effect(s, TREATED[: len(s)], t, event=e),
+    "locked": lambda s, t, e: validate_locked_score(s, s, t, event=e, bootstraps=50),
 }
 
 
@@ -80,7 +80,9 @@ def test_fewer_than_ten_patients_is_a_sentence(name):
 
 
 def test_a_constant_score_has_an_auc_of_one_half():
-    assert time_dependent_auc(CONSTANT, TIME, EVENT, 12.0).estimate == pytest.approx(0.5, abs=1e-12)
+    assert time_dependent_auc(CONSTANT, TIME, EVENT, months=12.0).estimate == pytest.approx(
+        0.5, abs=1e-12
+    )
 
 
 def test_a_treatment_that_a_covariate_decides_is_a_sentence():
@@ -96,7 +98,7 @@ def test_a_treatment_that_all_got_is_a_sentence():
 def test_a_fold_that_holds_all_events_leaves_no_baseline():
     with pytest.raises(CohortError, match="no baseline hazard"):
         cross_fitted_hazard(
-            lambda train: np.zeros(len(train)), TIME, EVENT, EVENT.astype(str), [12.0]
+            lambda train: np.zeros(len(train)), TIME, EVENT, fold=EVENT.astype(str), months=[12.0]
         )
 
 
@@ -110,7 +112,7 @@ def test_a_fold_that_holds_all_events_leaves_no_baseline():
         lambda: detectable_hazard_ratio(0),
         lambda: planned_follow_up(10, 11),
         lambda: proportional_hazards_test(
-            fit_cox(SCORE[:, None], TIME, FIRST), SCORE[:, None], TIME, FIRST
+            fit_cox(SCORE[:, None], TIME, FIRST), SCORE[:, None], TIME, event=FIRST
         ),
         lambda: paired_heterogeneity([1.0] * 3, [2.0] * 3, ["A"] * 3),
         lambda: paired_heterogeneity(SCORE, SCORE, np.arange(N)),

@@ -136,7 +136,8 @@ def test_truth_lies_over_the_tissue(study):
 def test_a_centres_stain_changes_the_colour_and_not_the_truth(bank):
     shares = np.full(len(PHENOTYPES), 1 / len(PHENOTYPES))
     drawn = [
-        draw_slide([5], shares, bank, stain, side_um=300) for stain in (BALANCED, BLUISH, REDDISH)
+        draw_slide([5], shares, bank, stain=stain, side_um=300)
+        for stain in (BALANCED, BLUISH, REDDISH)
     ]
     for other in drawn[1:]:
         assert np.array_equal(drawn[0][1], other[1])
@@ -145,7 +146,7 @@ def test_a_centres_stain_changes_the_colour_and_not_the_truth(bank):
 
 def test_areas_of_the_regions_follow_the_shares(bank):
     shares = np.array([0.5, 0.3, 0.2, 0, 0, 0, 0])
-    classes = draw_slide([6], shares, bank, BALANCED, side_um=800)[1]
+    classes = draw_slide([6], shares, bank, stain=BALANCED, side_um=800)[1]
     areas = np.bincount(classes.ravel(), minlength=8)[1:] / np.count_nonzero(classes)
     assert areas == pytest.approx(shares, abs=0.06)
 

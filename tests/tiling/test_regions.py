@@ -52,7 +52,7 @@ def test_areas_of_real_files_are_those_of_shapely(shared_data: Path, name: str) 
     left, top, right, bottom = geometry.bounds
     downsample = max(right - left, bottom - top) / 1500
     size = int((bottom - top) / downsample) + 8, int((right - left) / downsample) + 8
-    drawn = ~excluded_mask(read_regions(path), size, downsample, (-int(left), -int(top)))
+    drawn = ~excluded_mask(read_regions(path), size, downsample, offset_l0=(-int(left), -int(top)))
     a_pixel_of_outline = downsample * geometry.length  # the pixels on an outline belong to the area
     assert drawn.sum() * downsample**2 == pytest.approx(geometry.area, abs=a_pixel_of_outline)
 

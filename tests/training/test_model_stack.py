@@ -114,7 +114,7 @@ def test_heads_of_known_layers_are_exchanged_and_others_are_mapped() -> None:
 def test_some_models_of_a_stack_read_as_all_of_them_do() -> None:
     projection = (torch.zeros(DIM), torch.eye(DIM))
     spec = HeadSpec(head="abmil", in_dim=DIM, hidden=8, dropout=0.0)
-    stack = ModelStack(spec, heads("abmil"), [projection], [0] * MODELS).eval()
+    stack = ModelStack(spec, heads("abmil"), [projection], projection_of=[0] * MODELS).eval()
     features, everything = (
         cohort()[0].expand(MODELS, -1, -1, -1),
         torch.ones(PATIENTS, TILES, dtype=torch.bool),
@@ -129,7 +129,7 @@ def test_reading_a_bag_in_parts_of_the_stack_changes_nothing(
 ) -> None:
     projection = (torch.zeros(DIM), torch.eye(DIM))
     spec = HeadSpec(head="abmil", in_dim=DIM, hidden=8, dropout=0.0)
-    stack = ModelStack(spec, heads("abmil"), [projection], [0] * MODELS)
+    stack = ModelStack(spec, heads("abmil"), [projection], projection_of=[0] * MODELS)
     bag = cohort()[0][0].numpy()
     whole = stack.read_bag(bag)
     monkeypatch.setattr("pathoml.training.model_stack.READ_VALUES", 1)

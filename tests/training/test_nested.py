@@ -37,11 +37,16 @@ CPU = torch.device("cpu")
 def nested_of(cohort, bags, outer):
     specs = model_specs([outer], 1)
     raw = np.concatenate(
-        [block.raw for block in train_models(cohort, bags, specs, CONFIG, device=CPU, seed=1)]
+        [
+            block.raw
+            for block in train_models(cohort, bags, specs, config=CONFIG, device=CPU, seed=1)
+        ]
     )
     folds = fold_scores(raw, specs, cohort.patient_ids)
-    inner = nested_specs(cohort, outer, SPLITS, 1)
-    return nested_scores(cohort, bags, outer, folds, inner, CONFIG, device=CPU, seed=1)
+    inner = nested_specs(cohort, outer, SPLITS, seeds=1)
+    return nested_scores(
+        cohort, bags, outer, outer_scores=folds, specs=inner, config=CONFIG, device=CPU, seed=1
+    )
 
 
 @pytest.fixture(scope="module")

@@ -124,17 +124,17 @@ def test_a_tile_of_a_scale_between_the_stored_ones_covers_the_right_place(tmp_pa
     write_jpeg_pyramid(tmp_path / "s.tiff", picture, levels=2, step=4)
     pixels = Pixels({"s": tmp_path / "s.tiff"})
     shown = decode(
-        pixels.tile("s", 9, 0, 0)
+        pixels.tile("s", 9, 0, row=0)
     )  # level 9 of 10: half the size, no stored level has it
     assert np.abs(shown[:, :250] - 0).max() < 12
-    assert decode(pixels.tile("s", 9, 1, 0)).min() > 188
+    assert decode(pixels.tile("s", 9, 1, row=0)).min() > 188
 
 
 def test_a_slide_without_a_pyramid_is_shown_whole_from_an_overview(tmp_path):
     picture = np.kron(np.array([[0, 200], [200, 0]], np.uint8), np.ones((4500, 4500), np.uint8))
     write_jpeg_pyramid(tmp_path / "s.tiff", np.repeat(picture[..., None], 3, axis=2), levels=1)
     pixels = Pixels({"s": tmp_path / "s.tiff"})
-    quarter = decode(pixels.tile("s", 8, 0, 0))  # 9000 px, level 8 of 14: 141 px
+    quarter = decode(pixels.tile("s", 8, 0, row=0))  # 9000 px, level 8 of 14: 141 px
     assert quarter.shape == (141, 141, 3)
     assert [quarter[30, 30, 0] < 12, quarter[30, 110, 0] > 188, quarter[110, 30, 0] > 188] == [
         True,
@@ -217,7 +217,7 @@ def expected_without(study, tiles):
         slide_ids=bag.slide_ids,
         xy_l0=bag.xy_l0[keep],
     )
-    return explain_bag(run.stack, run.folds, part, position).log_risk
+    return explain_bag(run.stack, run.folds, part, position=position).log_risk
 
 
 @pytest.mark.parametrize("tiles", [[3, 4, 5], list(range(144)), [77]])

@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 
 def train(cohort, bags, splits, config=CONFIG, seed=1):  # type: ignore[no-untyped-def]
     specs = model_specs(splits, config.seeds)
-    [block] = list(train_models(cohort, bags, specs, config, device=CPU, seed=seed))
+    [block] = list(train_models(cohort, bags, specs, config=config, device=CPU, seed=seed))
     return block.stack, specs, block.stack.log_risks(bags)
 
 
@@ -60,7 +60,7 @@ def test_a_planted_signal_is_found_out_of_fold(trained) -> None:  # type: ignore
 def test_the_map_finds_the_planted_tiles(trained) -> None:  # type: ignore[no-untyped-def]
     _, bags, bad, _, stack, _, folds, _ = trained
     maps = [
-        explain_bag(stack, folds, bag, i).contribution * len(bag.features)
+        explain_bag(stack, folds, bag, position=i).contribution * len(bag.features)
         for i, bag in enumerate(bags)
     ]
     assert roc_auc(np.concatenate(bad), np.concatenate(maps)) > 0.85
@@ -78,7 +78,7 @@ def test_contributions_and_bias_sum_to_the_exported_score(trained) -> None:  # t
         data_cut="",
     )
     for i, (bag, row) in enumerate(zip(bags, rows)):
-        explained = explain_bag(stack, folds, bag, i)
+        explained = explain_bag(stack, folds, bag, position=i)
         assert explained.contribution.sum() + explained.bias == pytest.approx(
             row.log_risk, abs=1e-5
         )
@@ -182,7 +182,7 @@ def test_training_in_small_blocks_gives_every_model_once(
     monkeypatch.setitem(training.BLOCK_VALUES, "cpu", len(bags) * 24 * 8 * 5)
     blocks = [
         block.models
-        for block in train_models(cohort, bags, specs, replace_epochs(2), device=CPU, seed=1)
+        for block in train_models(cohort, bags, specs, config=replace_epochs(2), device=CPU, seed=1)
     ]
     assert [b.stop - b.start for b in blocks] == [5, 5, 2]
 
@@ -193,7 +193,7 @@ def replace_epochs(epochs: int) -> TrainConfig:
 
 def test_the_projection_spans_the_principal_components_of_numpy() -> None:
     _, bags, _ = planted_cohort(30)
-    mean, components = fit_projection(bags, 4, 0, CPU)
+    mean, components = fit_projection(bags, 4, 0, device=CPU)
     tiles = np.concatenate([b.features for b in bags]).astype(np.float64)
     _, _, right = np.linalg.svd(tiles - tiles.mean(0), full_matrices=False)
     leading = right[0]  # the planted direction is by far the strongest

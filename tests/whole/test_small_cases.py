@@ -29,7 +29,10 @@ def train(
     splits = make_splits(cohort, SplitsConfig(folds=3, repeats=1))
     specs = model_specs(splits, config.seeds)
     raw = np.concatenate(
-        [b.raw for b in train_models(cohort, bags, specs, config, device=CPU, seed=1, log=log)]
+        [
+            b.raw
+            for b in train_models(cohort, bags, specs, config=config, device=CPU, seed=1, log=log)
+        ]
     )
     score = standardise(out_of_fold(fold_scores(raw, specs, cohort.patient_ids), "standardised"))
     assert np.isfinite(score).all()
@@ -99,7 +102,12 @@ def test_a_fold_without_an_event_to_learn_from_is_said(loss: str) -> None:
     with pytest.raises(CohortError, match="no event among its training patients"):
         list(
             train_models(
-                cohort, bags, [spec], CONFIG.model_copy(update={"loss": loss}), device=CPU, seed=1
+                cohort,
+                bags,
+                [spec],
+                config=CONFIG.model_copy(update={"loss": loss}),
+                device=CPU,
+                seed=1,
             )
         )
 
@@ -166,7 +174,10 @@ def test_delayed_entry_keeps_a_patient_out_of_earlier_risk_sets() -> None:
     risk = np.array([0.3, -0.2, 0.9])
     everyone = torch.ones(1, 3, dtype=torch.bool)
     loss = CoxLoss(
-        torch.from_numpy(time), torch.from_numpy(event), everyone, torch.from_numpy(entry)
+        torch.from_numpy(time),
+        torch.from_numpy(event),
+        everyone,
+        entry_months=torch.from_numpy(entry),
     )
     first = 0.3 - np.log(np.exp(0.3) + np.exp(-0.2))
     second = -0.2 - np.log(np.exp(-0.2) + np.exp(0.9))

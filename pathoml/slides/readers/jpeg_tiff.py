@@ -214,7 +214,7 @@ class JpegTiffReader:
             return self._fallback.read_region(xy_l0, level, size_px)
 
     def read_scaled(
-        self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], factor: int
+        self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int], *, factor: int
     ) -> Image:
         """Return `size_px` pixels, each of `factor` by `factor` pixels of the level, decoded at
         that size.

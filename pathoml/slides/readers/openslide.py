@@ -156,6 +156,7 @@ class OpenSlideReader:
         xy_l0: tuple[int, int],
         level: int,
         size_px: tuple[int, int],
+        *,
         shrunk_px: tuple[int, int],
     ) -> Image:
         """Return `read_region` averaged over areas to (width, height) `shrunk_px`: colours are

@@ -151,7 +151,7 @@ def test_a_damaged_tile_gives_what_openslide_gives_or_its_error(slide, tmp_path)
 
 
 def test_a_tile_without_its_first_marker_is_an_error_and_the_others_are_read(slide, tmp_path):
-    def no_marker(content: bytearray, offset: int, count: int) -> None:  # noqa: ARG001
+    def no_marker(content: bytearray, offset: int, count: int) -> None:
         content[offset : offset + 2] = b"\x00\x00"
 
     path = with_changed_tile(slide, tmp_path / slide.name, 0, no_marker)
@@ -188,12 +188,14 @@ def openslide_tile(path: Path, xy_l0: tuple[int, int], tile_l0: int, tile_px: in
 @pytest.mark.parametrize("xy_l0", [(0, 0), (77, 77), (336, 336), (-30, 40), (1250, 1050)])
 def test_tiles_are_openslides_pixels_averaged_over_areas(slide, xy_l0):
     with jpeg_tiff.open_slide(slide) as reader:
-        assert (read_tile(reader, xy_l0, 336, 224) == openslide_tile(slide, xy_l0, 336, 224)).all()
+        assert (
+            read_tile(reader, xy_l0, 336, tile_px=224) == openslide_tile(slide, xy_l0, 336, 224)
+        ).all()
 
 
 def test_threads_that_share_a_reader_get_openslides_pixels(slide):
     corners = [(x, y) for y in range(-50, 1300, 217) for x in range(-50, 1500, 181)]
     with jpeg_tiff.open_slide(slide) as reader, ThreadPoolExecutor(8) as pool:
-        tiles = list(pool.map(lambda xy: read_tile(reader, xy, 300, 200), corners * 3))
+        tiles = list(pool.map(lambda xy: read_tile(reader, xy, 300, tile_px=200), corners * 3))
     expected = [openslide_tile(slide, xy, 300, 200) for xy in corners] * 3
     assert all((tile == pixels).all() for tile, pixels in zip(tiles, expected))
