@@ -353,7 +353,7 @@ def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_embedded(make
     def read(slide: object, xy_l0: tuple[int, int], *side: int, **size: int) -> np.ndarray:
         if list(xy_l0) == corners[2]:
             raise SlideError("damaged here")
-        return read_tile(slide, xy_l0, *size)
+        return read_tile(slide, xy_l0, *side, **size)
 
     monkeypatch.setattr("pathoml.slides.reading.read_tile", read)
     job.embeddings_path.unlink()
