@@ -173,6 +173,14 @@ class Cohort:
     endpoint: str
     time_zero: str
     excluded: tuple[tuple[str, str], ...]  # (patient_id, reason)
+    # patient_id -> the row of patients.csv as text, of everyone in the table; never shown
+    rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of patients.csv as text, in the order of `patients`."""
+        mine = [self.rows[p] for p in self.patient_ids if p in self.rows]
+        return {name: [row[name] for row in mine] for name in (mine[0] if mine else {})}
 
     @property
     def patient_ids(self) -> list[str]:
@@ -303,6 +311,15 @@ class Recipe:
 
     step: str
     inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What was exchanged, and what was not and why."""
+
+    files: tuple[Path, ...]  # written
+    failures: Mapping[str, str] = field(default_factory=dict)  # slide or patient -> reason
+    notes: tuple[str, ...] = ()  # sentences for the user, for example an assumption about the scale
 
 
 class Bar(Protocol):

@@ -23,10 +23,9 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
-from pathoml.types import Embeddings
+from pathoml.types import Embeddings, Exchange
 
 
 def import_into(study: Study, source: Path) -> Exchange:

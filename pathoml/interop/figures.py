@@ -27,14 +27,13 @@ from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.explanation.overlay import colour_tiles, tile_hues
-from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import round_length
 from pathoml.slides.reading import open_slide, read_overview
 from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.maps import read_attention
 from pathoml.store.tables import parse_number, read_study_table, read_table
-from pathoml.types import AttentionMap, Image
+from pathoml.types import AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
 DPI = 300
@@ -60,7 +59,7 @@ class Said:
     mark: str  # a sentence against the map, or ""
 
 
-def export_figures(study: Study, target: Path) -> Exchange:
+def export_to(study: Study, target: Path) -> Exchange:
     """Write SLIDE.png and SLIDE.svg for every slide that has a map.
 
     Raises:

@@ -15,10 +15,9 @@ import tifffile
 from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_attention
-from pathoml.types import AttentionMap
+from pathoml.types import AttentionMap, Exchange
 
 
 def export_to(study: Study, target: Path) -> Exchange:

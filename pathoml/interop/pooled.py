@@ -25,9 +25,8 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.interop._features import study_embeddings
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
-from pathoml.types import Floats
+from pathoml.types import Exchange, Floats
 
 DIRECTIONS = 32
 SEED = 1

@@ -23,10 +23,9 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 from pathoml.store.tiles import nominal_magnification
-from pathoml.types import Embeddings
+from pathoml.types import Embeddings, Exchange
 
 FEATURES = "features_"
 

@@ -44,7 +44,7 @@ def brier_score(
     Raises:
         CohortError: fewer than 10 patients are followed beyond the horizon.
 
-    >>> brier_score([0.9, 0.2, 0.1], [1, 5, 5], [1, 0, 0], 2.0, counts=None)
+    >>> brier_score([0.9, 0.2, 0.1], [1, 5, 5], [1, 0, 0], months=2.0, counts=None)
     Traceback (most recent call last):
     pathoml.errors.CohortError: not estimable: 2 patients are followed beyond 2 months; it needs 10.
     """

@@ -64,7 +64,8 @@ def stratified_harrell_c(
 
     A score that only knows the centre gets 0.5.
 
-    >>> stratified_harrell_c([9.0, 9.0, 1.0, 1.0], [1, 2, 5, 6], [1, 1, 1, 1], ["A", "A", "B", "B"])
+    >>> stratum = ["A", "A", "B", "B"]
+    >>> stratified_harrell_c([9.0, 9.0, 1.0, 1.0], [1, 2, 5, 6], [1, 1, 1, 1], stratum=stratum)
     0.5
     """
     pairs = _Pairs(log_risk, time_months, event, stratum=stratum)

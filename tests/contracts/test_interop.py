@@ -27,13 +27,13 @@ from pathoml.embedding.jobs import embed_jobs
 from pathoml.embedding.magnifications import join_jobs, join_slides
 from pathoml.errors import CohortError, ConfigError
 from pathoml.interop import clam, pt, stamp, trident
-from pathoml.interop.exchange import Exchange
 from pathoml.plugins import load_plugin, plugin_names
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.tiles import read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.tiling.jobs import tile_jobs
+from pathoml.types import Exchange
 
 
 @pytest.fixture

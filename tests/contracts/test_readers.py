@@ -133,7 +133,7 @@ def test_the_scale_is_what_the_slide_states_or_none(reader):
 
 def test_a_new_format_is_one_file(drop_in, tmp_path):
     code = (
-        "import numpy as np\nfrom pathoml.slides.plain_image import PlainImageReader\n"
+        "import numpy as np\nfrom pathoml.slides.readers.plain_image import PlainImageReader\n"
         "PRIORITY = 99\n"
         "def detect_format(path): return path.suffix == '.ours'\n"
         "def open_slide(path): return PlainImageReader(np.zeros((3, 4, 3), np.uint8), (0.25, "

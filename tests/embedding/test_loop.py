@@ -501,7 +501,7 @@ def test_a_gpu_computes_in_bf16_what_stands_it(monkeypatch):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_freed_memory_is_kept_so_that_pages_are_not_made_anew_for_every_batch():
     code = (
-        "import resource, torch\nfrom pathoml.freed_memory import keep_freed_memory\n"
+        "import resource, torch\nfrom pathoml.compute.memory import keep_freed_memory\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(5): torch.ones(16 * 2**20)\n"

@@ -27,7 +27,7 @@ from pathoml.interop.figures import (
     WIDTH_IN,
     Said,
     draw_figure,
-    export_figures,
+    export_to,
     on_scale,
     save_figure,
 )
@@ -173,7 +173,7 @@ def test_every_slide_of_a_study_gets_its_figures_and_one_without_a_file_is_a_sen
     path = study.folder / "slides" / "S4.tiff"
     path.rename(path.with_suffix(".gone"))
     try:
-        exchange = export_figures(load_study(study.folder), tmp_path / "again")
+        exchange = export_to(load_study(study.folder), tmp_path / "again")
     finally:
         path.with_suffix(".gone").rename(path)
     assert set(exchange.failures) == {"S4"}

@@ -35,7 +35,7 @@ from pathoml.errors import PathomlError
 from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
 from pathoml.interop import clam, pt, stamp, trident
-from pathoml.interop.scores import import_scores
+from pathoml.interop.scores import import_into
 from pathoml.store import _hdf5 as store
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.maps import read_attention
@@ -178,7 +178,7 @@ def targets(folder: Path) -> dict[str, Target]:
         ),
         "scores": Target(
             scores,
-            lambda f: import_scores(load_study(scored.folder), f / "scores.csv"),
+            lambda f: import_into(load_study(scored.folder), f / "scores.csv"),
             ("scores.csv", "score", "atient"),
         ),
         "embeddings": Target(embeddings, lambda f: read_embeddings(f / embeddings.name), names),
