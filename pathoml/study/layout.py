@@ -123,7 +123,7 @@ def encoding_name(
     """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else
     ENCODER@GRID-STAIN.
 
-    >>> from pathoml.encoders import find_encoder
+    >>> from pathoml.encoders.finding import find_encoder
     >>> lite0 = find_encoder("efficientnet_lite0")
     >>> encoding_name("efficientnet_lite0", lite0, 224, mpp=0.5)
     'efficientnet_lite0'
