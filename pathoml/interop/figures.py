@@ -32,7 +32,8 @@ from pathoml.slides.pictures import round_length
 from pathoml.slides.reading import open_slide, read_overview
 from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.maps import read_attention
-from pathoml.store.tables import parse_number, read_study_table, read_table
+from pathoml.store.scores import read_scores
+from pathoml.store.tables import read_study_table
 from pathoml.types import AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
@@ -81,7 +82,8 @@ def export_to(study: Study, target: Path) -> Exchange:
         for row in read_study_table(study, "slides").rows
         if row["path"]
     }
-    percentiles, checked = _percentiles(study), map_marks(study.run_folder)
+    scores, checked = read_scores(study.run_folder), map_marks(study.run_folder)
+    percentiles = dict(zip(scores.patient_ids, scores.percentile.tolist()))
     limit = float(
         read_json(study.run_folder / "provenance.json")["steps"]["explain"]["scale_limit"]
     )
@@ -244,15 +246,3 @@ def _scale_bar(axes: Axes, um_per_inch: float) -> None:
     axes.add_line(line)
     label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
     axes.text(WIDTH_IN - 0.12, 0.12, label, fontsize=7, ha="right")
-
-
-def _percentiles(study: Study) -> dict[str, float]:
-    """Return the cohort percentile of each patient's risk."""
-    rows = read_table(study.run_folder / "scores.csv").rows
-    risks = {
-        row["patient_id"]: risk
-        for row in rows
-        if (risk := parse_number(row["log_risk"])) is not None
-    }
-    every = np.array(list(risks.values()))
-    return {patient: float((every <= risk).mean() * 100) for patient, risk in risks.items()}
