@@ -47,13 +47,16 @@ class LoadedRun:
         return fold_scores(self.raw[mine], [self.specs[m] for m in mine], self.cohort.patient_ids)
 
 
-def load_run(study: Study) -> LoadedRun:
+def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
     """Read a run with its models and how they score each bag.
+
+    Args:
+        cohort: of the study, where it was read already.
 
     Raises:
         StoreError: not trained yet, or the cohort, embeddings or configuration changed since.
     """
-    cohort = read_cohort(study)
+    cohort = cohort or read_cohort(study)
     if not is_fresh(study.run_folder, train_recipe(study, cohort), TRAIN_OUTPUTS):
         raise StoreError(
             f"{study.run_folder} is not trained, or its data or configuration changed since. Run"

@@ -71,7 +71,9 @@ def test_a_cell_that_is_no_number_is_refused_with_file_patient_column_and_value(
 ):
     written(tmp_path, replace(SCORE, **{column: 12345}))
     spoil(tmp_path, "12345", cell)
-    with pytest.raises(StoreError, match=rf"{SCORES}: patient P1 has {column} = '{cell}', expected"):
+    with pytest.raises(
+        StoreError, match=rf"{SCORES}: patient P1 has {column} = '{cell}', expected"
+    ):
         read_scores(tmp_path)
 
 
