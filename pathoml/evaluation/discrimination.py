@@ -5,42 +5,53 @@ Sections of metrics.json beside the concordances. An EST is {"estimate", "low", 
 "events"}, with "note" where it is not estimable; H is a horizon as "12", "24", ... months; MODEL is
 no_model, clinical, image or clinical_and_image, out-of-fold absolute risks.
 
-    nested_scores           {"used", "note"}   whether the models below were fitted to nested scores (nested.py)
+    nested_scores           {"used", "note"}   whether the models below use nested scores
     horizons_months         [12, 24, ...]
-    time_dependent_auc      {H: EST}                                        of the score; cumulative cases, dynamic controls
+    time_dependent_auc      {H: EST}   of the score; cumulative cases, dynamic controls
     brier                   {H: {MODEL: EST}}, integrated_brier: {"until_months", MODEL: EST}
-    calibration             {"slope": EST, "in_the_large": EST, MODEL: {H: {"expected", "observed": EST, "observed_to_expected": EST,
+    calibration             {"slope": EST, "in_the_large": EST, MODEL: {H: {"expected",
+                             "observed": EST, "observed_to_expected": EST,
                              "groups": [{"predicted", "estimate", "low", "high", "n", "events"}],
                              "curve": {"predicted", "observed"}}}}
-    decision_curve          {H: {"threshold": [], "treat_all": [], MODEL: []}}     net benefit; treat none is 0
-    hazard_ratio_per_sd, hazard_ratio_per_sd_centre_stratified      EST with wald_p, likelihood_ratio_p
-    proportional_hazards    {"score": {"chi2", "df", "p_value"}, "with_clinical": [{"covariate", "chi2", "df", "p_value"}, ...]}
-    spline                  {"chi2", "df", "p_value", "knots", "curve": {"score", "hazard_ratio", "low", "high"}}
-    subgroups               [{"expression", "score": EST, "complement": EST, "treatment": EST, "chi2", "p_value", "q_value"}]
-    treatment_interaction   {"treatment", "interaction": EST, "chi2", "p_value", "overlap_weighted": EST,
-                             "balance": [{"covariate", "before", "after"}], "exploratory",
-                             "verdict", "effect_curve": {"score", "quantile", "hazard_ratio", "low",
-                             "high"}}
-    competing_risks         {"cumulative_incidence": {"event" | "competing": {"times", "incidence", "low", "high"}}, "at": {H: {same: EST}},
+    decision_curve          {H: {"threshold": [], "treat_all": [], MODEL: []}}   net benefit; treat
+                             none is 0
+    hazard_ratio_per_sd, hazard_ratio_per_sd_centre_stratified   EST with wald_p, likelihood_ratio_p
+    proportional_hazards    {"score": {"chi2", "df", "p_value"},
+                             "with_clinical": [{"covariate", "chi2", "df", "p_value"}, ...]}
+    spline                  {"chi2", "df", "p_value", "knots",
+                             "curve": {"score", "hazard_ratio", "low", "high"}}
+    subgroups               [{"expression", "score": EST, "complement": EST, "treatment": EST,
+                             "chi2", "p_value", "q_value"}]
+    treatment_interaction   {"treatment", "interaction": EST, "chi2", "p_value",
+                             "overlap_weighted": EST, "balance": [{"covariate", "before", "after"}],
+                             "exploratory", "verdict",
+                             "effect_curve": {"score", "quantile", "hazard_ratio", "low", "high"}}
+    competing_risks         {"cumulative_incidence": {"event" | "competing":
+                             {"times", "incidence", "low", "high"}}, "at": {H: {same: EST}},
                              "cause_specific": {same: EST}}
     restricted_mean         {"until_months", "high": EST, "low": EST, "difference": EST, "p_value"}
-    heterogeneity           {"patients", "shift": EST, "shift_p", "agreement", "agreement_p"}    of primary and metastasis of one patient
-    prospective             {"harrell_c", "slope", "in_the_large", "hazard_ratio_per_sd": EST}   of a locked score
-    power                   {"detectable_hazard_ratio_per_sd", "detectable_interaction", "c_half_width", "affordable_parameters",
-                             "parameters", "over_budget"}
-    seeds                   {"harrell_c": [one a seed], "harrell_c_sd", "score_sd", "note"}      how much the score moves with the seed
+    heterogeneity           {"patients", "shift": EST, "shift_p", "agreement", "agreement_p"}   of
+                             primary and metastasis of one patient
+    prospective             {"harrell_c", "slope", "in_the_large", "hazard_ratio_per_sd": EST}   of
+                             a locked score
+    power                   {"detectable_hazard_ratio_per_sd", "detectable_interaction",
+                             "c_half_width", "affordable_parameters", "parameters", "over_budget"}
+    seeds                   {"harrell_c": [one a seed], "harrell_c_sd", "score_sd", "note"}   how
+                             much the score moves with the seed
     multiplicity            {"family", "size", "tests": [{"hypothesis", "p_value", "q_value"}]}
-    prognostic_score        {"points": [{"variable", "value", "points"}], "totals": [{"points", "risk": {H: x}}],
+    prognostic_score        {"points": [{"variable", "value", "points"}],
+                             "totals": [{"points", "risk": {H: x}}],
                              "baseline_survival": {H: x}, "coefficients": [{"name", "coefficient"}],
                              "log_hazard_per_point", "n", "events"}
     included_excluded       [{"variable", "included", "excluded", "difference"}]
-    timing                  {"rows", "delayed_entry", "treated_under_observation", "hazard_ratio_per_sd": EST,
-                             "treatment_hazard_ratio": EST}
+    timing                  {"rows", "delayed_entry", "treated_under_observation",
+                             "hazard_ratio_per_sd": EST, "treatment_hazard_ratio": EST}
     missing                 [{"covariate", "missing", "share"}]
-    leaks                   {"centre_from_embeddings": {"balanced_accuracy", "chance"}, "centre_from_score": {"share", "p_value"},
+    leaks                   {"centre_from_embeddings": {"balanced_accuracy", "chance"},
+                             "centre_from_score": {"share", "p_value"},
                              "harrell_c_within": {"centre" | "subtype" | "specimen" | "organ": EST},
-                             "gain_over_subtype", "rank_correlation": {"tile_count" | "mpp": {"rho",
-                             "p_value"}}}
+                             "gain_over_subtype",
+                             "rank_correlation": {"tile_count" | "mpp": {"rho", "p_value"}}}
 """
 
 from __future__ import annotations
