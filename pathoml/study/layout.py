@@ -129,7 +129,8 @@ def encoding_name(
     'efficientnet_lite0'
     >>> encoding_name("efficientnet_lite0", lite0, 224, mpp=1.0)
     'efficientnet_lite0@224px_1.0mpp'
-    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5, StainConfig(normalise="reinhard"))
+    >>> stain = StainConfig(normalise="reinhard")
+    >>> encoding_name("efficientnet_lite0", lite0, 224, mpp=0.5, stain=stain)
     'efficientnet_lite0@224px_0.5mpp-reinhard'
     """
     own = (tile_px, mpp) == (encoder.tile_px, encoder.mpp)
