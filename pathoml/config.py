@@ -489,8 +489,10 @@ def _place(location: Sequence[str | int]) -> list[str]:
     """Return where a mistake is, without the tags with which pydantic says which of a value's types
     it tried.
 
-    >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int")), _place(("evaluate", "horizons_months", 0))
-    (['compute', 'workers'], ['compute', 'int'], ['evaluate', 'horizons_months', '0'])
+    >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int"))
+    (['compute', 'workers'], ['compute', 'int'])
+    >>> _place(("evaluate", "horizons_months", 0))
+    ['evaluate', 'horizons_months', '0']
     """
     path: list[str] = []
     for (

@@ -182,7 +182,7 @@ def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
 
 
 def refuse_unadjusted_winner(study: Study) -> None:
-    """Raise ConfigError if this recipe was picked from a benchmark whose optimism nobody removed."""
+    """Raise ConfigError if a benchmark picked this recipe and nobody removed its optimism."""
     path = study.folder / "runs" / "benchmark.json"
     if not path.exists():
         return

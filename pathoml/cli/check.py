@@ -1,4 +1,4 @@
-"""`pathoml check`: what was understood of study.yaml and the tables, before anything is computed."""
+"""`pathoml check`: what is understood of study.yaml and the tables before computing anything."""
 
 from __future__ import annotations
 

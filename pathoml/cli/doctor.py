@@ -136,11 +136,9 @@ def _hub(address: tuple[str, int] = HUB) -> Finding:
             reached = True
         except OSError:
             pass
+    found = "reached" if reached else "switched off by HF_HUB_OFFLINE" if offline else "not reached"
     return Finding(
-        what=(
-            "hub of pretrained encoders:"
-            f" {'reached' if reached else 'switched off by HF_HUB_OFFLINE' if offline else 'not reached'}"
-        ),
+        what=f"hub of pretrained encoders: {found}",
         is_fine=reached,
         remedy=(
             "the embedded encoder needs none; for others put the file that `pathoml embed` names"

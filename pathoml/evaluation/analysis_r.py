@@ -1,4 +1,4 @@
-"""analysis.R of a run: R reads the tables that pathoml read, and prints the report's numbers again."""
+"""analysis.R of a run: R reads the tables that pathoml read and prints the report's numbers."""
 
 from __future__ import annotations
 
@@ -140,7 +140,8 @@ def analysis_script(
         slides_separator: of slides.csv.
         encoding: of patients.csv.
 
-    >>> 'patients[["pfs \\\\"m\\\\""]]' in analysis_script(time_column='pfs "m"', event_column="pfs_event")
+    >>> script = analysis_script(time_column='pfs "m"', event_column="pfs_event")
+    >>> 'patients[["pfs \\\\"m\\\\""]]' in script
     True
     """
     if tau_months is not None and not tau_months > 0:

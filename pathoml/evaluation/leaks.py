@@ -66,7 +66,7 @@ def leak_section(evidence: Evidence, pooled_c: float | None) -> tuple[Json, list
 
 
 def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
-    """Return a sentence for each number of the section that a reader must see before the headline."""
+    """Return a sentence for each number of the section to be seen before the headline."""
     alarms = []
     centre = section["centre_from_score"]
     if (

@@ -154,7 +154,7 @@ def _cross_fitted(
     label: npt.NDArray[np.str_],
     months: Sequence[float],
 ) -> tuple[dict[str, tuple[Array, Array]], dict[str, str]]:
-    """Return the hazards of each model, and why there are none for a model that cannot be fitted."""
+    """Return the hazards of each model, and why there are none where it cannot be fitted."""
     hazards: dict[str, tuple[Array, Array]] = {}
     problem: dict[str, str] = {}
     for name, fit in models.items():

@@ -278,7 +278,7 @@ def _write(target: Path, tiles: Path, tool: str, slide: KnownSlide, found: Forei
 
 
 def _mask_of_tiles(grid: TileGrid) -> TissueMask:
-    """Return a mask that is True under the tiles, since the other tool's own mask is not at hand."""
+    """Return a mask that is True under the tiles: the other tool's own is not at hand."""
     width, height = (side // grid.tile_l0 + 1 for side in grid.size_l0)
     mask = np.zeros((height, width), bool)
     column, row = (grid.xy_l0 + grid.tile_l0 // 2).T // grid.tile_l0

@@ -126,7 +126,8 @@ def on_scale(
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return (N,) values in [-1, 1] on a scale, and the value that full colour stands for.
 
-    >>> on_scale(np.array([-1.0, 0.5, 2.0]), "cohort", 4.0), on_scale(np.array([-1.0, 0.5, 2.0]), "raw", 4.0)
+    >>> values = np.array([-1.0, 0.5, 2.0])
+    >>> on_scale(values, "cohort", 4.0), on_scale(values, "raw", 4.0)
     ((array([-0.25 ,  0.125,  0.5  ]), 4.0), (array([-0.5 ,  0.25,  1.  ]), 2.0))
     """
     largest = max(float(np.abs(values).max(initial=0)), 1e-12)

@@ -86,7 +86,8 @@ def write_ome(path: Path, tile_map: AttentionMap, mark: str = "") -> None:
         "Plane": place,
         "Name": tile_map.slide_id,
         "Description": (
-            f"Explains the model, not the disease. Research use only, not a medical device. {mark}".strip()
+            "Explains the model, not the disease. Research use only, not a medical device."
+            f" {mark}".rstrip()
         ),
     }
     with atomic_path(path) as temporary:

@@ -78,7 +78,7 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
             yield path.stem, path
 
 
-def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
+def _convert(path: Path, _slide: KnownSlide) -> ForeignFeatures:
     content = read_foreign(path)
     features, coords = array_of(content, path, "features"), array_of(content, path, "coords")
     attrs = content.attrs["coords"]

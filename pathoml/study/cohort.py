@@ -86,8 +86,10 @@ def yes_or_no(cell: str, *, most: int = 1) -> int | None:
     """Return 0 or 1 (or up to `most`) from a cell that says it as a number or in a word; None if it
     says something else.
 
-    >>> yes_or_no("1,0"), yes_or_no("Ja"), yes_or_no("no"), yes_or_no("0.0"), yes_or_no("2"), yes_or_no("2", most=2)
-    (1, 1, 0, 0, None, 2)
+    >>> yes_or_no("1,0"), yes_or_no("Ja"), yes_or_no("no"), yes_or_no("0.0")
+    (1, 1, 0, 0)
+    >>> yes_or_no("2"), yes_or_no("2", most=2)
+    (None, 2)
     """
     number = parse_number(cell)
     if number is None:

@@ -1,1 +1,1 @@
-"""Survival statistics, each checked against R `survival`: one subject a file, numpy and scipy only."""
+"""Survival statistics, each checked against R `survival`: one subject a file, numpy and scipy."""

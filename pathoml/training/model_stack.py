@@ -21,11 +21,9 @@ from pathoml.plugins import load_plugin
 from pathoml.training.stacked_layers import stack_heads
 from pathoml.types import Bag, HeadOutput
 
-READ_VALUES = (
-    2**22
-    # activations of one layer held at once when whole bags are read: 16 MB stay in the caches, 64 MB
-    # took twice the time
-)
+# activations of one layer held at once when whole bags are read: 16 MB stay in the caches, 64 MB
+# took twice the time
+READ_VALUES = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,8 @@ class DeepZoom:
     def tile_size(self, level: int, column: int, row: int) -> tuple[int, int] | None:
         """Return the tile's (width, height), or None where there is no such tile.
 
-        >>> DeepZoom(size_l0=(1025, 400)).tile_size(11, 4, 0), DeepZoom(size_l0=(1025, 400)).tile_size(11, 5, 0)
+        >>> zoom = DeepZoom(size_l0=(1025, 400))
+        >>> zoom.tile_size(11, 4, 0), zoom.tile_size(11, 5, 0)
         ((1, 256), None)
         """
         if not 0 <= level <= self.top or column < 0 or row < 0:

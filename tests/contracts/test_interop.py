@@ -298,9 +298,13 @@ def test_exports_have_what_the_other_readers_ask_for(study, tmp_path):
     for module in MODULES.values():
         module.export_to(study, tmp_path / "out" / module.__name__)
     with h5py.File(next((tmp_path / "out").rglob("patches/A1_patches.h5"))) as file:  # TRIDENT
-        assert {k: file["coords"].attrs[k] for k in ("patch_size", "patch_size_level0", "target_magnification", "overlap")} == {
-            "patch_size": 256, "patch_size_level0": 512, "target_magnification": 20, "overlap": 0
-        }  # fmt: skip
+        attributes = {
+            "patch_size": 256,
+            "patch_size_level0": 512,
+            "target_magnification": 20,
+            "overlap": 0,
+        }
+        assert {k: file["coords"].attrs[k] for k in attributes} == attributes
     with h5py.File(next((tmp_path / "out").rglob("h5_files/A1.h5"))) as file:  # CLAM
         assert (file["features"].dtype, file["coords"].dtype) == (np.float32, np.int32)
     assert torch.load(

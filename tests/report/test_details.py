@@ -1,4 +1,4 @@
-"""The second part of the report: points, guideline tables, and what a page to be published hides."""
+"""The second part of the report: points, guideline tables, what a page to be published hides."""
 
 from __future__ import annotations
 
@@ -182,8 +182,11 @@ def page_with(study, changes, faithfulness=None):
 def test_what_readers_saw_stands_beside_the_phenotypes_and_their_interactions(study):
     features = study.run_folder / "features"
     features.mkdir(exist_ok=True)
-    columns = "phenotype,name,share_mean,contribution_mean,n_patients,n_centres,hazard_ratio_sd,p_value,q_value,suspect"
-    text = f"{columns},interaction_p,interaction_ratio\n3,,0.125,0.5,40,4,1.75,0.0005,0.004,,0.0312,0.64\n"
+    text = (
+        "phenotype,name,share_mean,contribution_mean,n_patients,n_centres,hazard_ratio_sd,p_value,"
+        "q_value,suspect,interaction_p,interaction_ratio\n"
+        "3,,0.125,0.5,40,4,1.75,0.0005,0.004,,0.0312,0.64\n"
+    )
     (features / "phenotypes.csv").write_text(text, encoding="utf-8")
     kappa = {"estimate": 0.61, "low": 0.5, "high": 0.7, "n": 40, "events": 0}
     ratio = {"estimate": 1.9, "low": 1.2, "high": 3.0, "n": 40, "events": 20}

@@ -51,9 +51,11 @@ from pathoml.training.step import train_study
 
 SECONDS = 20
 NASTY = [
-    b"=cmd|'/C calc'!A0", b"@SUM(1)", b"../../../etc/passwd", b"\x00", b"\xe2\x80\xaetxt.exe", b"NaN", b"Infinity", b"-1e999", b"1e-400",
-    b"!!python/object/apply:os.system [id]", b"*a", b"&a [*a]", b"{", b"[" * 3000, b'"', b"'", b",", b";", b"\n", b"\r", b"\xef\xbb\xbf",
-    b"\xff\xfe", b"A" * 70_000, b"9" * 5000, b"1_000", b"0x1F", b"true", b"null", b"\xf0\x9f\x92\x89", b"<script>alert(1)</script>",
+    b"=cmd|'/C calc'!A0", b"@SUM(1)", b"../../../etc/passwd", b"\x00", b"\xe2\x80\xaetxt.exe",
+    b"NaN", b"Infinity", b"-1e999", b"1e-400", b"!!python/object/apply:os.system [id]", b"*a",
+    b"&a [*a]", b"{", b"[" * 3000, b'"', b"'", b",", b";", b"\n", b"\r", b"\xef\xbb\xbf",
+    b"\xff\xfe", b"A" * 70_000, b"9" * 5000, b"1_000", b"0x1F", b"true", b"null",
+    b"\xf0\x9f\x92\x89", b"<script>alert(1)</script>",
 ]  # fmt: skip
 
 
