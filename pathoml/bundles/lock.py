@@ -28,6 +28,7 @@ from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temp
 from pathoml.study.layout import stain_name
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -48,10 +49,11 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
 
     Raises:
         StoreError: the run is not trained, or its data changed since.
-        ConfigError: the recipe won a benchmark whose optimism was not removed, or the bundle exists
-            already.
+        ConfigError: the recipe won a benchmark whose optimism was not removed, its head is of no
+            installed package, or the bundle exists already.
     """
     refuse_unadjusted_winner(study)
+    refuse_head_that_is_not_installed(study)
     folder = study.folder / "bundles" / name
     if (folder / "bundle.json").exists():
         raise ConfigError(
@@ -194,6 +196,17 @@ def refuse_unadjusted_winner(study: Study) -> None:
             f"{path} compared {len(chosen)} recipes and this one is among them: the best of "
             "several looks better than it is. Run `pathoml benchmark` with --permutations 199, "
             "which corrects for the choice, before locking."
+        )
+
+
+def refuse_head_that_is_not_installed(study: Study) -> None:
+    """Raise ConfigError if nobody else could find the code of the run's head."""
+    head = study.config.train.head
+    if not is_installed(head):
+        raise ConfigError(
+            f"The head {head} belongs to no installed package, so that the bundle could not be used"
+            " elsewhere. Put it into a package with an entry point pathoml.mil (docs/extend.md),"
+            " and train again with its name."
         )
 
 

@@ -52,6 +52,7 @@ def run(console: Console, folder: Path = Path()) -> int:
         *_disk(folder),
         _compiler(),
         _r(),
+        *_plugins(),
     ]
     for finding in findings:
         console.say(finding.line)
@@ -218,3 +219,12 @@ def _r() -> Finding:
         ),
         is_needed=False,
     )
+
+
+def _plugins() -> list[Finding]:
+    from pathoml.plugins import plugins_from_outside
+
+    return [
+        Finding(what=what, is_fine=not wrong, remedy=wrong, is_needed=False)
+        for what, wrong in plugins_from_outside()
+    ]

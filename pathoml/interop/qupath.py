@@ -74,8 +74,7 @@ def _bounds(path: Path | None) -> tuple[int, int]:
     if path is None:
         return 0, 0
     with open_slide(path) as reader:
-        x, y = getattr(reader, "bounds_l0", (0, 0))
-        return int(x), int(y)
+        return reader.bounds_l0
 
 
 def geojson(

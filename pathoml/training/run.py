@@ -65,7 +65,11 @@ def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
     splits = read_splits(study.run_folder / "splits.json")
     check_splits(splits, cohort)
-    stack, specs, _ = load_models(study.run_folder / "models", prepare_device(study.config.compute))
+    stack, specs, _ = load_models(
+        study.run_folder / "models",
+        prepare_device(study.config.compute),
+        train=study.config.train,
+    )
     raw = read_raw_scores(study.run_folder / "models")
     folds = fold_scores(raw, specs, cohort.patient_ids)
     return LoadedRun(
