@@ -16,7 +16,13 @@ from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import SEEDS, write_baselines, write_columns, write_scores
+from pathoml.store.scores import (
+    BASELINES,
+    SEEDS,
+    write_baselines,
+    write_columns,
+    write_scores,
+)
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.split_files import read_foreign_splits
@@ -122,9 +128,9 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
     write_baselines(
-        folder / "baselines.csv",
+        folder / BASELINES,
         cohort,
-        ridge_cox_scores(cohort, bags, splits),
+        ridge=ridge_cox_scores(cohort, bags, splits),
         clinical=clinical_scores(cohort, splits),
     )
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
