@@ -98,8 +98,8 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     encoder = {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
-        "tile_px": slide.tile_px,
-        "mpp": slide.mpp,
+        "tile_px": slide.grid.tile_px,
+        "mpp": slide.grid.mpp,
     }
     scored = save_raw_scores(folder / "models", np.concatenate(raw))
     save_index(folder / "models", spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
