@@ -84,8 +84,8 @@ def main() -> None:
                     class_shares(
                         stored["classes"],
                         float(stored["cell_l0"]),
-                        slide.xy_l0,
-                        tile_l0=slide.tile_l0,
+                        slide.grid.xy_l0,
+                        tile_l0=slide.grid.tile_l0,
                         n_classes=len(names),
                     )
                 )

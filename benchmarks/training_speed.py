@@ -408,9 +408,9 @@ def memory(folder: Path) -> None:
             Bag(
                 patient_id=f"P{i}",
                 features=slide.features,
-                slide_index=slide.xy_l0[:, 0],
+                slide_index=slide.grid.xy_l0[:, 0],
                 slide_ids=(f"S{i}",),
-                xy_l0=slide.xy_l0,
+                xy_l0=slide.grid.xy_l0,
             )
         )
     splits = make_splits(cohort, SplitsConfig(repeats=1))

@@ -78,9 +78,9 @@ class TileGrid:
     mpp: float
     level0_mpp: float
     size_l0: tuple[int, int]
-    tissue_fraction: Floats  # (N,)
-    flags: Ints  # (N,) bit i = FLAGS[i]
     slide_sha256: str
+    tissue_fraction: Floats | None = None  # (N,) None: not measured, or not kept with features
+    flags: Ints | None = None  # (N,) bit i = FLAGS[i]; None likewise
 
     @property
     def tile_um(self) -> float:
@@ -121,19 +121,16 @@ class Encoder:
 class Embeddings:
     """The features of one slide's tiles, fp16 at rest, with the grid they were read on."""
 
-    slide_id: str
-    xy_l0: Ints  # (N, 2)
-    tile_l0: int
-    size_l0: tuple[int, int]
-    mpp: float
-    level0_mpp: float
-    tile_px: int
+    grid: TileGrid  # the N tiles, in the order of the features
     features: npt.NDArray[np.float16]  # (N, D)
     encoder: str
     encoder_sha256: str
-    slide_sha256: str
     recipe_sha256: str
     content_sha256: str
+
+    @property
+    def slide_id(self) -> str:
+        return self.grid.slide_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +227,8 @@ class Bag:
     slide_index: Ints  # (N,) index into slide_ids
     slide_ids: tuple[str, ...]
     xy_l0: Ints  # (N, 2)
+    # the same places slide by slide, with their scale, as views; () of a part of a bag
+    grids: tuple[TileGrid, ...] = ()
 
 
 class BagBatch(NamedTuple):

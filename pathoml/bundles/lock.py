@@ -24,15 +24,16 @@ from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
+from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
-from pathoml.study.layout import stain_name
+from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
-from pathoml.training.run import LoadedRun, bag_slides, load_run
+from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import out_of_fold, standardise
 from pathoml.types import Cohort, Embeddings
 
@@ -86,14 +87,14 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     files = {f"models/{e['file']}": e["sha256"] for e in entries} | {
         "models/models.json": sha256_of_file(folder / "models/models.json")
     }
-    slides = {slide.slide_id: slide for bag in run.bags for slide in bag_slides(study, bag)}
+    first = read_embeddings(embeddings_folder(study) / f"{run.bags[0].slide_ids[0]}.h5")
     content = {
         "name": name,
         "notice": NOTICE,
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
-        "input": input_of(study, next(iter(slides.values()))),
+        "input": input_of(study, first),
         "training": {
             "patients": len(cohort.patients),
             "events": int(cohort.event.sum()),
@@ -108,7 +109,6 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "drift": reference_ranges(
             cohort,
             run.bags,
-            slides,
             scores=np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean()),
         ),
         "files": files,
@@ -139,8 +139,8 @@ def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
     return {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
-        "tile_px": slide.tile_px,
-        "mpp": slide.mpp,
+        "tile_px": slide.grid.tile_px,
+        "mpp": slide.grid.mpp,
         "dim": int(slide.features.shape[1]),
         "min_tissue": tiles.min_tissue,
         "exclude": sorted(tiles.exclude),

@@ -232,7 +232,7 @@ def _mean_embeddings(study: Study, cohort: Cohort) -> tuple[Array | None, Array 
             embedded = read_embeddings(path)
             total = embedded.features.sum(axis=0, dtype=np.float64)
             sums.setdefault(slide.patient_id, []).append(
-                (total, len(embedded.features), embedded.level0_mpp)
+                (total, len(embedded.features), embedded.grid.level0_mpp)
             )
     if any(p not in sums for p in cohort.patient_ids):
         return None, None

@@ -251,8 +251,6 @@ def _write(target: Path, tiles: Path, tool: str, slide: KnownSlide, found: Forei
         mpp=_implied_mpp(slide, found),
         level0_mpp=slide.level0_mpp,
         size_l0=slide.size_l0 or found.size_l0 or (int(edge[0]), int(edge[1])),
-        tissue_fraction=np.ones(len(found.xy_l0), np.float32),
-        flags=np.zeros(len(found.xy_l0), np.uint8),
         slide_sha256=sha256_of_file(slide.path) if slide.path else content,
     )
     recipe = Recipe(

@@ -72,13 +72,13 @@ def export_to(study: Study, target: Path) -> Exchange:
     for slide in study_embeddings(study):
         scale = {
             "encoder": slide.encoder,
-            "tile_px": slide.tile_px,
-            "tile_um": slide.tile_px * slide.mpp,
+            "tile_px": slide.grid.tile_px,
+            "tile_um": slide.grid.tile_um,
         }
         with atomic_path(target / f"{slide.slide_id}.pt") as temporary:
             torch.save(torch.from_numpy(slide.features), temporary)
         with atomic_path(target / f"{slide.slide_id}.csv") as temporary:
-            write_table(temporary, ("x", "y"), slide.xy_l0.tolist())
+            write_table(temporary, ("x", "y"), slide.grid.xy_l0.tolist())
         written += [target / f"{slide.slide_id}.pt", target / f"{slide.slide_id}.csv"]
     write_json(target / SCALE, scale)
     return Exchange(files=(*written, target / SCALE))

@@ -213,12 +213,17 @@ def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
             write(frame, str(path), column_labels=labels)
 
 
-def write_baselines(path: Path, cohort: Cohort, ridge: Floats, *, clinical: Floats | None) -> None:
-    columns = ("patient_id", "ridge_cox", "clinical")
-    values = clinical if clinical is not None else np.full(len(cohort.patients), np.nan)
+def write_baselines(
+    path: Path, cohort: Cohort, *, ridge: Floats | None, clinical: Floats | None
+) -> None:
+    """Write baselines.csv; a model that there is not, such as a ridge Cox model where the scores
+    came without embeddings, leaves its column empty.
+    """
+    absent = np.full(len(cohort.patients), np.nan)
+    columns = [absent if values is None else values for values in (ridge, clinical)]
     with atomic_path(path) as temporary:
         write_table(
             temporary,
-            columns,
-            [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, ridge, values)],
+            ("patient_id", "ridge_cox", "clinical"),
+            [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, *columns)],
         )

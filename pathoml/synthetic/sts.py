@@ -301,8 +301,6 @@ def _write_features(
         mpp=MPP,
         level0_mpp=mpp,
         size_l0=(side * tile_l0, side * tile_l0),
-        tissue_fraction=np.ones(n, np.float32),
-        flags=np.zeros(n, np.uint8),
         slide_sha256=f"synthetic {seed} {slide.slide_id}",
     )
     classes = np.zeros((side, side), np.uint8)

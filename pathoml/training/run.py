@@ -14,7 +14,6 @@ from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store.embeddings import read_embeddings
 from pathoml.store.provenance import is_fresh
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
@@ -23,7 +22,7 @@ from pathoml.training.model_stack import ModelSpec, ModelStack
 from pathoml.training.models import load_models, read_raw_scores
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.training.scoring import FoldScores, fold_scores
-from pathoml.types import Bag, Cohort, Embeddings, Split
+from pathoml.types import Bag, Cohort, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +74,3 @@ def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
     return LoadedRun(
         cohort=cohort, bags=bags, splits=splits, stack=stack, folds=folds, specs=specs, raw=raw
     )
-
-
-def bag_slides(study: Study, bag: Bag) -> list[Embeddings]:
-    """Return the embeddings of a bag's slides, for their geometry."""
-    return [
-        read_embeddings(embeddings_folder(study) / f"{slide_id}.h5") for slide_id in bag.slide_ids
-    ]

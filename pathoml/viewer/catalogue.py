@@ -20,7 +20,7 @@ from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import SCORES, read_scores
 from pathoml.store.tables import read_table
-from pathoml.store.tiles import flags_at, read_tiles
+from pathoml.store.tiles import flags_at, flags_of, read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import run_tiles_folder
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
@@ -264,7 +264,7 @@ def _entry(
     present = tuple(
         name
         for bit, name in enumerate(FLAGS)
-        if grid is not None and bool((grid.flags >> bit & 1).any())
+        if grid is not None and bool((flags_of(grid) >> bit & 1).any())
     )
     if not isinstance(found, AttentionMap):
         return SlideEntry(

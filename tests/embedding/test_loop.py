@@ -110,7 +110,7 @@ def test_every_kept_tile_gets_the_vector_of_its_own_pixels_in_the_order_of_the_g
     report = embed([job])
     grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
     stored = read_embeddings(job.embeddings_path)
-    assert (stored.xy_l0 == grid.xy_l0).all()
+    assert (stored.grid.xy_l0 == grid.xy_l0).all()
     assert (report.slides, report.tiles, report.failures) == (1, len(grid.xy_l0), {})
     with open_slide(job.slide_path) as reader:
         tiles = np.stack(

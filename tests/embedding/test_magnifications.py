@@ -84,21 +84,17 @@ def around(job: JoinJob, x: int, y: int) -> list[float]:
     (x, y).
     """
     slide = read_embeddings(job.joined)
-    return slide.features[(slide.xy_l0 == (x, y)).all(axis=1)][0, 1:].tolist()
+    return slide.features[(slide.grid.xy_l0 == (x, y)).all(axis=1)][0, 1:].tolist()
 
 
 def test_each_tile_keeps_its_own_and_gets_the_features_of_the_coarse_tile_around_its_centre(job):
     assert join_slide(job) == Joined(tiles=144, beside=32, left_out=0)
     fine, slide = read_embeddings(job.fine), read_embeddings(job.joined)
-    assert (slide.xy_l0 == fine.xy_l0).all()
+    assert (slide.grid.xy_l0 == fine.grid.xy_l0).all()
     assert slide.features.shape == (144, 3)
     assert (slide.features[:, :1] == fine.features).all()
-    assert (slide.tile_l0, slide.tile_px, slide.mpp, slide.size_l0) == (
-        fine.tile_l0,
-        fine.tile_px,
-        fine.mpp,
-        fine.size_l0,
-    )
+    # the same scale and slide
+    assert replace(slide.grid, xy_l0=fine.grid.xy_l0) == fine.grid
     assert (slide.encoder, slide.encoder_sha256) == ("fine+coarse", "w")
     assert around(job, 0, 0) == around(job, 300, 300) == [0, 0]
     assert around(job, 400, 300) == [400, 0]
@@ -124,11 +120,11 @@ def test_a_tile_with_no_coarse_tile_around_or_beside_it_is_left_out(job):
     assert join_slide(job) == Joined(
         tiles=64, beside=48, left_out=80
     )  # within 800 pixels in both directions
-    assert read_embeddings(job.joined).xy_l0.max() == 700
+    assert read_embeddings(job.joined).grid.xy_l0.max() == 700
 
 
 def test_how_near_the_coarse_tile_is_does_not_depend_on_the_order_in_which_they_are_stored(job):
-    fine, coarse = read_embeddings(job.fine), read_embeddings(job.coarse)
+    fine, coarse = read_embeddings(job.fine).grid, read_embeddings(job.coarse).grid
     shuffled = replace(coarse, xy_l0=coarse.xy_l0[[3, 1, 6, 0, 5, 2, 4]])
     away = [
         np.hypot(*(slide.xy_l0[partners(fine, slide)[0]] + 150 - fine.xy_l0).T)
@@ -143,7 +139,9 @@ def test_a_slide_is_joined_once_and_again_when_either_part_changes(job):
     assert stale_jobs([job]) == []
     coarse = read_embeddings(job.coarse)
     written(
-        job.coarse, grid_of(coarse.xy_l0.tolist(), COARSE_L0, 2.0), np.array(coarse.features) + 1
+        job.coarse,
+        grid_of(coarse.grid.xy_l0.tolist(), COARSE_L0, 2.0),
+        np.array(coarse.features) + 1,
     )
     assert stale_jobs([job]) == [job]
     join_slide(job)
@@ -232,7 +230,7 @@ def test_maps_lie_on_the_finer_grid_and_sum_to_the_score(study):
     for one in maps:
         fine = read_embeddings(
             study.folder / "embeddings" / JOINED.split("+")[0] / f"{one.slide_id}.h5"
-        )
+        ).grid
         tiles, _ = read_tiles(study.folder / "tiles" / "64px_0.5mpp" / f"{one.slide_id}.h5")
         assert set(map(tuple, one.xy_l0.tolist())) <= set(map(tuple, fine.xy_l0.tolist()))
         assert len(one.xy_l0) > 0.9 * len(fine.xy_l0)

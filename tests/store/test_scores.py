@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 
 from pathoml.errors import StoreError
-from pathoml.store.scores import SCORE_COLUMNS, SCORES, ScoreTable, read_scores, write_scores
-from pathoml.types import RiskScore
+from pathoml.store.scores import (
+    BASELINES,
+    SCORE_COLUMNS,
+    SCORES,
+    ScoreTable,
+    read_scores,
+    write_baselines,
+    write_scores,
+)
+from pathoml.types import Cohort, Patient, RiskScore
 
 SCORE = RiskScore(
     patient_id="P1",
@@ -101,3 +109,20 @@ def test_a_run_without_scores_is_refused_with_the_next_step(tmp_path):
 def test_numbers_are_arrays(tmp_path):
     table = read_scores(written(tmp_path, SCORE))
     assert {np.asarray(table.n_tiles).dtype, table.repeat_sd.dtype} == {np.dtype(np.float64)}
+
+
+def test_baselines_that_there_are_not_leave_their_column_empty(tmp_path):
+    people = [
+        Patient(patient_id=p, centre="", time_months=1, event=0, slide_ids=(), covariates={})
+        for p in ("P1", "P2")
+    ]
+    cohort = Cohort(
+        patients=tuple(people), slides=(), endpoint="PFS", time_zero="ablation", excluded=()
+    )
+    path = tmp_path / BASELINES
+    write_baselines(path, cohort, ridge=None, clinical=np.array([0.5, -1.0]))
+    assert path.read_text().splitlines() == [
+        "patient_id,ridge_cox,clinical",
+        "P1,,0.5",
+        "P2,,-1",
+    ]
