@@ -1,0 +1,17 @@
+"""What people filled in (slides, patients, splits), and where everything of a study lies."""
+
+from .cohort import read_cohort, read_slides
+from .layout import embeddings_folder, tiles_folder
+from .split_files import read_foreign_splits
+from .splits import make_splits, read_splits, write_splits
+
+__all__ = [
+    "embeddings_folder",
+    "make_splits",
+    "read_cohort",
+    "read_foreign_splits",
+    "read_slides",
+    "read_splits",
+    "tiles_folder",
+    "write_splits",
+]
