@@ -6,13 +6,16 @@ from .fit import fit_models
 from .losses import cox_loss
 from .model_stack import HeadSpec, ModelSpec, ModelStack
 from .run import LoadedRun, load_run
+from .validation import Validation, cross_validate
 
 __all__ = [
     "HeadSpec",
     "LoadedRun",
     "ModelSpec",
     "ModelStack",
+    "Validation",
     "cox_loss",
+    "cross_validate",
     "fit_models",
     "load_run",
 ]
