@@ -3,9 +3,11 @@ writes metrics.json and permutation.json.
 """
 
 from .permutation import PermutationTest, RepeatedValidation, permutation_tests
+from .repeating import permutation_test
 
 __all__ = [
     "PermutationTest",
     "RepeatedValidation",
+    "permutation_test",
     "permutation_tests",
 ]
