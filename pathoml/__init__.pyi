@@ -27,25 +27,40 @@ from . import tiling as tiling
 from . import training as training
 from . import types as types
 from . import viewer as viewer
+from .bags.study_bags import read_study_bags as read_bags
 from .errors import PathomlError
+from .evaluation.repeating import permutation_test
+from .explanation.tile_map import read_map
 from .slides.reading import open_slide
 from .store.embeddings import read_embeddings
 from .store.tiles import read_tiles
 from .study.cohort import read_cohort
+from .study.frames import read_scores
+from .study.results import Study, open_study
 from .study.splits import make_splits
 from .survival.concordance import harrell_c
 from .survival.cox import fit_cox
+from .training.validation import cross_validate
 from .types import NOTICE
+from .viewer.opening import view
 
 __all__ = [
     "NOTICE",
     "PathomlError",
+    "Study",
+    "cross_validate",
     "fit_cox",
     "harrell_c",
     "make_splits",
     "open_slide",
+    "open_study",
+    "permutation_test",
+    "read_bags",
     "read_cohort",
     "read_embeddings",
+    "read_map",
+    "read_scores",
     "read_tiles",
+    "view",
 ]
 __version__: str
