@@ -8,7 +8,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -31,6 +31,9 @@ class Section(BaseModel):
     """A section refuses unknown keys and cannot be changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class EndpointConfig(Section):
@@ -463,6 +466,24 @@ def parse_config(content: Mapping[str, Any]) -> StudyConfig:
         return StudyConfig.model_validate(dict(content))
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(e) for e in error.errors())) from error
+
+
+def changed_section(section: AnySection, changed: Mapping[str, object]) -> AnySection:
+    """Return a section with other values for some of its keys, checked as those of study.yaml are.
+
+    Raises:
+        ConfigError: every unknown key and refused value, one sentence each.
+
+    >>> changed_section(SplitsConfig(), {"folds": 3}).folds
+    3
+    """
+    fields = StudyConfig.model_fields.items()
+    name = next(name for name, field in fields if field.annotation is type(section))
+    try:
+        return type(section).model_validate(section.model_dump() | dict(changed))
+    except ValidationError as error:
+        wrong = [_sentence({**e, "loc": (name, *e["loc"])}) for e in error.errors()]
+        raise ConfigError("\n".join(one.removeprefix("study.yaml: ") for one in wrong)) from error
 
 
 def resolved_yaml(config: StudyConfig) -> str:

@@ -1,8 +1,9 @@
-"""Exchange formats: one file each with `import_into(study, source)`, `export_to(study, target)`, or
-both.
+"""Exchange formats: one file each with `import_into(study, source)`, `export_to(study, target)`,
+or both, that return an `Exchange`.
 
-`import_into(study: Study, source: Path) -> Exchange` turns what another tool wrote into tiles/ and
-embeddings/ (or scores) of the study. `export_to(study: Study, target: Path) -> Exchange` writes a
-run, or the study's embeddings, as another tool reads them, below the folder `target`. A slide that
-cannot be exchanged is a sentence in `failures`; the others are done.
+A new format is a new file here, named nowhere else (docs/extend.md).
 """
+
+from pathoml.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

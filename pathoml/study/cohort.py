@@ -6,11 +6,12 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.config import EndpointConfig, Study
+from pathoml.config import EndpointConfig, Study, opened
 from pathoml.errors import CohortError
 from pathoml.store.tables import Table, parse_number, read_study_table, table_names
 from pathoml.study.timing import DAYS_A_MONTH, check_timing, date_columns
@@ -40,13 +41,17 @@ MOST_LISTED = 20
 MOST_LEVELS = 5  # of a column that a sentence names
 
 
-def read_cohort(study: Study) -> Cohort:
+def read_cohort(study: Study | Path | str) -> Cohort:
     """Return the patients with their slides, in the order of patients.csv.
+
+    Args:
+        study: a study or its folder.
 
     Raises:
         CohortError: duplicates, slides without a patient, impossible rows, missing columns; every
             row is listed.
     """
+    study = opened(study)
     return cohort_of(study, *read_tables(study))
 
 

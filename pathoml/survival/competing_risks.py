@@ -87,7 +87,12 @@ def incidence_at(curve: CumulativeIncidence, months: float, level: float = 0.95)
     value, error = curve.at(months)
     low, high = incidence_interval(np.array([value]), np.array([error]), level)
     return Estimate(
-        estimate=value, low=float(low[0]), high=float(high[0]), n=curve.n, events=curve.events
+        estimate=value,
+        low=float(low[0]),
+        high=float(high[0]),
+        n=curve.n,
+        events=curve.events,
+        level=level,
     )
 
 

@@ -298,4 +298,6 @@ def _interval(estimate: float, draws: Array, pairs: _Pairs, level: float) -> Est
             f" ({n} patients, {events} events)."
         )
     low, high = np.nanquantile(draws, ((1 - level) / 2, (1 + level) / 2))
-    return Estimate(estimate=estimate, low=float(low), high=float(high), n=n, events=events)
+    return Estimate(
+        estimate=estimate, low=float(low), high=float(high), n=n, events=events, level=level
+    )

@@ -313,7 +313,12 @@ def hazard_ratio(fit: CoxFit, column: int, level: float = 0.95) -> Estimate:
     reach = stats.norm.ppf((1 + level) / 2) * error
     low, ratio, high = np.exp([coefficient - reach, coefficient, coefficient + reach])
     return Estimate(
-        estimate=float(ratio), low=float(low), high=float(high), n=fit.n, events=fit.events
+        estimate=float(ratio),
+        low=float(low),
+        high=float(high),
+        n=fit.n,
+        events=fit.events,
+        level=level,
     )
 
 

@@ -59,7 +59,7 @@ def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
     if not is_fresh(study.run_folder, train_recipe(study, cohort), TRAIN_OUTPUTS):
         raise StoreError(
             f"{study.run_folder} is not trained, or its data or configuration changed since. Run"
-            " `pathoml train` first."
+            " `pathoml train`, or pathoml.train(study), first."
         )
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
     splits = read_splits(study.run_folder / "splits.json")

@@ -44,7 +44,7 @@ FLOORS = {
         " tiling quality synthetic"
     ),
     0: (
-        "errors types plugins tables config files geojson freed_memory packs probing store"
+        "errors types plugins faces tables config files geojson freed_memory packs probing store"
         " provenance shards engines"
     ),
 }
