@@ -88,5 +88,5 @@ def test_scores_of_strangers_are_refused(tmp_path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         known = text.splitlines()[1].split(",")[0]
         path.write_text(text.replace(f"\n{known},", "\nstranger,", 1), encoding="utf-8")
-    with pytest.raises(StoreError, match="other patients than patients.csv"):
+    with pytest.raises(StoreError, match=r"other patients than patients\.csv"):
         read_evidence(study)
