@@ -4,6 +4,9 @@ believed, and candidate features.
 Research use only; not a medical device.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from . import bags as bags
 from . import bundles as bundles
 from . import compute as compute
@@ -64,3 +67,7 @@ __all__ = [
     "view",
 ]
 __version__: str
+
+def face(
+    package: str, file: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]: ...

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ import h5py
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import HDF5_FAULTS, read_dataset
 from pathoml.store.files import atomic_path
+from pathoml.store.hdf5 import HDF5_FAULTS, read_dataset
 from pathoml.store.probe import Probe
 
 # a compressed array of another tool may declare this many times its bytes; features shrink by a
 # third at most
 MOST_PACKING = 100
-_probe: Probe | None = None  # one for all files of a process; the child ends with it
 HDF5_SECONDS = 20.0
 
 
@@ -37,15 +37,18 @@ def refuse_deadly_hdf5(path: Path) -> None:
     """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups
     and attributes first.
     """
-    global _probe
-    if _probe is None:
-        _probe = Probe(walk_hdf5, HDF5_SECONDS)
-    end, _ = _probe.ask(path)  # ordinary errors come again where the file is read
+    end, _ = _probe().ask(path)  # ordinary errors come again where the file is read
     if end != "answered":
         raise StoreError(
             f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or"
             " hostile). Copy it again."
         )
+
+
+@cache
+def _probe() -> Probe:
+    """Return the one probe of this process, for all files; the child ends with it."""
+    return Probe(walk_hdf5, HDF5_SECONDS)
 
 
 def walk_hdf5(path: Path) -> str | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import read_json
+from pathoml.store.hdf5 import stored_attr
 from pathoml.study.layout import grid_name
 
 

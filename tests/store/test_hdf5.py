@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pathoml.errors import StoreError
-from pathoml.store import _hdf5 as store
+from pathoml.store import hdf5 as store
 from pathoml.types import AttentionMap, Recipe, TileGrid, TissueMask
 
 RECIPE = Recipe(step="tile", inputs={"mpp": 0.5})
