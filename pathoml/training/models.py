@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from pathoml.bags.tile_bank import Projection
 from pathoml.errors import StoreError
 from pathoml.store.files import atomic_path, read_json, sha256_of_file, sha256_of_json, write_json
+from pathoml.store.provenance import MODELS_INDEX
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 
 RAW_SCORES = "raw_log_risk.safetensors"
@@ -72,7 +73,7 @@ def read_raw_scores(folder: Path) -> npt.NDArray[np.float64]:
     Raises:
         StoreError: the file is missing or its bytes are not those that models.json names.
     """
-    entry, path = read_json(folder / "models.json").get("raw_log_risk", {}), folder / RAW_SCORES
+    entry, path = read_json(folder / MODELS_INDEX).get("raw_log_risk", {}), folder / RAW_SCORES
     if not path.exists() or sha256_of_file(path) != entry.get("sha256"):
         raise StoreError(
             f"{path} is missing or was changed after training. Run `pathoml train` again."
@@ -84,7 +85,7 @@ def save_index(
     folder: Path, spec: HeadSpec, entries: Sequence[dict[str, Any]], **notes: Any
 ) -> None:
     """Write models/models.json, last: a folder with it is complete."""
-    write_json(folder / "models.json", {"head": vars(spec), **notes, "models": list(entries)})
+    write_json(folder / MODELS_INDEX, {"head": vars(spec), **notes, "models": list(entries)})
 
 
 def load_models(
@@ -99,7 +100,7 @@ def load_models(
         StoreError: a file is missing, its bytes are not those that models.json names, or what they
             hold is no such model.
     """
-    content = read_json(folder / "models.json")
+    content = read_json(folder / MODELS_INDEX)
     try:
         return _load(folder, content, device)
     except (
