@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from pathoml.store.probe import Probe
 # a compressed array of another tool may declare this many times its bytes; features shrink by a
 # third at most
 MOST_PACKING = 100
-_probe: Probe | None = None  # one for all files of a process; the child ends with it
 HDF5_SECONDS = 20.0
 
 
@@ -33,14 +33,19 @@ class ForeignFile:
     attrs: Mapping[str, Mapping[str, Any]]  # attributes of each array
 
 
+@cache
+def hdf5_probe() -> Probe:
+    """Return the child process that opens files first, one for all files of this process; it ends
+    with it.
+    """
+    return Probe(walk_hdf5, HDF5_SECONDS)
+
+
 def refuse_deadly_hdf5(path: Path) -> None:
     """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups
     and attributes first.
     """
-    global _probe
-    if _probe is None:
-        _probe = Probe(walk_hdf5, HDF5_SECONDS)
-    end, _ = _probe.ask(path)  # ordinary errors come again where the file is read
+    end, _ = hdf5_probe().ask(path)  # ordinary errors come again where the file is read
     if end != "answered":
         raise StoreError(
             f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or"
