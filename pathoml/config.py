@@ -8,10 +8,18 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from pathoml.errors import ConfigError, nearest
 
@@ -23,6 +31,9 @@ class Section(BaseModel):
     """A section refuses unknown keys and cannot be changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class EndpointConfig(Section):
@@ -191,7 +202,13 @@ class SplitsConfig(Section):
 class TrainConfig(Section):
     """The attention model and how it is fitted: fixed epochs, no selection on the scored fold."""
 
-    head: str = Field("abmil", description="a file in pathoml/mil/")
+    head: str = Field(
+        "abmil",
+        description=(
+            "a file in pathoml/mil/ or the name of an installed plug-in, package.module:Class, or"
+            " ./file.py:Class"
+        ),
+    )
     seeds: int = Field(3, ge=1, le=100, description="initialisations averaged inside a fold")
     epochs: int = Field(40, ge=1, le=10_000, description="passes over the cohort, fixed beforehand")
     tiles_per_patient: int = Field(
@@ -227,6 +244,18 @@ class TrainConfig(Section):
             " and covariates"
         ),
     )
+    _study_folder: Path | None = PrivateAttr(None)
+
+    @property
+    def study_folder(self) -> Path | None:
+        """Where a head's ./file.py starts from; None where the section belongs to no study yet."""
+        return self._study_folder
+
+    def of_study(self, folder: Path) -> TrainConfig:
+        """Return the section as part of the study in a folder."""
+        section = self.model_copy()
+        section._study_folder = folder
+        return section
 
 
 class SignificanceConfig(Section):
@@ -368,6 +397,13 @@ class Study(Section):
     folder: Path
     config: StudyConfig
 
+    @field_validator("config")
+    @classmethod
+    def _in_its_folder(cls, config: StudyConfig, info: ValidationInfo) -> StudyConfig:
+        if "folder" not in info.data:  # refused already
+            return config
+        return config.model_copy(update={"train": config.train.of_study(info.data["folder"])})
+
     @property
     def runs_folder(self) -> Path:
         return self.folder / "runs"
@@ -434,6 +470,15 @@ def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
     return Study(folder=folder, config=parse_config(content))
 
 
+def opened(study: Study | Path | str) -> Study:
+    """Return a study as it is, or read the one in a folder.
+
+    Raises:
+        ConfigError: as `load_study`.
+    """
+    return study if isinstance(study, Study) else load_study(Path(study))
+
+
 def parse_config(content: Mapping[str, Any]) -> StudyConfig:
     """Check the content of a study.yaml and fill in the defaults.
 
@@ -444,6 +489,24 @@ def parse_config(content: Mapping[str, Any]) -> StudyConfig:
         return StudyConfig.model_validate(dict(content))
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(e) for e in error.errors())) from error
+
+
+def changed_section(section: AnySection, changed: Mapping[str, object]) -> AnySection:
+    """Return a section with other values for some of its keys, checked as those of study.yaml are.
+
+    Raises:
+        ConfigError: every unknown key and refused value, one sentence each.
+
+    >>> changed_section(SplitsConfig(), {"folds": 3}).folds
+    3
+    """
+    fields = StudyConfig.model_fields.items()
+    name = next(name for name, field in fields if field.annotation is type(section))
+    try:
+        return type(section).model_validate(section.model_dump() | dict(changed))
+    except ValidationError as error:
+        wrong = [_sentence({**e, "loc": (name, *e["loc"])}) for e in error.errors()]
+        raise ConfigError("\n".join(one.removeprefix("study.yaml: ") for one in wrong)) from error
 
 
 def resolved_yaml(config: StudyConfig) -> str:
@@ -503,8 +566,10 @@ def _place(location: Sequence[str | int]) -> list[str]:
     """Return where a mistake is, without the tags with which pydantic says which of a value's types
     it tried.
 
-    >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int")), _place(("evaluate", "horizons_months", 0))
-    (['compute', 'workers'], ['compute', 'int'], ['evaluate', 'horizons_months', '0'])
+    >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int"))
+    (['compute', 'workers'], ['compute', 'int'])
+    >>> _place(("evaluate", "horizons_months", 0))
+    ['evaluate', 'horizons_months', '0']
     """
     path: list[str] = []
     for (

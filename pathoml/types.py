@@ -7,9 +7,11 @@ micrometres, `mpp` micrometres per pixel, `_months`. Points are (x, y), arrays [
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -170,6 +172,14 @@ class Cohort:
     endpoint: str
     time_zero: str
     excluded: tuple[tuple[str, str], ...]  # (patient_id, reason)
+    # patient_id -> the row of patients.csv as text, of everyone in the table; never shown
+    rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of patients.csv as text, in the order of `patients`."""
+        mine = [self.rows[p] for p in self.patient_ids if p in self.rows]
+        return {name: [row[name] for row in mine] for name in (mine[0] if mine else {})}
 
     @property
     def patient_ids(self) -> list[str]:
@@ -186,6 +196,28 @@ class Cohort:
     @property
     def centre(self) -> npt.NDArray[np.str_]:
         return np.array([p.centre for p in self.patients], dtype=str)
+
+    def __repr__(self) -> str:
+        """Say how many there are; a notebook's output is shared, so it names nobody."""
+        return (
+            f"Cohort({_count(len(self.patients), 'patient')}, {_count(self.event.sum(), 'event')},"
+            f" {_count(len(set(self.centre)), 'centre')}, {_count(len(self.slides), 'slide')})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a row for each centre, and what was left out."""
+        slides = np.array([len(p.slide_ids) for p in self.patients])
+        rows = [
+            (name, mine.sum(), self.event[mine].sum(), slides[mine].sum())
+            for name in np.unique(self.centre)
+            for mine in [self.centre == name]
+        ]
+        every = ("all", len(self.patients), self.event.sum(), slides.sum())
+        left_out = _count(len(self.excluded), "patient")
+        return (
+            _html_table(("centre", "patients", "events", "slides"), [*rows, every])
+            + f"<p>{escape(self.endpoint)}, from {escape(self.time_zero)} on; {left_out} left out.</p>"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +253,15 @@ class Bag:
     xy_l0: Ints  # (N, 2)
     # the same places slide by slide, with their scale, as views; () of a part of a bag
     grids: tuple[TileGrid, ...] = ()
+
+    def __repr__(self) -> str:
+        tiles, width = self.features.shape
+        return (
+            f"Bag({_count(len(self.slide_ids), 'slide')}, {_count(tiles, 'tile')} of width {width})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
 
 
 class BagBatch(NamedTuple):
@@ -280,6 +321,16 @@ class AttentionMap:
     )
     method: str = "exact"  # or how the contributions were found; only exact ones sum to the risk
 
+    def __repr__(self) -> str:
+        side_um = self.tile_l0 * self.level0_mpp
+        return (
+            f"AttentionMap({_count(len(self.xy_l0), 'tile')} of {side_um:.0f} um, {self.score_type},"
+            f" contributions {self.method})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assignments:
@@ -302,6 +353,55 @@ class Recipe:
 
     step: str
     inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What was exchanged, and what was not and why."""
+
+    files: tuple[Path, ...]  # written
+    failures: Mapping[str, str] = field(default_factory=dict)  # slide or patient -> reason
+    notes: tuple[str, ...] = ()  # sentences for the user, for example an assumption about the scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """An estimate, the two ends of its interval (None where there is none), patients and events."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    n: int
+    events: int
+    level: float = 0.95  # of the interval
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the five keys of metrics.json at full precision; what is not finite is None, for
+        JSON knows no NaN.
+
+        >>> Estimate(estimate=0.62, low=0.55, high=float("nan"), n=246, events=110).to_json()
+        {'estimate': 0.62, 'low': 0.55, 'high': None, 'n': 246, 'events': 110}
+        """
+        return {
+            "estimate": _finite_or_none(self.estimate),
+            "low": _finite_or_none(self.low),
+            "high": _finite_or_none(self.high),
+            "n": int(self.n),
+            "events": int(self.events),
+        }
+
+    def __repr__(self) -> str:
+        """
+        >>> Estimate(estimate=0.6413, low=0.57, high=0.71, n=246, events=110)
+        0.64 (95 % interval 0.57 to 0.71)
+        """
+        low, high = _finite_or_none(self.low), _finite_or_none(self.high)
+        if low is None or high is None:
+            return f"{self.estimate:.2f} (no interval)"
+        return f"{self.estimate:.2f} ({100 * self.level:.0f} % interval {low:.2f} to {high:.2f})"
+
+    def _repr_html_(self) -> str:
+        return f"{escape(repr(self))} <small>n = {self.n}, {_count(self.events, 'event')}</small>"
 
 
 class Bar(Protocol):
@@ -348,3 +448,22 @@ class Silent:
 
 
 SILENT: Progress = Silent()
+
+
+def _count(number: int, noun: str) -> str:
+    """
+    >>> _count(1, "slide"), _count(2, "slide")
+    ('1 slide', '2 slides')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    cells = [[f"<td>{escape(str(cell))}</td>" for cell in row] for row in rows]
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _finite_or_none(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

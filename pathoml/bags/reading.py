@@ -39,7 +39,8 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
     }
     if not found:
         raise CohortError(
-            f"{folder} holds no embeddings of this cohort. Run `pathoml embed` first."
+            f"{folder} holds no embeddings of this cohort. Run `pathoml embed`, or"
+            " pathoml.embed(study), first."
         )
     first = next(iter(found.values()))
     owner: dict[str, str] = {}

@@ -30,6 +30,7 @@ from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -50,10 +51,11 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
 
     Raises:
         StoreError: the run is not trained, or its data changed since.
-        ConfigError: the recipe won a benchmark whose optimism was not removed, or the bundle exists
-            already.
+        ConfigError: the recipe won a benchmark whose optimism was not removed, its head is of no
+            installed package, or the bundle exists already.
     """
     refuse_unadjusted_winner(study)
+    refuse_head_that_is_not_installed(study)
     folder = study.bundles_folder / name
     if (folder / "bundle.json").exists():
         raise ConfigError(
@@ -183,7 +185,7 @@ def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
 
 
 def refuse_unadjusted_winner(study: Study) -> None:
-    """Raise ConfigError if this recipe was picked from a benchmark whose optimism nobody removed."""
+    """Raise ConfigError if a benchmark picked this recipe and nobody removed its optimism."""
     path = study.runs_folder / "benchmark.json"
     if not path.exists():
         return
@@ -195,6 +197,17 @@ def refuse_unadjusted_winner(study: Study) -> None:
             f"{path} compared {len(chosen)} recipes and this one is among them: the best of "
             "several looks better than it is. Run `pathoml benchmark` with --permutations 199, "
             "which corrects for the choice, before locking."
+        )
+
+
+def refuse_head_that_is_not_installed(study: Study) -> None:
+    """Raise ConfigError if nobody else could find the code of the run's head."""
+    head = study.config.train.head
+    if not is_installed(head):
+        raise ConfigError(
+            f"The head {head} belongs to no installed package, so that the bundle could not be used"
+            " elsewhere. Put it into a package with an entry point pathoml.mil (docs/extend.md),"
+            " and train again with its name."
         )
 
 

@@ -4,3 +4,7 @@ writes runs/RUN/features/.
 One codebook is learned without outcomes on the whole cohort, so it may be tested on it. Shares are
 compositions: log-ratios.
 """
+
+from pathoml.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -103,7 +103,7 @@ def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
     ]
     if not jobs and not any(is_imported(embeddings, slide.slide_id) for slide in cohort.slides):
         raise ConfigError(
-            f"{tiles} holds no tiles of this cohort. Run `pathoml tile` first; its failures.csv"
-            " says why slides failed."
+            f"{tiles} holds no tiles of this cohort. Run `pathoml tile`, or"
+            " pathoml.tile(study), first; its failures.csv says why slides failed."
         )
     return jobs

@@ -42,6 +42,16 @@ class PermutationTest:
         """Return (1 + number >= observed) / (B + 1); ties count against us."""
         return (1 + sum(value >= self.observed for value in self.null)) / (len(self.null) + 1)
 
+    def __repr__(self) -> str:
+        """
+        >>> PermutationTest(observed=0.6, null=(0.5, 0.55, 0.62))
+        p = 0.5, of 3 permutations: 0.600 observed, 0.550 in the middle of permuted ones
+        """
+        return (
+            f"p = {self.p_value:.3g}, of {len(self.null)} permutations: {self.observed:.3f} observed,"
+            f" {np.median(self.null):.3f} in the middle of permuted ones"
+        )
+
 
 def permute_within_centre(
     centre: npt.NDArray[np.str_], rng: np.random.Generator

@@ -1,0 +1,7 @@
+"""Step `explain`: what each tile contributed to the risk, tested for faithfulness and drawn; writes
+runs/RUN/attention/.
+"""
+
+from pathoml.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -137,8 +137,7 @@ def _draw(
         _write_geojson(folder, tile_map, (0, 0), fraction, mark)
         return
     with open_slide(path) as reader:
-        offset = getattr(reader, "bounds_l0", (0, 0))
-        _write_geojson(folder, tile_map, offset, fraction, mark)
+        _write_geojson(folder, tile_map, reader.bounds_l0, fraction, mark)
         _write_png(
             folder / f"{tile_map.slide_id}.png",
             draw_map(reader, tile_map, fraction, scale=scale, percentile=percentile, mark=mark),

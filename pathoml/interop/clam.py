@@ -23,17 +23,16 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
-from pathoml.types import TileGrid
+from pathoml.types import Exchange, TileGrid
 
 
 def import_into(study: Study, source: Path) -> Exchange:
     """Import h5_files/ with patches/ of the same slides, wherever they lie below `source`."""
     patches = {path.stem: path for path in sorted(source.rglob("patches/*.h5"))}
 
-    def convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
+    def convert(path: Path, _slide: KnownSlide) -> ForeignFeatures:
         return _convert(path, patches.get(path.stem), study.config.encoder)
 
     done = import_features(study, "clam", _files(source), convert=convert)

@@ -27,7 +27,6 @@ from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.explanation.overlay import colour_tiles, tile_hues
-from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import round_length
 from pathoml.slides.reading import open_slide, read_overview
@@ -36,7 +35,7 @@ from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
 from pathoml.study.run_folder import RunFolder
-from pathoml.types import AttentionMap, Image
+from pathoml.types import AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
 DPI = 300
@@ -62,7 +61,7 @@ class Said:
     mark: str  # a sentence against the map, or ""
 
 
-def export_figures(study: Study, target: Path) -> Exchange:
+def export_to(study: Study, target: Path) -> Exchange:
     """Write SLIDE.png and SLIDE.svg for every slide that has a map.
 
     Raises:
@@ -128,7 +127,8 @@ def on_scale(
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return (N,) values in [-1, 1] on a scale, and the value that full colour stands for.
 
-    >>> on_scale(np.array([-1.0, 0.5, 2.0]), "cohort", 4.0), on_scale(np.array([-1.0, 0.5, 2.0]), "raw", 4.0)
+    >>> values = np.array([-1.0, 0.5, 2.0])
+    >>> on_scale(values, "cohort", 4.0), on_scale(values, "raw", 4.0)
     ((array([-0.25 ,  0.125,  0.5  ]), 4.0), (array([-0.5 ,  0.25,  1.  ]), 2.0))
     """
     largest = max(float(np.abs(values).max(initial=0)), 1e-12)

@@ -19,9 +19,9 @@ import torch
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path, read_json, write_json
 from pathoml.store.tables import parse_number, read_table, write_table
+from pathoml.types import Exchange
 
 SCALE = "tiles.json"
 NO_TENSORS = (

@@ -15,7 +15,6 @@ import numpy as np
 
 from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import sha256_of_file, write_text
 from pathoml.store.provenance import record_step
 from pathoml.store.scores import write_baselines, write_scores
@@ -25,7 +24,7 @@ from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_scores
 from pathoml.training.scoring import standardise
-from pathoml.types import Cohort, Floats, RiskScore, Split
+from pathoml.types import Cohort, Exchange, Floats, RiskScore, Split
 
 USUAL_NAMES = (
     "log_risk",
@@ -36,7 +35,7 @@ USUAL_NAMES = (
 SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
-def import_scores(study: Study, source: Path, column: str | None = None) -> Exchange:
+def import_into(study: Study, source: Path, *, column: str | None = None) -> Exchange:
     """Write runs/RUN from a table with patient_id and one score a patient; higher must mean earlier
     events.
 

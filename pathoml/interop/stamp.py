@@ -21,8 +21,8 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
+from pathoml.types import Exchange
 
 STAMP_VERSION = "2.0.0"  # STAMP refuses files newer than itself
 OLD_STRIDE_PX, OLD_STRIDE_UM = 224, 256.0  # before the scale was written

@@ -23,10 +23,9 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 from pathoml.store.tiles import nominal_magnification
-from pathoml.types import TileGrid
+from pathoml.types import Exchange, TileGrid
 
 FEATURES = "features_"
 
@@ -81,7 +80,7 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
             yield path.stem, path
 
 
-def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
+def _convert(path: Path, _slide: KnownSlide) -> ForeignFeatures:
     content = read_foreign(path)
     features, coords = array_of(content, path, "features"), array_of(content, path, "coords")
     attrs = content.attrs["coords"]

@@ -1,0 +1,7 @@
+"""What lies on disk, written whole or not at all and verified when it is read: tiles, embeddings,
+maps, tables, provenance.
+"""
+
+from pathoml.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -154,7 +154,8 @@ def flags_at(grid: TileGrid, xy_l0: Ints) -> npt.NDArray[np.uint8]:
     """Return (N,) the flags of the grid's tiles at (N, 2) corners, 0 where it has no tile.
 
     >>> from types import SimpleNamespace
-    >>> grid = SimpleNamespace(xy_l0=np.array([[0, 0], [9, 0], [0, 9]]), flags=np.array([1, 2, 4], np.uint8))
+    >>> corners = np.array([[0, 0], [9, 0], [0, 9]])
+    >>> grid = SimpleNamespace(xy_l0=corners, flags=np.array([1, 2, 4], np.uint8))
     >>> flags_at(grid, np.array([[0, 9], [9, 9], [9, 0]])).tolist()
     [4, 0, 2]
     """

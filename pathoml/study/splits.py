@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pathoml.config import SplitsConfig
+from pathoml.config import SplitsConfig, changed_section
 from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import read_json, write_json
 from pathoml.types import Cohort, Floats, Fold, Ints, Split
@@ -20,12 +20,20 @@ REPEAT_STRIDE = 1000  # seed of repeat r = seed * REPEAT_STRIDE + r
 TIE_BREAK = 1e-3
 
 
-def make_splits(cohort: Cohort, config: SplitsConfig) -> tuple[Split, ...]:
+def make_splits(
+    cohort: Cohort, config: SplitsConfig | None = None, **changed: object
+) -> tuple[Split, ...]:
     """Return one partition a repeat (one in all for leave_one_centre_out, which knows only one).
 
+    Args:
+        config: the section `splits` of study.yaml; its defaults if not given.
+        changed: keys of that section with other values, such as folds=5, repeats=10, seed=1.
+
     Raises:
+        ConfigError: an unknown key, or a value out of bounds.
         CohortError: too few patients, events or centres for the scheme.
     """
+    config = changed_section(config or SplitsConfig(), changed)
     if config.scheme == "leave_one_centre_out":
         centres, centre = np.unique(cohort.centre, return_inverse=True)
         if len(centres) < 2:

@@ -1,1 +1,7 @@
-"""Survival statistics, each checked against R `survival`: one subject a file, numpy and scipy only."""
+"""Survival statistics, each checked against R `survival`: one subject a file, numpy and scipy
+only.
+"""
+
+from pathoml.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -1,3 +1,7 @@
-"""A synthetic multi-centre sarcoma cohort with known truth: slides that pass for H&E at a first
+"""Synthetic multi-centre sarcoma cohorts with known truth: slides that pass for H&E at a first
 glance, and an outcome.
 """
+
+from pathoml.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -38,7 +38,7 @@ OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
 
 
 def stains_text(overview: Image, tissue: Bools) -> dict[str, str]:
-    """Return each stain's vector as quality.csv shows it, or nothing where too little is stained."""
+    """Return each stain's vector as quality.csv shows it, nothing where too little is stained."""
     stains = stain_vectors(overview, tissue)
     return (
         {}

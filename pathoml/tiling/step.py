@@ -119,7 +119,7 @@ def tile_one(job: TileJob) -> TileCount:
                 read_regions(job.regions),
                 mask.mask.shape,
                 mask.downsample,
-                offset_l0=getattr(reader, "bounds_l0", (0, 0)),
+                offset_l0=reader.bounds_l0,
             )
             mask = replace(mask, flags={**mask.flags, "excluded_region": drawn})
         grid = tile_grid(info, mask, job, overview=overview)

@@ -47,23 +47,30 @@ class LoadedRun:
         return fold_scores(self.raw[mine], [self.specs[m] for m in mine], self.cohort.patient_ids)
 
 
-def load_run(study: Study) -> LoadedRun:
+def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
     """Read a run with its models and how they score each bag.
+
+    Args:
+        cohort: of the study, where it was read already.
 
     Raises:
         StoreError: not trained yet, or the cohort, embeddings or configuration changed since.
     """
-    cohort = read_cohort(study)
+    cohort = cohort or read_cohort(study)
     if not is_fresh(study.run_folder, train_recipe(study, cohort), TRAIN_OUTPUTS):
         raise StoreError(
             f"{study.run_folder} is not trained, or its data or configuration changed since. Run"
-            " `pathoml train` first."
+            " `pathoml train`, or pathoml.train(study), first."
         )
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
     folder = RunFolder(study.run_folder)
     splits = read_splits(folder.splits)
     check_splits(splits, cohort)
-    stack, specs, _ = load_models(folder.models, prepare_device(study.config.compute))
+    stack, specs, _ = load_models(
+        folder.models,
+        prepare_device(study.config.compute),
+        train=study.config.train,
+    )
     raw = read_raw_scores(folder.models)
     folds = fold_scores(raw, specs, cohort.patient_ids)
     return LoadedRun(

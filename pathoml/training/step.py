@@ -119,7 +119,8 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     run.nested_scores.unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
-            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train, device=device, seed=config.splits.seed, on_epoch=inner_part
+            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train,
+            device=device, seed=config.splits.seed, on_epoch=inner_part
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
     write_baselines(

@@ -1,3 +1,5 @@
-"""The pathologist's viewer: slides, maps and candidate features in the browser, served on this
-machine only.
-"""
+"""Step `view`: slides, maps and candidate features in the browser, served on this machine only."""
+
+from pathoml.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, __file__)

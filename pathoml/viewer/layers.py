@@ -28,7 +28,8 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> b
     """Return the header and the arrays as one block of bytes.
 
     >>> block = pack({"tile_l0": 8}, {"attention": np.array([0.5], np.float32)})
-    >>> len(block) % 4, json.loads(block[4 : 4 + struct.unpack("<I", block[:4])[0]])["arrays"]["attention"]["shape"]
+    >>> header = json.loads(block[4 : 4 + struct.unpack("<I", block[:4])[0]])
+    >>> len(block) % 4, header["arrays"]["attention"]["shape"]
     (0, [1])
     """
     described, parts, offset = {}, [], 0

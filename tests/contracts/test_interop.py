@@ -27,13 +27,13 @@ from pathoml.embedding.jobs import embed_jobs
 from pathoml.embedding.magnifications import join_jobs, join_slides
 from pathoml.errors import CohortError, ConfigError
 from pathoml.interop import clam, pt, stamp, trident
-from pathoml.interop.exchange import Exchange
 from pathoml.plugins import load_plugin, plugin_names
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.tiles import read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.tiling.jobs import tile_jobs
+from pathoml.types import Exchange
 
 
 @pytest.fixture
@@ -305,9 +305,13 @@ def test_exports_have_what_the_other_readers_ask_for(study, tmp_path):
     for module in MODULES.values():
         module.export_to(study, tmp_path / "out" / module.__name__)
     with h5py.File(next((tmp_path / "out").rglob("patches/A1_patches.h5"))) as file:  # TRIDENT
-        assert {k: file["coords"].attrs[k] for k in ("patch_size", "patch_size_level0", "target_magnification", "overlap")} == {
-            "patch_size": 256, "patch_size_level0": 512, "target_magnification": 20, "overlap": 0
-        }  # fmt: skip
+        attributes = {
+            "patch_size": 256,
+            "patch_size_level0": 512,
+            "target_magnification": 20,
+            "overlap": 0,
+        }
+        assert {k: file["coords"].attrs[k] for k in attributes} == attributes
     with h5py.File(next((tmp_path / "out").rglob("h5_files/A1.h5"))) as file:  # CLAM
         assert (file["features"].dtype, file["coords"].dtype) == (np.float32, np.int32)
     assert torch.load(

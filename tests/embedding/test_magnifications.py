@@ -37,8 +37,9 @@ def grid_of(
 ) -> TileGrid:
     corners = np.array(xy, np.int64)
     return TileGrid(
-        slide_id="S1", xy_l0=corners, tile_l0=tile_l0, tile_px=64, mpp=mpp, level0_mpp=0.25, size_l0=(1200, 1200),
-        tissue_fraction=np.ones(len(xy), np.float32), flags=np.zeros(len(xy), np.uint8), slide_sha256=sha256,
+        slide_id="S1", xy_l0=corners, tile_l0=tile_l0, tile_px=64, mpp=mpp, level0_mpp=0.25,
+        size_l0=(1200, 1200), tissue_fraction=np.ones(len(xy), np.float32),
+        flags=np.zeros(len(xy), np.uint8), slide_sha256=sha256,
     )  # fmt: skip
 
 
@@ -86,9 +87,7 @@ def around(job: JoinJob, x: int, y: int) -> list[float]:
     return slide.features[(slide.grid.xy_l0 == (x, y)).all(axis=1)][0, 1:].tolist()
 
 
-def test_each_tile_keeps_its_place_and_features_and_gets_those_of_the_coarse_tile_that_holds_its_centre(
-    job,
-):
+def test_each_tile_keeps_its_own_and_gets_the_features_of_the_coarse_tile_around_its_centre(job):
     assert join_slide(job) == Joined(tiles=144, beside=32, left_out=0)
     fine, slide = read_embeddings(job.fine), read_embeddings(job.joined)
     assert (slide.grid.xy_l0 == fine.grid.xy_l0).all()
@@ -103,9 +102,7 @@ def test_each_tile_keeps_its_place_and_features_and_gets_those_of_the_coarse_til
     assert around(job, 0, 1100) == [0, 800]
 
 
-def test_where_the_tile_around_is_not_embedded_the_nearest_beside_it_stands_in_and_of_two_as_near_the_first(
-    job,
-):
+def test_for_a_missing_tile_around_the_nearest_beside_it_stands_in_of_two_as_near_the_first(job):
     join_slide(job)
     assert around(job, 500, 400) == [400, 0]  # the middle is missing: above is nearer than left
     assert around(job, 400, 500) == [0, 400]
@@ -313,7 +310,7 @@ def test_a_context_that_is_not_coarser_is_a_mistake_of_study_yaml(study, capsys,
     assert "Give a larger number, such as 2" in " ".join(capsys.readouterr().err.split())
 
 
-def test_parts_of_a_batch_leave_the_joining_to_the_verb_without_parts_and_packed_files_are_joined_as_plain_ones(
+def test_parts_of_a_batch_leave_the_joining_to_the_verb_and_packed_files_are_joined_as_plain_ones(
     study, capsys
 ):
     assert pathoml("pack", str(study.folder)) == 0

@@ -1,4 +1,4 @@
-"""What is on disk: verified when read, never torn, readable by others, and closed to other files."""
+"""What is on disk: verified when read, never torn, readable by others, closed to other files."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from support.learning import planted_cohort
 
 from pathoml.config import SplitsConfig
-from pathoml.errors import CohortError
+from pathoml.errors import CohortError, ConfigError
 from pathoml.study.splits import check_splits, make_splits, read_splits, write_splits
 
 SCHEMES = ["stratified", "leave_one_centre_out", "centre_preserving"]
@@ -96,3 +96,14 @@ def test_sampled_tiles_are_distinct_where_the_bag_is_large_and_complete_where_it
     assert set(chosen[0].tolist()) == set(range(5))
     assert len(set(chosen[1].tolist())) == 12
     assert chosen[1].min() >= 5
+
+
+def test_splits_are_made_from_keys_alone():
+    cohort = planted_cohort(30)[0]
+    splits = make_splits(cohort, folds=3, repeats=2, seed=7)
+    assert splits == make_splits(cohort, SplitsConfig(folds=3, repeats=2, seed=7))
+
+
+def test_a_typo_in_a_key_of_splits_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"^splits: unknown key 'fold'. Did you mean 'folds'"):
+        make_splits(planted_cohort(30)[0], fold=3)

@@ -44,7 +44,7 @@ FLOORS = {
         " tiling quality synthetic"
     ),
     0: (
-        "errors types plugins tables config files geojson freed_memory packs probing store"
+        "errors types plugins faces tables config files geojson freed_memory packs probing store"
         " provenance shards engines"
     ),
 }
@@ -194,7 +194,7 @@ def spelled_out(tree: ast.Module) -> dict[str, str]:
 
 
 def called(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
-    """Yield (dotted name of the function, call), import aliases spelled out: np.load -> numpy.load."""
+    """Yield (dotted name of the function, call), aliases spelled out: np.load -> numpy.load."""
     full = spelled_out(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

@@ -1,0 +1,18 @@
+"""Step `discover`: from tiles to named candidate features with the evidence for and against them;
+writes runs/RUN/features/.
+
+One codebook is learned without outcomes on the whole cohort, so it may be tested on it. Shares are
+compositions: log-ratios.
+"""
+
+from .codebook import Codebook, learn_codebook
+from .labels import read_labels, weigh_labels
+from .spots import weigh_spots
+
+__all__ = [
+    "Codebook",
+    "learn_codebook",
+    "read_labels",
+    "weigh_labels",
+    "weigh_spots",
+]

@@ -1,0 +1,22 @@
+"""Step `explain`: what each tile contributed to the risk, tested for faithfulness and drawn; writes
+runs/RUN/attention/.
+"""
+
+from .contributions import BagExplanation, explain_bag
+from .faithfulness import SlideFaithfulness, judge_slide
+from .marks import map_marks
+from .overlay import MapScale, cohort_scale, draw_map
+from .tile_map import TileMap, read_map
+
+__all__ = [
+    "BagExplanation",
+    "MapScale",
+    "SlideFaithfulness",
+    "TileMap",
+    "cohort_scale",
+    "draw_map",
+    "explain_bag",
+    "judge_slide",
+    "map_marks",
+    "read_map",
+]
