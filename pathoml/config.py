@@ -405,8 +405,31 @@ class Study(Section):
         return config.model_copy(update={"train": config.train.of_study(info.data["folder"])})
 
     @property
+    def runs_folder(self) -> Path:
+        return self.folder / "runs"
+
+    @property
     def run_folder(self) -> Path:
-        return self.folder / "runs" / self.config.run
+        """runs/RUN; study/run_folder.py names the files in it."""
+        return self.runs_folder / self.config.run
+
+    @property
+    def all_tiles(self) -> Path:
+        """tiles/, a folder per grid in it."""
+        return self.folder / "tiles"
+
+    @property
+    def all_embeddings(self) -> Path:
+        """embeddings/, a folder per encoding in it."""
+        return self.folder / "embeddings"
+
+    @property
+    def bundles_folder(self) -> Path:
+        return self.folder / "bundles"
+
+    @property
+    def readings_file(self) -> Path:
+        return self.folder / "readings" / "readings.sqlite"
 
 
 def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:

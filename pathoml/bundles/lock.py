@@ -27,6 +27,7 @@ from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
 from pathoml.study.layout import embeddings_folder, stain_name
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed
@@ -55,7 +56,7 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     """
     refuse_unadjusted_winner(study)
     refuse_head_that_is_not_installed(study)
-    folder = study.folder / "bundles" / name
+    folder = study.bundles_folder / name
     if (folder / "bundle.json").exists():
         raise ConfigError(
             f"{folder} exists already. A locked bundle is never changed: choose another --name."
@@ -112,7 +113,7 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             scores=np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean()),
         ),
         "files": files,
-        "train_recipe_sha256": read_json(study.run_folder / "provenance.json")["steps"]["train"][
+        "train_recipe_sha256": read_json(RunFolder(study.run_folder).provenance)["steps"]["train"][
             "recipe_sha256"
         ],
     }
@@ -185,7 +186,7 @@ def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
 
 def refuse_unadjusted_winner(study: Study) -> None:
     """Raise ConfigError if a benchmark picked this recipe and nobody removed its optimism."""
-    path = study.folder / "runs" / "benchmark.json"
+    path = study.runs_folder / "benchmark.json"
     if not path.exists():
         return
     content = read_json(path)

@@ -51,7 +51,7 @@ def explain_predicted(
         models=tuple(range(len(specs))),
     )
     subject = Subject(
-        run_folder=study.folder / "runs" / bundle["name"],
+        run_folder=study.runs_folder / bundle["name"],
         cohort=cohort,
         bags=bags,
         stack=stack,

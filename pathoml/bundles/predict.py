@@ -33,6 +33,7 @@ from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
 from pathoml.study.cohort import read_slides
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.training.models import load_models, models_sha256
 from pathoml.types import Cohort, Patient, Recipe, RiskScore
 
@@ -63,7 +64,7 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
     stack, _, _ = load_models(bundle_folder / "models", prepare_device(study.config.compute))
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
     scale, hashes = bundle["out_of_fold"], bundle_models(bundle)
-    folder = study.folder / "runs" / bundle["name"]
+    folder = study.runs_folder / bundle["name"]
     folder.mkdir(parents=True, exist_ok=True)
     scores = [
         RiskScore(
@@ -93,7 +94,7 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
             rows += drift_rows(
                 bundle["drift"], slide, read_embeddings(path), score=of_patient[slide.patient_id]
             )
-    with atomic_path(folder / "drift.csv") as temporary:
+    with atomic_path(RunFolder(folder).drift) as temporary:
         write_table(temporary, COLUMNS, rows)
     inputs = {
         "bundle": sha256_of_file(bundle_folder / "bundle.json"),

@@ -19,6 +19,7 @@ from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.tables import parse_number, read_table
 from pathoml.study.cohort import read_cohort
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
@@ -66,7 +67,7 @@ def read_labels(study: Study, path: Path) -> list[Label]:
     table = read_table(path)
     table.require(("rater", "phenotype", "item", "presence"))
     slides = {s.slide_id: s.slide_id for s in read_cohort(study).slides}
-    key = study.run_folder / "features" / "naming_sheet" / "key.csv"
+    key = RunFolder(study.run_folder).naming_key
     items = {row["item"]: row["slide_id"] for row in read_table(key).rows} if key.exists() else {}
     labels, refused = [], []
     for number, row in enumerate(table.rows, 2):
@@ -139,7 +140,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         }
     tested = [p for p in content if content[p]["p_value"] is not None]
     size = record_hypotheses(
-        study.folder / "runs",
+        study.runs_folder,
         FAMILY,
         [f"human score of phenotype {p}" for p in tested],
         run=study.config.run,
@@ -148,9 +149,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         tested, benjamini_hochberg([content[p]["p_value"] for p in tested], size)
     ):
         content[phenotype]["q_value"] = float(q)
-    write_json(
-        study.run_folder / "features" / "labels.json", {"phenotypes": content, "family_size": size}
-    )
+    write_json(RunFolder(study.run_folder).labels, {"phenotypes": content, "family_size": size})
     raters = len({one.rater for one in labels})
     return LabelResults(raters=raters, rows=[_row(p, content[p]) for p in content])
 

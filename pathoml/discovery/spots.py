@@ -23,6 +23,7 @@ from pathoml.store.files import atomic_path
 from pathoml.store.foreign import refuse_deadly_hdf5
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import write_table
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.types import Array
 
@@ -106,7 +107,7 @@ def weigh_spots(study: Study, slide_id: str, path: Path) -> SpotResults:
         for f, feature in enumerate(features)
     ]
     rows.sort(key=lambda a: (a.p_value, -abs(a.rho)))
-    target = study.run_folder / "features" / "spots" / f"{slide_id}.csv"
+    target = RunFolder(study.run_folder).spots_of(slide_id)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
         write_table(
@@ -217,8 +218,8 @@ def _slide_features(
     phenotypes, contribution.
     """
     features: dict[str, Array] = {}
-    assigned = study.run_folder / "features" / "assignments" / f"{slide_id}.h5"
-    mapped = study.run_folder / "attention" / f"{slide_id}.h5"
+    assigned = RunFolder(study.run_folder).assignments_of(slide_id)
+    mapped = RunFolder(study.run_folder).map_of(slide_id)
     xy, tile_l0 = None, 0
     if assigned.exists():
         found = read_assignments(assigned)

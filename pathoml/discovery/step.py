@@ -32,6 +32,7 @@ from pathoml.store.maps import read_attention, write_assignments
 from pathoml.store.provenance import record_step
 from pathoml.store.tiles import read_tiles
 from pathoml.study.layout import tiles_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.training.run import LoadedRun, load_run
@@ -90,7 +91,8 @@ class Discovery:
 
 def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]) -> Discovery:
     """Learn phenotypes blind to the outcome, then test them; write runs/RUN/features/."""
-    run, folder = load_run(study), study.run_folder / "features"
+    run, files = load_run(study), RunFolder(study.run_folder)
+    folder = files.features
     codebook = learn_codebook(run.bags, [p.centre for p in run.cohort.patients])
     assigned = _assign(study, run, codebook, folder, on_slide)
     cohort, config = run.cohort, study.config.cohort
@@ -112,7 +114,7 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     names = [
         f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))
     ]
-    size = record_hypotheses(study.folder / "runs", FAMILY, names, run=study.config.run)
+    size = record_hypotheses(study.runs_folder, FAMILY, names, run=study.config.run)
     q_values = benjamini_hochberg([e.p_value for e in evidence], size)
     shifts = [_paired(run, assigned.slide_counts, specimen, k) for k in range(len(evidence))]
     rows = [
@@ -120,7 +122,7 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
         for k in range(len(evidence))
     ]
     rows.sort(key=lambda r: (r["p_value"], -(r["hazard_ratio_sd"] or 0)))
-    _write_table(folder / "phenotypes.csv", COLUMNS, rows)
+    _write_table(files.phenotypes, COLUMNS, rows)
     _write_table(
         folder / "ledger.csv",
         ("hypothesis", "p_value", "q_value", "family_size"),
@@ -136,7 +138,7 @@ def discover_study(study: Study, recipe: Recipe, on_slide: Callable[[int, int], 
     )
     tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
     write_json(
-        folder / "codebook.json",
+        files.codebook,
         {
             "hash": code,
             "tried": tried,
@@ -187,7 +189,7 @@ def _assign(
                 phenotype=phenotype,
                 membership=membership(near),
             )
-            write_assignments(folder / "assignments" / f"{slide_id}.h5", of_tiles)
+            write_assignments(RunFolder(study.run_folder).assignments_of(slide_id), of_tiles)
             write_phenotype_map(
                 folder / "maps" / f"{slide_id}.png",
                 paths[slide_id],
@@ -196,7 +198,7 @@ def _assign(
                 level0_mpp=grid.level0_mpp,
             )
             spatial += _where(study, grid, phenotype, count)
-            map_path = study.run_folder / "attention" / f"{slide_id}.h5"
+            map_path = RunFolder(study.run_folder).map_of(slide_id)
             if map_path.exists():
                 values = read_attention(map_path).contribution.astype(np.float64) * len(
                     bag.features

@@ -30,6 +30,7 @@ from pathoml.store.maps import write_attention
 from pathoml.store.provenance import record_step
 from pathoml.store.tiles import flags_at, read_tiles
 from pathoml.study.layout import tiles_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.training.model_stack import ModelStack
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
@@ -54,7 +55,7 @@ class Subject:
 def write_maps(
     study: Study, subject: Subject, recipe: Recipe, *, on_slide: Callable[[int, int], None]
 ) -> dict[str, str]:
-    folder = subject.run_folder / "attention"
+    folder = RunFolder(subject.run_folder).attention
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
     explanations, found = [], FaithfulnessSummary()
@@ -106,7 +107,7 @@ def write_maps(
             on_slide(done, total)
     gallery.write(folder, paths)
     events = sum(patient.event == 1 for patient in subject.cohort.patients)
-    write_json(subject.run_folder / "faithfulness.json", found.to_json(events))
+    write_json(RunFolder(subject.run_folder).faithfulness, found.to_json(events))
     write_failures(folder, failures)
     record_step(subject.run_folder, recipe, scale_limit=scale.limit)
     return failures

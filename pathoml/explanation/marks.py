@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pathoml.store.files import read_json
+from pathoml.study.run_folder import RunFolder
 
 UNFAITHFUL = "NOT FAITHFUL"  # how the sentence on a map begins that is then drawn in grey
 UNFAITHFUL_SENTENCE = (
@@ -44,7 +45,7 @@ def map_marks(run_folder: Path) -> Mapping[str, str]:
     """Return slide_id -> the sentence that has to stand on its map, "" for nothing; a slide that is
     not in it was not checked.
     """
-    path = run_folder / "faithfulness.json"
+    path = RunFolder(run_folder).faithfulness
     slides = read_json(path).get("slides", {}) if path.is_file() else {}
     return {slide_id: _mark(one) for slide_id, one in slides.items()}
 

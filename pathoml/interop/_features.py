@@ -224,8 +224,8 @@ def _folders(
         )
     notes.append(f"{tool} does not record the weights; `encoder_sha256` says so.")
     return (
-        study.folder / "embeddings" / name,
-        study.folder / "tiles" / grid_name(tile_px, mpp),
+        study.all_embeddings / name,
+        study.all_tiles / grid_name(tile_px, mpp),
         mpp,
         notes,
     )

@@ -34,6 +34,7 @@ from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
@@ -66,10 +67,10 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    files = sorted((study.run_folder / "attention").glob("*.h5"))
+    files = RunFolder(study.run_folder).maps()
     if not files:
         raise StoreError(
-            f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
+            f"{RunFolder(study.run_folder).attention} holds no maps. Run `pathoml explain` first."
         )
     bag_tiles: dict[str, int] = {}
     for path in files:
@@ -85,7 +86,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     scores, checked = read_scores(study.run_folder), map_marks(study.run_folder)
     percentiles = dict(zip(scores.patient_ids, scores.percentile.tolist()))
     limit = float(
-        read_json(study.run_folder / "provenance.json")["steps"]["explain"]["scale_limit"]
+        read_json(RunFolder(study.run_folder).provenance)["steps"]["explain"]["scale_limit"]
     )
     written, failures = [], {}
     for file in files:

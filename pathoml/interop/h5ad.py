@@ -16,6 +16,7 @@ from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import Assignments, AttentionMap, Exchange
 
 
@@ -27,7 +28,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         ConfigError: anndata is not installed.
         StoreError: there are no maps yet.
     """
-    maps = sorted((study.run_folder / "attention").glob("*.h5"))
+    maps = RunFolder(study.run_folder).maps()
     if not maps:
         raise StoreError(
             f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
@@ -42,7 +43,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         except StoreError as error:
             failures[tile_map.slide_id] = str(error)
             continue
-        found = study.run_folder / "features" / "assignments" / path.name
+        found = RunFolder(study.run_folder).assignments_of(path.stem)
         assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.h5ad"
         with atomic_path(written) as temporary:

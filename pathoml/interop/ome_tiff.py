@@ -17,6 +17,7 @@ from pathoml.errors import StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_attention
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import AttentionMap, Exchange
 
 
@@ -26,7 +27,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    maps = sorted((study.run_folder / "attention").glob("*.h5"))
+    maps = RunFolder(study.run_folder).maps()
     if not maps:
         raise StoreError(
             f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."

@@ -21,6 +21,7 @@ from pathoml.slides.reading import open_slide
 from pathoml.store.geojson import marked, stable_id, tile_collection, write_geojson
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import read_study_table
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import Assignments, AttentionMap, Exchange
 
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
@@ -38,7 +39,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    maps = sorted((study.run_folder / "attention").glob("*.h5"))
+    maps = RunFolder(study.run_folder).maps()
     if not maps:
         raise StoreError(
             f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
@@ -55,7 +56,7 @@ def export_to(study: Study, target: Path) -> Exchange:
                 str(error), tile_map.slide_id, paths.get(tile_map.slide_id)
             )
             continue
-        found = study.run_folder / "features" / "assignments" / path.name
+        found = RunFolder(study.run_folder).assignments_of(path.stem)
         assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.geojson"
         write_geojson(

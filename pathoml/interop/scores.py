@@ -17,12 +17,12 @@ from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import BASELINES, SEEDS, write_baselines, write_scores
+from pathoml.store.scores import write_baselines, write_scores
 from pathoml.store.tables import Table, parse_number, read_table
 from pathoml.study.cohort import read_cohort
+from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_scores
-from pathoml.training.nested import FILE as NESTED
 from pathoml.training.scoring import standardise
 from pathoml.types import Cohort, Exchange, Floats, RiskScore, Split
 
@@ -72,20 +72,21 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
     splits = make_splits(cohort, study.config.splits)
     check_splits(splits, cohort)
     folder = study.run_folder
-    if (folder / "models" / "models.json").exists():
+    run = RunFolder(folder)
+    if run.models_index.exists():
         raise CohortError(
             f"{folder} holds models that were trained there. Import into a run of its own: add"
             " --set run=imported."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "study.resolved.yaml", resolved_yaml(study.config))
-    write_splits(folder / "splits.json", splits, study.config.splits.scheme)
+    write_text(run.resolved, resolved_yaml(study.config))
+    write_splits(run.splits, splits, study.config.splits.scheme)
     scores = _risk_scores(study, cohort, splits, values, [rows[p.patient_id] for p in scored])
     write_scores(folder, scores)
-    for stale in (NESTED, SEEDS):  # of a training that was interrupted here
-        (folder / stale).unlink(missing_ok=True)
+    for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
+        stale.unlink(missing_ok=True)
     clinical = clinical_scores(cohort, splits)
-    write_baselines(folder / BASELINES, cohort, ridge=None, clinical=clinical)
+    write_baselines(run.baselines, cohort, ridge=None, clinical=clinical)
     record_imported(study, source, name)
     notes = (
         (
@@ -94,7 +95,7 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
         ),
     )
     return Exchange(
-        files=(folder / "scores.csv", folder / "baselines.csv", folder / "splits.json"),
+        files=(run.scores, run.baselines, run.splits),
         failures=failures,
         notes=notes,
     )
@@ -208,7 +209,7 @@ def _risk_scores(
                 n_slides=len(patient.slide_ids),
                 n_tiles=0,
                 model_sha256=row.get("model_sha256", ""),
-                splits_sha256=sha256_of_file(study.run_folder / "splits.json"),
+                splits_sha256=sha256_of_file(RunFolder(study.run_folder).splits),
                 data_cut=cut.isoformat() if cut else "",
                 score_group=row.get("score_group", "").lower()
                 or ("high" if values[b] > median else "low"),

@@ -18,6 +18,7 @@ from pathoml.report.guidelines import guideline_tables
 from pathoml.report.nomogram import nomogram_figure
 from pathoml.store.files import read_json
 from pathoml.store.tables import read_table
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import Json
 
 BEST_FIRST = ("clinical_and_image", "image", "clinical")  # whose calibration is drawn
@@ -35,10 +36,8 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
     best = next((name for name in BEST_FIRST if calibration.get(name)), "image")
     models = [m for m in MODELS if any(m in row for row in (metrics.get("brier") or {}).values())]
     competing = metrics.get("competing_risks") or {}
-    folder = study.run_folder
-    faithfulness = (
-        read_json(folder / "faithfulness.json") if (folder / "faithfulness.json").exists() else {}
-    )
+    folder = RunFolder(study.run_folder)
+    faithfulness = read_json(folder.faithfulness) if folder.faithfulness.exists() else {}
     drawn = {
         "calibration_svg": figures.calibration_figure(calibration, best, horizons),
         "nomogram_svg": nomogram_figure(metrics.get("prognostic_score") or {}),
@@ -67,11 +66,11 @@ def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str
         "horizon_rows": [(h, _horizon_cells(metrics, best, models, h)) for h in horizons],
         "competing": competing,
         "phenotypes": _phenotypes(
-            folder / "features" / "phenotypes.csv",
-            readers := _readers(folder / "features" / "labels.json"),
+            folder.phenotypes,
+            readers := _readers(folder.labels),
         ),
         "readers": readers,
-        "adjustment": _adjustment(folder / "features" / "codebook.json"),
+        "adjustment": _adjustment(folder.codebook),
         "faithfulness": faithfulness,
         "faithful_slides": sum(
             bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()

@@ -31,6 +31,7 @@ from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import Json
 
 PATIENTS_SHOWN = 3  # at each end of the cohort
@@ -87,9 +88,9 @@ def write_report(study: Study) -> Path:
         StoreError: scores.csv or metrics.json is missing or unreadable. Everything else may be
             absent; the page then says so.
     """
-    folder = study.run_folder
-    scores, table_facts = _scored_patients(read_scores(folder))
-    metrics = read_json(folder / "metrics.json")
+    folder = RunFolder(study.run_folder)
+    scores, table_facts = _scored_patients(read_scores(folder.path))
+    metrics = read_json(folder.metrics)
     smallest = study.config.report.smallest_cell
     if smallest:
         names = pooled_centres((metrics.get("flow") or {}).get("by_centre") or {}, smallest)
@@ -97,12 +98,12 @@ def write_report(study: Study) -> Path:
         scores = [
             replace(p, centre=names.get(p.centre, p.centre), patient_id="a patient") for p in scores
         ]
-    permutation = _read_optional(folder / "permutation.json")
+    permutation = _read_optional(folder.permutation)
     splits, provenance = (
-        _read_optional(folder / "splits.json"),
-        _read_optional(folder / "provenance.json"),
+        _read_optional(folder.splits),
+        _read_optional(folder.provenance),
     )
-    checked = _read_optional(folder / "faithfulness.json").get("slides") or {}
+    checked = _read_optional(folder.faithfulness).get("slides") or {}
     context = {
         **_discrimination(metrics, scores),
         **_survival(metrics, study),
@@ -131,18 +132,18 @@ def write_report(study: Study) -> Path:
         "ends": []
         if smallest
         else _ends(
-            folder / "attention",
+            folder.attention,
             scores,
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
-        "has_attention": (folder / "attention").is_dir(),
-        "resolved": _read_text(folder / "study.resolved.yaml"),
+        "has_attention": folder.attention.is_dir(),
+        "resolved": _read_text(folder.resolved),
         "provenance": _provenance(provenance),
         "show_ids": not smallest,
-        "has_r_script": (folder / "analysis.R").is_file(),
+        "has_r_script": folder.analysis_r.is_file(),
     }
-    write_text(folder / "report.html", _render(context, smallest))
-    return folder / "report.html"
+    write_text(folder.report, _render(context, smallest))
+    return folder.report
 
 
 def _render(context: Json, smallest: int) -> str:

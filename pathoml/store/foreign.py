@@ -33,22 +33,24 @@ class ForeignFile:
     attrs: Mapping[str, Mapping[str, Any]]  # attributes of each array
 
 
+@cache
+def hdf5_probe() -> Probe:
+    """Return the child process that opens files first, one for all files of this process; it ends
+    with it.
+    """
+    return Probe(walk_hdf5, HDF5_SECONDS)
+
+
 def refuse_deadly_hdf5(path: Path) -> None:
     """Raise StoreError if HDF5 hangs or aborts on a file; a child process walks through its groups
     and attributes first.
     """
-    end, _ = _probe().ask(path)  # ordinary errors come again where the file is read
+    end, _ = hdf5_probe().ask(path)  # ordinary errors come again where the file is read
     if end != "answered":
         raise StoreError(
             f"{path} makes the HDF5 library {'hang' if end == 'hung' else 'abort'} (damaged or"
             " hostile). Copy it again."
         )
-
-
-@cache
-def _probe() -> Probe:
-    """Return the one probe of this process, for all files; the child ends with it."""
-    return Probe(walk_hdf5, HDF5_SECONDS)
 
 
 def walk_hdf5(path: Path) -> str | None:

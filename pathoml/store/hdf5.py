@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def read_h5(
         }
         root, attrs = dict(file.attrs), {name: dict(file[name].attrs) for name in file}
     stat = holder.stat()
-    unchanged = _is_verified(
+    unchanged = hdf5_guard().is_verified(
         arrays,
         str(root.get("content_sha256")),
         (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size, names),
@@ -163,23 +164,33 @@ def whole(path: Path) -> Iterator[None]:
         ) from error
 
 
-_verified: set[tuple[object, ...]] = (
-    set()
-)  # files of this process whose content was found to be what it says
+class Hdf5Guard:
+    """Files whose content was found to be what they say."""
+
+    def __init__(self) -> None:
+        self._verified: set[tuple[object, ...]] = set()
+
+    def is_verified(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        content_sha256: str,
+        identity: tuple[object, ...],
+    ) -> bool:
+        """Return whether the arrays have the hash; a file that was verified and has not changed
+        since is not read again for it.
+        """
+        key = (*identity, content_sha256)
+        if key not in self._verified:
+            if content_sha256 != sha256_of_arrays(arrays):
+                return False
+            self._verified.add(key)
+        return True
 
 
-def _is_verified(
-    arrays: Mapping[str, npt.NDArray[Any]], content_sha256: str, identity: tuple[object, ...]
-) -> bool:
-    """Return whether the arrays have the hash; a file that was verified and has not changed since
-    is not read again for it.
-    """
-    key = (*identity, content_sha256)
-    if key not in _verified:
-        if content_sha256 != sha256_of_arrays(arrays):
-            return False
-        _verified.add(key)
-    return True
+@cache
+def hdf5_guard() -> Hdf5Guard:
+    """Return the guard of this process; `hdf5_guard.cache_clear()` makes it forget."""
+    return Hdf5Guard()
 
 
 def read_dataset(

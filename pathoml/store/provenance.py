@@ -17,8 +17,10 @@ from pathoml.store.files import (
     sweep_temporaries,
     write_json,
 )
-from pathoml.types import Recipe
+from pathoml.types import NOTICE, Recipe
 
+PROVENANCE = "provenance.json"
+MODELS, MODELS_INDEX = "models", "models.json"  # of a run and of a bundle alike
 PACKAGES = (
     "numpy",
     "scipy",
@@ -50,12 +52,8 @@ def is_fresh(run_folder: Path, recipe: Recipe, outputs: Sequence[str]) -> bool:
 
 def record_step(run_folder: Path, recipe: Recipe, **notes: Any) -> None:
     """Write into provenance.json that a step was done, with what and on what."""
-    path = run_folder / "provenance.json"
-    content: dict[str, Any] = (
-        read_json(path)
-        if path.exists()
-        else {"notice": "Research use only, not a medical device.", "steps": {}}
-    )
+    path = run_folder / PROVENANCE
+    content: dict[str, Any] = read_json(path) if path.exists() else {"notice": NOTICE, "steps": {}}
     entry = {
         "recipe_sha256": recipe_sha256(recipe),
         "inputs": dict(recipe.inputs),
@@ -80,7 +78,7 @@ def recipe_sha256(recipe: Recipe) -> str:
 
 def recorded_recipe(run_folder: Path, step: str) -> str:
     """Return the hash of the recipe that a step of a run was done with, "" if it was not done."""
-    path = run_folder / "provenance.json"
+    path = run_folder / PROVENANCE
     done = read_json(path).get("steps", {}).get(step, {}) if path.exists() else {}
     return str(done.get("recipe_sha256", ""))
 

@@ -20,6 +20,7 @@ SCORES_DICTIONARY = "scores.dictionary.csv"
 SCORES_STATA = "scores.dta"
 SCORES_SPSS = "scores.sav"
 BASELINES = "baselines.csv"  # out-of-fold scores of the models that the image score is held against
+NESTED = "nested_scores.csv"  # training patients scored by inner models, for fair coefficients
 SEEDS = "seed_scores.csv"  # score_sd by each seed alone
 SCORE_COLUMNS = tuple(RiskScore.__dataclass_fields__)
 DESCRIPTIONS = {
@@ -60,7 +61,7 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreTable:
-    """scores.csv by column, an entry per patient in the order of the file; fields as in RiskScore."""
+    """scores.csv by column, an entry per patient in its order; the fields are RiskScore's."""
 
     patient_ids: tuple[str, ...]
     centre: tuple[str, ...]

@@ -38,7 +38,8 @@ def write_tiles(
 ) -> None:
     """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask.
 
-    The layout has no word for "not measured": such tiles are stored as full of tissue and unflagged.
+    The layout has no word for "not measured": such tiles are stored as full of tissue and
+    unflagged.
 
     Args:
         about: what else quality.csv says of the slide, kept as attributes: scanner, mpp_source,

@@ -23,6 +23,7 @@ from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.packs import drop_packed, packed_files
+from pathoml.store.provenance import MODELS, MODELS_INDEX
 from pathoml.store.readings import Readings
 from pathoml.store.tables import find_table, read_study_table, read_table
 
@@ -65,7 +66,7 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
         )
     ids = tuple(row["slide_id"] for row in mine)
     names = mentions([patient_id, *ids])
-    folders = [*(study.folder / "tiles").glob("*"), *(study.folder / "embeddings").glob("*")]
+    folders = [*study.all_tiles.glob("*"), *study.all_embeddings.glob("*")]
     files = [
         path
         for folder in folders
@@ -74,19 +75,19 @@ def plan_withdrawal(study: Study, patient_id: str) -> Withdrawal:
     ]
     files += [
         folder / f"{i}.h5"
-        for folder in (study.folder / "embeddings").glob("*")
+        for folder in study.all_embeddings.glob("*")
         for i in ids
         if f"{i}.h5" in packed_files(folder)
     ]
     files += [path for path in (study.folder / "slurm").glob("*.log") if holds(path, names)]
     runs = [
         path
-        for path in sorted((study.folder / "runs").glob("*"))
+        for path in sorted(study.runs_folder.glob("*"))
         if path.is_dir() and any_holds(path, names)
     ]
     bundles = [
         path.parent
-        for path in sorted((study.folder / "bundles").glob("*/bundle.json"))
+        for path in sorted(study.bundles_folder.glob("*/bundle.json"))
         if patient_id in trained_on(path.parent)
     ]
     return Withdrawal(
@@ -110,18 +111,18 @@ def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> list[Path]
         bundles_too: remove the locked models as well; without it they stay and are among the files
             returned.
     """
-    readings = study.folder / "readings" / "readings.sqlite"
+    readings = study.readings_file
     if readings.exists():
         Readings(readings).forget(plan.slide_ids)
     for folder in (*plan.runs, *(plan.bundles if bundles_too else ())):
         shutil.rmtree(folder)
     for path in plan.files:
         path.unlink(missing_ok=True)
-    for folder in [*(study.folder / "tiles").glob("*/"), *(study.folder / "embeddings").glob("*/")]:
+    for folder in [*study.all_tiles.glob("*/"), *study.all_embeddings.glob("*/")]:
         drop_packed(folder, {path.name for path in plan.files if path.parent == folder})
         for table in (*folder.glob("failures*.csv"), *folder.glob("quality.csv")):
             remove_rows(table, "slide_id", plan.slide_ids)
-        if folder.parent.name == "tiles":
+        if folder.parent == study.all_tiles:
             (folder / "index.html").unlink(missing_ok=True)
     for stem in STEMS:
         remove_rows(find_table(study.folder, stem), "patient_id", [plan.patient_id])
@@ -135,7 +136,7 @@ def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> list[Path]
 
 def trained_on(bundle: Path) -> set[str]:
     """Return the patients from whom the models of a bundle have learned."""
-    index = bundle / "models" / "models.json"
+    index = bundle / MODELS / MODELS_INDEX
     return (
         {patient for entry in read_json(index)["models"] for patient in entry["train"]}
         if index.exists()

@@ -29,7 +29,7 @@ def tile_size(study: Study) -> tuple[int, float]:
 
 def tiles_folder(study: Study) -> Path:
     """Return tiles/GRID."""
-    return study.folder / "tiles" / grid_name(*tile_size(study))
+    return study.all_tiles / grid_name(*tile_size(study))
 
 
 def scales(study: Study) -> tuple[Study, ...]:
@@ -60,7 +60,7 @@ def scales(study: Study) -> tuple[Study, ...]:
 
 def embeddings_folder(study: Study) -> Path:
     """Return embeddings/ENCODING, of two magnifications embeddings/ENCODING+ENCODING."""
-    return study.folder / "embeddings" / "+".join(_encoding(scale) for scale in scales(study))
+    return study.all_embeddings / "+".join(_encoding(scale) for scale in scales(study))
 
 
 def _encoding(study: Study) -> str:
@@ -69,7 +69,7 @@ def _encoding(study: Study) -> str:
         return encoding_name(name, find_encoder(name), tile_px, mpp=mpp, stain=study.config.stain)
     except EncoderError:
         imported = f"{name}@{grid_name(tile_px, mpp)}"
-        if not (study.folder / "embeddings" / imported).is_dir():
+        if not (study.all_embeddings / imported).is_dir():
             raise
         if study.config.stain != AS_SCANNED:
             raise ConfigError(

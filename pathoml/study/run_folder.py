@@ -1,23 +1,159 @@
-"""Where a run's tiles and embeddings lie, as the run itself says: the viewer loads no encoder, and
-with it no torch, to find a file.
+"""The names of a run's files, each written once, and where the run's tiles and embeddings lie, as
+the run itself says: the viewer loads no encoder, and with it no torch, to find a file.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.store.files import read_json
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
+from pathoml.store.scores import BASELINES, NESTED, SCORES, SEEDS
 from pathoml.study.layout import grid_name
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """runs/RUN, or another folder of a run, and where its files lie."""
+
+    path: Path
+
+    @property
+    def resolved(self) -> Path:
+        """The configuration that the run was made with."""
+        return self.path / "study.resolved.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """Which step was done with what."""
+        return self.path / PROVENANCE
+
+    @property
+    def splits(self) -> Path:
+        """Who trained and who was tested."""
+        return self.path / "splits.json"
+
+    @property
+    def models(self) -> Path:
+        """The weights, and models.json that lists them."""
+        return self.path / MODELS
+
+    @property
+    def models_index(self) -> Path:
+        return self.models / MODELS_INDEX
+
+    @property
+    def scores(self) -> Path:
+        """A row per patient."""
+        return self.path / SCORES
+
+    @property
+    def baselines(self) -> Path:
+        return self.path / BASELINES
+
+    @property
+    def nested_scores(self) -> Path:
+        return self.path / NESTED
+
+    @property
+    def seed_scores(self) -> Path:
+        return self.path / SEEDS
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def metrics_table(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def start_stop(self) -> Path:
+        """Patients as intervals, for a model with a treatment that begins later."""
+        return self.path / "start_stop.csv"
+
+    @property
+    def permutation(self) -> Path:
+        return self.path / "permutation.json"
+
+    @property
+    def analysis_r(self) -> Path:
+        """With which a statistician repeats the numbers."""
+        return self.path / "analysis.R"
+
+    @property
+    def attention(self) -> Path:
+        """The maps of `explain`."""
+        return self.path / "attention"
+
+    def map_of(self, slide_id: str) -> Path:
+        """Return the file of a slide's map."""
+        return self.attention / f"{slide_id}.h5"
+
+    def maps(self) -> list[Path]:
+        """Return the files of all maps, in the order of their names."""
+        return sorted(self.attention.glob("*.h5"))
+
+    @property
+    def faithfulness(self) -> Path:
+        """Which maps hold."""
+        return self.path / "faithfulness.json"
+
+    @property
+    def features(self) -> Path:
+        """What `discover` found."""
+        return self.path / "features"
+
+    @property
+    def phenotypes(self) -> Path:
+        return self.features / "phenotypes.csv"
+
+    @property
+    def codebook(self) -> Path:
+        return self.features / "codebook.json"
+
+    @property
+    def labels(self) -> Path:
+        """What raters called the phenotypes."""
+        return self.features / "labels.json"
+
+    @property
+    def naming_sheet(self) -> Path:
+        """The phenotypes as raters see them."""
+        return self.features / "naming_sheet"
+
+    @property
+    def naming_key(self) -> Path:
+        """Which phenotype each item of the naming sheet is."""
+        return self.naming_sheet / "key.csv"
+
+    def assignments_of(self, slide_id: str) -> Path:
+        """Return the file that says to which phenotype each tile of a slide belongs."""
+        return self.features / "assignments" / f"{slide_id}.h5"
+
+    def spots_of(self, slide_id: str) -> Path:
+        """Return the table of a slide's spots."""
+        return self.features / "spots" / f"{slide_id}.csv"
+
+    @property
+    def drift(self) -> Path:
+        """Of `predict`."""
+        return self.path / "drift.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
 
 
 def run_tiles_folder(study: Study) -> Path | None:
     """Return tiles/GRID of the run's models; before training the grid of study.yaml, else the
     newest; None if nothing was tiled.
     """
-    tiles, index = study.folder / "tiles", study.run_folder / "models" / "models.json"
+    tiles, index = study.all_tiles, RunFolder(study.run_folder).models_index
     stated = read_json(index) if index.is_file() else {}
     tile_px, mpp = (
         stated.get("tile_px", study.config.tiles.tile_px),
@@ -40,15 +176,13 @@ def run_embeddings(study: Study, slide_id: str) -> Path | None:
     Raises:
         StoreError: the run was trained on other embeddings than those that are there now.
     """
-    provenance = study.run_folder / "provenance.json"
+    provenance = RunFolder(study.run_folder).provenance
     steps = read_json(provenance).get("steps", {}) if provenance.is_file() else {}
     trained_on = steps.get("train", {}).get("inputs", {}).get("embeddings", {}).get(slide_id, "")
     if not trained_on:
         return None
     for path in (
-        folder / f"{slide_id}.h5"
-        for folder in (study.folder / "embeddings").glob("*")
-        if folder.is_dir()
+        folder / f"{slide_id}.h5" for folder in study.all_embeddings.glob("*") if folder.is_dir()
     ):
         if stored_attr(path, "content_sha256") == trained_on:
             return path

@@ -18,6 +18,7 @@ from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
 from pathoml.errors import StoreError
 from pathoml.store.files import atomic_path, read_json, sha256_of_file, sha256_of_json, write_json
+from pathoml.store.provenance import MODELS_INDEX
 from pathoml.training.heads import is_installed, source_sha256
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 
@@ -74,7 +75,7 @@ def read_raw_scores(folder: Path) -> npt.NDArray[np.float64]:
     Raises:
         StoreError: the file is missing or its bytes are not those that models.json names.
     """
-    entry, path = read_json(folder / "models.json").get("raw_log_risk", {}), folder / RAW_SCORES
+    entry, path = read_json(folder / MODELS_INDEX).get("raw_log_risk", {}), folder / RAW_SCORES
     if not path.exists() or sha256_of_file(path) != entry.get("sha256"):
         raise StoreError(
             f"{path} is missing or was changed after training. Run `pathoml train` again."
@@ -86,9 +87,7 @@ def save_index(
     folder: Path, spec: HeadSpec, entries: Sequence[dict[str, Any]], **notes: Any
 ) -> None:
     """Write models/models.json, last: a folder with it is complete."""
-    write_json(
-        folder / "models.json", {"head": spec.as_written(), **notes, "models": list(entries)}
-    )
+    write_json(folder / MODELS_INDEX, {"head": spec.as_written(), **notes, "models": list(entries)})
 
 
 def load_models(
@@ -108,7 +107,7 @@ def load_models(
             hold is no such model, or the head's source changed since.
         ConfigError: the head is not to be found.
     """
-    content = read_json(folder / "models.json")
+    content = read_json(folder / MODELS_INDEX)
     try:
         return _load(folder, content, device, train)
     except (

@@ -20,7 +20,7 @@ import torch
 
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import CohortError
-from pathoml.store.scores import read_columns, write_columns
+from pathoml.store.scores import NESTED, read_columns, write_columns
 from pathoml.study.splits import make_splits
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
@@ -28,7 +28,6 @@ from pathoml.training.model_stack import ModelSpec
 from pathoml.training.scoring import FoldScores, fold_scores, out_of_fold
 from pathoml.types import Array, Bag, Cohort, Split
 
-FILE = "nested_scores.csv"
 COLUMN = "fold "  # before the name of the outer fold
 
 
@@ -109,7 +108,7 @@ def write_nested(folder: Path, patient_ids: Sequence[str], scores: dict[str, Arr
     """Write runs/RUN/nested_scores.csv: one row a patient, one column an outer fold of the first
     repeat.
     """
-    write_columns(folder / FILE, patient_ids, scores, prefix=COLUMN)
+    write_columns(folder / NESTED, patient_ids, scores, prefix=COLUMN)
 
 
 def read_nested(folder: Path, patient_ids: Sequence[str]) -> dict[str, Array] | None:
@@ -118,4 +117,4 @@ def read_nested(folder: Path, patient_ids: Sequence[str]) -> dict[str, Array] | 
     Raises:
         StoreError: a patient is missing, or a cell is no number.
     """
-    return read_columns(folder / FILE, patient_ids, COLUMN)
+    return read_columns(folder / NESTED, patient_ids, COLUMN)

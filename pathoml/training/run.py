@@ -17,6 +17,7 @@ from pathoml.errors import StoreError
 from pathoml.store.provenance import is_fresh
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, read_splits
 from pathoml.training.model_stack import ModelSpec, ModelStack
 from pathoml.training.models import load_models, read_raw_scores
@@ -62,14 +63,15 @@ def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
             " `pathoml train`, or pathoml.train(study), first."
         )
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
-    splits = read_splits(study.run_folder / "splits.json")
+    folder = RunFolder(study.run_folder)
+    splits = read_splits(folder.splits)
     check_splits(splits, cohort)
     stack, specs, _ = load_models(
-        study.run_folder / "models",
+        folder.models,
         prepare_device(study.config.compute),
         train=study.config.train,
     )
-    raw = read_raw_scores(study.run_folder / "models")
+    raw = read_raw_scores(folder.models)
     folds = fold_scores(raw, specs, cohort.patient_ids)
     return LoadedRun(
         cohort=cohort, bags=bags, splits=splits, stack=stack, folds=folds, specs=specs, raw=raw

@@ -16,15 +16,10 @@ from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import (
-    BASELINES,
-    SEEDS,
-    write_baselines,
-    write_columns,
-    write_scores,
-)
+from pathoml.store.scores import write_baselines, write_columns, write_scores
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.survival.design import parameters_with_score
@@ -35,7 +30,6 @@ from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index, save_raw_scores
-from pathoml.training.nested import FILE as NESTED
 from pathoml.training.nested import nested_scores, nested_specs, write_nested
 from pathoml.training.scoring import fold_scores, risk_scores, seed_scores
 from pathoml.types import NOTICE, Cohort, Recipe, Split
@@ -62,6 +56,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     """
     config, folder = study.config, study.run_folder
     cohort, bags, slide = read_bags(read_cohort(study), embeddings_folder(study))
+    run = RunFolder(folder)
     splits = (
         read_foreign_splits(study.folder / config.splits.file, cohort)
         if config.splits.file
@@ -72,9 +67,9 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
-    write_text(folder / "study.resolved.yaml", resolved_yaml(config))
-    write_splits(folder / "splits.json", splits, config.splits.scheme)
-    for stale in (folder / "models").glob("*.safetensors"):
+    write_text(run.resolved, resolved_yaml(config))
+    write_splits(run.splits, splits, config.splits.scheme)
+    for stale in run.models.glob("*.safetensors"):
         stale.unlink()
     log: list[LogRow] = []
     entries = []
@@ -93,7 +88,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     raw = []
     for block in blocks:
         raw.append(block.raw)
-        entries += save_block(folder / "models", block.stack, specs[block.models])
+        entries += save_block(run.models, block.stack, specs[block.models])
         spec = block.stack.spec
     encoder = {
         "encoder": slide.encoder,
@@ -101,8 +96,8 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         "tile_px": slide.grid.tile_px,
         "mpp": slide.grid.mpp,
     }
-    scored = save_raw_scores(folder / "models", np.concatenate(raw))
-    save_index(folder / "models", spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
+    scored = save_raw_scores(run.models, np.concatenate(raw))
+    save_index(run.models, spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
     hashes = [entry["sha256"] for entry in entries]
     folds = fold_scores(np.concatenate(raw), specs, cohort.patient_ids)
     scores = risk_scores(
@@ -110,18 +105,18 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         bags,
         folds,
         model_hashes=hashes,
-        splits_sha256=sha256_of_file(folder / "splits.json"),
+        splits_sha256=sha256_of_file(run.splits),
         score_type="loco" if config.splits.scheme == "leave_one_centre_out" else "oof",
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores)
     write_columns(
-        folder / SEEDS,
+        run.seed_scores,
         cohort.patient_ids,
         seed_scores(np.concatenate(raw), specs, cohort.patient_ids),
         prefix="seed ",
     )
-    (folder / NESTED).unlink(missing_ok=True)
+    run.nested_scores.unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
             cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train,
@@ -129,7 +124,7 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
     write_baselines(
-        folder / BASELINES,
+        run.baselines,
         cohort,
         ridge=ridge_cox_scores(cohort, bags, splits),
         clinical=clinical_scores(cohort, splits),

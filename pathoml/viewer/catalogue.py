@@ -18,11 +18,11 @@ from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
-from pathoml.store.scores import SCORES, read_scores
+from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_table
 from pathoml.store.tiles import flags_at, flags_of, read_tiles
 from pathoml.study.cohort import read_cohort
-from pathoml.study.run_folder import run_tiles_folder
+from pathoml.study.run_folder import RunFolder, run_tiles_folder
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
 from pathoml.viewer.pixels import file_stamp
 
@@ -145,7 +145,7 @@ def read_catalogue(study: Study) -> Catalogue:
 
 def read_map(study: Study, slide_id: str) -> AttentionMap:
     """Return a slide's map as `explain` wrote it; the viewer never makes one."""
-    return read_attention(study.run_folder / "attention" / f"{slide_id}.h5")
+    return read_attention(RunFolder(study.run_folder).map_of(slide_id))
 
 
 def read_slide_tiles(study: Study, slide_id: str) -> TileGrid | None:
@@ -212,7 +212,7 @@ def slide_payload(
 
 def model_sha256(study: Study) -> str:
     """Return the hash of the run's models as the audit log names them, or "" before training."""
-    path = study.run_folder / "models" / "models.json"
+    path = RunFolder(study.run_folder).models_index
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
@@ -353,7 +353,7 @@ def _stored_limit(study: Study) -> dict[str, float]:
     """The scale that `explain` drew its pictures on, so that the viewer and the report colour
     alike.
     """
-    path = study.run_folder / "provenance.json"
+    path = RunFolder(study.run_folder).provenance
     limit = (
         read_json(path).get("steps", {}).get("explain", {}).get("scale_limit")
         if path.is_file()
@@ -363,7 +363,7 @@ def _stored_limit(study: Study) -> dict[str, float]:
 
 
 def _scores(study: Study, problems: list[str]) -> dict[str, Row]:
-    if not (study.run_folder / SCORES).is_file():
+    if not RunFolder(study.run_folder).scores.is_file():
         problems.append(f"runs/{study.config.run} has no scores yet. Run `pathoml run`.")
         return {}
     try:
@@ -386,7 +386,7 @@ def _scores(study: Study, problems: list[str]) -> dict[str, Row]:
 
 
 def _faithfulness(study: Study, problems: list[str]) -> dict[str, Row]:
-    path = study.run_folder / "faithfulness.json"
+    path = RunFolder(study.run_folder).faithfulness
     if not path.is_file():
         return {}
     try:
@@ -398,7 +398,7 @@ def _faithfulness(study: Study, problems: list[str]) -> dict[str, Row]:
 
 
 def _phenotypes(study: Study) -> tuple[Row, ...]:
-    path = study.run_folder / "features" / "phenotypes.csv"
+    path = RunFolder(study.run_folder).phenotypes
     return tuple(dict(row) for row in read_table(path).rows) if path.is_file() else ()
 
 

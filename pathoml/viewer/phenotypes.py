@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.store.maps import read_assignments
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import AttentionMap
 
 
@@ -16,7 +17,7 @@ def slide_phenotypes(study: Study, tile_map: AttentionMap) -> npt.NDArray[Any] |
     """Return (N,) the number of each tile's phenotype, -1 where it has none; None before
     `discover`.
     """
-    path = study.run_folder / "features" / "assignments" / f"{tile_map.slide_id}.h5"
+    path = RunFolder(study.run_folder).assignments_of(tile_map.slide_id)
     if not path.is_file():
         return None
     found = read_assignments(path)

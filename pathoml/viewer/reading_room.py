@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pathoml.store.tables import read_table
+from pathoml.study.run_folder import RunFolder
 
 REPEATED_SHARE = 0.1  # of the items, read a second time for the agreement of a rater with himself
 CODE_DIGITS = 16
@@ -44,7 +45,7 @@ class Seat:
 
 def reading_items(run_folder: Path, slide_ids: Sequence[str]) -> list[Item]:
     """Return the items of features/naming_sheet/key.csv if `discover` wrote it, else all slides."""
-    key = run_folder / "features" / "naming_sheet" / "key.csv"
+    key = RunFolder(run_folder).naming_key
     known = set(slide_ids)
     if key.is_file():
         table = read_table(key)

@@ -65,7 +65,7 @@ class Viewer:
         self.catalogue: Catalogue = read_catalogue(study)
         self.assets: dict[str, Asset] = read_assets()
         self.pixels = Pixels(self.catalogue.paths)
-        self.readings = Readings(study.folder / "readings" / "readings.sqlite")
+        self.readings = Readings(study.readings_file)
         self.models = ModelsProcess(study)
         self.model_sha256 = model_sha256(study)
         self.items = reading_items(study.run_folder, list(self.catalogue.slides))

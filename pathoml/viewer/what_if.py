@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pathoml.config import Study
 from pathoml.errors import CohortError, PathomlError, StoreError
 from pathoml.store.embeddings import read_embeddings
-from pathoml.study.run_folder import run_embeddings
+from pathoml.study.run_folder import RunFolder, run_embeddings
 from pathoml.types import Patient
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ class Models:
 
         from pathoml.training.models import load_models
 
-        folder = self._study.run_folder / "models"
-        index = folder / "models.json"
+        folder = RunFolder(self._study.run_folder).models
+        index = RunFolder(self._study.run_folder).models_index
         written = index.stat().st_mtime_ns if index.is_file() else 0
         if self._loaded is None or self._loaded[0] != written:
             models = load_models(folder, torch.device("cpu"), train=self._study.config.train)
@@ -246,7 +246,7 @@ class ModelsProcess:
         """Start the process and have it load the models; a study without models has nothing to
         warm.
         """
-        if (self._study.run_folder / "models" / "models.json").is_file():
+        if RunFolder(self._study.run_folder).models_index.is_file():
             self._ask(WARM_UP)
 
     def answer(self, question: Question) -> WhatIf:
