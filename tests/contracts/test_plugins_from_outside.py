@@ -176,7 +176,8 @@ def test_help_looks_through_no_installed_packages(tmp_path):
     assert "looked 0" in done.stdout, done.stderr
 
 
-def test_a_wrong_head_from_outside_is_found_by_check(installed_example, tmp_path):
+@pytest.mark.usefixtures("installed_example")
+def test_a_wrong_head_from_outside_is_found_by_check(tmp_path):
     (tmp_path / "study.yaml").write_text(MINIMAL + "train: {head: example_men}\n")
     with pytest.raises(ConfigError, match="Did you mean 'example_mean'"):
         check(load_study(tmp_path), Console())
