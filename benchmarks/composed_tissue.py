@@ -2,7 +2,7 @@
 map AUC against the planted tissue.
 
     python3 $PATHOML_SHARED/tools/compose_cohort.py COHORT --patients 60 --centres 4 --seed 11
-    python benchmarks/composed_tissue.py COHORT --driver viable                      # three split seeds
+    python benchmarks/composed_tissue.py COHORT --driver viable          # three split seeds
     python benchmarks/composed_tissue.py COHORT --driver viable --scheme leave_one_centre_out
 
 Runs the verbs of the command line in the cohort's folder (a study.yaml is written there) and prints
@@ -27,7 +27,8 @@ from pathoml.survival.concordance import harrell_c, stratified_harrell_c
 from pathoml.synthetic.truth import map_agreement
 
 CLASSES = {"non_tumour": 1, "non_viable": 2, "viable": 3}
-STUDY = """endpoint: {name: invented progression, time_zero: invented, time: pfs_months, event: pfs_event}
+STUDY = """endpoint:
+  {name: invented progression, time_zero: invented, time: pfs_months, event: pfs_event}
 cohort: {covariates: [age, n_lesions]}
 tiles: {tile_px: 224, mpp: 1.0}
 encoder: efficientnet_lite0

@@ -1,6 +1,8 @@
 """What `explain` and `discover` cost on 246 patients x 2,000 tiles x 1,280 dimensions.
 
-    python benchmarks/discover_time.py FOLDER        # writes 1.3 GB of made-up features there, trains once, and keeps both
+    python benchmarks/discover_time.py FOLDER
+
+Writes 1.3 GB of made-up features to FOLDER, trains once, and keeps both.
 
 Features are mixtures of twelve kinds of tiles in shares that differ between patients; there are no
 slides, so that no picture is drawn. Wall and CPU seconds with the threads that torch takes, and the
@@ -61,8 +63,9 @@ def write_study(folder: Path) -> None:
             (TILES, DIM), dtype=np.float32
         )
         grid = TileGrid(
-            slide_id=f"S{i}", xy_l0=place, tile_l0=448, tile_px=224, mpp=0.5, level0_mpp=0.25, size_l0=(COLUMNS * 448, 40 * 448),
-            tissue_fraction=np.ones(TILES, np.float32), flags=np.zeros(TILES, np.uint8), slide_sha256=f"{i:064d}",
+            slide_id=f"S{i}", xy_l0=place, tile_l0=448, tile_px=224, mpp=0.5, level0_mpp=0.25,
+            size_l0=(COLUMNS * 448, 40 * 448), tissue_fraction=np.ones(TILES, np.float32),
+            flags=np.zeros(TILES, np.uint8), slide_sha256=f"{i:064d}",
         )  # fmt: skip
         mask = TissueMask(
             slide_id=f"S{i}",
@@ -97,8 +100,11 @@ def main() -> None:
         study = load_study(folder)
         train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
     study = load_study(folder)
-    for name, run in (("explain", lambda: explain_study(study, explain_recipe(study), lambda *_: None)),
-                      ("discover", lambda: discover_study(study, discover_recipe(study), lambda *_: None))):  # fmt: skip
+    steps = {
+        "explain": lambda: explain_study(study, explain_recipe(study), lambda *_: None),
+        "discover": lambda: discover_study(study, discover_recipe(study), lambda *_: None),
+    }
+    for name, run in steps.items():
         started, cpu = time.perf_counter(), time.process_time()
         run()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

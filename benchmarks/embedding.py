@@ -9,11 +9,14 @@ encoder's real weights as well. The usual way and eager defaults run in a proces
 ours keeps freed memory (decision 0019). With --compiled our encoder runs as code compiled for the
 machine (compute.compile), as it does for 20,000 tiles and more.
 
-    whole      read + encode + write against the network alone over tensors that are in memory, in the same layout and batches
-    field      against openslide read_region + convert + PIL resize + ToTensor + Normalize + eager fp32 in a torch DataLoader; reading alone
+    whole      read + encode + write against the network alone over tensors that are in memory,
+               in the same layout and batches
+    field      against openslide read_region + convert + PIL resize + ToTensor + Normalize + eager
+               fp32 in a torch DataLoader; reading alone
     memory     peak memory of a process that embeds a slide of 4,000 and one of 40,000 px
     precision  cosine of fp16 features to fp32 ones, and of a bf16 encoder to an fp32 one
-    choices    batch sizes and layouts against the fixed choice and against eager defaults, and whether they change bits
+    choices    batch sizes and layouts against the fixed choice and against eager defaults, and
+               whether they change bits
 """
 
 from __future__ import annotations
@@ -174,7 +177,7 @@ def eager_network(encoder: str) -> torch.nn.Module:
 
 @lru_cache
 def eager_defaults(encoder: str) -> EncoderModel:
-    """Return the network as timm builds it, for tiles as ours gets them, in torch's default layout."""
+    """Return the network as timm builds it, for the tiles ours gets, in torch's default layout."""
     model = EncoderModel(build_architecture(find_encoder(encoder)), find_encoder(encoder))
     model.network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
     return model

@@ -32,12 +32,13 @@ TWO = ["compute.threads=1", "compute.workers=2", "compute.encoders=2"]
 WAYS = {"one process": ONE, "two processes": TWO, "ray, two cores": [*TWO, "compute.engine=ray"]}
 
 
-CHEAP = """\"\"\"One block over 49 patches, for benchmarks: a fifth of the time that reading its tile takes.\"\"\"
+CHEAP = """\"\"\"One block over 49 patches, a fifth of the time of reading its tile.\"\"\"
 
 from pathoml.types import Encoder
 
 ENCODER = Encoder(
-    timm_name="test_vit", kwargs={"patch_size": 32, "depth": 1, "img_size": 224}, hub="none/none", dim=64, tile_px=224, mpp=0.5,
+    timm_name="test_vit", kwargs={"patch_size": 32, "depth": 1, "img_size": 224},
+    hub="none/none", dim=64, tile_px=224, mpp=0.5,
     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), parameters=0, licence="none", source="timm",
 )
 """

@@ -15,17 +15,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.score_study import write_score_study
 
 from pathoml.evaluation.discrimination import write_analysis
-from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.step import metrics
-from pathoml.study.cohort import read_cohort
 
 if __name__ == "__main__":
     patients, bootstraps = (int(a) for a in (sys.argv[1:] + ["246", "1000"][len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as folder:
         study = write_score_study(Path(folder), n=patients, significance={"bootstraps": bootstraps})
         cpu, wall = time.process_time(), time.monotonic()
-        content = metrics(study, *read_score_table(study, read_cohort(study)))
-        write_analysis(study, content["tau_months"])
+        evidence = read_evidence(study)
+        content = metrics(evidence)
+        write_analysis(evidence, content["tau_months"])
         cpu, wall = time.process_time() - cpu, time.monotonic() - wall
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(

@@ -2,7 +2,7 @@
 many simulated cohorts of one law.
 
     python benchmarks/interval_coverage.py            # 1,000 cohorts of 246 patients, a fixed score
-    python benchmarks/interval_coverage.py --trained  # 200 cohorts: a model is trained in each, and the interval knows nothing of it
+    python benchmarks/interval_coverage.py --trained  # 200 cohorts: the interval ignores training
 
 Fixed: C of a score that exists before the cohort; the truth is C in 400,000 pairs of a large cohort
 with the same follow-up. Trained: each cohort trains a ridge Cox model on 30 features by 5-fold

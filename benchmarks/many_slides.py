@@ -1,7 +1,9 @@
 """What a study of 5,000 slides costs when nothing is to do: check, status and run, in seconds and
 memory.
 
-    python benchmarks/many_slides.py FOLDER [--slides 5000]     # makes the study once (about ten minutes), then only measures
+    python benchmarks/many_slides.py FOLDER [--slides 5000]
+
+The first run makes the study (about ten minutes), later ones only measure.
 
 Each patient has one slide of one tile. The machine's disk cache is warm.
 """

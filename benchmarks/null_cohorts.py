@@ -2,7 +2,7 @@
 test beside it.
 
     python benchmarks/null_cohorts.py --cohorts 400 --stratify-by event
-    python benchmarks/null_cohorts.py --cohorts 100 --stratify-by event --effect 1.2     # power, on the same design
+    python benchmarks/null_cohorts.py --cohorts 100 --stratify-by event --effect 1.2  # power
 
 Small synthetic features: 80 patients of 4 centres, 8 tiles of 8 dimensions (16 of 16 and 25 epochs
 with --large), a stain shift and a baseline hazard of its own for each centre, unrelated to each

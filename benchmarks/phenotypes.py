@@ -1,9 +1,9 @@
 """Does `discover` find the tissue that was planted, and nothing where nothing was? On cohorts with
 known truth, tiled and embedded.
 
-    python benchmarks/phenotypes.py --driver viable s11 s12        # composed of real tissue, outcomes as composed
+    python benchmarks/phenotypes.py --driver viable s11 s12        # real tissue, composed outcomes
     python benchmarks/phenotypes.py --driver pleomorphic demo1     # `pathoml demo`
-    python benchmarks/phenotypes.py --driver viable --redraw 3 s31 # outcomes drawn anew from the share of the driver, embeddings reused
+    python benchmarks/phenotypes.py --driver viable --redraw 3 s31 # outcomes drawn anew
     python benchmarks/phenotypes.py --driver none --redraw 9 s31 s32
 
 A redrawn outcome is exponential with log-hazard EFFECT x standardised driver share (0 without a
@@ -84,8 +84,8 @@ def main() -> None:
                     class_shares(
                         stored["classes"],
                         float(stored["cell_l0"]),
-                        slide.xy_l0,
-                        tile_l0=slide.tile_l0,
+                        slide.grid.xy_l0,
+                        tile_l0=slide.grid.tile_l0,
                         n_classes=len(names),
                     )
                 )

@@ -30,9 +30,11 @@ def write_pyramid(
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for scale in levels:
             file.write(
-                pixels(scale), shape=(size[1] // scale, size[0] // scale, 3), dtype=np.uint8, tile=(TILE_PX, TILE_PX), photometric="rgb",
-                compression="jpeg", compressionargs={"level": 85, "outcolorspace": "ycbcr"}, subsampling=(2, 2), subfiletype=int(scale > 1),
-                metadata=None, resolution=(1e4 / (MPP * scale),) * 2, resolutionunit="CENTIMETER",
+                pixels(scale), shape=(size[1] // scale, size[0] // scale, 3), dtype=np.uint8,
+                tile=(TILE_PX, TILE_PX), photometric="rgb", compression="jpeg",
+                compressionargs={"level": 85, "outcolorspace": "ycbcr"}, subsampling=(2, 2),
+                subfiletype=int(scale > 1), metadata=None, resolution=(1e4 / (MPP * scale),) * 2,
+                resolutionunit="CENTIMETER",
             )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What finding tissue and flags costs on a slide of 40,000 x 40,000, against decoding once what has
 to be read.
 
-    python benchmarks/tiling_cost.py FOLDER            # writes two slides of 0.5 to 0.7 GB there, and keeps them
+    python benchmarks/tiling_cost.py FOLDER   # writes two slides of 0.5 to 0.7 GB there, keeps them
 
 One slide has levels 1, 4, 16, the other only the first. The floor is every tile of the level that
 is used, decoded once: level 16, and for the slide without a pyramid level 1 decoded at an eighth.

@@ -1,13 +1,15 @@
 """What training costs in CPU time, against the plain loop, and how the cost grows.
 
-    python benchmarks/training_speed.py loop            # an epoch of 50 patients / 150,000 tiles x 1024 against a batch-1 loop over HDF5
-    python benchmarks/training_speed.py concordance     # the same two at convergence: out-of-fold C on 5 synthetic cohorts of 246
-    python benchmarks/training_speed.py cohort          # 246 patients x 2,000 tiles x 1024: 5 folds x 5 repeats with full-bag scores
-    python benchmarks/training_speed.py permutations    # the same cohort: 1x, 2x, 4x models, and 200 permutations by the slope
-    python benchmarks/training_speed.py whole           # all 200 permutations of the test itself, on every core, wall and CPU
-    python benchmarks/training_speed.py patients        # 1x, 2x, 4x patients
-    python benchmarks/training_speed.py stack           # 80 patients x 16 tiles x 16: against einsum over stacked parameters
-    python benchmarks/training_speed.py memory FOLDER   # 246 x 10,000 x 1536 from mapped HDF5 (7.6 GB written to FOLDER)
+    python benchmarks/training_speed.py PART
+
+    loop           an epoch of 50 patients / 150,000 tiles x 1024 against a batch-1 loop over HDF5
+    concordance    the same two at convergence: out-of-fold C on 5 synthetic cohorts of 246
+    cohort         246 patients x 2,000 tiles x 1024: 5 folds x 5 repeats with full-bag scores
+    permutations   the same cohort: 1x, 2x, 4x models, and 200 permutations by the slope
+    whole          all 200 permutations of the test itself, on every core, wall and CPU
+    patients       1x, 2x, 4x patients
+    stack          80 patients x 16 tiles x 16: against einsum over stacked parameters
+    memory FOLDER  246 x 10,000 x 1536 from mapped HDF5 (7.6 GB written to FOLDER)
 
 One thread each except `whole`; CPU seconds, since the machine is shared. The loop is what the field
 runs: one bag a step, 1024-512-256 gated attention with two linear attention branches, discrete-time
@@ -22,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -33,19 +36,25 @@ from pathoml.evaluation.permutation import RepeatedValidation, permutation_tests
 from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c, harrell_c_difference
-from pathoml.training.loop import model_specs, train_models
+from pathoml.training.loop import TrainedBlock, model_specs, train_models
 from pathoml.training.losses import CoxLoss
 from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort, Patient, Recipe, Split, TileGrid
 
 CPU = torch.device("cpu")
+T = TypeVar("T")
 BINS = 4  # of the loop's discrete-time likelihood, the field's usual number
 
 
-def cpu_seconds(run: Callable[[], object]) -> float:
+def cpu_seconds(run: Callable[..., T], *args: Any, **settings: Any) -> tuple[float, T]:
+    """Return the CPU seconds of one call, and its value."""
     started = time.process_time()
-    run()
-    return time.process_time() - started
+    value = run(*args, **settings)
+    return time.process_time() - started, value
+
+
+def train_list(*args: Any, **settings: Any) -> list[TrainedBlock]:
+    return list(train_models(*args, **settings, device=CPU, seed=1))
 
 
 def draw(
@@ -87,7 +96,7 @@ def draw(
 
 
 class LoopModel(nn.Module):
-    """What the field trains: 512 wide, two attention branches of 256, logits of discrete hazards."""
+    """What the field trains: 512 wide, two attention branches of 256, discrete hazards."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -165,20 +174,12 @@ def loop() -> None:
         file = write_file(Path(folder) / "features.h5", bags)
         model = LoopModel(1024)
         optimiser = torch.optim.Adam(model.parameters(), lr=2e-4)
-        cpu_seconds(
-            lambda: loop_epoch(model, optimiser, file, train[:3], intervals(cohort), cohort.event)
-        )
-        plain = cpu_seconds(
-            lambda: loop_epoch(model, optimiser, file, train, intervals(cohort), cohort.event)
-        )
+        outcome = intervals(cohort), cohort.event
+        loop_epoch(model, optimiser, file, train[:3], *outcome)
+        plain, _ = cpu_seconds(loop_epoch, model, optimiser, file, train, *outcome)
     config = TrainConfig(seeds=1)
     specs = model_specs([split], 1)
-    ours = (
-        cpu_seconds(
-            lambda: list(train_models(cohort, bags, specs, config=config, device=CPU, seed=1))
-        )
-        / config.epochs
-    )
+    ours = cpu_seconds(train_list, cohort, bags, specs, config=config)[0] / config.epochs
     used, sampled = 3000 * len(train), config.tiles_per_patient * len(train)
     print(f"loop: {plain:.2f} CPU s an epoch, {1e6 * plain / used:.1f} us a tile used")
     print(
@@ -220,20 +221,13 @@ def concordance(epochs: int, cohorts: range) -> None:
         splits = make_splits(cohort, SplitsConfig(repeats=1, seed=seed))
         outcome = cohort.time_months, cohort.event
         with tempfile.TemporaryDirectory() as folder:
-            scores: dict[str, np.ndarray] = {}
-            plain = cpu_seconds(
-                lambda: scores.update(
-                    loop=loop_scores(cohort, bags, splits[0], epochs, Path(folder))
-                )
-            )
-        ours = cpu_seconds(
-            lambda: scores.update(ours=train_all(cohort, bags, splits, TrainConfig(seeds=1)))
-        )
-        gain = harrell_c_difference(scores["ours"], scores["loop"], outcome[0], event=outcome[1])
-        c = [harrell_c(scores[k], *outcome) for k in ("loop", "ours")]
+            plain, theirs = cpu_seconds(loop_scores, cohort, bags, splits[0], epochs, Path(folder))
+        seconds, ours = cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=1))
+        gain = harrell_c_difference(ours, theirs, outcome[0], event=outcome[1])
+        c = [harrell_c(score, *outcome) for score in (theirs, ours)]
         print(
             f"{seed} | {c[0]:.3f} | {c[1]:.3f} | {gain.estimate:+.3f} ({gain.low:+.3f} to"
-            f" {gain.high:+.3f}) | {plain:.0f} | {ours:.1f}",
+            f" {gain.high:+.3f}) | {plain:.0f} | {seconds:.1f}",
             flush=True,
         )
 
@@ -242,11 +236,8 @@ def cohort_cost() -> None:
     cohort, bags = draw(246, 2000, 1024)
     splits = make_splits(cohort, SplitsConfig())
     for seeds in (1, 3):
-        score: list[np.ndarray] = []
-        seconds = cpu_seconds(
-            lambda: score.append(train_all(cohort, bags, splits, TrainConfig(seeds=seeds)))
-        )
-        c = harrell_c(score[0], cohort.time_months, cohort.event)
+        seconds, score = cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=seeds))
+        c = harrell_c(score, cohort.time_months, cohort.event)
         print(
             f"5 folds x 5 repeats x {seeds} seeds with full-bag scores: {seconds:.0f} CPU s, C"
             f" {c:.3f}",
@@ -260,10 +251,8 @@ def permutations() -> None:
     seconds = {}
     for count in (2, 4, 8):
         specs = permuted_specs(cohort, splits, 1, permutations=count, seed=1)
-        seconds[count] = cpu_seconds(
-            lambda: list(
-                train_models(cohort, bags, specs, config=TrainConfig(seeds=1), device=CPU, seed=1)
-            )
+        seconds[count], _ = cpu_seconds(
+            train_list, cohort, bags, specs, config=TrainConfig(seeds=1)
         )
         print(
             f"{count} permutations x 5 folds ({len(specs)} models): {seconds[count]:.1f} CPU s",
@@ -322,7 +311,7 @@ def patients() -> None:
     for count in (123, 246, 492):
         cohort, bags = draw(count, 500, 512)
         splits = make_splits(cohort, SplitsConfig(repeats=1))
-        seconds.append(cpu_seconds(lambda: train_all(cohort, bags, splits, TrainConfig(seeds=1))))
+        seconds.append(cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=1))[0])
         print(
             f"{count} patients x 500 tiles x 512: {seconds[-1]:.1f} CPU s,"
             f" {seconds[-1] / seconds[0]:.2f}x",
@@ -369,16 +358,8 @@ def stack() -> None:
             train[m, [index[p] for p in spec.train]] = True
         ours, plain = [], []
         for _ in range(3):
-            ours.append(
-                cpu_seconds(
-                    lambda: list(
-                        train_models(cohort, bags, specs, config=config, device=CPU, seed=1)
-                    )
-                )
-            )
-            plain.append(
-                cpu_seconds(lambda: einsum_stack(cohort, bags, len(specs), train, hidden, 25))
-            )
+            ours.append(cpu_seconds(train_list, cohort, bags, specs, config=config)[0])
+            plain.append(cpu_seconds(einsum_stack, cohort, bags, len(specs), train, hidden, 25)[0])
         a, b = (1e3 * min(v) / len(specs) for v in (ours, plain))
         print(
             f"{hidden} wide: ours {a:.2f} ms a model (dropout, samples and full-bag scores in it),"
@@ -427,13 +408,13 @@ def memory(folder: Path) -> None:
             Bag(
                 patient_id=f"P{i}",
                 features=slide.features,
-                slide_index=slide.xy_l0[:, 0],
+                slide_index=slide.grid.xy_l0[:, 0],
                 slide_ids=(f"S{i}",),
-                xy_l0=slide.xy_l0,
+                xy_l0=slide.grid.xy_l0,
             )
         )
     splits = make_splits(cohort, SplitsConfig(repeats=1))
-    seconds = cpu_seconds(lambda: train_all(cohort, bags, splits, TrainConfig(seeds=1)))
+    seconds, _ = cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     anonymous = (
         next(

@@ -1,6 +1,6 @@
 """How fast the viewer answers, and what it holds in memory.
 
-    python benchmarks/viewer.py              # makes a study of 250 slides in a temporary folder; Chromium for the pages
+    python benchmarks/viewer.py   # 250 slides in a temporary folder; Chromium for the pages
 
 A server as `pathoml view` starts it, asked over loopback by a process of its own; both share the
 machine's cores, so that what the client costs is printed beside every rate. The cohort is 250 small

@@ -76,8 +76,9 @@ def option_words(parameter: Any) -> str:
     """Return one argument or option with its meaning and default.
 
     >>> from types import SimpleNamespace
-    >>> option_words(SimpleNamespace(param_type_name="option", opts=["--port"], secondary_opts=[], help="Port.", default=8765,
-    ...                              show_default=True, required=False, name="port"))
+    >>> option_words(SimpleNamespace(
+    ...     param_type_name="option", opts=["--port"], secondary_opts=[], help="Port.",
+    ...     default=8765, show_default=True, required=False, name="port"))
     '`--port` Port. Default: 8765.'
     """
     names = (

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from pathoml.errors import ConfigError, nearest
 
@@ -194,7 +202,13 @@ class SplitsConfig(Section):
 class TrainConfig(Section):
     """The attention model and how it is fitted: fixed epochs, no selection on the scored fold."""
 
-    head: str = Field("abmil", description="a file in pathoml/mil/")
+    head: str = Field(
+        "abmil",
+        description=(
+            "a file in pathoml/mil/ or the name of an installed plug-in, package.module:Class, or"
+            " ./file.py:Class"
+        ),
+    )
     seeds: int = Field(3, ge=1, le=100, description="initialisations averaged inside a fold")
     epochs: int = Field(40, ge=1, le=10_000, description="passes over the cohort, fixed beforehand")
     tiles_per_patient: int = Field(
@@ -230,6 +244,18 @@ class TrainConfig(Section):
             " and covariates"
         ),
     )
+    _study_folder: Path | None = PrivateAttr(None)
+
+    @property
+    def study_folder(self) -> Path | None:
+        """Where a head's ./file.py starts from; None where the section belongs to no study yet."""
+        return self._study_folder
+
+    def of_study(self, folder: Path) -> TrainConfig:
+        """Return the section as part of the study in a folder."""
+        section = self.model_copy()
+        section._study_folder = folder
+        return section
 
 
 class SignificanceConfig(Section):
@@ -371,6 +397,13 @@ class Study(Section):
     folder: Path
     config: StudyConfig
 
+    @field_validator("config")
+    @classmethod
+    def _in_its_folder(cls, config: StudyConfig, info: ValidationInfo) -> StudyConfig:
+        if "folder" not in info.data:  # refused already
+            return config
+        return config.model_copy(update={"train": config.train.of_study(info.data["folder"])})
+
     @property
     def run_folder(self) -> Path:
         return self.folder / "runs" / self.config.run
@@ -510,8 +543,10 @@ def _place(location: Sequence[str | int]) -> list[str]:
     """Return where a mistake is, without the tags with which pydantic says which of a value's types
     it tried.
 
-    >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int")), _place(("evaluate", "horizons_months", 0))
-    (['compute', 'workers'], ['compute', 'int'], ['evaluate', 'horizons_months', '0'])
+    >>> _place(("compute", "workers", "literal['auto']")), _place(("compute", "int"))
+    (['compute', 'workers'], ['compute', 'int'])
+    >>> _place(("evaluate", "horizons_months", 0))
+    ['evaluate', 'horizons_months', '0']
     """
     path: list[str] = []
     for (

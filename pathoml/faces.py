@@ -45,13 +45,19 @@ def offered(package: str, stub: Path) -> Mapping[str, Place]:
     imports = [
         node
         for node in ast.parse(stub.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.ImportFrom) and node.level == 1
+        if isinstance(node, ast.ImportFrom) and node.level
     ]
-    modules = {node.module.partition(".")[0] for node in imports if node.module}
-    modules |= {alias.name for node in imports if not node.module for alias in node.names}
+    own = [node for node in imports if node.level == 1]
+    modules = {node.module.partition(".")[0] for node in own if node.module}
+    modules |= {alias.name for node in own if not node.module for alias in node.names}
     return {name: (f"{package}.{name}", "") for name in modules} | {
-        alias.asname or alias.name: (f"{package}.{node.module}", alias.name)
+        alias.asname or alias.name: (f"{_above(package, node.level)}.{node.module}", alias.name)
         for node in imports
         if node.module
         for alias in node.names
     }
+
+
+def _above(package: str, level: int) -> str:
+    """Return the package that `from .` (level 1) or `from ..` (level 2) means in a package's stub."""
+    return package.rsplit(".", level - 1)[0] if level > 1 else package

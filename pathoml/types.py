@@ -80,9 +80,9 @@ class TileGrid:
     mpp: float
     level0_mpp: float
     size_l0: tuple[int, int]
-    tissue_fraction: Floats  # (N,)
-    flags: Ints  # (N,) bit i = FLAGS[i]
     slide_sha256: str
+    tissue_fraction: Floats | None = None  # (N,) None: not measured, or not kept with features
+    flags: Ints | None = None  # (N,) bit i = FLAGS[i]; None likewise
 
     @property
     def tile_um(self) -> float:
@@ -123,19 +123,16 @@ class Encoder:
 class Embeddings:
     """The features of one slide's tiles, fp16 at rest, with the grid they were read on."""
 
-    slide_id: str
-    xy_l0: Ints  # (N, 2)
-    tile_l0: int
-    size_l0: tuple[int, int]
-    mpp: float
-    level0_mpp: float
-    tile_px: int
+    grid: TileGrid  # the N tiles, in the order of the features
     features: npt.NDArray[np.float16]  # (N, D)
     encoder: str
     encoder_sha256: str
-    slide_sha256: str
     recipe_sha256: str
     content_sha256: str
+
+    @property
+    def slide_id(self) -> str:
+        return self.grid.slide_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +172,14 @@ class Cohort:
     endpoint: str
     time_zero: str
     excluded: tuple[tuple[str, str], ...]  # (patient_id, reason)
+    # patient_id -> the row of patients.csv as text, of everyone in the table; never shown
+    rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of patients.csv as text, in the order of `patients`."""
+        mine = [self.rows[p] for p in self.patient_ids if p in self.rows]
+        return {name: [row[name] for row in mine] for name in (mine[0] if mine else {})}
 
     @property
     def patient_ids(self) -> list[str]:
@@ -246,6 +251,8 @@ class Bag:
     slide_index: Ints  # (N,) index into slide_ids
     slide_ids: tuple[str, ...]
     xy_l0: Ints  # (N, 2)
+    # the same places slide by slide, with their scale, as views; () of a part of a bag
+    grids: tuple[TileGrid, ...] = ()
 
     def __repr__(self) -> str:
         tiles, width = self.features.shape
@@ -346,6 +353,15 @@ class Recipe:
 
     step: str
     inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What was exchanged, and what was not and why."""
+
+    files: tuple[Path, ...]  # written
+    failures: Mapping[str, str] = field(default_factory=dict)  # slide or patient -> reason
+    notes: tuple[str, ...] = ()  # sentences for the user, for example an assumption about the scale
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """What people would do in the rehearsal, done by a script that knows the truth: mend tables, read
 slides, hold findings against plans.
 
-python scripts/rehearsal_truth.py mend STUDY           # drop the rows and slides that `pathoml check` refused
-python scripts/rehearsal_truth.py read STUDY           # three raters fill in the naming sheet; writes STUDY/labels.csv
-python scripts/rehearsal_truth.py page FOLDER          # FOLDER/expected-against-found.md and .json of both cohorts
+python scripts/rehearsal_truth.py mend STUDY    # drop what `pathoml check` refused: rows and slides
+python scripts/rehearsal_truth.py read STUDY    # three raters fill in the sheet: STUDY/labels.csv
+python scripts/rehearsal_truth.py page FOLDER   # FOLDER/expected-against-found.md, .json of both
 """
 
 from __future__ import annotations
@@ -227,9 +227,15 @@ def _phenotypes(retro: Path) -> list[Row]:
     topmost = name[int(top["phenotype"])]
     metrics = _json(retro / "runs/main/metrics.json")
     power = _power(retro, metrics)
-    found = [Row(f"the phenotype with the strongest evidence of higher risk is {classes['driver']}, q at most 0.05",
-                 f"{topmost}, HR {_number(top['hazard_ratio_sd']):.2f}, q {_number(top['q_value']):.4f}",
-                 topmost == classes["driver"] and _number(top["q_value"]) <= 0.05, power)]  # fmt: skip
+    found = [
+        Row(
+            "the phenotype with the strongest evidence of higher risk is"
+            f" {classes['driver']}, q at most 0.05",
+            f"{topmost}, HR {_number(top['hazard_ratio_sd']):.2f}, q {_number(top['q_value']):.4f}",
+            topmost == classes["driver"] and _number(top["q_value"]) <= 0.05,
+            power,
+        )
+    ]
     if (
         classes.get("scale") == "small"
     ):  # grains lie on whole slides, and an interaction is not asked of some seventy patients

@@ -33,7 +33,8 @@ def choose_projection(wanted: int | str | None, patients: int, device: torch.dev
     64 keep small cohorts from fitting noise and a CPU from multiplying by it; a large cohort on a
     GPU keeps all features.
 
-    >>> choose_projection("auto", 246, torch.device("cpu")), choose_projection(32, 246, torch.device("cpu"))
+    >>> cpu = torch.device("cpu")
+    >>> choose_projection("auto", 246, cpu), choose_projection(32, 246, cpu)
     (64, 32)
     """
     if wanted != "auto":

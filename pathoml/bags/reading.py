@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pathoml.errors import CohortError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.packs import is_stored
 from pathoml.study.layout import SAME_SCALE
-from pathoml.types import Bag, Cohort, Embeddings
+from pathoml.types import Bag, Cohort, Embeddings, TileGrid
 
 
 def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddings]:
@@ -45,14 +45,18 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
     first = next(iter(found.values()))
     owner: dict[str, str] = {}
     for slide_id, slide in found.items():
-        for name in ("encoder", "encoder_sha256", "mpp", "tile_px"):
-            if not _same(getattr(slide, name), getattr(first, name)):
+        for name, value, usual in (
+            ("encoder", slide.encoder, first.encoder),
+            ("encoder_sha256", slide.encoder_sha256, first.encoder_sha256),
+            ("mpp", slide.grid.mpp, first.grid.mpp),
+            ("tile_px", slide.grid.tile_px, first.grid.tile_px),
+        ):
+            if not _same(value, usual):
                 raise CohortError(
-                    f"Slide {slide_id} was embedded with {name} {getattr(slide, name)}, "
-                    f"slide {first.slide_id} with {getattr(first, name)}. Delete "
-                    f"{folder / slide_id}.h5 and run `pathoml embed`."
+                    f"Slide {slide_id} was embedded with {name} {value}, slide {first.slide_id} "
+                    f"with {usual}. Delete {folder / slide_id}.h5 and run `pathoml embed`."
                 )
-        other = owner.setdefault(slide.slide_sha256, slide_id)
+        other = owner.setdefault(slide.grid.slide_sha256, slide_id)
         if patient_of[other] != patient_of[slide_id]:
             raise CohortError(
                 f"Slides {other} (patient {patient_of[other]}) and {slide_id} (patient "
@@ -70,7 +74,7 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
     return replace(cohort, patients=tuple(patients), excluded=tuple(excluded)), bags, first
 
 
-def _same(a: str | float, b: str | float) -> bool:
+def _same(a: object, b: object) -> bool:
     """Scales of imported tiles follow the scanner (0.2500, 0.2525 for "40x"); our own are equal to
     the last digit.
     """
@@ -80,13 +84,26 @@ def _same(a: str | float, b: str | float) -> bool:
 
 
 def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
+    sizes = [len(s.features) for s in slides]
+    xy_l0 = np.concatenate([s.grid.xy_l0 for s in slides])
     return Bag(
         patient_id=patient_id,
         features=slides[0].features if len(slides) == 1 else Rows([s.features for s in slides]),  # type: ignore[arg-type]
-        slide_index=np.repeat(np.arange(len(slides)), [len(s.features) for s in slides]),
+        slide_index=np.repeat(np.arange(len(slides)), sizes),
         slide_ids=tuple(s.slide_id for s in slides),
-        xy_l0=np.concatenate([s.xy_l0 for s in slides]),
+        xy_l0=xy_l0,
+        grids=tuple(
+            replace(s.grid, xy_l0=xy_l0[stop - size : stop])
+            for s, size, stop in zip(slides, sizes, np.cumsum(sizes))
+        ),
     )
+
+
+def slides_of(bag: Bag) -> Iterator[tuple[TileGrid, npt.NDArray[np.float16]]]:
+    """Yield each slide of a bag that `read_bags` made: where its tiles lie, and (N, D) their
+    features, still in the mapped file.
+    """
+    yield from zip(bag.grids, feature_parts(bag), strict=True)
 
 
 def feature_parts(bag: Bag) -> list[npt.NDArray[np.float16]]:

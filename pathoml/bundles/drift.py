@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.types import Bag, Cohort, Embeddings, Slide
+from pathoml.bags.reading import slides_of
+from pathoml.types import Bag, Cohort, Embeddings, Slide, TileGrid
 
 CENTRAL = (0.025, 0.975)  # quantiles of the training slides between which a value is green
 WIDENED = 0.5  # of the central range: how far beyond the training range a value is still amber
@@ -25,22 +26,19 @@ COLUMNS = ("slide_id", "patient_id", "quantity", "value", "light", "trained_on")
 
 
 def reference_ranges(
-    cohort: Cohort,
-    bags: Sequence[Bag],
-    slides: Mapping[str, Embeddings],
-    *,
-    scores: npt.NDArray[np.float64],
+    cohort: Cohort, bags: Sequence[Bag], *, scores: npt.NDArray[np.float64]
 ) -> dict[str, Any]:
     """Return what new slides are compared with: ranges of numbers, known names, and the centre and
     spread of slide embeddings.
     """
+    slides = {grid.slide_id: (grid, features) for bag in bags for grid, features in slides_of(bag)}
     mine = [s for s in cohort.slides if s.slide_id in slides]
-    means = np.stack(
-        [slides[s.slide_id].features.mean(axis=0, dtype=np.float64) for s in mine]
-    )  # (S, D)
+    means = np.stack([slides[s.slide_id][1].mean(axis=0, dtype=np.float64) for s in mine])  # (S, D)
     embedding = {"mean": means.mean(0).tolist(), "sd": np.maximum(means.std(0), 1e-6).tolist()}
     of_patient = {bag.patient_id: float(s) for bag, s in zip(bags, scores)}
-    rows = [numbers_of(slides[s.slide_id], embedding, of_patient[s.patient_id]) for s in mine]
+    rows = [
+        numbers_of(*slides[s.slide_id], embedding, score=of_patient[s.patient_id]) for s in mine
+    ]
     return {
         "embedding": embedding,
         "numbers": {name: _range([row[name] for row in rows]) for name in NUMBERS},
@@ -48,18 +46,24 @@ def reference_ranges(
     }
 
 
-def numbers_of(slide: Embeddings, embedding: Mapping[str, Any], score: float) -> dict[str, float]:
+def numbers_of(
+    grid: TileGrid,
+    features: npt.NDArray[np.float16],
+    embedding: Mapping[str, Any],
+    *,
+    score: float,
+) -> dict[str, float]:
     """Return the numbers of a slide that can drift.
 
     The distance is the root mean square over features of (slide mean - training mean) / training
     SD.
     """
-    z = (slide.features.mean(axis=0, dtype=np.float64) - np.array(embedding["mean"])) / np.array(
+    z = (features.mean(axis=0, dtype=np.float64) - np.array(embedding["mean"])) / np.array(
         embedding["sd"]
     )  # (D,)
     return {
-        "level0_mpp": slide.level0_mpp,
-        "tile_count": float(np.log2(max(1, len(slide.features)))),
+        "level0_mpp": grid.level0_mpp,
+        "tile_count": float(np.log2(max(1, len(features)))),
         "embedding_distance": float(np.sqrt((z**2).mean())),
         "score": score,
     }
@@ -70,7 +74,9 @@ def drift_rows(
 ) -> list[tuple[object, ...]]:
     """Return the rows of drift.csv for one slide."""
     rows: list[tuple[object, ...]] = []
-    for name, value in numbers_of(embeddings, reference["embedding"], score).items():
+    for name, value in numbers_of(
+        embeddings.grid, embeddings.features, reference["embedding"], score=score
+    ).items():
         limits = reference["numbers"][name]
         shown = 2**value if name == "tile_count" else value
         ends = [2 ** limits[k] if name == "tile_count" else limits[k] for k in ("low", "high")]

@@ -24,14 +24,16 @@ from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
+from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
-from pathoml.study.layout import stain_name
+from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
-from pathoml.training.run import LoadedRun, bag_slides, load_run
+from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import out_of_fold, standardise
 from pathoml.types import Cohort, Embeddings
 
@@ -48,10 +50,11 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
 
     Raises:
         StoreError: the run is not trained, or its data changed since.
-        ConfigError: the recipe won a benchmark whose optimism was not removed, or the bundle exists
-            already.
+        ConfigError: the recipe won a benchmark whose optimism was not removed, its head is of no
+            installed package, or the bundle exists already.
     """
     refuse_unadjusted_winner(study)
+    refuse_head_that_is_not_installed(study)
     folder = study.folder / "bundles" / name
     if (folder / "bundle.json").exists():
         raise ConfigError(
@@ -84,14 +87,14 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     files = {f"models/{e['file']}": e["sha256"] for e in entries} | {
         "models/models.json": sha256_of_file(folder / "models/models.json")
     }
-    slides = {slide.slide_id: slide for bag in run.bags for slide in bag_slides(study, bag)}
+    first = read_embeddings(embeddings_folder(study) / f"{run.bags[0].slide_ids[0]}.h5")
     content = {
         "name": name,
         "notice": NOTICE,
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
-        "input": input_of(study, next(iter(slides.values()))),
+        "input": input_of(study, first),
         "training": {
             "patients": len(cohort.patients),
             "events": int(cohort.event.sum()),
@@ -106,7 +109,6 @@ def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "drift": reference_ranges(
             cohort,
             run.bags,
-            slides,
             scores=np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean()),
         ),
         "files": files,
@@ -137,8 +139,8 @@ def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
     return {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
-        "tile_px": slide.tile_px,
-        "mpp": slide.mpp,
+        "tile_px": slide.grid.tile_px,
+        "mpp": slide.grid.mpp,
         "dim": int(slide.features.shape[1]),
         "min_tissue": tiles.min_tissue,
         "exclude": sorted(tiles.exclude),
@@ -182,7 +184,7 @@ def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
 
 
 def refuse_unadjusted_winner(study: Study) -> None:
-    """Raise ConfigError if this recipe was picked from a benchmark whose optimism nobody removed."""
+    """Raise ConfigError if a benchmark picked this recipe and nobody removed its optimism."""
     path = study.folder / "runs" / "benchmark.json"
     if not path.exists():
         return
@@ -194,6 +196,17 @@ def refuse_unadjusted_winner(study: Study) -> None:
             f"{path} compared {len(chosen)} recipes and this one is among them: the best of "
             "several looks better than it is. Run `pathoml benchmark` with --permutations 199, "
             "which corrects for the choice, before locking."
+        )
+
+
+def refuse_head_that_is_not_installed(study: Study) -> None:
+    """Raise ConfigError if nobody else could find the code of the run's head."""
+    head = study.config.train.head
+    if not is_installed(head):
+        raise ConfigError(
+            f"The head {head} belongs to no installed package, so that the bundle could not be used"
+            " elsewhere. Put it into a package with an entry point pathoml.mil (docs/extend.md),"
+            " and train again with its name."
         )
 
 

@@ -143,7 +143,7 @@ def submit_command(
 
 @app.command("status")
 def status_command(study: StudyArgument = Path(), settings: SetOption = None) -> None:
-    """Say which steps are done, for how many slides, what failed, and which cluster jobs still run."""
+    """Say which steps are done, for how many slides, what failed, which cluster jobs still run."""
     from pathoml.cli import status as verb
     from pathoml.cli.console import Console
     from pathoml.config import load_study

@@ -1,4 +1,4 @@
-"""`pathoml check`: what was understood of study.yaml and the tables, before anything is computed."""
+"""`pathoml check`: what is understood of study.yaml and the tables before computing anything."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         slides_too: open every slide file: unreadable ones, identifiers that are left in them, files
             that are there twice.
     """
-    from pathoml.plugins import load_plugin, plugin_names
+    from pathoml.plugins import load_plugin
     from pathoml.store.tables import read_study_table
     from pathoml.study.cohort import read_cohort
     from pathoml.study.layout import embeddings_folder
     from pathoml.study.splits import make_splits
+    from pathoml.training.heads import refuse_unknown_head
 
     config = study.config
     embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
-    if config.train.head not in plugin_names("pathoml.mil"):  # importing a head loads torch
-        load_plugin("pathoml.mil", config.train.head, "Head")
+    refuse_unknown_head(config.train.head, study.folder)
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
     cohort = read_cohort(study)
     make_splits(cohort, config.splits)

@@ -52,6 +52,7 @@ def run(console: Console, folder: Path = Path()) -> int:
         *_disk(folder),
         _compiler(),
         _r(),
+        *_plugins(),
     ]
     for finding in findings:
         console.say(finding.line)
@@ -136,11 +137,9 @@ def _hub(address: tuple[str, int] = HUB) -> Finding:
             reached = True
         except OSError:
             pass
+    found = "reached" if reached else "switched off by HF_HUB_OFFLINE" if offline else "not reached"
     return Finding(
-        what=(
-            "hub of pretrained encoders:"
-            f" {'reached' if reached else 'switched off by HF_HUB_OFFLINE' if offline else 'not reached'}"
-        ),
+        what=f"hub of pretrained encoders: {found}",
         is_fine=reached,
         remedy=(
             "the embedded encoder needs none; for others put the file that `pathoml embed` names"
@@ -220,3 +219,12 @@ def _r() -> Finding:
         ),
         is_needed=False,
     )
+
+
+def _plugins() -> list[Finding]:
+    from pathoml.plugins import plugins_from_outside
+
+    return [
+        Finding(what=what, is_fine=not wrong, remedy=wrong, is_needed=False)
+        for what, wrong in plugins_from_outside()
+    ]

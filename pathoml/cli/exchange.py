@@ -9,7 +9,7 @@ from pathlib import Path
 from pathoml.cli.console import Console
 from pathoml.config import Study
 from pathoml.errors import ConfigError, nearest
-from pathoml.interop.exchange import Exchange
+from pathoml.types import Exchange
 
 
 def run_import(
@@ -25,13 +25,11 @@ def run_import(
             else f"the file or folder that {name} wrote"
         )
         raise ConfigError(f"{source} does not exist. Give {what}.")
-    if (
-        name == "scores"
-    ):  # makes a run, not tiles and embeddings: it needs the floors above interop/
-        from pathoml.interop.scores import import_scores
+    if name == "scores":  # makes a run, not tiles and embeddings, and may be told the column
+        from pathoml.interop.scores import import_into
 
         return _say(
-            import_scores(study, source, column),
+            import_into(study, source, column=column),
             f"written to {study.run_folder}; next: pathoml evaluate, pathoml report",
             console,
         )
@@ -48,11 +46,7 @@ def run_export(study: Study, name: str, target: Path | None, *, console: Console
     from pathoml.plugins import load_plugin, names_with
 
     target = target or study.run_folder / "export" / name
-    if name == "figures":  # drawn on the slides with matplotlib: it needs the floors above interop/
-        from pathoml.interop.figures import export_figures
-
-        return _say(export_figures(study, target), f"written below {target}", console)
-    if name not in (known := ["figures", *names_with("pathoml.interop", "export_to")]):
+    if name not in (known := names_with("pathoml.interop", "export_to")):
         raise ConfigError(
             f"Nothing is written for {name!r}; --to knows {', '.join(known)}.{nearest(name, known)}"
         )

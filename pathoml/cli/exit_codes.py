@@ -39,8 +39,8 @@ def _say_error(text: str, kind: str) -> None:
 def _refused_by_the_machine(error: Exception) -> str:
     """Return what the disk or the memory refused as a sentence, "" if it is none of that.
 
-    >>> _refused_by_the_machine(OSError(errno.ENOSPC, "No space left on device", "runs/main/scores.csv"))
-    'runs/main/scores.csv finds no room on its disk: free some, or move the study (No space left on device).'
+    >>> _refused_by_the_machine(OSError(errno.ENOSPC, "No space left", "scores.csv"))
+    'scores.csv finds no room on its disk: free some, or move the study (No space left).'
     """
     if isinstance(error, OSError) and error.errno in NO_BUGS:
         return f"{error.filename or 'A file'} {NO_BUGS[error.errno]} ({error.strerror})."

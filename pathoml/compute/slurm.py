@@ -96,10 +96,8 @@ def _script(
         *(f"#SBATCH {option}" for option in options),
         "set -euo pipefail",
     ]
-    if (
-        joins and step == "train"
-        # the parts of the array could not: another one may have embedded a slide's other magnification
-    ):
+    # the parts of the array could not: another one may have embedded a slide's other magnification
+    if joins and step == "train":
         lines.append(
             shlex.join([*command[:3], "embed", str(folder), *overrides])
             + " || test $? -eq 1  # 1: a slide failed"

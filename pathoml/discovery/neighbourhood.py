@@ -57,7 +57,8 @@ def with_neighbours(
     """Return (N, K) each tile's features (N, K), partly exchanged for the mean of its neighbours';
     a tile without any keeps its own.
 
-    >>> with_neighbours(np.array([[0.0], [10.0], [20.0], [7.0]]), np.array([[0, 1], [1, 2]])).tolist()
+    >>> features, pairs = np.array([[0.0], [10.0], [20.0], [7.0]]), np.array([[0, 1], [1, 2]])
+    >>> with_neighbours(features, pairs).tolist()
     [[6.0], [10.0], [14.0], [7.0]]
     """
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T

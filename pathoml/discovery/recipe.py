@@ -11,7 +11,7 @@ DISCOVER_OUTPUTS = ("features/phenotypes.csv",)
 
 
 def discover_recipe(study: Study) -> Recipe:
-    """Return everything that decides the features; the covariates of study.yaml are adjusted for."""
+    """Return what decides the features; the covariates of study.yaml are adjusted for."""
     cohort = study.config.cohort.model_dump(mode="json")
     return Recipe(
         step="discover",

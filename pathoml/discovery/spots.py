@@ -161,7 +161,8 @@ def nearest_tile(
 ) -> npt.NDArray[np.int64]:
     """Return (S,) the tile in which each spot's centre lies, -1 where it lies in none.
 
-    >>> nearest_tile(np.array([[5.0, 5.0], [19.0, 1.0], [40.0, 40.0]]), np.array([[0, 0], [10, 0]]), 10).tolist()
+    >>> spots = np.array([[5.0, 5.0], [19.0, 1.0], [40.0, 40.0]])
+    >>> nearest_tile(spots, np.array([[0, 0], [10, 0]]), 10).tolist()
     [0, 1, -1]
     """
     _, tile = cKDTree(tiles_xy + tile_l0 / 2).query(spots_xy, p=np.inf)

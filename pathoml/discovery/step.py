@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.bags.reading import slides_of
 from pathoml.config import Study
 from pathoml.discovery.codebook import Codebook, learn_codebook, membership
 from pathoml.discovery.description import Description, describe
@@ -33,8 +34,8 @@ from pathoml.store.tiles import read_tiles
 from pathoml.study.layout import tiles_folder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
 from pathoml.survival.multiplicity import benjamini_hochberg
-from pathoml.training.run import LoadedRun, bag_slides, load_run
-from pathoml.types import Array, Assignments, Embeddings, Recipe
+from pathoml.training.run import LoadedRun, load_run
+from pathoml.types import Array, Assignments, Recipe, TileGrid
 
 FAMILY = "phenotypes"
 SPATIAL_COLUMNS = (
@@ -172,31 +173,30 @@ def _assign(
     total, done = sum(len(b.slide_ids) for b in run.bags), 0
     paths = {s.slide_id: s.path for s in run.cohort.slides}
     for patient, bag in enumerate(run.bags):
-        for slide in bag_slides(study, bag):
-            near = codebook.similarity(
-                slide.features, run.cohort.patients[patient].centre
-            )  # (N, C)
+        for grid, features in slides_of(bag):
+            slide_id, centre = grid.slide_id, run.cohort.patients[patient].centre
+            near = codebook.similarity(features, centre)  # (N, C)
             phenotype = near.argmax(axis=1)
             own = np.bincount(phenotype, minlength=count).astype(np.float64)
             counts[patient] += own
-            slide_counts[slide.slide_id] = own
+            slide_counts[slide_id] = own
             of_tiles = Assignments(
-                slide_id=slide.slide_id,
-                xy_l0=slide.xy_l0,
-                tile_l0=slide.tile_l0,
+                slide_id=slide_id,
+                xy_l0=grid.xy_l0,
+                tile_l0=grid.tile_l0,
                 phenotype=phenotype,
                 membership=membership(near),
             )
-            write_assignments(folder / "assignments" / f"{slide.slide_id}.h5", of_tiles)
+            write_assignments(folder / "assignments" / f"{slide_id}.h5", of_tiles)
             write_phenotype_map(
-                folder / "maps" / f"{slide.slide_id}.png",
-                paths[slide.slide_id],
+                folder / "maps" / f"{slide_id}.png",
+                paths[slide_id],
                 of_tiles,
                 count=count,
-                level0_mpp=slide.level0_mpp,
+                level0_mpp=grid.level0_mpp,
             )
-            spatial += _where(study, slide, phenotype, count)
-            map_path = study.run_folder / "attention" / f"{slide.slide_id}.h5"
+            spatial += _where(study, grid, phenotype, count)
+            map_path = study.run_folder / "attention" / f"{slide_id}.h5"
             if map_path.exists():
                 values = read_attention(map_path).contribution.astype(np.float64) * len(
                     bag.features
@@ -206,13 +206,13 @@ def _assign(
             for k in range(count):
                 mine = np.flatnonzero(phenotype == k)
                 for i in mine[np.argsort(-near[mine, k], kind="stable")[:CANDIDATES]]:
-                    x, y = (int(v) for v in slide.xy_l0[i])
+                    x, y = (int(v) for v in grid.xy_l0[i])
                     candidates[k].append(
                         TileRef(
-                            slide_id=slide.slide_id,
+                            slide_id=slide_id,
                             patient_id=bag.patient_id,
                             xy_l0=(x, y),
-                            tile_l0=slide.tile_l0,
+                            tile_l0=grid.tile_l0,
                             value=float(near[i, k]),
                         )
                     )
@@ -229,19 +229,19 @@ def _assign(
 
 
 def _where(
-    study: Study, slide: Embeddings, phenotype: npt.NDArray[np.int64], count: int
+    study: Study, grid: TileGrid, phenotype: npt.NDArray[np.int64], count: int
 ) -> list[dict[str, Any]]:
     """Return the spatial figures of the phenotypes that a slide has."""
-    path = tiles_folder(study) / f"{slide.slide_id}.h5"
+    path = tiles_folder(study) / f"{grid.slide_id}.h5"
     border = (
         border_distance_um(
-            read_tiles(path)[1], slide.xy_l0, slide.tile_l0, level0_mpp=slide.level0_mpp
+            read_tiles(path)[1], grid.xy_l0, grid.tile_l0, level0_mpp=grid.level0_mpp
         )
         if path.exists()
         else None
     )
-    figures = spatial_figures(phenotype, slide.xy_l0, slide.tile_l0, number=count, border_um=border)
-    return [{"slide_id": slide.slide_id, **vars(one)} for one in figures if one.share > 0]
+    figures = spatial_figures(phenotype, grid.xy_l0, grid.tile_l0, number=count, border_um=border)
+    return [{"slide_id": grid.slide_id, **vars(one)} for one in figures if one.share > 0]
 
 
 def _with_q(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -25,8 +25,9 @@ from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
 from pathoml.store.packs import is_stored
 from pathoml.store.provenance import recipe_sha256
+from pathoml.store.tiles import some_tiles
 from pathoml.study.layout import embeddings_folder, scales
-from pathoml.types import Cohort, Embeddings, Recipe, TileGrid
+from pathoml.types import Cohort, Recipe, TileGrid
 
 JOINING_VERSION = 1  # raise it when the same two files are joined otherwise
 # sides of a coarse tile from its centre: within, a tile lies in it or in one of the eight places
@@ -133,14 +134,14 @@ def join_slide(job: JoinJob) -> Joined:
     fine, coarse = read_embeddings(job.fine), read_embeddings(job.coarse)
     about = stored_attrs(job.fine, ("precision", "stain", "imported_from"))
     of_one_file = (
-        fine.slide_sha256 == coarse.slide_sha256 or about["imported_from"]
+        fine.grid.slide_sha256 == coarse.grid.slide_sha256 or about["imported_from"]
     )  # an import may not have the slide
     if not of_one_file or fine.encoder_sha256 != coarse.encoder_sha256:
         raise StoreError(
             f"Slide {job.slide_id}: {job.fine} and {job.coarse} are of two files or weights. "
             "Delete both; run `pathoml embed`."
         )
-    partner, is_beside = partners(fine, coarse)  # (N,) each
+    partner, is_beside = partners(fine.grid, coarse.grid)  # (N,) each
     kept = partner != NONE
     if not kept.any():
         raise StoreError(
@@ -149,7 +150,7 @@ def join_slide(job: JoinJob) -> Joined:
         )
     write_embeddings(
         job.joined,
-        _grid(fine, kept),
+        some_tiles(fine.grid, kept),
         np.concatenate([fine.features[kept], coarse.features[partner[kept]]], axis=1),  # (N, D + D)
         encoder=job.joined.parent.name,
         encoder_sha256=fine.encoder_sha256,
@@ -160,7 +161,7 @@ def join_slide(job: JoinJob) -> Joined:
 
 
 def partners(
-    fine: Embeddings, coarse: Embeddings
+    fine: TileGrid, coarse: TileGrid
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return for each of (N,) fine tiles the coarse tile whose centre is nearest to its own, and
     whether that one does not hold it.
@@ -169,7 +170,7 @@ def partners(
     is not, at the tissue's edge or under pen, the nearest beside it stands in; of two as near, the
     first. A tile without one in the eight places around gets NONE.
     """
-    centres, around = (slide.xy_l0 + slide.tile_l0 / 2 for slide in (fine, coarse))
+    centres, around = (grid.xy_l0 + grid.tile_l0 / 2 for grid in (fine, coarse))
     reach = BESIDE * coarse.tile_l0
     _, near = cKDTree(around).query(
         centres, k=NEIGHBOURS, p=np.inf, distance_upper_bound=reach
@@ -184,19 +185,3 @@ def partners(
         axis=1
     )  # (N,)
     return partner, (partner != NONE) & (offset > coarse.tile_l0 / 2)
-
-
-def _grid(slide: Embeddings, kept: npt.NDArray[np.bool_]) -> TileGrid:
-    count = int(kept.sum())
-    return TileGrid(
-        slide_id=slide.slide_id,
-        xy_l0=slide.xy_l0[kept],
-        tile_l0=slide.tile_l0,
-        tile_px=slide.tile_px,
-        mpp=slide.mpp,
-        level0_mpp=slide.level0_mpp,
-        size_l0=slide.size_l0,
-        tissue_fraction=np.ones(count, np.float32),  # not stored with features
-        flags=np.zeros(count, np.uint8),  # nor these
-        slide_sha256=slide.slide_sha256,
-    )

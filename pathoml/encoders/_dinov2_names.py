@@ -35,7 +35,8 @@ def timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict of timm's vision transformer; names that are not known stay, so that
     strict loading refuses them.
 
-    >>> sorted(timm_names({"layernorm.weight": torch.ones(2), "embeddings.mask_token": torch.ones(1)}))
+    >>> theirs = {"layernorm.weight": torch.ones(2), "embeddings.mask_token": torch.ones(1)}
+    >>> sorted(timm_names(theirs))
     ['norm.weight']
     """
     renamed = {}

@@ -1,4 +1,4 @@
-"""H-optimus-1: a ViT-g/14 with four registers, trained by Bioptimus on slides of 800,000 patients."""
+"""H-optimus-1: a ViT-g/14 with four registers, by Bioptimus from slides of 800,000 patients."""
 
 from pathoml.types import Encoder
 

@@ -1,4 +1,4 @@
-"""Virchow2: a ViT-H/14 with four registers, trained on 3.1 million slides at four magnifications."""
+"""Virchow2: a ViT-H/14 with four registers, from 3.1 million slides at four magnifications."""
 
 from timm.layers.mlp import SwiGLUPacked
 from torch import nn

@@ -1,4 +1,4 @@
-"""analysis.R of a run: R reads the tables that pathoml read, and prints the report's numbers again."""
+"""analysis.R of a run: R reads the tables that pathoml read and prints the report's numbers."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from typing import Any
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
+from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
-from pathoml.store.tables import MISSING, read_study_table, write_table
+from pathoml.store.tables import MISSING, Table, write_table
 from pathoml.study.timing import DAYS_A_MONTH
 from pathoml.survival.subgroups import Condition, parse_expression
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 
-def write_analysis(study: Study, tau_months: float) -> Path:
+def write_analysis(evidence: Evidence, tau_months: float) -> Path:
     """Write analysis.R beside the scores; tables that R cannot read (.xlsx) are written there as
     CSV.
 
     Args:
         tau_months: up to which Uno's C was computed.
     """
-    config = study.config
-    patients, separator, encoding = _readable(study, "patients")
-    try:
-        slides, slides_separator, _ = _readable(study, "slides")
-    except CohortError:  # scores that were imported need no slides
-        slides, slides_separator = "../../slides.csv", ","
+    study, config = evidence.study, evidence.config
+    if evidence.patients is None:
+        raise CohortError("R needs the table of patients that the scores were judged with.")
+    patients, separator, encoding = _readable(study, evidence.patients, "patients")
+    slides, slides_separator = "../../slides.csv", ","  # scores that were imported need none
+    if evidence.slides is not None:
+        slides, slides_separator, _ = _readable(study, evidence.slides, "slides")
     treatment = [config.cohort.treatment] if config.cohort.treatment else []
     script = analysis_script(
         time_column=config.endpoint.time,
@@ -74,11 +76,10 @@ def _numbers(node: Any, path: str = "") -> Iterator[tuple[str, float]]:
         yield path, float(node)
 
 
-def _readable(study: Study, stem: str) -> tuple[str, str, str]:
+def _readable(study: Study, table: Table, stem: str) -> tuple[str, str, str]:
     """Return where R finds a table from the run's folder, what separates its cells, and its
     encoding.
     """
-    table = read_study_table(study, stem)
     if table.understood == "xlsx":
         with atomic_path(study.run_folder / f"{stem}.csv") as temporary:
             write_table(
@@ -139,7 +140,8 @@ def analysis_script(
         slides_separator: of slides.csv.
         encoding: of patients.csv.
 
-    >>> 'patients[["pfs \\\\"m\\\\""]]' in analysis_script(time_column='pfs "m"', event_column="pfs_event")
+    >>> script = analysis_script(time_column='pfs "m"', event_column="pfs_event")
+    >>> 'patients[["pfs \\\\"m\\\\""]]' in script
     True
     """
     if tau_months is not None and not tau_months > 0:

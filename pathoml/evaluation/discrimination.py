@@ -1,89 +1,101 @@
-"""Step `evaluate`: what the out-of-fold scores are worth, against whom, and with which caveats:
-metrics.json.
-
-Sections of metrics.json beside the concordances. An EST is {"estimate", "low", "high", "n",
-"events"}, with "note" where it is not estimable; H is a horizon as "12", "24", ... months; MODEL is
-no_model, clinical, image or clinical_and_image, out-of-fold absolute risks.
-
-    nested_scores           {"used", "note"}   whether the models below were fitted to nested scores (nested.py)
-    horizons_months         [12, 24, ...]
-    time_dependent_auc      {H: EST}                                        of the score; cumulative cases, dynamic controls
-    brier                   {H: {MODEL: EST}}, integrated_brier: {"until_months", MODEL: EST}
-    calibration             {"slope": EST, "in_the_large": EST, MODEL: {H: {"expected", "observed": EST, "observed_to_expected": EST,
-                             "groups": [{"predicted", "estimate", "low", "high", "n", "events"}],
-                             "curve": {"predicted", "observed"}}}}
-    decision_curve          {H: {"threshold": [], "treat_all": [], MODEL: []}}     net benefit; treat none is 0
-    hazard_ratio_per_sd, hazard_ratio_per_sd_centre_stratified      EST with wald_p, likelihood_ratio_p
-    proportional_hazards    {"score": {"chi2", "df", "p_value"}, "with_clinical": [{"covariate", "chi2", "df", "p_value"}, ...]}
-    spline                  {"chi2", "df", "p_value", "knots", "curve": {"score", "hazard_ratio", "low", "high"}}
-    subgroups               [{"expression", "score": EST, "complement": EST, "treatment": EST, "chi2", "p_value", "q_value"}]
-    treatment_interaction   {"treatment", "interaction": EST, "chi2", "p_value", "overlap_weighted": EST,
-                             "balance": [{"covariate", "before", "after"}], "exploratory",
-                             "verdict", "effect_curve": {"score", "quantile", "hazard_ratio", "low",
-                             "high"}}
-    competing_risks         {"cumulative_incidence": {"event" | "competing": {"times", "incidence", "low", "high"}}, "at": {H: {same: EST}},
-                             "cause_specific": {same: EST}}
-    restricted_mean         {"until_months", "high": EST, "low": EST, "difference": EST, "p_value"}
-    heterogeneity           {"patients", "shift": EST, "shift_p", "agreement", "agreement_p"}    of primary and metastasis of one patient
-    prospective             {"harrell_c", "slope", "in_the_large", "hazard_ratio_per_sd": EST}   of a locked score
-    power                   {"detectable_hazard_ratio_per_sd", "detectable_interaction", "c_half_width", "affordable_parameters",
-                             "parameters", "over_budget"}
-    seeds                   {"harrell_c": [one a seed], "harrell_c_sd", "score_sd", "note"}      how much the score moves with the seed
-    multiplicity            {"family", "size", "tests": [{"hypothesis", "p_value", "q_value"}]}
-    prognostic_score        {"points": [{"variable", "value", "points"}], "totals": [{"points", "risk": {H: x}}],
-                             "baseline_survival": {H: x}, "coefficients": [{"name", "coefficient"}],
-                             "log_hazard_per_point", "n", "events"}
-    included_excluded       [{"variable", "included", "excluded", "difference"}]
-    timing                  {"rows", "delayed_entry", "treated_under_observation", "hazard_ratio_per_sd": EST,
-                             "treatment_hazard_ratio": EST}
-    missing                 [{"covariate", "missing", "share"}]
-    leaks                   {"centre_from_embeddings": {"balanced_accuracy", "chance"}, "centre_from_score": {"share", "p_value"},
-                             "harrell_c_within": {"centre" | "subtype" | "specimen" | "organ": EST},
-                             "gain_over_subtype", "rank_correlation": {"tile_count" | "mpp": {"rho",
-                             "p_value"}}}
-"""
+"""What the score is worth and against whom: C with intervals, hazard ratios, added value, seeds."""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from functools import partial
+from typing import Any
 
-from pathoml.config import Study
+import numpy as np
+
 from pathoml.errors import CohortError
-from pathoml.store.scores import SEEDS, read_columns
-from pathoml.survival.concordance import harrell_c, harrell_c_difference
+from pathoml.evaluation.evidence import Evidence
+from pathoml.survival.concordance import (
+    harrell_c,
+    harrell_c_difference,
+    harrell_c_interval,
+    uno_c_interval,
+)
 from pathoml.survival.cox import CoxFit, fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
 from pathoml.survival.design import fit_design, without_eventless_levels
-from pathoml.survival.kaplan_meier import kaplan_meier, log_rank
-from pathoml.training.baselines import clinical_columns
-from pathoml.types import Array, Cohort, Json
+from pathoml.survival.estimate import Estimate
+from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
+from pathoml.survival.not_estimable import not_estimable, or_not_estimable
+from pathoml.types import Array, Cohort, Json, Labels
 
-UNO_QUANTILE = (
-    0.9  # tau is this quantile of follow-up, so that a few late patients do not carry the weights
+# tau is this quantile of follow-up, so that a few late patients do not carry the weights
+UNO_QUANTILE = 0.9
+INTERVAL_NOTE = (
+    "95 % interval by bootstrap over patients within centres, conditional on the fitted models: "
+    "it leaves out that other training data would give other models."
 )
 
 
-def score_hazard_ratio(covariates: Array, cohort: Cohort, caveat: str) -> Json:
-    fit = fit_cox(covariates, cohort.time_months, cohort.event)
-    last = covariates.shape[1] - 1
-    likelihood_ratio = (
-        likelihood_ratio_test(fit, fit_cox(covariates[:, :0], cohort.time_months, cohort.event))
-        if last == 0
-        else None
+def concordance_sections(evidence: Evidence) -> Json:
+    """Return C of the score, of the baselines and within centres, with intervals; Uno's C."""
+    cohort, score, draw = evidence.cohort, evidence.score, evidence.draw
+    time, event, centre = cohort.time_months, cohort.event, cohort.centre
+    tau = float(np.quantile(time, UNO_QUANTILE))
+
+    def interval(values: Array, **options: Any) -> Json:
+        return or_not_estimable(lambda: harrell_c_interval(values, time, event, **draw, **options))
+
+    def both(values: Array) -> Json:
+        return {
+            "harrell_c": interval(values),
+            "harrell_c_centre_stratified": interval(values, stratum=centre),
+        }
+
+    def within(name: str) -> Estimate:
+        rows = centre == name
+        alone = {k: v for k, v in draw.items() if k != "resample_within"}
+        return harrell_c_interval(score[rows], time[rows], event[rows], **alone)
+
+    baselines = evidence.baselines
+    none = not_estimable("the scores were imported, without embeddings")
+    no_clinical = (
+        "these scores come without a clinical model on the same folds"
+        if evidence.config.cohort.covariates
+        else "no covariates in study.yaml"
     )
-    tests = {
-        "wald_p": wald_test(fit, last),
-        "likelihood_ratio_p": likelihood_ratio.p if likelihood_ratio else None,
+    return {
+        "tau_months": tau,
+        "median_follow_up_months": median_follow_up(time, event),
+        **both(score),
+        "harrell_c_fold_mean": fold_mean(evidence),
+        "harrell_c_by_centre": {
+            str(c): or_not_estimable(partial(within, c)) for c in np.unique(centre)
+        },
+        "uno_c": or_not_estimable(lambda: uno_c_interval(score, time, event, tau=tau, **draw)),
+        "ridge_cox": both(baselines["ridge_cox"])
+        if "ridge_cox" in baselines
+        else {"harrell_c": none, "harrell_c_centre_stratified": none},
+        "clinical": {
+            "covariates": list(evidence.clinical),
+            "harrell_c": interval(baselines["clinical"])
+            if "clinical" in baselines
+            else not_estimable(no_clinical),
+        },
+        "interval_note": INTERVAL_NOTE,
+    }
+
+
+def score_hazard_ratio(score: Array, cohort: Cohort, caveat: str) -> Json:
+    """Return the hazard ratio of a (B,) score with its Wald and likelihood-ratio p."""
+    fit = fit_cox(score[:, None], cohort.time_months, cohort.event)
+    nothing = fit_cox(score[:, None][:, :0], cohort.time_months, cohort.event)
+    return {
+        **hazard_ratio(fit, 0).to_json(),
+        "wald_p": wald_test(fit, 0),
+        "likelihood_ratio_p": likelihood_ratio_test(fit, nothing).p,
         "note": caveat,
     }
-    return {**hazard_ratio(fit, last).to_json(), **tests}
 
 
-def added_value(score: Array, cohort: Cohort, draw: Json, *, caveat: str) -> Json:
+def added_value(evidence: Evidence, caveat: str) -> Json:
     """Clinical against clinical + score on the same rows; fitted and judged on all of them, which
     the note says.
     """
-    columns = clinical_columns(cohort)
+    cohort, score, columns = evidence.cohort, evidence.score, evidence.clinical
     design = fit_design(columns) if columns else None
     clinical = design.transform(columns) if design else np.zeros((len(score), 0))
     if not clinical.shape[1]:
@@ -111,7 +123,7 @@ def added_value(score: Array, cohort: Cohort, draw: Json, *, caveat: str) -> Jso
         predictor(reduced, clinical[:, kept]),
         cohort.time_months,
         event=cohort.event,
-        **draw,
+        **evidence.draw,
     )
     eventless = (
         ""
@@ -134,29 +146,28 @@ def added_value(score: Array, cohort: Cohort, draw: Json, *, caveat: str) -> Jso
     }
 
 
-def fold_mean(study: Study, cohort: Cohort, log_risk: Array) -> float | None:
+def fold_mean(evidence: Evidence) -> float | None:
     """The mean over folds of C within the fold's test patients, first repeat; needs a comparable
     pair in each fold.
     """
-    from pathoml.study.splits import read_splits
-
-    values = []
-    if not (study.run_folder / "splits.json").exists():
+    cohort, values = evidence.cohort, []
+    if evidence.split is None:
         return None
-    for fold in read_splits(study.run_folder / "splits.json")[0].folds:
+    for fold in evidence.split.folds:
         rows = np.isin(cohort.patient_ids, fold.test)
+        outcome = cohort.time_months[rows], cohort.event[rows]
         try:
-            values.append(harrell_c(log_risk[rows], cohort.time_months[rows], cohort.event[rows]))
+            values.append(harrell_c(evidence.log_risk[rows], *outcome))
         except CohortError:
             return None
     return float(np.mean(values))
 
 
-def seed_section(study: Study, cohort: Cohort) -> Json:
+def seed_section(evidence: Evidence) -> Json:
     """How much C and the score move when only one seed is trained, as many publications do; SD with
     n - 1.
     """
-    scores = read_columns(study.run_folder / SEEDS, cohort.patient_ids, "seed ")
+    cohort, scores = evidence.cohort, evidence.seeds
     if not scores or len(scores) < 2:
         return {
             "harrell_c": [],
@@ -173,7 +184,7 @@ def seed_section(study: Study, cohort: Cohort) -> Json:
     }
 
 
-def kaplan_meier_section(cohort: Cohort, groups: npt.NDArray[np.str_]) -> Json:
+def kaplan_meier_section(cohort: Cohort, groups: Labels) -> Json:
     content: Json = {
         "note": "cut-off: median of each model's own training patients",
         "groups": {},

@@ -1,27 +1,214 @@
-"""Everything that `evaluate` reads, read once: cohort, scores, baselines, clinical columns, slide
-means, the run.
+"""Everything that `evaluate` rests on, read once: tables, scores, baselines, nested scores, plan.
+
+The sections of metrics.json are functions of it and open no file. What takes seconds (the trained
+run, the mean embeddings) is read when a section first asks for it, and then kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pathoml.config import Study
+from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
+from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
 from pathoml.store.embeddings import read_embeddings
+from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
-from pathoml.store.tables import parse_number, read_study_table, read_table
+from pathoml.store.scores import BASELINES, SEEDS, ScoreTable, read_columns, read_scores
+from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
-from pathoml.types import Array, Cohort, Json, Labels
+from pathoml.study.splits import read_splits
+from pathoml.survival.concordance import draw_counts
+from pathoml.training.baselines import clinical_columns
+from pathoml.training.nested import read_nested
+from pathoml.training.run import LoadedRun, load_run
+from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
 SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
+DRAW_SEED = 1  # of every bootstrap
 
 
-def strata_of(study: Study, cohort: Cohort) -> dict[str, Labels]:
-    """Return subtype, specimen and organ of each patient, where they are known and vary."""
+@dataclass(frozen=True, kw_only=True)
+class LockedBundle:
+    """What a locked model says of itself, as far as its validation needs it."""
+
+    sha256: str  # of bundle.json
+    baseline_survival: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """B patients with a score, in the order of patients.csv, and what is known of them."""
+
+    study: Study
+    everyone: Cohort  # with those who have no score
+    cohort: Cohort  # the B patients
+    score: Array  # (B,) score_sd
+    log_risk: Array  # (B,)
+    n_slides: Array  # (B,)
+    n_tiles: Array  # (B,)
+    groups: Labels  # (B,) "high" or "low", by cut-offs of the training folds
+    fold: Sequence[str]  # (B,) the fold of the first repeat, "" for scores that came without
+    score_type: str
+    made_by: frozenset[str]  # splits_sha256 of the scores
+    baselines: Mapping[str, Array]  # (B,) ridge_cox, clinical, where they were trained
+    nested: Mapping[str, Array] | None = None  # (B,) by fold
+    seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
+    split: Split | None = None  # the first partition
+    plan: AnalysisPlan = field(default_factory=AnalysisPlan)
+    bundle: LockedBundle | None = None  # bundles/RUN of a locked score
+    patients: Table | None = None  # as R is to read it
+    slides: Table | None = None
+
+    @property
+    def config(self) -> StudyConfig:
+        return self.study.config
+
+    @property
+    def draw(self) -> Json:
+        """How intervals are drawn: over patients, within centres."""
+        bootstraps = self.config.significance.bootstraps
+        return {
+            "bootstraps": bootstraps,
+            "seed": DRAW_SEED,
+            "resample_within": self.cohort.centre,
+        }
+
+    @cached_property
+    def draws(self) -> Array | None:
+        """(R, B) how often each patient is in each bootstrap; None where there are none."""
+        bootstraps, centre = self.config.significance.bootstraps, self.cohort.centre
+        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=centre)
+        return counts if len(counts) else None
+
+    @cached_property
+    def clinical(self) -> dict[str, list[object]]:
+        """The covariates of study.yaml, (B,) each."""
+        return clinical_columns(self.cohort)
+
+    @cached_property
+    def table(self) -> Columns:
+        """All columns of patients.csv, (B,) each, numbers as numbers, None for an empty cell."""
+        return {name: [parsed(v) for v in values] for name, values in self.cohort.columns.items()}
+
+    @cached_property
+    def arms(self) -> Array | None:
+        """(B,) 1 treated, 0 not, NaN unknown; None where study.yaml names no treatment."""
+        name = self.config.cohort.treatment
+        return treated(self.cohort.columns[name], name) if name else None
+
+    @cached_property
+    def strata(self) -> dict[str, Labels]:
+        """Subtype, specimen and organ of each patient, (B,), where they are known and vary."""
+        return _strata(self.cohort)
+
+    @cached_property
+    def mean_embeddings(self) -> tuple[Array | None, Array | None]:
+        """(B, D) means over each patient's tiles and (B,) the slides' resolution; None, None where
+        an embedding is missing.
+        """
+        return _mean_embeddings(self.study, self.cohort)
+
+    @property
+    def was_trained(self) -> bool:
+        """Whether this run has models: scores that were imported or locked have none here."""
+        return was_trained(self.study.run_folder)
+
+    @cached_property
+    def run(self) -> LoadedRun:
+        """The trained run.
+
+        Raises:
+            StoreError: its data or configuration changed since.
+        """
+        return load_run(self.study, self.everyone)
+
+
+def was_trained(run_folder: Path) -> bool:
+    """Return whether a run has models of its own."""
+    return (run_folder / "models" / "models.json").exists()
+
+
+def read_evidence(study: Study) -> Evidence:
+    """Read what stands in a run's folder and the study's tables.
+
+    Raises:
+        StoreError: scores or baselines are missing, broken, or name other patients than the cohort.
+        CohortError: the tables of patients and slides are refused.
+    """
+    folder = study.run_folder
+    patients, slides = read_tables(study)
+    everyone = cohort_of(study, patients, slides)
+    scores = read_scores(folder)
+    baselines = _baseline_rows(folder, scores)
+    known = {p.patient_id: p for p in everyone.patients}
+    if set(scores.patient_ids) - set(known) or set(baselines) != set(scores.patient_ids):
+        raise StoreError(
+            f"{folder}/scores.csv names other patients than patients.csv. Run `pathoml train`"
+            " again."
+        )
+    place = {p: row for row, p in enumerate(scores.patient_ids)}
+    ids = [p for p in known if p in place]
+    left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
+    rows = [place[p] for p in ids]
+    splits = folder / "splits.json"
+    return Evidence(
+        study=study,
+        everyone=everyone,
+        cohort=replace(
+            everyone,
+            patients=tuple(known[p] for p in ids),
+            excluded=everyone.excluded + left_out,
+        ),
+        score=scores.score_sd[rows],
+        log_risk=scores.log_risk[rows],
+        n_slides=scores.n_slides[rows],
+        n_tiles=scores.n_tiles[rows],
+        groups=np.array([scores.score_group[row] for row in rows], dtype=str),
+        fold=[scores.fold[row].split(";")[0] for row in rows],
+        score_type=scores.score_type[rows[0]],
+        made_by=frozenset(scores.splits_sha256),
+        baselines={
+            name: np.array([parse_number(baselines[p][name]) for p in ids], dtype=np.float64)
+            for name in ("ridge_cox", "clinical")
+            if all(baselines[p].get(name) for p in ids)
+        },
+        nested=read_nested(folder, ids),
+        seeds=read_columns(folder / SEEDS, ids, "seed "),
+        split=read_splits(splits)[0] if splits.exists() else None,
+        plan=read_analysis_plan(study.folder),
+        bundle=_locked_bundle(study, scores.score_type[rows[0]]),
+        patients=patients,
+        slides=slides,
+    )
+
+
+def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:
+    path = folder / BASELINES
+    if path.exists():
+        return {row["patient_id"]: row for row in read_table(path).rows}
+    if set(scores.score_type) == {"locked"}:  # `predict` trains no baseline beside a locked score
+        return {p: {} for p in scores.patient_ids}
+    raise StoreError(f"{path} is missing. Run `pathoml train` first.")
+
+
+def _locked_bundle(study: Study, score_type: str) -> LockedBundle | None:
+    """Return bundles/RUN/bundle.json, where RUN is the run that `predict` named after it."""
+    path = study.folder / "bundles" / study.config.run / "bundle.json"
+    if score_type != "locked" or not path.exists():
+        return None
+    survival = read_json(path).get("baseline_survival", {})
+    return LockedBundle(sha256=sha256_of_file(path), baseline_survival=survival)
+
+
+def _strata(cohort: Cohort) -> dict[str, Labels]:
     slides: dict[str, dict[str, set[str]]] = {name: {} for name in ("specimen", "organ")}
     for slide in cohort.slides:
         slides["specimen"].setdefault(slide.patient_id, set()).add(slide.specimen)
@@ -30,18 +217,14 @@ def strata_of(study: Study, cohort: Cohort) -> dict[str, Labels]:
         name: np.array(["+".join(sorted(of.get(p, {""}))) for p in cohort.patient_ids], dtype=str)
         for name, of in slides.items()
     }
-    rows = {row["patient_id"]: row for row in read_study_table(study, "patients").rows}
-    for column in SUBTYPE_COLUMNS:
-        if column in next(iter(rows.values())):
-            found["subtype"] = np.array([rows[p][column] for p in cohort.patient_ids], dtype=str)
-            break
+    columns = cohort.columns
+    subtype = next((name for name in SUBTYPE_COLUMNS if name in columns), None)
+    if subtype:
+        found["subtype"] = np.array(columns[subtype], dtype=str)
     return {name: labels for name, labels in found.items() if len(np.unique(labels)) > 1}
 
 
-def slide_means(study: Study, cohort: Cohort) -> tuple[Array | None, Array | None]:
-    """Return (B, D) mean embeddings and (B,) the resolution of the slides' pixels, or None if an
-    embedding is missing.
-    """
+def _mean_embeddings(study: Study, cohort: Cohort) -> tuple[Array | None, Array | None]:
     sums: dict[str, list[tuple[Array, int, float]]] = {}
     for slide in cohort.slides:
         path = embeddings_folder(study) / f"{slide.slide_id}.h5"
@@ -49,7 +232,7 @@ def slide_means(study: Study, cohort: Cohort) -> tuple[Array | None, Array | Non
             embedded = read_embeddings(path)
             total = embedded.features.sum(axis=0, dtype=np.float64)
             sums.setdefault(slide.patient_id, []).append(
-                (total, len(embedded.features), embedded.level0_mpp)
+                (total, len(embedded.features), embedded.grid.level0_mpp)
             )
     if any(p not in sums for p in cohort.patient_ids):
         return None, None
@@ -57,69 +240,6 @@ def slide_means(study: Study, cohort: Cohort) -> tuple[Array | None, Array | Non
         [sum(t for t, _, _ in sums[p]) / sum(n for _, n, _ in sums[p]) for p in cohort.patient_ids]
     )
     return means, np.array([np.mean([m for _, _, m in sums[p]]) for p in cohort.patient_ids])
-
-
-def read_score_table(
-    study: Study, cohort: Cohort
-) -> tuple[Cohort, dict[str, Array], list[str], Json]:
-    """Read scores.csv and baselines.csv beside the cohort.
-
-    Returns:
-        The cohort in the order of scores.csv, the columns score_sd, log_risk, ridge_cox and
-        clinical (if there), score_group, and the counts of slides and tiles.
-
-    Raises:
-        StoreError: the tables are missing or name other patients than the cohort.
-    """
-    from dataclasses import replace
-
-    tables: dict[str, dict[str, Mapping[str, str]]] = {}
-    for name in ("scores.csv", "baselines.csv"):
-        if not (study.run_folder / name).exists():
-            if (
-                name == "baselines.csv"
-                and tables["scores.csv"]
-                and _all_locked(tables["scores.csv"])
-            ):
-                tables[name] = {
-                    p: {} for p in tables["scores.csv"]
-                }  # `predict` trains no baseline beside a locked score
-                continue
-            raise StoreError(f"{study.run_folder / name} is missing. Run `pathoml train` first.")
-        tables[name] = {row["patient_id"]: row for row in read_table(study.run_folder / name).rows}
-    known = {p.patient_id: p for p in cohort.patients}
-    scores, baselines = tables["scores.csv"], tables["baselines.csv"]
-    if set(scores) - set(known) or set(baselines) != set(scores):
-        raise StoreError(
-            f"{study.run_folder}/scores.csv names other patients than patients.csv. Run `pathoml"
-            " train` again."
-        )
-    ids = [p for p in known if p in scores]
-    left_out = tuple((p, "no slide could be embedded") for p in known if p not in scores)
-    cohort = replace(
-        cohort, patients=tuple(known[p] for p in ids), excluded=cohort.excluded + left_out
-    )
-    columns = {
-        name: _numbers(scores[p][name] for p in ids)
-        for name in ("score_sd", "log_risk", "n_tiles", "n_slides")
-    }
-    for name in ("ridge_cox", "clinical"):
-        if all(baselines[p].get(name) for p in ids):
-            columns[name] = _numbers(baselines[p][name] for p in ids)
-    counts = {"slides": int(columns["n_slides"].sum()), "tiles": int(columns["n_tiles"].sum())}
-    described = {
-        "score_type": scores[ids[0]]["score_type"],
-        "fold": [scores[p].get("fold", "").split(";")[0] for p in ids],
-    }
-    return cohort, columns, [scores[p]["score_group"] for p in ids], {**counts, **described}
-
-
-def _all_locked(scores: Mapping[str, Mapping[str, str]]) -> bool:
-    return all(row["score_type"] == "locked" for row in scores.values())
-
-
-def _numbers(cells: Any) -> Array:
-    return np.array([parse_number(c) for c in cells], dtype=np.float64)
 
 
 def parsed(cell: str) -> float | str | None:

@@ -5,17 +5,15 @@ many hypotheses that was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.evaluation.analysis_plan import AnalysisPlan
+from pathoml.evaluation.evidence import Evidence
 from pathoml.evaluation.model_form import test_json
-from pathoml.store.hypotheses import record_hypotheses
-from pathoml.study.cohort import treated
 from pathoml.survival.cox import fit_cox, hazard_ratio
 from pathoml.survival.design import Design, fit_design
 from pathoml.survival.interaction import (
@@ -30,47 +28,33 @@ from pathoml.survival.subgroups import membership, parse_expression, subgroup_ef
 from pathoml.types import Array, Cohort, Columns, Json
 
 FAMILY = "interactions"
+FamilySize = Callable[[Iterable[str]], int]
 
 
-def interaction_sections(
-    cohort: Cohort,
-    score: Array,
-    clinical: Columns,
-    *,
-    treatment: str | None,
-    table: Columns,
-    subgroups: Sequence[str],
-    plan: AnalysisPlan,
-    runs_folder: Path,
-    run: str,
-) -> Json:
-    """Return subgroups, treatment_interaction and multiplicity; every hypothesis goes into the
-    ledger.
+def interaction_sections(evidence: Evidence, family_size: FamilySize) -> Json:
+    """Return subgroups, treatment_interaction and multiplicity.
 
     Args:
-        score: (B,) score_sd.
-        clinical: the covariates without the treatment.
-        treatment: column of the table, as cohort.treated reads it; None: there is none.
-        table: all columns of patients.csv in the cohort's order.
-        subgroups: expressions.
-        plan: what was planned beforehand.
-        runs_folder: where the ledger is.
-        run: name of the run.
+        family_size: takes the hypotheses that are tested and returns how many the study ever
+            tested, these among them.
     """
+    cohort, score, table = evidence.cohort, evidence.score, evidence.table
+    subgroups, plan = evidence.config.evaluate.subgroups, evidence.plan
+    treatment, arms = evidence.config.cohort.treatment, evidence.arms
+    reasons = {name: values for name, values in evidence.clinical.items() if name != treatment}
     for expression in subgroups:  # a mistake in one is the user's to correct, not a missing number
         parse_expression(expression)
         membership(expression, table)
-    arms = treated(table[treatment], treatment) if treatment else None
     rows = [
         _subgroup(expression, cohort, score, arms, membership(expression, table), plan)
         for expression in subgroups
     ]
-    interaction = _treatment_section(cohort, score, clinical, treatment, arms, plan)
+    interaction = _treatment_section(cohort, score, reasons, treatment, arms, plan)
     tests = {f"score x ({row['expression']})": row["p_value"] for row in rows}
     if treatment:
         tests |= {f"{treatment} x ({row['expression']})": row["treatment_p_value"] for row in rows}
         tests[f"score x {treatment}"] = interaction.get("p_value")
-    size = record_hypotheses(runs_folder, FAMILY, tests, run=run) if tests else 0
+    size = family_size(tests) if tests else 0
     found = {name: p for name, p in tests.items() if p is not None}
     adjusted = (
         dict(zip(found, benjamini_hochberg(list(found.values()), size).tolist())) if found else {}

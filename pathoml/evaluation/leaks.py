@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.evaluation.evidence import SUBTYPE_COLUMNS, slide_means, strata_of
+from pathoml.evaluation.evidence import SUBTYPE_COLUMNS, Evidence
 from pathoml.survival.concordance import harrell_c_interval
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
@@ -36,25 +35,17 @@ BETWEEN = (
 CORRELATION = 0.4  # rank correlation with tile count or mpp that raises an alarm
 
 
-def leak_section(
-    study: Study, cohort: Cohort, score: Array, *, tile_count: Array, pooled_c: float | None
-) -> tuple[Json, list[Json]]:
+def leak_section(evidence: Evidence, pooled_c: float | None) -> tuple[Json, list[Json]]:
     """Return the section and the alarms.
 
     Args:
-        cohort: in the order of the scores.
-        score: (B,) score_sd, out of fold.
-        tile_count: (B,) tiles a patient.
         pooled_c: harrell_c of the score.
     """
-    strata = {"centre": cohort.centre, **strata_of(study, cohort)}
-    draw: Json = {
-        "bootstraps": study.config.significance.bootstraps,
-        "seed": 1,
-        "resample_within": cohort.centre,
-    }
-    means, mpp = slide_means(study, cohort)
-    c_within = partial(harrell_c_interval, score, cohort.time_months, cohort.event, **draw)
+    cohort, score = evidence.cohort, evidence.score
+    strata = {"centre": cohort.centre, **evidence.strata}
+    means, mpp = evidence.mean_embeddings
+    outcome = cohort.time_months, cohort.event
+    c_within = partial(harrell_c_interval, score, *outcome, **evidence.draw)
     section: Json = {
         "centre_from_embeddings": or_not_estimable(
             lambda: centre_from_embeddings(means, cohort.centre)
@@ -67,7 +58,7 @@ def leak_section(
             lambda: gain_over(strata.get("subtype"), score, cohort)
         ),
         "rank_correlation": {
-            "tile_count": or_not_estimable(lambda: rank_correlation(score, tile_count)),
+            "tile_count": or_not_estimable(lambda: rank_correlation(score, evidence.n_tiles)),
             "mpp": or_not_estimable(lambda: rank_correlation(score, mpp)),
         },
     }
@@ -75,7 +66,7 @@ def leak_section(
 
 
 def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
-    """Return a sentence for each number of the section that a reader must see before the headline."""
+    """Return a sentence for each number of the section to be seen before the headline."""
     alarms = []
     centre = section["centre_from_score"]
     if (

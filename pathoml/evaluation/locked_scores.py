@@ -7,46 +7,38 @@ has, and the section says so.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store.files import read_json, sha256_of_file
-from pathoml.store.tables import read_table
+from pathoml.evaluation.evidence import Evidence
 from pathoml.survival.absolute_risk import BaselineHazard
 from pathoml.survival.locked_score import validate_locked_score
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
-from pathoml.types import Array, Cohort
 
 
-def prospective_section(
-    study: Study, cohort: Cohort, score: Array, *, score_type: str
-) -> dict[str, Any]:
+def prospective_section(evidence: Evidence) -> dict[str, Any]:
     """Return C, hazard ratio per development SD, calibration slope and calibration in the large of
     a locked score.
 
     Raises:
         StoreError: the bundle beside the study is not the one that made the scores.
     """
-    if score_type != "locked":
-        return {"note": f"the scores are {score_type}, not of a locked model"}
-    path = study.folder / "bundles" / study.config.run / "bundle.json"
-    if not path.exists():
-        return {
-            "note": (
-                f"no {path.relative_to(study.folder)}: copy the bundle there for its calibration"
-            ),
-            **_none("no bundle"),
-        }
-    stated = {row["splits_sha256"] for row in read_table(study.run_folder / "scores.csv").rows}
-    if stated != {sha256_of_file(path)}:
+    if evidence.score_type != "locked":
+        return {"note": f"the scores are {evidence.score_type}, not of a locked model"}
+    study, cohort, score = evidence.study, evidence.cohort, evidence.score
+    path = Path("bundles") / study.config.run / "bundle.json"
+    if evidence.bundle is None:
+        note = f"no {path}: copy the bundle there for its calibration"
+        return {"note": note, **_none("no bundle")}
+    if evidence.made_by != {evidence.bundle.sha256}:
         raise StoreError(
-            f"{path} is not the bundle that made {study.run_folder}/scores.csv. Put the right one"
-            " there, or predict again."
+            f"{study.folder / path} is not the bundle that made {study.run_folder}/scores.csv. Put"
+            " the right one there, or predict again."
         )
-    locked = read_json(path)["baseline_survival"]
+    locked = evidence.bundle.baseline_survival
     baseline = BaselineHazard(
         times=np.array(locked["times_months"], dtype=np.float64),
         cumulative=-np.log(np.clip(np.array(locked["survival"], dtype=np.float64), 1e-300, 1.0)),

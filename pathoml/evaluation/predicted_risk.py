@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.evaluation.evidence import Evidence
 from pathoml.survival.absolute_risk import cross_fitted_hazard, patterned_folds
 from pathoml.survival.brier import MIN_AT_RISK, brier_score, integrated_brier_score
 from pathoml.survival.calibration import (
@@ -65,39 +66,26 @@ RESTS_ON = {  # how the image scores of the other folds were made: nested, or by
 MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 
 
-def risk_sections(
-    cohort: Cohort,
-    columns: Mapping[str, Array],
-    clinical: Mapping[str, Sequence[object]],
-    *,
-    fold: Sequence[str],
-    horizons_months: Sequence[float],
-    counts: Array | None,
-    nested: Mapping[str, Array] | None = None,
-    score_type: str = "oof",
-) -> Json:
+def risk_sections(evidence: Evidence) -> Json:
     """Return the sections nested_scores, horizons_months, time_dependent_auc, brier,
     integrated_brier, calibration and decision_curve.
 
-    Args:
-        cohort: B patients.
-        columns: score_sd and log_risk, (B,) each.
-        clinical: the covariates of the clinical model, by name; may be empty.
-        fold: (B,) the patient's fold in the first repeat; "" throughout for scores that came
-            without.
-        horizons_months: at which risks are judged.
-        counts: (R, B) bootstrap draws; None: no intervals.
-        nested: for each fold (B,) scores that no model made which saw that fold's patients; None:
-            score_sd throughout.
-        score_type: of scores.csv, for the note on scores that are not nested.
+    A fold's image scores are nested ones (that no model made which saw that fold's patients) where
+    the run has them for every fold; scores that came without folds are divided by pattern.
     """
-    time, event, score = cohort.time_months, cohort.event, columns["score_sd"]
-    label = np.asarray(fold) if len(set(fold)) > 1 else patterned_folds(event)
+    cohort, score, counts = evidence.cohort, evidence.score, evidence.draws
+    time, event, score_type = cohort.time_months, cohort.event, evidence.score_type
+    horizons_months = evidence.config.evaluate.horizons_months
+    divided = len(set(evidence.fold)) > 1
+    label = np.asarray(evidence.fold) if divided else patterned_folds(event)
     grid = _grid(time, horizons_months)
     months = [*horizons_months, *grid]
+    nested = evidence.nested
     used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
     models = _models(
-        cohort, (lambda train: used[str(label[~train][0])]) if used else lambda _: score, clinical
+        cohort,
+        (lambda train: used[str(label[~train][0])]) if used else lambda _: score,
+        evidence.clinical,
     )
     hazards, problem = _cross_fitted(models, time, event, label, months)
     risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
@@ -121,7 +109,7 @@ def risk_sections(
         "decision_curve": {},
     }
     sections["calibration"] = {
-        "slope": or_not_estimable(lambda: calibration_slope(columns["log_risk"], time, event)),
+        "slope": or_not_estimable(lambda: calibration_slope(evidence.log_risk, time, event)),
         "in_the_large": or_not_estimable(
             lambda: observed_to_expected(_own(hazards, problem, "image"), event)
         ),
@@ -166,7 +154,7 @@ def _cross_fitted(
     label: npt.NDArray[np.str_],
     months: Sequence[float],
 ) -> tuple[dict[str, tuple[Array, Array]], dict[str, str]]:
-    """Return the hazards of each model, and why there are none for a model that cannot be fitted."""
+    """Return the hazards of each model, and why there are none where it cannot be fitted."""
     hazards: dict[str, tuple[Array, Array]] = {}
     problem: dict[str, str] = {}
     for name, fit in models.items():

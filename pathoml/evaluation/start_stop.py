@@ -79,7 +79,7 @@ def start_stop_rows(cohort: Cohort) -> list[StartStop]:
 
 
 def write_start_stop(path: Path, cohort: Cohort, score: Floats) -> None:
-    """Write runs/RUN/start_stop.csv with the covariates of study.yaml behind the columns of ours."""
+    """Write runs/RUN/start_stop.csv: our columns, then the covariates of study.yaml."""
     names = [n for n in cohort.patients[0].covariates if n not in COLUMNS]
     table = []
     for row in start_stop_rows(cohort):

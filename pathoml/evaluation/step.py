@@ -5,50 +5,53 @@ with.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from pathoml.config import Study
-from pathoml.evaluation.analysis_plan import read_analysis_plan
+from pathoml.compute.shards import Shard
+from pathoml.config import Study, opened
+from pathoml.evaluation.analysis_r import write_analysis, write_numbers
 from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
 from pathoml.evaluation.discrimination import (
-    UNO_QUANTILE,
     added_value,
-    fold_mean,
+    concordance_sections,
     kaplan_meier_section,
     score_hazard_ratio,
     seed_section,
 )
-from pathoml.evaluation.evidence import parsed
+from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
-from pathoml.evaluation.interactions import interaction_sections
+from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
 from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
+from pathoml.evaluation.permutation_blocks import (
+    compute_blocks,
+    read_blocks,
+    remove_blocks,
+    repeated_validation,
+    seeds_of,
+)
 from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
-from pathoml.evaluation.start_stop import timing_section
-from pathoml.store.tables import read_study_table
-from pathoml.study.cohort import share_treated, treated
-from pathoml.survival.concordance import draw_counts, harrell_c_interval, uno_c_interval
-from pathoml.survival.estimate import Estimate
-from pathoml.survival.kaplan_meier import median_follow_up
-from pathoml.survival.not_estimable import not_estimable, or_not_estimable
-from pathoml.training.baselines import clinical_columns
-from pathoml.training.nested import read_nested
-from pathoml.types import Array, Cohort, Json
+from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
+from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
+from pathoml.evaluation.start_stop import timing_section, write_start_stop
+from pathoml.store.files import read_json, write_json
+from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.provenance import is_fresh, record_step
+from pathoml.study.cohort import share_treated
+from pathoml.survival.not_estimable import or_not_estimable
+from pathoml.training.run import load_run
+from pathoml.types import SILENT, Json, Progress
 
 # an internal C above this raises an alarm (from slides alone, out of fold, 0.60-0.65 is to be
 # expected)
 LEAK_C = 0.75
-INTERVAL_NOTE = (
-    "95 % interval by bootstrap over patients within centres, conditional on the fitted models: "
-    "it leaves out that other training data would give other models."
-)
 CAVEAT = (
     "Wald and likelihood-ratio p values on out-of-fold scores are anticonservative; the permutation"
     " p is the test."
@@ -64,159 +67,160 @@ CAVEATS = {  # by score_type; any other is out of fold
     ),
     "insample": "The score learned from these very outcomes: no p value of it means anything.",
 }
+NOT_TRAINED = (
+    "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood"
+    " ratio are all there is."
+)
+ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
-def metrics(
-    study: Study, cohort: Cohort, columns: dict[str, Array], *, groups: Sequence[str], counts: Json
-) -> Json:
-    """Return the content of metrics.json.
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What metrics.json and permutation.json say; empty where only a part was computed."""
+
+    fresh: bool  # nothing had to be done
+    metrics: Json
+    permutation: Json
+
+
+def evaluate_study(
+    study: Study | Path | str, *, shard: Shard | None = None, progress: Progress = SILENT
+) -> Evaluated:
+    """Evaluate a run's scores if they, the tables or the configuration changed.
 
     Args:
-        cohort: in the order of the columns.
-        columns: score_sd, log_risk, n_tiles, ridge_cox and (if there are covariates) clinical, (B,)
-            each.
-        groups: "high" or "low" a patient, by cut-offs of the training folds.
+        study: the study, or its folder.
+        shard: compute only this part of the permutations; the whole puts them together.
+
+    Raises:
+        StoreError: there are no scores, or the run changed since it was trained.
+        CohortError: the tables are refused.
     """
-    config = study.config.significance
-    time_months, event, centre, score = (
-        cohort.time_months,
-        cohort.event,
-        cohort.centre,
-        columns["score_sd"],
+    study = opened(study)
+    folder, config, recipe = study.run_folder, study.config, evaluate_recipe(study)
+    fresh = is_fresh(folder, recipe, EVALUATE_OUTPUTS)
+    part = f" in part {shard.number} of {shard.count}" if shard else ""
+    wanted = f"{config.significance.permutations} permutations{part}"
+    progress.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else wanted}")
+    if shard:
+        if not fresh and config.significance.permutations and was_trained(folder):
+            validation, _ = repeated_validation(study, load_run(study))
+            with progress.bar("permute", "model epochs") as bar:
+                compute_blocks(study, validation, bar, shard=shard)
+        return Evaluated(fresh=fresh, metrics={}, permutation={})
+    if not fresh:
+        evidence = read_evidence(study)
+        content = metrics(evidence)
+        write_json(folder / "metrics.json", content)
+        write_numbers(folder / "metrics.csv", content)
+        write_start_stop(folder / "start_stop.csv", evidence.cohort, evidence.score)
+        write_analysis(evidence, content["tau_months"])
+        write_json(folder / "permutation.json", _permutation(evidence, content, progress))
+        record_step(folder, recipe)
+        remove_blocks(study)
+    return Evaluated(
+        fresh=fresh,
+        metrics=read_json(folder / "metrics.json"),
+        permutation=read_json(folder / "permutation.json"),
     )
-    draw: Json = {"bootstraps": config.bootstraps, "seed": 1, "resample_within": centre}
-    tau = float(np.quantile(time_months, UNO_QUANTILE))
-    caveat = CAVEATS.get(counts["score_type"], CAVEAT)
 
-    def interval(values: Array, **options: Any) -> Json:
-        return or_not_estimable(
-            lambda: harrell_c_interval(values, time_months, event, **draw, **options)
-        )
 
-    def within(name: str) -> Estimate:
-        rows = centre == name
-        return harrell_c_interval(
-            score[rows], time_months[rows], event[rows], bootstraps=config.bootstraps, seed=1
-        )
+def metrics(evidence: Evidence) -> Json:
+    """Return the content of metrics.json, as evaluation/metrics.py describes it.
+
+    The hypotheses that it tests go into runs/ledger.csv.
+    """
+    study, cohort, score = evidence.study, evidence.cohort, evidence.score
+    horizons = study.config.evaluate.horizons_months
+    clinical, groups = evidence.clinical, evidence.groups
+    caveat = CAVEATS.get(evidence.score_type, CAVEAT)
+    share = share_treated(evidence.arms) if evidence.arms is not None else None
+
+    def family_size(tests: Iterable[str]) -> int:
+        return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
 
     content: Json = {
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
-        "score_type": counts["score_type"],
+        "score_type": evidence.score_type,
         "n": len(score),
-        "events": int(event.sum()),
-        "tau_months": tau,
-        "median_follow_up_months": median_follow_up(time_months, event),
-        "harrell_c": interval(score),
-        "harrell_c_centre_stratified": interval(score, stratum=centre),
-        "harrell_c_fold_mean": fold_mean(study, cohort, columns["log_risk"]),
-        "harrell_c_by_centre": {
-            str(c): or_not_estimable(partial(within, c)) for c in np.unique(centre)
-        },
-        "uno_c": or_not_estimable(
-            lambda: uno_c_interval(score, time_months, event, tau=tau, **draw)
-        ),
-        "ridge_cox": {
-            "harrell_c": interval(columns["ridge_cox"]),
-            "harrell_c_centre_stratified": interval(columns["ridge_cox"], stratum=centre),
-        }
-        if "ridge_cox" in columns
-        else {
-            k: not_estimable("the scores were imported, without embeddings")
-            for k in ("harrell_c", "harrell_c_centre_stratified")
-        },
-        "clinical": {
-            "covariates": list(clinical_columns(cohort)),
-            "harrell_c": interval(columns["clinical"])
-            if "clinical" in columns
-            else not_estimable(
-                "these scores come without a clinical model on the same folds"
-                if study.config.cohort.covariates
-                else "no covariates in study.yaml"
-            ),
-        },
-        "interval_note": INTERVAL_NOTE,
-        "seeds": seed_section(study, cohort),
-    }
-    content["hazard_ratio_per_sd"] = or_not_estimable(
-        lambda: score_hazard_ratio(score[:, None], cohort, caveat)
-    )
-    content["added_value"] = or_not_estimable(
-        lambda: added_value(score, cohort, draw, caveat=caveat)
-    )
-    content["kaplan_meier"] = kaplan_meier_section(cohort, np.array(groups))
-    content |= _further_sections(study, cohort, columns, groups, counts)
-    content["flow"] = _flow(cohort, counts)
-    content["leaks"], shortcuts = leak_section(
-        study,
-        cohort,
-        score,
-        tile_count=columns["n_tiles"],
-        pooled_c=content["harrell_c"]["estimate"],
-    )
-    content["alarms"] = _alarms(content) + shortcuts
-    return content
-
-
-def _further_sections(
-    study: Study, cohort: Cohort, columns: dict[str, Array], groups: Sequence[str], counts: Json
-) -> Json:
-    """Return the sections of predicted_risk.py and effects.py."""
-    config, score, clinical = study.config, columns["score_sd"], clinical_columns(cohort)
-    horizons = config.evaluate.horizons_months
-    rows = {row["patient_id"]: row for row in read_study_table(study, "patients").rows}
-    table = {
-        name: [rows[p][name] for p in cohort.patient_ids] for name in next(iter(rows.values()))
-    }
-    treatment = config.cohort.treatment
-    reasons = {name: values for name, values in clinical.items() if name != treatment}
-    draws = draw_counts(
-        len(score), config.significance.bootstraps, 1, resample_within=cohort.centre
-    )
-    share = share_treated(treated(table[treatment], treatment)) if treatment else None
-    return {
-        **risk_sections(
-            cohort,
-            columns,
-            clinical,
-            fold=counts.get("fold", [""] * len(score)),
-            horizons_months=horizons,
-            counts=draws if len(draws) else None,
-            nested=read_nested(study.run_folder, cohort.patient_ids),
-            score_type=counts["score_type"],
-        ),
+        "events": int(cohort.event.sum()),
+        **concordance_sections(evidence),
+        "seeds": seed_section(evidence),
+        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(score, cohort, caveat)),
+        "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
+        "kaplan_meier": kaplan_meier_section(cohort, groups),
+        **risk_sections(evidence),
         **form_sections(cohort, score, clinical),
-        **interaction_sections(
-            cohort,
-            score,
-            reasons,
-            treatment=treatment,
-            table={name: [parsed(v) for v in values] for name, values in table.items()},
-            subgroups=config.evaluate.subgroups,
-            plan=read_analysis_plan(study.folder),
-            runs_folder=study.folder / "runs",
-            run=config.run,
-        ),
-        "prospective": prospective_section(study, cohort, score, score_type=counts["score_type"]),
+        **interaction_sections(evidence, family_size),
+        "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
         "timing": timing_section(cohort, score),
         "prognostic_score": or_not_estimable(
             lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),
         "included_excluded": included_against_excluded(
-            rows,
+            cohort.rows,
             cohort.patient_ids,
             [p for p, _ in cohort.excluded],
-            names=[config.cohort.centre, *clinical, config.endpoint.event],
+            names=[study.config.cohort.centre, *clinical, study.config.endpoint.event],
         )
         if cohort.excluded
         else [],
-        "restricted_mean": restricted_mean_section(cohort, groups, horizons),
+        "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
         **planning_sections(cohort, clinical, share),
+        "flow": _flow(evidence),
+    }
+    content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
+    content["alarms"] = _alarms(content) + shortcuts
+    content["heterogeneity"] = _heterogeneity(evidence)
+    return content
+
+
+def _heterogeneity(evidence: Evidence) -> Json:
+    if not has_both_kinds(evidence.cohort) or not evidence.was_trained:
+        return {"patients": 0, "note": ONE_KIND}
+    of_patient = dict(zip(evidence.cohort.patient_ids, evidence.score.tolist()))
+    of_run = [of_patient[p] for p in evidence.run.cohort.patient_ids]
+    return heterogeneity_section(evidence.run, np.array(of_run))
+
+
+def _permutation(evidence: Evidence, content: Json, progress: Progress) -> Json:
+    study, wanted = evidence.study, evidence.config.significance
+    shared = {
+        "permutations": wanted.permutations,
+        "wald_p": content["hazard_ratio_per_sd"].get("wald_p"),
+        "note": CAVEATS.get(evidence.score_type, CAVEAT),
+    }
+    if not wanted.permutations:
+        return {"p_value": None, **shared}
+    if not evidence.was_trained:
+        return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
+    validation, missing = repeated_validation(study, evidence.run)
+    with progress.bar("permute", "model epochs") as bar:
+        compute_blocks(study, validation, bar)
+    seeds = seeds_of(study)
+    folds = evidence.run.some_folds(wanted.repeats, seeds)
+    concordance, gain = validation.tests(folds, read_blocks(study, validation))
+    return {
+        "p_value": concordance.p_value,
+        **shared,
+        "repeats": len(validation.splits),
+        "seeds": seeds,
+        "statistic": "centre-stratified Harrell's C",
+        "observed": concordance.observed,
+        "null": list(concordance.null),
+        "added_value": {
+            "p_value": gain.p_value,
+            "observed": gain.observed,
+            "null": list(gain.null),
+            "note": missing,
+        },
     }
 
 
-def _flow(cohort: Cohort, counts: Json) -> Json:
+def _flow(evidence: Evidence) -> Json:
+    cohort = evidence.cohort
     slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
     by_centre = {
         str(c): {
@@ -229,8 +233,8 @@ def _flow(cohort: Cohort, counts: Json) -> Json:
     return {
         "patients": len(cohort.patients) + len(cohort.excluded),
         "analysed": len(cohort.patients),
-        "slides": counts["slides"],
-        "tiles": counts["tiles"],
+        "slides": int(evidence.n_slides.sum()),
+        "tiles": int(evidence.n_tiles.sum()),
         "excluded": [{"patient_id": p, "reason": reason} for p, reason in cohort.excluded],
         "by_centre": by_centre,
     }

@@ -20,7 +20,7 @@ from pathoml.explanation.faithfulness import FEWEST_TILES, Judge, SlideFaithfuln
 from pathoml.explanation.integrated_gradients import integrated_gradients
 from pathoml.training.model_stack import ModelStack
 from pathoml.training.scoring import FoldScores
-from pathoml.types import Array, AttentionMap, Bag, Embeddings
+from pathoml.types import Array, AttentionMap, Bag
 
 # tiles that a head reads again to see whether it renormalises; as telling as half of a large bag,
 # and much cheaper
@@ -172,21 +172,20 @@ def renormalises(attention: Array, contribution: Array, read: Judge) -> bool:
     )
 
 
-def slide_maps(
-    explanation: BagExplanation, bag: Bag, slides: Sequence[Embeddings], *, score_type: str
-) -> list[AttentionMap]:
+def slide_maps(explanation: BagExplanation, bag: Bag, *, score_type: str) -> list[AttentionMap]:
     """Cut a patient's explanation into one map a slide, in the order of bag.slide_ids."""
     maps = []
-    for index, slide in enumerate(slides):
+    for index in range(len(bag.slide_ids)):
+        grid = bag.grids[index]
         mine = bag.slide_index == index
         maps.append(
             AttentionMap(
-                slide_id=slide.slide_id,
+                slide_id=grid.slide_id,
                 patient_id=bag.patient_id,
-                xy_l0=bag.xy_l0[mine],
-                tile_l0=slide.tile_l0,
-                size_l0=slide.size_l0,
-                level0_mpp=slide.level0_mpp,
+                xy_l0=grid.xy_l0,
+                tile_l0=grid.tile_l0,
+                size_l0=grid.size_l0,
+                level0_mpp=grid.level0_mpp,
                 attention=explanation.attention[mine],
                 contribution=explanation.contribution[mine],
                 log_risk=explanation.log_risk,

@@ -28,10 +28,14 @@ NOTE = (
     " medical device."
 )
 STYLE = (
-    "body{font:15px"
-    " system-ui,sans-serif;margin:20px;background:#fff;color:#222}ul{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;padding:0;list-style:none}img{width:144px;height:144px;border:4px"
-    " solid #999}.raises img{border-color:#e68a00}.lowers"
-    " img{border-color:#005ac8}figure{margin:0}figcaption{font-size:13px;overflow-wrap:anywhere}"
+    "body{font:15px system-ui,sans-serif;margin:20px;background:#fff;color:#222}"
+    "ul{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;"
+    "padding:0;list-style:none}"
+    "img{width:144px;height:144px;border:4px solid #999}"
+    ".raises img{border-color:#e68a00}"
+    ".lowers img{border-color:#005ac8}"
+    "figure{margin:0}"
+    "figcaption{font-size:13px;overflow-wrap:anywhere}"
 )
 
 

@@ -31,7 +31,6 @@ from pathoml.store.provenance import record_step
 from pathoml.store.tiles import flags_at, read_tiles
 from pathoml.study.layout import tiles_folder
 from pathoml.training.model_stack import ModelStack
-from pathoml.training.run import bag_slides
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
 NOTHING = np.empty((0, 0))
@@ -82,9 +81,7 @@ def write_maps(
     gallery = Gallery()
     for explanation, bag in zip(explanations, subject.bags):
         percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
-        for tile_map in slide_maps(
-            explanation, bag, bag_slides(study, bag), score_type=subject.score_type
-        ):
+        for tile_map in slide_maps(explanation, bag, score_type=subject.score_type):
             write_attention(folder / f"{tile_map.slide_id}.h5", tile_map, recipe)
             gallery.add(tile_map, tile_map.contribution.astype(np.float64) * len(bag.features))
             found.flagged[tile_map.slide_id] = share_from(
@@ -139,8 +136,7 @@ def _draw(
         _write_geojson(folder, tile_map, (0, 0), fraction, mark)
         return
     with open_slide(path) as reader:
-        offset = getattr(reader, "bounds_l0", (0, 0))
-        _write_geojson(folder, tile_map, offset, fraction, mark)
+        _write_geojson(folder, tile_map, reader.bounds_l0, fraction, mark)
         _write_png(
             folder / f"{tile_map.slide_id}.png",
             draw_map(reader, tile_map, fraction, scale=scale, percentile=percentile, mark=mark),

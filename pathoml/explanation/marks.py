@@ -28,8 +28,10 @@ def class_mark(mark: str) -> str:
     """Return the mark of a map in a word or two, for the name of a class; "" where the map may be
     believed.
 
-    >>> class_mark(NOT_CHECKED), class_mark(UNFAITHFUL_SENTENCE), class_mark(flagged_sentence(0.5)), class_mark("")
-    ('not checked', 'NOT FAITHFUL', 'flagged tiles', '')
+    >>> class_mark(NOT_CHECKED), class_mark(UNFAITHFUL_SENTENCE)
+    ('not checked', 'NOT FAITHFUL')
+    >>> class_mark(flagged_sentence(0.5)), class_mark("")
+    ('flagged tiles', '')
     """
     if mark.startswith(UNFAITHFUL):
         return UNFAITHFUL

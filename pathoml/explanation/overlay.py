@@ -72,7 +72,7 @@ def tile_colours(
 
 
 def tile_hues(fraction: npt.NDArray[np.float64], *, faithful: bool = True) -> npt.NDArray[np.int64]:
-    """Return (N, 3) the full colour of each value's direction; grey where the map is not faithful."""
+    """Return (N, 3) the full colour of each value's direction; grey if the map is not faithful."""
     hue = np.where(fraction[:, None] > 0, RAISES, LOWERS)
     return hue if faithful else np.full_like(hue, UNFAITHFUL_HUE)
 

@@ -4,8 +4,8 @@ or both, that return an `Exchange`.
 A new format is a new file here, named nowhere else (docs/extend.md).
 """
 
-from .exchange import Exchange
-from .scores import import_scores
+from ..types import Exchange
+from .scores import import_into as import_scores
 
 __all__ = [
     "Exchange",

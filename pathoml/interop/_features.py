@@ -15,7 +15,6 @@ import numpy.typing as npt
 from pathoml.config import Study
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
-from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
 from pathoml.slides.reading import open_slide, slide_mpp
 from pathoml.store._hdf5 import sha256_of_arrays
@@ -26,7 +25,7 @@ from pathoml.store.packs import stored_paths
 from pathoml.store.tables import parse_number, read_study_table
 from pathoml.store.tiles import write_tiles
 from pathoml.study.layout import SAME_SCALE, embeddings_folder, encoding_name, grid_name, tile_size
-from pathoml.types import Embeddings, Ints, Recipe, TileGrid, TissueMask
+from pathoml.types import Embeddings, Exchange, Ints, Recipe, TileGrid, TissueMask
 
 IMPORT_VERSION = 1  # raise it when the same foreign file comes out otherwise
 MOST_LEVEL0_PX = 2**31 - 1  # no slide is wider
@@ -252,8 +251,6 @@ def _write(target: Path, tiles: Path, tool: str, slide: KnownSlide, found: Forei
         mpp=_implied_mpp(slide, found),
         level0_mpp=slide.level0_mpp,
         size_l0=slide.size_l0 or found.size_l0 or (int(edge[0]), int(edge[1])),
-        tissue_fraction=np.ones(len(found.xy_l0), np.float32),
-        flags=np.zeros(len(found.xy_l0), np.uint8),
         slide_sha256=sha256_of_file(slide.path) if slide.path else content,
     )
     recipe = Recipe(
@@ -279,7 +276,7 @@ def _write(target: Path, tiles: Path, tool: str, slide: KnownSlide, found: Forei
 
 
 def _mask_of_tiles(grid: TileGrid) -> TissueMask:
-    """Return a mask that is True under the tiles, since the other tool's own mask is not at hand."""
+    """Return a mask that is True under the tiles: the other tool's own is not at hand."""
     width, height = (side // grid.tile_l0 + 1 for side in grid.size_l0)
     mask = np.zeros((height, width), bool)
     column, row = (grid.xy_l0 + grid.tile_l0 // 2).T // grid.tile_l0

@@ -23,17 +23,16 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
-from pathoml.types import Embeddings
+from pathoml.types import Exchange, TileGrid
 
 
 def import_into(study: Study, source: Path) -> Exchange:
     """Import h5_files/ with patches/ of the same slides, wherever they lie below `source`."""
     patches = {path.stem: path for path in sorted(source.rglob("patches/*.h5"))}
 
-    def convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
+    def convert(path: Path, _slide: KnownSlide) -> ForeignFeatures:
         return _convert(path, patches.get(path.stem), study.config.encoder)
 
     done = import_features(study, "clam", _files(source), convert=convert)
@@ -48,8 +47,8 @@ def export_to(study: Study, target: Path) -> Exchange:
     written = []
     for slide in study_embeddings(study):
         paths = [target / folder / f"{slide.slide_id}{suffix}" for folder, suffix in _PLACES]
-        coords = slide.xy_l0.astype(np.int32)
-        attrs = {"coords": _coord_attrs(slide, target)}
+        coords = slide.grid.xy_l0.astype(np.int32)
+        attrs = {"coords": _coord_attrs(slide.grid, target)}
         write_foreign(
             paths[0], ForeignFile(arrays={"coords": coords.astype(np.int64)}, root={}, attrs=attrs)
         )
@@ -105,13 +104,13 @@ def _convert(path: Path, patches: Path | None, encoder: str) -> ForeignFeatures:
     )
 
 
-def _coord_attrs(slide: Embeddings, target: Path) -> dict[str, Any]:
+def _coord_attrs(grid: TileGrid, target: Path) -> dict[str, Any]:
     return {
-        "patch_size": slide.tile_l0,
+        "patch_size": grid.tile_l0,
         "patch_level": 0,
         "downsample": (1.0, 1.0),
-        "downsampled_level_dim": slide.size_l0,
-        "level_dim": slide.size_l0,
-        "name": slide.slide_id,
+        "downsampled_level_dim": grid.size_l0,
+        "level_dim": grid.size_l0,
+        "name": grid.slide_id,
         "save_path": str(target / "patches"),
     }

@@ -27,14 +27,14 @@ from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, map_marks
 from pathoml.explanation.overlay import colour_tiles, tile_hues
-from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import round_length
 from pathoml.slides.reading import open_slide, read_overview
 from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.maps import read_attention
-from pathoml.store.tables import parse_number, read_study_table, read_table
-from pathoml.types import AttentionMap, Image
+from pathoml.store.scores import read_scores
+from pathoml.store.tables import read_study_table
+from pathoml.types import AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
 DPI = 300
@@ -60,7 +60,7 @@ class Said:
     mark: str  # a sentence against the map, or ""
 
 
-def export_figures(study: Study, target: Path) -> Exchange:
+def export_to(study: Study, target: Path) -> Exchange:
     """Write SLIDE.png and SLIDE.svg for every slide that has a map.
 
     Raises:
@@ -82,7 +82,8 @@ def export_figures(study: Study, target: Path) -> Exchange:
         for row in read_study_table(study, "slides").rows
         if row["path"]
     }
-    percentiles, checked = _percentiles(study), map_marks(study.run_folder)
+    scores, checked = read_scores(study.run_folder), map_marks(study.run_folder)
+    percentiles = dict(zip(scores.patient_ids, scores.percentile.tolist()))
     limit = float(
         read_json(study.run_folder / "provenance.json")["steps"]["explain"]["scale_limit"]
     )
@@ -125,7 +126,8 @@ def on_scale(
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return (N,) values in [-1, 1] on a scale, and the value that full colour stands for.
 
-    >>> on_scale(np.array([-1.0, 0.5, 2.0]), "cohort", 4.0), on_scale(np.array([-1.0, 0.5, 2.0]), "raw", 4.0)
+    >>> values = np.array([-1.0, 0.5, 2.0])
+    >>> on_scale(values, "cohort", 4.0), on_scale(values, "raw", 4.0)
     ((array([-0.25 ,  0.125,  0.5  ]), 4.0), (array([-0.5 ,  0.25,  1.  ]), 2.0))
     """
     largest = max(float(np.abs(values).max(initial=0)), 1e-12)
@@ -245,15 +247,3 @@ def _scale_bar(axes: Axes, um_per_inch: float) -> None:
     axes.add_line(line)
     label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
     axes.text(WIDTH_IN - 0.12, 0.12, label, fontsize=7, ha="right")
-
-
-def _percentiles(study: Study) -> dict[str, float]:
-    """Return the cohort percentile of each patient's risk."""
-    rows = read_table(study.run_folder / "scores.csv").rows
-    risks = {
-        row["patient_id"]: risk
-        for row in rows
-        if (risk := parse_number(row["log_risk"])) is not None
-    }
-    every = np.array(list(risks.values()))
-    return {patient: float((every <= risk).mean() * 100) for patient, risk in risks.items()}

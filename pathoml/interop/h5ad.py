@@ -12,12 +12,11 @@ import numpy as np
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
-from pathoml.interop.exchange import Exchange
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.study.layout import embeddings_folder
-from pathoml.types import Assignments, AttentionMap
+from pathoml.types import Assignments, AttentionMap, Exchange
 
 
 def export_to(study: Study, target: Path) -> Exchange:

@@ -15,10 +15,9 @@ import tifffile
 from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_attention
-from pathoml.types import AttentionMap
+from pathoml.types import AttentionMap, Exchange
 
 
 def export_to(study: Study, target: Path) -> Exchange:
@@ -87,7 +86,8 @@ def write_ome(path: Path, tile_map: AttentionMap, mark: str = "") -> None:
         "Plane": place,
         "Name": tile_map.slide_id,
         "Description": (
-            f"Explains the model, not the disease. Research use only, not a medical device. {mark}".strip()
+            "Explains the model, not the disease. Research use only, not a medical device."
+            f" {mark}".rstrip()
         ),
     }
     with atomic_path(path) as temporary:

@@ -1,10 +1,11 @@
 """A slide as one vector, for baselines that see no single tile: SLIDE.npz with mean and covariance
 of its features, for numpy alone.
 
-    tiles       ()              N, to weigh the slides of a patient
-    mean        (D,)            of the N tiles' features
-    variance    (D,)            of each feature, divided by N: the diagonal of the whole covariance
-    covariance  (K (K + 1) / 2,)  of features @ projection, divided by N: the upper triangle with the diagonal, row by row
+    tiles       ()                N, to weigh the slides of a patient
+    mean        (D,)              of the N tiles' features
+    variance    (D,)              of each feature, divided by N: diagonal of the whole covariance
+    covariance  (K (K + 1) / 2,)  of features @ projection, divided by N: the upper triangle with
+                                  the diagonal, row by row
 
 A covariance of 1536 features has over a million entries, more than any cohort pays for. So it is
 taken of K = 32 random directions, which keep distances and lengths on average, know neither
@@ -25,9 +26,8 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.interop._features import study_embeddings
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path
-from pathoml.types import Floats
+from pathoml.types import Exchange, Floats
 
 DIRECTIONS = 32
 SEED = 1

@@ -19,9 +19,9 @@ import torch
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
-from pathoml.interop.exchange import Exchange
 from pathoml.store.files import atomic_path, read_json, write_json
 from pathoml.store.tables import parse_number, read_table, write_table
+from pathoml.types import Exchange
 
 SCALE = "tiles.json"
 NO_TENSORS = (
@@ -72,13 +72,13 @@ def export_to(study: Study, target: Path) -> Exchange:
     for slide in study_embeddings(study):
         scale = {
             "encoder": slide.encoder,
-            "tile_px": slide.tile_px,
-            "tile_um": slide.tile_px * slide.mpp,
+            "tile_px": slide.grid.tile_px,
+            "tile_um": slide.grid.tile_um,
         }
         with atomic_path(target / f"{slide.slide_id}.pt") as temporary:
             torch.save(torch.from_numpy(slide.features), temporary)
         with atomic_path(target / f"{slide.slide_id}.csv") as temporary:
-            write_table(temporary, ("x", "y"), slide.xy_l0.tolist())
+            write_table(temporary, ("x", "y"), slide.grid.xy_l0.tolist())
         written += [target / f"{slide.slide_id}.pt", target / f"{slide.slide_id}.csv"]
     write_json(target / SCALE, scale)
     return Exchange(files=(*written, target / SCALE))

@@ -16,13 +16,12 @@ import numpy as np
 from pathoml.config import Study
 from pathoml.errors import SlideError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, class_mark, map_marks
-from pathoml.interop.exchange import Exchange
 from pathoml.slides.identity import by_id
 from pathoml.slides.reading import open_slide
 from pathoml.store.geojson import marked, stable_id, tile_collection, write_geojson
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import read_study_table
-from pathoml.types import Assignments, AttentionMap
+from pathoml.types import Assignments, AttentionMap, Exchange
 
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
 RAISES, LOWERS, HOT = (230, 138, 0), (0, 90, 200), (200, 0, 90)
@@ -75,8 +74,7 @@ def _bounds(path: Path | None) -> tuple[int, int]:
     if path is None:
         return 0, 0
     with open_slide(path) as reader:
-        x, y = getattr(reader, "bounds_l0", (0, 0))
-        return int(x), int(y)
+        return reader.bounds_l0
 
 
 def geojson(

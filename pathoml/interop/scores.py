@@ -15,17 +15,16 @@ import numpy as np
 
 from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
-from pathoml.interop.exchange import Exchange
-from pathoml.store.files import atomic_path, sha256_of_file, write_text
+from pathoml.store.files import sha256_of_file, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import SEEDS, write_scores
-from pathoml.store.tables import Table, parse_number, read_table, write_table
+from pathoml.store.scores import BASELINES, SEEDS, write_baselines, write_scores
+from pathoml.store.tables import Table, parse_number, read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_scores
 from pathoml.training.nested import FILE as NESTED
 from pathoml.training.scoring import standardise
-from pathoml.types import Cohort, Floats, RiskScore, Split
+from pathoml.types import Cohort, Exchange, Floats, RiskScore, Split
 
 USUAL_NAMES = (
     "log_risk",
@@ -36,7 +35,7 @@ USUAL_NAMES = (
 SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
-def import_scores(study: Study, source: Path, column: str | None = None) -> Exchange:
+def import_into(study: Study, source: Path, *, column: str | None = None) -> Exchange:
     """Write runs/RUN from a table with patient_id and one score a patient; higher must mean earlier
     events.
 
@@ -85,7 +84,8 @@ def import_scores(study: Study, source: Path, column: str | None = None) -> Exch
     write_scores(folder, scores)
     for stale in (NESTED, SEEDS):  # of a training that was interrupted here
         (folder / stale).unlink(missing_ok=True)
-    _write_baselines(folder / "baselines.csv", cohort, clinical_scores(cohort, splits))
+    clinical = clinical_scores(cohort, splits)
+    write_baselines(folder / BASELINES, cohort, ridge=None, clinical=clinical)
     record_imported(study, source, name)
     notes = (
         (
@@ -215,13 +215,3 @@ def _risk_scores(
             )
         )
     return scores
-
-
-def _write_baselines(path: Path, cohort: Cohort, clinical: Floats | None) -> None:
-    values = clinical if clinical is not None else np.full(len(cohort.patients), np.nan)
-    with atomic_path(path) as temporary:
-        write_table(
-            temporary,
-            ("patient_id", "ridge_cox", "clinical"),
-            [(p, None, float(c)) for p, c in zip(cohort.patient_ids, values)],
-        )

@@ -21,8 +21,8 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
+from pathoml.types import Exchange
 
 STAMP_VERSION = "2.0.0"  # STAMP refuses files newer than itself
 OLD_STRIDE_PX, OLD_STRIDE_UM = 224, 256.0  # before the scale was written
@@ -47,12 +47,12 @@ def export_to(study: Study, target: Path) -> Exchange:
             "stamp_version": STAMP_VERSION,
             "extractor": slide.encoder,
             "unit": "um",
-            "tile_size_um": slide.tile_px * slide.mpp,
-            "tile_size_px": slide.tile_px,
+            "tile_size_um": slide.grid.tile_um,
+            "tile_size_px": slide.grid.tile_px,
             "code_hash": slide.recipe_sha256[:8],
             "feat_type": "tile",
         }
-        coords_um = (slide.xy_l0 * slide.level0_mpp).astype(np.float32)
+        coords_um = (slide.grid.xy_l0 * slide.grid.level0_mpp).astype(np.float32)
         write_foreign(
             path,
             ForeignFile(arrays={"feats": slide.features, "coords": coords_um}, root=root, attrs={}),

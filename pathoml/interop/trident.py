@@ -23,10 +23,9 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.interop.exchange import Exchange
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 from pathoml.store.tiles import nominal_magnification
-from pathoml.types import Embeddings
+from pathoml.types import Exchange, TileGrid
 
 FEATURES = "features_"
 
@@ -40,9 +39,11 @@ def export_to(study: Study, target: Path) -> Exchange:
     """Write the study's embeddings as a TRIDENT job: patches and features."""
     written = []
     for slide in study_embeddings(study):
-        job = target / f"{nominal_magnification(slide.mpp)}x_{slide.tile_px}px_0px_overlap"
-        attrs = _coord_attrs(slide, job)
-        coords = slide.xy_l0.astype(np.int64)
+        job = (
+            target / f"{nominal_magnification(slide.grid.mpp)}x_{slide.grid.tile_px}px_0px_overlap"
+        )
+        attrs = _coord_attrs(slide.grid, job)
+        coords = slide.grid.xy_l0.astype(np.int64)
         patches = job / "patches" / f"{slide.slide_id}_patches.h5"
         features = job / f"{FEATURES}{slide.encoder}" / f"{slide.slide_id}.h5"
         named = {
@@ -79,7 +80,7 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
             yield path.stem, path
 
 
-def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
+def _convert(path: Path, _slide: KnownSlide) -> ForeignFeatures:
     content = read_foreign(path)
     features, coords = array_of(content, path, "features"), array_of(content, path, "coords")
     attrs = content.attrs["coords"]
@@ -101,15 +102,15 @@ def _convert(path: Path, slide: KnownSlide) -> ForeignFeatures:
     )
 
 
-def _coord_attrs(slide: Embeddings, job: Path) -> dict[str, Any]:
+def _coord_attrs(grid: TileGrid, job: Path) -> dict[str, Any]:
     return {
-        "patch_size": slide.tile_px,
-        "patch_size_level0": slide.tile_l0,
-        "level0_magnification": nominal_magnification(slide.level0_mpp),
-        "target_magnification": nominal_magnification(slide.mpp),
+        "patch_size": grid.tile_px,
+        "patch_size_level0": grid.tile_l0,
+        "level0_magnification": nominal_magnification(grid.level0_mpp),
+        "target_magnification": nominal_magnification(grid.mpp),
         "overlap": 0,
-        "name": slide.slide_id,
+        "name": grid.slide_id,
         "savetodir": str(job),
-        "level0_width": slide.size_l0[0],
-        "level0_height": slide.size_l0[1],
+        "level0_width": grid.size_l0[0],
+        "level0_height": grid.size_l0[1],
     }

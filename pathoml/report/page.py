@@ -23,14 +23,14 @@ from markupsafe import Markup
 from PIL import Image
 
 from pathoml.config import Study
-from pathoml.errors import StoreError
 from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, further_sections
 from pathoml.report.figures import Curve, ForestRow
 from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import read_json, write_text
-from pathoml.store.tables import parse_number, read_table
+from pathoml.store.scores import ScoreTable, read_scores
+from pathoml.store.tables import parse_number
 from pathoml.types import Json
 
 PATIENTS_SHOWN = 3  # at each end of the cohort
@@ -88,7 +88,7 @@ def write_report(study: Study) -> Path:
             absent; the page then says so.
     """
     folder = study.run_folder
-    scores, table_facts = _read_scores(folder / "scores.csv")
+    scores, table_facts = _scored_patients(read_scores(folder))
     metrics = read_json(folder / "metrics.json")
     smallest = study.config.report.smallest_cell
     if smallest:
@@ -163,41 +163,28 @@ def _render(context: Json, smallest: int) -> str:
     return environment.get_template("report.html.j2").render(context)
 
 
-def _read_scores(path: Path) -> tuple[list[ScoredPatient], dict[str, str]]:
+def _scored_patients(table: ScoreTable) -> tuple[list[ScoredPatient], dict[str, str]]:
     """Return the patients by ascending log-risk, and what is the same in every row."""
-    if not path.is_file():
-        raise StoreError(f"{path} is missing. Run `pathoml train` first.")
-    table = read_table(path)
-    table.require(("patient_id", "centre", "log_risk", "score_sd", "score_type"))
-    if not table.rows:
-        raise StoreError(f"{path} has no row. Delete it and run `pathoml train`.")
-    risks = np.array([_number(path, row, "log_risk") for row in table.rows])
+    percentile = table.percentile
     patients = [
         ScoredPatient(
-            patient_id=row["patient_id"],
-            centre=row["centre"],
-            log_risk=float(risk),
-            score_sd=_number(path, row, "score_sd"),
-            score_group=row.get("score_group", ""),
-            percentile=100 * float(np.mean(risks <= risk)),
+            patient_id=patient_id,
+            centre=table.centre[b],
+            log_risk=float(table.log_risk[b]),
+            score_sd=float(table.score_sd[b]),
+            score_group=table.score_group[b],
+            percentile=float(percentile[b]),
         )
-        for row, risk in zip(table.rows, risks)
+        for b, patient_id in enumerate(table.patient_ids)
     ]
-    facts = {
-        name: ", ".join(sorted({row[name] for row in table.rows if row.get(name)}))
-        for name in ("score_type", "n_repeats", "splits_sha256", "data_cut")
+    stated = {
+        "score_type": table.score_type,
+        "n_repeats": [f"{n:g}" for n in table.n_repeats],
+        "splits_sha256": table.splits_sha256,
+        "data_cut": table.data_cut,
     }
+    facts = {name: ", ".join(sorted({v for v in of if v})) for name, of in stated.items()}
     return sorted(patients, key=lambda patient: (patient.log_risk, patient.patient_id)), facts
-
-
-def _number(path: Path, row: Mapping[str, str], column: str) -> float:
-    value = parse_number(row[column])
-    if value is None:
-        raise StoreError(
-            f"{path}: patient {row['patient_id']} has {column} = {row[column]!r}. Run `pathoml"
-            " train` again."
-        )
-    return value
 
 
 def _read_optional(path: Path) -> Json:

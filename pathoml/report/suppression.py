@@ -18,7 +18,8 @@ POOLED_REASON = "for several reasons"
 def pooled_centres(by_centre: Mapping[str, Mapping[str, Any]], smallest: int) -> dict[str, str]:
     """Return the name under which each centre is shown; small ones share one.
 
-    >>> small = {"A": {"patients": 20, "events": 9}, "B": {"patients": 3, "events": 1}, "C": {"patients": 9, "events": 6}}
+    >>> small = {"A": {"patients": 20, "events": 9}, "B": {"patients": 3, "events": 1},
+    ...          "C": {"patients": 9, "events": 6}}
     >>> pooled_centres(small, 5)  # B alone would follow from the total, so C joins
     {'A': 'A', 'B': 'other centres', 'C': 'other centres'}
     """

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import PIL.Image
@@ -26,7 +24,7 @@ def open_in_colour(path: Path, name: str, *, icc: bool) -> slides.SlideReader:
         SlideError: as open_slide, or the profile is damaged, or not one of RGB pixels.
     """
     reader = slides.open_slide(path)
-    profile: bytes | None = getattr(reader, "icc_profile", None) if icc else None
+    profile = reader.icc_profile if icc else None
     if not profile:
         return reader
     try:
@@ -36,7 +34,7 @@ def open_in_colour(path: Path, name: str, *, icc: bool) -> slides.SlideReader:
         raise
 
 
-class SrgbReader:
+class SrgbReader(slides.Reader):
     """A reader whose pixels go through the slide's profile to sRGB, by LittleCMS with perceptual
     intent.
     """
@@ -45,7 +43,7 @@ class SrgbReader:
         self._reader = reader
         self.size_l0, self.stated_mpp = reader.size_l0, reader.stated_mpp
         self.level_downsamples, self.vendor = reader.level_downsamples, reader.vendor
-        self.bounds_l0 = getattr(reader, "bounds_l0", (0, 0))
+        self.bounds_l0 = reader.bounds_l0
         try:
             slide = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             self._transform = ImageCms.buildTransform(
@@ -64,14 +62,3 @@ class SrgbReader:
 
     def close(self) -> None:
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -54,7 +54,9 @@ def identifiers_left(path: Path) -> list[str]:
 def identifier_kinds(properties: Mapping[str, str], file_name: str) -> list[str]:
     """Return the kinds of identifiers among a slide's properties and in its file's name.
 
-    >>> identifier_kinds({"aperio.User": "mueller", "aperio.MPP": "0.25", "openslide.associated.label.width": "9"}, "S_2024-03-01.svs")
+    >>> properties = {"aperio.User": "mueller", "aperio.MPP": "0.25",
+    ...               "openslide.associated.label.width": "9"}
+    >>> identifier_kinds(properties, "S_2024-03-01.svs")
     ['person', 'label picture', "date in the file's name"]
     >>> identifier_kinds({"dicom.PatientName": "^^^^", "dicom.AccessionNumber": ""}, "S1.dcm")
     []

@@ -7,8 +7,8 @@ associated images (label, macro).
 
 from __future__ import annotations
 
-import importlib
 import math
+from inspect import getattr_static
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -16,8 +16,8 @@ from typing import Protocol, Self, runtime_checkable
 import cv2
 import numpy as np
 
-from pathoml.errors import SlideError
-from pathoml.plugins import names_with
+from pathoml.errors import ConfigError, SlideError
+from pathoml.plugins import plugins_with
 from pathoml.types import Image
 
 PLAUSIBLE_MPP = (
@@ -26,6 +26,21 @@ PLAUSIBLE_MPP = (
 )  # micrometres per pixel; a 100x objective gives about 0.1, a macro lens about 15
 ANISOTROPY = 1.02  # pixels further from square than this change the shape of nuclei
 STRIP_ROWS = 2048  # rows read at once for an overview, so that memory stays flat
+
+READER = (
+    "size_l0",
+    "stated_mpp",
+    "level_downsamples",
+    "vendor",
+    "bounds_l0",
+    "icc_profile",
+    "tile_size_px",
+    "raw_jpeg_tile",
+    "read_region",
+    "close",
+    "__enter__",
+    "__exit__",
+)  # what every reader has
 
 
 class SlideReader(Protocol):
@@ -53,6 +68,28 @@ class SlideReader(Protocol):
         """The container's name, for example "aperio"."""
         ...
 
+    @property
+    def bounds_l0(self) -> tuple[int, int]:
+        """Top left corner of the scanned area; QuPath counts from it (MRXS), we and OpenSlide from
+        (0, 0).
+        """
+        ...
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The ICC profile of the slide's pixels, if it carries one."""
+        ...
+
+    def tile_size_px(self, level: int) -> tuple[int, int] | None:
+        """Return (width, height) of the compressed tiles of a level; None if `raw_jpeg_tile` has
+        none there.
+        """
+        ...
+
+    def raw_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:
+        """Return a compressed tile as a JPEG file, untouched otherwise; None where there is none."""
+        ...
+
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
         """Return (H, W, 3) RGB of `size_px` pixels of `level`, whose top left corner is at `xy_l0`;
         white outside the slide.
@@ -73,6 +110,37 @@ class SlideReader(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class Reader:
+    """What most readers have in common, to inherit from: no scanned area, colour profile or
+    compressed tiles of its own, and a `with` that closes it.
+    """
+
+    bounds_l0: tuple[int, int] = (0, 0)
+    icc_profile: bytes | None = None
+
+    def tile_size_px(self, level: int) -> tuple[int, int] | None:  # noqa: ARG002
+        """Return None: no level is stored as JPEG tiles."""
+        return None
+
+    def raw_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:  # noqa: ARG002
+        """Return None: no tile is stored as JPEG."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 @runtime_checkable
@@ -103,6 +171,7 @@ def open_slide(path: Path) -> SlideReader:
 
     Raises:
         SlideError: missing, empty, or of no known format.
+        ConfigError: its reader lacks something that readers have.
     """
     path = Path(path)
     if not path.exists():
@@ -113,10 +182,7 @@ def open_slide(path: Path) -> SlideReader:
         )
     if not (path.is_file() or path.is_dir()):
         raise SlideError(f"Slide {path.name} is neither a file nor a folder.")
-    modules = [
-        importlib.import_module(f"pathoml.slides.readers.{n}")
-        for n in names_with("pathoml.slides.readers", "open_slide")
-    ]
+    modules = [module for _, module in plugins_with("pathoml.slides.readers", "open_slide")]
     refusals = []
     for module in sorted(modules, key=lambda m: -getattr(m, "PRIORITY", 0)):
         if module.detect_format(path):
@@ -125,6 +191,7 @@ def open_slide(path: Path) -> SlideReader:
             except SlideError as error:  # another reader may know what this one does not
                 refusals.append(error)
             else:
+                _refuse_half_a_reader(reader, module.__name__)
                 return reader
     if refusals:
         raise refusals[0]
@@ -133,6 +200,17 @@ def open_slide(path: Path) -> SlideReader:
         "(damaged, or an unsupported compression). Convert it to a tiled pyramidal JPEG TIFF, or "
         "leave it out of slides.csv."
     )
+
+
+def _refuse_half_a_reader(reader: SlideReader, module: str) -> None:
+    # looked at, not asked: a handle whose colour profile is damaged answers nothing after it
+    missing = [name for name in READER if getattr_static(reader, name, READER) is READER]
+    if missing:
+        raise ConfigError(
+            f"{type(reader).__name__} of {module} has no {', '.join(missing)}. Let it inherit"
+            " pathoml.slides.reading.Reader, which has what most readers answer alike"
+            " (docs/extend.md)."
+        )
 
 
 def slide_mpp(

@@ -37,7 +37,7 @@ ATTRS_SHA256 = "attrs_sha256"
 
 
 def sha256_of_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return the SHA-256 over named arrays: names, dtypes, shapes and bytes, in the order of names."""
+    """Return the SHA-256 over named arrays: names, dtypes, shapes, bytes, in order of names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -51,7 +51,7 @@ def sha256_of_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def stored_attr(path: Path, name: str) -> str:
-    """Return one root attribute of a file as text, or "" if the file is absent, torn or lacks it."""
+    """Return a root attribute of a file as text, or "" if the file is absent, torn or lacks it."""
     return stored_attrs(path, (name,))[name]
 
 
@@ -150,7 +150,7 @@ def read_h5(
 
 @contextmanager
 def whole(path: Path) -> Iterator[None]:
-    """Say what is wrong with a file of ours that cannot be read, or does not hold what it should."""
+    """Say what is wrong with a file of ours that cannot be read or lacks what it should hold."""
     try:
         yield
     except FileNotFoundError:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pathoml.errors import StoreError
 from pathoml.store._hdf5 import read_h5, whole, write_h5
-from pathoml.store.tiles import coord_attrs, root_attrs
+from pathoml.store.tiles import coord_attrs, grid_of, root_attrs
 from pathoml.types import Embeddings, Recipe, TileGrid
 
 
@@ -94,17 +94,10 @@ def _embeddings_of(
             " (N, D) float16, (N, 2)."
         )
     return Embeddings(
-        slide_id=str(coord["name"]),
-        xy_l0=coords,
-        tile_l0=int(coord["patch_size_level0"]),
-        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
-        mpp=float(root["mpp"]),
-        level0_mpp=float(root["level0_mpp"]),
-        tile_px=int(coord["patch_size"]),
+        grid=grid_of(coords, root, coord),
         features=features,
         encoder=str(root["features.encoder"]),
         encoder_sha256=str(root["encoder_sha256"]),
-        slide_sha256=str(root["slide_sha256"]),
         recipe_sha256=str(root["recipe_sha256"]),
         content_sha256=str(root["content_sha256"]),
     )

@@ -105,7 +105,7 @@ def packed_files(folder: Path) -> Mapping[str, Path]:
 
 
 @lru_cache(maxsize=16)
-def _packed_files(folder: Path, changed_ns: int) -> Mapping[str, Path]:
+def _packed_files(folder: Path, _changed_ns: int) -> Mapping[str, Path]:
     return {name: pack for pack in pack_paths(folder) for name in _entries(pack)}
 
 
@@ -115,7 +115,7 @@ def _entries(pack: Path) -> Mapping[str, zipfile.ZipInfo]:
 
 
 @lru_cache(maxsize=4096)
-def _entries_of(pack: Path, identity: tuple[int, ...]) -> Mapping[str, zipfile.ZipInfo]:
+def _entries_of(pack: Path, _identity: tuple[int, ...]) -> Mapping[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(pack) as archive:
             return {info.filename: info for info in archive.infolist()}

@@ -1,4 +1,4 @@
-"""What made a run: versions, hardware, hashes of inputs; and whether a step has to be done again."""
+"""What made a run: versions, hardware, hashes of inputs; and whether a step must be done again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def recipe_sha256(recipe: Recipe) -> str:
 
 
 def recorded_recipe(run_folder: Path, step: str) -> str:
-    """Return the hash of the recipe that a step of a run was done with, or "" if it was not done."""
+    """Return the hash of the recipe that a step of a run was done with, "" if it was not done."""
     path = run_folder / "provenance.json"
     done = read_json(path).get("steps", {}).get(step, {}) if path.exists() else {}
     return str(done.get("recipe_sha256", ""))

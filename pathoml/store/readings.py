@@ -28,19 +28,25 @@ COLUMNS = ("rater", "phenotype", "item", "name", "presence", "repeat", "note", "
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
-    id INTEGER PRIMARY KEY, rater TEXT NOT NULL, phenotype TEXT NOT NULL, item TEXT NOT NULL, slide_id TEXT NOT NULL,
-    name TEXT NOT NULL, presence INTEGER NOT NULL CHECK (presence BETWEEN 1 AND 5), repeat INTEGER NOT NULL CHECK (repeat IN (0, 1)),
+    id INTEGER PRIMARY KEY, rater TEXT NOT NULL, phenotype TEXT NOT NULL, item TEXT NOT NULL,
+    slide_id TEXT NOT NULL, name TEXT NOT NULL,
+    presence INTEGER NOT NULL CHECK (presence BETWEEN 1 AND 5),
+    repeat INTEGER NOT NULL CHECK (repeat IN (0, 1)),
     note TEXT NOT NULL, blinded INTEGER NOT NULL CHECK (blinded IN (0, 1)), read_at TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS audit (
-    id INTEGER PRIMARY KEY, at TEXT NOT NULL, action TEXT NOT NULL, slide_id TEXT NOT NULL, rater TEXT NOT NULL,
-    model_sha256 TEXT NOT NULL, detail TEXT NOT NULL
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL, action TEXT NOT NULL, slide_id TEXT NOT NULL,
+    rater TEXT NOT NULL, model_sha256 TEXT NOT NULL, detail TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TRIGGER IF NOT EXISTS audit_keeps_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS audit_keeps_values BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS readings_keep_rows BEFORE DELETE ON readings BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
-CREATE TRIGGER IF NOT EXISTS readings_keep_values BEFORE UPDATE ON readings BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
+CREATE TRIGGER IF NOT EXISTS audit_keeps_rows BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS audit_keeps_values BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS readings_keep_rows BEFORE DELETE ON readings
+    BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
+CREATE TRIGGER IF NOT EXISTS readings_keep_values BEFORE UPDATE ON readings
+    BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
 """
 
 

@@ -5,15 +5,21 @@ to score the patients (fold, seed).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pathoml.errors import StoreError
+from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import atomic_path
-from pathoml.store.tables import parse_number, read_table, write_table
+from pathoml.store.tables import Table, parse_number, read_table, write_table
 from pathoml.types import NOTICE, Array, Cohort, Floats, RiskScore
 
+SCORES = "scores.csv"
+SCORES_DICTIONARY = "scores.dictionary.csv"
+SCORES_STATA = "scores.dta"
+SCORES_SPSS = "scores.sav"
+BASELINES = "baselines.csv"  # out-of-fold scores of the models that the image score is held against
 SEEDS = "seed_scores.csv"  # score_sd by each seed alone
 SCORE_COLUMNS = tuple(RiskScore.__dataclass_fields__)
 DESCRIPTIONS = {
@@ -50,6 +56,94 @@ DESCRIPTIONS = {
         "",
     ),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """scores.csv by column, an entry per patient in the order of the file; fields as in RiskScore."""
+
+    patient_ids: tuple[str, ...]
+    centre: tuple[str, ...]
+    log_risk: Array  # (B,) higher = earlier progression
+    score_sd: Array  # (B,)
+    score_type: tuple[str, ...]
+    fold: tuple[str, ...]
+    n_repeats: Array  # (B,)
+    repeat_sd: Array  # (B,) NaN for one repeat
+    n_slides: Array  # (B,)
+    n_tiles: Array  # (B,)
+    model_sha256: tuple[str, ...]
+    splits_sha256: tuple[str, ...]
+    data_cut: tuple[str, ...]
+    score_group: tuple[str, ...]
+
+    @property
+    def percentile(self) -> Array:
+        """(B,) share of these patients with the same or a lower log-risk, 0-100."""
+        not_above = np.searchsorted(np.sort(self.log_risk), self.log_risk, side="right")
+        return 100 * (not_above / len(self.log_risk))
+
+
+MAY_BE_EMPTY = ("repeat_sd",)  # one repeat has no SD between repeats
+
+
+def read_scores(run_folder: Path) -> ScoreTable:
+    """Read runs/RUN/scores.csv.
+
+    Raises:
+        StoreError: it is missing, unreadable or empty, lacks a column, names a patient twice, or
+            holds a cell that should be a number and is not.
+    """
+    path = run_folder / SCORES
+    if not path.is_file():
+        raise StoreError(f"{path} is missing. Run `pathoml train` first.")
+    try:
+        table = read_table(path)
+        table.require(SCORE_COLUMNS)
+    except CohortError as error:  # this table is not one that people fill in
+        raise StoreError(f"{path}: {error} Or run `pathoml train` again.") from error
+    ids = tuple(row["patient_id"] for row in table.rows)
+    if not ids:
+        raise StoreError(f"{path} has no row. Delete it and run `pathoml train`.")
+    if len(set(ids)) < len(ids):
+        twice = next(p for p in ids if ids.count(p) > 1)
+        raise StoreError(f"{path} has two rows for patient {twice}. Run `pathoml train` again.")
+
+    def numbers(name: str) -> Array:
+        return np.array([_score_number(table, row, name) for row in table.rows])
+
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(row[name] for row in table.rows)
+
+    return ScoreTable(
+        patient_ids=ids,
+        centre=texts("centre"),
+        log_risk=numbers("log_risk"),
+        score_sd=numbers("score_sd"),
+        score_type=texts("score_type"),
+        fold=texts("fold"),
+        n_repeats=numbers("n_repeats"),
+        repeat_sd=numbers("repeat_sd"),
+        n_slides=numbers("n_slides"),
+        n_tiles=numbers("n_tiles"),
+        model_sha256=texts("model_sha256"),
+        splits_sha256=texts("splits_sha256"),
+        data_cut=texts("data_cut"),
+        score_group=texts("score_group"),
+    )
+
+
+def _score_number(table: Table, row: Mapping[str, str], column: str) -> float:
+    cell = row[column]
+    value = parse_number(cell)
+    if value is None and cell == "" and column in MAY_BE_EMPTY:
+        return float("nan")
+    if value is None:
+        raise StoreError(
+            f"{table.path}: patient {row['patient_id']} has {column} = {cell!r}, expected a number."
+            " Run `pathoml train` again."
+        )
+    return value
 
 
 def write_columns(
@@ -101,9 +195,9 @@ def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
     import pyreadstat
 
     rows = [[getattr(score, column) for column in SCORE_COLUMNS] for score in scores]
-    with atomic_path(folder / "scores.csv") as path:
+    with atomic_path(folder / SCORES) as path:
         write_table(path, SCORE_COLUMNS, rows)
-    with atomic_path(folder / "scores.dictionary.csv") as path:
+    with atomic_path(folder / SCORES_DICTIONARY) as path:
         table = [(name, *DESCRIPTIONS[name]) for name in SCORE_COLUMNS]
         write_table(path, ("column", "meaning", "unit"), [*table, ("notice", NOTICE, "")])
     frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
@@ -111,20 +205,25 @@ def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
         name: DESCRIPTIONS[name][0][:79] for name in SCORE_COLUMNS
     }  # Stata holds 80 characters
     writers: tuple[tuple[str, Callable[..., None]], ...] = (
-        ("scores.dta", pyreadstat.write_dta),
-        ("scores.sav", pyreadstat.write_sav),
+        (SCORES_STATA, pyreadstat.write_dta),
+        (SCORES_SPSS, pyreadstat.write_sav),
     )
     for name, write in writers:
         with atomic_path(folder / name) as path:
             write(frame, str(path), column_labels=labels)
 
 
-def write_baselines(path: Path, cohort: Cohort, ridge: Floats, *, clinical: Floats | None) -> None:
-    columns = ("patient_id", "ridge_cox", "clinical")
-    values = clinical if clinical is not None else np.full(len(cohort.patients), np.nan)
+def write_baselines(
+    path: Path, cohort: Cohort, *, ridge: Floats | None, clinical: Floats | None
+) -> None:
+    """Write baselines.csv; a model that there is not, such as a ridge Cox model where the scores
+    came without embeddings, leaves its column empty.
+    """
+    absent = np.full(len(cohort.patients), np.nan)
+    columns = [absent if values is None else values for values in (ridge, clinical)]
     with atomic_path(path) as temporary:
         write_table(
             temporary,
-            columns,
-            [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, ridge, values)],
+            ("patient_id", "ridge_cox", "clinical"),
+            [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, *columns)],
         )

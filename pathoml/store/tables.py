@@ -33,7 +33,8 @@ MISSING = {
     "[not evaluated]",
 }
 WORKBOOK_FAULTS = (  # of a damaged file
-    OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, NotImplementedError,
+    OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError,
+    NotImplementedError,
     SyntaxError,  # XML's errors are such
 )  # fmt: skip
 MOST_UNPACKED = 200 * 10**6  # bytes of a workbook

@@ -5,6 +5,7 @@ TRIDENT's layout.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pathoml
 from pathoml.store._hdf5 import read_h5, whole, write_h5
 from pathoml.store.provenance import recipe_sha256
-from pathoml.types import FLAGS, Ints, Recipe, TileGrid, TissueMask
+from pathoml.types import FLAGS, Floats, Ints, Recipe, TileGrid, TissueMask
 
 NOMINAL_MAGNIFICATIONS = (
     80.0,
@@ -37,14 +38,16 @@ def write_tiles(
 ) -> None:
     """Write tiles/GRID/SLIDE.h5: coords, tissue_fraction, flags and the tissue mask.
 
+    The layout has no word for "not measured": such tiles are stored as full of tissue and unflagged.
+
     Args:
         about: what else quality.csv says of the slide, kept as attributes: scanner, mpp_source,
             haematoxylin, eosin.
     """
     arrays: dict[str, npt.NDArray[Any]] = {
         "coords": grid.xy_l0.astype(np.int64),
-        "tissue_fraction": grid.tissue_fraction.astype(np.float32),
-        "flags": grid.flags.astype(np.uint8),
+        "tissue_fraction": tissue_fraction_of(grid).astype(np.float32),
+        "flags": flags_of(grid).astype(np.uint8),
         "mask": mask.mask.astype(np.uint8),
     }
     look = {"mask_downsample": mask.downsample, "mask_method": mask.method, **(about or {})}
@@ -65,17 +68,10 @@ def read_tiles(path: Path) -> tuple[TileGrid, TissueMask]:
 def _tiles_of(
     arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]
 ) -> tuple[TileGrid, TissueMask]:
-    grid = TileGrid(
-        slide_id=str(coord["name"]),
-        xy_l0=arrays["coords"],
-        tile_l0=int(coord["patch_size_level0"]),
-        tile_px=int(coord["patch_size"]),
-        mpp=float(root["mpp"]),
-        level0_mpp=float(root["level0_mpp"]),
-        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
+    grid = replace(
+        grid_of(arrays["coords"], root, coord),
         tissue_fraction=arrays["tissue_fraction"],
         flags=arrays["flags"],
-        slide_sha256=str(root["slide_sha256"]),
     )
     mask = TissueMask(
         slide_id=grid.slide_id,
@@ -85,6 +81,31 @@ def _tiles_of(
         flags={},
     )
     return grid, mask
+
+
+def grid_of(coords: Ints, root: Mapping[str, Any], coord: Mapping[str, Any]) -> TileGrid:
+    """Return the grid of (N, 2) stored corners and the attributes beside them."""
+    return TileGrid(
+        slide_id=str(coord["name"]),
+        xy_l0=coords,
+        tile_l0=int(coord["patch_size_level0"]),
+        tile_px=int(coord["patch_size"]),
+        mpp=float(root["mpp"]),
+        level0_mpp=float(root["level0_mpp"]),
+        size_l0=(int(coord["level0_width"]), int(coord["level0_height"])),
+        slide_sha256=str(root["slide_sha256"]),
+    )
+
+
+def flags_of(grid: TileGrid) -> Ints:
+    """Return (N,) the tiles' flags, 0 where nobody looked for artefacts."""
+    return np.zeros(len(grid.xy_l0), np.uint8) if grid.flags is None else grid.flags
+
+
+def tissue_fraction_of(grid: TileGrid) -> Floats:
+    """Return (N,) the share of tissue in each tile, 1 where nobody measured it."""
+    fraction = grid.tissue_fraction
+    return np.ones(len(grid.xy_l0), np.float32) if fraction is None else fraction
 
 
 def root_attrs(grid: TileGrid, slide_sha256: str, recipe: Recipe) -> dict[str, Any]:
@@ -125,14 +146,15 @@ def nominal_magnification(mpp: float) -> int | float:
 def kept_tiles(grid: TileGrid, exclude: Sequence[str]) -> TileGrid:
     """Return the grid without the tiles that carry one of the flags, or that a person drew out."""
     bits = sum(1 << FLAGS.index(name) for name in {*exclude, "excluded_region"})
-    return some_tiles(grid, (grid.flags & bits) == 0)
+    return some_tiles(grid, (flags_of(grid) & bits) == 0)
 
 
 def flags_at(grid: TileGrid, xy_l0: Ints) -> npt.NDArray[np.uint8]:
     """Return (N,) the flags of the grid's tiles at (N, 2) corners, 0 where it has no tile.
 
     >>> from types import SimpleNamespace
-    >>> grid = SimpleNamespace(xy_l0=np.array([[0, 0], [9, 0], [0, 9]]), flags=np.array([1, 2, 4], np.uint8))
+    >>> corners = np.array([[0, 0], [9, 0], [0, 9]])
+    >>> grid = SimpleNamespace(xy_l0=corners, flags=np.array([1, 2, 4], np.uint8))
     >>> flags_at(grid, np.array([[0, 9], [9, 9], [9, 0]])).tolist()
     [4, 0, 2]
     """
@@ -143,14 +165,15 @@ def flags_at(grid: TileGrid, xy_l0: Ints) -> npt.NDArray[np.uint8]:
     )
     order = np.argsort(known, kind="stable")
     place = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
-    return np.where(known[place] == wanted, grid.flags[place], 0).astype(np.uint8)
+    return np.where(known[place] == wanted, flags_of(grid)[place], 0).astype(np.uint8)
 
 
 def some_tiles(grid: TileGrid, keep: npt.NDArray[np.bool_]) -> TileGrid:
     """Return the grid with those of its tiles for which `keep` (tiles,) holds."""
-    return TileGrid(
-        **{
-            **vars(grid),
-            **{k: getattr(grid, k)[keep] for k in ("xy_l0", "tissue_fraction", "flags")},
-        }
+    fraction, flags = grid.tissue_fraction, grid.flags
+    return replace(
+        grid,
+        xy_l0=grid.xy_l0[keep],
+        tissue_fraction=None if fraction is None else fraction[keep],
+        flags=None if flags is None else flags[keep],
     )

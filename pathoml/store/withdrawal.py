@@ -176,8 +176,8 @@ def remove_rows(path: Path, column: str, values: Iterable[str]) -> None:
 def mentions(ids: Sequence[str]) -> re.Pattern[bytes]:
     """Return a pattern that finds one of the ids as a whole word: P1 is not in P10 or XP1.
 
-    >>> bool(mentions(["P1"]).search(b"P10,XP1")), bool(mentions(["P1"]).search(b"a,P1,b")), bool(mentions(["P1"]).search(b"P1_2.png"))
-    (False, True, False)
+    >>> [bool(mentions(["P1"]).search(text)) for text in (b"P10,XP1", b"a,P1,b", b"P1_2.png")]
+    [False, True, False]
     """
     words = b"|".join(re.escape(i.encode()) for i in sorted(ids, key=len, reverse=True))
     return re.compile(rb"(?<![A-Za-z0-9_])(?:" + words + rb")(?![A-Za-z0-9_])")

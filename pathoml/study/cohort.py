@@ -52,8 +52,23 @@ def read_cohort(study: Study | Path | str) -> Cohort:
             row is listed.
     """
     study = opened(study)
-    slides = _slides_if_any(study)
-    patients, excluded = _read_patients(study, slides)
+    return cohort_of(study, *read_tables(study))
+
+
+def read_tables(study: Study) -> tuple[Table, Table | None]:
+    """Return patients.csv and slides.csv as they stand; None for slides.csv where a study that
+    keeps patients without slides has none.
+    """
+    needed = study.config.cohort.without_slides != "keep"
+    there = any((study.folder / name).exists() for name in table_names("slides"))
+    slides = read_study_table(study, "slides") if needed or there else None
+    return read_study_table(study, "patients"), slides
+
+
+def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -> Cohort:
+    """Return the cohort of two tables that were read; see `read_cohort`."""
+    slides = slides_of(study, slides_table) if slides_table else []
+    patients, excluded = _read_patients(study, patients_table, slides)
     if not patients:
         raise CohortError(
             "No patient has both a slide and follow-up. Compare patient_id in slides.csv and"
@@ -68,6 +83,7 @@ def read_cohort(study: Study | Path | str) -> Cohort:
         time_zero=study.config.endpoint.time_zero
         + (f" + {landmark:g} months (landmark)" if landmark else ""),
         excluded=tuple(excluded),
+        rows={row["patient_id"]: row for row in patients_table.rows},
     )
 
 
@@ -75,8 +91,10 @@ def yes_or_no(cell: str, *, most: int = 1) -> int | None:
     """Return 0 or 1 (or up to `most`) from a cell that says it as a number or in a word; None if it
     says something else.
 
-    >>> yes_or_no("1,0"), yes_or_no("Ja"), yes_or_no("no"), yes_or_no("0.0"), yes_or_no("2"), yes_or_no("2", most=2)
-    (1, 1, 0, 0, None, 2)
+    >>> yes_or_no("1,0"), yes_or_no("Ja"), yes_or_no("no"), yes_or_no("0.0")
+    (1, 1, 0, 0)
+    >>> yes_or_no("2"), yes_or_no("2", most=2)
+    (None, 2)
     """
     number = parse_number(cell)
     if number is None:
@@ -120,22 +138,17 @@ def share_treated(arms: npt.NDArray[np.float64]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _slides_if_any(study: Study) -> list[Slide]:
-    """Return the slides; a study that keeps patients without slides need not have a slides.csv."""
-    if study.config.cohort.without_slides == "keep" and not any(
-        (study.folder / name).exists() for name in table_names("slides")
-    ):
-        return []
-    return read_slides(study)
-
-
 def read_slides(study: Study) -> list[Slide]:
     """Return the rows of slides.csv; relative paths are relative to the study folder.
 
     Raises:
         CohortError: a column is missing, or rows are refused.
     """
-    table = read_study_table(study, "slides")
+    return slides_of(study, read_study_table(study, "slides"))
+
+
+def slides_of(study: Study, table: Table) -> list[Slide]:
+    """Return the slides of a table that was read; see `read_slides`."""
     table.require(("slide_id", "patient_id", "path"))
     slides, refused = [], _duplicates(table, "slide_id")
     for number, row in enumerate(table.rows, 2):
@@ -177,10 +190,9 @@ def read_slides(study: Study) -> list[Slide]:
 
 
 def _read_patients(
-    study: Study, slides: Iterable[Slide]
+    study: Study, table: Table, slides: Iterable[Slide]
 ) -> tuple[list[Patient], list[tuple[str, str]]]:
     config, endpoint = study.config.cohort, study.config.endpoint
-    table = read_study_table(study, "patients")
     dates = study.config.dates
     treatment = (config.treatment,) if config.treatment else ()
     table.require(

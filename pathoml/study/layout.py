@@ -123,11 +123,14 @@ def encoding_name(
     """Return the folder of an encoding: the encoder's name on its own grid, else ENCODER@GRID, else
     ENCODER@GRID-STAIN.
 
-    >>> from pathoml.encoders import find_encoder
+    >>> from pathoml.encoders.finding import find_encoder
     >>> lite0 = find_encoder("efficientnet_lite0")
-    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5), encoding_name("efficientnet_lite0", lite0, 224, 1.0)
-    ('efficientnet_lite0', 'efficientnet_lite0@224px_1.0mpp')
-    >>> encoding_name("efficientnet_lite0", lite0, 224, 0.5, StainConfig(normalise="reinhard"))
+    >>> encoding_name("efficientnet_lite0", lite0, 224, mpp=0.5)
+    'efficientnet_lite0'
+    >>> encoding_name("efficientnet_lite0", lite0, 224, mpp=1.0)
+    'efficientnet_lite0@224px_1.0mpp'
+    >>> stain = StainConfig(normalise="reinhard")
+    >>> encoding_name("efficientnet_lite0", lite0, 224, mpp=0.5, stain=stain)
     'efficientnet_lite0@224px_0.5mpp-reinhard'
     """
     own = (tile_px, mpp) == (encoder.tile_px, encoder.mpp)

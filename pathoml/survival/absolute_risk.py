@@ -24,7 +24,7 @@ FitLinear = Callable[
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineHazard:
-    """The cumulative hazard of a patient whose linear predictor is zero; 0 before the first event."""
+    """The cumulative hazard where the linear predictor is zero; 0 before the first event."""
 
     times: Array  # (K,) months, ascending, of events
     cumulative: Array  # (K,)

@@ -44,7 +44,7 @@ def brier_score(
     Raises:
         CohortError: fewer than 10 patients are followed beyond the horizon.
 
-    >>> brier_score([0.9, 0.2, 0.1], [1, 5, 5], [1, 0, 0], 2.0, counts=None)
+    >>> brier_score([0.9, 0.2, 0.1], [1, 5, 5], [1, 0, 0], months=2.0)
     Traceback (most recent call last):
     pathoml.errors.CohortError: not estimable: 2 patients are followed beyond 2 months; it needs 10.
     """
@@ -107,7 +107,7 @@ def require_at_risk(time: Array, months: float) -> None:
 def _brier(
     risk: Array, time: Array, event: npt.NDArray[np.bool_], months: float, counts: Array
 ) -> Array:
-    """Return the Brier score of every draw, (R,); the censoring weights are estimated anew in each."""
+    """Return the Brier score of every draw, (R,); each estimates its censoring weights anew."""
     case, control = event & (time <= months), time > months
     lost = (1 - risk[case]) ** 2 / uncensored_before(counts, time, event)[:, case]  # (R, cases)
     kept = risk[control] ** 2  # (controls,)

@@ -24,7 +24,8 @@ def uncensored_before(counts: Array, time: Array, event: Bools) -> Array:
 
     A patient who is not drawn may get 1 in place of 0 / 0.
 
-    >>> uncensored_before(np.ones((1, 4)), np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, False, True, True])).round(3)
+    >>> time, event = np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, False, True, True])
+    >>> uncensored_before(np.ones((1, 4)), time, event).round(3)
     array([[1. , 1. , 1. , 0.5]])
     """
     unique, at = np.unique(time, return_inverse=True)

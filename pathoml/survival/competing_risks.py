@@ -61,7 +61,7 @@ def cumulative_incidence(
     Raises:
         CohortError: a code is no whole number of at least 0, or nobody had the event.
 
-    >>> cumulative_incidence([1, 2, 3, 4], [1, 2, 1, 0], 1).incidence  # 1/4; then 1/2 left, half of whom go: 1/4 more
+    >>> cumulative_incidence([1, 2, 3, 4], [1, 2, 1, 0], 1).incidence  # 1/4; half of 1/2 more
     array([0.25, 0.25, 0.5 ])
     """
     time, code = _checked(time_months, event_code)

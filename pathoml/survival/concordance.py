@@ -46,7 +46,9 @@ def harrell_c(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.Ar
     Raises:
         CohortError: lengths differ, a value is missing, or no pair is comparable.
 
-    >>> harrell_c([3.0, 2.0, 2.0, 1.0], [1, 2, 3, 3], [1, 1, 1, 0])  # pairs: 3 + 1.5 + 1 concordant of 3 + 2 + 1
+    Pairs: 3 + 1.5 + 1 concordant of 3 + 2 + 1.
+
+    >>> harrell_c([3.0, 2.0, 2.0, 1.0], [1, 2, 3, 3], [1, 1, 1, 0])
     0.9166666666666666
     """
     pairs = _Pairs(log_risk, time_months, event)
@@ -64,7 +66,8 @@ def stratified_harrell_c(
 
     A score that only knows the centre gets 0.5.
 
-    >>> stratified_harrell_c([9.0, 9.0, 1.0, 1.0], [1, 2, 5, 6], [1, 1, 1, 1], ["A", "A", "B", "B"])
+    >>> score, time, event = [9.0, 9.0, 1.0, 1.0], [1, 2, 5, 6], [1, 1, 1, 1]
+    >>> stratified_harrell_c(score, time, event, stratum=["A", "A", "B", "B"])
     0.5
     """
     pairs = _Pairs(log_risk, time_months, event, stratum=stratum)
@@ -92,7 +95,9 @@ def uno_c(
         tau: months; pairs whose earlier event comes after tau do not count. None counts all, and
             then a few late events may carry most of the weight.
 
-    >>> uno_c([3.0, 1.0, 2.0, 0.0], [1, 2, 3, 4], [1, 0, 1, 0])  # G(1-) = 1, G(3-) = 2/3; all pairs concordant
+    All pairs are concordant; G(1-) = 1, G(3-) = 2/3.
+
+    >>> uno_c([3.0, 1.0, 2.0, 0.0], [1, 2, 3, 4], [1, 0, 1, 0])
     1.0
     """
     pairs = _Pairs(log_risk, time_months, event)
@@ -193,7 +198,9 @@ def draw_counts(
     """Return how often each patient is in each bootstrap draw: (bootstraps, n), whole numbers as
     float64.
 
-    >>> draw_counts(4, 3, seed=1, resample_within=["A", "A", "A", "B"])[:, 3]  # the only one of B is always drawn once
+    The only one of B is always drawn once:
+
+    >>> draw_counts(4, 3, seed=1, resample_within=["A", "A", "A", "B"])[:, 3]
     array([1., 1., 1.])
     """
     group = (

@@ -199,7 +199,8 @@ def likelihood_ratio_test(full: CoxFit, reduced: CoxFit) -> LikelihoodRatio:
     anticonservative.
 
     >>> time, event = [4, 1, 2, 3], [1, 1, 1, 1]
-    >>> full, reduced = fit_cox([[0.0], [1.0], [0.0], [1.0]], time, event), fit_cox([[], [], [], []], time, event)
+    >>> full = fit_cox([[0.0], [1.0], [0.0], [1.0]], time, event)
+    >>> reduced = fit_cox([[], [], [], []], time, event)
     >>> round(likelihood_ratio_test(full, reduced).chi2, 4)
     0.6162
     """
@@ -474,7 +475,7 @@ def _newton(
     coefficients: Array,
     labels: Sequence[str],
 ) -> tuple[Array, Array, bool]:
-    """Return coefficients per SD, the penalised information there, and whether the steps died out."""
+    """Return coefficients per SD, the penalised information there, and if the steps died out."""
     if covariates.shape[1] == 0:
         return coefficients, np.zeros((0, 0)), True
 

@@ -42,7 +42,10 @@ def net_benefit(
         months: the horizon.
         thresholds: (K,) between 0 and 1.
 
-    >>> net_benefit([0.9] * 10 + [0.1] * 10, [1.0] * 10 + [9.0] * 10, [1] * 10 + [0] * 10, 5.0, [0.5])  # all found, none in vain
+    All are found, none in vain:
+
+    >>> risk, time, event = [0.9] * 10 + [0.1] * 10, [1.0] * 10 + [9.0] * 10, [1] * 10 + [0] * 10
+    >>> net_benefit(risk, time, event, months=5.0, thresholds=[0.5])
     array([0.5])
     """
     time, seen = checked_outcome(time_months, event)

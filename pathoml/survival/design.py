@@ -22,8 +22,10 @@ MISSING = "missing"  # the level of a category that is not there
 def parameters_with_score(columns: Mapping[str, Sequence[object]]) -> int:
     """Return the coefficients of one Cox model of these columns and a score.
 
-    >>> parameters_with_score({"age": [61, 48, None], "subtype": ["LMS", "UPS", "LPS"]}), parameters_with_score({})
-    (4, 1)
+    >>> parameters_with_score({"age": [61, 48, None], "subtype": ["LMS", "UPS", "LPS"]})
+    4
+    >>> parameters_with_score({})
+    1
     """
     return (len(fit_design(columns).names) if columns else 0) + 1
 
@@ -67,7 +69,7 @@ class Design:
         return tuple(named)
 
     def transform(self, columns: Mapping[str, Sequence[object]]) -> Array:
-        """Return (B, p) for any rows; a level that training had not seen counts as the reference."""
+        """Return (B, p) for any rows; a level unknown to training counts as the reference."""
         n = _number_of_rows(columns)
         blocks: list[Array] = [np.empty((n, 0))]
         for column in self.columns:
@@ -97,7 +99,8 @@ def fit_design(columns: Mapping[str, Sequence[object]]) -> Design:
     Args:
         columns: name to one value a patient: numbers, text, or missing (None, NaN, empty text).
 
-    >>> design = fit_design({"age": [40.0, 60.0, None], "sex": ["f", "f", "m"], "centre": ["A", "A", "A"]})
+    >>> sex, centre = ["f", "f", "m"], ["A", "A", "A"]
+    >>> design = fit_design({"age": [40.0, 60.0, None], "sex": sex, "centre": centre})
     >>> design.names
     ('age', 'sex=m')
     >>> design.transform({"age": [50.0, None], "sex": ["m", "unheard of"], "centre": ["B", "B"]})

@@ -26,7 +26,7 @@ def martingale_residuals(
     Args:
         log_risk: (B,) the linear predictor.
 
-    >>> martingale_residuals([0.0, 0.0], [1, 2], [1, 1], ["A", "A"])  # hazards 1/2, then 1
+    >>> martingale_residuals([0.0, 0.0], [1, 2], [1, 1], stratum=["A", "A"])  # hazards 1/2, 1
     array([ 0.5, -0.5])
     """
     time, seen = checked_outcome(time_months, event)

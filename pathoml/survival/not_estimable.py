@@ -18,7 +18,8 @@ def or_not_estimable(compute: Callable[[], Any]) -> Json:
     """Return what compute returns as JSON, or the five keys of an estimate with None and a note
     that says why.
 
-    >>> or_not_estimable(lambda: Estimate(estimate=0.6, low=0.5, high=0.7, n=20, events=9))["estimate"]
+    >>> there = Estimate(estimate=0.6, low=0.5, high=0.7, n=20, events=9)
+    >>> or_not_estimable(lambda: there)["estimate"]
     0.6
     """
     try:

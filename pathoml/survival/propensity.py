@@ -33,7 +33,9 @@ def propensity(covariates: npt.ArrayLike, treated: npt.ArrayLike) -> Array:
     Raises:
         CohortError: everybody or nobody is treated, or a covariate decides who is.
 
-    >>> propensity([[0.0], [0.0], [1.0], [1.0], [1.0]], [0, 1, 1, 1, 0]).round(3)  # the shares of both groups
+    The shares of both groups:
+
+    >>> propensity([[0.0], [0.0], [1.0], [1.0], [1.0]], [0, 1, 1, 1, 0]).round(3)
     array([0.5  , 0.5  , 0.667, 0.667, 0.667])
     """
     given = np.asarray(treated, dtype=np.float64)

@@ -100,7 +100,9 @@ def membership(text: str, columns: Mapping[str, Sequence[object]]) -> Array:
     Raises:
         CohortError: a column that is not there, or text where a number is compared.
 
-    >>> membership("age <= 60 and n >= 4", {"age": [50, 70, None], "n": [4, 4, 3]})  # 3 < 4 decides whatever the age
+    In the third row 3 < 4 decides, whatever the age:
+
+    >>> membership("age <= 60 and n >= 4", {"age": [50, 70, None], "n": [4, 4, 3]})
     array([1., 0., 0.])
     """
     rows = len(next(iter(columns.values()), ()))

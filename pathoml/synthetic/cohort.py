@@ -88,8 +88,9 @@ class SlidePlan:
 
 
 def write_cohort(
-    folder: Path, *, patients: int = 60, seed: int = 1, effect: float = 1.5, centre_effect: float = 0.3,
-    driver: str = "pleomorphic", workers: int = 2, settings: Mapping[str, object] | None = None, side_um: float = SIDE_UM,
+    folder: Path, *, patients: int = 60, seed: int = 1, effect: float = 1.5,
+    centre_effect: float = 0.3, driver: str = "pleomorphic", workers: int = 2,
+    settings: Mapping[str, object] | None = None, side_um: float = SIDE_UM,
     textures: int = TEXTURES, on_slide: Callable[[int, int], None] | None = None,
 ) -> SyntheticCohort:  # fmt: skip
     """Write a synthetic study of three centres; the same arguments give the same bytes, whatever
@@ -181,8 +182,8 @@ def plan_slides(cohort: Sequence[SyntheticPatient], *, seed: int) -> list[SlideP
 
 
 def draw_slides(
-    folder: Path, drawings: Sequence[Drawing], *, seed: int, workers: int, side_um: float, textures: int,
-    on_slide: Callable[[int, int], None] | None,
+    folder: Path, drawings: Sequence[Drawing], *, seed: int, workers: int, side_um: float,
+    textures: int, on_slide: Callable[[int, int], None] | None,
 ) -> None:  # fmt: skip
     """Draw the bank, then the slides from it, into folder/slides and folder/truth; each task has
     its own seed, whatever its worker.
@@ -267,7 +268,8 @@ def _write_tables(
         folder / "patients.csv",
         ["patient_id", "centre", "pfs_months", "pfs_event", "age", "n_lesions", "systemic"],
         [
-            [p.patient_id, CENTRES[p.centre].name, f"{p.time_months:.3f}", int(p.event), f"{p.age:.1f}", p.n_lesions, p.systemic]
+            [p.patient_id, CENTRES[p.centre].name, f"{p.time_months:.3f}", int(p.event),
+             f"{p.age:.1f}", p.n_lesions, p.systemic]
             for p in cohort
         ],
     )  # fmt: skip

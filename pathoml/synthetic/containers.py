@@ -60,8 +60,8 @@ def write_svs(path: Path, rgb: Image8, *, mpp: float, magnification: int, levels
 
 
 def _write_level(
-    tiff: tifffile.TiffWriter, rgb: Image8, *, level: int, stored_as: str, resolution: tuple[float, float] | None,
-    description: str | None,
+    tiff: tifffile.TiffWriter, rgb: Image8, *, level: int, stored_as: str,
+    resolution: tuple[float, float] | None, description: str | None,
 ) -> None:  # fmt: skip
     tiff.write(
         rgb,

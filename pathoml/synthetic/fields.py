@@ -60,7 +60,7 @@ def fibres(rng: np.random.Generator, angle: Field, *, length_px: int, thickness_
 def spaced_points(
     rng: np.random.Generator, side_px: int, spacing_px: float, *, jitter: float = 0.3
 ) -> Field:
-    """Return (n, 2) points (x, y) on a shaken hexagonal grid that fits the period, in random order."""
+    """Return (n, 2) points (x, y) of a shaken hexagonal grid of this period, in random order."""
     count = max(1, round(side_px / spacing_px))
     rows = max(2, 2 * round(side_px / spacing_px / np.sqrt(3)))
     step_x, step_y = side_px / count, side_px / rows

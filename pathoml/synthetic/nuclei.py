@@ -88,8 +88,8 @@ def radii(rng: np.random.Generator, blobs: Blobs, side_px: int) -> Field:
 
 
 def paint_bodies(
-    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, *, concentration: FloatImage, edge_px: float = 3.0,
-    opacity: float = 0.9, rim: float = 0.0,
+    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, *, concentration: FloatImage,
+    edge_px: float = 3.0, opacity: float = 0.9, rim: float = 0.0,
 ) -> None:  # fmt: skip
     """Paint flat blobs over the tissue in place: cell bodies, red cells, holes (concentration 0).
 
@@ -110,7 +110,8 @@ def paint_bodies(
 
 
 def paint_nuclei(
-    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, *, haematoxylin: Field, vesicular: Field,
+    rng: np.random.Generator, tissue: FloatImage, blobs: Blobs, *, haematoxylin: Field,
+    vesicular: Field,
 ) -> None:  # fmt: skip
     """Paint nuclei over the tissue in place.
 

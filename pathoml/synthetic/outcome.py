@@ -14,7 +14,8 @@ from pathoml.synthetic.tissue import PHENOTYPES
 
 # Dirichlet parameters of a patient's shares: three or four phenotypes make up most of a tumour.
 ABUNDANCE = {
-    "spindle": 1.2, "pleomorphic": 1.2, "necrosis": 0.7, "myxoid": 0.8, "fat": 0.2, "lymphocyte": 0.35, "vessel": 0.35,
+    "spindle": 1.2, "pleomorphic": 1.2, "necrosis": 0.7, "myxoid": 0.8, "fat": 0.2,
+    "lymphocyte": 0.35, "vessel": 0.35,
 }  # fmt: skip
 AGE_EFFECT, LESION_EFFECT, SYSTEMIC_EFFECT = (
     0.015,
@@ -44,8 +45,8 @@ class SyntheticPatient:
 
 
 def draw_patients(
-    patients: int, *, seed: int, effect: float = 1.5, centre_effect: float = 0.3, driver: str = "pleomorphic",
-    centres: int = 3,
+    patients: int, *, seed: int, effect: float = 1.5, centre_effect: float = 0.3,
+    driver: str = "pleomorphic", centres: int = 3,
 ) -> tuple[SyntheticPatient, ...]:  # fmt: skip
     """Draw a cohort without slides.
 

@@ -56,7 +56,7 @@ class Bank:
 
 
 def store_texture(path: Path, *, phenotype: str, seed: list[int], side_px: int = 512) -> None:
-    """Draw one texture of the bank, whose side is a power of two, and save it, four bytes a pixel."""
+    """Draw and save one texture of the bank: a side of a power of two, four bytes a pixel."""
     rng = np.random.default_rng(seed)
     drawn = draw_texture(rng, phenotype, side_px=side_px)
     packed = np.zeros((side_px, side_px, 4), np.uint8)
@@ -215,7 +215,7 @@ def _choose_fillings(rng: np.random.Generator, layout: Layout, bank: Bank) -> li
 def _fill(
     fillings: list[_Filling], warp: list[Field], rough: Field, rows: slice, shape: tuple[int, int]
 ) -> FloatImage:
-    """(rows, W, 3) concentrations: every phenotype's texture, weighted by how near its region is."""
+    """(rows, W, 3) concentrations: each phenotype's texture, weighted by how near its region is."""
     out = np.zeros((*rough.shape, 3), np.float32)
     total = np.full(rough.shape, 1e-6, np.float32)
     bent = [enlarge(field, shape, rows=rows).astype(np.int32) for field in warp]

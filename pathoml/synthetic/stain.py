@@ -1,4 +1,4 @@
-"""Stain concentrations and what a centre makes of them: its dyes, its glass, its scanner's colour."""
+"""Stain concentrations and what a centre makes of them: its dyes, glass and scanner's colour."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def drawn_centre(number: int) -> Centre:
 
 
 def plan_sts_slides(people: Sequence[StsPatient], *, seed: int) -> list[StsSlide]:
-    """Return one to three slides a patient: the primary, the metastasis that was treated, or both."""
+    """Return one to three slides a patient: the primary, the treated metastasis, or both."""
     rng = np.random.default_rng([seed, 11, len(people)])
     slides = []
     for patient in people:
@@ -301,8 +301,6 @@ def _write_features(
         mpp=MPP,
         level0_mpp=mpp,
         size_l0=(side * tile_l0, side * tile_l0),
-        tissue_fraction=np.ones(n, np.float32),
-        flags=np.zeros(n, np.uint8),
         slide_sha256=f"synthetic {seed} {slide.slide_id}",
     )
     classes = np.zeros((side, side), np.uint8)
@@ -400,9 +398,10 @@ def _write_patients(
         day = dates[p.patient_id]
         rows.append(
             [
-                p.patient_id, CENTRES[p.centre], p.subtype, f"{p.age:.1f}", p.sex, p.n_lesions, size, interval, p.extrapulmonary,
-                p.local_therapy, p.systemic, day["metastasis"], day["local"], day["last"], f"{day['months']:.3f}", p.event,
-                f"{p.os_months:.3f}", p.os_event, *([ctdna] if has_ctdna else []),
+                p.patient_id, CENTRES[p.centre], p.subtype, f"{p.age:.1f}", p.sex, p.n_lesions,
+                size, interval, p.extrapulmonary, p.local_therapy, p.systemic, day["metastasis"],
+                day["local"], day["last"], f"{day['months']:.3f}", p.event, f"{p.os_months:.3f}",
+                p.os_event, *([ctdna] if has_ctdna else []),
             ]
         )  # fmt: skip
     header = [
@@ -433,11 +432,14 @@ def _write_slides(
 ) -> None:
     write_csv(
         path,
-        ["slide_id", "patient_id", "path", "specimen", "organ", "sampled_on", "stain", "scanner", "mpp"],
+        ["slide_id", "patient_id", "path", "specimen", "organ", "sampled_on", "stain", "scanner",
+         "mpp"],
         [
             [
-                s.slide_id, s.patient.patient_id, f"slides/{s.slide_id}.{CONTAINERS[s.patient.centre]}" if has_slides else "",
-                s.specimen, s.organ, sampled[s.slide_id], "H&E", SCANNERS[s.patient.centre], LEVEL0_MPP[s.patient.centre],
+                s.slide_id, s.patient.patient_id,
+                f"slides/{s.slide_id}.{CONTAINERS[s.patient.centre]}" if has_slides else "",
+                s.specimen, s.organ, sampled[s.slide_id], "H&E", SCANNERS[s.patient.centre],
+                LEVEL0_MPP[s.patient.centre],
             ]
             for s in slides
         ],
@@ -445,8 +447,8 @@ def _write_slides(
 
 
 def _break_rules(
-    rng: np.random.Generator, people: Sequence[StsPatient], slides: Sequence[StsSlide], dates: dict[str, dict[str, object]],
-    sampled: dict[str, dt.date],
+    rng: np.random.Generator, people: Sequence[StsPatient], slides: Sequence[StsSlide],
+    dates: dict[str, dict[str, object]], sampled: dict[str, dt.date],
 ) -> list[Violation]:  # fmt: skip
     chosen = [people[i] for i in rng.choice(len(people), 6, replace=False)]
     found = []

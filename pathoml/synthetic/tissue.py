@@ -1,4 +1,4 @@
-"""What each phenotype looks like, drawn in concentrations of the dyes at 0.5 micrometres a pixel."""
+"""What each phenotype looks like, as concentrations of the dyes at 0.5 micrometres a pixel."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ DRAW_MPP = (
 
 
 def draw_field(
-    rng: np.random.Generator, phenotype: str, *, side_um: float = 112.0, mpp: float = 0.5, stain: Stain = BALANCED,
+    rng: np.random.Generator, phenotype: str, *, side_um: float = 112.0, mpp: float = 0.5,
+    stain: Stain = BALANCED,
 ) -> Image8:  # fmt: skip
     """Return one square field of one phenotype, (side, side, 3) uint8, side = side_um / mpp.
 
@@ -110,7 +111,7 @@ def paint_spindle(rng: np.random.Generator, side_px: int) -> FloatImage:
 
 
 def paint_pleomorphic(rng: np.random.Generator, side_px: int) -> FloatImage:
-    """Large, bizarre, dark nuclei, some of them giant or several in one cell, in ample cytoplasm."""
+    """Large, bizarre, dark nuclei, some giant, some several in a cell, in ample cytoplasm."""
     shape = (side_px, side_px)
     strand = fibres(
         rng,
@@ -231,8 +232,13 @@ def paint_necrosis(rng: np.random.Generator, side_px: int) -> FloatImage:
         clod + 0.5 * smooth_noise(rng, shape, 2.5) - 0.6 * cloud, rng.uniform(0.2, 2.2), 0.4
     )
     tissue *= (1 - 0.9 * holes)[..., None]
-    dust = blobs(rng.uniform(0, side_px, (3 * n, 2)), spread(rng, 3 * n, 3.6, sd=1.5), spread(rng, 3 * n, 3.0, sd=1.0),
-                  angle=rng.uniform(0, np.pi, 3 * n), irregularity=np.full(3 * n, 0.1))  # fmt: skip
+    dust = blobs(
+        rng.uniform(0, side_px, (3 * n, 2)),
+        spread(rng, 3 * n, 3.6, sd=1.5),
+        spread(rng, 3 * n, 3.0, sd=1.0),
+        angle=rng.uniform(0, np.pi, 3 * n),
+        irregularity=np.full(3 * n, 0.1),
+    )
     near = np.flatnonzero(
         rng.random(3 * n)
         < np.clip(
@@ -489,7 +495,7 @@ def _bending(
     scale_px: float,
     waviness: float,
 ) -> Field:
-    """(H, W) direction: one of the field's own, large bends of SD `sweep` radians, and small waves."""
+    """(H, W) direction: one of the field's own, large bends of SD `sweep` radians, small waves."""
     bends = sweep * smooth_noise(rng, shape, scale_px) + waviness * smooth_noise(rng, shape, 14)
     return np.asarray(rng.uniform(0, np.pi) + bends, np.float32)
 

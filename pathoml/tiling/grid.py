@@ -17,6 +17,7 @@ from pathoml.slides.identity import sha256_of_slide
 from pathoml.slides.reading import SlideReader, read_overview, slide_mpp
 from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.slides.stains import stain_vectors
+from pathoml.store.tiles import flags_of
 from pathoml.tiling.artefacts import artefact_masks, look_closely
 from pathoml.tiling.jobs import TILING_VERSION, TileJob
 from pathoml.tiling.quality import FLAG_COLOURS, STAINS
@@ -37,7 +38,7 @@ OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
 
 
 def stains_text(overview: Image, tissue: Bools) -> dict[str, str]:
-    """Return each stain's vector as quality.csv shows it, or nothing where too little is stained."""
+    """Return each stain's vector as quality.csv shows it, nothing where too little is stained."""
     stains = stain_vectors(overview, tissue)
     return (
         {}
@@ -198,7 +199,7 @@ def draw_overview(overview: Image, mask: TissueMask, grid: TileGrid) -> Image:
         cv2.resize(picture, None, fx=scale, fy=scale, interpolation=shrink_or_grow), dtype=np.uint8
     )
     side = grid.tile_l0 / mask.downsample * scale
-    for (x, y), flag in zip(grid.xy_l0 / mask.downsample * scale, grid.flags):
+    for (x, y), flag in zip(grid.xy_l0 / mask.downsample * scale, flags_of(grid)):
         corner, opposite = (round(x), round(y)), (round(x + side), round(y + side))
         cv2.rectangle(picture, corner, opposite, (200, 60, 0) if flag else (60, 60, 60), 1)
     outlines, _ = cv2.findContours(

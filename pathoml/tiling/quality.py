@@ -15,7 +15,7 @@ from pathoml.errors import StoreError
 from pathoml.store._hdf5 import stored_attrs
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import write_table
-from pathoml.store.tiles import read_tiles
+from pathoml.store.tiles import flags_of, read_tiles
 from pathoml.types import FLAGS
 
 FLAG_COLOURS = {  # of the pictures, colour-blind safe
@@ -81,8 +81,9 @@ def outliers(rows: Sequence[Row]) -> list[list[str]]:
     """Return for each row the columns in which it is far from the cohort's median, or whose scale
     hardly any other slide has.
 
-    >>> rows = [{"tissue_mm2": 100.0 + i, "tiles": 50.0 + i, "level0_mpp": 0.25, "out_of_focus": 0.0} for i in range(9)]
-    >>> outliers([*rows, {"tissue_mm2": 104.0, "tiles": 1.0, "level0_mpp": 0.25, "out_of_focus": 0.0}])[-1]
+    >>> usual = {"level0_mpp": 0.25, "out_of_focus": 0.0}
+    >>> rows = [{**usual, "tissue_mm2": 100.0 + i, "tiles": 50.0 + i} for i in range(9)]
+    >>> outliers([*rows, {**usual, "tissue_mm2": 104.0, "tiles": 1.0}])[-1]
     ['tiles']
     """
     names: list[list[str]] = [[] for _ in rows]
@@ -179,5 +180,5 @@ def _figures(path: Path) -> Row | None:
         values = about[stain].split() or ["", "", ""]  # before 0.2 the stains were not kept
         row |= {f"{stain}_{channel}": value for channel, value in zip("rgb", values)}
     for bit, name in enumerate(FLAGS):
-        row[name] = round(float((grid.flags >> bit & 1).mean()), 4)
+        row[name] = round(float((flags_of(grid) >> bit & 1).mean()), 4)
     return row

@@ -18,7 +18,7 @@ from pathoml.slides.pictures import png_bytes
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.store.failures import write_failures
 from pathoml.store.files import atomic_path, sweep_temporaries
-from pathoml.store.tiles import write_tiles
+from pathoml.store.tiles import flags_of, write_tiles
 from pathoml.tiling.grid import describe_slide, draw_overview, look_at, stains_text, tile_grid
 from pathoml.tiling.jobs import TileJob, tile_recipe
 from pathoml.tiling.quality import write_quality
@@ -119,7 +119,7 @@ def tile_one(job: TileJob) -> TileCount:
                 read_regions(job.regions),
                 mask.mask.shape,
                 mask.downsample,
-                offset_l0=getattr(reader, "bounds_l0", (0, 0)),
+                offset_l0=reader.bounds_l0,
             )
             mask = replace(mask, flags={**mask.flags, "excluded_region": drawn})
         grid = tile_grid(info, mask, job, overview=overview)
@@ -143,6 +143,6 @@ def tile_one(job: TileJob) -> TileCount:
     return TileCount(
         slide_id=info.slide_id,
         tiles=len(grid.xy_l0),
-        flagged=int((grid.flags > 0).sum()),
+        flagged=int((flags_of(grid) > 0).sum()),
         tissue_mm2=float(tissue.sum() * um_per_px**2 / 1e6),
     )

@@ -59,12 +59,9 @@ SHORTEST_UM = 500.0
 APART_UM = 100.0  # from a course, nearer is the same fold
 DRAWN_UM = 200.0
 FAINTEST = 0.03  # optical density from which on a pixel counts as stained
-USUAL_DENSITY = (
-    0.11,
-    0.25,
-    # medians of stained pixels between which thresholds hold as they are; paler and darker slides are
-    # scaled
-)
+# medians of stained pixels between which thresholds hold as they are; paler and darker slides are
+# scaled
+USUAL_DENSITY = (0.11, 0.25)
 MOST_TRIED = 400  # courses a slide
 
 
@@ -152,11 +149,9 @@ def edge_steps(density: Densities) -> Steps:
             cv2.subtract(left_in, left_out, dst=step)
             cv2.subtract(right_in, right_out, dst=right)
             cv2.min(step, right, dst=step)
-            for edge in edges[
-                2:
-                # three layers of either side at most (they add twice): a strip beside glass is denser
-                # still
-            ]:
+            # three layers of either side at most (they add twice): a strip beside glass is denser
+            # still
+            for edge in edges[2:]:
                 cv2.min(step, _from(thrice, edge, (height, width)), dst=step)
             cv2.max(dense, step, dst=dense)
     return np.minimum(best, np.int16(STEEPEST * UNIT * TAPS), out=best)
@@ -327,7 +322,7 @@ def evidence_along(density: Densities, places: Ints) -> float:
 
 
 def _steps_by_width(density: Densities, places: Ints) -> Densities:
-    """Return (P, len(WIDTHS_UM)) what `edge_steps` takes the best of, in units of optical density."""
+    """Return (P, len(WIDTHS_UM)) what `edge_steps` takes the best of, in optical density."""
     y, x, turn = places.T
     along = [_away(turn, tap) for tap in range(-(TAPS // 2), TAPS // 2 + 1)]  # of (2, P)
 

@@ -52,7 +52,7 @@ def clinical_scores(cohort: Cohort, splits: Sequence[Split]) -> Array | None:
     if not columns:
         return None
 
-    def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
+    def fit(train: npt.NDArray[np.bool_], _seed: int) -> Array:
         design = fit_design(
             {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
         )

@@ -12,8 +12,8 @@ import torch
 from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
-from pathoml.plugins import load_plugin
 from pathoml.survival.ridge_cox import fit_ridge_cox
+from pathoml.training.heads import find_head
 from pathoml.training.loop import LogRow, OnEpoch, TrainedBlock, check_bags, train_models
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 from pathoml.types import Bag, Cohort
@@ -31,7 +31,7 @@ def fit_models(
     log: list[LogRow] | None = None,
 ) -> Iterator[TrainedBlock]:
     """Yield blocks of fitted models; arguments and errors are those of `training.train_models`."""
-    head = load_plugin("pathoml.mil", config.head, "Head").Head
+    head = find_head(config.head, config.study_folder)
     if getattr(head, "solved", False):
         yield _solve(cohort, bags, specs, config, device, seed, on_epoch)
     else:
@@ -52,8 +52,12 @@ def _solve(
     check_bags(bags)
     means = mean_features(bags)  # (B, D)
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
-    spec = HeadSpec(
-        head=config.head, in_dim=means.shape[1], hidden=config.hidden, dropout=config.dropout
+    spec = HeadSpec.of(
+        config.head,
+        in_dim=means.shape[1],
+        hidden=config.hidden,
+        dropout=config.dropout,
+        folder=config.study_folder,
     )
     heads, projection_of, raw = [], [], []
     projections: list[Projection] = []

@@ -77,7 +77,7 @@ class HeadModule(LightningModule):
         return cox(self(*batch.bags).log_risk[None])[0]
 
     def training_step(self, batch: SurvivalBatch) -> Tensor | None:
-        """Return the loss of a batch; None, which makes Lightning skip it, where no event was seen."""
+        """Return the loss of a batch; None, which makes Lightning skip it, if it has no event."""
         return self._logged("train_loss", batch)
 
     def validation_step(self, batch: SurvivalBatch) -> Tensor | None:

@@ -199,8 +199,12 @@ def _new_stack(
 ) -> ModelStack:
     """Return an untrained stack; a seed starts alike in every fold."""
     components = projections[0][1]
-    spec = HeadSpec(
-        head=config.head, in_dim=components.shape[-1], hidden=config.hidden, dropout=config.dropout
+    spec = HeadSpec.of(
+        config.head,
+        in_dim=components.shape[-1],
+        hidden=config.hidden,
+        dropout=config.dropout,
+        folder=config.study_folder,
     )
     built = {}
     for one in sorted({s.seed for s in specs}):

@@ -200,7 +200,8 @@ def cox_loss(log_risk: Tensor, time_months: Tensor, event: Tensor) -> Tensor:
     Raises:
         CohortError: no event in the batch; the likelihood is then undefined.
 
-    >>> float(cox_loss(torch.zeros(3), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([True, False, False])).exp())
+    >>> time, event = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([True, False, False])
+    >>> float(cox_loss(torch.zeros(3), time, event).exp())
     3.0000000000000004
     """
     everyone = torch.ones(1, len(log_risk), dtype=torch.bool, device=log_risk.device)

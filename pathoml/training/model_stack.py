@@ -6,8 +6,10 @@ A head is an ordinary nn.Module and knows nothing of the stack (stacked_layers.p
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pathoml.bags.tile_bank import Projection, StackedProjection
-from pathoml.plugins import load_plugin
+from pathoml.errors import ConfigError
+from pathoml.training.heads import find_head, reference_to, source_sha256
 from pathoml.training.stacked_layers import stack_heads
 from pathoml.types import Bag, HeadOutput
 
-READ_VALUES = (
-    2**22
-    # activations of one layer held at once when whole bags are read: 16 MB stay in the caches, 64 MB
-    # took twice the time
-)
+# activations of one layer held at once when whole bags are read: 16 MB stay in the caches, 64 MB
+# took twice the time
+READ_VALUES = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +62,57 @@ class HeadSpec:
     in_dim: int
     hidden: int
     dropout: float
+    folder: Path | None = None  # of the study, which a head's ./file.py starts from
+
+    @classmethod
+    def of(
+        cls,
+        head: str | type[nn.Module],
+        *,
+        in_dim: int,
+        hidden: int,
+        dropout: float,
+        folder: Path | None = None,
+    ) -> HeadSpec:
+        """Return how a head is built, by name, reference (heads.py) or class.
+
+        Raises:
+            ConfigError: the class is made inside a function, where nobody finds it again.
+        """
+        return cls(
+            head=reference_to(head), in_dim=in_dim, hidden=hidden, dropout=dropout, folder=folder
+        )
 
     def build(self) -> nn.Module:
-        head: nn.Module = load_plugin("pathoml.mil", self.head, "Head").Head(
-            self.in_dim, self.hidden, self.dropout
-        )
-        return head
+        """Return an untrained head; its constructor is given what it names of in_dim, hidden and
+        dropout.
+
+        Raises:
+            ConfigError: it is not to be found, or its constructor asks for something else.
+        """
+        found = find_head(self.head, self.folder)
+        offered = {"in_dim": self.in_dim, "hidden": self.hidden, "dropout": self.dropout}
+        if found.__init__ is nn.Module.__init__:
+            return found()
+        asked = inspect.signature(found).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in asked):
+            return found(**offered)
+        named = {p.name: offered.get(p.name) for p in asked if p.kind is not p.VAR_POSITIONAL}
+        unknown = [
+            p.name for p in asked if p.name in named.keys() - offered and p.default is p.empty
+        ]
+        if unknown:
+            raise ConfigError(
+                f"The head {self.head} asks for {', '.join(unknown)}; its constructor is given"
+                f" {', '.join(offered)}, as far as it names them."
+            )
+        return found(**{name: offered[name] for name in named.keys() & offered})
+
+    def as_written(self) -> dict[str, Any]:
+        """Return what models.json says of a head: with the hash of its source where it is no name."""
+        said = {"head": self.head, "in_dim": self.in_dim, "hidden": self.hidden, "dropout": self.dropout}  # fmt: skip
+        source = source_sha256(self.head, self.folder)
+        return said | ({"source_sha256": source} if source else {})
 
 
 class ModelStack(nn.Module):

@@ -15,8 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from pathoml.bags.tile_bank import Projection
+from pathoml.config import TrainConfig
 from pathoml.errors import StoreError
 from pathoml.store.files import atomic_path, read_json, sha256_of_file, sha256_of_json, write_json
+from pathoml.training.heads import is_installed, source_sha256
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 
 RAW_SCORES = "raw_log_risk.safetensors"
@@ -84,24 +86,31 @@ def save_index(
     folder: Path, spec: HeadSpec, entries: Sequence[dict[str, Any]], **notes: Any
 ) -> None:
     """Write models/models.json, last: a folder with it is complete."""
-    write_json(folder / "models.json", {"head": vars(spec), **notes, "models": list(entries)})
+    write_json(
+        folder / "models.json", {"head": spec.as_written(), **notes, "models": list(entries)}
+    )
 
 
 def load_models(
-    folder: Path, device: torch.device
+    folder: Path, device: torch.device, *, train: TrainConfig | None = None
 ) -> tuple[ModelStack, list[ModelSpec], list[str]]:
     """Read a folder of models.
+
+    Args:
+        train: of the study that these are the models of: the head that it names may be a file or a
+            class of the running program. Without it such heads are refused, whoever wrote the index.
 
     Returns:
         The stack, what each model is, and the SHA-256 of each model's file.
 
     Raises:
         StoreError: a file is missing, its bytes are not those that models.json names, or what they
-            hold is no such model.
+            hold is no such model, or the head's source changed since.
+        ConfigError: the head is not to be found.
     """
     content = read_json(folder / "models.json")
     try:
-        return _load(folder, content, device)
+        return _load(folder, content, device, train)
     except (
         OSError,
         KeyError,
@@ -119,9 +128,9 @@ def load_models(
 
 
 def _load(
-    folder: Path, content: dict[str, Any], device: torch.device
+    folder: Path, content: dict[str, Any], device: torch.device, train: TrainConfig | None
 ) -> tuple[ModelStack, list[ModelSpec], list[str]]:
-    spec = HeadSpec(**content["head"])
+    spec = _head_spec(content["head"], train)
     heads, specs, hashes = [], [], []
     projections: list[Projection] = []
     projection_of: list[int] = []
@@ -152,6 +161,23 @@ def _load(
         )
         hashes.append(entry["sha256"])
     return ModelStack(spec, heads, projections, projection_of=projection_of), specs, hashes
+
+
+def _head_spec(written: dict[str, Any], train: TrainConfig | None) -> HeadSpec:
+    said = dict(written)
+    source = said.pop("source_sha256", "")
+    if (train is None or train.head != said["head"]) and not is_installed(said["head"]):
+        raise StoreError(
+            f"The models have the head {said['head']}, which is neither the train.head of this"
+            " study nor of an installed package: its code is not run."
+        )
+    spec = HeadSpec(**said, folder=train.study_folder if train else None)
+    if source != source_sha256(spec.head, spec.folder):
+        raise StoreError(
+            f"The head {spec.head} is not the code that these models were trained with: its source"
+            " changed. Bring it back, or run `pathoml train` again."
+        )
+    return spec
 
 
 def models_sha256(hashes: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import sha256_of_json
 from pathoml.store.provenance import file_hash
 from pathoml.study.layout import embeddings_folder
+from pathoml.training.heads import source_sha256
 from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
@@ -37,8 +38,19 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "embeddings": hashes,
             "version": TRAINING_VERSION,
             **split_file_hash(study),
+            **head_source_hash(study),
         },
     )
+
+
+def head_source_hash(study: Study) -> dict[str, str]:
+    """Return the hash of a head's source where its name does not say which code it is.
+
+    Raises:
+        ConfigError: the head is not to be found.
+    """
+    source = source_sha256(study.config.train.head, study.folder)
+    return {"head_source_sha256": source} if source else {}
 
 
 def split_file_hash(study: Study) -> dict[str, str]:

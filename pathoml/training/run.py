@@ -14,7 +14,6 @@ from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store.embeddings import read_embeddings
 from pathoml.store.provenance import is_fresh
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
@@ -23,7 +22,7 @@ from pathoml.training.model_stack import ModelSpec, ModelStack
 from pathoml.training.models import load_models, read_raw_scores
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.training.scoring import FoldScores, fold_scores
-from pathoml.types import Bag, Cohort, Embeddings, Split
+from pathoml.types import Bag, Cohort, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +46,16 @@ class LoadedRun:
         return fold_scores(self.raw[mine], [self.specs[m] for m in mine], self.cohort.patient_ids)
 
 
-def load_run(study: Study) -> LoadedRun:
+def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
     """Read a run with its models and how they score each bag.
+
+    Args:
+        cohort: of the study, where it was read already.
 
     Raises:
         StoreError: not trained yet, or the cohort, embeddings or configuration changed since.
     """
-    cohort = read_cohort(study)
+    cohort = cohort or read_cohort(study)
     if not is_fresh(study.run_folder, train_recipe(study, cohort), TRAIN_OUTPUTS):
         raise StoreError(
             f"{study.run_folder} is not trained, or its data or configuration changed since. Run"
@@ -62,16 +64,13 @@ def load_run(study: Study) -> LoadedRun:
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
     splits = read_splits(study.run_folder / "splits.json")
     check_splits(splits, cohort)
-    stack, specs, _ = load_models(study.run_folder / "models", prepare_device(study.config.compute))
+    stack, specs, _ = load_models(
+        study.run_folder / "models",
+        prepare_device(study.config.compute),
+        train=study.config.train,
+    )
     raw = read_raw_scores(study.run_folder / "models")
     folds = fold_scores(raw, specs, cohort.patient_ids)
     return LoadedRun(
         cohort=cohort, bags=bags, splits=splits, stack=stack, folds=folds, specs=specs, raw=raw
     )
-
-
-def bag_slides(study: Study, bag: Bag) -> list[Embeddings]:
-    """Return the embeddings of a bag's slides, for their geometry."""
-    return [
-        read_embeddings(embeddings_folder(study) / f"{slide_id}.h5") for slide_id in bag.slide_ids
-    ]

@@ -16,7 +16,13 @@ from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import SEEDS, write_baselines, write_columns, write_scores
+from pathoml.store.scores import (
+    BASELINES,
+    SEEDS,
+    write_baselines,
+    write_columns,
+    write_scores,
+)
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.split_files import read_foreign_splits
@@ -92,8 +98,8 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     encoder = {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
-        "tile_px": slide.tile_px,
-        "mpp": slide.mpp,
+        "tile_px": slide.grid.tile_px,
+        "mpp": slide.grid.mpp,
     }
     scored = save_raw_scores(folder / "models", np.concatenate(raw))
     save_index(folder / "models", spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
@@ -118,13 +124,14 @@ def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
     (folder / NESTED).unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
-            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train, device=device, seed=config.splits.seed, on_epoch=inner_part
+            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train,
+            device=device, seed=config.splits.seed, on_epoch=inner_part
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
     write_baselines(
-        folder / "baselines.csv",
+        folder / BASELINES,
         cohort,
-        ridge_cox_scores(cohort, bags, splits),
+        ridge=ridge_cox_scores(cohort, bags, splits),
         clinical=clinical_scores(cohort, splits),
     )
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)

@@ -119,8 +119,9 @@ def _refuse(status: int, sentence: str) -> Response:
 
 def _host_allowed(host: str, allowed: Iterable[str]) -> bool:
     """
-    >>> _host_allowed("localhost:8000", LOOPBACK), _host_allowed("localhost.evil.example", LOOPBACK), _host_allowed("", LOOPBACK)
-    (True, False, False)
+    >>> hosts = "localhost:8000", "localhost.evil.example", ""
+    >>> [_host_allowed(host, LOOPBACK) for host in hosts]
+    [True, False, False]
     """
     name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:

@@ -18,8 +18,9 @@ from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
-from pathoml.store.tables import parse_number, read_table
-from pathoml.store.tiles import flags_at, read_tiles
+from pathoml.store.scores import SCORES, read_scores
+from pathoml.store.tables import read_table
+from pathoml.store.tiles import flags_at, flags_of, read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import run_tiles_folder
 from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
@@ -263,7 +264,7 @@ def _entry(
     present = tuple(
         name
         for bit, name in enumerate(FLAGS)
-        if grid is not None and bool((grid.flags >> bit & 1).any())
+        if grid is not None and bool((flags_of(grid) >> bit & 1).any())
     )
     if not isinstance(found, AttentionMap):
         return SlideEntry(
@@ -362,28 +363,25 @@ def _stored_limit(study: Study) -> dict[str, float]:
 
 
 def _scores(study: Study, problems: list[str]) -> dict[str, Row]:
-    path = study.run_folder / "scores.csv"
-    if not path.is_file():
+    if not (study.run_folder / SCORES).is_file():
         problems.append(f"runs/{study.config.run} has no scores yet. Run `pathoml run`.")
         return {}
-    rows = {row["patient_id"]: row for row in read_table(path).rows}
-    values = {
-        p: (parse_number(r["score_sd"]), parse_number(r["log_risk"])) for p, r in rows.items()
-    }
-    known = {
-        p: (sd, risk) for p, (sd, risk) in values.items() if sd is not None and risk is not None
-    }
-    every = np.array([risk for _, risk in known.values()])
+    try:
+        table = read_scores(study.run_folder)
+    except StoreError as error:
+        problems.append(str(error))
+        return {}
+    percentile = table.percentile
     return {
         p: {
-            "score_sd": sd,
-            "log_risk": risk,
-            "percentile": float((every <= risk).mean() * 100),
-            "score_group": rows[p].get("score_group", ""),
-            "score_type": rows[p].get("score_type", ""),
-            "model_sha256": rows[p].get("model_sha256", ""),
+            "score_sd": float(table.score_sd[b]),
+            "log_risk": float(table.log_risk[b]),
+            "percentile": float(percentile[b]),
+            "score_group": table.score_group[b],
+            "score_type": table.score_type[b],
+            "model_sha256": table.model_sha256[b],
         }
-        for p, (sd, risk) in known.items()
+        for b, p in enumerate(table.patient_ids)
     }
 
 

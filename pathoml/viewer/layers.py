@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
+from pathoml.store.tiles import flags_of, tissue_fraction_of
 from pathoml.types import AttentionMap, TileGrid
 from pathoml.viewer.catalogue import flagged_tiles
 
@@ -27,7 +28,8 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> b
     """Return the header and the arrays as one block of bytes.
 
     >>> block = pack({"tile_l0": 8}, {"attention": np.array([0.5], np.float32)})
-    >>> len(block) % 4, json.loads(block[4 : 4 + struct.unpack("<I", block[:4])[0]])["arrays"]["attention"]["shape"]
+    >>> header = json.loads(block[4 : 4 + struct.unpack("<I", block[:4])[0]])
+    >>> len(block) % 4, header["arrays"]["attention"]["shape"]
     (0, [1])
     """
     described, parts, offset = {}, [], 0
@@ -80,7 +82,7 @@ def map_arrays(
         header |= {"tissue_tile_l0": grid.tile_l0, "tissue_tile_um": grid.tile_um}
         arrays |= {
             "tissue_xy": grid.xy_l0.astype(np.int32),
-            "tissue_flags": grid.flags.astype(np.uint8),
-            "tissue_fraction": grid.tissue_fraction.astype(np.float32),
+            "tissue_flags": flags_of(grid).astype(np.uint8),
+            "tissue_fraction": tissue_fraction_of(grid).astype(np.float32),
         }
     return pack(header, arrays)

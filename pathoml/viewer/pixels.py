@@ -65,7 +65,8 @@ class DeepZoom:
     def tile_size(self, level: int, column: int, row: int) -> tuple[int, int] | None:
         """Return the tile's (width, height), or None where there is no such tile.
 
-        >>> DeepZoom(size_l0=(1025, 400)).tile_size(11, 4, 0), DeepZoom(size_l0=(1025, 400)).tile_size(11, 5, 0)
+        >>> zoom = DeepZoom(size_l0=(1025, 400))
+        >>> zoom.tile_size(11, 4, 0), zoom.tile_size(11, 5, 0)
         ((1, 256), None)
         """
         if not 0 <= level <= self.top or column < 0 or row < 0:
@@ -322,18 +323,11 @@ def _stored_jpeg(
     """Return the tile's bytes as the scanner stored them, if a level has this scale and this
     raster.
     """
-    tile_size_px, raw_jpeg_tile = (
-        getattr(reader, "tile_size_px", None),
-        getattr(reader, "raw_jpeg_tile", None),
-    )
-    if (
-        tile_size_px is None or raw_jpeg_tile is None or size != (TILE_PX, TILE_PX)
-    ):  # a stored edge tile is padded
+    if size != (TILE_PX, TILE_PX):  # a stored edge tile is padded
         return None
     for level, stored in enumerate(reader.level_downsamples):
-        if abs(stored / downsample - 1) < SAME_SCALE and tuple(tile_size_px(level) or ()) == size:
-            raw: bytes | None = raw_jpeg_tile(level, column, row)
-            return raw
+        if abs(stored / downsample - 1) < SAME_SCALE and reader.tile_size_px(level) == size:
+            return reader.raw_jpeg_tile(level, column, row)
     return None
 
 

@@ -43,7 +43,7 @@ class Seat:
 
 
 def reading_items(run_folder: Path, slide_ids: Sequence[str]) -> list[Item]:
-    """Return the items of features/naming_sheet/key.csv if `discover` wrote one, else every slide."""
+    """Return the items of features/naming_sheet/key.csv if `discover` wrote it, else all slides."""
     key = run_folder / "features" / "naming_sheet" / "key.csv"
     known = set(slide_ids)
     if key.is_file():

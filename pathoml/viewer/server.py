@@ -123,7 +123,7 @@ class Viewer:
         return mine
 
     def map_allowed(self, key: str) -> bool:
-        """Return whether the colours may be shown: never before the first read of a blinded item."""
+        """Return whether colours may be shown: never before the first read of a blinded item."""
         seat = self._seats.get(key)
         return seat is None or is_read(seat, self.readings.rows(blinded=True, rater=seat.rater))
 

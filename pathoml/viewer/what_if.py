@@ -156,7 +156,8 @@ class Models:
         index = folder / "models.json"
         written = index.stat().st_mtime_ns if index.is_file() else 0
         if self._loaded is None or self._loaded[0] != written:
-            self._loaded = (written, *load_models(folder, torch.device("cpu")))
+            models = load_models(folder, torch.device("cpu"), train=self._study.config.train)
+            self._loaded = (written, *models)
         return self._loaded
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from pathoml.bags.batches import batches_by_size, padded_rows
-from pathoml.bags.reading import Rows
+from pathoml.bags.reading import Rows, read_bags, slides_of
+from pathoml.store.embeddings import write_embeddings
+from pathoml.types import Cohort, Patient, Recipe, Slide, TileGrid
 
 PARTS = [
     np.arange(6, dtype=np.float16).reshape(3, 2),
@@ -52,3 +56,53 @@ def test_batches_hold_every_bag_once_and_a_bag_too_large_stands_alone() -> None:
     batches = batches_by_size([7, 200_000, 3, 1], 20)
     assert sorted(b for batch in batches for b in batch) == [0, 1, 2, 3]
     assert [1] in batches
+
+
+def written_study(folder: Path) -> tuple[Cohort, Path]:
+    """Two slides of one patient on two scanners."""
+    for slide_id, mpp, tiles in (("S1", 0.25, 3), ("S2", 0.5, 2)):
+        grid = TileGrid(
+            slide_id=slide_id,
+            xy_l0=np.arange(2 * tiles).reshape(tiles, 2) * 10,
+            tile_l0=round(112 / mpp),
+            tile_px=224,
+            mpp=0.5,
+            level0_mpp=mpp,
+            size_l0=(1000, 1000),
+            slide_sha256=slide_id,
+        )
+        write_embeddings(
+            folder / f"{slide_id}.h5",
+            grid,
+            np.full((tiles, 4), tiles, np.float16),
+            encoder="uni",
+            encoder_sha256="",
+            precision="float32",
+            recipe=Recipe(step="test", inputs={}),
+        )
+    patient = Patient(
+        patient_id="P", centre="", time_months=1, event=0, slide_ids=("S1", "S2"), covariates={}
+    )
+    slides = tuple(Slide(slide_id=s, patient_id="P", path=None) for s in patient.slide_ids)
+    return (
+        Cohort(patients=(patient,), slides=slides, endpoint="", time_zero="", excluded=()),
+        folder,
+    )
+
+
+def test_a_bag_carries_the_places_of_its_tiles_slide_by_slide(tmp_path: Path) -> None:
+    _, (bag,), _ = read_bags(*written_study(tmp_path))
+    assert [grid.slide_id for grid in bag.grids] == list(bag.slide_ids)
+    assert [(grid.level0_mpp, grid.tile_l0) for grid in bag.grids] == [(0.25, 448), (0.5, 224)]
+    for index, grid in enumerate(bag.grids):
+        np.testing.assert_array_equal(grid.xy_l0, bag.xy_l0[bag.slide_index == index])
+
+
+def test_the_places_of_a_bag_are_held_once_and_its_features_stay_in_the_file(
+    tmp_path: Path,
+) -> None:
+    _, (bag,), _ = read_bags(*written_study(tmp_path))
+    for grid, features in slides_of(bag):
+        assert np.shares_memory(grid.xy_l0, bag.xy_l0)
+        assert isinstance(features.base, np.memmap)
+        assert len(features) == len(grid.xy_l0) == features[0, 0]

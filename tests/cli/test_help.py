@@ -41,8 +41,14 @@ def test_every_verb_stands_in_the_help_once_in_the_order_in_which_it_is_used(
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize(("option", "ways"), [("--epochs", "--set train.epochs=VALUE"), ("--tile-px", "--set tiles.tile_px=VALUE"),
-                                              ("--encoder", "--set encoder=VALUE")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "ways"),
+    [
+        ("--epochs", "--set train.epochs=VALUE"),
+        ("--tile-px", "--set tiles.tile_px=VALUE"),
+        ("--encoder", "--set encoder=VALUE"),
+    ],
+)
 def test_a_key_of_study_yaml_given_as_an_option_is_answered_with_the_way_to_give_it(
     study: Path, capsys: pytest.CaptureFixture[str], option: str, ways: str
 ) -> None:

@@ -27,13 +27,13 @@ from pathoml.embedding.jobs import embed_jobs
 from pathoml.embedding.magnifications import join_jobs, join_slides
 from pathoml.errors import CohortError, ConfigError
 from pathoml.interop import clam, pt, stamp, trident
-from pathoml.interop.exchange import Exchange
 from pathoml.plugins import load_plugin, plugin_names
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.tiles import read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.tiling.jobs import tile_jobs
+from pathoml.types import Exchange
 
 
 @pytest.fixture
@@ -70,9 +70,15 @@ def test_tiles_and_features_come_in_at_level_0_with_their_side_in_micrometres(
 ):
     WRITERS[tool](tmp_path / "theirs")
     slide = imported(study, MODULES[tool].import_into(study, tmp_path / "theirs"))
-    assert slide.xy_l0.tolist() == XY.tolist()
+    assert slide.grid.xy_l0.tolist() == XY.tolist()
     assert (slide.features == FEATURES.astype(np.float16)).all()
-    assert (slide.tile_l0, slide.tile_px, slide.mpp, slide.level0_mpp, slide.encoder) == (
+    assert (
+        slide.grid.tile_l0,
+        slide.grid.tile_px,
+        slide.grid.mpp,
+        slide.grid.level0_mpp,
+        slide.encoder,
+    ) == (
         512,
         256,
         0.5,
@@ -86,7 +92,7 @@ def test_tiles_and_features_come_in_at_level_0_with_their_side_in_micrometres(
 
 def test_stamps_older_attributes_are_read_as_stamp_reads_them(study, tmp_path):
     stamp_file(tmp_path / "theirs", generation="legacy")
-    assert imported(study, stamp.import_into(study, tmp_path / "theirs")).tile_l0 == 512
+    assert imported(study, stamp.import_into(study, tmp_path / "theirs")).grid.tile_l0 == 512
 
 
 def test_stamps_oldest_files_have_224_for_256_micrometres(study, tmp_path):
@@ -96,8 +102,8 @@ def test_stamps_oldest_files_have_224_for_256_micrometres(study, tmp_path):
     )
     exchange = stamp.import_into(study, tmp_path)
     slide = read_embeddings(next((study.folder / "embeddings").rglob("A1.h5")))
-    assert (slide.tile_l0, slide.tile_px) == (1024, 224)  # 256 um at 0.25
-    assert slide.xy_l0.tolist() == [[0, 0], [1024, 0], [1024, 2048]]
+    assert (slide.grid.tile_l0, slide.grid.tile_px) == (1024, 224)  # 256 um at 0.25
+    assert slide.grid.xy_l0.tolist() == [[0, 0], [1024, 0], [1024, 2048]]
     assert any("tiles: {tile_px: 224, mpp: 1.14}" in note for note in exchange.notes)
 
 
@@ -287,9 +293,10 @@ def test_what_is_exported_comes_back_the_same(study, tmp_path, tool):
     after = read_embeddings(
         next((study.folder / "embeddings").rglob("A1.h5"))
     )  # CLAM knows no resizing: its tiles have 512 pixels
-    assert (after.xy_l0 == before.xy_l0).all()
+    assert (after.grid.xy_l0 == before.grid.xy_l0).all()
     assert (after.features == before.features).all()
-    assert after.tile_l0 * after.level0_mpp == before.tile_l0 * before.level0_mpp
+    side_um = [slide.grid.tile_l0 * slide.grid.level0_mpp for slide in (after, before)]
+    assert side_um[0] == side_um[1]
 
 
 def test_exports_have_what_the_other_readers_ask_for(study, tmp_path):
@@ -298,9 +305,13 @@ def test_exports_have_what_the_other_readers_ask_for(study, tmp_path):
     for module in MODULES.values():
         module.export_to(study, tmp_path / "out" / module.__name__)
     with h5py.File(next((tmp_path / "out").rglob("patches/A1_patches.h5"))) as file:  # TRIDENT
-        assert {k: file["coords"].attrs[k] for k in ("patch_size", "patch_size_level0", "target_magnification", "overlap")} == {
-            "patch_size": 256, "patch_size_level0": 512, "target_magnification": 20, "overlap": 0
-        }  # fmt: skip
+        attributes = {
+            "patch_size": 256,
+            "patch_size_level0": 512,
+            "target_magnification": 20,
+            "overlap": 0,
+        }
+        assert {k: file["coords"].attrs[k] for k in attributes} == attributes
     with h5py.File(next((tmp_path / "out").rglob("h5_files/A1.h5"))) as file:  # CLAM
         assert (file["features"].dtype, file["coords"].dtype) == (np.float32, np.int32)
     assert torch.load(

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import tifffile
 
-from pathoml.errors import SlideError
+from pathoml.errors import ConfigError, SlideError
 from pathoml.plugins import names_with
 from pathoml.slides.reading import SlideReader, open_slide
 from pathoml.synthetic.containers import write_svs
@@ -21,7 +21,7 @@ from pathoml.synthetic.containers import write_svs
 READERS = names_with("pathoml.slides.readers", "open_slide")
 SUFFIXES = (".tif", ".png", ".svs")
 NOT_READ = {
-    ("openslide_reader", ".png"),
+    ("openslide", ".png"),
     ("jpeg_tiff", ".png"),
     ("jpeg_tiff", ".tif"),
     ("plain_image", ".svs"),
@@ -133,7 +133,7 @@ def test_the_scale_is_what_the_slide_states_or_none(reader):
 
 def test_a_new_format_is_one_file(drop_in, tmp_path):
     code = (
-        "import numpy as np\nfrom pathoml.slides.plain_image import PlainImageReader\n"
+        "import numpy as np\nfrom pathoml.slides.readers.plain_image import PlainImageReader\n"
         "PRIORITY = 99\n"
         "def detect_format(path): return path.suffix == '.ours'\n"
         "def open_slide(path): return PlainImageReader(np.zeros((3, 4, 3), np.uint8), (0.25, "
@@ -147,7 +147,7 @@ def test_a_new_format_is_one_file(drop_in, tmp_path):
 
 def test_a_reader_that_refuses_gives_way_to_the_next(drop_in, tmp_path, drawn):
     code = (
-        "from pathoml.errors import SlideError\nPRIORITY = 99\n"
+        "from pathoml.errors import ConfigError, SlideError\nPRIORITY = 99\n"
         "def detect_format(path): return True\n"
         "def open_slide(path): raise SlideError('not mine')\n"
     )
@@ -155,6 +155,43 @@ def test_a_reader_that_refuses_gives_way_to_the_next(drop_in, tmp_path, drawn):
     PIL.Image.fromarray(drawn).save(tmp_path / "a.png")
     with open_slide(tmp_path / "a.png") as slide:
         assert slide.vendor == "plain"
+
+
+def test_a_reader_that_inherits_answers_what_most_readers_answer(drop_in, tmp_path):
+    code = (
+        "import numpy as np\nfrom pathoml.slides.reading import Reader\nPRIORITY = 99\n"
+        "def detect_format(path): return path.suffix == '.ours'\n"
+        "def open_slide(path): return Slide()\n"
+        "class Slide(Reader):\n    size_l0 = (4, 3)\n    stated_mpp = None\n"
+        "    level_downsamples = (1.0,)\n    vendor = 'ours'\n"
+        "    def read_region(self, xy_l0, level, size_px):\n"
+        "        return np.full((size_px[1], size_px[0], 3), 255, np.uint8)\n"
+    )
+    drop_in("pathoml.slides.readers", "inherits", code)
+    (tmp_path / "a.ours").write_text("x")
+    with open_slide(tmp_path / "a.ours") as slide:
+        assert (slide.bounds_l0, slide.icc_profile) == ((0, 0), None)
+        assert (slide.tile_size_px(0), slide.raw_jpeg_tile(0, 0, 0)) == (None, None)
+
+
+def test_half_a_reader_is_refused_with_what_it_lacks_and_what_to_inherit(drop_in, tmp_path):
+    code = (
+        "PRIORITY = 99\ndef detect_format(path): return path.suffix == '.ours'\n"
+        "def open_slide(path): return Slide()\n"
+        "class Slide:\n    size_l0 = (4, 3)\n    stated_mpp = None\n"
+        "    level_downsamples = (1.0,)\n    vendor = 'ours'\n"
+        "    def read_region(self, xy_l0, level, size_px): ...\n"
+        "    def close(self): ...\n    def __enter__(self): return self\n"
+        "    def __exit__(self, *_): ...\n"
+    )
+    drop_in("pathoml.slides.readers", "half", code)
+    (tmp_path / "a.ours").write_text("x")
+    with pytest.raises(
+        ConfigError,
+        match=r"^Slide of pathoml.slides.readers.half has no bounds_l0, icc_profile, tile_size_px, "
+        r"raw_jpeg_tile\. Let it inherit",
+    ):
+        open_slide(tmp_path / "a.ours")
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def read(tmp_path):
             said[rater, one.phenotype, one.slide_id, seat.repeat] = presence
             name = f"name {one.phenotype}, “quoted”"
             reading = Reading(
-                rater=rater, item=one.item, slide_id=one.slide_id, name=name, presence=presence, phenotype=one.phenotype,
-                repeat=seat.repeat, note="a note,\nof two lines", blinded=True,
+                rater=rater, item=one.item, slide_id=one.slide_id, name=name, presence=presence,
+                phenotype=one.phenotype, repeat=seat.repeat, note="a note,\nof two lines",
+                blinded=True,
             )  # fmt: skip
             readings.save(reading, "m")
     (tmp_path / "readings.csv").write_text(readings.as_csv(blinded=True), encoding="utf-8")

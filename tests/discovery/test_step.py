@@ -148,9 +148,7 @@ def test_phenotypes_are_kinds_of_tissue_and_not_the_stains_of_centres() -> None:
     assert shares.max() < 0.6  # no phenotype is a centre
 
 
-def test_what_changes_from_tile_to_tile_does_not_seem_to_persist_because_tiles_are_averaged_with_their_neighbours() -> (
-    None
-):
+def test_what_changes_from_tile_to_tile_does_not_seem_to_persist_after_averaging() -> None:
     """Means of neighbouring tiles share tiles; on small slides of fine tissue axes of noise were
     learned, and kinds of tissue blended.
     """
@@ -259,9 +257,7 @@ def test_tiles_of_other_tools_on_two_lattices_find_their_neighbours() -> None:
     assert neighbour_pairs(np.concatenate([first, second])).tolist() == [[0, 1], [2, 3]]
 
 
-def test_membership_is_the_lead_over_the_nearest_rival_and_above_zero_in_the_own_phenotype_only() -> (
-    None
-):
+def test_membership_is_the_lead_over_the_nearest_rival_and_positive_in_the_own_only() -> None:
     near = np.array([[0.75, 0.5, -0.25], [0.25, 0.25, 0.0], [-0.5, 0.5, 0.375]], np.float32)
     assert membership(near).tolist() == [
         [0.25, -0.25, -1.0],

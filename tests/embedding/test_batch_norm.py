@@ -1,4 +1,4 @@
-"""A network whose normalisations are folded gives the features of the network that was published."""
+"""A network whose normalisations are folded gives the features of the published network."""
 
 from __future__ import annotations
 

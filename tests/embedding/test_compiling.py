@@ -83,9 +83,7 @@ def choose(model: EncoderModel, wanted: bool | None) -> tuple[nn.Module, str]:
 
 
 @compiles
-def test_full_batches_are_the_networks_within_rounding_and_the_rest_is_the_networks_whatever_ran_before(
-    model,
-):
+def test_full_batches_are_the_networks_within_rounding_and_the_rest_is_the_networks(model):
     chosen, why = choose(model, None)
     assert isinstance(chosen, CompiledEncoder)
     assert why.startswith("compiled for this machine")

@@ -110,7 +110,7 @@ def test_every_kept_tile_gets_the_vector_of_its_own_pixels_in_the_order_of_the_g
     report = embed([job])
     grid = kept_tiles(read_tiles(job.tiles_path)[0], job.exclude)
     stored = read_embeddings(job.embeddings_path)
-    assert (stored.xy_l0 == grid.xy_l0).all()
+    assert (stored.grid.xy_l0 == grid.xy_l0).all()
     assert (report.slides, report.tiles, report.failures) == (1, len(grid.xy_l0), {})
     with open_slide(job.slide_path) as reader:
         tiles = np.stack(
@@ -311,7 +311,7 @@ def test_an_encoder_that_gives_nan_is_a_failure_and_writes_nothing(encoder, make
 
 
 class FragileSlide:
-    """Fails at one tile while other threads still read, and notes whether it was closed under them."""
+    """Fails at one tile while other threads still read; notes whether it was closed under them."""
 
     def __init__(self, path: Path) -> None:
         self.slide, self.reading, self.calls, self.closed_under_a_reader = (
@@ -335,7 +335,7 @@ class FragileSlide:
         self.closed_under_a_reader |= self.reading > 0
 
 
-def test_a_fault_that_passes_costs_nothing_and_a_slide_is_never_closed_under_a_thread_that_still_reads_it(
+def test_a_fault_that_passes_costs_nothing_and_closes_no_slide_under_a_thread_that_reads_it(
     make_job, monkeypatch
 ):
     job = make_job("A")
@@ -501,7 +501,7 @@ def test_a_gpu_computes_in_bf16_what_stands_it(monkeypatch):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_freed_memory_is_kept_so_that_pages_are_not_made_anew_for_every_batch():
     code = (
-        "import resource, torch\nfrom pathoml.freed_memory import keep_freed_memory\n"
+        "import resource, torch\nfrom pathoml.compute.memory import keep_freed_memory\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(5): torch.ones(16 * 2**20)\n"

@@ -37,8 +37,9 @@ def grid_of(
 ) -> TileGrid:
     corners = np.array(xy, np.int64)
     return TileGrid(
-        slide_id="S1", xy_l0=corners, tile_l0=tile_l0, tile_px=64, mpp=mpp, level0_mpp=0.25, size_l0=(1200, 1200),
-        tissue_fraction=np.ones(len(xy), np.float32), flags=np.zeros(len(xy), np.uint8), slide_sha256=sha256,
+        slide_id="S1", xy_l0=corners, tile_l0=tile_l0, tile_px=64, mpp=mpp, level0_mpp=0.25,
+        size_l0=(1200, 1200), tissue_fraction=np.ones(len(xy), np.float32),
+        flags=np.zeros(len(xy), np.uint8), slide_sha256=sha256,
     )  # fmt: skip
 
 
@@ -83,23 +84,17 @@ def around(job: JoinJob, x: int, y: int) -> list[float]:
     (x, y).
     """
     slide = read_embeddings(job.joined)
-    return slide.features[(slide.xy_l0 == (x, y)).all(axis=1)][0, 1:].tolist()
+    return slide.features[(slide.grid.xy_l0 == (x, y)).all(axis=1)][0, 1:].tolist()
 
 
-def test_each_tile_keeps_its_place_and_features_and_gets_those_of_the_coarse_tile_that_holds_its_centre(
-    job,
-):
+def test_each_tile_keeps_its_own_and_gets_the_features_of_the_coarse_tile_around_its_centre(job):
     assert join_slide(job) == Joined(tiles=144, beside=32, left_out=0)
     fine, slide = read_embeddings(job.fine), read_embeddings(job.joined)
-    assert (slide.xy_l0 == fine.xy_l0).all()
+    assert (slide.grid.xy_l0 == fine.grid.xy_l0).all()
     assert slide.features.shape == (144, 3)
     assert (slide.features[:, :1] == fine.features).all()
-    assert (slide.tile_l0, slide.tile_px, slide.mpp, slide.size_l0) == (
-        fine.tile_l0,
-        fine.tile_px,
-        fine.mpp,
-        fine.size_l0,
-    )
+    # the same scale and slide
+    assert replace(slide.grid, xy_l0=fine.grid.xy_l0) == fine.grid
     assert (slide.encoder, slide.encoder_sha256) == ("fine+coarse", "w")
     assert around(job, 0, 0) == around(job, 300, 300) == [0, 0]
     assert around(job, 400, 300) == [400, 0]
@@ -107,9 +102,7 @@ def test_each_tile_keeps_its_place_and_features_and_gets_those_of_the_coarse_til
     assert around(job, 0, 1100) == [0, 800]
 
 
-def test_where_the_tile_around_is_not_embedded_the_nearest_beside_it_stands_in_and_of_two_as_near_the_first(
-    job,
-):
+def test_for_a_missing_tile_around_the_nearest_beside_it_stands_in_of_two_as_near_the_first(job):
     join_slide(job)
     assert around(job, 500, 400) == [400, 0]  # the middle is missing: above is nearer than left
     assert around(job, 400, 500) == [0, 400]
@@ -127,11 +120,11 @@ def test_a_tile_with_no_coarse_tile_around_or_beside_it_is_left_out(job):
     assert join_slide(job) == Joined(
         tiles=64, beside=48, left_out=80
     )  # within 800 pixels in both directions
-    assert read_embeddings(job.joined).xy_l0.max() == 700
+    assert read_embeddings(job.joined).grid.xy_l0.max() == 700
 
 
 def test_how_near_the_coarse_tile_is_does_not_depend_on_the_order_in_which_they_are_stored(job):
-    fine, coarse = read_embeddings(job.fine), read_embeddings(job.coarse)
+    fine, coarse = read_embeddings(job.fine).grid, read_embeddings(job.coarse).grid
     shuffled = replace(coarse, xy_l0=coarse.xy_l0[[3, 1, 6, 0, 5, 2, 4]])
     away = [
         np.hypot(*(slide.xy_l0[partners(fine, slide)[0]] + 150 - fine.xy_l0).T)
@@ -146,7 +139,9 @@ def test_a_slide_is_joined_once_and_again_when_either_part_changes(job):
     assert stale_jobs([job]) == []
     coarse = read_embeddings(job.coarse)
     written(
-        job.coarse, grid_of(coarse.xy_l0.tolist(), COARSE_L0, 2.0), np.array(coarse.features) + 1
+        job.coarse,
+        grid_of(coarse.grid.xy_l0.tolist(), COARSE_L0, 2.0),
+        np.array(coarse.features) + 1,
     )
     assert stale_jobs([job]) == [job]
     join_slide(job)
@@ -235,7 +230,7 @@ def test_maps_lie_on_the_finer_grid_and_sum_to_the_score(study):
     for one in maps:
         fine = read_embeddings(
             study.folder / "embeddings" / JOINED.split("+")[0] / f"{one.slide_id}.h5"
-        )
+        ).grid
         tiles, _ = read_tiles(study.folder / "tiles" / "64px_0.5mpp" / f"{one.slide_id}.h5")
         assert set(map(tuple, one.xy_l0.tolist())) <= set(map(tuple, fine.xy_l0.tolist()))
         assert len(one.xy_l0) > 0.9 * len(fine.xy_l0)
@@ -315,7 +310,7 @@ def test_a_context_that_is_not_coarser_is_a_mistake_of_study_yaml(study, capsys,
     assert "Give a larger number, such as 2" in " ".join(capsys.readouterr().err.split())
 
 
-def test_parts_of_a_batch_leave_the_joining_to_the_verb_without_parts_and_packed_files_are_joined_as_plain_ones(
+def test_parts_of_a_batch_leave_the_joining_to_the_verb_and_packed_files_are_joined_as_plain_ones(
     study, capsys
 ):
     assert pathoml("pack", str(study.folder)) == 0

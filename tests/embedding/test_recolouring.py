@@ -49,7 +49,7 @@ def light(amounts: np.ndarray, stains: np.ndarray) -> np.ndarray:
 
 
 def strong(amounts: np.ndarray) -> np.ndarray:
-    """Return the 99th percentile of each stain over the pixels that Macenko's threshold leaves in."""
+    """Return the 99th percentile of each stain over the pixels that Macenko's threshold keeps."""
     stained = amounts[(amounts @ UNIT[:2] > 0.15).all(axis=-1)]
     return np.percentile(stained, 99, axis=0)
 

@@ -15,11 +15,10 @@ from support.r_oracle import r_survival_is_there, run_r, unavailable
 from support.score_study import write_score_study
 
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
-from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.start_stop import write_start_stop
 from pathoml.evaluation.step import metrics
 from pathoml.store.scores import SEEDS, write_columns
-from pathoml.study.cohort import read_cohort
 from pathoml.training.nested import write_nested
 
 pytestmark = pytest.mark.ci
@@ -112,10 +111,10 @@ def both(request, tmp_path_factory):
 
 
 def evaluated_twice(study):
-    table = read_score_table(study, read_cohort(study))
-    content = metrics(study, *table)
-    write_start_stop(study.run_folder / "start_stop.csv", table[0], table[1]["score_sd"])
-    script = write_analysis(study, content["tau_months"])
+    evidence = read_evidence(study)
+    content = metrics(evidence)
+    write_start_stop(study.run_folder / "start_stop.csv", evidence.cohort, evidence.score)
+    script = write_analysis(evidence, content["tau_months"])
     return content, run_r(script.read_text(encoding="utf-8"), folder=study.run_folder)
 
 
@@ -203,13 +202,13 @@ def test_r_fits_nested_scores_as_we_do(tmp_path):
     study = write_score_study(
         tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 50}
     )
-    cohort, columns, _, counts = read_score_table(study, read_cohort(study))
+    evidence = read_evidence(study)
     rng = np.random.default_rng(3)
     noisy = {
-        name: columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients))
-        for name in sorted(set(counts["fold"]))
+        name: evidence.score + rng.normal(0, 0.5, len(evidence.score))
+        for name in sorted(set(evidence.fold))
     }
-    write_nested(study.run_folder, cohort.patient_ids, noisy)
+    write_nested(study.run_folder, evidence.cohort.patient_ids, noisy)
     content, of_r = evaluated_twice(study)
     assert content["nested_scores"]["used"]
     assert disagreements(content, of_r) == []
@@ -235,12 +234,11 @@ def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
     study = write_score_study(
         tmp_path, n=120, seed=9, significance={"permutations": 0, "bootstraps": 50}
     )
-    cohort, columns, _, _ = read_score_table(study, read_cohort(study))
+    evidence = read_evidence(study)
+    ids, score = evidence.cohort.patient_ids, evidence.score
     rng = np.random.default_rng(4)
-    by_seed = {
-        str(k): columns["score_sd"] + rng.normal(0, 0.5, len(cohort.patients)) for k in (1, 2, 3)
-    }
-    write_columns(study.run_folder / SEEDS, cohort.patient_ids, by_seed, prefix="seed ")
+    by_seed = {str(k): score + rng.normal(0, 0.5, len(ids)) for k in (1, 2, 3)}
+    write_columns(study.run_folder / SEEDS, ids, by_seed, prefix="seed ")
     content, of_r = evaluated_twice(study)
     assert len(content["seeds"]["harrell_c"]) == 3
     assert disagreements({"seeds": content["seeds"]}, of_r) == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.evidence import evidence_of
 from support.learning import planted_cohort, write_study
 
 from pathoml.config import load_study
@@ -18,7 +19,6 @@ from pathoml.evaluation.leaks import (
     rank_correlation,
     share_between,
 )
-from pathoml.study.cohort import read_cohort
 
 
 def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concordance_within(
@@ -27,7 +27,7 @@ def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concorda
     cohort, bags, _ = planted_cohort(60, effect=0.0, centres=3)
     study = write_study(tmp_path, cohort, bags)
     code = np.unique(cohort.centre, return_inverse=True)[1].astype(float)
-    section, alarms = leak_section(study, cohort, code, tile_count=np.arange(60.0), pooled_c=0.7)
+    section, alarms = leak_section(evidence_of(study, code), 0.7)
     assert section["centre_from_score"]["share"] == pytest.approx(1)
     assert section["harrell_c_within"]["centre"]["estimate"] == 0.5
     assert {"centre", "between_centre"} <= {a["name"] for a in alarms}
@@ -37,13 +37,8 @@ def test_a_score_of_patients_raises_nothing(tmp_path: Path) -> None:
     cohort, bags, _ = planted_cohort(60, effect=4.0, centres=3)
     study = write_study(tmp_path, cohort, bags)
     honest = -np.log(cohort.time_months) + np.random.default_rng(0).normal(size=60)
-    section, alarms = leak_section(
-        study,
-        cohort,
-        honest,
-        tile_count=np.random.default_rng(1).permutation(60).astype(float),
-        pooled_c=0.7,
-    )
+    tiles = np.random.default_rng(1).permutation(60).astype(float)
+    section, alarms = leak_section(evidence_of(study, honest, tiles), 0.7)
     assert section["harrell_c_within"]["centre"]["estimate"] > 0.6
     assert alarms == []
 
@@ -66,9 +61,7 @@ def test_what_the_study_calls_missing_is_neither_a_subtype_nor_an_organ(tmp_path
         add_column(folder / "patients.csv", "subtype", ["LMS", "", "LMS", word, "UPS"])
         add_column(folder / "slides.csv", "organ", ["lung", "", word, "liver", word])
         study = load_study(folder, ["cohort.missing=[Not done]"])
-        section, _ = leak_section(
-            study, read_cohort(study), np.arange(24.0), tile_count=np.arange(24.0), pooled_c=0.7
-        )
+        section, _ = leak_section(evidence_of(study, np.arange(24.0)), 0.7)
         found.append({name: section["harrell_c_within"][name] for name in ("subtype", "organ")})
     assert found[0] == found[1]
 

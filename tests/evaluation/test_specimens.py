@@ -1,4 +1,4 @@
-"""Primary and metastasis of a patient are scored apart, by the models that did not see the patient."""
+"""Primary and metastasis of a patient are scored apart, by models that did not see the patient."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from support.score_study import write_csv, write_run, write_score_study
 from pathoml.cli import main
 from pathoml.config import load_study
 from pathoml.errors import CohortError, ConfigError, StoreError
-from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.step import metrics
 from pathoml.study.cohort import read_cohort
 
@@ -24,7 +24,7 @@ QUICK = {"permutations": 0, "bootstraps": 100}
 
 
 def evaluated(study):
-    return metrics(study, *read_score_table(study, read_cohort(study)))
+    return metrics(read_evidence(study))
 
 
 @pytest.fixture(scope="module")

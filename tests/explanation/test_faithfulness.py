@@ -101,7 +101,8 @@ def test_without_a_second_repeat_or_seed_nobody_judges() -> None:
 def test_the_cohort_counts_a_patient_once() -> None:
     good, bad = four_models(1), four_models(2, shared=False)
     slides = [
-        judge_slide(*models, GROUP, np.ones(200, bool), seed=1) for models in (good, good, bad)
+        judge_slide(*models, GROUP, in_slide=np.ones(200, bool), seed=1)
+        for models in (good, good, bad)
     ]
     kept = [s for s in slides if s is not None]
     cohort = summarise(kept, ["A", "A", "B"], np.array([1.0, 1.0, 0.0]))

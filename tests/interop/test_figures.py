@@ -27,7 +27,7 @@ from pathoml.interop.figures import (
     WIDTH_IN,
     Said,
     draw_figure,
-    export_figures,
+    export_to,
     on_scale,
     save_figure,
 )
@@ -45,9 +45,10 @@ def small_map(**changes):
     values = np.zeros(16, np.float32)
     values[5], values[10] = 0.5, -0.5  # tiles (1, 1) and (2, 2)
     fields = {
-        "slide_id": "S1", "patient_id": "P1", "xy_l0": np.stack([x.ravel(), y.ravel()], axis=1), "tile_l0": 100, "size_l0": (400, 400),
-        "level0_mpp": 0.5, "attention": np.full(16, 1 / 16, np.float32), "contribution": values, "log_risk": 0.3, "bias": 0.0, "fold": "0",
-        "score_type": "oof", "spread": None, "method": "exact",
+        "slide_id": "S1", "patient_id": "P1", "xy_l0": np.stack([x.ravel(), y.ravel()], axis=1),
+        "tile_l0": 100, "size_l0": (400, 400), "level0_mpp": 0.5,
+        "attention": np.full(16, 1 / 16, np.float32), "contribution": values, "log_risk": 0.3,
+        "bias": 0.0, "fold": "0", "score_type": "oof", "spread": None, "method": "exact",
     }  # fmt: skip
     return AttentionMap(**{**fields, **changes})
 
@@ -173,7 +174,7 @@ def test_every_slide_of_a_study_gets_its_figures_and_one_without_a_file_is_a_sen
     path = study.folder / "slides" / "S4.tiff"
     path.rename(path.with_suffix(".gone"))
     try:
-        exchange = export_figures(load_study(study.folder), tmp_path / "again")
+        exchange = export_to(load_study(study.folder), tmp_path / "again")
     finally:
         path.with_suffix(".gone").rename(path)
     assert set(exchange.failures) == {"S4"}

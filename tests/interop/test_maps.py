@@ -1,4 +1,4 @@
-"""Exports of maps, read back by readers that are not ours: shapely, anndata, tifffile's OME parser."""
+"""Exports of maps, read back by others' readers: shapely, anndata, tifffile's OME parser."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathoml.interop.pooled import export_to, pooled, random_directions
 
 @pytest.fixture
 def wide() -> np.ndarray:
-    """9000 tiles of 400 features that go together and are not centred; more than are read at once."""
+    """9000 tiles of 400 correlated features, not centred; more than are read at once."""
     rng = np.random.default_rng(1)
     return (rng.normal(size=(9000, 20)) @ rng.normal(size=(20, 400)) / 4 + 3).astype(np.float16)
 

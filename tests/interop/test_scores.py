@@ -17,7 +17,7 @@ from pathoml.cli.evaluate import run as evaluate
 from pathoml.cli.report import run as report
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError
-from pathoml.interop.scores import import_scores
+from pathoml.interop.scores import import_into
 from pathoml.study.cohort import read_cohort
 from pathoml.training.nested import read_nested, write_nested
 
@@ -67,7 +67,7 @@ def test_a_spelling_of_missing_may_be_the_hospitals_own(tmp_path: Path) -> None:
 
 def test_imported_scores_are_centred_and_in_units_of_their_sd(tmp_path: Path) -> None:
     study = small_study(tmp_path)
-    import_scores(study, scores_file(tmp_path))
+    import_into(study, scores_file(tmp_path))
     rows = read_rows(study.run_folder / "scores.csv")
     assert float(rows[0]["log_risk"]) == pytest.approx(9.5)  # 20 less the mean of 1..20
     assert float(rows[0]["score_sd"]) == pytest.approx(
@@ -80,7 +80,7 @@ def test_nested_scores_of_an_earlier_training_do_not_outlive_an_import(tmp_path:
     study = small_study(tmp_path)
     study.run_folder.mkdir(parents=True)
     write_nested(study.run_folder, ["P0"], {"1": np.array([0.5])})
-    import_scores(study, scores_file(tmp_path))
+    import_into(study, scores_file(tmp_path))
     assert read_nested(study.run_folder, ["P0"]) is None
     assert evaluate(study, Console()) == 0
     note = json.loads((study.run_folder / "metrics.json").read_text())["nested_scores"]["note"]
@@ -100,25 +100,27 @@ def test_an_import_into_a_run_with_trained_models_is_refused_and_nothing_of_it_i
             r" run=imported"
         ),
     ):
-        import_scores(study, scores_file(tmp_path))
+        import_into(study, scores_file(tmp_path))
     assert not (study.run_folder / "scores.csv").exists()
 
 
 def test_a_patient_without_a_score_is_named_and_left_out(tmp_path: Path) -> None:
-    exchange = import_scores(small_study(tmp_path), scores_file(tmp_path, skip=3))
+    exchange = import_into(small_study(tmp_path), scores_file(tmp_path, skip=3))
     assert exchange.failures == {"P3": "no score in theirs.csv"}
 
 
 def test_two_columns_of_numbers_need_a_choice(tmp_path: Path) -> None:
     study = small_study(tmp_path)
     with pytest.raises(CohortError, match=r"Columns of numbers: one, two\. Name it with --column"):
-        import_scores(study, scores_file(tmp_path, "patient_id,one,two"))
-    assert import_scores(study, scores_file(tmp_path, "patient_id,one,two"), "two").failures == {}
+        import_into(study, scores_file(tmp_path, "patient_id,one,two"))
+    assert (
+        import_into(study, scores_file(tmp_path, "patient_id,one,two"), column="two").failures == {}
+    )
 
 
 def test_evaluate_and_report_say_what_imported_scores_cannot_show(tmp_path: Path) -> None:
     study = small_study(tmp_path)
-    import_scores(study, scores_file(tmp_path))
+    import_into(study, scores_file(tmp_path))
     quick = study.model_copy(
         update={
             "config": study.config.model_copy(
@@ -154,6 +156,6 @@ def test_the_clinical_baseline_of_tcga_sarc_is_that_of_a_plain_ridge_cox(
         139,
         34,
     )
-    import_scores(study, tmp_path / "patients.csv", "age_at_initial_pathologic_diagnosis")
+    import_into(study, tmp_path / "patients.csv", column="age_at_initial_pathologic_diagnosis")
     clinical = [float(row["clinical"]) for row in read_rows(study.run_folder / "baselines.csv")]
     assert low <= harrell_c(clinical, cohort.time_months, cohort.event) <= high

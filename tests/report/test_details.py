@@ -1,4 +1,4 @@
-"""The second part of the report: points, guideline tables, and what a page to be published hides."""
+"""The second part of the report: points, guideline tables, what a page to be published hides."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from support.page import Page
 from support.score_study import write_score_study
 
 from pathoml.config import StainConfig
-from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.step import metrics
 from pathoml.report.nomogram import risk_marks
 from pathoml.report.page import write_report
 from pathoml.store.files import write_json
-from pathoml.study.cohort import read_cohort
-from pathoml.training.baselines import clinical_columns
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def study(tmp_path_factory):
     table.write_text("\n".join(small) + "\n")
     write_json(
         study.run_folder / "metrics.json",
-        metrics(study, *read_score_table(study, read_cohort(study))),
+        metrics(read_evidence(study)),
     )
     return study
 
@@ -47,9 +45,9 @@ def page_of(study, smallest=0):
 
 
 def test_the_difference_in_points_of_two_levels_is_their_coefficient(study):
-    cohort, columns, _, _ = read_score_table(study, read_cohort(study))
+    evidence = read_evidence(study)
     content = prognostic_score(
-        cohort, columns["score_sd"], clinical_columns(cohort), horizons_months=(12.0, 24.0)
+        evidence.cohort, evidence.score, evidence.clinical, horizons_months=(12.0, 24.0)
     )
     points = {
         row["value"]: row["points"] for row in content["points"] if row["variable"] == "subtype"
@@ -184,8 +182,11 @@ def page_with(study, changes, faithfulness=None):
 def test_what_readers_saw_stands_beside_the_phenotypes_and_their_interactions(study):
     features = study.run_folder / "features"
     features.mkdir(exist_ok=True)
-    columns = "phenotype,name,share_mean,contribution_mean,n_patients,n_centres,hazard_ratio_sd,p_value,q_value,suspect"
-    text = f"{columns},interaction_p,interaction_ratio\n3,,0.125,0.5,40,4,1.75,0.0005,0.004,,0.0312,0.64\n"
+    text = (
+        "phenotype,name,share_mean,contribution_mean,n_patients,n_centres,hazard_ratio_sd,p_value,"
+        "q_value,suspect,interaction_p,interaction_ratio\n"
+        "3,,0.125,0.5,40,4,1.75,0.0005,0.004,,0.0312,0.64\n"
+    )
     (features / "phenotypes.csv").write_text(text, encoding="utf-8")
     kappa = {"estimate": 0.61, "low": 0.5, "high": 0.7, "n": 40, "events": 0}
     ratio = {"estimate": 1.9, "low": 1.2, "high": 3.0, "n": 40, "events": 20}

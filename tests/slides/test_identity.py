@@ -1,4 +1,4 @@
-"""`pathoml check` says what is left in slide files that may name a patient, and never what it says."""
+"""`pathoml check` says what slide files hold that may name a patient, and never repeats it."""
 
 from __future__ import annotations
 

@@ -72,8 +72,9 @@ def test_neighbours_name_the_class_alike_from_files_from_a_slide_and_by_the_refe
     path = write_slide(tmp_path / "laid.tif", slide, mpp=mpp)
     n = len(tiles)
     grid = TileGrid(
-        slide_id="laid", xy_l0=xy.astype(np.int64), tile_l0=SIDE, tile_px=SIDE, mpp=mpp, level0_mpp=mpp, size_l0=slide.shape[1::-1],
-        tissue_fraction=np.ones(n, np.float32), flags=np.zeros(n, np.uint8), slide_sha256="x",
+        slide_id="laid", xy_l0=xy.astype(np.int64), tile_l0=SIDE, tile_px=SIDE, mpp=mpp,
+        level0_mpp=mpp, size_l0=slide.shape[1::-1], tissue_fraction=np.ones(n, np.float32),
+        flags=np.zeros(n, np.uint8), slide_sha256="x",
     )  # fmt: skip
     mask = TissueMask(
         slide_id="laid", mask=np.ones((2, 2), bool), downsample=1.0, method="all", flags={}

@@ -28,7 +28,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path):
 def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     files.write_text(tmp_path / "a.txt", "old")
     code = (
-        "import os, sys, pathlib; from pathoml.files import atomic_path\n"
+        "import os, sys, pathlib; from pathoml.store.files import atomic_path\n"
         "with atomic_path(pathlib.Path(sys.argv[1])) as t: t.write_text('new'); "
         "os.kill(os.getpid(), 9)"
     )

@@ -1,4 +1,4 @@
-"""What is on disk: verified when read, never torn, readable by others, and closed to other files."""
+"""What is on disk: verified when read, never torn, readable by others, closed to other files."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_tiles_read_back_as_they_were_written(tiles_path, grid):
 def test_embeddings_read_back_as_they_were_written(embeddings_path):
     read = store.read_embeddings(embeddings_path)
     assert (read.features == np.arange(12).reshape(3, 4)).all()
-    assert (read.slide_id, read.encoder, read.encoder_sha256, read.slide_sha256) == (
+    assert (read.slide_id, read.encoder, read.encoder_sha256, read.grid.slide_sha256) == (
         "B1",
         "uni",
         "cd",
         "ab",
     )
-    assert (read.recipe_sha256, read.tile_l0, read.size_l0) == (
+    assert (read.recipe_sha256, read.grid.tile_l0, read.grid.size_l0) == (
         store.recipe_sha256(RECIPE),
         887,
         (4000, 3000),

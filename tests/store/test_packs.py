@@ -74,7 +74,7 @@ def test_packed_slides_are_read_as_before_from_a_file_for_every_two(folder: Path
         path = folder / f"{slide}.h5"
         packed = read_embeddings(path)
         assert (packed.features == number).all()
-        assert (packed.xy_l0 == before[slide].xy_l0).all()
+        assert (packed.grid.xy_l0 == before[slide].grid.xy_l0).all()
         assert isinstance(packed.features.base, np.memmap), (
             "the array is mapped where it lies, not copied"
         )

@@ -42,7 +42,11 @@ def test_a_patient_with_two_slides_is_one_patient(tmp_path: Path) -> None:
 
 
 def test_semicolons_decimal_commas_and_umlauts_are_read(tmp_path: Path) -> None:
-    patients = "patient_id;centre;pfs_months;pfs_event;age;sex\nA;Köln;12,5;ja;61;w\nB;Köln;3;nein;55,5;m\n"
+    patients = (
+        "patient_id;centre;pfs_months;pfs_event;age;sex\n"
+        "A;Köln;12,5;ja;61;w\n"
+        "B;Köln;3;nein;55,5;m\n"
+    )
     cohort = read_cohort(
         study(tmp_path, patients=patients, encoding="latin-1", slides=SLIDES.replace(",", ";"))
     )

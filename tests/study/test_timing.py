@@ -16,7 +16,8 @@ from pathoml.errors import CohortError
 from pathoml.evaluation.start_stop import start_stop_rows, timing_section, write_start_stop
 from pathoml.study.cohort import read_cohort
 
-STUDY = """endpoint: {name: PFS, time_zero: first ablation, time: pfs_months, event: pfs_event, data_cut: 2024-12-31}
+STUDY = """endpoint:
+  {name: PFS, time_zero: first ablation, time: pfs_months, event: pfs_event, data_cut: 2024-12-31}
 dates: {time_zero: ablation, entry: referral, exit: last_seen, treatment: lat, metastasis: spread%s}
 """
 HEADER = "patient_id,centre,pfs_months,pfs_event,ablation,referral,last_seen,lat,spread\n"
@@ -25,7 +26,12 @@ ROWS = [
     "B,south,24,0,01.01.2020,2020-07-01,01.01.2022,2021-01-01,2019-01-01",
     "C,south,3,1,2020-01-01,,2020-04-01,,",
 ]
-SLIDES = "slide_id,patient_id,path,sampled_on\nA1,A,a.svs,2019-12-01\nB1,B,b.svs,\nC1,C,c.svs,2020-01-01\n"
+SLIDES = (
+    "slide_id,patient_id,path,sampled_on\n"
+    "A1,A,a.svs,2019-12-01\n"
+    "B1,B,b.svs,\n"
+    "C1,C,c.svs,2020-01-01\n"
+)
 
 
 def study(folder: Path, rows: list[str] = ROWS, slides: str = SLIDES, landmark: str = "") -> Study:
@@ -130,7 +136,8 @@ def drawn_study(folder: Path, n: int = 200) -> Study:
         last, late, begun = (zero + d for d in (round(months * 365.25 / 12), entry, treated))
         event = int(rng.uniform() < 0.6)
         rows.append(
-            f"P{k},north,{months},{event},{zero},{late if entry else ''},{last},{begun if treated else ''},"
+            f"P{k},north,{months},{event},{zero},{late if entry else ''},{last},"
+            f"{begun if treated else ''},"
         )
         slides.append(f"S{k},P{k},x.svs,")
     return study(folder, rows, "slide_id,patient_id,path,sampled_on\n" + "\n".join(slides) + "\n")

@@ -1,4 +1,4 @@
-"""A served study and Chromium before it, for the tests of the viewer's pages; loaded only by those."""
+"""A served study and Chromium before it, for the tests of the viewer's pages, no others."""
 
 from __future__ import annotations
 

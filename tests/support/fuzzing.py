@@ -35,7 +35,7 @@ from pathoml.errors import PathomlError
 from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
 from pathoml.interop import clam, pt, stamp, trident
-from pathoml.interop.scores import import_scores
+from pathoml.interop.scores import import_into
 from pathoml.store import _hdf5 as store
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.maps import read_attention
@@ -51,9 +51,11 @@ from pathoml.training.step import train_study
 
 SECONDS = 20
 NASTY = [
-    b"=cmd|'/C calc'!A0", b"@SUM(1)", b"../../../etc/passwd", b"\x00", b"\xe2\x80\xaetxt.exe", b"NaN", b"Infinity", b"-1e999", b"1e-400",
-    b"!!python/object/apply:os.system [id]", b"*a", b"&a [*a]", b"{", b"[" * 3000, b'"', b"'", b",", b";", b"\n", b"\r", b"\xef\xbb\xbf",
-    b"\xff\xfe", b"A" * 70_000, b"9" * 5000, b"1_000", b"0x1F", b"true", b"null", b"\xf0\x9f\x92\x89", b"<script>alert(1)</script>",
+    b"=cmd|'/C calc'!A0", b"@SUM(1)", b"../../../etc/passwd", b"\x00", b"\xe2\x80\xaetxt.exe",
+    b"NaN", b"Infinity", b"-1e999", b"1e-400", b"!!python/object/apply:os.system [id]", b"*a",
+    b"&a [*a]", b"{", b"[" * 3000, b'"', b"'", b",", b";", b"\n", b"\r", b"\xef\xbb\xbf",
+    b"\xff\xfe", b"A" * 70_000, b"9" * 5000, b"1_000", b"0x1F", b"true", b"null",
+    b"\xf0\x9f\x92\x89", b"<script>alert(1)</script>",
 ]  # fmt: skip
 
 
@@ -178,7 +180,7 @@ def targets(folder: Path) -> dict[str, Target]:
         ),
         "scores": Target(
             scores,
-            lambda f: import_scores(load_study(scored.folder), f / "scores.csv"),
+            lambda f: import_into(load_study(scored.folder), f / "scores.csv"),
             ("scores.csv", "score", "atient"),
         ),
         "embeddings": Target(embeddings, lambda f: read_embeddings(f / embeddings.name), names),

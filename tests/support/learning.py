@@ -82,7 +82,7 @@ def write_study(
     mpp: float = 1.0,
     encoder_sha256: str = "e" * 64,
 ) -> Study:
-    """Write a study whose slides are embedded already, as an import leaves it; slides have no path."""
+    """Write a study whose slides are embedded, as an import leaves it; slides have no path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(STUDY_YAML + f"tiles: {{tile_px: 224, mpp: {mpp}}}\n")
     rows = [

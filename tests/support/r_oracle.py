@@ -68,7 +68,8 @@ def r_vector(values: Iterable[object]) -> str:
 
 PRELUDE = """
 library(survival)
-show <- function(name, value) cat(name, formatC(as.numeric(value), digits = 17, format = "g"), "\\n")
+show <- function(name, value)
+  cat(name, formatC(as.numeric(value), digits = 17, format = "g"), "\\n")
 """
 
 

@@ -125,8 +125,9 @@ def write_slide_tiles(
     flags = np.zeros(len(xy), np.uint8)
     flags[: side if slide_id == "S0" else 0] = 1  # a row of pen on one slide
     grid = TileGrid(
-        slide_id=slide_id, xy_l0=xy, tile_l0=tile_l0, tile_px=TILE, mpp=MPP, level0_mpp=level0_mpp, size_l0=(side_l0, side_l0),
-        tissue_fraction=np.ones(len(xy), np.float32), flags=flags, slide_sha256=slide_id.encode().hex().ljust(64, "0"),
+        slide_id=slide_id, xy_l0=xy, tile_l0=tile_l0, tile_px=TILE, mpp=MPP, level0_mpp=level0_mpp,
+        size_l0=(side_l0, side_l0), tissue_fraction=np.ones(len(xy), np.float32), flags=flags,
+        slide_sha256=slide_id.encode().hex().ljust(64, "0"),
     )  # fmt: skip
     mask = TissueMask(
         slide_id=slide_id,

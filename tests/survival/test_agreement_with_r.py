@@ -94,13 +94,15 @@ for (kind in c("plain", "entry", "strata", "weighted")) {{
     entry = coxph(ye ~ score + age, control = strict),
     strata = coxph(y ~ score + age + strata(centre), control = strict),
     weighted = coxph(y ~ score + age, weights = weight, robust = TRUE, control = strict))
-  show(paste0("{n}.cox.", kind), c(coef(fit), if (is.null(fit$naive.var)) vcov(fit) else fit$naive.var, fit$loglik))
+  covariance <- if (is.null(fit$naive.var)) vcov(fit) else fit$naive.var
+  show(paste0("{n}.cox.", kind), c(coef(fit), covariance, fit$loglik))
   show(paste0("{n}.dfbeta.", kind), head(residuals(fit, type = "dfbeta", weighted = TRUE), 20))
   show(paste0("{n}.robust.", kind), crossprod(residuals(fit, type = "dfbeta", weighted = TRUE)))
   if (kind != "weighted") show(paste0("{n}.zph.", kind), cox.zph(fit)$table)
 }}
 fit <- coxph(y ~ score + age, control = strict, x = TRUE)
-show("{n}.baseline", summary(survfit(fit, data.frame(score = 0, age = 0)), times = c(3, 6, 12))$cumhaz)
+zero <- survfit(fit, data.frame(score = 0, age = 0))
+show("{n}.baseline", summary(zero, times = c(3, 6, 12))$cumhaz)
 km <- survfit(ye ~ 1, conf.type = "log-log", timefix = FALSE)
 show("{n}.km_entry", summary(km, times = {grid})$surv)
 km <- survfit(y ~ 1, conf.type = "log-log")
@@ -115,7 +117,8 @@ show("{n}.cuminc", cmprsk::timepoints(gray, {grid})$est[1, ])
 slope <- coxph(y ~ score, control = strict)
 show("{n}.slope", c(coef(slope), confint(slope)))
 base <- basehaz(fit, centered = FALSE)
-expected <- 0.8 * c(0, base$hazard)[findInterval(time, base$time) + 1] * exp(cbind(score, age) %*% coef(fit))
+expected <- 0.8 * c(0, base$hazard)[findInterval(time, base$time) + 1] *
+  exp(cbind(score, age) %*% coef(fit))
 show("{n}.oe", exp(log(sum(event) / sum(expected)) + c(0, -1, 1) * qnorm(.975) / sqrt(sum(event))))
 basis <- Hmisc::rcspline.eval(score, knots = quantile(score, c(.05, .35, .65, .95)), inclx = TRUE)
 show("{n}.basis", head(basis, 10))
@@ -124,7 +127,8 @@ show("{n}.spline", c(2 * (bent$loglik[2] - slope$loglik[2]), coef(bent)))
 link <- log(-log(1 - risk)); knots <- quantile(link, c(.1, .5, .9))
 curved <- coxph(y ~ Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE), control = strict)
 hazard <- basehaz(curved, centered = FALSE); last <- max(which(hazard$time <= 12))
-observed <- 1 - exp(-hazard$hazard[last] * exp(Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE) %*% coef(curved)))
+bends <- Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE)
+observed <- 1 - exp(-hazard$hazard[last] * exp(bends %*% coef(curved)))
 show("{n}.curve", c(mean(abs(observed - risk)), observed[order(risk)][1:10]))
 for (p in {thresholds}) {{
   rows <- risk >= p
@@ -136,7 +140,8 @@ e <- fitted(glm(treated ~ age + score, family = binomial, control = glm.control(
 w <- ifelse(treated == 1, 1 - e, e)
 show("{n}.propensity", e[1:20])
 weighted <- coxph(y ~ treated * score, weights = w, robust = TRUE, control = strict)
-full <- coxph(y ~ age + treated * score, control = strict); main <- coxph(y ~ age + treated + score, control = strict)
+full <- coxph(y ~ age + treated * score, control = strict)
+main <- coxph(y ~ age + treated + score, control = strict)
 se <- sqrt(diag(vcov(weighted)))[3]
 show("{n}.interaction", c(2 * (full$loglik[2] - main$loglik[2]), exp(coef(full)[["treated:score"]]),
                           exp(coef(weighted)[3] + c(0, -1, 1) * qnorm(.975) * se)))
@@ -145,15 +150,17 @@ reach <- qnorm(.975) * sqrt(v[1, 1] + 2 * s5 * v[1, 3] + s5^2 * v[3, 3])
 show("{n}.effect", exp(coef(weighted)[1] + coef(weighted)[3] * s5 + c(0, -1) * reach))
 g <- as.numeric(age <= 60)
 full <- coxph(y ~ score * g, control = strict); main <- coxph(y ~ score + g, control = strict)
-inside <- coxph(y ~ score, subset = g == 1, control = strict); outside <- coxph(y ~ score, subset = g == 0, control = strict)
-show("{n}.subgroup", c(exp(coef(inside)), exp(coef(outside)), 2 * (full$loglik[2] - main$loglik[2])))
+inside <- coxph(y ~ score, subset = g == 1, control = strict)
+outside <- coxph(y ~ score, subset = g == 0, control = strict)
+chi2 <- 2 * (full$loglik[2] - main$loglik[2])
+show("{n}.subgroup", c(exp(coef(inside)), exp(coef(outside)), chi2))
 """
 RISK_SCRIPT = """
 suppressWarnings(suppressMessages(library(riskRegression)))
 d <- data.frame(time = time, event = event, score = score)
 m <- list(risk = cbind(risk * .3, risk * .6, risk))
-r <- suppressMessages(Score(m, formula = Surv(time, event) ~ 1, data = d, times = {grid}, metrics = c("auc", "brier"), null.model = FALSE,
-           se.fit = FALSE, cens.model = "km"))
+r <- suppressMessages(Score(m, formula = Surv(time, event) ~ 1, data = d, times = {grid},
+           metrics = c("auc", "brier"), null.model = FALSE, se.fit = FALSE, cens.model = "km"))
 show("{n}.brier", r$Brier$score$Brier); show("{n}.auc", r$AUC$score$AUC)
 """
 
@@ -433,7 +440,8 @@ def test_start_stop_rows_of_a_time_varying_treatment_reproduce_coxph():
         "id": np.array(patient),
     }
     script = """
-    fit <- coxph(Surv(start, stop, seen) ~ given, cluster = id, control = coxph.control(eps = 1e-14), timefix = FALSE)
+    fit <- coxph(Surv(start, stop, seen) ~ given, cluster = id,
+                 control = coxph.control(eps = 1e-14), timefix = FALSE)
     show("answer", c(coef(fit), fit$naive.var, vcov(fit)))
     """
     theirs = run_r(r_data(rows) + script)["answer"]

@@ -67,9 +67,11 @@ def answers_of_r():
         y <- Surv(time, event)
         show("{name}.harrell", concordance(y ~ score, reverse = TRUE)$concordance)
         show("{name}.harrell_sd", sqrt(concordance(y ~ score, reverse = TRUE)$var))
-        show("{name}.stratified", concordance(y ~ score + strata(centre), reverse = TRUE)$concordance)
+        show("{name}.stratified",
+             concordance(y ~ score + strata(centre), reverse = TRUE)$concordance)
         show("{name}.uno", concordance(y ~ score, reverse = TRUE, timewt = "n/G2")$concordance)
-        show("{name}.uno_tau", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = {tau_of(cohort)!r})$concordance)
+        show("{name}.uno_tau", concordance(y ~ score, reverse = TRUE, timewt = "n/G2",
+                                           ymax = {tau_of(cohort)!r})$concordance)
         """
         for name, cohort in COHORTS.items()
     ]

@@ -86,15 +86,16 @@ def answers_of_r():
         script += r_data(cohort) + "y <- Surv(time, event)\n"
         for variant, (formula, _) in VARIANTS.items():
             script += f"""
-            fit <- coxph(y ~ {formula}, ties = "efron", control = coxph.control(eps = 1e-14, iter.max = 100,
-                         toler.inf = 1e-30, outer.max = 100))
+            strict <- coxph.control(eps = 1e-14, iter.max = 100, toler.inf = 1e-30, outer.max = 100)
+            fit <- coxph(y ~ {formula}, ties = "efron", control = strict)
             show("{name}.{variant}.coefficients", coef(fit))
             show("{name}.{variant}.covariance", vcov(fit))
             show("{name}.{variant}.log_likelihood", fit$loglik)
             """
         script += f"""
-        fit <- coxph(y ~ a + b + c, ties = "efron", control = coxph.control(eps = 1e-14, iter.max = 100))
-        reduced <- coxph(y ~ a, ties = "efron", control = coxph.control(eps = 1e-14, iter.max = 100))
+        strict <- coxph.control(eps = 1e-14, iter.max = 100)
+        fit <- coxph(y ~ a + b + c, ties = "efron", control = strict)
+        reduced <- coxph(y ~ a, ties = "efron", control = strict)
         chi2 <- 2 * (fit$loglik[2] - reduced$loglik[2])
         show("{name}.lr", c(chi2, 2, pchisq(chi2, 2, lower.tail = FALSE)))
         show("{name}.wald_p", summary(fit)$coefficients[, "Pr(>|z|)"])

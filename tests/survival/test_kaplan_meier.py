@@ -56,11 +56,14 @@ def answers_of_r():
         script += r_data(cohort)
         script += f"""
         fit <- survfit(Surv(time, event) ~ 1, conf.type = "log-log")
-        for (part in c("time", "surv", "lower", "upper", "n.risk", "n.event")) show(paste0("{name}.", part), fit[[part]])
+        for (part in c("time", "surv", "lower", "upper", "n.risk", "n.event"))
+          show(paste0("{name}.", part), fit[[part]])
         show("{name}.median", quantile(fit, 0.5, conf.int = FALSE))
-        show("{name}.follow_up", quantile(survfit(Surv(time, 1 - event) ~ 1), 0.5, conf.int = FALSE))
+        reverse <- survfit(Surv(time, 1 - event) ~ 1)
+        show("{name}.follow_up", quantile(reverse, 0.5, conf.int = FALSE))
         test <- survdiff(Surv(time, event) ~ group)
-        show("{name}.log_rank", c(test$chisq, pchisq(test$chisq, length(test$n) - 1, lower.tail = FALSE)))
+        show("{name}.log_rank",
+             c(test$chisq, pchisq(test$chisq, length(test$n) - 1, lower.tail = FALSE)))
         at <- summary(fit, times = c(0.5, 1, 2, 4.5, 6))
         show("{name}.at", at$surv)
         show("{name}.at_risk", at$n.risk)

@@ -12,9 +12,8 @@ from support.score_study import write_score_study
 
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import StoreError
-from pathoml.evaluation.evidence import read_score_table
+from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.step import metrics
-from pathoml.study.cohort import read_cohort
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c
 from pathoml.training.loop import model_specs, train_models
@@ -134,13 +133,13 @@ def test_the_risks_of_a_fold_rest_on_its_own_nested_scores_and_the_metrics_say_s
     study = write_score_study(
         tmp_path, n=120, centres=3, significance={"permutations": 0, "bootstraps": 0}
     )
-    table = read_score_table(study, read_cohort(study))
-    ids, folds, score = table[0].patient_ids, sorted(set(table[3]["fold"])), table[1]["score_sd"]
+    evidence = read_evidence(study)
+    ids, folds, score = evidence.cohort.patient_ids, sorted(set(evidence.fold)), evidence.score
 
     def brier(columns):
         if columns:
             write_nested(study.run_folder, ids, columns)
-        content = metrics(study, *table)
+        content = metrics(read_evidence(study))
         assert content["nested_scores"]["used"] is bool(columns)
         assert ("optimistic" in content["nested_scores"]["note"]) is not bool(columns)
         return {

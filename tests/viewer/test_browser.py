@@ -78,7 +78,8 @@ def test_every_control_of_a_slide_changes_what_is_seen_and_its_link_brings_it_ba
     page.keyboard.press("[")
     page.wait_for_timeout(1500)
     state = """[stage.zoomRatio().toFixed(2), stage.viewport.getRotation(),
-        document.querySelector('#controls input[name=layer]:checked').value, document.querySelector('#control-opacity').value]"""
+        document.querySelector('#controls input[name=layer]:checked').value,
+        document.querySelector('#control-opacity').value]"""
     there = page.evaluate(state)
     assert there[1:3] == [90, "attention"]
     link = page.url
@@ -112,7 +113,8 @@ def test_map_and_tissue_lie_within_one_screen_pixel(page, address, ratio, rotati
         const item = stage.viewer.world.getItemAt(0); stage.viewer.forceRedraw();
         return [[0, 0], [640, 896], [1536, 1536]].map(([x, y]) => {
         const p = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(x, y));
-        const q = new DOMPoint(x, y).matrixTransform(stage.map.matrix()); return Math.hypot(p.x - q.x, p.y - q.y); }); }""",
+        const q = new DOMPoint(x, y).matrixTransform(stage.map.matrix());
+        return Math.hypot(p.x - q.x, p.y - q.y); }); }""",
         [ratio, rotation],
     )
     assert max(expected) < 1
@@ -153,9 +155,12 @@ def test_on_the_screen_the_borders_of_map_tiles_lie_on_those_of_the_tissue(
     page = context.new_page()
     visit(page, address + "/slide?id=S2")
     place = page.evaluate(
-        """([ratio, rotation]) => { stage.viewport.setRotation(rotation, true); stage.moveTo(704, 704, {ratio, immediately: true});
+        """([ratio, rotation]) => { stage.viewport.setRotation(rotation, true);
+        stage.moveTo(704, 704, {ratio, immediately: true});
         stage.viewer.forceRedraw();
-        return [704, 705].map((x) => { const p = new DOMPoint(x, 704).matrixTransform(stage.map.matrix()); return [p.x, p.y]; }); }""",
+        return [704, 705].map((x) => {
+        const p = new DOMPoint(x, 704).matrixTransform(stage.map.matrix());
+        return [p.x, p.y]; }); }""",
         [ratio, rotation],
     )
     page.wait_for_load_state("networkidle")

@@ -102,7 +102,8 @@ def test_pointing_at_a_tile_reads_it(page, address):
     for tile in (40, 77):
         x, y = page.evaluate(
             """tile => { const { xy, tile_l0: side } = raster.layers;
-            const p = new DOMPoint(xy[2 * tile] + side / 2, xy[2 * tile + 1] + side / 2).matrixTransform(stage.map.matrix());
+            const p = new DOMPoint(xy[2 * tile] + side / 2, xy[2 * tile + 1] + side / 2)
+              .matrixTransform(stage.map.matrix());
             return [p.x, p.y]; }""",
             tile,
         )

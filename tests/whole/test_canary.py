@@ -53,10 +53,13 @@ def hide_in_tiff(path: Path, target: Path) -> None:
                 else f"{NAME} {NUMBER}"
             )
             file.write(
-                level, tile=(256, 256), photometric="rgb", compression="jpeg", subfiletype=int(number > 0), metadata=None,
-                description=text, software=NAME, datetime="1951:07:23 00:00:00" if number == 0 else None,
-                resolution=(mpp_tag[0] / mpp_tag[1] / 2**number,) * 2 if mpp_tag else None, resolutionunit=3 if mpp_tag else None,
-                extratags=[(315, 2, 0, NAME, True), (316, 2, 0, NUMBER, True), (269, 2, 0, f"{NAME}.svs", True)],
+                level, tile=(256, 256), photometric="rgb", compression="jpeg",
+                subfiletype=int(number > 0), metadata=None, description=text, software=NAME,
+                datetime="1951:07:23 00:00:00" if number == 0 else None,
+                resolution=(mpp_tag[0] / mpp_tag[1] / 2**number,) * 2 if mpp_tag else None,
+                resolutionunit=3 if mpp_tag else None,
+                extratags=[(315, 2, 0, NAME, True), (316, 2, 0, NUMBER, True),
+                           (269, 2, 0, f"{NAME}.svs", True)],
             )  # fmt: skip
         for kind in ("label", "macro"):
             picture = np.frombuffer(
@@ -135,7 +138,8 @@ def test_nothing_of_a_patient_comes_out_of_any_step_export_page_or_log(
 ) -> None:
     assert leaks((study / "slides.csv").read_bytes()), "the canaries are there"
     for arguments in (
-        ["check"], ["tile"], ["embed"], ["train"], ["evaluate"], ["explain"], ["discover"], ["report"], ["status"], ["lock"], ["pack"],
+        ["check"], ["tile"], ["embed"], ["train"], ["evaluate"], ["explain"], ["discover"],
+        ["report"], ["status"], ["lock"], ["pack"],
     ):  # fmt: skip
         code = pathoml(*arguments, str(study))
         assert code in (0, 1), arguments

@@ -128,8 +128,8 @@ def tile_all(
     """
     jobs = [
         TileJob(
-            slide=Slide(slide_id=slide_id, patient_id="P", path=path, mpp=mpp), study_mpp=None, tile_px=128, mpp=1.0, tiles=TilesConfig(),
-            folder=folder / "tiles",
+            slide=Slide(slide_id=slide_id, patient_id="P", path=path, mpp=mpp), study_mpp=None,
+            tile_px=128, mpp=1.0, tiles=TilesConfig(), folder=folder / "tiles",
         )
         for slide_id, path in names.items()
     ]  # fmt: skip

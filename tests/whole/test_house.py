@@ -194,7 +194,7 @@ def spelled_out(tree: ast.Module) -> dict[str, str]:
 
 
 def called(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
-    """Yield (dotted name of the function, call), import aliases spelled out: np.load -> numpy.load."""
+    """Yield (dotted name of the function, call), aliases spelled out: np.load -> numpy.load."""
     full = spelled_out(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

@@ -15,8 +15,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -28,6 +26,7 @@ from pathoml.errors import SlideError
 from pathoml.slides.readers._tiff_faults import TIFF_FAULTS
 from pathoml.slides.readers.openslide import OpenSlideReader
 from pathoml.slides.readers.openslide import open_slide as open_with_openslide
+from pathoml.slides.reading import Reader
 from pathoml.types import Image, Ints
 
 PRIORITY = 20
@@ -172,7 +171,7 @@ def _shift(image: Image, right: float, down: float) -> Image:
     return image
 
 
-class JpegTiffReader:
+class JpegTiffReader(Reader):
     """A tiled JPEG pyramid. Safe to read from several threads."""
 
     def __init__(
@@ -331,14 +330,3 @@ class JpegTiffReader:
             self._file = -1
         self._cache.clear()
         self._fallback.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -16,6 +14,7 @@ import tifffile
 
 from pathoml.errors import SlideError
 from pathoml.slides.readers._tiff_faults import TIFF_FAULTS
+from pathoml.slides.reading import Reader
 from pathoml.types import Image
 
 PRIORITY = 0
@@ -85,7 +84,7 @@ def _refuse_bomb(path: Path, pixels: int) -> None:
         )
 
 
-class PlainImageReader:
+class PlainImageReader(Reader):
     """An image in memory that answers like a slide."""
 
     def __init__(self, pixels: Image, mpp: tuple[float, float] | None) -> None:
@@ -123,14 +122,3 @@ class PlainImageReader:
 
     def close(self) -> None:
         self._levels = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -151,7 +151,7 @@ def test_a_damaged_tile_gives_what_openslide_gives_or_its_error(slide, tmp_path)
 
 
 def test_a_tile_without_its_first_marker_is_an_error_and_the_others_are_read(slide, tmp_path):
-    def no_marker(content: bytearray, offset: int, count: int) -> None:
+    def no_marker(content: bytearray, offset: int, _count: int) -> None:
         content[offset : offset + 2] = b"\x00\x00"
 
     path = with_changed_tile(slide, tmp_path / slide.name, 0, no_marker)
