@@ -26,7 +26,7 @@ MOST_PHENOTYPES = 20
 
 
 def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str, Any]:
-    """Return the context of further.html.j2; what a run does not have is empty."""
+    """Return the context of details.html.j2; what a run does not have is empty."""
     calibration, effect = (
         metrics.get("calibration") or {},
         metrics.get("treatment_interaction") or {},

@@ -1,0 +1,289 @@
+"""What metrics.json says: its sections as types, one line of meaning each.
+
+An estimate has an interval, the patients and the events that it rests on; what cannot be estimated
+has no number, and a note that says why. A horizon H is "12", "24", ... months. A MODEL is no_model,
+clinical, image or clinical_and_image: absolute risks from the other folds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+class NotEstimable(TypedDict):
+    """A number that there is not, and why."""
+
+    estimate: None
+    low: None
+    high: None
+    n: None
+    events: None
+    note: str
+
+
+class Estimated(TypedDict):
+    """A number with its 95 % interval; None where it is not finite, or has none."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    events: int
+
+
+class Note(TypedDict):
+    """A section that does not apply, and why."""
+
+    note: str
+
+
+Number = Estimated | NotEstimable
+
+
+class Concordances(TypedDict):
+    """Harrell's C of a score, pooled and over pairs of one centre."""
+
+    harrell_c: Number
+    harrell_c_centre_stratified: Number
+
+
+class Clinical(TypedDict):
+    """The clinical model that was trained on the same folds."""
+
+    covariates: list[str]
+    harrell_c: Number
+
+
+class Seeds(TypedDict):
+    """How far C and the score move when one seed alone is trained, by seed; SD with n - 1."""
+
+    harrell_c: list[float]
+    harrell_c_sd: float | None
+    score_sd: float | None
+    note: NotRequired[str]
+
+
+class HazardRatio(Estimated):
+    """A hazard ratio with its tests."""
+
+    wald_p: float
+    likelihood_ratio_p: NotRequired[float]
+    note: NotRequired[str]
+
+
+class AddedValue(TypedDict):
+    """Clinical covariates and score against the covariates alone, on the same patients."""
+
+    likelihood_ratio_chi2: float
+    df: int
+    p_value_anticonservative: float
+    delta_harrell_c: Number
+    hazard_ratio_per_sd: Number
+    note: str
+
+
+class Curve(TypedDict):
+    """Kaplan-Meier: an entry per time at which something happens; low and high are its interval."""
+
+    times: list[float]
+    survival: list[float]
+    low: list[float | None]
+    high: list[float | None]
+    at_risk: list[int]
+    events: list[int]
+
+
+class KaplanMeier(TypedDict):
+    """Survival of the score groups "high" and "low"."""
+
+    note: str
+    groups: dict[str, Curve]
+    log_rank_p: float | None
+
+
+class Used(TypedDict):
+    """Whether absolute risks rest on nested scores."""
+
+    used: bool
+    note: str
+
+
+class RiskGroup(Estimated):
+    """Patients of like predicted risk: the risk that was seen, beside the mean predicted one."""
+
+    predicted: float
+
+
+class UnseenRiskGroup(NotEstimable):
+    """Patients of like predicted risk of whom nobody was followed long enough."""
+
+    predicted: float
+
+
+class CalibrationCurve(TypedDict):
+    """Observed against predicted risk, smoothed; None where too few events were seen."""
+
+    predicted: list[float] | None
+    observed: list[float] | None
+
+
+class CalibrationAt(TypedDict):
+    """Calibration of a model's risks at one horizon."""
+
+    expected: float
+    observed: Number
+    observed_to_expected: Number
+    groups: list[RiskGroup | UnseenRiskGroup]
+    curve: CalibrationCurve
+    integrated_index: float | None
+
+
+class Calibration(TypedDict):
+    """Slope and calibration in the large of the score; by MODEL and H for absolute risks."""
+
+    slope: Number
+    in_the_large: Number
+    clinical: NotRequired[dict[str, CalibrationAt | NotEstimable]]
+    image: NotRequired[dict[str, CalibrationAt | NotEstimable]]
+    clinical_and_image: NotRequired[dict[str, CalibrationAt | NotEstimable]]
+
+
+class DecisionCurve(TypedDict):
+    """Net benefit at each threshold, by MODEL; treating nobody is 0."""
+
+    threshold: list[float]
+    treat_all: list[float]
+    clinical: NotRequired[list[float] | NotEstimable]
+    image: NotRequired[list[float] | NotEstimable]
+    clinical_and_image: NotRequired[list[float] | NotEstimable]
+
+
+class IntegratedBrier(TypedDict):
+    """Brier score averaged over time up to the last horizon that enough patients reach."""
+
+    until_months: float | None
+    no_model: NotRequired[Number]
+    clinical: NotRequired[Number]
+    image: NotRequired[Number]
+    clinical_and_image: NotRequired[Number]
+    note: NotRequired[str]
+
+
+class Test(TypedDict):
+    """A chi-square test."""
+
+    chi2: float | None
+    df: int
+    p_value: float | None
+
+
+class TermTest(Test):
+    """A test of one covariate, the levels of a category together, or of all ("GLOBAL")."""
+
+    covariate: str
+
+
+class ProportionalHazards(TypedDict):
+    """Whether the effects are constant in time (Schoenfeld residuals)."""
+
+    score: Test | NotEstimable
+    with_clinical: list[TermTest]
+
+
+class EffectCurve(TypedDict):
+    """The hazard ratio along the score."""
+
+    score: list[float]
+    hazard_ratio: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Spline(Test):
+    """Whether the score's effect is straight: a restricted cubic spline against a line."""
+
+    knots: list[float]
+    curve: EffectCurve
+
+
+class IncludedExcluded(TypedDict):
+    """How a variable, or a level of one, is among the analysed and among those left out."""
+
+    variable: str
+    included: dict[str, float | int | None]
+    excluded: dict[str, float | int | None]
+    difference: float | None  # in SD
+
+
+class Missing(TypedDict):
+    """How many analysed patients lack a covariate."""
+
+    covariate: str
+    missing: int
+    share: float
+
+
+class Leaks(TypedDict):
+    """What the score, or the embeddings, know of centre, subtype, specimen, organ and size."""
+
+    centre_from_embeddings: dict[str, Any]  # balanced_accuracy, chance, centres, n
+    centre_from_score: dict[str, Any]  # share of its variance between centres, p_value
+    harrell_c_within: dict[str, Number]  # by centre, subtype, specimen, organ
+    gain_over_subtype: dict[str, Any]  # likelihood_ratio_chi2, df, p_value_anticonservative
+    rank_correlation: dict[str, dict[str, Any]]  # with tile_count, mpp: rho, p_value
+
+
+class Alarm(TypedDict):
+    """A sentence that a reader must see before the headline."""
+
+    name: str
+    message: str
+
+
+class Metrics(TypedDict):
+    """metrics.json."""
+
+    endpoint: str
+    time_zero: str
+    score_type: str  # oof, loco, locked, external, insample
+    n: int
+    events: int
+    tau_months: float  # up to which Uno's C is computed
+    median_follow_up_months: float | None  # None: less than half were followed so long
+    harrell_c: Number
+    harrell_c_centre_stratified: Number
+    harrell_c_fold_mean: float | None  # within the folds of the first repeat
+    harrell_c_by_centre: dict[str, Number]
+    uno_c: Number
+    ridge_cox: Concordances  # on mean embeddings, same folds
+    clinical: Clinical
+    interval_note: str
+    seeds: Seeds
+    hazard_ratio_per_sd: HazardRatio | NotEstimable
+    added_value: AddedValue | NotEstimable
+    kaplan_meier: KaplanMeier
+    nested_scores: Used
+    horizons_months: list[float]
+    time_dependent_auc: dict[str, Number]  # H: cumulative cases, dynamic controls
+    brier: dict[str, dict[str, Number]]  # H: MODEL
+    integrated_brier: IntegratedBrier
+    calibration: Calibration
+    decision_curve: dict[str, DecisionCurve | Note | NotEstimable]  # H
+    hazard_ratio_per_sd_centre_stratified: HazardRatio | NotEstimable
+    proportional_hazards: ProportionalHazards
+    spline: Spline | NotEstimable
+    subgroups: list[dict[str, Any]]  # expression; score, complement, treatment: Number; tests
+    treatment_interaction: dict[str, Any]  # interaction, overlap_weighted: Number; balance, verdict
+    multiplicity: dict[str, Any]  # family, its size, tests with p and q values
+    prospective: dict[str, Any]  # of a locked score: C, slope, in_the_large, hazard ratio
+    competing_risks: dict[str, Any]  # cumulative_incidence, at H, cause_specific
+    timing: dict[str, Any]  # rows of start_stop.csv, delayed entry, treated on the way
+    prognostic_score: dict[str, Any]  # the nomogram as a table: points, totals, coefficients
+    included_excluded: list[IncludedExcluded]
+    restricted_mean: dict[str, Any]  # event-free months of high and low, their difference
+    power: dict[str, Any]  # what n and events can show
+    missing: list[Missing]
+    flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
+    leaks: Leaks
+    alarms: list[Alarm]
+    heterogeneity: dict[str, Any]  # shift and agreement of primary and metastasis of one patient
