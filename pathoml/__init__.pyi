@@ -33,6 +33,7 @@ from . import viewer as viewer
 from .bags.study_bags import read_study_bags as read_bags
 from .errors import PathomlError
 from .evaluation.repeating import permutation_test
+from .evaluation.step import evaluate_study as evaluate
 from .explanation.tile_map import read_map
 from .slides.reading import open_slide
 from .store.embeddings import read_embeddings
@@ -52,6 +53,7 @@ __all__ = [
     "PathomlError",
     "Study",
     "cross_validate",
+    "evaluate",
     "fit_cox",
     "harrell_c",
     "make_splits",

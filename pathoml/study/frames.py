@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from pathoml.config import Study, opened
 from pathoml.errors import StoreError
-from pathoml.store.tables import parse_number, read_table
+from pathoml.store.scores import ScoreTable
+from pathoml.store.scores import read_scores as read_table
 from pathoml.study.cohort import read_cohort
-from pathoml.types import RiskScore
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NUMBERS = {name for name, of in RiskScore.__annotations__.items() if of in ("float", "int")}
+COUNTS = ("n_repeats", "n_slides", "n_tiles")
 
 
 def read_scores(study: Study | Path | str) -> DataFrame:
@@ -30,21 +30,15 @@ def read_scores(study: Study | Path | str) -> DataFrame:
     import pandas as pd
 
     study = opened(study)
-    path = study.run_folder / "scores.csv"
-    if not path.is_file():
-        raise StoreError(f"{path} is missing. Run `pathoml train`, or pathoml.train(study).")
-    rows = read_table(path).rows
-    frame = pd.DataFrame(
-        {
-            name: [parse_number(row[name]) if name in NUMBERS else row[name] for row in rows]
-            for name in RiskScore.__annotations__
-        }
-    ).set_index("patient_id")
+    table = read_table(study.run_folder)
+    columns = {name: getattr(table, name) for name in ScoreTable.__dataclass_fields__}
+    frame = pd.DataFrame(columns).rename(columns={"patient_ids": "patient_id"})
+    frame = frame.set_index("patient_id").astype(dict.fromkeys(COUNTS, int))
     patients = {p.patient_id: p for p in read_cohort(study).patients}
     unknown = [p for p in frame.index if p not in patients]
     if unknown:
         raise StoreError(
-            f"{path} scores patient {unknown[0]}, who is not in the tables. Run `pathoml train`, or"
+            f"{study.run_folder / 'scores.csv'} scores patient {unknown[0]}, who is not in the tables. Run `pathoml train`, or"
             " pathoml.train(study)."
         )
     frame["time_months"] = [patients[p].time_months for p in frame.index]
