@@ -411,6 +411,15 @@ def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
     return Study(folder=folder, config=parse_config(content))
 
 
+def opened(study: Study | Path | str) -> Study:
+    """Return a study as it is, or read the one in a folder.
+
+    Raises:
+        ConfigError: as `load_study`.
+    """
+    return study if isinstance(study, Study) else load_study(Path(study))
+
+
 def parse_config(content: Mapping[str, Any]) -> StudyConfig:
     """Check the content of a study.yaml and fill in the defaults.
 
