@@ -18,14 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.config import load_study
-from pathoml.discovery.recipe import discover_recipe
 from pathoml.discovery.step import discover_study
-from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
 from pathoml.store.embeddings import write_embeddings
 from pathoml.store.tiles import write_tiles
-from pathoml.study.cohort import read_cohort
-from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask
 
@@ -95,12 +91,14 @@ def main() -> None:
         folder.mkdir(parents=True)
         write_study(folder)
         study = load_study(folder)
-        train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
+        train_study(study)
     study = load_study(folder)
-    for name, run in (("explain", lambda: explain_study(study, explain_recipe(study), lambda *_: None)),
-                      ("discover", lambda: discover_study(study, discover_recipe(study), lambda *_: None))):  # fmt: skip
+    for name, step in (("explain", explain_study), ("discover", discover_study)):
+        for done in ("attention", "features"):  # of an earlier call, which would be up to date
+            if name == "explain" or done == "features":
+                shutil.rmtree(study.run_folder / done, ignore_errors=True)
         started, cpu = time.perf_counter(), time.process_time()
-        run()
+        step(study)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
             f"{name}: {time.perf_counter() - started:.0f} s, {time.process_time() - cpu:.0f} CPU s;"

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from typer import Context, Exit
 
+from pathoml.cli.arguments import SetOption, ShardOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.cli.tile import say_shard
-from pathoml.compute.shards import Shard
-from pathoml.config import Study
 
 if TYPE_CHECKING:
+    from pathoml.compute.shards import Shard
+    from pathoml.config import Study
     from pathoml.evaluation.permutation import RepeatedValidation
     from pathoml.training.run import LoadedRun
     from pathoml.types import Cohort
+
+
+def command(
+    ctx: Context, study: StudyArgument = Path(), shard: ShardOption = "", settings: SetOption = None
+) -> None:
+    """Concordance with intervals, baselines, permutation p: metrics.json, permutation.json,
+    analysis.R.
+    """
+    from pathoml.compute.shards import parse_shard
+    from pathoml.config import load_study
+
+    part = parse_shard(shard) if shard else None
+    raise Exit(run(load_study(study, settings or ()), ctx.obj, part))
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Evaluate the scores if they or the configuration changed; a shard only computes its part of
     the permutations.
     """
+    from pathoml.compute.shards import in_part
     from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
     from pathoml.store.provenance import is_fresh, record_step
     from pathoml.study.cohort import read_cohort
 
     folder, config, recipe = study.run_folder, study.config, evaluate_recipe(study)
     fresh = is_fresh(folder, recipe, EVALUATE_OUTPUTS)
-    wanted = f"{config.significance.permutations} permutations{say_shard(shard)}"
+    wanted = f"{config.significance.permutations} permutations{in_part(shard)}"
     console.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else wanted}")
     if fresh or (shard and not (config.significance.permutations and _was_trained(study))):
         return 0
@@ -54,6 +69,11 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     record_step(folder, recipe)
     remove_blocks(study)
     say_metrics(content, console)
+    return 0
+
+
+def tell(found: object, console: Console) -> int:  # noqa: ARG001
+    """SHIM, for the merge with evaluation/step.py: `run` prints what it found itself."""
     return 0
 
 
@@ -110,6 +130,8 @@ def _short(p_value: float | None) -> str:
 
 
 def _heterogeneity(study: Study, cohort: Cohort, columns: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
     from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
     from pathoml.training.run import load_run
 
