@@ -22,7 +22,7 @@ import pathoml
 from pathoml.bundles.drift import reference_ranges
 from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
-from pathoml.config import Study
+from pathoml.config import Study, opened
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
@@ -36,7 +36,7 @@ from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import out_of_fold, standardise
-from pathoml.types import Cohort, Embeddings
+from pathoml.types import SILENT, Cohort, Embeddings, Progress
 
 MODELS = 5  # at least, in the ensemble: between-model spread is part of every locked score
 QUANTILES = (0.25, 0.5, 0.75)  # cut-offs of the out-of-fold log-risk
@@ -46,14 +46,24 @@ MUST_HAVE = {"name", "input", "files", "out_of_fold", "reference", "baseline_sur
 NOTICE = "Research use only, not a medical device."
 
 
-def lock_study(study: Study, name: str, on_epoch: OnEpoch) -> Path:
-    """Train the ensemble on all patients and write bundles/NAME.
+def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -> Path:
+    """Train the ensemble on all patients, write bundles/NAME and return that folder.
+
+    Args:
+        study: a study or its folder.
 
     Raises:
         StoreError: the run is not trained, or its data changed since.
         ConfigError: the recipe won a benchmark whose optimism was not removed, its head is of no
             installed package, or the bundle exists already.
     """
+    study = opened(study)
+    progress.heading(f"lock  bundles/{name}")
+    with progress.bar("lock", "model epochs") as bar:
+        return _lock(study, name, bar)
+
+
+def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     refuse_unadjusted_winner(study)
     refuse_head_that_is_not_installed(study)
     folder = study.bundles_folder / name

@@ -9,13 +9,13 @@ import numpy as np
 
 from pathoml.bags.reading import read_bags
 from pathoml.bundles.lock import input_of, open_bundle, refuse_other_input
-from pathoml.bundles.predict import cohort_without_outcomes
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.explanation.contributions import explain_features
 from pathoml.explanation.maps import Subject, write_maps
 from pathoml.explanation.recipe import EXPLAIN_VERSION
 from pathoml.store.files import sha256_of_file
+from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
 from pathoml.training.models import load_models
 from pathoml.training.scoring import FoldScores

@@ -8,7 +8,8 @@ slides.csv says.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +24,18 @@ from pathoml.bundles.lock import (
     refuse_other_input,
 )
 from pathoml.compute.devices import prepare_device
-from pathoml.config import Study
-from pathoml.errors import CohortError
+from pathoml.config import Study, opened
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
 from pathoml.store.packs import is_stored
 from pathoml.store.provenance import record_step
 from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
-from pathoml.study.cohort import read_slides
+from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.models import load_models, models_sha256
-from pathoml.types import Cohort, Patient, Recipe, RiskScore
-
-NEVER_SEEN = float("nan")  # the outcome of a patient who is scored by a locked model
+from pathoml.types import SILENT, Progress, Recipe, RiskScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +45,42 @@ class Predicted:
     folder: Path
     patients: int
     slides: int
-    lights: dict[str, int]  # slides by their worst light
+    lights: Mapping[str, int]  # slides by their worst light
+    # slide_id -> reason for slides whose maps were asked for and could not be drawn
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
-def predict_study(study: Study, bundle_folder: Path) -> Predicted:
-    """Score every patient of slides.csv whose slides are embedded.
+def predict(
+    study: Study | Path | str,
+    bundle: Path | str,
+    *,
+    maps: bool = False,
+    progress: Progress = SILENT,
+) -> Predicted:
+    """Score every patient of slides.csv whose slides are embedded; patients.csv is not opened.
+
+    Args:
+        study: a study or its folder.
+        bundle: the folder that `lock` wrote.
+        maps: draw the maps too, into runs/NAME/attention/.
 
     Raises:
         ConfigError: the study's encoder, tile size, resolution or preprocessing is not the
             bundle's.
         StoreError: the bundle or an embedding was changed.
     """
+    study, folder = opened(study), Path(bundle)
+    progress.heading(f"predict  {folder}")
+    done = _score(study, folder)
+    if not maps:
+        return done
+    from pathoml.bundles.maps import explain_predicted
+
+    with progress.bar("explain", "slides") as bar:
+        return replace(done, failures=explain_predicted(study, folder, bar))
+
+
+def _score(study: Study, bundle_folder: Path) -> Predicted:
     bundle = open_bundle(bundle_folder)
     cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
@@ -109,27 +132,3 @@ def predict_study(study: Study, bundle_folder: Path) -> Predicted:
     return Predicted(
         folder=folder, patients=len(scores), slides=len(worst), lights=dict(Counter(worst.values()))
     )
-
-
-def cohort_without_outcomes(study: Study) -> Cohort:
-    """Return a cohort from slides.csv alone, without times or events."""
-    slides = read_slides(study)
-    if not slides:
-        raise CohortError("slides.csv has no rows: there is nobody to score.")
-    of_patient: dict[str, list[str]] = defaultdict(list)
-    centre = {}
-    for slide in slides:
-        of_patient[slide.patient_id].append(slide.slide_id)
-        centre[slide.patient_id] = slide.extras.get("centre", "")
-    patients = tuple(
-        Patient(
-            patient_id=p,
-            centre=centre[p],
-            time_months=NEVER_SEEN,
-            event=0,
-            slide_ids=tuple(ids),
-            covariates={},
-        )
-        for p, ids in of_patient.items()
-    )
-    return Cohort(patients=patients, slides=tuple(slides), endpoint="", time_zero="", excluded=())

@@ -5,10 +5,40 @@ choosing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from typer import Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
 from pathoml.cli.evaluate import interval_text
-from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+
+
+def command(
+    ctx: Context,
+    study: StudyArgument = Path(),
+    encoders: Annotated[
+        list[str] | None,
+        Option("--encoder", help="Encoders to compare; the study's if none."),
+    ] = None,
+    heads: Annotated[list[str] | None, Option("--head", help="Heads to compare.")] = None,
+    permutations: Annotated[
+        int, Option(min=0, help="Permutations of the best of all recipes.")
+    ] = 0,
+    settings: SetOption = None,
+) -> None:
+    """Compare encoders and heads on the same folds: C with paired intervals, cost, and what
+    choosing costs.
+    """
+    from pathoml.config import load_study
+
+    loaded = load_study(study, settings or ())
+    chosen = heads or ["abmil", "mean_pool", "ridge_cox"]
+    raise Exit(run(loaded, encoders or [], chosen, permutations=permutations, console=ctx.obj))
 
 
 def run(

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from typer import Context, Exit
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
-from pathoml.types import Slide
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+    from pathoml.types import Slide
 
 MOST_LISTED = 20
+
+
+def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
+    """Read study.yaml and the tables, open every slide; print the flow of patients, what is
+    refused, identifiers left in slides.
+    """
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), ctx.obj))
 
 
 def run(study: Study, console: Console, *, slides_too: bool = True) -> int:

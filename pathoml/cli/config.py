@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from typer import Argument, Context, Exit
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
+
+
+def command(
+    ctx: Context,
+    what: Annotated[
+        str,
+        Argument(help="'show' the values in force, or the 'schema': every key, type and default."),
+    ] = "show",
+    study: StudyArgument = Path(),
+    settings: SetOption = None,
+) -> None:
+    """Show the resolved configuration, or every key there is."""
+    raise Exit(run(what, study, settings or [], console=ctx.obj))
 
 
 def run(what: str, study: Path, settings: Sequence[str], *, console: Console) -> int:

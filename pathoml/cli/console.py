@@ -8,9 +8,12 @@ import datetime as dt
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathoml.types import Bar
 
 SECONDS_BETWEEN_LINES = 10.0
 ERRORS = {
@@ -20,23 +23,20 @@ ERRORS = {
 }  # a line that begins so is an error in a log; another word in capitals is a warning
 
 
-class Bar(Protocol):
-    """Something to be done, with what is left."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Say that `done` of `total` is done."""
-        ...
-
-
 class Console:
-    """Prints; the only place besides the verbs that does."""
-
-    as_json: ClassVar[bool] = False  # of this process: --log-json
-    debug: ClassVar[bool] = False  # of this process: --debug
+    """What one command says, the progress of its steps too; the only place besides the verbs that
+    prints.
+    """
 
     def __init__(self) -> None:
-        self.is_terminal = sys.stdout.isatty() and not self.as_json
+        self.as_json = False  # --log-json
+        self.debug = False  # --debug
         self.step = ""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody looks on, and bars may move."""
+        return sys.stdout.isatty() and not self.as_json
 
     def say(self, text: str = "", **facts: object) -> None:
         """Print a line; its facts (slide=...) are for the log only, since the text names them."""
@@ -86,6 +86,13 @@ class Console:
         line = _PlainLines(self, what, unit)
         yield line
         line.finish()
+
+
+def say_failures(failures: Mapping[str, str], console: Console) -> int:
+    """Print which slides failed and why; return the exit code."""
+    for slide_id, reason in sorted(failures.items()):
+        console.say(f"  FAILED {slide_id}: {reason}", slide=slide_id)
+    return int(bool(failures))
 
 
 @contextmanager

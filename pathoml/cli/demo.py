@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from typer import Argument, Context, Exit, Option
 
 from pathoml.cli.console import Console
 
@@ -26,11 +28,54 @@ TINY_SETTINGS: dict[str, object] = {
 }
 
 
+def command(
+    ctx: Context,
+    folder: Annotated[Path, Argument(help="Where to put the synthetic study.")] = Path(
+        "demo-study"
+    ),
+    patients: Annotated[
+        int | None,
+        Option(
+            min=8,
+            help="Patients of the synthetic cohort; claims need 60.",
+            show_default="60, or 8 with --tiny",
+        ),
+    ] = None,
+    seed: Annotated[int, Option(min=0, help="Seed of the synthetic cohort.")] = 1,
+    tiny: Annotated[
+        bool,
+        Option(
+            "--tiny", help="8 patients on small slides: a first look within minutes, no claims."
+        ),
+    ] = False,
+    study: Annotated[
+        str,
+        Option(
+            "--study",
+            help=(
+                "sts: only write the synthetic twin of the sarcoma study, two cohorts, to"
+                " rehearse on."
+            ),
+        ),
+    ] = "",
+    scale: Annotated[
+        str,
+        Option(
+            "--scale", help="Of --study: full, features only; small, fewer patients with slides."
+        ),
+    ] = "full",
+) -> None:
+    """Draw a synthetic multi-centre cohort with known truth and run all of pathoml on it."""
+    if study:
+        raise Exit(write_twin(folder, study, scale=scale, seed=seed, console=ctx.obj))
+    raise Exit(run(folder, patients=patients, seed=seed, tiny=tiny, console=ctx.obj))
+
+
 def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: Console) -> int:
     """Draw the cohort unless it is there, run every step, and hold the result against the truth,
     or, if tiny, make no claim.
     """
-    from pathoml.cli import run as run_steps
+    from pathoml.cli.run import run as run_steps
     from pathoml.config import load_study
     from pathoml.errors import ConfigError
 
@@ -62,7 +107,7 @@ def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: C
                 on_slide=bar,
             )
     study = load_study(folder)
-    code = run_steps.run(study, console)
+    code = run_steps(study, console)
     if tiny:
         console.heading(
             "tiny   so few patients show what the files look like; none of their figures is a claim"

@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from typer import Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
 from pathoml.errors import ConfigError
 
+if TYPE_CHECKING:
+    from pathoml.config import Study
+    from pathoml.discovery.step import Discovered
+
 ROWS_SHOWN = 12
+
+
+def command(
+    ctx: Context,
+    study: StudyArgument = Path(),
+    labels: Annotated[
+        Path | None,
+        Option("--labels", help="Ratings of the naming sheet or of the viewer, as CSV."),
+    ] = None,
+    spots: Annotated[
+        Path | None,
+        Option(
+            "--spots", help="Spatial transcriptomics of one slide, as .h5ad; goes with --slide."
+        ),
+    ] = None,
+    slide: Annotated[
+        str,
+        Option("--slide", help="The slide_id of the section that --spots was measured on."),
+    ] = "",
+    settings: SetOption = None,
+) -> None:
+    """Find groups of similar tiles, test them against the outcome, write sheets for naming:
+    runs/RUN/features/.
+    """
+    from pathoml.config import load_study
+
+    loaded = load_study(study, settings or ())
+    raise Exit(run(loaded, ctx.obj, labels, spots=spots, slide_id=slide))
 
 
 def run(
@@ -22,25 +57,19 @@ def run(
     """Find and test phenotypes if the run changed; with `labels`, read the raters back, with
     `spots`, join genes to a slide instead.
     """
-    from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
-    from pathoml.store.provenance import is_fresh
-
     if labels is not None:
         return _say_labels(study, labels, console)
     if spots is not None:
         return _say_spots(study, spots, slide_id, console)
-    recipe = discover_recipe(study)
-    fresh = is_fresh(study.run_folder, recipe, DISCOVER_OUTPUTS)
-    console.heading(
-        f"discover  runs/{study.config.run}:"
-        f" {'up to date' if fresh else 'phenotypes of the whole cohort'}"
-    )
-    if fresh:
-        return 0
-    from pathoml.discovery.step import discover_study  # here, because loading torch takes seconds
+    from pathoml.discovery.step import discover_study
 
-    with console.bar("discover", "slides") as bar:
-        found = discover_study(study, recipe, bar)
+    return tell(discover_study(study, progress=console), console)
+
+
+def tell(found: Discovered, console: Console) -> int:
+    """Print the phenotypes with their evidence."""
+    if found.fresh:
+        return 0
     rows = [
         (
             r["phenotype"],
@@ -62,7 +91,7 @@ def run(
     console.say(f"  {found.adjustment}")
     console.say(f"  {found.family_size} hypotheses in this family so far (runs/ledger.csv)")
     console.say(
-        f"  for pathologists: {study.run_folder}/features/naming_sheet/index.html; then `pathoml"
+        f"  for pathologists: {found.folder}/naming_sheet/index.html; then `pathoml"
         " discover --labels FILE`"
     )
     return 0

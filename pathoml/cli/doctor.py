@@ -9,6 +9,9 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Context, Exit
 
 from pathoml.cli.console import Console
 
@@ -21,6 +24,20 @@ HUB_SECONDS = 3.0
 SLOW_FILE_MS = 50.0
 SLOW_READ_MB_S = 50.0
 TRIAL_FILES, TRIAL_BYTES = 10, 2**25
+
+
+def command(
+    ctx: Context,
+    folder: Annotated[
+        Path,
+        Argument(
+            help="Where studies lie; the speed of its disk is tried.",
+            show_default="the current folder",
+        ),
+    ] = Path(),
+) -> None:
+    """Say what works on this machine, what is missing and how to get it."""
+    raise Exit(run(ctx.obj, folder))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from typer import Context, Exit
+
+from pathoml.cli.arguments import SetOption, ShardOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.compute.shards import Shard
-from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.compute.shards import Shard
+    from pathoml.config import Study
+
+
+def command(
+    ctx: Context, study: StudyArgument = Path(), shard: ShardOption = "", settings: SetOption = None
+) -> None:
+    """Concordance with intervals, baselines, permutation p: metrics.json, permutation.json,
+    analysis.R.
+    """
+    from pathoml.compute.shards import parse_shard
+    from pathoml.config import load_study
+
+    part = parse_shard(shard) if shard else None
+    raise Exit(run(load_study(study, settings or ()), ctx.obj, part))
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:

@@ -32,8 +32,8 @@ NO_BUGS = {  # what a machine refuses, told as such
 }
 
 
-def _say_error(text: str, kind: str) -> None:
-    sys.stderr.write(f"{json_line(f'FAILED: {text}', type=kind) if Console.as_json else text}\n")
+def _say_error(text: str, kind: str, console: Console) -> None:
+    sys.stderr.write(f"{json_line(f'FAILED: {text}', type=kind) if console.as_json else text}\n")
 
 
 def _refused_by_the_machine(error: Exception) -> str:
@@ -60,16 +60,20 @@ def _refused_by_the_machine(error: Exception) -> str:
     return ""
 
 
-def guarded(command: Callable[[], object]) -> int:
+def guarded(command: Callable[[], object], console: Console | None = None) -> int:
     """Return the exit code of a command: a user's mistake is a sentence, our bug keeps its
     traceback.
+
+    Args:
+        console: of the command; it knows whether errors are to be JSON, or shown in full.
     """
+    console = console or Console()
     try:
         command()
     except PathomlError as error:
-        if Console.debug:
+        if console.debug:
             traceback.print_exc()
-        _say_error(str(error), type(error).__name__)
+        _say_error(str(error), type(error).__name__, console)
         return error.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
@@ -81,11 +85,12 @@ def guarded(command: Callable[[], object]) -> int:
     except Exception as error:  # noqa: BLE001 - the border of the program: tell what the machine refused, or name it as our bug
         refused = _refused_by_the_machine(error)
         if refused:
-            if Console.debug:
+            if console.debug:
                 traceback.print_exc()
             _say_error(
                 f"{refused} What was finished is kept; the same command goes on from there.",
                 type(error).__name__,
+                console,
             )
             return 2
         traceback.print_exc()

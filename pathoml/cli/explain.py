@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from pathoml.cli.console import Console
-from pathoml.config import Study
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typer import Context, Exit
+
+from pathoml.cli.arguments import SetOption, StudyArgument
+from pathoml.cli.console import Console, say_failures
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+    from pathoml.explanation.step import Explained
+
+
+def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
+    """Attention and signed contribution of every tile: runs/RUN/attention/."""
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), ctx.obj))
 
 
 def run(study: Study, console: Console) -> int:
     """Write a map of every slide if the models changed. Returns 1 if a slide could not be drawn."""
-    from pathoml.cli.tile import say_failures
-    from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
-    from pathoml.store.files import read_json
-    from pathoml.store.provenance import is_fresh
-    from pathoml.study.cohort import read_cohort
+    from pathoml.explanation.step import explain_study
 
-    recipe = explain_recipe(study)
-    slides = [s.slide_id for s in read_cohort(study).slides]
-    fresh = is_fresh(study.run_folder, recipe, EXPLAIN_OUTPUTS)
-    console.heading(
-        f"explain  runs/{study.config.run}: {'up to date' if fresh else f'{len(slides)} slides'}"
-    )
-    if fresh:
+    return tell(explain_study(study, progress=console), console)
+
+
+def tell(explained: Explained, console: Console) -> int:
+    """Print where the maps are and whether they may be believed. Returns 1 if one was not drawn."""
+    if explained.fresh:
         return 0
     from pathoml.explanation.faithfulness import FLAGGED_WARNING
-    from pathoml.explanation.step import explain_study  # here, because loading torch takes seconds
 
-    with console.bar("explain", "slides") as bar:
-        failures = explain_study(study, recipe, bar)
-    console.say(f"  maps: {study.run_folder}/attention/*.png, for QuPath: *.geojson")
-    cohort = read_json(study.run_folder / "faithfulness.json")["cohort"]
-    if cohort:
+    console.say(f"  maps: {explained.folder}/*.png, for QuPath: *.geojson")
+    if found := explained.faithfulness:
         console.say(
-            f"  faithful: {cohort['faithful_slides']} of {cohort['slides']} maps (judged by models "
-            f"that did not make them); area {cohort['area']['estimate']:.3f} "
-            f"({cohort['area']['low']:.3f} to {cohort['area']['high']:.3f})"
+            f"  faithful: {found['faithful_slides']} of {found['slides']} maps (judged by models "
+            f"that did not make them); area {found['area']['estimate']:.3f} "
+            f"({found['area']['low']:.3f} to {found['area']['high']:.3f})"
         )
-        if cohort["flagged_share"] > FLAGGED_WARNING:
+        if found["flagged_share"] > FLAGGED_WARNING:
             console.say(
-                f"  WARNING: {cohort['flagged_share']:.0%} of the contribution comes from flagged"
+                f"  WARNING: {found['flagged_share']:.0%} of the contribution comes from flagged"
                 " tiles"
             )
     else:
@@ -45,4 +52,4 @@ def run(study: Study, console: Console) -> int:
             "  faithfulness was not checked: it needs a second repeat or seed (splits.repeats,"
             " train.seeds)"
         )
-    return say_failures(failures, console)
+    return say_failures(explained.failures, console)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Context, Exit, Option
 
 from pathoml.cli.console import Console
 
@@ -35,6 +38,15 @@ cohort:
   covariates: []
 encoder: efficientnet_lite0                 # a file in pathoml/encoders/
 """
+
+
+def command(
+    ctx: Context,
+    study: Annotated[Path, Argument(help="The study folder to make.")],
+    slides: Annotated[Path, Option("--slides", help="The folder with the slides.")],
+) -> None:
+    """Write study.yaml, slides.csv and a patients.csv to fill in."""
+    raise Exit(run(study, slides, ctx.obj))
 
 
 def run(study: Path, slides: Path, console: Console) -> int:

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+
+
+def command(
+    ctx: Context,
+    study: StudyArgument = Path(),
+    name: Annotated[str, Option("--name", help="The folder under bundles/.")] = "locked",
+    settings: SetOption = None,
+) -> None:
+    """Freeze the run's recipe: an ensemble trained on all patients, with scaler and cut-offs:
+    bundles/NAME/.
+    """
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), name, ctx.obj))
 
 
 def run(study: Study, name: str, console: Console) -> int:
     """Train on all patients and freeze."""
-    from pathoml.bundles.lock import lock_study
+    from pathoml.bundles.lock import lock
 
-    console.heading(f"lock  bundles/{name}")
-    with console.bar("lock", "model epochs") as bar:
-        folder = lock_study(study, name, bar)
+    folder = lock(study, name, progress=console)
     console.say(
         f"  {folder}: give the whole folder to who shall score new patients with `pathoml predict"
         f" STUDY --bundle {folder.name}`"

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from typer import Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+
+
+def command(
+    ctx: Context,
+    study: StudyArgument = Path(),
+    gigabytes: Annotated[
+        float, Option("--size", min=0.001, max=64, help="Size of a pack in GB.")
+    ] = 2.0,
+    settings: SetOption = None,
+) -> None:
+    """Put the embeddings of many slides into few large files, where a file system counts files;
+    everything reads them as before.
+    """
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), ctx.obj, gigabytes))
 
 
 def run(study: Study, console: Console, gigabytes: float) -> int:

@@ -3,10 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+from typer import Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
 
 INTERVAL = 1.959963984540054  # standard errors to each side of a 95 % interval
+
+
+def command(
+    ctx: Context,
+    study: StudyArgument = Path(),
+    settings: SetOption = None,
+    patients: Annotated[
+        int | None,
+        Option(min=2, help="Plan with this many patients instead of reading the study."),
+    ] = None,
+    events: Annotated[int | None, Option(min=1, help="Events among them.")] = None,
+    treated_share: Annotated[
+        float | None, Option(min=0.01, max=0.99, help="Share of patients with the treatment.")
+    ] = None,
+) -> None:
+    """Say which effects the cohort's n and events can show, how precise C will be, and how many
+    parameters they pay for.
+    """
+    raise Exit(
+        run(
+            study,
+            settings or [],
+            ctx.obj,
+            patients=patients,
+            events=events,
+            treated_share=treated_share,
+        )
+    )
 
 
 def run(

@@ -5,19 +5,42 @@ have drifted.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from pathoml.cli.console import Console
-from pathoml.config import Study
+from typer import Argument, Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption
+from pathoml.cli.console import Console, say_failures
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+
+
+def command(
+    ctx: Context,
+    study: Annotated[
+        Path,
+        Argument(help="The study to score; its slides must be embedded as the bundle says."),
+    ],
+    bundle: Annotated[Path, Option("--bundle", help="The folder that `pathoml lock` wrote.")],
+    maps: Annotated[
+        bool, Option("--maps", help="Draw the maps too, into runs/NAME/attention/.")
+    ] = False,
+    settings: SetOption = None,
+) -> None:
+    """Score new patients with a locked bundle, outcomes unseen: runs/NAME/scores.csv and drift.csv,
+    with maps on request.
+    """
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), bundle, ctx.obj, maps=maps))
 
 
 def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> int:
-    """Score and compare, and draw maps if asked; patients.csv is not opened. Returns 1 if a slide
-    could not be drawn.
-    """
-    from pathoml.bundles.predict import predict_study
+    """Score and compare, and draw maps if asked. Returns 1 if a slide could not be drawn."""
+    from pathoml.bundles.predict import predict
 
-    console.heading(f"predict  {bundle}")
-    done = predict_study(study, bundle)
+    done = predict(study, bundle, maps=maps, progress=console)
     lights = ", ".join(
         f"{done.lights.get(light, 0)} {light}" for light in ("green", "amber", "red")
     )
@@ -26,15 +49,9 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
         f"  drift of {done.slides} slides by their worst light: {lights}; see"
         f" {done.folder}/drift.csv"
     )
-    if not maps:
-        return 0
-    from pathoml.bundles.maps import explain_predicted
-    from pathoml.cli.tile import say_failures
-
-    with console.bar("explain", "slides") as bar:
-        failures = explain_predicted(study, bundle, bar)
-    console.say(
-        f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath:"
-        " *.geojson"
-    )
-    return say_failures(failures, console)
+    if maps:
+        console.say(
+            f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath:"
+            " *.geojson"
+        )
+    return say_failures(done.failures, console)

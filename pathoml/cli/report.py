@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typer import Context, Exit
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+
+
+def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
+    """One self-contained page: runs/RUN/report.html."""
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), ctx.obj))
 
 
 def run(study: Study, console: Console) -> int:
     """Write the report if anything that it shows changed."""
-    from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
-    from pathoml.store.provenance import is_fresh, record_step
+    from pathoml.report.page import write_report
 
-    recipe = report_recipe(study)
-    fresh = is_fresh(study.run_folder, recipe, REPORT_OUTPUTS)
-    console.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
-    if not fresh:
-        from pathoml.report.page import write_report
+    return tell(write_report(study, progress=console), console)
 
-        write_report(study)
-        record_step(study.run_folder, recipe)
-    console.say(f"  open it: python3 -m webbrowser {study.run_folder / 'report.html'}")
+
+def tell(page: Path, console: Console) -> int:
+    """Print how to open the page."""
+    console.say(f"  open it: python3 -m webbrowser {page}")
     return 0

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typer import Context, Exit
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+
+
+def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
+    """Every stale step in order: check, tile, embed, train, evaluate, explain, discover, report."""
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), ctx.obj))
 
 
 def run(study: Study, console: Console) -> int:
-    """Run check, tile, embed, train, evaluate, explain, discover and report. Returns 1 if a slide
-    failed on the way.
-    """
-    from pathoml.cli import check, discover, embed, evaluate, explain, report, tile, train
+    """Check the tables, then run every step. Returns 1 if a slide failed on the way."""
+    from pathoml import pipeline
+    from pathoml.cli import check
 
     codes = [check.run(study, console, slides_too=False)]  # `tile` opens them all
-    for step in (tile, embed, train, evaluate, explain, discover, report):
-        codes.append(step.run(study, console))
+
+    def tell(step: str, found: object) -> None:
+        codes.append(importlib.import_module(f"pathoml.cli.{step}").tell(found, console))
+
+    pipeline.run(study, progress=console, on_step=tell)
     return max(codes)

@@ -4,10 +4,16 @@ submitted.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typer import Context, Exit
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
-from pathoml.pipeline import run_states
-from pathoml.store.failures import failed_slides
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
 
 JOB_OF = {
     "train": "train",
@@ -17,10 +23,19 @@ JOB_OF = {
 MANY_FILES = 10_000  # a shared file system's quota of files is felt from here on
 
 
+def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
+    """Say which steps are done, for how many slides, what failed, and which cluster jobs still run."""
+    from pathoml.config import load_study
+
+    raise Exit(run(load_study(study, settings or ()), ctx.obj))
+
+
 def run(study: Study, console: Console) -> int:
     """Print one line a step; nothing is changed. Returns 1 if a slide failed."""
     from pathoml.compute.slurm import job_states
     from pathoml.errors import ConfigError
+    from pathoml.pipeline import run_states
+    from pathoml.store.failures import failed_slides
     from pathoml.store.packs import pack_paths, stored_paths
     from pathoml.study.cohort import read_cohort
     from pathoml.study.layout import embeddings_folder, scales, tiles_folder

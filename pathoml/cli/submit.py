@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from typer import Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +24,38 @@ class Options:
     gpu: list[str]
     settings: list[str]
     dry_run: bool
+
+
+def command(
+    ctx: Context,
+    study: StudyArgument = Path(),
+    shards: Annotated[
+        int,
+        Option(min=1, max=10_000, help="Jobs among which slides and permutations are divided."),
+    ] = 8,
+    sbatch: Annotated[
+        list[str] | None,
+        Option("--sbatch", help="An option of sbatch for every job: --partition=long."),
+    ] = None,
+    gpu: Annotated[
+        list[str] | None,
+        Option("--gpu", help="An option of sbatch for embedding and training: --gres=gpu:1."),
+    ] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Write the scripts and submit nothing.")
+    ] = False,
+    settings: SetOption = None,
+) -> None:
+    """Run the study on a SLURM cluster: arrays of jobs that tile, embed and permute, one that
+    trains, and one for the rest.
+    """
+    from pathoml.config import load_study
+
+    loaded = load_study(study, settings or ())
+    options = Options(
+        shards=shards, every=sbatch or [], gpu=gpu or [], settings=settings or [], dry_run=dry_run
+    )
+    raise Exit(run(loaded, options, ctx.obj))
 
 
 def run(study: Study, options: Options, console: Console) -> int:

@@ -5,13 +5,59 @@ from __future__ import annotations
 import secrets
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from typer import Context, Exit, Option
+
+from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
 from pathoml.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
 
 LOOPBACK_BINDS = ("127.0.0.1", "localhost", "::1")
 SHORTEST_TOKEN = 16
+
+
+def command(
+    ctx: Context,
+    study: StudyArgument = Path(),
+    port: Annotated[int, Option(min=1, max=65535, help="Port of the viewer.")] = 8765,
+    bind: Annotated[
+        str, Option(help="Address to listen on; any but loopback needs a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str,
+        Option(help="Secret in the address, for a bind that is not loopback; made up if left out."),
+    ] = "",
+    host: Annotated[
+        list[str] | None,
+        Option("--host", help="A further name that people type to reach this machine."),
+    ] = None,
+    blinded: Annotated[
+        bool,
+        Option(
+            help=(
+                "Serve the blinded reading room only: no scores, no outcome, no maps before a read."
+            )
+        ),
+    ] = False,
+    static: Annotated[
+        Path | None,
+        Option(help="Write a folder that opens without any server, instead of serving."),
+    ] = None,
+    settings: SetOption = None,
+) -> None:
+    """Open the slides, their maps and the reading room in the browser."""
+    from pathoml.config import load_study
+
+    loaded = load_study(study, settings or ())
+    if static is not None:
+        raise Exit(run_static(loaded, ctx.obj, static))
+    raise Exit(
+        run(loaded, ctx.obj, port=port, bind=bind, token=token, hosts=host or [], blinded=blinded)
+    )
 
 
 def run(

@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Context, Exit, Option
+
+from pathoml.cli.arguments import StudyArgument
 from pathoml.cli.console import Console
-from pathoml.config import Study
+from pathoml.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathoml.config import Study
+
+
+def command(
+    ctx: Context,
+    patient: Annotated[str, Argument(help="patient_id, as in patients.csv.")],
+    study: StudyArgument = Path(),
+    confirm: Annotated[
+        bool, Option("--confirm", help="Do it; without it only a list is printed.")
+    ] = False,
+    bundles: Annotated[
+        bool,
+        Option("--bundles", help="Remove locked models that learned from the patient as well."),
+    ] = False,
+) -> None:
+    """Remove a patient who withdrew from tables, tiles, embeddings, runs and readings; list the
+    models that learned from them.
+    """
+    from pathoml.config import load_study
+
+    if (Path(patient) / "study.yaml").exists():
+        raise ConfigError(
+            f"The patient comes first, then the study: `pathoml withdraw PATIENT {patient}`."
+        )
+    raise Exit(run(load_study(study), patient, ctx.obj, confirmed=confirm, bundles_too=bundles))
 
 
 def run(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from pathoml.config import ComputeConfig, Study
 from pathoml.engines.local import available_workers
 
@@ -20,6 +18,8 @@ def processes(compute: ComputeConfig) -> int:
     """
     if compute.encoders != "auto":
         return compute.encoders
+    import torch  # here, because loading it takes seconds and `tile` needs none of it
+
     if gpus := torch.cuda.device_count() if compute.device != "cpu" else 0:
         return max(1, int(gpus / compute.gpu_share))
     return 1 if compute.engine == "local" else available_workers()
@@ -34,4 +34,6 @@ def threads_each(compute: ComputeConfig, count: int) -> int:
 
 def gpus_each(compute: ComputeConfig) -> float:
     """Return the part of a GPU that a process takes, 0 on CPUs."""
+    import torch
+
     return compute.gpu_share if compute.device != "cpu" and torch.cuda.is_available() else 0.0

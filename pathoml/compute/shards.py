@@ -36,6 +36,15 @@ class Shard:
         return f".{self.number}-of-{self.count}"
 
 
+def in_part(shard: Shard | None) -> str:
+    """Return which part of a batch it is, for the heading of a step; "" for the whole.
+
+    >>> in_part(Shard(number=2, count=3)), in_part(None)
+    (' in part 2 of 3', '')
+    """
+    return f" in part {shard.number} of {shard.count}" if shard else ""
+
+
 def parse_shard(text: str) -> Shard:
     """Read "3/8".
 

@@ -1,35 +1,63 @@
 """Step `explain` as a whole: every patient's tiles, on one scale for the cohort, as HDF5, QuPath
-GeoJSON and pictures.
+GeoJSON and pictures, unless they are up to date.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from pathoml.config import Study
-from pathoml.explanation.contributions import explain_bag
-from pathoml.explanation.maps import Subject, write_maps
-from pathoml.training.run import load_run
-from pathoml.types import Recipe
+from pathoml.config import Study, opened
+from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
+from pathoml.store.files import read_json
+from pathoml.store.provenance import is_fresh
+from pathoml.study.cohort import read_cohort
+from pathoml.types import SILENT, Json, Progress
 
 
-def explain_study(
-    study: Study, recipe: Recipe, on_slide: Callable[[int, int], None]
-) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """What `explain` drew."""
+
+    folder: Path  # runs/RUN/attention
+    fresh: bool = False  # the maps were up to date and nothing was drawn
+    # of the cohort's maps, as in faithfulness.json; None: no second repeat or seed to judge by
+    faithfulness: Json | None = None
+    # slide_id -> reason for slides whose pixels could not be read; their numbers are written
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Explained:
     """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide, the cohort's
-    gallery, and faithfulness.json.
+    gallery, and faithfulness.json, if the models changed.
 
-    Returns:
-        slide_id -> reason for slides whose pixels could not be read; their numbers are written all
-        the same.
+    Args:
+        study: a study or its folder.
+
+    Raises:
+        StoreError: not trained yet, or its data changed since.
     """
+    study = opened(study)
+    folder, recipe, cohort = study.run_folder, explain_recipe(study), read_cohort(study)
+    if is_fresh(folder, recipe, EXPLAIN_OUTPUTS):
+        progress.heading(f"explain  runs/{study.config.run}: up to date")
+        return Explained(folder=folder / "attention", fresh=True)
+    progress.heading(f"explain  runs/{study.config.run}: {len(cohort.slides)} slides")
+    from pathoml.explanation.contributions import explain_bag  # here: loading torch takes seconds
+    from pathoml.explanation.maps import Subject, write_maps
+    from pathoml.training.run import load_run
+
     run = load_run(study)
     subject = Subject(
-        run_folder=study.run_folder,
+        run_folder=folder,
         cohort=run.cohort,
         bags=run.bags,
         stack=run.stack,
         explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position=position),
         score_type="loco" if study.config.splits.scheme == "leave_one_centre_out" else "oof",
     )
-    return write_maps(study, subject, recipe, on_slide=on_slide)
+    with progress.bar("explain", "slides") as bar:
+        failures = write_maps(study, subject, recipe, on_slide=bar)
+    found = read_json(folder / "faithfulness.json")["cohort"]
+    return Explained(folder=folder / "attention", faithfulness=found or None, failures=failures)

@@ -22,17 +22,19 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from pathoml.config import Study
+from pathoml.config import Study, opened
 from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, further_sections
 from pathoml.report.figures import Curve, ForestRow
+from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
 from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.provenance import is_fresh, record_step
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number
 from pathoml.study.run_folder import RunFolder
-from pathoml.types import Json
+from pathoml.types import SILENT, Json, Progress
 
 PATIENTS_SHOWN = 3  # at each end of the cohort
 SLIDES_SHOWN = 2  # of a patient; the others are named
@@ -81,8 +83,27 @@ class PatientMaps:
     more: tuple[str, ...]  # slides that are not shown
 
 
-def write_report(study: Study) -> Path:
-    """Write runs/RUN/report.html from what the other steps left there.
+def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> Path:
+    """Write runs/RUN/report.html if anything that it shows changed; return where it lies.
+
+    Args:
+        study: a study or its folder.
+
+    Raises:
+        StoreError: scores.csv or metrics.json is missing or unreadable.
+    """
+    study = opened(study)
+    folder, recipe = study.run_folder, report_recipe(study)
+    fresh = is_fresh(folder, recipe, REPORT_OUTPUTS)
+    progress.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
+    if not fresh:
+        write_text(folder / "report.html", report_page(study))
+        record_step(folder, recipe)
+    return folder / "report.html"
+
+
+def report_page(study: Study) -> str:
+    """Return the page, from what the other steps left in runs/RUN.
 
     Raises:
         StoreError: scores.csv or metrics.json is missing or unreadable. Everything else may be
@@ -142,8 +163,7 @@ def write_report(study: Study) -> Path:
         "show_ids": not smallest,
         "has_r_script": folder.analysis_r.is_file(),
     }
-    write_text(folder.report, _render(context, smallest))
-    return folder.report
+    return _render(context, smallest)
 
 
 def _render(context: Json, smallest: int) -> str:

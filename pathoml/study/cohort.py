@@ -39,6 +39,7 @@ SPECIMENS = {
 SAFE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ ()+-]{0,120}$")  # a slide's id becomes a file name
 MOST_LISTED = 20
 MOST_LEVELS = 5  # of a column that a sentence names
+NEVER_SEEN = float("nan")  # the outcome of a patient who is scored by a locked model
 
 
 def read_cohort(study: Study | Path | str) -> Cohort:
@@ -85,6 +86,30 @@ def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -
         excluded=tuple(excluded),
         rows={row["patient_id"]: row for row in patients_table.rows},
     )
+
+
+def cohort_without_outcomes(study: Study) -> Cohort:
+    """Return a cohort from slides.csv alone, without times or events."""
+    slides = read_slides(study)
+    if not slides:
+        raise CohortError("slides.csv has no rows: there is nobody to score.")
+    of_patient: dict[str, list[str]] = defaultdict(list)
+    centre = {}
+    for slide in slides:
+        of_patient[slide.patient_id].append(slide.slide_id)
+        centre[slide.patient_id] = slide.extras.get("centre", "")
+    patients = tuple(
+        Patient(
+            patient_id=p,
+            centre=centre[p],
+            time_months=NEVER_SEEN,
+            event=0,
+            slide_ids=tuple(ids),
+            covariates={},
+        )
+        for p, ids in of_patient.items()
+    )
+    return Cohort(patients=patients, slides=tuple(slides), endpoint="", time_zero="", excluded=())
 
 
 def yes_or_no(cell: str, *, most: int = 1) -> int | None:

@@ -4,25 +4,30 @@ tiles/GRID/.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pathoml.compute.memory import keep_freed_memory
-from pathoml.compute.shards import Shard
+from pathoml.compute.processes import workers as reading_processes
+from pathoml.compute.shards import Shard, in_part
+from pathoml.config import Study, opened
 from pathoml.errors import SlideError
 from pathoml.plugins import load_plugin
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.probing import Prober, probe_each
-from pathoml.store.failures import write_failures
+from pathoml.store.failures import settle_failures, write_failures
 from pathoml.store.files import atomic_path, sweep_temporaries
 from pathoml.store.tiles import flags_of, write_tiles
+from pathoml.study.cohort import read_cohort
+from pathoml.study.layout import drawn_regions, scales, tiles_folder
 from pathoml.tiling.grid import describe_slide, draw_overview, look_at, stains_text, tile_grid
-from pathoml.tiling.jobs import TileJob, tile_recipe
+from pathoml.tiling.jobs import TileJob, stale_jobs, tile_jobs, tile_recipe
 from pathoml.tiling.quality import write_quality
 from pathoml.tiling.regions import excluded_mask, read_regions
+from pathoml.types import SILENT, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,86 @@ class TileCount:
     tiles: int
     flagged: int
     tissue_mm2: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiledGrid:
+    """What `tile` did at one magnification."""
+
+    folder: Path  # tiles/GRID
+    fresh: bool = False  # nothing was to be done
+    counts: tuple[TileCount, ...] = ()  # of the slides that were tiled now
+    failures: Mapping[str, str] = field(default_factory=dict)  # slide_id -> reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiled:
+    """What `tile` did, one grid for each magnification of the study."""
+
+    grids: tuple[TiledGrid, ...]
+
+    @property
+    def fresh(self) -> bool:
+        return all(grid.fresh for grid in self.grids)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """slide_id -> reason of the slides that failed at some magnification."""
+        return {slide: reason for grid in self.grids for slide, reason in grid.failures.items()}
+
+
+def tile_study(
+    study: Study | Path | str, *, shard: Shard | None = None, progress: Progress = SILENT
+) -> Tiled:
+    """Tile the slides whose tiles are missing or stale, at each magnification of the study; a slide
+    that fails is recorded and the others go on.
+
+    Args:
+        study: a study or its folder.
+        shard: only this part of the slides.
+    """
+    study = opened(study)
+    return Tiled(grids=tuple(_tile_grid(scale, shard, progress) for scale in scales(study)))
+
+
+def _tile_grid(study: Study, shard: Shard | None, progress: Progress) -> TiledGrid:
+    folder = tiles_folder(study)
+    jobs = every = tile_jobs(study, read_cohort(study))
+    if shard:
+        jobs = shard.of(jobs)
+    stale = stale_jobs(jobs)
+    progress.heading(
+        f"tile   {folder.relative_to(study.folder)}: {len(stale)} of"
+        f" {len(jobs)} slides to do{in_part(shard)}"
+    )
+    for slide_id in sorted(drawn_regions(study).keys() - {job.slide.slide_id for job in every}):
+        progress.say(
+            f"  UNUSED {study.config.tiles.regions}/{slide_id}.geojson: no slide to tile has this "
+            "slide_id. Rename it as in slides.csv."
+        )
+    if not stale:
+        if jobs and shard is None:
+            settle_failures(folder)
+            if sheet_is_behind(folder):  # shards did it
+                write_quality(folder, {})
+        return TiledGrid(folder=folder, fresh=True)
+    with progress.bar("tile", "slides") as bar:
+        done = 0
+
+        def on_slide(slide_id: str) -> None:
+            nonlocal done
+            done += 1
+            bar(done, len(stale))
+            progress.record("slide", slide=slide_id, done=done, total=len(stale))
+
+        counts, failures = tile_slides(
+            stale,
+            workers=reading_processes(study),
+            on_slide=on_slide,
+            shard=shard,
+            engine=study.config.compute.engine,
+        )
+    return TiledGrid(folder=folder, counts=tuple(counts), failures=failures)
 
 
 def tile_slides(

@@ -1,162 +1,64 @@
-"""Step `train` as a whole: from embeddings and tables to models, splits, scores and baselines in
-runs/RUN/.
+"""Step `train` as a whole: models, splits, scores and baselines in runs/RUN/, unless they are up to
+date.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-
-from pathoml.bags.projection import choose_projection
-from pathoml.bags.reading import read_bags
-from pathoml.bags.tile_bank import where_tiles_lie
-from pathoml.compute.devices import prepare_device
-from pathoml.config import Study, StudyConfig, resolved_yaml
-from pathoml.errors import CohortError
-from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
-from pathoml.store.provenance import record_step
-from pathoml.store.scores import write_baselines, write_columns, write_scores
+from pathoml.config import Study, opened
+from pathoml.store.provenance import is_fresh, record_step
 from pathoml.study.cohort import read_cohort
-from pathoml.study.layout import embeddings_folder
-from pathoml.study.run_folder import RunFolder
-from pathoml.study.split_files import read_foreign_splits
-from pathoml.study.splits import check_splits, make_splits, write_splits
-from pathoml.survival.design import parameters_with_score
-from pathoml.survival.power import over_budget
-from pathoml.training.baselines import clinical_columns, clinical_scores, ridge_cox_scores
-from pathoml.training.fit import fit_models
-from pathoml.training.log import write_logs
-from pathoml.training.loop import LogRow, OnEpoch, model_specs
-from pathoml.training.model_stack import ModelSpec
-from pathoml.training.models import save_block, save_index, save_raw_scores
-from pathoml.training.nested import nested_scores, nested_specs, write_nested
-from pathoml.training.scoring import fold_scores, risk_scores, seed_scores
-from pathoml.types import NOTICE, Cohort, Recipe, Split
+from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
+from pathoml.training.trained import Trained
+from pathoml.types import SILENT, Cohort, Progress
+
+__all__ = ["Trained", "train_study"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a training run did."""
+def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Trained:
+    """Train all folds, repeats and seeds if the data or the configuration changed.
 
-    models: int
-    patients: int
-    events: int
-    tiles: str  # how the models saw the tiles, for the log
-    over_budget: str  # a warning if clinical model and score need more events than there are
-    excluded: tuple[tuple[str, str], ...]
-
-
-def train_study(study: Study, recipe: Recipe, on_epoch: OnEpoch) -> Trained:
-    """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav),
-    baselines.csv and log.csv.
+    Args:
+        study: a study or its folder.
 
     Raises:
         CohortError: the cohort cannot be split or trained on; says why.
     """
-    config, folder = study.config, study.run_folder
-    cohort, bags, slide = read_bags(read_cohort(study), embeddings_folder(study))
-    run = RunFolder(folder)
-    splits = (
-        read_foreign_splits(study.folder / config.splits.file, cohort)
-        if config.splits.file
-        else make_splits(cohort, config.splits)
+    study = opened(study)
+    cohort, config = read_cohort(study), study.config
+    recipe = train_recipe(study, cohort)
+    if is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS):
+        progress.heading(f"train  runs/{config.run}: up to date")
+        return Trained(folder=study.run_folder, fresh=True)
+    progress.heading(
+        f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme},"
+        f" {config.splits.repeats} repeats, {config.train.seeds} seeds"
     )
-    check_splits(splits, cohort)
-    specs = model_specs(splits, config.train.seeds)
-    device = prepare_device(config.compute)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
-    write_text(run.resolved, resolved_yaml(config))
-    write_splits(run.splits, splits, config.splits.scheme)
-    for stale in run.models.glob("*.safetensors"):
-        stale.unlink()
-    log: list[LogRow] = []
-    entries = []
-    inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    outer_part, inner_part = _progress(on_epoch, config.train.epochs, len(specs), len(inner))
-    blocks = fit_models(
-        cohort,
-        bags,
-        specs,
-        config=config.train,
-        device=device,
-        seed=config.splits.seed,
-        on_epoch=outer_part,
-        log=log,
+    from pathoml.training.all_folds import (
+        train_all_folds,
+    )  # here, because loading torch takes seconds
+
+    with progress.bar("train", f"model epochs{_models_ahead(study, cohort)}") as bar:
+        trained = train_all_folds(study, cohort, bar)
+    record_step(
+        study.run_folder,
+        recipe,
+        device=trained.device,
+        models=trained.models,
+        encoder=trained.encoder,
+        tiles=trained.tiles,
     )
-    raw = []
-    for block in blocks:
-        raw.append(block.raw)
-        entries += save_block(run.models, block.stack, specs[block.models])
-        spec = block.stack.spec
-    encoder = {
-        "encoder": slide.encoder,
-        "encoder_sha256": slide.encoder_sha256,
-        "tile_px": slide.grid.tile_px,
-        "mpp": slide.grid.mpp,
-    }
-    scored = save_raw_scores(run.models, np.concatenate(raw))
-    save_index(run.models, spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
-    hashes = [entry["sha256"] for entry in entries]
-    folds = fold_scores(np.concatenate(raw), specs, cohort.patient_ids)
-    scores = risk_scores(
-        cohort,
-        bags,
-        folds,
-        model_hashes=hashes,
-        splits_sha256=sha256_of_file(run.splits),
-        score_type="loco" if config.splits.scheme == "leave_one_centre_out" else "oof",
-        data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
-    )
-    write_scores(folder, scores)
-    write_columns(
-        run.seed_scores,
-        cohort.patient_ids,
-        seed_scores(np.concatenate(raw), specs, cohort.patient_ids),
-        prefix="seed ",
-    )
-    run.nested_scores.unlink(missing_ok=True)
-    if inner:
-        nested = nested_scores(
-            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train,
-            device=device, seed=config.splits.seed, on_epoch=inner_part
-        )  # fmt: skip
-        write_nested(folder, cohort.patient_ids, nested)
-    write_baselines(
-        run.baselines,
-        cohort,
-        ridge=ridge_cox_scores(cohort, bags, splits),
-        clinical=clinical_scores(cohort, splits),
-    )
-    write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
-    tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
-    record_step(folder, recipe, device=device.type, models=len(specs), encoder=encoder, tiles=tiles)
-    events = int(cohort.event.sum())
-    budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
-    return Trained(
-        models=len(specs),
-        patients=len(bags),
-        events=events,
-        excluded=cohort.excluded,
-        tiles=tiles,
-        over_budget=budget,
-    )
+    return trained
 
 
-def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:
-    """Return the models of nested scores; none where a fold's training patients are too few to be
-    divided, which `evaluate` says.
-    """
-    try:
-        return nested_specs(cohort, split, config.splits, seeds=config.train.seeds)
-    except CohortError:
-        return []
-
-
-def _progress(on_epoch: OnEpoch, epochs: int, outer: int, inner: int) -> tuple[OnEpoch, OnEpoch]:
-    """Return one function for each of two passes over the models, so that both fill one bar."""
-    total = epochs * (outer + inner)
-    return lambda done, _: on_epoch(done, total), lambda done, _: on_epoch(
-        epochs * outer + done, total
-    )
+def _models_ahead(study: Study, cohort: Cohort) -> str:
+    """Return how many models there will be; "" where another program's splits say it."""
+    splits, train = study.config.splits, study.config.train
+    if splits.file:
+        return ""
+    by_centre = splits.scheme == "leave_one_centre_out"
+    folds = len({p.centre for p in cohort.patients}) if by_centre else splits.folds
+    models = folds * (1 if by_centre else splits.repeats) * train.seeds
+    inner = " and the inner ones of each fold" if train.nested else ""
+    return f" ({models} models{inner}, {train.epochs} epochs each)"

@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.lock import lock_study, open_bundle, refuse_unadjusted_winner
-from pathoml.bundles.predict import predict_study
+from pathoml.bundles.lock import lock, open_bundle, refuse_unadjusted_winner
+from pathoml.bundles.predict import predict
 from pathoml.config import StainConfig, Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.files import write_json
 from pathoml.store.tables import read_table
-from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.survival.concordance import harrell_c
-from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Bag, Cohort
 
@@ -36,15 +34,11 @@ def some_patients(which: slice) -> tuple[Cohort, list[Bag]]:
     ), bags[which]
 
 
-def silent(done: int, total: int) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
     study = write_study(tmp_path_factory.mktemp("trained"), *some_patients(slice(0, 48)))
-    train_study(study, train_recipe(study, read_cohort(study)), silent)
-    return study, lock_study(study, "first", silent)
+    train_study(study)
+    return study, lock(study, "first")
 
 
 def scores(study: Study) -> dict[str, float]:
@@ -60,7 +54,7 @@ def test_new_patients_are_ranked_and_their_outcome_table_is_never_opened(
     cohort, bags = some_patients(slice(48, 96))
     study = write_study(tmp_path / "new", cohort, bags)
     (study.folder / "patients.csv").unlink()
-    predict_study(study, locked[1])
+    predict(study, locked[1])
     found = scores(study)
     assert harrell_c([found[p] for p in cohort.patient_ids], cohort.time_months, cohort.event) > 0.7
 
@@ -78,8 +72,8 @@ def test_a_copied_bundle_gives_the_same_scores_whoever_else_is_scored(
         slides=tuple(s for s in cohort.slides if s.patient_id in few),
     )
     few_of_them = write_study(tmp_path / "b", some, bags[:4])
-    predict_study(all_of_them, locked[1])
-    predict_study(few_of_them, bundle)
+    predict(all_of_them, locked[1])
+    predict(few_of_them, bundle)
     for patient, score in scores(few_of_them).items():
         assert score == pytest.approx(scores(all_of_them)[patient], abs=1e-4)
 
@@ -88,7 +82,7 @@ def test_locked_scores_say_so_and_bear_the_bundles_cut_off(
     locked: tuple[Study, Path], tmp_path: Path
 ) -> None:
     study = write_study(tmp_path / "new", *planted_cohort(20, seed=5)[:2])
-    predict_study(study, locked[1])
+    predict(study, locked[1])
     rows = read_table(study.folder / "runs/first/scores.csv").rows
     median = open_bundle(locked[1])["out_of_fold"]["quantiles"]["0.5"]
     assert {row["score_type"] for row in rows} == {"locked"}
@@ -103,7 +97,7 @@ def test_another_scale_or_encoder_is_refused_by_name(
 ) -> None:
     study = write_study(tmp_path / "new", *planted_cohort(8, seed=5)[:2], **change)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=f"{named} = "):
-        predict_study(study, locked[1])
+        predict(study, locked[1])
 
 
 def test_other_preprocessing_is_refused(locked: tuple[Study, Path], tmp_path: Path) -> None:
@@ -111,7 +105,7 @@ def test_other_preprocessing_is_refused(locked: tuple[Study, Path], tmp_path: Pa
     tiles = study.config.tiles.model_copy(update={"min_tissue": 0.6})
     other = study.model_copy(update={"config": study.config.model_copy(update={"tiles": tiles})})
     with pytest.raises(ConfigError, match="min_tissue"):
-        predict_study(other, locked[1])
+        predict(other, locked[1])
 
 
 def test_tiles_in_another_stain_are_refused(locked: tuple[Study, Path], tmp_path: Path) -> None:
@@ -123,7 +117,7 @@ def test_tiles_in_another_stain_are_refused(locked: tuple[Study, Path], tmp_path
     other = study.model_copy(update={"config": config})
     plain.rename(embeddings_folder(other))
     with pytest.raises(ConfigError, match="trained with stain = ''; this study has 'macenko'"):
-        predict_study(other, locked[1])
+        predict(other, locked[1])
 
 
 def test_a_bundle_that_was_changed_is_refused(locked: tuple[Study, Path], tmp_path: Path) -> None:
@@ -138,7 +132,7 @@ def test_a_bundle_that_was_changed_is_refused(locked: tuple[Study, Path], tmp_pa
 
 def test_a_bundle_is_never_overwritten(locked: tuple[Study, Path]) -> None:
     with pytest.raises(ConfigError, match="never changed"):
-        lock_study(locked[0], "first", silent)
+        lock(locked[0], "first")
 
 
 def test_drift_is_green_on_the_training_slides_and_red_on_an_unknown_scanner_and_shifted_features(
@@ -152,7 +146,7 @@ def test_drift_is_green_on_the_training_slides_and_red_on_an_unknown_scanner_and
     study = write_study(tmp_path / "new", cohort, shifted)
     slides = study.folder / "slides.csv"
     slides.write_text(slides.read_text().replace("S1a,P1,,NanoZoomer", "S1a,P1,,Homemade"))
-    predict_study(study, locked[1])
+    predict(study, locked[1])
     rows = {
         (r["slide_id"], r["quantity"]): r["light"]
         for r in read_table(study.folder / "runs/first/drift.csv").rows

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.viewing import trained_study, write_study
 
-from pathoml.bundles.lock import lock_study
+from pathoml.bundles.lock import lock
 from pathoml.cli import main
 from pathoml.explanation.marks import map_marks
 from pathoml.store.maps import read_attention
@@ -21,7 +21,7 @@ from pathoml.store.maps import read_attention
 def predicted(tmp_path_factory):
     """New patients, without patients.csv, scored and explained by a bundle of another study."""
     folder = tmp_path_factory.mktemp("locked")
-    bundle = lock_study(trained_study(folder / "old"), "frozen", lambda *_: None)
+    bundle = lock(trained_study(folder / "old"), "frozen")
     new = write_study(folder / "new", ["S6", "S7", "S8", "S6-met"])
     (new.folder / "patients.csv").write_text("nobody may read this", encoding="utf-8")
     with pytest.raises(SystemExit) as ended:

@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.lock import lock_study, open_bundle
+from pathoml.bundles.lock import lock, open_bundle
 from pathoml.config import Study, load_study
 from pathoml.errors import StoreError
 from pathoml.store.files import write_json
-from pathoml.study.cohort import read_cohort
-from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 
 
@@ -26,13 +24,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = load_study(
         folder, ["train.epochs=2", "train.seeds=1", "train.nested=false", "splits.repeats=1"]
     )
-    train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
+    train_study(study)
     write_json(
         study.run_folder / "metrics.json",
         {"harrell_c": {"estimate": 0.6543, "low": 0.5, "high": 0.75, "n": 24, "events": 12}},
     )
     write_json(study.run_folder / "permutation.json", {"p_value": 0.04})
-    lock_study(study, "carded", lambda *_: None)
+    lock(study, "carded")
     return study
 
 

@@ -18,16 +18,13 @@ from pathoml.discovery.description import describe
 from pathoml.discovery.evidence import estimable_design, log_ratios, treatment_arms, weigh
 from pathoml.discovery.naming import write_naming_sheet
 from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs
-from pathoml.discovery.recipe import discover_recipe
 from pathoml.discovery.step import discover_study
 from pathoml.slides.sheets import TileRef, best_tiles
 from pathoml.store.maps import read_assignments, write_assignments
-from pathoml.study.cohort import read_cohort
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.martingale import martingale_residuals, permutation_p
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 from pathoml.synthetic.truth import roc_auc
-from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Assignments, Bag, Cohort, Patient, Slide
 
@@ -409,8 +406,8 @@ def test_discover_asks_for_the_interaction_with_a_treatment_in_words(tmp_path: P
         "train.nested=false",
     ]
     study = load_study(tmp_path, ["cohort.treatment=lat", *quick])
-    train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
-    found = discover_study(study, discover_recipe(study), lambda *_: None)
+    train_study(study)
+    found = discover_study(study)
     assert any(row["interaction_p"] is not None for row in found.rows)
 
 

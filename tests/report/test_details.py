@@ -14,7 +14,7 @@ from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.step import metrics
 from pathoml.report.nomogram import risk_marks
-from pathoml.report.page import write_report
+from pathoml.report.page import report_page
 from pathoml.store.files import write_json
 
 
@@ -41,7 +41,7 @@ def page_of(study, smallest=0):
     shown = study.config.model_copy(
         update={"report": study.config.report.model_copy(update={"smallest_cell": smallest})}
     )
-    return write_report(study.model_copy(update={"config": shown})).read_text(encoding="utf-8")
+    return report_page(study.model_copy(update={"config": shown}))
 
 
 def test_the_difference_in_points_of_two_levels_is_their_coefficient(study):

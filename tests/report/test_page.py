@@ -12,7 +12,7 @@ from support.page import Page
 
 from pathoml.config import Study, parse_config
 from pathoml.errors import StoreError
-from pathoml.report.page import write_report
+from pathoml.report.page import report_page, write_report
 from pathoml.store.files import write_json
 from pathoml.store.maps import write_attention
 from pathoml.store.tables import write_table
@@ -233,7 +233,7 @@ def edit_json(path, **changes):
 
 
 def page_text(study):
-    return write_report(study).read_text(encoding="utf-8")
+    return report_page(study)
 
 
 def test_every_tag_is_closed_and_every_id_is_used_once(study):
@@ -277,7 +277,15 @@ def test_c_and_its_interval_are_those_of_metrics_json(study):
 
 
 def test_equal_inputs_give_equal_bytes(study):
-    assert write_report(study).read_bytes() == write_report(study).read_bytes()
+    assert report_page(study) == report_page(study)
+
+
+def test_a_report_is_written_again_only_when_something_that_it_shows_changed(study):
+    page = write_report(study)
+    page.write_text("mine", encoding="utf-8")
+    assert write_report(study).read_text(encoding="utf-8") == "mine"
+    edit_json(study.run_folder / "metrics.json", harrell_c=estimate(0.71))
+    assert "0.71 (0.65 to 0.77)" in write_report(study).read_text(encoding="utf-8")
 
 
 def test_without_permutations_the_page_says_that_chance_is_not_excluded(study):
@@ -339,7 +347,7 @@ def test_outcomes_of_single_patients_are_not_repeated(study):
 def test_a_run_without_scores_or_metrics_is_refused_with_the_next_step(study, name):
     (study.run_folder / name).unlink()
     with pytest.raises(StoreError, match=rf"{name} is missing. .*`pathoml \w+`"):
-        write_report(study)
+        report_page(study)
 
 
 def test_a_map_that_is_not_faithful_is_marked(study):

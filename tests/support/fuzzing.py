@@ -27,12 +27,11 @@ import torch
 from support.foreign_features import YAML, clam_files, pt_files, stamp_file, trident_file
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.lock import lock_study, open_bundle, refuse_other_input
+from pathoml.bundles.lock import lock, open_bundle, refuse_other_input
 from pathoml.config import load_study
 from pathoml.discovery.spots import read_spots
 from pathoml.embedding.network import read_weights
 from pathoml.errors import PathomlError
-from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
 from pathoml.interop import clam, pt, stamp, trident
 from pathoml.interop.scores import import_into
@@ -46,7 +45,6 @@ from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import read_splits
 from pathoml.tiling.regions import read_regions
 from pathoml.training.models import load_models
-from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 
 SECONDS = 20
@@ -98,9 +96,9 @@ def targets(folder: Path) -> dict[str, Target]:
     study = load_study(
         study.folder, ["train.epochs=1", "train.seeds=1", "train.nested=false", "splits.repeats=1"]
     )
-    train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
-    explain_study(study, explain_recipe(study), lambda *_: None)
-    lock_study(study, "locked", lambda *_: None)
+    train_study(study)
+    explain_study(study)
+    lock(study, "locked")
     embeddings = next((study.folder / "embeddings").glob("*/*.h5"))
     packed = folder / "packed" / "e"
     packed.mkdir(parents=True)

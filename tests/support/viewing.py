@@ -15,12 +15,9 @@ import numpy as np
 import tifffile
 
 from pathoml.config import Study, load_study
-from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
 from pathoml.store.embeddings import write_embeddings
 from pathoml.store.tiles import write_tiles
-from pathoml.study.cohort import read_cohort
-from pathoml.training.recipe import train_recipe
 from pathoml.training.step import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask
 
@@ -159,8 +156,8 @@ def trained_study(folder: Path) -> Study:
 
 def trained(study: Study) -> Study:
     """Train a study that is written and draw its maps."""
-    train_study(study, train_recipe(study, read_cohort(study)), lambda *_: None)
-    explain_study(study, explain_recipe(study), lambda *_: None)
+    train_study(study)
+    explain_study(study)
     return study
 
 

@@ -52,14 +52,14 @@ def serve() -> None:
     import timm  # noqa: F401
     import torch
 
-    import pathoml.cli.embed
-    import pathoml.cli.explain
-    import pathoml.cli.lock
-    import pathoml.cli.tile
-    import pathoml.cli.train
-    import pathoml.embedding.loop
-    import pathoml.explanation.step
-    import pathoml.training.step  # noqa: F401
+    import pathoml.bundles.lock
+    import pathoml.cli
+    import pathoml.embedding.ready_encoder
+    import pathoml.embedding.step
+    import pathoml.explanation.maps
+    import pathoml.pipeline
+    import pathoml.tiling.step
+    import pathoml.training.all_folds  # noqa: F401
 
     torch.set_num_threads(1)
     for line in sys.stdin:

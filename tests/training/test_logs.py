@@ -5,20 +5,12 @@ an error came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pathoml.cli import guarded, main
-from pathoml.cli.console import Console
 from pathoml.synthetic.cohort import write_cohort
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    yield
-    Console.as_json = Console.debug = False
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +54,15 @@ def test_a_users_mistake_is_one_json_line_too(
     assert guarded(lambda: main(["--log-json", "tile", str(tmp_path)])) == 2
     entry = json.loads(capsys.readouterr().err)
     assert (entry["level"], entry["type"]) == ("error", "ConfigError")
+
+
+def test_how_one_command_speaks_is_not_how_the_next_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert guarded(lambda: main(["--log-json", "--debug", "tile", str(tmp_path)])) == 2
+    capsys.readouterr()
+    assert guarded(lambda: main(["tile", str(tmp_path)])) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path} has no study.yaml")
 
 
 def test_the_environment_asks_for_json_where_a_script_cannot(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathoml.config import Study
-from pathoml.interop.exchange import Exchange
+from pathoml.types import Exchange
 
 
 def export_to(study: Study, target: Path) -> Exchange:

@@ -1,0 +1,23 @@
+"""What a training run did: the answer of `train`, known without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training run did."""
+
+    folder: Path  # runs/RUN
+    fresh: bool = False  # the run was up to date and nothing was trained
+    models: int = 0
+    patients: int = 0
+    events: int = 0
+    tiles: str = ""  # how the models saw the tiles, for the log
+    over_budget: str = ""  # a warning if clinical model and score need more events than there are
+    excluded: tuple[tuple[str, str], ...] = ()  # (patient_id, reason)
+    device: str = ""  # cpu or cuda
+    encoder: Mapping[str, object] = field(default_factory=dict)  # with weights, tile_px and mpp
