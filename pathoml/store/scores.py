@@ -97,7 +97,7 @@ def read_scores(run_folder: Path) -> ScoreTable:
     """
     path = run_folder / SCORES
     if not path.is_file():
-        raise StoreError(f"{path} is missing. Run `pathoml train` first.")
+        raise StoreError(f"{path} is missing. Run `pathoml train`, or pathoml.train(study), first.")
     try:
         table = read_table(path)
         table.require(SCORE_COLUMNS)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from pathoml.config import Study, opened
 from pathoml.errors import StoreError
-from pathoml.store.tables import parse_number, read_table
+from pathoml.store.scores import SCORE_COLUMNS
+from pathoml.store.scores import read_scores as read_score_table
 from pathoml.study.cohort import read_cohort
-from pathoml.types import RiskScore
+from pathoml.study.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-NUMBERS = {name for name, of in RiskScore.__annotations__.items() if of in ("float", "int")}
 
 
 def read_scores(study: Study | Path | str) -> DataFrame:
@@ -30,16 +29,10 @@ def read_scores(study: Study | Path | str) -> DataFrame:
     import pandas as pd
 
     study = opened(study)
-    path = study.run_folder / "scores.csv"
-    if not path.is_file():
-        raise StoreError(f"{path} is missing. Run `pathoml train`, or pathoml.train(study).")
-    rows = read_table(path).rows
-    frame = pd.DataFrame(
-        {
-            name: [parse_number(row[name]) if name in NUMBERS else row[name] for row in rows]
-            for name in RiskScore.__annotations__
-        }
-    ).set_index("patient_id")
+    path, table = RunFolder(study.run_folder).scores, read_score_table(study.run_folder)
+    columns = {"patient_id": table.patient_ids}
+    columns |= {name: getattr(table, name) for name in SCORE_COLUMNS if name != "patient_id"}
+    frame = pd.DataFrame(columns).set_index("patient_id")
     patients = {p.patient_id: p for p in read_cohort(study).patients}
     unknown = [p for p in frame.index if p not in patients]
     if unknown:

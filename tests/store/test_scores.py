@@ -99,7 +99,7 @@ def test_a_table_that_lacks_a_column_is_refused_with_its_name(tmp_path):
 
 
 def test_a_run_without_scores_is_refused_with_the_next_step(tmp_path):
-    with pytest.raises(StoreError, match=r"scores\.csv is missing\. Run `pathoml train` first"):
+    with pytest.raises(StoreError, match=r"scores\.csv is missing\. Run `pathoml train`, or"):
         read_scores(tmp_path)
     written(tmp_path)
     with pytest.raises(StoreError, match="has no row"):
