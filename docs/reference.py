@@ -1,20 +1,25 @@
-"""Write docs/commands.md and docs/configuration.md from what the command line and the configuration
-say of themselves.
+"""Write docs/commands.md, docs/configuration.md and docs/python.md from what the command line, the
+configuration and the package say of themselves.
 
 python docs/reference.py        # a test compares the pages with what this would write
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
 import typer
 
+import pathoml
 from pathoml.cli import app
 from pathoml.config import schema_rows
 
 DOCS = Path(__file__).parent
+PACKAGE = Path(pathoml.__file__).parent
+NOTEBOOKS = ("study_owner", "own_head")
 GROUPS = {
     "Start": ("demo", "init", "doctor", "check", "config", "power"),
     "The steps, in order": (
@@ -104,10 +109,62 @@ def configuration_page() -> str:
     )
 
 
+def python_page() -> str:
+    """Return docs/python.md: both notebooks, and the names that the package and its rooms offer."""
+    names = [f"| `{name}` | {first_sentence(name)} |" for name in pathoml.__all__]
+    rooms = []
+    for room in sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi")):
+        face = importlib.import_module(f"pathoml.{room}")
+        offered = ", ".join(f"`{name}`" for name in face.__all__)
+        rooms.append(f"| `pathoml.{room}` | {offered} |")
+    return "\n".join(
+        [
+            "# In Python\n",
+            "Written by `python docs/reference.py`. `import pathoml` costs a few milliseconds: each"
+            " name is loaded when it is asked for.",
+            "Every step takes a study or its folder, does only what is stale, says nothing unless it"
+            " is given a `progress=`, and returns what it",
+            "found. What a user can mend is a `pathoml.PathomlError`, one sentence.\n",
+            *(notebook_section(name) for name in NOTEBOOKS),
+            "## What `pathoml` offers\n\n| name | |\n| --- | --- |",
+            *names,
+            "\n## What its rooms offer\n",
+            "These names stay; all others may change. The values that flow between them are in"
+            " `pathoml.types`.\n",
+            "| room | names |\n| --- | --- |",
+            *rooms,
+            "",
+        ]
+    )
+
+
+def first_sentence(name: str) -> str:
+    """Return what a name of the package is, as its docstring begins."""
+    value = getattr(pathoml, name)
+    if isinstance(value, str):
+        return f'"{value}"'
+    return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()).replace("|", "\\|")
+
+
+def notebook_section(name: str) -> str:
+    """Return a notebook as text and blocks of code, its headings one level down."""
+    parts = []
+    for cell in (DOCS / "notebooks" / f"{name}.py").read_text(encoding="utf-8").split("# %%")[1:]:
+        head, _, body = cell.partition("\n")
+        if "[markdown]" in head:
+            words = [line.removeprefix("#").strip() for line in body.strip().splitlines()]
+            parts.append("\n".join(f"#{w}" if w.startswith("#") else w for w in words))
+        else:
+            parts.append(f"```python\n{body.strip()}\n```")
+    source = f"This page shows [notebooks/{name}.py](notebooks/{name}.py), which the tests run."
+    return "\n\n".join([*parts, source]) + "\n"
+
+
 def main() -> None:
     for name, text in (
         ("commands.md", commands_page()),
         ("configuration.md", configuration_page()),
+        ("python.md", python_page()),
     ):
         (DOCS / name).write_text(text, encoding="utf-8")
 

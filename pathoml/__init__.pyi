@@ -4,6 +4,9 @@ believed, and candidate features.
 Research use only; not a medical device.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from . import bags as bags
 from . import bundles as bundles
 from . import compute as compute
@@ -30,6 +33,7 @@ from . import viewer as viewer
 from .bags.study_bags import read_study_bags as read_bags
 from .errors import PathomlError
 from .evaluation.repeating import permutation_test
+from .evaluation.step import evaluate_study as evaluate
 from .explanation.tile_map import read_map
 from .slides.reading import open_slide
 from .store.embeddings import read_embeddings
@@ -49,6 +53,7 @@ __all__ = [
     "PathomlError",
     "Study",
     "cross_validate",
+    "evaluate",
     "fit_cox",
     "harrell_c",
     "make_splits",
@@ -64,3 +69,7 @@ __all__ = [
     "view",
 ]
 __version__: str
+
+def face(
+    package: str, file: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]: ...

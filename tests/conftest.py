@@ -5,6 +5,7 @@ is known.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,3 +109,16 @@ def drop_in(
     for package, name in added:
         sys.modules.pop(f"{package}.{name}", None)
         vars(sys.modules[package]).pop(name, None)
+
+
+@pytest.fixture
+def installed_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install support/example_plugin for the time of a test, as far as Python can tell; return the
+    folder that would be site-packages, a copy.
+    """
+    folder = tmp_path / "site-packages"
+    shutil.copytree(Path(__file__).parent / "support" / "example_plugin", folder)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+    yield folder
+    for name in [n for n in sys.modules if n.partition(".")[0] == "example_plugin"]:
+        del sys.modules[name]

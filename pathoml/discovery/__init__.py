@@ -5,6 +5,6 @@ One codebook is learned without outcomes on the whole cohort, so it may be teste
 compositions: log-ratios.
 """
 
-from pathoml.faces import face
+from pathoml import face
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

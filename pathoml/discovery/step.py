@@ -25,8 +25,8 @@ from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
-from pathoml.store._hdf5 import sha256_of_arrays
 from pathoml.store.files import atomic_path, write_json, write_text
+from pathoml.store.hdf5 import sha256_of_arrays
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.maps import read_attention, write_assignments
 from pathoml.store.provenance import record_step

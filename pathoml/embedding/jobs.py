@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pathoml.config import StainConfig, Study
 from pathoml.errors import ConfigError, StoreError
-from pathoml.store._hdf5 import stored_attr
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import recipe_sha256
 from pathoml.store.tiles import kept_tiles, read_tiles
 from pathoml.study.layout import AS_SCANNED, embeddings_folder, is_imported, tiles_folder

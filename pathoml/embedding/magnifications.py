@@ -19,10 +19,10 @@ from scipy.spatial import cKDTree
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import stored_attr, stored_attrs
 from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
+from pathoml.store.hdf5 import stored_attr, stored_attrs
 from pathoml.store.packs import is_stored
 from pathoml.store.provenance import recipe_sha256
 from pathoml.store.tiles import some_tiles

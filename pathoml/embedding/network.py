@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pathoml.embedding.batch_norm import fold_normalisation
-from pathoml.encoders._dinov2_names import timm_names
+from pathoml.embedding.dinov2_names import timm_names
 from pathoml.encoders.finding import find_encoder, find_weights
 from pathoml.errors import EncoderError
 from pathoml.store.files import sha256_of_file

@@ -3,6 +3,6 @@
 A new encoder is a new file here, named nowhere else (docs/extend.md).
 """
 
-from pathoml.faces import face
+from pathoml import face
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

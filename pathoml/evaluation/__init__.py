@@ -2,6 +2,6 @@
 writes metrics.json and permutation.json.
 """
 
-from pathoml.faces import face
+from pathoml import face
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -18,7 +18,7 @@ from pathoml.errors import SlideError, StoreError, nearest
 from pathoml.explanation.marks import NOT_CHECKED, class_mark, map_marks
 from pathoml.explanation.overlay import MapScale, cohort_scale, colour_tiles
 from pathoml.slides.identity import by_id
-from pathoml.slides.pictures import png_bytes
+from pathoml.slides.pictures import jpeg_bytes
 from pathoml.slides.reading import open_slide, read_overview
 from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
@@ -192,5 +192,5 @@ def _stored_scale(study: Study) -> MapScale | None:
 
 
 def _img(picture: Image) -> str:
-    encoded = base64.b64encode(png_bytes(picture)).decode()
-    return f'<img style="display:inline" src="data:image/png;base64,{encoded}">'
+    encoded = base64.b64encode(jpeg_bytes(picture)).decode()
+    return f'<img style="display:inline;width:48%" src="data:image/jpeg;base64,{encoded}">'

@@ -4,6 +4,6 @@ or both, that return an `Exchange`.
 A new format is a new file here, named nowhere else (docs/extend.md).
 """
 
-from pathoml.faces import face
+from pathoml import face
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -17,10 +17,10 @@ from pathoml.encoders.finding import find_encoder
 from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
 from pathoml.slides.identity import by_id
 from pathoml.slides.reading import open_slide, slide_mpp
-from pathoml.store._hdf5 import sha256_of_arrays
 from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.store.files import sha256_of_file
 from pathoml.store.foreign import ForeignFile
+from pathoml.store.hdf5 import sha256_of_arrays
 from pathoml.store.packs import stored_paths
 from pathoml.store.tables import parse_number, read_study_table
 from pathoml.store.tiles import write_tiles

@@ -27,8 +27,8 @@ from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, further_sections
 from pathoml.report.figures import Curve, ForestRow
 from pathoml.report.suppression import pooled_centres, suppressed
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import read_json, write_text
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number
 from pathoml.study.run_folder import RunFolder

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import read_h5, whole, write_h5
+from pathoml.store.hdf5 import read_h5, whole, write_h5
 from pathoml.store.tiles import coord_attrs, grid_of, root_attrs
 from pathoml.types import Embeddings, Recipe, TileGrid
 

@@ -14,8 +14,8 @@ import h5py
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import HDF5_FAULTS, read_dataset
 from pathoml.store.files import atomic_path
+from pathoml.store.hdf5 import HDF5_FAULTS, read_dataset
 from pathoml.store.probe import Probe
 
 # a compressed array of another tool may declare this many times its bytes; features shrink by a

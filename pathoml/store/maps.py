@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import pathoml
-from pathoml.store._hdf5 import read_h5, whole, write_h5
+from pathoml.store.hdf5 import read_h5, whole, write_h5
 from pathoml.store.provenance import recipe_sha256
 from pathoml.types import Assignments, AttentionMap, Recipe
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from pathoml.config import Study, opened
 from pathoml.errors import StoreError
-from pathoml.store.scores import SCORE_COLUMNS
-from pathoml.store.scores import read_scores as read_score_table
+from pathoml.store.scores import ScoreTable
+from pathoml.store.scores import read_scores as read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+COUNTS = ("n_repeats", "n_slides", "n_tiles")
 
 
 def read_scores(study: Study | Path | str) -> DataFrame:
@@ -29,16 +31,16 @@ def read_scores(study: Study | Path | str) -> DataFrame:
     import pandas as pd
 
     study = opened(study)
-    path, table = RunFolder(study.run_folder).scores, read_score_table(study.run_folder)
-    columns = {"patient_id": table.patient_ids}
-    columns |= {name: getattr(table, name) for name in SCORE_COLUMNS if name != "patient_id"}
-    frame = pd.DataFrame(columns).set_index("patient_id")
+    table = read_table(study.run_folder)
+    columns = {name: getattr(table, name) for name in ScoreTable.__dataclass_fields__}
+    frame = pd.DataFrame(columns).rename(columns={"patient_ids": "patient_id"})
+    frame = frame.set_index("patient_id").astype(dict.fromkeys(COUNTS, int))
     patients = {p.patient_id: p for p in read_cohort(study).patients}
     unknown = [p for p in frame.index if p not in patients]
     if unknown:
         raise StoreError(
-            f"{path} scores patient {unknown[0]}, who is not in the tables. Run `pathoml train`, or"
-            " pathoml.train(study)."
+            f"{RunFolder(study.run_folder).scores} scores patient {unknown[0]}, who is not in the"
+            " tables. Run `pathoml train`, or pathoml.train(study)."
         )
     frame["time_months"] = [patients[p].time_months for p in frame.index]
     frame["event"] = [patients[p].event == 1 for p in frame.index]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pathoml.config import StainConfig, Study
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import ConfigError, EncoderError
-from pathoml.store._hdf5 import stored_attr
+from pathoml.store.hdf5 import stored_attr
 from pathoml.types import Encoder
 
 # scales of imported tiles that differ by no more go into one folder: scanners' 0.2500 to 0.2525 for

@@ -44,6 +44,9 @@ class Study(StudyOnDisk):
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r}, run {self.config.run!r})"
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"
 

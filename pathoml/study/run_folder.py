@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import read_json
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
 from pathoml.store.scores import BASELINES, NESTED, SCORES, SEEDS
 from pathoml.study.layout import grid_name

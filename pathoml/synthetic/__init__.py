@@ -2,6 +2,6 @@
 glance, and an outcome.
 """
 
-from pathoml.faces import face
+from pathoml import face
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
 from pathoml.slides.identity import sha256_of_slide
-from pathoml.store._hdf5 import stored_attrs
 from pathoml.store.files import sha256_of_file
+from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
 from pathoml.study.layout import (
     drawn_regions,

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import numpy as np
 
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import stored_attrs
 from pathoml.store.files import atomic_path, write_text
+from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.tables import write_table
 from pathoml.store.tiles import flags_of, read_tiles
 from pathoml.types import FLAGS

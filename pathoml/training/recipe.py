@@ -5,8 +5,8 @@ without torch.
 from __future__ import annotations
 
 from pathoml.config import Study
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.files import sha256_of_json
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import file_hash
 from pathoml.study.layout import embeddings_folder
 from pathoml.training.heads import source_sha256

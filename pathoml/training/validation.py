@@ -16,6 +16,7 @@ from pathoml.config import TrainConfig, changed_section
 from pathoml.errors import CohortError
 from pathoml.study.splits import check_splits
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import reference_to
 from pathoml.training.loop import model_specs
 from pathoml.training.scoring import FoldScores, fold_scores, out_of_fold, standardise
 from pathoml.types import SILENT, Array, Bag, Cohort, Progress, Split
@@ -72,7 +73,8 @@ def cross_validate(
 
     Args:
         head: a file in pathoml/mil/ by its name, or a class `Head(in_dim, hidden, dropout)` whose
-            `forward(features (B, N, D), is_tile (B, N))` returns a HeadOutput.
+            `forward(features (B, N, D), is_tile (B, N))` returns a HeadOutput; defined at the top
+            of a module or notebook.
         bags: one a patient, in any order.
         config: the section `train` of study.yaml; its defaults if not given.
         seed: of initialisation, dropout and samples of tiles.
@@ -83,8 +85,10 @@ def cross_validate(
         ConfigError: an unknown key or head, or a value out of bounds.
         CohortError: a patient has no bag, or the splits are of other patients.
     """
-    named = head if isinstance(head, str) else f"{head.__module__}:{head.__qualname__}"
-    config = changed_section(config or TrainConfig(), {**changed, "head": named})
+    given = config or TrainConfig()
+    config = changed_section(given, {**changed, "head": reference_to(head)})
+    if given.study_folder:  # where a head's ./file.py starts from
+        config = config.of_study(given.study_folder)
     ordered = _in_order(cohort, bags)
     check_splits(splits, cohort)
     specs = model_specs(splits, config.seeds)

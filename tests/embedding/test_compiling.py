@@ -26,8 +26,8 @@ from pathoml.embedding.network import EncoderModel
 from pathoml.embedding.ready_encoder import embed_tiles
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.embeddings import read_embeddings
+from pathoml.store.hdf5 import stored_attr
 
 CPU, BATCH = torch.device("cpu"), 4
 compiles = pytest.mark.skipif(

@@ -28,9 +28,9 @@ from pathoml.embedding.ready_encoder import embed_tiles
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError, SlideError
 from pathoml.slides.reading import open_slide, read_tile
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import sha256_of_json
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.tiles import kept_tiles, read_tiles, write_tiles
 from pathoml.study.layout import stain_name
 from pathoml.tiling.jobs import TileJob

@@ -19,8 +19,8 @@ from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
 from pathoml.embedding.magnifications import Joined, JoinJob, join_slide, partners, stale_jobs
 from pathoml.errors import ConfigError, StoreError
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.embeddings import read_embeddings, write_embeddings
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.maps import read_attention
 from pathoml.store.tiles import read_tiles
 from pathoml.study.layout import embeddings_folder, scales

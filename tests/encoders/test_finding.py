@@ -18,9 +18,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from timm.layers.mlp import SwiGLUPacked
 
+from pathoml.embedding.dinov2_names import timm_names
 from pathoml.embedding.network import EncoderModel, build_architecture, load_encoder, read_weights
 from pathoml.encoders import finding as encoders
-from pathoml.encoders._dinov2_names import timm_names
 from pathoml.encoders.finding import find_encoder, find_weights
 from pathoml.errors import EncoderError
 from pathoml.types import Encoder

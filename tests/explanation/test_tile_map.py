@@ -61,7 +61,9 @@ def test_a_map_that_was_not_checked_says_so_wherever_it_is_shown(unchecked):
 
 
 def test_a_notebook_shows_two_pictures_a_slide(study):
-    assert read_map(study, "P1")._repr_html_().count("<img") == 4
+    shown = read_map(study, "P1")._repr_html_()
+    assert shown.count("<img") == 4
+    assert len(shown) < 4 * 200_000  # a notebook is kept in git and sent by mail
 
 
 def test_without_the_slide_the_numbers_are_shown_and_why_there_is_no_picture(study):

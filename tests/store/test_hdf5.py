@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pathoml.errors import StoreError
-from pathoml.store import _hdf5
+from pathoml.store import hdf5
 from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.store.maps import read_attention, write_attention
 from pathoml.store.provenance import recipe_sha256
@@ -227,14 +227,14 @@ def test_the_hash_of_arrays_sees_names_types_shapes_and_order():
         {"a": a.reshape(2, 3)},
         {"a": a[::-1]},
     ]
-    assert len({_hdf5.sha256_of_arrays(v) for v in variants}) == 5
-    assert _hdf5.sha256_of_arrays({"a": a[::-1]}) == _hdf5.sha256_of_arrays({"a": a[::-1].copy()})
+    assert len({hdf5.sha256_of_arrays(v) for v in variants}) == 5
+    assert hdf5.sha256_of_arrays({"a": a[::-1]}) == hdf5.sha256_of_arrays({"a": a[::-1].copy()})
 
 
 def test_a_stored_attribute_of_a_torn_or_absent_file_is_empty(tmp_path, embeddings_path):
     (tmp_path / "torn.h5").write_bytes(b"\x89HDF")
-    assert _hdf5.stored_attr(embeddings_path, "encoder_sha256") == "cd"
-    assert [_hdf5.stored_attr(tmp_path / n, "encoder_sha256") for n in ("torn.h5", "no.h5")] == [
+    assert hdf5.stored_attr(embeddings_path, "encoder_sha256") == "cd"
+    assert [hdf5.stored_attr(tmp_path / n, "encoder_sha256") for n in ("torn.h5", "no.h5")] == [
         "",
         "",
     ]
@@ -254,15 +254,15 @@ def test_content_is_verified_when_a_file_is_first_opened_and_again_when_it_chang
     embeddings_path, monkeypatch
 ):
     hashed = []
-    real = _hdf5.sha256_of_arrays
-    monkeypatch.setattr(_hdf5, "sha256_of_arrays", lambda arrays: hashed.append(1) or real(arrays))
+    real = hdf5.sha256_of_arrays
+    monkeypatch.setattr(hdf5, "sha256_of_arrays", lambda arrays: hashed.append(1) or real(arrays))
     read_embeddings(embeddings_path)
     read_embeddings(embeddings_path)
     assert len(hashed) == 1
     os.utime(embeddings_path, ns=(1, 1))
     read_embeddings(embeddings_path)
     assert len(hashed) == 2
-    _hdf5.hdf5_guard.cache_clear()  # as in another process
+    hdf5.hdf5_guard.cache_clear()  # as in another process
     read_embeddings(embeddings_path)
     assert len(hashed) == 3
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pathoml.errors import StoreError
-from pathoml.store._hdf5 import stored_attr
 from pathoml.store.embeddings import read_embeddings, write_embeddings
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.packs import (
     ALIGNMENT,
     drop_packed,

@@ -83,4 +83,4 @@ def test_a_cohort_is_read_from_a_study_or_its_folder(study):
 
 
 def test_a_study_says_its_folder_and_run_and_not_its_whole_configuration(study):
-    assert repr(study) == f"Study({str(study.folder)!r}, run 'main')"
+    assert str(study) == repr(study) == f"Study({str(study.folder)!r}, run 'main')"

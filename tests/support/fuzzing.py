@@ -36,7 +36,7 @@ from pathoml.explanation.recipe import explain_recipe
 from pathoml.explanation.step import explain_study
 from pathoml.interop import clam, pt, stamp, trident
 from pathoml.interop.scores import import_into
-from pathoml.store import _hdf5 as store
+from pathoml.store import hdf5 as store
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.maps import read_attention
 from pathoml.store.packs import pack_folder

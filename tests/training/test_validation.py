@@ -8,7 +8,9 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import torch
 from support.learning import planted_cohort, write_study
+from torch import nn
 
 from pathoml.bags.study_bags import read_study_bags
 from pathoml.config import TrainConfig, load_study
@@ -19,7 +21,7 @@ from pathoml.training.recipe import train_recipe
 from pathoml.training.run import load_run
 from pathoml.training.step import train_study
 from pathoml.training.validation import cross_validate
-from pathoml.types import SILENT
+from pathoml.types import SILENT, HeadOutput
 
 FEW = {"epochs": 3, "seeds": 1, "tiles_per_patient": 8, "projection": 8, "hidden": 8}
 
@@ -95,3 +97,40 @@ def test_what_is_done_is_told_to_whoever_listens(cohort_and_bags):
     splits = make_splits(cohort, folds=2, repeats=1)
     cross_validate("abmil", cohort, bags, splits, progress=Listening(), **FEW)
     assert told[-1] == (6, 6)
+
+
+class Brightest(nn.Module):
+    """The mean of linear risks, as a class of this module."""
+
+    exact = True
+
+    def __init__(self, in_dim: int) -> None:
+        super().__init__()
+        self.risk = nn.Linear(in_dim, 1, bias=False)
+
+    def forward(self, features, is_tile):
+        """Return the mean risk over the tiles."""
+        attention = is_tile / is_tile.sum(1, keepdim=True)
+        contribution = attention * self.risk(features).squeeze(-1)
+        bias = torch.zeros_like(contribution[:, 0])
+        return HeadOutput(contribution.sum(1), attention, contribution, bias)
+
+
+def test_a_class_is_a_head(cohort_and_bags):
+    cohort, bags = cohort_and_bags
+    splits = make_splits(cohort, folds=2, repeats=1)
+    found = cross_validate(Brightest, cohort, bags, splits, **FEW)
+    assert found.config.head.endswith(":Brightest")
+    assert np.isfinite(found.score_sd).all()
+    assert np.ptp(found.score_sd) > 0
+
+
+def test_a_head_of_a_file_is_looked_for_in_the_study_that_the_section_is_of(
+    cohort_and_bags, tmp_path
+):
+    cohort, bags = cohort_and_bags
+    (tmp_path / "mine.py").write_text("from pathoml.mil.mean_pool import Head\n")
+    splits = make_splits(cohort, folds=2, repeats=1)
+    config = TrainConfig(**FEW).of_study(tmp_path)
+    found = cross_validate("./mine.py:Head", cohort, bags, splits, config=config)
+    assert np.isfinite(found.score_sd).all()

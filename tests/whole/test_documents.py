@@ -69,7 +69,7 @@ def test_there_are_commands_in_the_documents_to_be_checked():
     assert sum(len(commands(page.read_text(encoding="utf-8"))) for page in PAGES) > 30
 
 
-@pytest.mark.parametrize("name", ["commands", "configuration"])
+@pytest.mark.parametrize("name", ["commands", "configuration", "python"])
 def test_the_reference_pages_are_those_that_the_script_would_write(name):
     written = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     assert written == getattr(reference(), f"{name}_page")(), "run: python docs/reference.py"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import pathoml
-from pathoml.faces import offered
+from pathoml import offered
 
 PACKAGE = Path(pathoml.__file__).parent
 FACES = [
