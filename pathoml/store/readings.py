@@ -39,15 +39,17 @@ CREATE TABLE IF NOT EXISTS audit (
     rater TEXT NOT NULL, model_sha256 TEXT NOT NULL, detail TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TRIGGER IF NOT EXISTS audit_keeps_rows BEFORE DELETE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS audit_keeps_values BEFORE UPDATE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS readings_keep_rows BEFORE DELETE ON readings
-    BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
-CREATE TRIGGER IF NOT EXISTS readings_keep_values BEFORE UPDATE ON readings
-    BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END;
 """
+TRIGGERS = (
+    "CREATE TRIGGER IF NOT EXISTS audit_keeps_rows BEFORE DELETE ON audit"
+    " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    "CREATE TRIGGER IF NOT EXISTS audit_keeps_values BEFORE UPDATE ON audit"
+    " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    "CREATE TRIGGER IF NOT EXISTS readings_keep_rows BEFORE DELETE ON readings"
+    " BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END",
+    "CREATE TRIGGER IF NOT EXISTS readings_keep_values BEFORE UPDATE ON readings"
+    " BEGIN SELECT RAISE(ABORT, 'a reading is never lost'); END",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class Readings:
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
+            for trigger in TRIGGERS:
+                connection.execute(trigger)
             connection.execute(
                 "INSERT OR IGNORE INTO secrets VALUES ('blinding', ?)", (secrets.token_hex(32),)
             )
@@ -143,15 +147,14 @@ class Readings:
         ]
         with self._connection() as connection:
             for name in triggers:
-                connection.execute(f"DROP TRIGGER {name}")  # names of SCHEMA
+                connection.execute(f"DROP TRIGGER {name}")  # names of TRIGGERS
             for table in ("readings", "audit"):
                 connection.execute(
                     f"DELETE FROM {table} WHERE slide_id IN ({marks})", tuple(slide_ids)
                 )
             _append_audit(connection, _now(), "withdrawn", "", "", "", {"slides": len(slide_ids)})
-            for statement in SCHEMA.strip().split("\n"):
-                if statement.startswith("CREATE TRIGGER"):
-                    connection.execute(statement)
+            for trigger in TRIGGERS:
+                connection.execute(trigger)
         with self._connection() as connection:
             connection.isolation_level = None
             connection.execute("VACUUM")
