@@ -10,6 +10,7 @@ from pathoml.config import Study
 from pathoml.explanation.contributions import explain_bag
 from pathoml.explanation.maps import Subject, write_maps
 from pathoml.training.run import load_run
+from pathoml.training.scoring import score_type_of
 from pathoml.types import Recipe
 
 
@@ -30,6 +31,6 @@ def explain_study(
         bags=run.bags,
         stack=run.stack,
         explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position=position),
-        score_type="loco" if study.config.splits.scheme == "leave_one_centre_out" else "oof",
+        score_type=score_type_of(study.config.splits.scheme),
     )
     return write_maps(study, subject, recipe, on_slide=on_slide)
