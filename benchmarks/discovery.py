@@ -1,6 +1,6 @@
 """What `explain` and `discover` cost on 246 patients x 2,000 tiles x 1,280 dimensions.
 
-    python benchmarks/discover_time.py FOLDER
+    python benchmarks/discovery.py FOLDER
 
 Writes 1.3 GB of made-up features to FOLDER, trains once, and keeps both.
 
