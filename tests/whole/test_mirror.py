@@ -42,7 +42,6 @@ ELSEWHERE = {
     "embedding/*": ("embedding/test_loop.py", "the loop is where slides, tiles and network meet"),
     # the machine: what it costs or breaks is seen by those who use it
     "compute/measured": ("embedding/test_batch_sizes.py", "what was measured is remembered"),
-    "compute/shards": ("compute/test_slurm.py", "shards are the tasks of an array"),
     "compute/processes": ("embedding/test_fleet.py", "processes share the cores and devices"),
     "compute/*": ("embedding/test_loop.py", "devices and freed memory matter where tiles are read"),
     "slides/pictures": ("explanation/test_overlay.py", "pictures are drawn for maps"),
@@ -50,7 +49,6 @@ ELSEWHERE = {
     "slides/reopening": ("whole/test_faults.py", "a slide whose drive goes away"),
     "slides/stains": ("slides/test_colour.py", "stains are found in the colours"),
     # files of the store that hold one thing for one step
-    "store/failures": ("embedding/test_loop.py", "a slide that breaks is listed by the step"),
     "store/foreign": ("contracts/test_interop.py", "files of other tools"),
     "store/hypotheses": ("evaluation/test_step.py", "q values count what was ever tested"),
     "store/probe": ("whole/test_faults.py", "a file that hangs or kills a C library"),
