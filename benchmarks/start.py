@@ -1,4 +1,4 @@
-"""How long pathoml takes to start, over an empty interpreter: `python benchmarks/start.py [rounds]`.
+"""How long pathoml takes to start, over an empty interpreter: `benchmarks/start.py [rounds]`.
 
 The best of several rounds by turns, wall milliseconds: other processes only ever add to them.
 """
