@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from pathoml.bags.batches import batches_by_size, padded_rows
 from pathoml.bags.reading import Rows, read_bags, slides_of
 from pathoml.store.embeddings import write_embeddings
 from pathoml.types import Cohort, Patient, Recipe, Slide, TileGrid
@@ -17,6 +15,8 @@ PARTS = [
     np.arange(6, dtype=np.float16).reshape(3, 2),
     np.arange(6, 14, dtype=np.float16).reshape(4, 2),
 ]
+
+
 WHOLE = np.concatenate(PARTS)
 
 
@@ -44,18 +44,6 @@ def test_rows_know_their_shape_mean_and_array() -> None:
 
 def test_rows_hold_the_slides_arrays_themselves() -> None:
     assert Rows(PARTS).parts[0] is PARTS[0]
-
-
-def test_whole_bags_are_padded_by_tiles_of_their_own() -> None:
-    rows, is_tile = padded_rows(np.array([0, 3]), [3, 4], [0, 1])
-    assert torch.equal(rows, torch.tensor([[0, 1, 2, 2], [3, 4, 5, 6]]))
-    assert is_tile.sum(1).tolist() == [3, 4]
-
-
-def test_batches_hold_every_bag_once_and_a_bag_too_large_stands_alone() -> None:
-    batches = batches_by_size([7, 200_000, 3, 1], 20)
-    assert sorted(b for batch in batches for b in batch) == [0, 1, 2, 3]
-    assert [1] in batches
 
 
 def written_study(folder: Path) -> tuple[Cohort, Path]:

@@ -8,12 +8,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from shapely.geometry import shape
+from support.small_maps import small_map
 from support.viewing import SLIDES, STUDY_YAML, trained, trained_study, write_study
 
 from pathoml.config import Study, load_study
 from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL_SENTENCE, map_marks
+from pathoml.explanation.overlay import tile_colours
 from pathoml.interop import qupath
+from pathoml.store.geojson import tile_collection, write_geojson
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +113,24 @@ def test_both_files_measure_the_same(explained: Study, tmp_path: Path) -> None:
     assert measured[0] == pytest.approx(measured[1], rel=1e-6), (
         "the stored map is rounded to float32"
     )
+
+
+def test_geojson_has_one_square_a_tile_with_the_bounds_subtracted(tmp_path: Path) -> None:
+    tile_map = small_map([0.3, -0.2, 0.0])
+    colours = tile_colours(np.array([1.0, -1.0, 0.0]))
+    write_geojson(
+        tmp_path / "s.geojson", tile_collection(tile_map, (50, 30), colours, mark="", class_mark="")
+    )
+    features = json.loads((tmp_path / "s.geojson").read_text())["features"]
+    assert [shape(f["geometry"]).bounds for f in features] == [
+        (-50, -30, 150, 170),
+        (150, -30, 350, 170),
+        (-50, 170, 150, 370),
+    ]
+    assert [f["properties"]["classification"]["name"] for f in features] == [
+        "raises risk",
+        "lowers risk",
+        "lowers risk",
+    ]
+    assert features[0]["properties"]["measurements"]["contribution"] == 0.3
+    assert len({f["id"] for f in features}) == 3

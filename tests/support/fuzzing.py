@@ -35,7 +35,7 @@ from pathoml.errors import PathomlError
 from pathoml.explanation.step import explain_study
 from pathoml.interop import clam, pt, stamp, trident
 from pathoml.interop.scores import import_into
-from pathoml.store import hdf5 as store
+from pathoml.store import foreign
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.maps import read_attention
 from pathoml.store.packs import pack_folder
@@ -300,7 +300,7 @@ def run(cases: int, seed: int, only: str, keep: Path | None) -> int:
     findings there are.
     """
     signal.signal(signal.SIGALRM, timed_out)
-    store.HDF5_SECONDS = SECONDS / 4
+    foreign.HDF5_SECONDS = SECONDS / 4
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

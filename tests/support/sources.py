@@ -25,7 +25,7 @@ class Import:
 
 @cache
 def modules(package: Path) -> list[tuple[str, Path, ast.Module]]:
-    """Return (dotted name below the package, file, syntax tree) of each; "" is the package itself."""
+    """Return (dotted name below the package, file, tree) of each; "" is the package itself."""
     found = []
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts

@@ -144,7 +144,7 @@ def test_a_script_mends_the_tables_as_the_sentences_say(twin: tuple[Path, Path])
     retrospective = twin[0]
     command = [
         sys.executable,
-        str(ROOT / "scripts" / "rehearsal_truth.py"),
+        str(ROOT / "tests" / "support" / "rehearsal_truth.py"),
         "mend",
         str(retrospective),
     ]

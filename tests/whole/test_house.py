@@ -93,15 +93,11 @@ SURVIVAL_IMPORTS = (
     "pathoml.errors",
     "pathoml.types",
     "pathoml.survival",
-    "pathoml.face",  # of its __init__
+    "pathoml.face",  # what makes the room's face
 )
 MOST_ARROWS = 160  # between entries of `ls pathoml`
 LONGEST_CHAIN = 10  # of rooms, each importing the next
 MOST_POSITIONAL = 3
-# defined in the package's own __init__: its version, and how a room's face is loaded
-OWN_NAMES = {("", "__version__"), ("", "face")}
-# a notebook says them in one breath: a head, on a cohort's bags, by these splits
-FOUR_POSITIONAL = ("cross_validate",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +279,8 @@ def face_findings(package: Path) -> list[str]:
         and arrow.source  # the package's own face may show what the rooms' faces do
         and (arrow.target or arrow.name)
         and (arrow.source, arrow.name) != ("__main__", "main")
-        and (arrow.target, arrow.name) not in OWN_NAMES
+        and arrow.name != "__version__"
+        and not (arrow.name == "face" and arrow.source in faces)  # what makes a face
     ]
 
 
@@ -294,13 +291,10 @@ def positional_findings(package: Path) -> list[str]:
     found = []
     for name, path, tree in modules(package):
         for function, is_method in _public_functions(tree):
-            if (room(name) == "cli" and function.name.endswith("_command")) or (
-                is_method and function.name == "forward"
-            ):
-                continue
-            if function.name in FOUR_POSITIONAL:
-                continue
             names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+            is_command = function.name.endswith("command") or names[:1] == ["ctx"]
+            if (room(name) == "cli" and is_command) or (is_method and function.name == "forward"):
+                continue
             if is_method and names and names[0] in ("self", "cls"):
                 names = names[1:]
             if len(names) > MOST_POSITIONAL:
@@ -372,11 +366,13 @@ def circle(graph: Graph) -> list[str]:
 
 
 def longest_chain(graph: Graph) -> list[str]:
-    """Return the longest chain of a graph without circles.
+    """Return the longest chain of a graph; a circle is a chain without end.
 
     >>> longest_chain({"a": {"b", "c"}, "b": {"c"}, "c": set()})
     ['a', 'b', 'c']
     """
+    if found := circle(graph):
+        return found * (len(graph) + 1)
     known: dict[str, list[str]] = {}
 
     def below(node: str) -> list[str]:
@@ -541,8 +537,8 @@ def test_what_is_private_to_a_room_or_a_file_is_used_there_only():
 @pytest.mark.parametrize(
     "source",
     [
-        "from pathoml.store._bytes import whole",
-        "from pathoml.store import _bytes",
+        "from pathoml.store._hdf5 import whole",
+        "from pathoml.store import _hdf5",
         "from pathoml.store.files import _quote",
         "from pathoml.store import files\nfiles._quote('a')",
     ],
@@ -551,8 +547,8 @@ def test_a_private_module_or_name_in_other_hands_is_found(fake_house, source):
     house = fake_house(
         {
             "store/__init__.py": "",
-            "store/_bytes.py": "",
-            "store/files.py": "from pathoml.store._bytes import whole",
+            "store/_hdf5.py": "",
+            "store/files.py": "from pathoml.store._hdf5 import whole",
             "study/cohort.py": source,
         }
     )
@@ -596,7 +592,7 @@ def test_a_fourth_positional_parameter_is_found(fake_house, source):
 def test_commands_networks_and_private_functions_may_have_more_parameters(fake_house):
     house = fake_house(
         {
-            "cli/__init__.py": "def train_command(a, b, c, d): ...",
+            "cli/__init__.py": "def train_command(a, b, c, d): ...\ndef root(ctx, a, b, c): ...",
             "mil/abmil.py": "class Head:\n    def forward(self, a, b, c, d): ...",
             "store/files.py": "def _all(a, b, c, d): ...\ndef three(a, b, c, *, d): ...",
         }

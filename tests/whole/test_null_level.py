@@ -4,12 +4,10 @@ benchmarks/null_cohorts.py has the full count.
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import binom
+from support.null_cohorts import one_cohort
 
 COHORTS, PERMUTATIONS = 24, 19
 UNLIKELY = 0.005  # a test that keeps its level fails this one more rarely
@@ -17,15 +15,7 @@ UNLIKELY = 0.005  # a test that keeps its level fails this one more rarely
 
 @pytest.mark.ci
 def test_the_permutation_p_keeps_its_level_where_centres_differ() -> None:
-    path = Path(__file__).parents[2] / "benchmarks" / "null_cohorts.py"
-    spec = importlib.util.spec_from_file_location("null_cohorts", path)
-    assert spec is not None
-    assert spec.loader is not None
-    null_cohorts = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(null_cohorts)
-    rows = np.array(
-        [null_cohorts.one_cohort(seed, 0.0, "event", PERMUTATIONS) for seed in range(COHORTS)]
-    )
+    rows = np.array([one_cohort(seed, 0.0, "event", PERMUTATIONS) for seed in range(COHORTS)])
     most = int(binom.isf(UNLIKELY, COHORTS, 0.05))
     assert (rows[:, 0] <= 0.05).sum() <= most, "of C"
     assert (rows[:, 1] <= 0.05).sum() <= most, "of the gain over the clinical model"

@@ -148,7 +148,7 @@ def whole_jpeg(tile: bytes, tables: bytes, *, is_ycbcr: bool) -> bytes:
     return b"\xff\xd8" + ADOBE + bytes([is_ycbcr]) + tables + tile[start:]
 
 
-def _at_scale(pyramid: JpegLevel, factor: int) -> JpegLevel:
+def at_scale(pyramid: JpegLevel, factor: int) -> JpegLevel:
     """Return the level as it is when each tile is decoded at 1 / factor; what does not fill a last
     pixel is left out.
     """
@@ -233,7 +233,7 @@ class JpegTiffReader(Reader):
                 try:
                     size = (width + (x > left), height + (y > top))
                     return _shift(
-                        self._compose(_at_scale(pyramid, factor), level, left, top, size, factor),
+                        self._compose(at_scale(pyramid, factor), level, left, top, size, factor),
                         x - left,
                         y - top,
                     )

@@ -1,7 +1,7 @@
 """What finding tissue and flags costs on a slide of 40,000 x 40,000, against decoding once what has
 to be read.
 
-    python benchmarks/tiling_cost.py FOLDER   # writes two slides of 0.5 to 0.7 GB there, keeps them
+    python benchmarks/tiling.py FOLDER   # writes two slides of 0.5 to 0.7 GB there, keeps them
 
 One slide has levels 1, 4, 16, the other only the first. The floor is every tile of the level that
 is used, decoded once: level 16, and for the slide without a pyramid level 1 decoded at an eighth.
@@ -24,7 +24,7 @@ from pyramids import MPP, write_pyramid
 from pyramids import TILE_PX as TILE
 
 from pathoml.compute.memory import keep_freed_memory
-from pathoml.slides.readers.jpeg_tiff import _at_scale
+from pathoml.slides.readers.jpeg_tiff import at_scale
 from pathoml.slides.reading import open_slide
 from pathoml.tiling.grid import box_means, look_at
 
@@ -60,7 +60,7 @@ def write_slide(path: Path, levels: tuple[int, ...]) -> None:
 def floor(path: Path, level: int, factor: int) -> None:
     """Decode every tile of a level once."""
     with open_slide(path) as reader:
-        pyramid = _at_scale(reader._levels[level], factor)
+        pyramid = at_scale(reader._levels[level], factor)
         for index in range(len(pyramid.offsets)):
             reader._tile(pyramid, level, index, factor)
 

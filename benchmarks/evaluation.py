@@ -1,5 +1,5 @@
 """CPU seconds of all statistics of `evaluate`, permutations left out: python
-benchmarks/evaluate_time.py [patients] [bootstraps]
+benchmarks/evaluation.py [patients] [bootstraps]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.score_study import write_score_study
 
-from pathoml.evaluation.discrimination import write_analysis
+from pathoml.evaluation.analysis_r import write_analysis
 from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.sections import metrics
 

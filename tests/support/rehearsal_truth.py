@@ -1,9 +1,9 @@
 """What people would do in the rehearsal, done by a script that knows the truth: mend tables, read
 slides, hold findings against plans.
 
-python scripts/rehearsal_truth.py mend STUDY    # drop what `pathoml check` refused: rows and slides
-python scripts/rehearsal_truth.py read STUDY    # three raters fill in the sheet: STUDY/labels.csv
-python scripts/rehearsal_truth.py page FOLDER   # FOLDER/expected-against-found.md, .json of both
+rehearsal_truth.py mend STUDY    # drop what `pathoml check` refused: rows and slides
+rehearsal_truth.py read STUDY    # three raters fill in the sheet: STUDY/labels.csv
+rehearsal_truth.py page FOLDER   # FOLDER/expected-against-found.md, .json of both
 """
 
 from __future__ import annotations

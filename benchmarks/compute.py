@@ -1,7 +1,7 @@
 """100,000 slides over 1 to 512 workers, on paper: what stragglers, kills and the way of dealing
 work out cost.
 
-    python benchmarks/scale_simulation.py            # a minute, no slides and no cluster
+    python benchmarks/compute.py            # a minute, no slides and no cluster
 
 A worker is a GPU with its readers. The time a slide takes is lognormal; one worker in a hundred is
 three times slower, all are killed now and then, lose the slide in hand (every finished one is on

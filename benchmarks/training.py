@@ -1,6 +1,6 @@
 """What training costs in CPU time, against the plain loop, and how the cost grows.
 
-    python benchmarks/training_speed.py PART
+    python benchmarks/training.py PART
 
     loop           an epoch of 50 patients / 150,000 tiles x 1024 against a batch-1 loop over HDF5
     concordance    the same two at convergence: out-of-fold C on 5 synthetic cohorts of 246

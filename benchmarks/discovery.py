@@ -1,6 +1,8 @@
 """What `explain` and `discover` cost on 246 patients x 2,000 tiles x 1,280 dimensions.
 
-    python benchmarks/discover_time.py FOLDER        # writes 1.3 GB of made-up features there, trains once, and keeps both
+    python benchmarks/discovery.py FOLDER
+
+Writes 1.3 GB of made-up features to FOLDER, trains once, and keeps both.
 
 Features are mixtures of twelve kinds of tiles in shares that differ between patients; there are no
 slides, so that no picture is drawn. Wall and CPU seconds with the threads that torch takes, and the

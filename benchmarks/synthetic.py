@@ -1,7 +1,7 @@
 """How far are synthetic slides from real tissue, beside noise of the same colours? Frechet
 distances of an encoder's features.
 
-Usage: python benchmarks/synthetic_realism.py [--patients 30] [--study FOLDER] Real tissue:
+Usage: python benchmarks/synthetic.py [--patients 30] [--study FOLDER] Real tissue:
 data/tiles below PATHOML_SHARED (default: a folder shared/ beside the repository): osteosarcoma at
 1.0 um/px, colorectal tissue (NCT-CRC) at 0.5 um/px. Features: efficientnet_lite0 (ImageNet),
 pooled, 1280-d. The distance is taken on the first 64 principal components of the real tissue of

@@ -8,7 +8,7 @@ Real tissue (PATHOML_SHARED), laid out four times, is written as a 0.25 micromet
 px tiles are read at 0.5 micrometres, row by row, and more of them than a reader keeps decoded, so
 that every round decodes all of them.
 
-    python benchmarks/tile_reading.py
+    python benchmarks/slides.py
 """
 
 from __future__ import annotations
