@@ -16,7 +16,7 @@ from support.score_study import write_score_study
 
 from pathoml.evaluation.discrimination import write_analysis
 from pathoml.evaluation.evidence import read_evidence
-from pathoml.evaluation.step import metrics
+from pathoml.evaluation.sections import metrics
 
 if __name__ == "__main__":
     patients, bootstraps = (int(a) for a in (sys.argv[1:] + ["246", "1000"][len(sys.argv) - 1 :]))

@@ -13,6 +13,7 @@ from pathoml.cli.console import Console
 if TYPE_CHECKING:
     from pathoml.compute.shards import Shard
     from pathoml.config import Study
+    from pathoml.evaluation.step import Evaluated
 
 
 def command(
@@ -34,7 +35,11 @@ def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """
     from pathoml.evaluation.step import evaluate_study
 
-    found = evaluate_study(study, shard=shard, progress=console)
+    return tell(evaluate_study(study, shard=shard, progress=console), console)
+
+
+def tell(found: Evaluated, console: Console) -> int:
+    """Print p, C with its interval beside the baselines, and the alarms. Returns 0."""
     if found.fresh or not found.metrics:
         return 0
     p_value, wald_p = found.permutation["p_value"], found.permutation["wald_p"]

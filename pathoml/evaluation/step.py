@@ -1,77 +1,19 @@
-"""Step `evaluate` as a whole: metrics.json, permutation.json and what a statistician repeats them
-with.
+"""Step `evaluate`: metrics.json, permutation.json and what a statistician repeats them with, where
+the scores, the tables or the configuration changed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from pathoml.compute.shards import Shard
+from pathoml.compute.shards import Shard, in_part
 from pathoml.config import Study, opened
-from pathoml.evaluation.analysis_r import write_analysis, write_numbers
-from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
-from pathoml.evaluation.discrimination import (
-    added_value,
-    concordance_sections,
-    kaplan_meier_section,
-    score_hazard_ratio,
-    seed_section,
-)
-from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
-from pathoml.evaluation.included_excluded import included_against_excluded
-from pathoml.evaluation.interactions import FAMILY, interaction_sections
-from pathoml.evaluation.leaks import leak_section
-from pathoml.evaluation.locked_scores import prospective_section
-from pathoml.evaluation.model_form import form_sections
-from pathoml.evaluation.nomogram import prognostic_score
-from pathoml.evaluation.permutation_blocks import (
-    compute_blocks,
-    read_blocks,
-    remove_blocks,
-    repeated_validation,
-    seeds_of,
-)
-from pathoml.evaluation.planning import planning_sections
-from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
-from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
-from pathoml.evaluation.start_stop import timing_section, write_start_stop
-from pathoml.store.files import read_json, write_json
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.files import read_json
 from pathoml.store.provenance import is_fresh, record_step
-from pathoml.study.cohort import share_treated
-from pathoml.survival.not_estimable import or_not_estimable
-from pathoml.training.run import load_run
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
-
-# an internal C above this raises an alarm (from slides alone, out of fold, 0.60-0.65 is to be
-# expected)
-LEAK_C = 0.75
-CAVEAT = (
-    "Wald and likelihood-ratio p values on out-of-fold scores are anticonservative; the permutation"
-    " p is the test."
-)
-CAVEATS = {  # by score_type; any other is out of fold
-    "locked": (
-        "The score was frozen before these outcomes were seen: Wald and likelihood-ratio p values"
-        " hold."
-    ),
-    "external": (
-        "The score was made elsewhere: Wald and likelihood-ratio p values hold only if it learned"
-        " from none of these outcomes."
-    ),
-    "insample": "The score learned from these very outcomes: no p value of it means anything.",
-}
-NOT_TRAINED = (
-    "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood"
-    " ratio are all there is."
-)
-ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,162 +39,20 @@ def evaluate_study(
         CohortError: the tables are refused.
     """
     study = opened(study)
-    folder, config, recipe = study.run_folder, study.config, evaluate_recipe(study)
-    fresh = is_fresh(folder, recipe, EVALUATE_OUTPUTS)
-    part = f" in part {shard.number} of {shard.count}" if shard else ""
-    wanted = f"{config.significance.permutations} permutations{part}"
-    progress.heading(f"evaluate  runs/{config.run}: {'up to date' if fresh else wanted}")
-    if shard:
-        if not fresh and config.significance.permutations and was_trained(folder):
-            validation, _ = repeated_validation(study, load_run(study))
-            with progress.bar("permute", "model epochs") as bar:
-                compute_blocks(study, validation, bar, shard=shard)
-        return Evaluated(fresh=fresh, metrics={}, permutation={})
+    files, recipe = RunFolder(study.run_folder), evaluate_recipe(study)
+    fresh = is_fresh(study.run_folder, recipe, EVALUATE_OUTPUTS)
+    wanted = f"{study.config.significance.permutations} permutations{in_part(shard)}"
+    progress.heading(f"evaluate  runs/{study.config.run}: {'up to date' if fresh else wanted}")
     if not fresh:
-        evidence = read_evidence(study)
-        content = metrics(evidence)
-        write_json(folder / "metrics.json", content)
-        write_numbers(folder / "metrics.csv", content)
-        write_start_stop(folder / "start_stop.csv", evidence.cohort, evidence.score)
-        write_analysis(evidence, content["tau_months"])
-        write_json(folder / "permutation.json", _permutation(evidence, content, progress))
-        record_step(folder, recipe)
-        remove_blocks(study)
-    return Evaluated(
-        fresh=fresh,
-        metrics=read_json(folder / "metrics.json"),
-        permutation=read_json(folder / "permutation.json"),
-    )
+        # here, because loading torch takes seconds
+        from pathoml.evaluation.sections import evaluate_scores, permute_part
 
-
-def metrics(evidence: Evidence) -> Json:
-    """Return the content of metrics.json, as evaluation/metrics.py describes it.
-
-    The hypotheses that it tests go into runs/ledger.csv.
-    """
-    study, cohort, score = evidence.study, evidence.cohort, evidence.score
-    horizons = study.config.evaluate.horizons_months
-    clinical, groups = evidence.clinical, evidence.groups
-    caveat = CAVEATS.get(evidence.score_type, CAVEAT)
-    share = share_treated(evidence.arms) if evidence.arms is not None else None
-
-    def family_size(tests: Iterable[str]) -> int:
-        return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
-
-    content: Json = {
-        "endpoint": cohort.endpoint,
-        "time_zero": cohort.time_zero,
-        "score_type": evidence.score_type,
-        "n": len(score),
-        "events": int(cohort.event.sum()),
-        **concordance_sections(evidence),
-        "seeds": seed_section(evidence),
-        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(score, cohort, caveat)),
-        "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
-        "kaplan_meier": kaplan_meier_section(cohort, groups),
-        **risk_sections(evidence),
-        **form_sections(cohort, score, clinical),
-        **interaction_sections(evidence, family_size),
-        "prospective": prospective_section(evidence),
-        "competing_risks": competing_section(cohort, score, horizons),
-        "timing": timing_section(cohort, score),
-        "prognostic_score": or_not_estimable(
-            lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
-        ),
-        "included_excluded": included_against_excluded(
-            cohort.rows,
-            cohort.patient_ids,
-            [p for p, _ in cohort.excluded],
-            names=[study.config.cohort.centre, *clinical, study.config.endpoint.event],
-        )
-        if cohort.excluded
-        else [],
-        "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
-        **planning_sections(cohort, clinical, share),
-        "flow": _flow(evidence),
-    }
-    content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = _alarms(content) + shortcuts
-    content["heterogeneity"] = _heterogeneity(evidence)
-    return content
-
-
-def _heterogeneity(evidence: Evidence) -> Json:
-    if not has_both_kinds(evidence.cohort) or not evidence.was_trained:
-        return {"patients": 0, "note": ONE_KIND}
-    of_patient = dict(zip(evidence.cohort.patient_ids, evidence.score.tolist()))
-    of_run = [of_patient[p] for p in evidence.run.cohort.patient_ids]
-    return heterogeneity_section(evidence.run, np.array(of_run))
-
-
-def _permutation(evidence: Evidence, content: Json, progress: Progress) -> Json:
-    study, wanted = evidence.study, evidence.config.significance
-    shared = {
-        "permutations": wanted.permutations,
-        "wald_p": content["hazard_ratio_per_sd"].get("wald_p"),
-        "note": CAVEATS.get(evidence.score_type, CAVEAT),
-    }
-    if not wanted.permutations:
-        return {"p_value": None, **shared}
-    if not evidence.was_trained:
-        return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
-    validation, missing = repeated_validation(study, evidence.run)
-    with progress.bar("permute", "model epochs") as bar:
-        compute_blocks(study, validation, bar)
-    seeds = seeds_of(study)
-    folds = evidence.run.some_folds(wanted.repeats, seeds)
-    concordance, gain = validation.tests(folds, read_blocks(study, validation))
-    return {
-        "p_value": concordance.p_value,
-        **shared,
-        "repeats": len(validation.splits),
-        "seeds": seeds,
-        "statistic": "centre-stratified Harrell's C",
-        "observed": concordance.observed,
-        "null": list(concordance.null),
-        "added_value": {
-            "p_value": gain.p_value,
-            "observed": gain.observed,
-            "null": list(gain.null),
-            "note": missing,
-        },
-    }
-
-
-def _flow(evidence: Evidence) -> Json:
-    cohort = evidence.cohort
-    slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
-    by_centre = {
-        str(c): {
-            "patients": int((cohort.centre == c).sum()),
-            "events": int(cohort.event[cohort.centre == c].sum()),
-            "slides": slides[str(c)],
-        }
-        for c in np.unique(cohort.centre)
-    }
-    return {
-        "patients": len(cohort.patients) + len(cohort.excluded),
-        "analysed": len(cohort.patients),
-        "slides": int(evidence.n_slides.sum()),
-        "tiles": int(evidence.n_tiles.sum()),
-        "excluded": [{"patient_id": p, "reason": reason} for p, reason in cohort.excluded],
-        "by_centre": by_centre,
-    }
-
-
-def _alarms(content: Json) -> list[Json]:
-    alarms = []
-    c = content["harrell_c"]["estimate"]
-    if c is not None and c > LEAK_C:
-        message = (
-            f"Internal C is {c:.2f}, above {LEAK_C}. Progression is rarely that predictable: look"
-            " for a leak before believing it."
-        )
-        alarms.append({"name": "leak", "message": message})
-    ridge = content["ridge_cox"]["harrell_c"]["estimate"]
-    if c is not None and ridge is not None and ridge > c:
-        message = (
-            f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."
-        )
-        alarms.append({"name": "baseline", "message": message})
-    return alarms
+        if shard:
+            permute_part(study, shard, progress)
+        else:
+            evaluate_scores(study, progress)
+            record_step(study.run_folder, recipe)
+    if shard:
+        return Evaluated(fresh=fresh, metrics={}, permutation={})
+    said = read_json(files.metrics), read_json(files.permutation)
+    return Evaluated(fresh=fresh, metrics=said[0], permutation=said[1])

@@ -16,8 +16,8 @@ from support.score_study import write_score_study
 
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
 from pathoml.evaluation.evidence import read_evidence
+from pathoml.evaluation.sections import metrics
 from pathoml.evaluation.start_stop import write_start_stop
-from pathoml.evaluation.step import metrics
 from pathoml.store.scores import SEEDS, write_columns
 from pathoml.training.nested import write_nested
 

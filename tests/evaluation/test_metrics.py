@@ -10,7 +10,7 @@ from support.score_study import write_score_study
 
 from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.metrics import Estimated, Metrics, Seeds
-from pathoml.evaluation.step import metrics
+from pathoml.evaluation.sections import metrics
 
 
 def misfits(value: object, kind: typing.Any, path: str = "") -> list[str]:

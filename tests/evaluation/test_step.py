@@ -17,7 +17,7 @@ from pathoml.cli import main
 from pathoml.config import load_study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.evaluation.evidence import read_evidence
-from pathoml.evaluation.step import metrics
+from pathoml.evaluation.sections import metrics
 from pathoml.study.cohort import read_cohort
 
 QUICK = {"permutations": 0, "bootstraps": 100}

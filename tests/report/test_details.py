@@ -12,7 +12,7 @@ from support.score_study import write_score_study
 from pathoml.config import StainConfig
 from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.nomogram import prognostic_score
-from pathoml.evaluation.step import metrics
+from pathoml.evaluation.sections import metrics
 from pathoml.report.nomogram import risk_marks
 from pathoml.report.page import report_page
 from pathoml.store.files import write_json

@@ -13,7 +13,7 @@ from support.score_study import write_score_study
 from pathoml.config import SplitsConfig, TrainConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.evidence import read_evidence
-from pathoml.evaluation.step import metrics
+from pathoml.evaluation.sections import metrics
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c
 from pathoml.training.loop import model_specs, train_models
