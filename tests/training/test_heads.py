@@ -97,7 +97,7 @@ def test_another_source_makes_the_training_stale(trained: Study, our_file: Path)
     before = train_recipe(trained, read_cohort(trained))
     our_file.write_text(CODE + "# changed\n")
     assert train_recipe(trained, read_cohort(trained)) != before
-    with pytest.raises(StoreError, match="Run `pathoml train` first"):
+    with pytest.raises(StoreError, match="Run `pathoml train`, or"):
         load_run(trained)
     with pytest.raises(StoreError, match="its source changed"):
         load_models(trained.run_folder / "models", torch.device("cpu"), train=trained.config.train)
