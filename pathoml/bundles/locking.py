@@ -36,14 +36,13 @@ from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import out_of_fold, standardise
-from pathoml.types import SILENT, Cohort, Embeddings, Progress
+from pathoml.types import NOTICE, SILENT, Cohort, Embeddings, Progress
 
 MODELS = 5  # at least, in the ensemble: between-model spread is part of every locked score
 QUANTILES = (0.25, 0.5, 0.75)  # cut-offs of the out-of-fold log-risk
 CARD = "MODEL_CARD.md"  # people write into it, so it has no hash
 SUMS = "SHA256SUMS"  # `sha256sum -c SHA256SUMS` says whether a copy is whole
 MUST_HAVE = {"name", "input", "files", "out_of_fold", "reference", "baseline_survival", "drift"}
-NOTICE = "Research use only, not a medical device."
 
 
 def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -> Path:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pathoml.survival.estimate import interval_text
 from pathoml.types import Cohort
 
 TO_FILL_IN = "_to fill in_"
@@ -106,9 +107,7 @@ def _interval(estimate: Mapping[str, Any]) -> str:
     value, low, high = (estimate.get(k) for k in ("estimate", "low", "high"))
     if value is None:
         return "not estimable"
-    return f"{value:.3f}" + (
-        f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-    )
+    return interval_text(value, low, high, digits=".3f")
 
 
 def _counts(counts: Counter[str]) -> str:

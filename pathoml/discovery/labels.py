@@ -20,7 +20,7 @@ from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.tables import parse_number, read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
-from pathoml.survival.estimate import Estimate
+from pathoml.survival.estimate import Estimate, interval_text
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 
@@ -216,7 +216,5 @@ def _row(phenotype: str, content: dict[str, Any]) -> tuple[object, ...]:
 def _text(estimate: dict[str, Any] | None) -> str:
     if not estimate or estimate["estimate"] is None:
         return "-"
-    interval = (
-        f" ({estimate['low']:.2f} to {estimate['high']:.2f})" if estimate["low"] is not None else ""
-    )
-    return f"{estimate['estimate']:.2f}{interval} n={estimate['n']}"
+    text = interval_text(estimate["estimate"], estimate["low"], estimate["high"])
+    return f"{text} n={estimate['n']}"

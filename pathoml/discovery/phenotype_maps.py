@@ -21,7 +21,7 @@ from pathoml.slides.pictures import (
 )
 from pathoml.slides.reading import SlideReader, open_slide, read_overview
 from pathoml.store.files import atomic_path
-from pathoml.types import Assignments, Image
+from pathoml.types import NOTICE, Assignments, Image
 
 # Okabe & Ito's for the colour-blind, then further ones; the viewer has the same
 # (viewer/web/colours.js, a test compares).
@@ -31,7 +31,7 @@ COLOURS = (
 )  # fmt: skip
 ALPHA = 0.5
 ROW_PX, COLUMN_PX, SWATCHES_A_ROW = 20, 110, 6
-NOTE = "Groups of similar tiles that the computer found. Research use only, not a medical device."
+NOTE = f"Groups of similar tiles that the computer found. {NOTICE}"
 
 
 def write_phenotype_map(

@@ -87,6 +87,7 @@ def _parts(bag: Bag, kind_of: dict[str, str]) -> dict[str, Bag]:
             features=features[kinds == kind],
             slide_index=bag.slide_index[kinds == kind],
             xy_l0=bag.xy_l0[kinds == kind],
+            grids=(),
         )
         for kind in KINDS
         if (kinds == kind).any()

@@ -14,7 +14,7 @@ import numpy as np
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_text
-from pathoml.types import AttentionMap, Floats, Image
+from pathoml.types import NOTICE, AttentionMap, Floats, Image
 
 TILES_A_ROW = 24
 CANDIDATES = 4  # of a slide and kind; more than a patient may show
@@ -23,10 +23,7 @@ KINDS = (
     ("lowers", "Lower the predicted risk most"),
     ("control", "Random control tiles"),
 )
-NOTE = (
-    "Explains the model, not the disease. At most two tiles of a patient. Research use only, not a"
-    " medical device."
-)
+NOTE = f"Explains the model, not the disease. At most two tiles of a patient. {NOTICE}"
 STYLE = (
     "body{font:15px system-ui,sans-serif;margin:20px;background:#fff;color:#222}"
     "ul{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:10px;"

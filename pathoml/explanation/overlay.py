@@ -17,14 +17,14 @@ from pathoml.slides.pictures import (
     LONGEST_SIDE_PX,
     LOWERS,
     RAISES,
+    STRONGEST_ALPHA,
     draw_scale_bar,
     paint_tiles,
     round_length,
 )
 from pathoml.slides.reading import SlideReader, read_overview, read_tile
-from pathoml.types import AttentionMap, Floats, Image
+from pathoml.types import NOTICE, AttentionMap, Floats, Image
 
-STRONGEST_ALPHA = 0.75
 FOOTER_PX = 102
 TILES_SHOWN = 6
 THUMBNAIL_PX = 112
@@ -162,7 +162,7 @@ def _with_legend(
         fill="black",
         font=small,
     )
-    draw.text((10, top + 64), "Research use only, not a medical device.", fill="black", font=small)
+    draw.text((10, top + 64), NOTICE, fill="black", font=small)
     if tile_map.method != "exact":
         mark = f"Contributions by {tile_map.method}: they do not sum to the risk. {mark}"
     draw.text((10, top + 82), mark, fill=(176, 0, 32), font=small)

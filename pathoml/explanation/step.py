@@ -13,6 +13,7 @@ from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.store.files import read_json
 from pathoml.store.provenance import is_fresh
 from pathoml.study.cohort import read_cohort
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
 
 
@@ -40,13 +41,15 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
     """
     study = opened(study)
     folder, recipe, cohort = study.run_folder, explain_recipe(study), read_cohort(study)
+    files = RunFolder(folder)
     if is_fresh(folder, recipe, EXPLAIN_OUTPUTS):
         progress.heading(f"explain  runs/{study.config.run}: up to date")
-        return Explained(folder=folder / "attention", fresh=True)
+        return Explained(folder=files.attention, fresh=True)
     progress.heading(f"explain  runs/{study.config.run}: {len(cohort.slides)} slides")
     from pathoml.explanation.contributions import explain_bag  # here: loading torch takes seconds
     from pathoml.explanation.maps import Subject, write_maps
     from pathoml.training.run import load_run
+    from pathoml.training.scoring import score_type_of
 
     run = load_run(study)
     subject = Subject(
@@ -55,9 +58,9 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
         bags=run.bags,
         stack=run.stack,
         explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position=position),
-        score_type="loco" if study.config.splits.scheme == "leave_one_centre_out" else "oof",
+        score_type=score_type_of(study.config.splits.scheme),
     )
     with progress.bar("explain", "slides") as bar:
         failures = write_maps(study, subject, recipe, on_slide=bar)
-    found = read_json(folder / "faithfulness.json")["cohort"]
-    return Explained(folder=folder / "attention", faithfulness=found or None, failures=failures)
+    found = read_json(files.faithfulness)["cohort"]
+    return Explained(folder=files.attention, faithfulness=found or None, failures=failures)

@@ -23,6 +23,7 @@ from pathoml.slides.reading import open_slide, read_overview
 from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
 from pathoml.study.cohort import read_cohort
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import NOTICE, Array, AttentionMap, Image
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def read_map(study: Study | Path | str, slide_or_patient: str) -> TileMap:
         StoreError: there is no such id, or no map of it yet.
     """
     study = opened(study)
-    cohort, folder = read_cohort(study), study.run_folder / "attention"
+    cohort, run = read_cohort(study), RunFolder(study.run_folder)
     of_id = {s: p for p in cohort.patients for s in p.slide_ids}
     of_id |= {p.patient_id: p for p in cohort.patients}
     patient = of_id.get(slide_or_patient)
@@ -160,13 +161,11 @@ def read_map(study: Study | Path | str, slide_or_patient: str) -> TileMap:
             f"{slide_or_patient!r} is no patient and no slide of {study.folder}."
             f"{nearest(slide_or_patient, of_id)}"
         )
-    maps = {
-        s: read_attention(path) for s in patient.slide_ids if (path := folder / f"{s}.h5").is_file()
-    }
+    maps = {s: read_attention(path) for s in patient.slide_ids if (path := run.map_of(s)).is_file()}
     wanted = [s for s in maps if slide_or_patient in (patient.patient_id, s)]
     if not wanted:
         raise StoreError(
-            f"{folder} has no map of {slide_or_patient}. Run `pathoml explain`, or"
+            f"{run.attention} has no map of {slide_or_patient}. Run `pathoml explain`, or"
             " pathoml.explain(study)."
         )
     marks = map_marks(study.run_folder)
@@ -186,7 +185,7 @@ def read_map(study: Study | Path | str, slide_or_patient: str) -> TileMap:
 
 def _stored_scale(study: Study) -> MapScale | None:
     """Return the scale that `explain` drew its pictures on, so that a notebook colours alike."""
-    path = study.run_folder / "provenance.json"
+    path = RunFolder(study.run_folder).provenance
     steps = read_json(path).get("steps", {}) if path.is_file() else {}
     limit = steps.get("explain", {}).get("scale_limit")
     return MapScale(limit=float(limit)) if isinstance(limit, int | float) and limit > 0 else None

@@ -35,16 +35,13 @@ from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
 from pathoml.study.run_folder import RunFolder
-from pathoml.types import AttentionMap, Exchange, Image
+from pathoml.types import NOTICE, AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
 DPI = 300
 PLACEHOLDER_DPI = 8  # of the image that matplotlib puts into an SVG before ours takes its place
 JPEG_QUALITY = 92
-NOTICE = (
-    "Explains the model, not the disease. Zero = average training patient. Research use only, not a"
-    " medical device."
-)
+EXPLAINED = f"Explains the model, not the disease. Zero = average training patient. {NOTICE}"
 LEGENDS = {
     "cohort": "one scale for the cohort",
     "raw": "full colour = this slide's largest value; slides are not to be compared",
@@ -229,7 +226,7 @@ def _footer(axes: Axes, tile_map: AttentionMap, said: Said, scale: str) -> None:
         f" {LEGENDS[scale]}",
         fontsize=6,
     )
-    axes.text(0.1, 0.36, NOTICE, fontsize=6)
+    axes.text(0.1, 0.36, EXPLAINED, fontsize=6)
     if said.mark:
         axes.text(0.1, 0.16, said.mark, fontsize=6, color="#b00020")
 

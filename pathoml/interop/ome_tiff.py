@@ -18,7 +18,7 @@ from pathoml.explanation.marks import NOT_CHECKED, map_marks
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_attention
 from pathoml.study.run_folder import RunFolder
-from pathoml.types import AttentionMap, Exchange
+from pathoml.types import NOTICE, AttentionMap, Exchange
 
 
 def export_to(study: Study, target: Path) -> Exchange:
@@ -86,10 +86,7 @@ def write_ome(path: Path, tile_map: AttentionMap, mark: str = "") -> None:
         "PhysicalSizeYUnit": "µm",
         "Plane": place,
         "Name": tile_map.slide_id,
-        "Description": (
-            "Explains the model, not the disease. Research use only, not a medical device."
-            f" {mark}".rstrip()
-        ),
+        "Description": (f"Explains the model, not the disease. {NOTICE} {mark}".rstrip()),
     }
     with atomic_path(path) as temporary:
         tifffile.imwrite(temporary, channels, ome=True, photometric="minisblack", metadata=metadata)

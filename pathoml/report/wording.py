@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from pathoml.survival.estimate import interval_text
 from pathoml.types import Json
 
 CHANCE = 0.5  # C of a coin
@@ -51,13 +52,13 @@ def estimate(content: Json | None, digits: int = 2, *, signed: bool = False) -> 
     """
     if not content or not is_number(content.get("estimate")):
         return str((content or {}).get("note") or MISSING)
-    sign = "+" if signed else ""
-    value, low, high = (content.get(k) for k in ("estimate", "low", "high"))
-    text = f"{value:{sign}.{digits}f}"
-    return (
-        f"{text} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
-        if is_number(low) and is_number(high)
-        else f"{text} (no interval)"
+    low, high = (v if is_number(v := content.get(k)) else None for k in ("low", "high"))
+    return interval_text(
+        content["estimate"],
+        low,
+        high,
+        digits=f"{'+' if signed else ''}.{digits}f",
+        without=" (no interval)",
     )
 
 

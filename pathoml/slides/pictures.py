@@ -14,6 +14,7 @@ RAISES, LOWERS = (
     np.array([0, 90, 200]),
 )  # orange and blue: told apart by everyone, and from H&E
 GREYED = 0.65  # the tissue's own colour is taken back, so that pink does not read as risk
+STRONGEST_ALPHA = 0.75  # of a tile at the end of the scale; the tissue stays to be seen
 LONGEST_SIDE_PX = 1100
 
 
@@ -38,7 +39,9 @@ def paint_tiles(
     canvas = cv2.addWeighted(overview, 1 - GREYED, grey, GREYED, 0).astype(np.float32)
     side = tile_l0 / downsample
     for (x, y), hue, alpha in zip(xy_l0 / downsample, hues, alphas):
-        rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
+        top, left = round(y), round(x)  # a tile smaller than a pixel is shown as one
+        rows = slice(top, max(round(y + side), top + 1))
+        columns = slice(left, max(round(x + side), left + 1))
         canvas[rows, columns] = canvas[rows, columns] * (1 - alpha) + hue * alpha
     return canvas.astype(np.uint8)
 

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.store.files import write_text
-from pathoml.types import AttentionMap
+from pathoml.types import NOTICE, AttentionMap
 
 NAMESPACE = uuid.UUID("5b0a2c9e-9a51-5d7c-8f5e-6d2f6f1f7a10")  # of the ids of our tiles
-NOTICE = "Explains the model, not the disease. Research use only, not a medical device."
+EXPLAINED = f"Explains the model, not the disease. {NOTICE}"
 
 Feature = dict[str, Any]
 
@@ -56,7 +56,7 @@ def tile_collection(
             "log_risk": tile_map.log_risk,
             "method": tile_map.method,
             "mark": mark,
-            "notice": NOTICE,
+            "notice": EXPLAINED,
         },
         "features": [
             _tile(

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from pathoml.errors import StoreError
+from pathoml.store.tables import disarmed
 
 MOST_NAME = 120  # characters of a rater's or a feature's name
 MOST_NOTE = 4000
 WAIT_S = 10.0  # for another writer
 COLUMNS = ("rater", "phenotype", "item", "name", "presence", "repeat", "note", "read_at")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
     id INTEGER PRIMARY KEY, rater TEXT NOT NULL, phenotype TEXT NOT NULL, item TEXT NOT NULL,
@@ -191,7 +191,8 @@ class Readings:
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
         for row in self.rows(blinded=blinded):
-            writer.writerow([_disarmed(row[c]) for c in COLUMNS])
+            cells = [row[c] for c in COLUMNS]
+            writer.writerow([disarmed(v) if isinstance(v, str) else v for v in cells])
         return text.getvalue()
 
     def _select(self, statement: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
@@ -236,14 +237,6 @@ def _append_audit(
         " ?, ?)",
         values,
     )
-
-
-def _disarmed(value: Any) -> Any:
-    """
-    >>> _disarmed("=1+1"), _disarmed("sheets of cells"), _disarmed(4)
-    ("'=1+1", 'sheets of cells', 4)
-    """
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _now() -> str:

@@ -252,12 +252,22 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
         writer.writerows([_write_cell(v) for v in row] for row in rows)
 
 
+def disarmed(text: str) -> str:
+    """Return text that no spreadsheet runs as a formula; numbers stay as they are.
+
+    >>> disarmed("=1+1"), disarmed("sheets of cells"), disarmed("-4")
+    ("'=1+1", 'sheets of cells', '-4')
+    """
+    return "'" + text if FORMULA.match(text) and parse_number(text) is None else text
+
+
 def _write_cell(value: object) -> str:
     if value is None or value != value:  # NaN is the only value that differs from itself
         return ""
     if isinstance(value, str):
-        defused = "'" + value if FORMULA.match(value) and parse_number(value) is None else value
-        return defused.replace("\r\n", "\n").replace("\r", "\n")  # csv quotes only its own line end
+        return (
+            disarmed(value).replace("\r\n", "\n").replace("\r", "\n")
+        )  # csv quotes only its own line end
     if isinstance(value, float):
         return f"{value:.10g}"
     return str(value)

@@ -10,6 +10,7 @@ from pathoml.errors import StoreError
 from pathoml.store.scores import ScoreTable
 from pathoml.store.scores import read_scores as read_table
 from pathoml.study.cohort import read_cohort
+from pathoml.study.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,8 +39,8 @@ def read_scores(study: Study | Path | str) -> DataFrame:
     unknown = [p for p in frame.index if p not in patients]
     if unknown:
         raise StoreError(
-            f"{study.run_folder / 'scores.csv'} scores patient {unknown[0]}, who is not in the tables. Run `pathoml train`, or"
-            " pathoml.train(study)."
+            f"{RunFolder(study.run_folder).scores} scores patient {unknown[0]}, who is not in the"
+            " tables. Run `pathoml train`, or pathoml.train(study)."
         )
     frame["time_months"] = [patients[p].time_months for p in frame.index]
     frame["event"] = [patients[p].event == 1 for p in frame.index]

@@ -11,6 +11,22 @@ from scipy import stats
 from pathoml.types import Estimate as Estimate  # whoever takes estimates finds it here
 
 
+def interval_text(
+    value: float, low: float | None, high: float | None, *, digits: str = ".2f", without: str = ""
+) -> str:
+    """Return a number with its interval in words.
+
+    Args:
+        digits: how each number is written, as a format.
+        without: what stands in the interval's place where there is none.
+
+    >>> interval_text(0.62, 0.55, 0.69), interval_text(0.62, None, None, without=" (no interval)")
+    ('0.62 (0.55 to 0.69)', '0.62 (no interval)')
+    """
+    known = low is not None and high is not None
+    return f"{value:{digits}}" + (f" ({low:{digits}} to {high:{digits}})" if known else without)
+
+
 def percentile_estimate(
     value: float, draws: npt.NDArray[np.float64] | None, *, n: int, events: int, level: float = 0.95
 ) -> Estimate:

@@ -16,7 +16,8 @@ from pathoml.store.files import atomic_path, write_text
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.tables import write_table
 from pathoml.store.tiles import flags_of, read_tiles
-from pathoml.types import FLAGS
+from pathoml.study.layout import SAME_SCALE
+from pathoml.types import FLAGS, NOTICE
 
 FLAG_COLOURS = {  # of the pictures, colour-blind safe
     "pen": (0, 90, 181),
@@ -34,7 +35,6 @@ STAINS = (
 STAIN_COLUMNS = tuple(f"{stain}_{channel}" for stain in STAINS for channel in "rgb")
 SAME_STAIN = 2.0  # degrees between stain vectors that are always usual
 OUTLIER_DEVIATIONS = 5.0  # median absolute deviations, scaled to standard deviations
-SAME_SCALE = 0.05  # two scanners whose micrometres a pixel differ by less
 FEWEST_ALIKE = (
     3  # slides; a scale that fewer share is an outlier, for every hospital may have its own scanner
 )
@@ -142,8 +142,8 @@ def contact_sheet(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
         '<!doctype html><html lang="en"><meta '
         f'charset="utf-8"><title>Tiles</title><style>{STYLE}</style>'
         f"<h1>Tiles of the cohort</h1>{head}<ul>{failed}</ul><p>Green: tissue. Grey squares: "
-        f"tiles. Orange squares: flagged tiles. Tinted: {colours}. Research use only, not a "
-        f"medical device.</p><main>\n{figures}\n</main></html>\n"
+        f"tiles. Orange squares: flagged tiles. Tinted: {colours}. {NOTICE}"
+        f"</p><main>\n{figures}\n</main></html>\n"
     )
 
 

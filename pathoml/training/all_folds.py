@@ -27,7 +27,7 @@ from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index, save_raw_scores
 from pathoml.training.nested import nested_scores, nested_specs, write_nested
-from pathoml.training.scoring import fold_scores, risk_scores, seed_scores
+from pathoml.training.scoring import fold_scores, risk_scores, score_type_of, seed_scores
 from pathoml.training.trained import Trained
 from pathoml.types import NOTICE, Cohort, Split
 
@@ -91,7 +91,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         folds,
         model_hashes=hashes,
         splits_sha256=sha256_of_file(run.splits),
-        score_type="loco" if config.splits.scheme == "leave_one_centre_out" else "oof",
+        score_type=score_type_of(config.splits.scheme),
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores)

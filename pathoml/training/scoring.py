@@ -46,6 +46,15 @@ class FoldScores:
         return self.centred / self.sd if self.sd > SMALLEST_SD else np.zeros_like(self.centred)
 
 
+def score_type_of(scheme: str) -> str:
+    """Return what scores.csv calls the scores of a way to split.
+
+    >>> score_type_of("leave_one_centre_out"), score_type_of("stratified")
+    ('loco', 'oof')
+    """
+    return "loco" if scheme == "leave_one_centre_out" else "oof"
+
+
 def fold_scores(
     raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]
 ) -> list[FoldScores]:

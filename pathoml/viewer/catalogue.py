@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
+from pathoml.explanation.faithfulness import FLAGGED_WARNING
 from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
@@ -23,15 +24,11 @@ from pathoml.store.tables import read_table
 from pathoml.store.tiles import flags_at, flags_of, read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder, run_tiles_folder
-from pathoml.types import FLAGS, AttentionMap, Patient, Slide, TileGrid
+from pathoml.types import FLAGS, NOTICE, AttentionMap, Patient, Slide, TileGrid
 from pathoml.viewer.pixels import file_stamp
 
-NOTICE = "Research use only, not a medical device."
 # of the cohort's tiles; the rest is drawn at full strength, as in the pictures of `explain`
 SCALE_PERCENTILE = 99.0
-FLAGGED_WARNING = (
-    0.10  # of the summed absolute contribution; above it the map may show ink, not tissue
-)
 GALLERY_A_PATIENT = 2  # so that one extreme patient does not fill the cohort's gallery
 GALLERY_TILES = 24
 SAMPLE_A_SLIDE = 400  # tiles a slide from which the cohort's scale of attention is taken
@@ -296,7 +293,7 @@ def _collect(collected: _Collected, found: AttentionMap, bag_tiles: int) -> None
     some = rng.permutation(len(contribution))[:SAMPLE_A_SLIDE]
     collected.contribution.append(contribution[some])
     collected.attention.append(attention[some])
-    spread = getattr(found, "spread", None)
+    spread = found.spread
     if spread is not None:
         collected.spread.append(np.asarray(spread, dtype=np.float64)[some] * bag_tiles)
     order = np.argsort(contribution)

@@ -73,7 +73,7 @@ def map_arrays(
             "attention": tile_map.attention.astype(np.float32),
             "flags": flagged_tiles(tile_map.xy_l0, grid),
         }
-        spread = getattr(tile_map, "spread", None)
+        spread = tile_map.spread
         if spread is not None and np.isfinite(spread).all():
             arrays["spread"] = np.asarray(spread, dtype=np.float32)
         if phenotype is not None:

@@ -38,7 +38,7 @@ OVERVIEWS_KEPT = 4  # 12 MB each
 WORTH_AN_OVERVIEW = (
     4.0  # reading more than 4 x 4 stored pixels a shown pixel: take the overview instead
 )
-SAME_SCALE = 1e-3  # relative; scanners round their levels to whole pixels
+LEVEL_ROUNDING = 1e-3  # relative; scanners round their levels to whole pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +326,7 @@ def _stored_jpeg(
     if size != (TILE_PX, TILE_PX):  # a stored edge tile is padded
         return None
     for level, stored in enumerate(reader.level_downsamples):
-        if abs(stored / downsample - 1) < SAME_SCALE and reader.tile_size_px(level) == size:
+        if abs(stored / downsample - 1) < LEVEL_ROUNDING and reader.tile_size_px(level) == size:
             return reader.raw_jpeg_tile(level, column, row)
     return None
 

@@ -21,6 +21,7 @@ from pathoml.config import Study
 from pathoml.errors import ConfigError, PathomlError
 from pathoml.slides.reading import slide_mpp
 from pathoml.store.files import atomic_path, write_text
+from pathoml.types import NOTICE
 from pathoml.viewer.assets import IMPORT, modules_of, read_assets
 from pathoml.viewer.catalogue import (
     Catalogue,
@@ -58,7 +59,7 @@ def write_static(
     catalogue = read_catalogue(study)
     write_text(
         folder / MARKER,
-        "Written by pathoml view --static. Research use only, not a medical device.\n",
+        f"Written by pathoml view --static. {NOTICE}\n",
     )
     assets = {name: asset.content.decode() for name, asset in read_assets().items()}
     for page, name in STATIC_PAGES.items():

@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import typer
 from support.learning import planted_cohort, write_study
 
+import pathoml.cli
 from pathoml.cli import app, guarded, main
 from pathoml.cli.help import PANELS, keys_named
 
@@ -55,6 +59,28 @@ def test_a_key_of_study_yaml_given_as_an_option_is_answered_with_the_way_to_give
     code, said = answer(capsys, "train", str(study), option, "3")
     assert code == 2
     assert f"No such option: {option}. It is a key of study.yaml: {ways}" in said
+
+
+def test_the_options_of_every_verb_are_known_without_loading_what_the_verbs_work_with() -> None:
+    code = "import sys, pathoml.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & {"numpy", "pydantic", "yaml", "h5py", "torch"} == set()
+
+
+def test_a_verb_is_called_as_its_file_or_as_the_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, verb in (("greet", ""), ("leaving", "VERB = 'leave'")):
+        code = f"{verb}\ndef command() -> None:\n    '''Say\n    {name}.'''\n"
+        (tmp_path / f"{name}.py").write_text(code)
+    (tmp_path / "no_verb.py").write_text("run = print\n")
+    monkeypatch.setattr(pathoml.cli, "__path__", [str(tmp_path)])
+    found = typer.Typer()
+    pathoml.cli.register_verbs(found)
+    assert {(info.name, info.help) for info in found.registered_commands} == {
+        ("greet", "Say greet."),
+        ("leave", "Say leaving."),
+    }
 
 
 def test_a_key_of_two_sections_is_shown_in_both() -> None:
