@@ -31,10 +31,17 @@ from . import training as training
 from . import types as types
 from . import viewer as viewer
 from .bags.study_bags import read_study_bags as read_bags
+from .bundles.locking import lock
+from .bundles.predicting import predict
+from .discovery.step import discover_study as discover
+from .embedding.step import embed_study as embed
 from .errors import PathomlError
 from .evaluation.repeating import permutation_test
 from .evaluation.step import evaluate_study as evaluate
+from .explanation.step import explain_study as explain
 from .explanation.tile_map import read_map
+from .pipeline import run, status
+from .report.page import write_report
 from .slides.reading import open_slide
 from .store.embeddings import read_embeddings
 from .store.tiles import read_tiles
@@ -44,6 +51,8 @@ from .study.results import Study, open_study
 from .study.splits import make_splits
 from .survival.concordance import harrell_c
 from .survival.cox import fit_cox
+from .tiling.step import tile_study as tile
+from .training.step import train_study as train
 from .training.validation import cross_validate
 from .types import NOTICE
 from .viewer.opening import view
@@ -53,20 +62,30 @@ __all__ = [
     "PathomlError",
     "Study",
     "cross_validate",
+    "discover",
+    "embed",
     "evaluate",
+    "explain",
     "fit_cox",
     "harrell_c",
+    "lock",
     "make_splits",
     "open_slide",
     "open_study",
     "permutation_test",
+    "predict",
     "read_bags",
     "read_cohort",
     "read_embeddings",
     "read_map",
     "read_scores",
     "read_tiles",
+    "run",
+    "status",
+    "tile",
+    "train",
     "view",
+    "write_report",
 ]
 __version__: str
 

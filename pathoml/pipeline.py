@@ -12,6 +12,7 @@ from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
 from pathoml.store.provenance import is_fresh
+from pathoml.study.cohort import read_cohort
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.types import SILENT, Cohort, Progress, Recipe
 
@@ -77,6 +78,20 @@ def run_states(study: Study, cohort: Cohort) -> dict[str, str]:
         )  # a step stands on those before it
         states[step.name] = "done" if before else "to do again" if there else "to do"
     return states
+
+
+def status(study: Study | Path | str) -> dict[str, str]:
+    """Return what `pathoml status` says of the steps of a run: step -> "done", "to do" or "to do
+    again".
+
+    Args:
+        study: a study or its folder.
+
+    Raises:
+        CohortError: the tables cannot be read.
+    """
+    study = opened(study)
+    return run_states(study, read_cohort(study))
 
 
 # Each imports its step when it is run: `pathoml status` needs none of them, and loading torch takes

@@ -16,7 +16,7 @@ from pathoml.cli.help import PANELS
 from pathoml.config import Study, load_study
 from pathoml.embedding.step import embed_study
 from pathoml.errors import ConfigError
-from pathoml.pipeline import STEPS, RunSummary, run, run_states
+from pathoml.pipeline import STEPS, RunSummary, run, run_states, status
 from pathoml.study.cohort import read_cohort
 from pathoml.types import Progress
 
@@ -123,3 +123,8 @@ def test_the_help_lists_the_steps_in_the_order_in_which_they_are_run() -> None:
 def test_a_folder_that_is_no_study_is_refused_by_every_step(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no study\.yaml"):
         embed_study(str(tmp_path))
+
+
+def test_status_says_of_a_folder_what_is_done(folder: Path) -> None:
+    study = load_study(folder)
+    assert status(str(folder)) == run_states(study, read_cohort(study))

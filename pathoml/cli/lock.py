@@ -30,7 +30,7 @@ def command(
 
 def run(study: Study, name: str, console: Console) -> int:
     """Train on all patients and freeze."""
-    from pathoml.bundles.lock import lock
+    from pathoml.bundles.locking import lock
 
     folder = lock(study, name, progress=console)
     console.say(

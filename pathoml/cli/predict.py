@@ -38,7 +38,7 @@ def command(
 
 def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> int:
     """Score and compare, and draw maps if asked. Returns 1 if a slide could not be drawn."""
-    from pathoml.bundles.predict import predict
+    from pathoml.bundles.predicting import predict
 
     done = predict(study, bundle, maps=maps, progress=console)
     lights = ", ".join(

@@ -8,9 +8,11 @@ compositions: log-ratios.
 from .codebook import Codebook, learn_codebook
 from .labels import read_labels, weigh_labels
 from .spots import weigh_spots
+from .step import discover_study
 
 __all__ = [
     "Codebook",
+    "discover_study",
     "learn_codebook",
     "read_labels",
     "weigh_labels",

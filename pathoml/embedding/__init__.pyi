@@ -2,9 +2,12 @@
 
 from .network import EncoderModel, load_encoder
 from .ready_encoder import embed_tiles
+from .step import Embedded, embed_study
 
 __all__ = [
+    "Embedded",
     "EncoderModel",
+    "embed_study",
     "embed_tiles",
     "load_encoder",
 ]

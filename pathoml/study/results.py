@@ -12,6 +12,7 @@ from pathoml.config import load_study
 from pathoml.errors import StoreError, nearest
 from pathoml.store.files import read_json
 from pathoml.study.cohort import read_cohort
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import Estimate
 
 ESTIMATE = {"estimate", "low", "high", "n", "events"}
@@ -25,21 +26,12 @@ class Study(StudyOnDisk):
     @property
     def metrics(self) -> Results:
         """Read runs/RUN/metrics.json: `study.metrics.harrell_c`."""
-        return self._results("metrics.json")
+        return _results(RunFolder(self.run_folder).metrics)
 
     @property
     def permutation(self) -> Results:
         """Read runs/RUN/permutation.json: `study.permutation.p_value`."""
-        return self._results("permutation.json")
-
-    def _results(self, name: str) -> Results:
-        path = self.run_folder / name
-        if not path.is_file():
-            raise StoreError(
-                f"{path} is missing. Run `pathoml run`, or pathoml.run(study), which evaluates the"
-                " scores."
-            )
-        return Results(name, read_json(path))
+        return _results(RunFolder(self.run_folder).permutation)
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r}, run {self.config.run!r})"
@@ -122,6 +114,15 @@ class Results(Mapping[str, Any]):
             f"<tr><th>{escape(key)}</th><td>{escape(_short(self[key]))}</td></tr>" for key in self
         )
         return f"<table>{rows}</table>"
+
+
+def _results(path: Path) -> Results:
+    if not path.is_file():
+        raise StoreError(
+            f"{path} is missing. Run `pathoml run`, or pathoml.run(study), which evaluates the"
+            " scores."
+        )
+    return Results(path.name, read_json(path))
 
 
 def _short(value: Any) -> str:

@@ -6,6 +6,7 @@ from .fit import fit_models
 from .losses import cox_loss
 from .model_stack import HeadSpec, ModelSpec, ModelStack
 from .run import LoadedRun, load_run
+from .step import train_study
 from .validation import Validation, cross_validate
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "cross_validate",
     "fit_models",
     "load_run",
+    "train_study",
 ]

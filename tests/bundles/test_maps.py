@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.viewing import trained_study, write_study
 
-from pathoml.bundles.lock import lock
+from pathoml.bundles.locking import lock
 from pathoml.cli import main
 from pathoml.explanation.marks import map_marks
 from pathoml.store.maps import read_attention

@@ -38,6 +38,8 @@ def run_notebook(path: Path, smaller: Mapping[str, str]) -> tuple[ModuleType, li
         exec(compile(tree, str(path), "exec"), vars(notebook))
         if last is not None:
             value = eval(compile(ast.Expression(last.value), str(path), "eval"), vars(notebook))  # noqa: S307 - ours
+            if value is None:  # as in a notebook
+                continue
             html = getattr(value, "_repr_html_", None)
             shown.append(html() if html else repr(value))
     return notebook, shown

@@ -52,7 +52,7 @@ def serve() -> None:
     import timm  # noqa: F401
     import torch
 
-    import pathoml.bundles.lock
+    import pathoml.bundles.locking
     import pathoml.cli
     import pathoml.embedding.ready_encoder
     import pathoml.embedding.step

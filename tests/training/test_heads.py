@@ -15,7 +15,7 @@ import torch
 from support.learning import planted_cohort, write_study
 from torch import nn
 
-from pathoml.bundles.lock import lock_study
+from pathoml.bundles.locking import lock
 from pathoml.cli.check import run as check
 from pathoml.cli.console import Console
 from pathoml.config import Study, load_study
@@ -43,10 +43,6 @@ QUICK = (
 OURS = "./ours.py:Head"
 
 
-def silent(done: int, total: int) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study that is embedded, with a head of its own beside study.yaml."""
@@ -63,7 +59,7 @@ def with_head(folder: Path, head: str, run: str = "main") -> Study:
 @pytest.fixture(scope="module")
 def trained(embedded: Path) -> Study:
     study = with_head(embedded, OURS)
-    train_study(study, train_recipe(study, read_cohort(study)), silent)
+    train_study(study)
     return study
 
 
@@ -101,7 +97,7 @@ def test_another_source_makes_the_training_stale(trained: Study, our_file: Path)
     before = train_recipe(trained, read_cohort(trained))
     our_file.write_text(CODE + "# changed\n")
     assert train_recipe(trained, read_cohort(trained)) != before
-    with pytest.raises(StoreError, match="Run `pathoml train` first"):
+    with pytest.raises(StoreError, match="Run `pathoml train`, or"):
         load_run(trained)
     with pytest.raises(StoreError, match="its source changed"):
         load_models(trained.run_folder / "models", torch.device("cpu"), train=trained.config.train)
@@ -121,15 +117,15 @@ def test_models_of_a_file_are_not_built_for_whoever_did_not_name_it(trained: Stu
 
 def test_a_run_with_the_head_of_a_file_cannot_be_locked(trained: Study):
     with pytest.raises(ConfigError, match="Put it into a package with an entry point"):
-        lock_study(trained, "ours", silent)
+        lock(trained, "ours")
     assert not (trained.folder / "bundles").exists()
 
 
 @pytest.mark.usefixtures("installed_example")
 def test_a_run_with_the_class_of_an_installed_package_can_be_locked(embedded: Path):
     study = with_head(embedded, "example_plugin.head:Narrow", "narrow")
-    train_study(study, train_recipe(study, read_cohort(study)), silent)
-    models = lock_study(study, "narrow", silent) / "models"
+    train_study(study)
+    models = lock(study, "narrow") / "models"
     stack, _, _ = load_models(models, torch.device("cpu"))
     assert stack.spec.head == "example_plugin.head:Narrow"
 

@@ -17,7 +17,6 @@ from pathoml.config import TrainConfig, load_study
 from pathoml.errors import CohortError, ConfigError
 from pathoml.study.cohort import read_cohort
 from pathoml.study.splits import make_splits
-from pathoml.training.recipe import train_recipe
 from pathoml.training.run import load_run
 from pathoml.training.step import train_study
 from pathoml.training.validation import cross_validate
@@ -35,7 +34,7 @@ def test_scores_are_those_that_a_run_with_this_configuration_writes(tmp_path):
     cohort, bags, _ = planted_cohort(24)
     write_study(tmp_path, cohort, bags)
     study = load_study(tmp_path, ["train.nested=false", "train.epochs=3"])
-    train_study(study, train_recipe(study, read_cohort(study)), lambda done, total: None)  # noqa: ARG005
+    train_study(study)
     run, config = load_run(study), study.config
     mine = cross_validate(
         config.train.head,

@@ -18,6 +18,7 @@ import torch
 import typer
 import yaml
 
+import pathoml
 from pathoml.cli import app
 from pathoml.embedding.network import EncoderModel, build_architecture
 from pathoml.errors import SlideError
@@ -378,3 +379,23 @@ def test_every_block_of_commands_in_the_documents_runs(workplace):
             )
             ran += 1
     assert ran >= 4
+
+
+def names_of_pathoml(text):
+    """Return what the Python of a page takes from the package: `pm.run` in its blocks, `pathoml.run(`
+    in its words.
+    """
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+    return {*re.findall(r"\bpm\.(\w+)", blocks), *re.findall(r"`pathoml\.(\w+)\(", text)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_of_the_package_in_a_document_is_one_that_it_offers(page):
+    assert names_of_pathoml(page.read_text(encoding="utf-8")) - {*pathoml.__all__} == set()
+
+
+def test_every_function_that_an_error_names_is_offered():
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "pathoml").rglob("*.py")]
+    named = {n for text in texts for n in re.findall(r"\bpathoml\.(\w+)\((?:study|cohort)", text)}
+    assert named
+    assert named - {*pathoml.__all__} == set()

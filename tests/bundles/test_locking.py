@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.lock import lock, open_bundle, refuse_unadjusted_winner
-from pathoml.bundles.predict import predict
+from pathoml.bundles.locking import lock, open_bundle, refuse_unadjusted_winner
+from pathoml.bundles.predicting import predict
 from pathoml.config import StainConfig, Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.files import write_json

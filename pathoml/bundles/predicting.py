@@ -16,7 +16,7 @@ import numpy as np
 
 from pathoml.bags.reading import read_bags
 from pathoml.bundles.drift import COLUMNS, drift_rows
-from pathoml.bundles.lock import (
+from pathoml.bundles.locking import (
     bundle_models,
     ensemble_scores,
     input_of,
