@@ -149,7 +149,7 @@ def _embed_here(
     with progress.bar("embed", "tiles") as bar:
         done = 0
 
-        def on_tiles(slide_id: str, tiles: int) -> None:
+        def on_tiles(_: str, tiles: int) -> None:
             nonlocal done
             done += tiles
             bar(done, total)
@@ -173,7 +173,7 @@ def _embed_apart(
     with progress.bar("embed", "slides") as bar:
         done = 0
 
-        def on_slide(slide_id: str) -> None:
+        def on_slide(_: str) -> None:
             nonlocal done
             done += 1
             bar(done, len(jobs))

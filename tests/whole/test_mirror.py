@@ -16,7 +16,6 @@ ELSEWHERE = {
     "encoders/*": ("contracts/test_encoders.py", "each file of the folder meets one contract"),
     "mil/*": ("contracts/test_heads.py", "each file of the folder meets one contract"),
     "slides/readers/*": ("contracts/test_readers.py", "each file of the folder meets one contract"),
-    "interop/exchange": ("contracts/test_interop.py", "what the formats have in common"),
     "interop/features": ("contracts/test_interop.py", "what imported formats have in common"),
     "interop/h5ad": ("interop/test_maps.py", "the exports of one map agree with one another"),
     "interop/ome_tiff": ("interop/test_maps.py", "the exports of one map agree with one another"),
@@ -24,9 +23,8 @@ ELSEWHERE = {
     "interop/*": ("contracts/test_interop.py", "each file of the folder meets one contract"),
     # a verb says what its step did; the steps are tested by their own names
     "cli/*": ("whole/test_end_to_end.py", "a verb is seen to work when a whole study is done"),
-    "pipeline": ("whole/test_end_to_end.py", "which steps are stale is seen on a whole study"),
     "errors": ("cli/test_help.py", "what a user reads when something is wrong"),
-    "types": ("whole/test_small_cases.py", "values; what they promise is seen where they flow"),
+    "bundles/predicting": ("bundles/test_locking.py", "a bundle is worth what it predicts"),
     # parts of one network or one loop
     "bags/projection": (
         "whole/test_learning.py",
@@ -44,7 +42,6 @@ ELSEWHERE = {
     "compute/measured": ("embedding/test_batch_sizes.py", "what was measured is remembered"),
     "compute/processes": ("embedding/test_fleet.py", "processes share the cores and devices"),
     "compute/*": ("embedding/test_loop.py", "devices and freed memory matter where tiles are read"),
-    "slides/pictures": ("explanation/test_overlay.py", "pictures are drawn for maps"),
     "slides/probing": ("whole/test_faults.py", "a slide that hangs or kills the reader"),
     "slides/reopening": ("whole/test_faults.py", "a slide whose drive goes away"),
     "slides/stains": ("slides/test_colour.py", "stains are found in the colours"),
@@ -53,15 +50,11 @@ ELSEWHERE = {
     "store/hypotheses": ("evaluation/test_step.py", "q values count what was ever tested"),
     "store/probe": ("whole/test_faults.py", "a file that hangs or kills a C library"),
     "store/readings": ("discovery/test_labels.py", "what raters wrote is read back"),
-    "store/scores": ("evaluation/test_analysis_r.py", "R reads the same table"),
-    "store/tiles": ("store/test_hdf5.py", "beside the other files of the same layout"),
     "study/layout": ("embedding/test_loop.py", "where a step writes; else its own examples"),
-    "study/run_folder": ("embedding/test_magnifications.py", "which run used which embeddings"),
     # the statistics: one table of cohorts, one script of R
     "survival/*": ("survival/test_agreement_with_r.py", "one R script answers for all, once"),
     # steps, of which the parts are seen in what the step writes
     "bundles/drift": ("bundles/test_lock.py", "drift is told from the bundle that was locked"),
-    "bundles/predict": ("bundles/test_lock.py", "a locked model predicts what it scored"),
     "discovery/spots": ("discovery/test_spatial.py", "spots of other assays on the same slide"),
     "discovery/phenotype_maps": ("interop/test_figures.py", "phenotypes drawn on a slide"),
     "discovery/*": ("discovery/test_step.py", "the step writes what they return"),
