@@ -59,9 +59,17 @@ def write_study(folder: Path) -> None:
             (TILES, DIM), dtype=np.float32
         )
         grid = TileGrid(
-            slide_id=f"S{i}", xy_l0=place, tile_l0=448, tile_px=224, mpp=0.5, level0_mpp=0.25, size_l0=(COLUMNS * 448, 40 * 448),
-            tissue_fraction=np.ones(TILES, np.float32), flags=np.zeros(TILES, np.uint8), slide_sha256=f"{i:064d}",
-        )  # fmt: skip
+            slide_id=f"S{i}",
+            xy_l0=place,
+            tile_l0=448,
+            tile_px=224,
+            mpp=0.5,
+            level0_mpp=0.25,
+            size_l0=(COLUMNS * 448, 40 * 448),
+            tissue_fraction=np.ones(TILES, np.float32),
+            flags=np.zeros(TILES, np.uint8),
+            slide_sha256=f"{i:064d}",
+        )
         mask = TissueMask(
             slide_id=f"S{i}",
             mask=np.ones((560, 700), bool),

@@ -122,7 +122,8 @@ def python_page() -> str:
             "# In Python\n",
             "Written by `python docs/reference.py`. `import pathoml` costs a few milliseconds: each"
             " name is loaded when it is asked for.",
-            "Every step takes a study or its folder, does only what is stale, says nothing unless it"
+            "Every step takes a study or its folder, does only what is stale, says nothing unless "
+            "it"
             " is given a `progress=`, and returns what it",
             "found. What a user can mend is a `pathoml.PathomlError`, one sentence.\n",
             *(notebook_section(name) for name in NOTEBOOKS),

@@ -62,7 +62,7 @@ def offered(package: str, stub: Path) -> Mapping[str, _Place]:
 
 
 def _above(package: str, level: int) -> str:
-    """Return the package that `from .` (level 1) or `from ..` (level 2) means in a package's stub."""
+    """Return the package that `from .` (level 1) or `from ..` (level 2) means in a stub."""
     return package.rsplit(".", level - 1)[0] if level > 1 else package
 
 

@@ -216,7 +216,8 @@ class Cohort:
         left_out = _count(len(self.excluded), "patient")
         return (
             _html_table(("centre", "patients", "events", "slides"), [*rows, every])
-            + f"<p>{escape(self.endpoint)}, from {escape(self.time_zero)} on; {left_out} left out.</p>"
+            + f"<p>{escape(self.endpoint)}, from {escape(self.time_zero)} on; {left_out} left"
+            " out.</p>"
         )
 
 
@@ -324,8 +325,8 @@ class AttentionMap:
     def __repr__(self) -> str:
         side_um = self.tile_l0 * self.level0_mpp
         return (
-            f"AttentionMap({_count(len(self.xy_l0), 'tile')} of {side_um:.0f} um, {self.score_type},"
-            f" contributions {self.method})"
+            f"AttentionMap({_count(len(self.xy_l0), 'tile')} of {side_um:.0f} um, "
+            f"{self.score_type}, contributions {self.method})"
         )
 
     def _repr_html_(self) -> str:

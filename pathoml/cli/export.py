@@ -1,5 +1,5 @@
-"""`pathoml export`: a run, or the study's embeddings, as another tool reads them, through one file of
-pathoml/interop/.
+"""`pathoml export`: a run, or the study's embeddings, as another tool reads them, through one file
+of pathoml/interop/.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MANY_FILES = 10_000  # a shared file system's quota of files is felt from here o
 
 
 def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
-    """Say which steps are done, for how many slides, what failed, and which cluster jobs still run."""
+    """Say which steps are done, for how many slides, what failed, which cluster jobs still run."""
     from pathoml.config import load_study
 
     raise Exit(run(load_study(study, settings or ()), ctx.obj))

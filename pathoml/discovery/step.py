@@ -1,5 +1,5 @@
-"""Step `discover` as a whole: phenotypes and their evidence in runs/RUN/features/, unless they are up
-to date.
+"""Step `discover` as a whole: phenotypes and their evidence in runs/RUN/features/, unless they are
+up to date.
 """
 
 from __future__ import annotations

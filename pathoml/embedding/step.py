@@ -50,7 +50,7 @@ class JoinedScales:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """What `embed` did, at each magnification of the study, and their joining where there are two."""
+    """What `embed` did, at each magnification, and their joining where there are two."""
 
     scales: tuple[EmbeddedScale, ...]
     joined: JoinedScales | None = None

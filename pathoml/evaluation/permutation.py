@@ -48,8 +48,8 @@ class PermutationTest:
         p = 0.5, of 3 permutations: 0.600 observed, 0.550 in the middle of permuted ones
         """
         return (
-            f"p = {self.p_value:.3g}, of {len(self.null)} permutations: {self.observed:.3f} observed,"
-            f" {np.median(self.null):.3f} in the middle of permuted ones"
+            f"p = {self.p_value:.3g}, of {len(self.null)} permutations: {self.observed:.3f} "
+            f"observed, {np.median(self.null):.3f} in the middle of permuted ones"
         )
 
 

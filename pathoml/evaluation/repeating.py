@@ -15,8 +15,8 @@ from pathoml.types import SILENT, Progress
 def permutation_test(
     validation: Validation, permutations: int = 200, *, progress: Progress = SILENT
 ) -> PermutationTest:
-    """Return the test of the centre-stratified C by repeating the whole cross-validation, every fold,
-    repeat and seed of it, with the bags permuted within centres.
+    """Return the test of the centre-stratified C by repeating the whole cross-validation, every
+    fold, repeat and seed of it, with the bags permuted within centres.
 
     Args:
         validation: what `cross_validate` returned.

@@ -1,5 +1,5 @@
-"""The map of a patient's slides in a notebook: contributions per tile, and slide and map side by side
-with what has to stand on them.
+"""The map of a patient's slides in a notebook: contributions per tile, and slide and map side by
+side with what has to stand on them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIDE_PX = 420  # longest side of a picture: two of them stand beside each other 
 
 @dataclass(frozen=True, kw_only=True)
 class MappedSlide:
-    """A slide's map, where the slide lies, and the sentence that has to stand on it ("" for none)."""
+    """A slide's map, where the slide lies, and the sentence that must stand on it ("" for none)."""
 
     tile_map: AttentionMap
     path: Path | None
@@ -120,7 +120,8 @@ class TileMap:
     def _repr_html_(self) -> str:
         return (
             "".join(self._figure(one) for one in self.slides)
-            + "<p><small>Orange tiles raised the predicted risk, blue ones lowered it; one scale for"
+            + "<p><small>Orange tiles raised the predicted risk, blue ones lowered it; one"
+            " scale for"
             " the cohort; zero = average training patient. Explains the model, not the disease."
             f" {NOTICE}</small></p>"
         )

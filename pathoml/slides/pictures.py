@@ -72,6 +72,6 @@ def png_bytes(image: Image) -> bytes:
 
 
 def jpeg_bytes(image: Image, quality: int = 85) -> bytes:
-    """Return an RGB image as JPEG: a tenth of a PNG where tissue is shown and nothing is measured."""
+    """Return an RGB image as JPEG: a tenth of a PNG, where nothing is measured."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])

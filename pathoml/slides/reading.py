@@ -87,7 +87,7 @@ class SlideReader(Protocol):
         ...
 
     def raw_jpeg_tile(self, level: int, column: int, row: int) -> bytes | None:
-        """Return a compressed tile as a JPEG file, untouched otherwise; None where there is none."""
+        """Return a compressed tile as a JPEG file, else untouched; None where there is none."""
         ...
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:

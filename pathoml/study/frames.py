@@ -19,14 +19,15 @@ COUNTS = ("n_repeats", "n_slides", "n_tiles")
 
 
 def read_scores(study: Study | Path | str) -> DataFrame:
-    """Return a row a patient in the order of scores.csv, by patient_id: its columns, and behind them
-    time_months and event (True if it was seen) of the cohort.
+    """Return a row a patient in the order of scores.csv, by patient_id: its columns, and behind
+    them time_months and event (True if it was seen) of the cohort.
 
     Args:
         study: a study or its folder.
 
     Raises:
-        StoreError: there are no scores yet, or they are of a patient who is no longer in the tables.
+        StoreError: there are no scores yet, or they are of a patient who is no longer in the
+            tables.
     """
     import pandas as pd
 

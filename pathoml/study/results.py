@@ -19,8 +19,8 @@ ESTIMATE = {"estimate", "low", "high", "n", "events"}
 
 
 class Study(StudyOnDisk):
-    """A study folder with its configuration, and what is in metrics.json and permutation.json of its
-    run. Steps and readers take one, or the folder.
+    """A study folder with its configuration, and what is in metrics.json and permutation.json of
+    its run. Steps and readers take one, or the folder.
     """
 
     @property

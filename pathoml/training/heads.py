@@ -1,5 +1,6 @@
 """Where the class of a head comes from: by name from pathoml/mil/ or an entry point, from an
-installed module as `package.module:Class`, or from a file that is named openly as `./file.py:Class`.
+installed module as `package.module:Class`, or from a file that is named openly as
+`./file.py:Class`.
 
 A name says which code it is; the two others go into recipes with the SHA-256 of their source. The
 folder of the study and the working directory are never on the path on which modules are looked for.
@@ -75,7 +76,8 @@ def find_head(head: str, folder: Path | None = None) -> type[nn.Module]:
     except AttributeError:
         found = None
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        known = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, nn.Module)]  # fmt: skip
+        classes = {n: v for n, v in vars(module).items() if isinstance(v, type)}
+        known = [n for n, v in classes.items() if issubclass(v, nn.Module)]
         raise _refusal(
             head, f"{where} has no class {name!r} that is a torch.nn.Module", name, known
         )

@@ -109,8 +109,8 @@ class HeadSpec:
         return found(**{name: offered[name] for name in named.keys() & offered})
 
     def as_written(self) -> dict[str, Any]:
-        """Return what models.json says of a head: with the hash of its source where it is no name."""
-        said = {"head": self.head, "in_dim": self.in_dim, "hidden": self.hidden, "dropout": self.dropout}  # fmt: skip
+        """Return what models.json says of a head: the hash of its source too, but for a name."""
+        said = {name: getattr(self, name) for name in ("head", "in_dim", "hidden", "dropout")}
         source = source_sha256(self.head, self.folder)
         return said | ({"source_sha256": source} if source else {})
 

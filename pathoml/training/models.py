@@ -97,7 +97,8 @@ def load_models(
 
     Args:
         train: of the study that these are the models of: the head that it names may be a file or a
-            class of the running program. Without it such heads are refused, whoever wrote the index.
+            class of the running program. Without it such heads are refused, whoever wrote the
+            index.
 
     Returns:
         The stack, what each model is, and the SHA-256 of each model's file.

@@ -1,5 +1,5 @@
-"""A whole cross-validation in one call, for a notebook: every fold, repeat and seed of one head, and
-who was scored how by models that did not see them.
+"""A whole cross-validation in one call, for a notebook: every fold, repeat and seed of one head,
+and who was scored how by models that did not see them.
 """
 
 from __future__ import annotations

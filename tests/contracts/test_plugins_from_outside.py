@@ -126,7 +126,9 @@ def test_a_name_that_a_file_and_an_entry_point_have_is_refused_with_both(install
     offer(installed_example, "pathoml.engines", "local = example_plugin.engine")
     with pytest.raises(
         ConfigError,
-        match=r"'local' is both pathoml/engines/local\.py and an entry point of example-plugin 1\.0",
+        match=(
+            r"'local' is both pathoml/engines/local\.py and an entry point of example-plugin 1\.0"
+        ),
     ):
         load_plugin("pathoml.engines", "local", "map_items")
 

@@ -31,7 +31,9 @@ def test_a_planted_effect_is_found_more_often_than_by_chance(validation):
 
 def test_bags_that_say_nothing_have_no_small_p(validation):
     rng = np.random.default_rng(3)
-    noise = [replace(b, features=rng.normal(size=b.features.shape).astype(np.float16)) for b in validation.bags]  # fmt: skip
+    sizes = [bag.features.shape for bag in validation.bags]
+    drawn = [rng.normal(size=size).astype(np.float16) for size in sizes]
+    noise = [replace(bag, features=one) for bag, one in zip(validation.bags, drawn)]
     blind = cross_validate("mean_pool", validation.cohort, noise, validation.splits, **FEW)
     assert permutation_test(blind, permutations=9).p_value > 0.1
 

@@ -1,4 +1,4 @@
-"""A patient's map in a notebook: slide and map side by side, and the mark that has to stand on it."""
+"""A patient's map in a notebook: slide and map side by side, with the mark it must carry."""
 
 from __future__ import annotations
 

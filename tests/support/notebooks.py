@@ -1,4 +1,4 @@
-"""Notebooks as percent scripts (`# %%` begins a cell): run cell by cell, with what each would show."""
+"""Notebooks as percent scripts (`# %%` begins a cell): run by cells, with what each shows."""
 
 from __future__ import annotations
 

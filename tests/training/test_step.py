@@ -1,5 +1,5 @@
-"""Training is a function of a study: it is done when something changed, says what it does to whoever
-listens, and answers with what it did.
+"""Training is a function of a study: it is done when something changed, says what it does to
+whoever listens, and answers with what it did.
 """
 
 from __future__ import annotations
