@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from pathoml.cli import doctor
 from pathoml.cli.check import run as check
 from pathoml.cli.console import Console
-from pathoml.cli.exchange import run_export
+from pathoml.cli.export import run as run_export
 from pathoml.config import load_study
 from pathoml.embedding.network import load_encoder
 from pathoml.encoders.finding import find_encoder

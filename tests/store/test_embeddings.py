@@ -15,13 +15,13 @@ from pathoml.store.provenance import recipe_sha256
 def test_embeddings_read_back_as_they_were_written(embeddings_path):
     read = read_embeddings(embeddings_path)
     assert (read.features == np.arange(12).reshape(3, 4)).all()
-    assert (read.slide_id, read.encoder, read.encoder_sha256, read.slide_sha256) == (
+    assert (read.slide_id, read.encoder, read.encoder_sha256, read.grid.slide_sha256) == (
         "B1",
         "uni",
         "cd",
         "ab",
     )
-    assert (read.recipe_sha256, read.tile_l0, read.size_l0) == (
+    assert (read.recipe_sha256, read.grid.tile_l0, read.grid.size_l0) == (
         recipe_sha256(RECIPE),
         887,
         (4000, 3000),

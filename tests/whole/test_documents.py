@@ -382,8 +382,8 @@ def test_every_block_of_commands_in_the_documents_runs(workplace):
 
 
 def names_of_pathoml(text):
-    """Return what the Python of a page takes from the package: `pm.run` in its blocks, `pathoml.run(`
-    in its words.
+    """Return what the Python of a page takes from the package: `pm.run` in its blocks,
+    `pathoml.run(` in its words.
     """
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
     return {*re.findall(r"\bpm\.(\w+)", blocks), *re.findall(r"`pathoml\.(\w+)\(", text)}

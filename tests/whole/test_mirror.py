@@ -54,7 +54,7 @@ ELSEWHERE = {
     # the statistics: one table of cohorts, one script of R
     "survival/*": ("survival/test_agreement_with_r.py", "one R script answers for all, once"),
     # steps, of which the parts are seen in what the step writes
-    "bundles/drift": ("bundles/test_lock.py", "drift is told from the bundle that was locked"),
+    "bundles/drift": ("bundles/test_locking.py", "drift is told from the bundle that was locked"),
     "discovery/spots": ("discovery/test_spatial.py", "spots of other assays on the same slide"),
     "discovery/phenotype_maps": ("interop/test_figures.py", "phenotypes drawn on a slide"),
     "discovery/*": ("discovery/test_step.py", "the step writes what they return"),
