@@ -14,7 +14,7 @@ from pathoml.types import Bag, Cohort
 
 
 def read_study_bags(study: Study | Path | str, *, encoder: str = "") -> list[Bag]:
-    """Return one bag a patient in the order of the cohort, features and places mapped from disk;
+    """Return one bag per patient in the order of the cohort, features and places mapped from disk;
     patients without embeddings have none (`with_bags`).
 
     Args:

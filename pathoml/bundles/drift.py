@@ -1,5 +1,5 @@
-"""Whether a new slide looks like those a model was trained on: green, amber or red, one row a slide
-and quantity.
+"""Whether a new slide looks like those a model was trained on: green, amber or red, one row per
+slide and quantity.
 
 A number is green inside the central 95 % of the training slides, amber inside their whole range
 widened by half of that, else red. A name (scanner, stain) is green if it was trained on, amber if

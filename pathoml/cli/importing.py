@@ -28,7 +28,7 @@ def command(
         str,
         Option(
             "--from",
-            help="A file of pathoml/interop/ that can import, or scores: a score a patient.",
+            help="A file of pathoml/interop/ that can import, or scores: a score per patient.",
         ),
     ],
     column: Annotated[

@@ -56,8 +56,8 @@ def run(study: Path, slides: Path, console: Console) -> int:
 
     if not slides.is_dir():
         raise ConfigError(
-            f"{slides} is no folder. Give the folder with the slides: pathoml init {study} --slides"
-            " FOLDER."
+            f"{slides} is not a folder. Give the folder with the slides: pathoml init {study} "
+            "--slides FOLDER."
         )
     there = [
         name
@@ -91,7 +91,7 @@ def run(study: Path, slides: Path, console: Console) -> int:
         " then), primary or metastasis"
     )
     console.say("     into specimen.")
-    console.say("  2. patients.csv: one row a patient with centre, time and event.")
+    console.say("  2. patients.csv: one row per patient with centre, time and event.")
     console.say("  3. study.yaml: say the endpoint.")
     console.say(f"Then: pathoml check {study}, and pathoml run {study}")
     return 0

@@ -69,7 +69,7 @@ def write_scripts(
     for option in (*resources.every, *resources.gpu):
         if not re.fullmatch(r"--?[A-Za-z][^\n\r]*", option):
             raise ConfigError(
-                f"{option!r} is no option of sbatch; it should look like --partition=long or"
+                f"{option!r} is not an option of sbatch; it should look like --partition=long or"
                 " --gres=gpu:1."
             )
     scripts = {}

@@ -77,7 +77,7 @@ def learn_codebook(
     """Cluster the cohort's tiles.
 
     Args:
-        bags: one a patient; no outcome is seen.
+        bags: one per patient; no outcome is seen.
         centre: of each patient; none: nothing is taken off.
         number: of phenotypes; None: the fewest that are, within one standard error, as stable as
             any when patients are resampled.

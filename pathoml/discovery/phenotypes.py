@@ -154,7 +154,7 @@ class _Assigned:
     slide_counts: dict[str, Array]
     contribution: Array  # (C,)
     candidates: list[list[TileRef]]  # (C,) tiles near each phenotype
-    spatial: list[dict[str, Any]]  # a row a slide and phenotype that it has
+    spatial: list[dict[str, Any]]  # a row per slide and phenotype that it has
 
 
 def _assign(

@@ -79,7 +79,7 @@ def tiles_of(jobs: Sequence[EmbedJob], *, enough: float = math.inf) -> int:
 
 
 def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
-    """Return one job a slide that has tiles and whose features were not imported, at one of the
+    """Return one job per slide that has tiles and whose features were not imported, at one of the
     study's `scales`.
 
     Raises:

@@ -60,7 +60,7 @@ class Joined:
 
 
 def join_jobs(study: Study, cohort: Cohort) -> list[JoinJob]:
-    """Return one job a slide that is embedded at one magnification or at both."""
+    """Return one job per slide that is embedded at one magnification or at both."""
     fine, coarse = (embeddings_folder(scale) for scale in scales(study))
     joined, names = embeddings_folder(study), [f"{slide.slide_id}.h5" for slide in cohort.slides]
     return [

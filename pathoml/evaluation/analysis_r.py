@@ -64,7 +64,7 @@ def write_numbers(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _numbers(node: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Yield (path, number); the elements of a list that are no numbers count from 1, as in R."""
+    """Yield (path, number); the elements of a list that are not numbers count from 1, as in R."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from _numbers(value, f"{path}.{str(key).replace(' ', '_')}".lstrip("."))

@@ -38,7 +38,7 @@ class StartStop:
 
 
 def start_stop_rows(cohort: Cohort) -> list[StartStop]:
-    """Return one row a patient, two where the treatment begins under observation.
+    """Return one row per patient, two where the treatment begins under observation.
 
     Raises:
         CohortError: a patient's entry is not before their event or last visit.

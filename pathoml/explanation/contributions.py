@@ -173,7 +173,7 @@ def renormalises(attention: Array, contribution: Array, read: Judge) -> bool:
 
 
 def slide_maps(explanation: BagExplanation, bag: Bag, *, score_type: str) -> list[AttentionMap]:
-    """Cut a patient's explanation into one map a slide, in the order of bag.slide_ids."""
+    """Cut a patient's explanation into one map per slide, in the order of bag.slide_ids."""
     maps = []
     for index in range(len(bag.slide_ids)):
         grid = bag.grids[index]

@@ -67,7 +67,7 @@ class TileMap:
 
     @property
     def tiles(self) -> DataFrame:
-        """Return a row a tile: slide_id, x_l0, y_l0 (level-0 pixels), attention, contribution."""
+        """Return a row per tile: slide_id, x_l0, y_l0 (level-0 pixels), attention, contribution."""
         import pandas as pd
 
         columns = [

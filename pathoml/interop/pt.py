@@ -113,7 +113,7 @@ def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
 def _coords(path: Path) -> npt.NDArray[np.int64]:
     if not path.exists():
         raise StoreError(
-            f"{path} is missing: one line a tile with x, y of its top left corner in level-0"
+            f"{path} is missing: one line per tile with x, y of its top left corner in level-0"
             " pixels."
         )
     try:

@@ -36,8 +36,8 @@ SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
 def import_into(study: Study, source: Path, *, column: str | None = None) -> Exchange:
-    """Write runs/RUN from a table with patient_id and one score a patient; higher must mean earlier
-    events.
+    """Write runs/RUN from a table with patient_id and one score per patient; higher must mean
+    earlier events.
 
     Args:
         source: CSV or .xlsx; score_type, fold and score_group are taken over where they are there.
@@ -45,7 +45,7 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
             column of numbers.
 
     Raises:
-        CohortError: no such column, a patient twice, a score that is no number, nobody of the
+        CohortError: no such column, a patient twice, a score that is not a number, nobody of the
             cohort is scored, or the run holds trained models.
     """
     table = read_table(source, study.config.cohort.missing)
@@ -153,7 +153,7 @@ def _value(row: dict[str, str], name: str, source: Path) -> float:
     value = parse_number(row[name])
     if value is None:
         raise CohortError(
-            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is no number."
+            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a number."
         )
     return value
 

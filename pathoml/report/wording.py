@@ -227,7 +227,7 @@ def methods(
         ),
         f"All tiles of all slides of a patient were one bag. The head {train.head} was fitted on "
         f"Cox's partial likelihood for {train.epochs} epochs, fixed beforehand "
-        f"({train.tiles_per_patient} tiles a patient and epoch, all tiles when scoring; learning "
+        f"({train.tiles_per_patient} tiles per patient and epoch, all tiles when scoring; learning "
         f"rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, dropout "
         f"{train.dropout:g}"
         + (

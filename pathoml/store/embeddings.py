@@ -39,7 +39,7 @@ def write_embeddings(
         stain: what was done to the tiles' colours, if anything.
 
     Raises:
-        StoreError: the features are not finite, or not one row a tile.
+        StoreError: the features are not finite, or not one row per tile.
     """
     if features.shape[0] != grid.xy_l0.shape[0]:
         raise StoreError(

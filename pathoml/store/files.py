@@ -116,7 +116,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(literal: str) -> float:
-    raise ValueError(f"{literal} is no number of JSON")
+    raise ValueError(f"{literal} is not a number of JSON")
 
 
 def sha256_of_file(path: Path) -> str:

@@ -164,7 +164,7 @@ def read_columns(path: Path, patient_ids: Sequence[str], prefix: str) -> dict[st
     or column.
 
     Raises:
-        StoreError: a patient is missing, or a cell is no number.
+        StoreError: a patient is missing, or a cell is not a number.
     """
     if not path.exists():
         return None

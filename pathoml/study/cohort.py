@@ -1,4 +1,4 @@
-"""Read slides.csv and patients.csv into a cohort: one row a patient, refused row by row."""
+"""Read slides.csv and patients.csv into a cohort: one row per patient, refused row by row."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
         elif not row["patient_id"]:
             refused.append(f"{where} has no patient_id.")
         elif row.get("mpp") and mpp is None:
-            refused.append(f"{where}: mpp {row['mpp']!r} is no number.")
+            refused.append(f"{where}: mpp {row['mpp']!r} is not a number.")
         elif specimen is None:
             refused.append(
                 f"{where}: specimen {row['specimen']!r} is not one of primary, metastasis, other."
@@ -305,7 +305,7 @@ def _outcome(row: Mapping[str, str], endpoint: EndpointConfig, where: str) -> tu
     time = parse_number(row[endpoint.time])
     if time is None or not math.isfinite(time):
         raise CohortError(
-            f"{where}: {endpoint.time} = {row[endpoint.time]!r} is no number of {endpoint.unit}."
+            f"{where}: {endpoint.time} = {row[endpoint.time]!r} is not a number of {endpoint.unit}."
         )
     if time <= 0:
         raise CohortError(

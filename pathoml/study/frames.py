@@ -19,7 +19,7 @@ COUNTS = ("n_repeats", "n_slides", "n_tiles")
 
 
 def read_scores(study: Study | Path | str) -> DataFrame:
-    """Return a row a patient in the order of scores.csv, by patient_id: its columns, and behind
+    """Return a row per patient in the order of scores.csv, by patient_id: its columns, and behind
     them time_months and event (True if it was seen) of the cohort.
 
     Args:

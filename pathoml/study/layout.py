@@ -101,8 +101,8 @@ def drawn_regions(study: Study) -> dict[str, Path]:
     folder = study.folder / study.config.tiles.regions
     if not folder.is_dir():
         raise ConfigError(
-            f"study.yaml: tiles.regions: {folder} is no folder. Put SLIDE.geojson files there, or"
-            " remove the key."
+            f"study.yaml: tiles.regions: {folder} is not a folder. Put SLIDE.geojson files there, "
+            "or remove the key."
         )
     return {path.stem: path for path in sorted(folder.glob("*.geojson"))}
 

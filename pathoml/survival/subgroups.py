@@ -81,8 +81,8 @@ def parse_expression(text: str) -> tuple[Condition, ...]:
             except ValueError:
                 if match["operator"] not in ("==", "!="):
                     raise CohortError(
-                        f"Subgroup {text!r}: {value!r} is no number, so it compares with == or !="
-                        " only."
+                        f"Subgroup {text!r}: {value!r} is not a number, so it compares with == or "
+                        "!= only."
                     ) from None
         conditions.append(
             Condition(column=match["column"], operator=match["operator"], value=value)
@@ -135,8 +135,8 @@ def _holds(text: str, condition: Condition, value: object) -> float:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise CohortError(
-            f"Subgroup {text!r}: column {condition.column!r} holds {value!r}, which is no number; "
-            "quote the value to compare text."
+            f"Subgroup {text!r}: column {condition.column!r} holds {value!r}, which is not a "
+            "number; quote the value to compare text."
         ) from None
     return float(compare(number, condition.value))
 

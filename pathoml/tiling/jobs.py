@@ -26,11 +26,11 @@ CLOCK_SECONDS = 60.0  # by which the clocks of machines that share a disk may di
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return one job a slide of the cohort whose features were not imported, at one of the study's
-    `scales`.
+    """Return one job per slide of the cohort whose features were not imported, at one of the
+    study's `scales`.
 
     Raises:
-        ConfigError: tiles.regions is no folder.
+        ConfigError: tiles.regions is not a folder.
     """
     tile_px, mpp = tile_size(study)
     drawn, folder, embeddings = drawn_regions(study), tiles_folder(study), embeddings_folder(study)

@@ -36,7 +36,7 @@ def read_regions(path: Path) -> list[Region]:
     """Read the areas of a GeoJSON file; points and lines, which have no area, are passed over.
 
     Raises:
-        SlideError: no JSON, no area, or a coordinate that is no number; names the file.
+        SlideError: no JSON, no area, or a coordinate that is not a number; names the file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -47,8 +47,8 @@ def read_regions(path: Path) -> list[Region]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
         reason = f"{type(error).__name__}: {str(error)[:120]}"
         raise SlideError(
-            f"{path} is no GeoJSON of areas ({reason}). Export the annotations again, or remove the"
-            " file."
+            f"{path} is not GeoJSON of areas ({reason}). Export the annotations again, or remove "
+            "the file."
         ) from error
     if not regions:
         raise SlideError(

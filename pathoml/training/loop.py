@@ -80,11 +80,11 @@ def train_models(
     """Train models in blocks that fit into memory and yield each block when it is done.
 
     Args:
-        bags: one a patient, in the cohort's order.
+        bags: one per patient, in the cohort's order.
         specs: the models; those of one fold, repeat and permutation stand together and share a
             projection.
         seed: of initialisations, tile samples and dropout.
-        log: filled with one row a model and epoch.
+        log: filled with one row per model and epoch.
 
     Raises:
         CohortError: a bag has no tiles or its features are not finite; a fold has no event to learn

@@ -92,8 +92,8 @@ class DiscreteTimeLoss:
     training patients.
 
     The hazard of interval k is 1 - exp(-exp(a_k + log_risk)) (complementary log-log, the grouped
-    Cox model), so that one score a patient keeps its meaning; a_k are maximised over for each model
-    in a few Newton steps, and take no gradient.
+    Cox model), so that one score per patient keeps its meaning; a_k are maximised over for each
+    model in a few Newton steps, and take no gradient.
 
     Source: Prentice & Gloeckler, Biometrics 34 (1978) 57-67.
     """

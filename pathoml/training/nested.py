@@ -105,7 +105,7 @@ def _within(fold: FoldScores, rows: Sequence[int]) -> FoldScores:
 
 
 def write_nested(folder: Path, patient_ids: Sequence[str], scores: dict[str, Array]) -> None:
-    """Write runs/RUN/nested_scores.csv: one row a patient, one column an outer fold of the first
+    """Write runs/RUN/nested_scores.csv: one row per patient, one column an outer fold of the first
     repeat.
     """
     write_columns(folder / NESTED, patient_ids, scores, prefix=COLUMN)
@@ -115,6 +115,6 @@ def read_nested(folder: Path, patient_ids: Sequence[str]) -> dict[str, Array] | 
     """Read nested_scores.csv for these patients in this order; None if the run has none.
 
     Raises:
-        StoreError: a patient is missing, or a cell is no number.
+        StoreError: a patient is missing, or a cell is not a number.
     """
     return read_columns(folder / NESTED, patient_ids, COLUMN)

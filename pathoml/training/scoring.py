@@ -36,7 +36,7 @@ class FoldScores:
     cutoff: float  # median of the training patients' centred log-risk
     centred: npt.NDArray[np.float64]  # (B,) raw minus reference
     is_training: npt.NDArray[np.bool_]  # (B,)
-    models: tuple[int, ...]  # indices into the stack, one a seed
+    models: tuple[int, ...]  # indices into the stack, one per seed
 
     @property
     def standardised(self) -> npt.NDArray[np.float64]:
@@ -156,7 +156,7 @@ def risk_scores(
     score_type: str,
     data_cut: str,
 ) -> list[RiskScore]:
-    """Return one row a patient, in the cohort's order."""
+    """Return one row per patient, in the cohort's order."""
     centred = out_of_fold(folds)  # (R, B)
     score_sd = standardise(out_of_fold(folds, "standardised"))  # (B,)
     above = out_of_fold(folds, "above_cutoff")  # (R, B)

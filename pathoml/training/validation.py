@@ -75,7 +75,7 @@ def cross_validate(
         head: a file in pathoml/mil/ by its name, or a class `Head(in_dim, hidden, dropout)` whose
             `forward(features (B, N, D), is_tile (B, N))` returns a HeadOutput; defined at the top
             of a module or notebook.
-        bags: one a patient, in any order.
+        bags: one per patient, in any order.
         config: the section `train` of study.yaml; its defaults if not given.
         seed: of initialisation, dropout and samples of tiles.
         device: auto, cpu or cuda.

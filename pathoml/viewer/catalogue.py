@@ -31,7 +31,7 @@ from pathoml.viewer.pixels import file_stamp
 SCALE_PERCENTILE = 99.0
 GALLERY_A_PATIENT = 2  # so that one extreme patient does not fill the cohort's gallery
 GALLERY_TILES = 24
-SAMPLE_A_SLIDE = 400  # tiles a slide from which the cohort's scale of attention is taken
+SAMPLE_A_SLIDE = 400  # tiles per slide from which the cohort's scale of attention is taken
 Row = dict[str, Any]
 
 

@@ -132,7 +132,7 @@ def test_two_magnifications_are_joined_before_the_job_that_trains(tmp_path: Path
 @pytest.mark.parametrize("option", ["partition=long", "--x\n#SBATCH --uid=0", "-", "; rm"])
 def test_an_option_that_is_none_is_refused(tmp_path: Path, option: str) -> None:
     study = named_study(tmp_path / "study")
-    with pytest.raises(ConfigError, match="is no option of sbatch"):
+    with pytest.raises(ConfigError, match="is not an option of sbatch"):
         write_scripts(study, Resources(shards=1, every=(option,)))
 
 

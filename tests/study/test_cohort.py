@@ -1,4 +1,4 @@
-"""Tables of hospitals become one row a patient, or every refused row is named."""
+"""Tables of hospitals become one row per patient, or every refused row is named."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_patient_without_a_slide_is_left_out_or_refused_as_configured(tmp_path
         ),
         (
             {"patients": PATIENTS.replace("12.5", "soon")},
-            "pfs_months = 'soon' is no number of months",
+            "pfs_months = 'soon' is not a number of months",
         ),
         (
             {"patients": PATIENTS.replace("pfs_event", "event")},

@@ -21,7 +21,7 @@ from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort, Patient
 
 PATIENTS, CENTRES = 80, 4
-# tiles a patient = dimensions, and epochs; the large one is that of an earlier prototype
+# tiles per patient = dimensions, and epochs; the large one is that of an earlier prototype
 SMALL, LARGE = (8, 12), (16, 25)
 
 

@@ -17,5 +17,5 @@ def test_an_expression_that_does_not_state_one_comparison_is_refused(text):
 
 
 def test_text_in_a_column_that_is_compared_with_a_number_is_refused():
-    with pytest.raises(CohortError, match="holds 'old', which is no number"):
+    with pytest.raises(CohortError, match="holds 'old', which is not a number"):
         membership("age <= 60", {"age": [50.0, "old"]})
