@@ -88,7 +88,7 @@ class Curve:
 
 
 def forest_figure(rows: Sequence[ForestRow]) -> str:
-    """Draw C values with their intervals, one per line, beside the line of no information at 0.5."""
+    """Draw C values with their intervals, one per line, beside that of no information at 0.5."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
