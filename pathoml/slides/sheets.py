@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from pathoml.errors import SlideError
 from pathoml.slides.reading import open_slide, read_tile
 from pathoml.types import Image
 
+Tile = TypeVar("Tile")
 THUMBNAIL_PX = 144
 GAP_PX = 6
 COLUMNS = 8
@@ -38,15 +41,27 @@ def best_tiles(
     candidates: Sequence[TileRef], count: int = TILES_A_SHEET, a_patient: int = TILES_A_PATIENT
 ) -> list[TileRef]:
     """Return the tiles with the highest values, at most `a_patient` of one patient."""
-    taken: dict[str, int] = {}
-    best: list[TileRef] = []
-    for tile in sorted(candidates, key=lambda t: (-t.value, t.slide_id, t.xy_l0)):
-        if taken.get(tile.patient_id, 0) < a_patient:
-            taken[tile.patient_id] = taken.get(tile.patient_id, 0) + 1
-            best.append(tile)
-        if len(best) == count:
+    ordered = sorted(candidates, key=lambda t: (-t.value, t.slide_id, t.xy_l0))
+    return few_of_each(ordered, lambda t: t.patient_id, most=a_patient, count=count)
+
+
+def few_of_each(
+    ordered: Iterable[Tile], patient_of: Callable[[Tile], str], *, most: int, count: int
+) -> list[Tile]:
+    """Return the first `count` tiles in their order, at most `most` of one patient.
+
+    >>> few_of_each(["a1", "a2", "b1", "a3", "b2"], lambda tile: tile[0], most=1, count=9)
+    ['a1', 'b1']
+    """
+    taken: Counter[str] = Counter()
+    chosen: list[Tile] = []
+    for tile in ordered:
+        if len(chosen) == count:
             break
-    return best
+        if taken[patient_of(tile)] < most:
+            taken[patient_of(tile)] += 1
+            chosen.append(tile)
+    return chosen
 
 
 def read_tiles_of(tiles: Sequence[TileRef], paths: Mapping[str, Path | None]) -> list[Image | None]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.explanation.faithfulness import FLAGGED_WARNING
+from pathoml.slides.sheets import few_of_each
 from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
@@ -317,22 +318,21 @@ def _collect(collected: _Collected, found: AttentionMap, bag_tiles: int) -> None
 
 
 def _gallery(collected: _Collected) -> dict[str, list[Row]]:
-    """Return the cohort's strongest tiles and random ones, at most GALLERY_A_PATIENT a patient."""
+    """Return the cohort's strongest tiles and random ones, few of one patient."""
     keys = {
         "raises": lambda r: -r["contribution"],
         "lowers": lambda r: r["contribution"],
         "control": lambda r: r["slide_id"],
     }
-    gallery: dict[str, list[Row]] = {}
-    for kind, key in keys.items():
-        seen: dict[str, int] = {}
-        rows: list[Row] = []
-        for row in sorted(collected.extremes[kind], key=key):
-            seen[row["patient_id"]] = seen.get(row["patient_id"], 0) + 1
-            if seen[row["patient_id"]] <= GALLERY_A_PATIENT and len(rows) < GALLERY_TILES:
-                rows.append(row)
-        gallery[kind] = rows
-    return gallery
+    return {
+        kind: few_of_each(
+            sorted(collected.extremes[kind], key=key),
+            lambda row: str(row["patient_id"]),
+            most=GALLERY_A_PATIENT,
+            count=GALLERY_TILES,
+        )
+        for kind, key in keys.items()
+    }
 
 
 def _scales(collected: _Collected) -> dict[str, float]:
