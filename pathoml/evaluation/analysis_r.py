@@ -118,7 +118,7 @@ def analysis_script(
     named by the paths in metrics.json.
 
     Column names reach R only as escaped strings, never as code, whatever a column is called. Cells
-    are read as tables.py reads them.
+    are read as store/tables.py reads them.
 
     Args:
         time_column: follow-up in patients.csv.
@@ -127,9 +127,9 @@ def analysis_script(
         patient_column: identifier in patients.csv; in scores.csv it is always patient_id.
         covariates: columns of the clinical model, the treatment among them if there is one.
         treatment: column, 0 or 1, or words for them.
-        subgroups: expressions (subgroups.py).
+        subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
-        missing: spellings of a missing cell beside those of tables.py.
+        missing: spellings of a missing cell beside those of store/tables.py.
         units_per_month: 1 if time_column is in months, 30.4375 if in days.
         horizons_months: at which risks are judged.
         scores_path: from the folder of the run.

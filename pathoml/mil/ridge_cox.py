@@ -1,5 +1,5 @@
 """Ridge Cox on the mean embedding, as a head: linear in every tile, so that its map is exact;
-solved, not trained (ridge_models.py).
+solved, not trained (training/fit.py).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 MOST_PHENOTYPES = 20
 
 
-def further_sections(study: Study, metrics: Json, permutation: Json) -> dict[str, Any]:
+def detail_sections(study: Study, metrics: Json, permutation: Json) -> dict[str, Any]:
     """Return the context of details.html.j2; what a run does not have is empty."""
     calibration, effect = (
         metrics.get("calibration") or {},

@@ -24,7 +24,7 @@ from PIL import Image
 
 from pathoml.config import Study, opened
 from pathoml.report import figures, wording
-from pathoml.report.details import count_filters, further_sections
+from pathoml.report.details import count_filters, detail_sections
 from pathoml.report.figures import Curve, ForestRow
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
 from pathoml.report.suppression import pooled_centres, suppressed
@@ -130,7 +130,7 @@ def report_page(study: Study) -> str:
         **_survival(metrics, study),
         **_permutation(permutation),
         **_flow(metrics, scores),
-        **further_sections(study, metrics, permutation),
+        **detail_sections(study, metrics, permutation),
         "config": study.config,
         "metrics": metrics,
         "permutation": permutation,
