@@ -111,9 +111,8 @@ class Encoder:
     # how the weights are named: timm | dinov2, as the hub's `transformers` files have it
     names: str = "timm"
     by_order: bool = False  # the weights' names are not timm's; their order is
-    stands_bf16: bool = (
-        True  # features in bf16 keep a cosine of 0.999 to those in fp32, tile by tile
-    )
+    # features in bf16 keep a cosine of 0.999 to those in fp32, tile by tile
+    stands_bf16: bool = True
     gate: str = ""  # the licence page to accept before the weights can be had
     parameters: int = 0  # published number of parameters, 0 = not published
     notes: str = ""
@@ -158,9 +157,8 @@ class Patient:
     slide_ids: tuple[str, ...]
     covariates: Mapping[str, float | str | None]
     entry_months: float = 0.0  # under observation from then on; 0 = from time zero
-    treatment_months: float | None = (
-        None  # start of the treatment after time zero, None = never or not given as a date
-    )
+    # start of the treatment after time zero, None = never or not given as a date
+    treatment_months: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,9 +315,8 @@ class AttentionMap:
     bias: float
     fold: str
     score_type: str
-    spread: Floats | None = (
-        None  # (N,) SD of the contribution over the models that did not see the patient
-    )
+    # (N,) SD of the contribution over the models that did not see the patient
+    spread: Floats | None = None
     method: str = "exact"  # or how the contributions were found; only exact ones sum to the risk
 
     def __repr__(self) -> str:
@@ -341,9 +338,8 @@ class Assignments:
     xy_l0: Ints  # (N, 2)
     tile_l0: int
     phenotype: Ints  # (N,) number of the phenotype, from 0
-    membership: Floats | None = (
-        None  # (N, C) graded, above 0 in the tile's own phenotype only; None in older files
-    )
+    # (N, C) graded, above 0 in the tile's own phenotype only; None in older files
+    membership: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,8 @@ TILES_A_PATIENT = 64  # every patient weighs the same
 # of a cohort: enough for the leading components; larger cohorts take fewer tiles of each patient
 TILES = 8192
 FEWEST_TILES = 16  # a patient
-COMPONENTS = (
-    64  # what the figures of benchmarks/results.md were measured with; the cost grows in proportion
-)
+# what the figures of benchmarks/results.md were measured with; the cost grows in proportion
+COMPONENTS = 64
 LARGE_COHORT = 1000  # patients from which a GPU learns from all features
 OVERSAMPLING = 16  # extra directions of the randomised decomposition
 POWER_ITERATIONS = 2

@@ -18,9 +18,8 @@ from pathoml.types import Bag
 
 SCALED_BYTES = 2**28  # small cohorts are scaled once for each fold, larger ones anew in each epoch
 RESIDENT_SHARE = 0.6  # of the free GPU memory; the rest is for the models
-ROWS_AT_ONCE = (
-    4096  # tiles converted to float32 together: 16 MB at 1024 dimensions, which stays in the cache
-)
+# tiles converted to float32 together: 16 MB at 1024 dimensions, which stays in the cache
+ROWS_AT_ONCE = 4096
 Projection = tuple[Tensor, Tensor]  # mean (D,) and components (D, K), or a scale a dimension (D,)
 
 

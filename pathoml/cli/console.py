@@ -128,9 +128,8 @@ class _PlainLines:
         self.console, self.what, self.unit = console, what, unit
         self.started = self.last = time.monotonic()
         self.done = self.total = 0
-        self.first: tuple[int, float] | None = (
-            None  # the rate is that of the items, not of what was prepared before them
-        )
+        # the rate is that of the items, not of what was prepared before them
+        self.first: tuple[int, float] | None = None
 
     def __call__(self, done: int, total: int) -> None:
         self.done, self.total = done, total

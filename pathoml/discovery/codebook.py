@@ -26,9 +26,8 @@ from pathoml.types import Array, Bag
 Features = npt.NDArray[np.float32]
 NUMBERS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 16)  # of phenotypes that are tried
 RESAMPLES = 30
-TILES_A_PATIENT = (
-    128  # of each patient equally many, so that a large tumour is not a vote of its own
-)
+# of each patient equally many, so that a large tumour is not a vote of its own
+TILES_A_PATIENT = 128
 DIMENSIONS = 32  # principal components; distances in more are noise
 ROWS_AT_ONCE = 8192
 

@@ -17,9 +17,8 @@ import numpy.typing as npt
 from pathoml.types import Array, Floats, Ints, TissueMask
 
 PERMUTATIONS = 199
-FEWEST_TILES = (
-    10  # of a phenotype and of the rest, below which a slide says nothing of where it lies
-)
+# of a phenotype and of the rest, below which a slide says nothing of where it lies
+FEWEST_TILES = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,9 +27,8 @@ FIXED = {
 TRIED = {"cpu": (4, 8, 16, 32), "cuda": (32, 64, 128, 256, 512)}
 ROUNDS = 3  # of each size, after one that warms up
 TRIAL_SECONDS = 10.0  # no larger size is tried afterwards
-AS_FAST = (
-    1.03  # a smaller batch is taken if it costs at most this much more a tile: it needs less memory
-)
+# a smaller batch is taken if it costs at most this much more a tile: it needs less memory
+AS_FAST = 1.03
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,13 +25,11 @@ from pathoml.types import Array, Cohort, Json, Labels
 
 COMPONENTS = 16  # of the mean embeddings from which the centre is predicted
 FEWEST_IN_CENTRE = 4  # smaller centres are left out of that prediction
-CENTRE_SHARE = (
-    0.15  # share of the score's variance between centres that raises an alarm, with p below
-)
+# share of the score's variance between centres that raises an alarm, with p below
+CENTRE_SHARE = 0.15
 CENTRE_P = 0.01
-BETWEEN = (
-    0.05  # pooled C above the C within strata by more than this: the score lives between the strata
-)
+# pooled C above the C within strata by more than this: the score lives between the strata
+BETWEEN = 0.05
 CORRELATION = 0.4  # rank correlation with tile count or mpp that raises an alarm
 
 

@@ -2,9 +2,9 @@
 decision curve.
 
 Every patient's risk comes from a Cox model and a baseline fitted to the patients of the other folds
-(first repeat). Where the run has nested scores (training/nested.py), those patients enter with scores of
-models that had not seen this fold either. Otherwise the score enters as it stands in scores.csv,
-from models that had, and the coefficient of clinical_and_image is slightly optimistic;
+(first repeat). Where the run has nested scores (training/nested.py), those patients enter with
+scores of models that had not seen this fold either. Otherwise the score enters as it stands in
+scores.csv, from models that had, and the coefficient of clinical_and_image is slightly optimistic;
 `nested_scores` says so.
 """
 

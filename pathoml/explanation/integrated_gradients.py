@@ -20,9 +20,8 @@ from pathoml.bags.tile_bank import StackedProjection
 from pathoml.training.model_stack import ModelStack
 
 PATH_STEPS = 16  # midpoints of the path to begin with
-REFINED = (
-    3  # times as many where that was too coarse: midpoints of thirds keep those that are there
-)
+# times as many where that was too coarse: midpoints of thirds keep those that are there
+REFINED = 3
 MOST_STEPS = 432
 # largest |sum - difference of risks| over the sum of the parts' sizes; beyond it the path is
 # refined

@@ -46,9 +46,8 @@ NOT_REPEATED = (
 )  # provenance.json holds outcomes of single patients there; the page does not
 JPEG_QUALITY = 88
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
-MAP_TOLERANCE = (
-    1e-4  # a map's log_risk and the score's may differ by the digits that scores.csv keeps
-)
+# a map's log_risk and the score's may differ by the digits that scores.csv keeps
+MAP_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)

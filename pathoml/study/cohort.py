@@ -24,7 +24,7 @@ YES_NO = {
     "ja": 1,
     "false": 0,
     "true": 1,
-}  # survival/analysis.R knows the same
+}  # evaluation/analysis.R knows the same
 SPECIMENS = {
     "primary": "primary",
     "primaertumor": "primary",

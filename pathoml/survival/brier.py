@@ -18,9 +18,8 @@ from pathoml.survival.estimate import Estimate, percentile_estimate
 from pathoml.survival.outcome import checked_outcome, checked_score
 from pathoml.types import Array
 
-MIN_AT_RISK = (
-    10  # fewer patients still followed at the horizon: "not estimable", since a few weights decide
-)
+# fewer patients still followed at the horizon: "not estimable", since a few weights decide
+MIN_AT_RISK = 10
 
 
 def brier_score(

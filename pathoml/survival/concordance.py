@@ -29,9 +29,8 @@ from pathoml.survival.outcome import checked_groups, checked_outcome, checked_sc
 from pathoml.types import Array
 
 MIN_PATIENTS = 10  # below this an interval is "not estimable": it would rest on a few pairs
-MAX_EMPTY_DRAWS = (
-    0.05  # share of bootstrap draws without a comparable pair; above it the percentiles mean little
-)
+# share of bootstrap draws without a comparable pair; above it the percentiles mean little
+MAX_EMPTY_DRAWS = 0.05
 
 
 def harrell_c(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike) -> float:

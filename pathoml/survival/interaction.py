@@ -31,9 +31,8 @@ from pathoml.survival.propensity import overlap_weights, propensity, standardise
 from pathoml.types import Array
 
 CURVE_QUANTILES = tuple(k / 20 for k in range(1, 20))
-MIN_PER_ARM = (
-    10  # events with and without the treatment; below this a product has no stable coefficient
-)
+# events with and without the treatment; below this a product has no stable coefficient
+MIN_PER_ARM = 10
 LEVEL = 0.05
 
 

@@ -17,9 +17,8 @@ from pathoml.errors import CohortError
 from pathoml.types import Array
 
 MAX_ITERATIONS = 50
-FARTHEST = (
-    1e-6  # a propensity closer to 0 or 1 than this means that a covariate decides the treatment
-)
+# a propensity closer to 0 or 1 than this means that a covariate decides the treatment
+FARTHEST = 1e-6
 
 
 def propensity(covariates: npt.ArrayLike, treated: npt.ArrayLike) -> Array:

@@ -28,9 +28,8 @@ INFILTRATE_PER_MM2 = {
     "myxoid": 60,
     "vessel": 80,
 }  # lymphocytes, the median texture
-DRAW_MPP = (
-    0.5  # micrometres a pixel of every drawing; lengths below are in these pixels, 2 px = 1 um
-)
+# micrometres a pixel of every drawing; lengths below are in these pixels, 2 px = 1 um
+DRAW_MPP = 0.5
 
 
 def draw_field(

@@ -44,9 +44,8 @@ INK_DENSITY = 0.35
 INK_GREYNESS = 0.75
 SPREAD_UM = 24.0  # ink bleeds at its edge
 
-BESIDE_UM = (
-    200.0  # around the tissue in which artefacts are looked for: a fold's edges, a bubble's rim
-)
+# around the tissue in which artefacts are looked for: a fold's edges, a bubble's rim
+BESIDE_UM = 200.0
 
 # optical density of all three channels at the rim of a bubble or cover glass; eosin and nuclei let
 # red through
@@ -61,9 +60,8 @@ RIM_WIDEST_UM = 90.0
 RIM_LENGTH_UM = 450.0
 
 BLANK_WINDOW_UM = 96.0
-BLANK_DEVIATION = (
-    1.6  # grey levels; smooth haze and mounting medium are below, the palest stroma above
-)
+# grey levels; smooth haze and mounting medium are below, the palest stroma above
+BLANK_DEVIATION = 1.6
 BLANK_BRIGHTNESS = 200  # grey level; a smooth and darker part is stained
 FOCUS_UM = 1.0  # micrometres a pixel at which the focus is judged
 FOCUS_SIGMAS = (1.0, 2.0, 4.0)  # pixels; two neighbouring bands of detail are compared
@@ -73,9 +71,8 @@ FOCUS_CELLS, FOCUS_SHARE = (
     4,
     3 / 16,
 )  # cells a side of a tile; share of cells that makes a tile out of focus
-FOCUS_DETAIL = (
-    0.6  # grey levels of coarser detail below which there is nothing to judge the focus by
-)
+# grey levels of coarser detail below which there is nothing to judge the focus by
+FOCUS_DETAIL = 0.6
 
 
 def artefact_masks(

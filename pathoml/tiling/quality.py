@@ -35,9 +35,8 @@ STAINS = (
 STAIN_COLUMNS = tuple(f"{stain}_{channel}" for stain in STAINS for channel in "rgb")
 SAME_STAIN = 2.0  # degrees between stain vectors that are always usual
 OUTLIER_DEVIATIONS = 5.0  # median absolute deviations, scaled to standard deviations
-FEWEST_ALIKE = (
-    3  # slides; a scale that fewer share is an outlier, for every hospital may have its own scanner
-)
+# slides; a scale that fewer share is an outlier, for every hospital may have its own scanner
+FEWEST_ALIKE = 3
 FEWEST_SLIDES = 8  # below, no figure says what is usual
 STYLE = (
     "body{font:14px system-ui,sans-serif;margin:16px;background:#fff;color:#222}"

@@ -25,9 +25,8 @@ DENSITY_BOUNDS = (
 )  # Otsu's threshold on optical density is kept inside: pale stains below, dark slides above
 SMOOTH_UM = 40.0  # closes membranes of fat cells and gaps between fibres
 SMALLEST_UM2 = 15_000.0  # specks of dust are smaller, needle biopsies larger
-HOLE_UM2 = (
-    200_000.0  # holes that are filled: vessels, fat cells, small tears; half a millimetre across
-)
+# holes that are filled: vessels, fat cells, small tears; half a millimetre across
+HOLE_UM2 = 200_000.0
 
 
 def optical_density(image: Image) -> npt.NDArray[np.float32]:

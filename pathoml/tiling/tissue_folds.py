@@ -52,9 +52,8 @@ STEP = 0.04  # optical density at both edges, from which a place speaks for a fo
 CARRIES = 0.03
 NOTHING = np.iinfo(np.int16).min
 PRICE = CARRIES * UNIT * TAPS  # of a place, the same as a step
-EVIDENCE_UM = (
-    62.0  # optical density over STEP, times micrometres of course; clean tissue stays below
-)
+# optical density over STEP, times micrometres of course; clean tissue stays below
+EVIDENCE_UM = 62.0
 SHORTEST_UM = 500.0
 APART_UM = 100.0  # from a course, nearer is the same fold
 DRAWN_UM = 200.0

@@ -12,9 +12,8 @@ from torch import Tensor
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
 
-INTERVALS = (
-    8  # of the discrete-time likelihood, at quantiles of event times; the field uses 4 to 10
-)
+# of the discrete-time likelihood, at quantiles of event times; the field uses 4 to 10
+INTERVALS = 8
 NEWTON_STEPS = 12  # the level of each interval's hazard: a concave problem in one number
 LARGEST_LOG_RISK = 30.0  # exp of more would leave float64's comfort
 SMALLEST = 1e-300  # a risk set this far below the largest risk would underflow to log(0)

@@ -27,17 +27,15 @@ from pathoml.slides.reading import (
 )
 from pathoml.types import Image
 
-TILE_PX = (
-    256  # the native tile of most scanners; 254 + 1 straddles them and costs 57 % more (measured)
-)
+# the native tile of most scanners; 254 + 1 straddles them and costs 57 % more (measured)
+TILE_PX = 256
 JPEG_QUALITY = 85
 CACHE_BYTES = 96 * 2**20
 OPEN_SLIDES = 6  # each OpenSlide handle keeps up to 32 MB of decoded tiles
 OVERVIEW_PX = 2048  # longest side of the overview that stands in for missing pyramid levels
 OVERVIEWS_KEPT = 4  # 12 MB each
-WORTH_AN_OVERVIEW = (
-    4.0  # reading more than 4 x 4 stored pixels a shown pixel: take the overview instead
-)
+# reading more than 4 x 4 stored pixels a shown pixel: take the overview instead
+WORTH_AN_OVERVIEW = 4.0
 LEVEL_ROUNDING = 1e-3  # relative; scanners round their levels to whole pixels
 
 
