@@ -107,9 +107,8 @@ def _embed_scale(study: Study, shard: Shard | None, progress: Progress) -> Embed
         if shard is None:
             settle_failures(folder)
         return EmbeddedScale(folder=folder)
-    from pathoml.embedding.compiling import (
-        is_worth_compiling,
-    )  # here, because loading torch takes seconds
+    # here, because loading torch takes seconds
+    from pathoml.embedding.compiling import is_worth_compiling
 
     # of all: a rerun that has few to do does the same
     compiled = is_worth_compiling(study.config.compute.compile, of_study)

@@ -35,9 +35,8 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme},"
         f" {config.splits.repeats} repeats, {config.train.seeds} seeds"
     )
-    from pathoml.training.all_folds import (
-        train_all_folds,
-    )  # here, because loading torch takes seconds
+    # here, because loading torch takes seconds
+    from pathoml.training.all_folds import train_all_folds
 
     with progress.bar("train", f"model epochs{_models_ahead(study, cohort)}") as bar:
         trained = train_all_folds(study, cohort, bar)
