@@ -145,6 +145,13 @@ def test_a_new_format_is_one_file(drop_in, tmp_path):
         assert slide.size_l0 == (4, 3)
 
 
+def test_a_reader_where_readers_lay_before_is_named_with_its_new_place(drop_in, tmp_path):
+    drop_in("pathoml.slides", "ours", "def detect_format(path): return True\n")
+    (tmp_path / "a.ours").write_text("x")
+    with pytest.raises(SlideError, match=r"slides/ours\.py is not looked at: readers lie in .*s/r"):
+        open_slide(tmp_path / "a.ours")
+
+
 def test_a_reader_that_refuses_gives_way_to_the_next(drop_in, tmp_path, drawn):
     code = (
         "from pathoml.errors import ConfigError, SlideError\nPRIORITY = 99\n"
