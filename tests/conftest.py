@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import tifffile
 
+# an installed package of somebody else: its examples are not ours to run
+collect_ignore = ["support/example_plugin"]
 pytest_plugins = ["support.browsing"]  # Chromium and the served study
 
 
