@@ -10,7 +10,7 @@ are flagged as `pathoml tile` flags them.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,13 @@ SEEN = 0.05
 
 
 def main() -> None:
-    cohort, step = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 6
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("step", type=int, nargs="?", default=6)
+    given = parser.parse_args()
+    cohort, step = given.cohort, given.step
     planted_tiles, found, clean_tiles = defaultdict(int), defaultdict(int), 0
     seen_tiles, seen_found, beside_tiles, beside = (defaultdict(int) for _ in range(4))
     false: dict[str, int] = defaultdict(int)

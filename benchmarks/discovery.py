@@ -11,9 +11,9 @@ peak memory of this process.
 
 from __future__ import annotations
 
+import argparse
 import resource
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -95,7 +95,11 @@ def write_study(folder: Path) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
     if not (folder / "runs").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

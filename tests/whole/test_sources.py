@@ -20,6 +20,9 @@ from pathoml.store import provenance
 DEMO_TABLES = ("cli.demo",)  # reads the tables that it has written itself
 
 
+LARGEST_SOURCE = 600_000  # bytes: the locks and the viewer's OpenSeadragon are the largest
+
+
 def unsafe_loading(tree: ast.Module) -> list[str]:
     """Return a sentence for each name, class or call that could run code hidden in a file."""
     full = spelled_out(tree)
@@ -295,3 +298,19 @@ def test_what_is_tested_is_what_is_installed(lock):
     assert {
         name: version for name, version in installed.items() if tested.get(name, version) != version
     } == {}
+
+
+def tracked_files() -> list[Path]:
+    """Return what the repository holds; a copy without git cannot be asked."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("no git repository")
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+
+def test_the_repository_holds_sources_and_no_results_of_a_run():
+    """A study that a program wrote into the checkout, under whatever name, is not committed."""
+    files = [path for path in tracked_files() if path.is_file()]
+    assert [p for p in files if p.stat().st_size > LARGEST_SOURCE] == []
+    data = {".h5", ".safetensors", ".svs", ".ndpi", ".sqlite", ".dta", ".sav"}
+    assert [p for p in files if p.suffix in data or p.relative_to(ROOT).parts[0][0] == "-"] == []
