@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
+import subprocess
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
