@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pathoml._moved import Moved
 
 _Place = tuple[str, str]  # a module and the name in it; no name: the module itself
 
@@ -68,3 +71,4 @@ def _above(package: str, level: int) -> str:
 
 __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = face(__name__, __file__)
+sys.meta_path.append(Moved())
