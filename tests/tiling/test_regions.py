@@ -139,5 +139,5 @@ def test_what_is_no_area_is_refused_with_the_file_and_what_to_do(tmp_path, conte
         read_regions(write(tmp_path / "S.geojson", content))
     deep = tmp_path / "S.geojson"
     deep.write_text("[" * 100_000)
-    with pytest.raises(SlideError, match="no GeoJSON"):
+    with pytest.raises(SlideError, match="not GeoJSON"):
         read_regions(deep)
