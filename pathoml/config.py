@@ -8,7 +8,8 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -463,7 +464,7 @@ def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(
-            "study.yaml must hold sections such as 'endpoint:'. See configs/default.yaml."
+            "study.yaml must hold sections such as 'endpoint:'. `pathoml config schema` lists them."
         )
     for override in overrides:
         _apply_override(content, override)
@@ -636,8 +637,23 @@ def schema_rows() -> list[tuple[str, str, str, str]]:
 
 
 def _type_text(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return re.sub(r"(typing|datetime)\.|Annotated\[|<class '|'>", "", text)
+    """Return a key's type as a user writes its value in YAML.
+
+    >>> _type_text(Literal["auto"] | int | None), _type_text(tuple[str, ...])
+    ('auto or int or null', 'list of str')
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is None or annotation is type(None):
+        return "null"
+    if origin is Annotated:
+        return _type_text(inner[0])
+    if origin is Literal:
+        return " or ".join(str(value) for value in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(_type_text(one) for one in inner)
+    if origin in (tuple, list):
+        return f"list of {_type_text(inner[0])}"
+    return str(annotation.__name__)
 
 
 def _default_text(field: Any) -> str:
