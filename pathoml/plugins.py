@@ -127,8 +127,8 @@ def import_installed(name: str) -> ModuleType:
         homes = {Path(place).parent.resolve() for place in places}
         if beside := homes & _beside_the_program():
             raise ConfigError(
-                f"{name} is no installed module: it was found in {beside.pop()}, where pathoml was"
-                " started. Install it with pip, or name its file, as in ./my_head.py:Head."
+                f"{name} is not an installed module: it was found in {beside.pop()}, where pathoml "
+                "was started. Install it with pip, or name its file, as in ./my_head.py:Head."
             )
     return importlib.import_module(name)
 

@@ -241,7 +241,7 @@ def open_bundle(folder: Path) -> dict[str, Any]:
     files = content.get("files")
     if not isinstance(files, dict) or MUST_HAVE - content.keys():
         raise StoreError(
-            f"{folder / 'bundle.json'} is no bundle: it lacks "
+            f"{folder / 'bundle.json'} is not a bundle: it lacks "
             f"{', '.join(sorted(MUST_HAVE - content.keys())) or 'files'}. {again}"
         )
     for name, sha256 in files.items():

@@ -61,11 +61,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings(
             action="ignore"
-        ):  # what is no plain file of weights ends in an error, not in advice to torch's makers
+        ):  # what is not a plain file of weights ends in an error, not in advice to torch's makers
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except NOT_WEIGHTS as error:
         raise EncoderError(
-            f"{path} is no file of plain weights ({type(error).__name__}). Convert it to"
+            f"{path} is not a file of plain weights ({type(error).__name__}). Convert it to"
             " safetensors."
         ) from error
     for key in ("state_dict", "model", "teacher"):

@@ -159,7 +159,7 @@ def read_map(study: Study | Path | str, slide_or_patient: str) -> TileMap:
     patient = of_id.get(slide_or_patient)
     if patient is None:
         raise StoreError(
-            f"{slide_or_patient!r} is no patient and no slide of {study.folder}."
+            f"{slide_or_patient!r} is neither a patient nor a slide of {study.folder}."
             f"{nearest(slide_or_patient, of_id)}"
         )
     maps = {s: read_attention(path) for s in patient.slide_ids if (path := run.map_of(s)).is_file()}

@@ -162,7 +162,7 @@ def _known_slide(study: Study, rows: dict[str, dict[str, str]], name: str) -> Kn
     if mpp_or_none is None:
         raise SlideError(
             f"Slide {slide_id} is not here and its micrometres per pixel are not stated; a "
-            "magnification is no scale. Add a column 'mpp' to slides.csv, or set slides.mpp in "
+            "magnification is not a scale. Add a column 'mpp' to slides.csv, or set slides.mpp in "
             "study.yaml."
         )
     return KnownSlide(slide_id=slide_id, path=None, level0_mpp=mpp_or_none, size_l0=None)

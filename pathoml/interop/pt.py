@@ -90,7 +90,7 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except NO_TENSORS as error:
         raise StoreError(
-            f"{path} is no file of plain tensors ({type(error).__name__}). Save a tensor, or"
+            f"{path} is not a file of plain tensors ({type(error).__name__}). Save a tensor, or"
             " features and coords."
         ) from error
     if isinstance(content, torch.Tensor):

@@ -38,7 +38,7 @@ WORKBOOK_FAULTS = (  # of a damaged file
     SyntaxError,  # XML's errors are such
 )  # fmt: skip
 MOST_UNPACKED = 200 * 10**6  # bytes of a workbook
-MOST_COLUMNS = 10_000  # more is no clinical table
+MOST_COLUMNS = 10_000  # more is not a clinical table
 FORMULA = re.compile(r"^[=+\-@\t\r]")  # cells that a spreadsheet would run
 NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 

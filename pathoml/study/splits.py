@@ -219,5 +219,5 @@ def read_splits(path: Path) -> tuple[Split, ...]:
 
 def _ids(found: Any) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(patient_id, str) for patient_id in found):
-        raise TypeError("a side of a fold is no list of patient_id")
+        raise TypeError("a side of a fold is not a list of patient_id")
     return tuple(found)

@@ -153,7 +153,7 @@ def _parsed(cell: str, where: str) -> dt.date | None:
         return None
     day = parse_date(cell)
     if day is None:
-        raise CohortError(f"{where} = {cell!r} is no date. Write yyyy-mm-dd or dd.mm.yyyy.")
+        raise CohortError(f"{where} = {cell!r} is not a date. Write yyyy-mm-dd or dd.mm.yyyy.")
     return day
 
 

@@ -59,7 +59,7 @@ def cumulative_incidence(
         cause: the code asked for.
 
     Raises:
-        CohortError: a code is no whole number of at least 0, or nobody had the event.
+        CohortError: a code is not a whole number of at least 0, or nobody had the event.
 
     >>> cumulative_incidence([1, 2, 3, 4], [1, 2, 1, 0], 1).incidence  # 1/4; half of 1/2 more
     array([0.25, 0.25, 0.5 ])

@@ -142,7 +142,7 @@ def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]
         (brightest < math.ceil(DARK_VALUE * 255)) | _black_ink(brightest, darkest, table), um_per_px
     )
     if pen.any() or dark.any():
-        density[pen | dark] = 0  # a stripe of ink is no fold
+        density[pen | dark] = 0  # a stripe of ink is not a fold
     return {
         "pen": pen,
         "dark": dark,
@@ -207,7 +207,7 @@ def _bubbles(
     surrounds.
 
     Args:
-        grey: (H, W) grey levels of the brightest channel, 255 where the colour is no grey.
+        grey: (H, W) grey levels of the brightest channel, 255 where the colour is not grey.
         darkest: (H, W) grey levels of the darkest channel.
         density_of: (256,) optical density of each grey level.
     """

@@ -137,7 +137,7 @@ def _rings(coordinates: Any) -> tuple[Floats, ...]:
             or not np.isfinite(ring).all()
             or np.abs(ring).max() > FURTHEST_PX
         ):
-            raise ValueError(f"a ring of {len(ring)} corners, or a coordinate that is no pixel")
+            raise ValueError(f"a ring of {len(ring)} corners, or a coordinate that is not a pixel")
     if not rings:
         raise ValueError("a polygon without corners")
     return rings

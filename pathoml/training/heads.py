@@ -62,7 +62,7 @@ def find_head(head: str, folder: Path | None = None) -> type[nn.Module]:
         folder: of the study, which a path such as ./file.py starts from.
 
     Raises:
-        ConfigError: it is not to be found, or is no nn.Module; the nearest name is suggested.
+        ConfigError: it is not to be found, or is not an nn.Module; the nearest name is suggested.
     """
     if not is_reference(head):
         named: type[nn.Module] = load_plugin("pathoml.mil", head, "Head").Head

@@ -111,7 +111,7 @@ def test_a_magnification_is_no_scale(study, tmp_path):
     (study.folder / "slides.csv").write_text("slide_id,patient_id,path\nA1,A,\nB1,B,\n")
     trident_file(tmp_path / "theirs")
     assert (
-        "micrometres per pixel are not stated; a magnification is no scale"
+        "micrometres per pixel are not stated; a magnification is not a scale"
         in trident.import_into(study, tmp_path).failures["A1"]
     )
 

@@ -229,7 +229,7 @@ def test_a_module_of_the_working_directory_or_the_study_is_not_run(
         )  # fmt: skip
         assert (done.returncode, (folder / "lured").exists()) == (2, False), done.stderr
         said = done.stdout + done.stderr
-        assert "is no installed module" in said or "No module named 'nearby'" in said
+        assert "is not an installed module" in said or "No module named 'nearby'" in said
     (embedded / "nearby.py").unlink()
 
 

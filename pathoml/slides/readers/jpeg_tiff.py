@@ -36,7 +36,7 @@ VENDORS = (
 )  # their levels are whole pages of the TIFF, without gaps, overlaps or offsets
 JPEG, RGB, YCBCR = 7, 2, 6  # TIFF: compression; photometric interpretations
 CACHE_BYTES = 48 * 2**20  # decoded tiles kept: two rows of 256 px tiles of a slide 40,000 px wide
-MAX_TILE_PX = 4096  # a larger tile is no tile; OpenSlide may try
+MAX_TILE_PX = 4096  # a larger one is not a tile; OpenSlide may try
 APP0, APP15 = 0xE0, 0xEF
 # APP14 up to its last byte, the colour transform: 0 RGB, 1 YCbCr
 ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
@@ -78,8 +78,8 @@ def open_slide(path: Path) -> JpegTiffReader:
     except TIFF_FAULTS as error:
         fallback.close()
         raise SlideError(
-            f"Slide {path.name} is no plain JPEG pyramid ({error}). Convert it to a tiled pyramidal"
-            " JPEG TIFF."
+            f"Slide {path.name} is not a plain JPEG pyramid ({error}). Convert it to a tiled "
+            "pyramidal JPEG TIFF."
         ) from error
     return JpegTiffReader(path, fallback, levels)
 

@@ -50,7 +50,7 @@ def open_slide(path: Path) -> OpenSlideReader:
         reader.close()
         raise SlideError(
             f"Slide {path.name} is damaged: its level {unlike} has {sizes[unlike]} pixels, which "
-            f"is no smaller picture of {sizes[0]}. Copy it again, or convert it to a tiled "
+            f"is not a smaller picture of {sizes[0]}. Copy it again, or convert it to a tiled "
             "pyramidal JPEG TIFF."
         )
     return reader
