@@ -232,7 +232,11 @@ def test_imported_slides_are_neither_tiled_nor_embedded_again(study, tmp_path):
             "features of a slide",
         ),
         ("pt", lambda p: (pt_files(p), (p / "A1.csv").unlink()), "A1.csv is missing"),
-        ("pt", lambda p: pt_files(p).write_bytes(b"\x80\x02}q\x00."), "no file of plain tensors"),
+        (
+            "pt",
+            lambda p: pt_files(p).write_bytes(b"\x80\x02}q\x00."),
+            "not a file of plain tensors",
+        ),
     ],
 )
 def test_what_has_no_scale_or_no_sense_is_refused_by_name(study, tmp_path, tool, spoil, sentence):

@@ -65,7 +65,7 @@ def study(folder: Path, rows: list[str] = ROWS, slides: str = SLIDES, landmark: 
             "2018-01-01,2019-01-01",
             "patient B: treatment 2018-01-01 is before metastasis .2019-01-01",
         ),
-        ("2019-06-01", "June 2019", "patient A: spread = 'June 2019' is no date"),
+        ("2019-06-01", "June 2019", "patient A: spread = 'June 2019' is not a date"),
     ],
 )
 def test_a_row_whose_dates_contradict_each_other_is_refused_with_both(
