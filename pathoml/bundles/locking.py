@@ -26,8 +26,9 @@ from pathoml.config import Study, opened
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
+from pathoml.store.provenance import MODELS
 from pathoml.study.layout import embeddings_folder, stain_name
-from pathoml.study.run_folder import RunFolder
+from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed
@@ -38,7 +39,7 @@ from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import out_of_fold, standardise
 from pathoml.types import NOTICE, SILENT, Cohort, Embeddings, Progress
 
-MODELS = 5  # at least, in the ensemble: between-model spread is part of every locked score
+FEWEST_MODELS = 5  # at least, in the ensemble: between-model spread is part of every locked score
 QUANTILES = (0.25, 0.5, 0.75)  # cut-offs of the out-of-fold log-risk
 CARD = "MODEL_CARD.md"  # people write into it, so it has no hash
 SUMS = "SHA256SUMS"  # `sha256sum -c SHA256SUMS` says whether a copy is whole
@@ -66,13 +67,13 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     refuse_unadjusted_winner(study)
     refuse_head_that_is_not_installed(study)
     folder = study.bundles_folder / name
-    if (folder / "bundle.json").exists():
+    if (folder / BUNDLE).exists():
         raise ConfigError(
             f"{folder} exists already. A locked bundle is never changed: choose another --name."
         )
     run = load_run(study)
     config, cohort = study.config, run.cohort
-    seeds = max(MODELS, config.train.seeds)
+    seeds = max(FEWEST_MODELS, config.train.seeds)
     specs = [
         ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(cohort.patient_ids))
         for s in range(1, seeds + 1)
@@ -90,10 +91,10 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         seed=config.splits.seed,
         on_epoch=on_epoch,
     ):
-        entries += save_block(folder / "models", block.stack, specs[block.models])
+        entries += save_block(folder / MODELS, block.stack, specs[block.models])
         raw.append(block.raw)
         head = block.stack.spec
-    save_index(folder / "models", head, entries, notice=NOTICE)
+    save_index(folder / MODELS, head, entries, notice=NOTICE)
     files = {f"models/{e['file']}": e["sha256"] for e in entries} | {
         "models/models.json": sha256_of_file(folder / "models/models.json")
     }
@@ -133,7 +134,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
     write_text(folder / SUMS, "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()))
-    write_text(folder / "bundle.json", text)  # last: a folder with it is complete
+    write_text(folder / BUNDLE, text)  # last: a folder with it is complete
     return folder
 
 
@@ -227,15 +228,15 @@ def open_bundle(folder: Path) -> dict[str, Any]:
         StoreError: a file is missing or its bytes are not those that were locked.
     """
     again = "Get the bundle again from where it was locked."
-    if not (folder / "bundle.json").exists():
+    if not (folder / BUNDLE).exists():
         raise StoreError(
             f"{folder} holds no bundle. Give the folder that `pathoml lock STUDY` wrote:"
             " STUDY/bundles/NAME."
         )
-    content = read_json(folder / "bundle.json")
+    content = read_json(folder / BUNDLE)
     sums = folder / SUMS
     if sums.exists() and not _stands_in(
-        sums, sha256_of_file(folder / "bundle.json")
+        sums, sha256_of_file(folder / BUNDLE)
     ):  # bundles of before had none
         raise StoreError(f"{folder / 'bundle.json'} was changed after locking. {again}")
     files = content.get("files")

@@ -15,8 +15,10 @@ from pathoml.explanation.contributions import explain_features
 from pathoml.explanation.maps import Subject, write_maps
 from pathoml.explanation.recipe import EXPLAIN_VERSION
 from pathoml.store.files import sha256_of_file
+from pathoml.store.provenance import MODELS
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import BUNDLE
 from pathoml.training.models import load_models
 from pathoml.training.scoring import FoldScores
 from pathoml.types import Recipe
@@ -38,7 +40,7 @@ def explain_predicted(
     bundle = open_bundle(bundle_folder)
     cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
-    stack, specs, _ = load_models(bundle_folder / "models", prepare_device(study.config.compute))
+    stack, specs, _ = load_models(bundle_folder / MODELS, prepare_device(study.config.compute))
     nobody = np.zeros(len(bags))
     ensemble = FoldScores(
         repeat="locked",
@@ -61,7 +63,7 @@ def explain_predicted(
     recipe = Recipe(
         step="explain",
         inputs={
-            "bundle": sha256_of_file(bundle_folder / "bundle.json"),
+            "bundle": sha256_of_file(bundle_folder / BUNDLE),
             "version": EXPLAIN_VERSION,
         },
     )

@@ -28,12 +28,12 @@ from pathoml.config import Study, opened
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
 from pathoml.store.packs import is_stored
-from pathoml.store.provenance import record_step
+from pathoml.store.provenance import MODELS, record_step
 from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
-from pathoml.study.run_folder import RunFolder
+from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
 from pathoml.types import SILENT, Progress, Recipe, RiskScore
 
@@ -84,7 +84,7 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
     bundle = open_bundle(bundle_folder)
     cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
-    stack, _, _ = load_models(bundle_folder / "models", prepare_device(study.config.compute))
+    stack, _, _ = load_models(bundle_folder / MODELS, prepare_device(study.config.compute))
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
     scale, hashes = bundle["out_of_fold"], bundle_models(bundle)
     folder = study.runs_folder / bundle["name"]
@@ -102,7 +102,7 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
             n_slides=len(bag.slide_ids),
             n_tiles=len(bag.features),
             model_sha256=models_sha256(hashes),
-            splits_sha256=sha256_of_file(bundle_folder / "bundle.json"),
+            splits_sha256=sha256_of_file(bundle_folder / BUNDLE),
             data_cut="",
             score_group="high" if risk > scale["quantiles"]["0.5"] else "low",
         )
@@ -120,7 +120,7 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
     with atomic_path(RunFolder(folder).drift) as temporary:
         write_table(temporary, COLUMNS, rows)
     inputs = {
-        "bundle": sha256_of_file(bundle_folder / "bundle.json"),
+        "bundle": sha256_of_file(bundle_folder / BUNDLE),
         "slides": [s.slide_id for s in cohort.slides],
     }
     record_step(folder, Recipe(step="predict", inputs=inputs), bundle=bundle["name"])

@@ -166,6 +166,7 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
     from pathoml.store.files import read_json
     from pathoml.store.maps import read_attention
     from pathoml.store.tables import read_table
+    from pathoml.study.run_folder import RunFolder
     from pathoml.survival.concordance import harrell_c
     from pathoml.synthetic.truth import map_agreement
 
@@ -179,7 +180,7 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
         [float(p["pfs_months"]) for p in patients],
         [p["pfs_event"] == "1" for p in patients],
     )
-    content: dict[str, Any] = read_json(run_folder / "metrics.json")
+    content: dict[str, Any] = read_json(RunFolder(run_folder).metrics)
     classes = read_json(truth / "classes.json")
     names = {name: int(number) for number, name in classes.items() if number.isdigit()}
     console.heading("truth  what was planted, and what was found")
@@ -192,7 +193,7 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
     )
     if classes.get("driver") not in names:
         return
-    maps = [read_attention(path) for path in sorted((run_folder / "attention").glob("*.h5"))]
+    maps = [read_attention(path) for path in RunFolder(run_folder).maps()]
     agreement = map_agreement(maps, truth, names[classes["driver"]], n_classes=max(names.values()))
     console.say(
         f"  map against the planted {classes['driver']} tissue, AUC over {agreement.tiles} tiles: "

@@ -10,6 +10,7 @@ from pathoml.config import Study, opened
 from pathoml.discovery.discovered import Discovered
 from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
 from pathoml.store.provenance import is_fresh, record_step
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Progress
 
 __all__ = ["Discovered", "discover_study"]
@@ -28,7 +29,7 @@ def discover_study(study: Study | Path | str, *, progress: Progress = SILENT) ->
     folder, recipe = study.run_folder, discover_recipe(study)
     if is_fresh(folder, recipe, DISCOVER_OUTPUTS):
         progress.heading(f"discover  runs/{study.config.run}: up to date")
-        return Discovered(folder=folder / "features", fresh=True)
+        return Discovered(folder=RunFolder(folder).features, fresh=True)
     progress.heading(f"discover  runs/{study.config.run}: phenotypes of the whole cohort")
     from pathoml.discovery.phenotypes import find_phenotypes  # here: loading torch takes seconds
 

@@ -13,6 +13,7 @@ from pathoml.errors import CohortError
 from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import MISSING, Table, write_table
+from pathoml.study.run_folder import RunFolder
 from pathoml.study.timing import DAYS_A_MONTH
 from pathoml.survival.subgroups import Condition, parse_expression
 
@@ -50,7 +51,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         slides_separator=slides_separator,
         encoding=encoding,
     )
-    path = study.run_folder / "analysis.R"
+    path = RunFolder(study.run_folder).analysis_r
     write_text(path, script)
     return path
 

@@ -24,6 +24,7 @@ from pathoml.store.scores import BASELINES, SEEDS, ScoreTable, read_columns, rea
 from pathoml.store.tables import Table, parse_number, read_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
 from pathoml.training.baselines import clinical_columns
@@ -133,7 +134,7 @@ class Evidence:
 
 def was_trained(run_folder: Path) -> bool:
     """Return whether a run has models of its own."""
-    return (run_folder / "models" / "models.json").exists()
+    return RunFolder(run_folder).models_index.exists()
 
 
 def read_evidence(study: Study) -> Evidence:
@@ -158,7 +159,7 @@ def read_evidence(study: Study) -> Evidence:
     ids = [p for p in known if p in place]
     left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
     rows = [place[p] for p in ids]
-    splits = folder / "splits.json"
+    splits = RunFolder(folder).splits
     return Evidence(
         study=study,
         everyone=everyone,
@@ -201,7 +202,7 @@ def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str
 
 def _locked_bundle(study: Study, score_type: str) -> LockedBundle | None:
     """Return bundles/RUN/bundle.json, where RUN is the run that `predict` named after it."""
-    path = study.folder / "bundles" / study.config.run / "bundle.json"
+    path = study.bundles_folder / study.config.run / BUNDLE
     if score_type != "locked" or not path.exists():
         return None
     survival = read_json(path).get("baseline_survival", {})

@@ -7,13 +7,13 @@ has, and the section says so.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pathoml.errors import StoreError
 from pathoml.evaluation.evidence import Evidence
+from pathoml.study.run_folder import BUNDLE
 from pathoml.survival.absolute_risk import BaselineHazard
 from pathoml.survival.locked_score import validate_locked_score
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
@@ -29,7 +29,7 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
     if evidence.score_type != "locked":
         return {"note": f"the scores are {evidence.score_type}, not of a locked model"}
     study, cohort, score = evidence.study, evidence.cohort, evidence.score
-    path = Path("bundles") / study.config.run / "bundle.json"
+    path = (study.bundles_folder / study.config.run / BUNDLE).relative_to(study.folder)
     if evidence.bundle is None:
         note = f"no {path}: copy the bundle there for its calibration"
         return {"note": note, **_none("no bundle")}

@@ -93,12 +93,13 @@ def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> P
     """
     study = opened(study)
     folder, recipe = study.run_folder, report_recipe(study)
+    page = RunFolder(folder).report
     fresh = is_fresh(folder, recipe, REPORT_OUTPUTS)
     progress.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
     if not fresh:
-        write_text(folder / "report.html", report_page(study))
+        write_text(page, report_page(study))
         record_step(folder, recipe)
-    return folder / "report.html"
+    return page
 
 
 def report_page(study: Study) -> str:

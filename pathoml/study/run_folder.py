@@ -15,6 +15,8 @@ from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
 from pathoml.store.scores import BASELINES, NESTED, SCORES, SEEDS
 from pathoml.study.layout import grid_name
 
+BUNDLE = "bundle.json"  # of bundles/NAME: what a locked model is; written last
+
 
 @dataclass(frozen=True)
 class RunFolder:
