@@ -30,8 +30,8 @@ NOT_COMPARED = re.compile(
     r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
     r"|\.(n|events|unknown)$|^flow\.|^tau_months$|^horizons_months|^alarms|\.planned$|^multiplicity\.tests"
     r"|^treatment_interaction\.(treated|untreated|exploratory)$"
-    # of files that R does not read
-    r"|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
+    # of files that R does not read: embeddings, models
+    r"|^heterogeneity\.|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
     r"|^leaks\.harrell_c_within\..*\.(low|high)$"
 )
 RELATIVE, ABSOLUTE = (
