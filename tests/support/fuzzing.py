@@ -333,7 +333,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="one kind of file")
     parser.add_argument("--keep", type=Path, help="folder for the files that were findings")
     args = parser.parse_args()
-    sys.exit(min(1, run(args.cases, args.seed, args.only, permutations=args.keep)))
+    sys.exit(min(1, run(args.cases, args.seed, args.only, args.keep)))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Zygote:
     def __init__(self) -> None:
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environment = {**os.environ, **one, "PYTHONPATH": str(Path(__file__).parents[2])}
-        command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+        command = [sys.executable, str(Path(__file__).parents[1] / "support" / "zygote.py")]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

@@ -319,7 +319,14 @@ def test_300_damaged_files_of_every_kind_are_read_or_refused_by_name() -> None:
     seed = os.environ.get("PATHOML_FUZZ_SEED", "1")
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
-    command = [sys.executable, str(root / "tests" / "fuzzing.py"), "--cases", "300", "--seed", seed]
+    command = [
+        sys.executable,
+        str(root / "tests" / "support" / "fuzzing.py"),
+        "--cases",
+        "300",
+        "--seed",
+        seed,
+    ]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=900
     )

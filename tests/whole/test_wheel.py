@@ -32,7 +32,9 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     ).stdout.split("\n")
     assert {
         "pathoml/py.typed",
-        "pathoml/survival/analysis.R",
+        "pathoml/evaluation/analysis.R",
+        "pathoml/__init__.pyi",
+        "pathoml/store/__init__.pyi",
         "pathoml/viewer/web/slide.js",
     } <= held
     assert {name for name in tracked if name} - held == set()
