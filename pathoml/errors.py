@@ -34,6 +34,12 @@ class StoreError(PathomlError):
     """A file of the study is torn, foreign, or belongs to another recipe."""
 
 
+class WorkerDied(RuntimeError):
+    """The process that worked on an item was killed, ran out of memory, or aborted in a C library;
+    what engines give in the place of a result.
+    """
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the known word nearest to a typo, or an empty string.
 

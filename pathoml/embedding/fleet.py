@@ -22,6 +22,7 @@ from pathoml.config import ComputeConfig
 from pathoml.embedding.jobs import EmbedJob, stale_jobs
 from pathoml.embedding.loop import EmbedReport, embed_part
 from pathoml.embedding.ready_encoder import ReadyEncoder, ready_encoder
+from pathoml.errors import WorkerDied
 from pathoml.plugins import load_plugin
 from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
@@ -93,7 +94,7 @@ def embed_apart(
                 whole.add(result)
                 for slide_id in (*result.slide_seconds, *result.failures):
                     on_slide(slide_id)
-            elif isinstance(result, RuntimeError) and str(result).startswith(DIED):
+            elif isinstance(result, WorkerDied):
                 lost += parts[key].jobs
             else:
                 whole.failures.update(

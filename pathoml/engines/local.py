@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
+from pathoml.errors import WorkerDied
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -85,7 +87,7 @@ def _attempt_alone(
         future = pool.submit(function, item)
         error = future.exception()
     if isinstance(error, BrokenProcessPool):
-        return RuntimeError(
+        return WorkerDied(
             "the process that worked on it died (killed, out of memory, or aborted in a C library)"
         )
     if isinstance(error, Exception):

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from pathoml.engines.local import attempt
-from pathoml.errors import ConfigError
+from pathoml.errors import ConfigError, WorkerDied
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -72,7 +72,7 @@ def map_items(
                 reason = str(error).splitlines()[0]
                 yield (
                     key,
-                    RuntimeError(
+                    WorkerDied(
                         f"the process that worked on it died {RETRIES + 1} times (killed, out of"
                         f" memory): {reason}"
                     ),

@@ -12,7 +12,7 @@ from pathoml.compute.memory import keep_freed_memory
 from pathoml.compute.processes import workers as reading_processes
 from pathoml.compute.shards import Shard, in_part
 from pathoml.config import Study, opened
-from pathoml.errors import SlideError
+from pathoml.errors import SlideError, WorkerDied
 from pathoml.plugins import load_plugin
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.identity import by_id
@@ -161,7 +161,7 @@ def tile_slides(
         if isinstance(result, Exception):
             reason = (
                 str(result)
-                if isinstance(result, SlideError)
+                if isinstance(result, SlideError | WorkerDied)
                 else f"{type(result).__name__}: {result}"
             )
             failures[slide_id] = by_id(reason, slide_id, path_of[slide_id])
