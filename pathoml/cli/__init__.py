@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 from typing import Annotated
@@ -84,5 +85,7 @@ def root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    # spawned children would look for modules where pathoml was started, which may be a study
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     console = Console()
     sys.exit(guarded(lambda: app(arguments, standalone_mode=True, obj=console), console))

@@ -88,7 +88,8 @@ def _script(
     options = [f"--job-name=pathoml-{step}", "--requeue", "--open-mode=append", f'--output="{log}"']
     options += [f"--array=1-{resources.shards}"] if is_array else []
     options += [*resources.every, *(resources.gpu if step in ON_GPU else ())]
-    command = [sys.executable, "-m", "pathoml", VERBS.get(step, step), str(folder)]
+    # -P: nothing is imported from the folder where the job starts, which may be a study
+    command = [sys.executable, "-P", "-m", "pathoml", VERBS.get(step, step), str(folder)]
     overrides = [part for setting in settings for part in ("--set", setting)]
     shard = f' --shard "$SLURM_ARRAY_TASK_ID/{resources.shards}"' if is_array else ""
     lines = [
@@ -99,7 +100,7 @@ def _script(
     # the parts of the array could not: another one may have embedded a slide's other magnification
     if joins and step == "train":
         lines.append(
-            shlex.join([*command[:3], "embed", str(folder), *overrides])
+            shlex.join([*command[:4], "embed", str(folder), *overrides])
             + " || test $? -eq 1  # 1: a slide failed"
         )
     return "\n".join(
