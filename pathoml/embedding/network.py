@@ -4,7 +4,6 @@ vector a tile out.
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,10 @@ from pathoml.embedding.dinov2_names import timm_names
 from pathoml.encoders.finding import find_encoder, find_weights
 from pathoml.errors import EncoderError
 from pathoml.store.files import sha256_of_file
+from pathoml.store.foreign import TORCH_FAULTS
 from pathoml.types import Encoder
 
 PIXEL_RANGE = 255.0
-NOT_WEIGHTS = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-)
 
 
 def build_architecture(encoder: Encoder) -> nn.Module:
@@ -63,7 +52,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             action="ignore"
         ):  # what is not a plain file of weights ends in an error, not in advice to torch's makers
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except NOT_WEIGHTS as error:
+    except TORCH_FAULTS as error:
         raise EncoderError(
             f"{path} is not a file of plain weights ({type(error).__name__}). Convert it to"
             " safetensors."

@@ -7,7 +7,6 @@ A SLIDE.pt may also be a dictionary with "features" and "coords". tiles.json say
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,11 @@ from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
 from pathoml.store.files import atomic_path, read_json, write_json
+from pathoml.store.foreign import TORCH_FAULTS
 from pathoml.store.tables import parse_number, read_table, write_table
 from pathoml.types import Exchange
 
 SCALE = "tiles.json"
-NO_TENSORS = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-)
 
 
 def import_into(study: Study, source: Path) -> Exchange:
@@ -88,7 +77,7 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     try:
         with warnings.catch_warnings(action="ignore"):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except NO_TENSORS as error:
+    except TORCH_FAULTS as error:
         raise StoreError(
             f"{path} is not a file of plain tensors ({type(error).__name__}). Save a tensor, or"
             " features and coords."

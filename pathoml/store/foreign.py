@@ -4,6 +4,7 @@ hang nor abort the library.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,18 @@ from pathoml.store.probe import Probe
 # third at most
 MOST_PACKING = 100
 HDF5_SECONDS = 20.0
+# what torch.load raises of a file that holds no plain tensors, or holds code
+TORCH_FAULTS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
