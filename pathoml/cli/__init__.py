@@ -21,6 +21,9 @@ from pathoml.cli.console import Console
 from pathoml.cli.exit_codes import guarded
 from pathoml.cli.help import arrange
 
+# to Python: spawned children import nothing from where pathoml was started, maybe a study
+SAFE_PATH = "PYTHONSAFEPATH"
+
 app = typer.Typer(
     name="pathoml",
     help=(
@@ -85,7 +88,14 @@ def root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
-    # spawned children would look for modules where pathoml was started, which may be a study
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
     console = Console()
-    sys.exit(guarded(lambda: app(arguments, standalone_mode=True, obj=console), console))
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        code = guarded(lambda: app(arguments, standalone_mode=True, obj=console), console)
+    finally:  # a caller in this process, such as a test, keeps its own
+        if before is None:
+            os.environ.pop(SAFE_PATH, None)
+        else:
+            os.environ[SAFE_PATH] = before
+    sys.exit(code)

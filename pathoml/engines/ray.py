@@ -81,6 +81,7 @@ def map_items(
 
 def _connected(workers: int) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+    os.environ.pop("PYTHONSAFEPATH", None)  # Ray starts its own programs by their files
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = os.environ.get("RAY_ADDRESS")
     if not address:
