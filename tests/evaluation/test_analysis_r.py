@@ -15,6 +15,7 @@ from support.r_oracle import r_survival_is_there, run_r, unavailable
 from support.score_study import write_score_study
 
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.sections import metrics
 from pathoml.evaluation.start_stop import write_start_stop
@@ -23,14 +24,12 @@ from pathoml.training.nested import write_nested
 
 pytestmark = pytest.mark.ci
 PACKAGES = ("rms", "riskRegression", "cmprsk", "mice")
-# Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), counts that
-# are no statistic, settings.
+# Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), and what
+# rests on files that R does not read: embeddings, models, the plan, patients who were left out.
 NOT_COMPARED = re.compile(
     r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
     r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
-    r"|\.(n|events|unknown)$|^flow\.|^tau_months$|^horizons_months|^alarms|\.planned$|^multiplicity\.tests"
-    r"|^treatment_interaction\.(treated|untreated|exploratory)$"
-    # of files that R does not read: embeddings, models
+    r"|^flow\.(patients|by_centre\..*\.slides)$"
     r"|^heterogeneity\.|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
     r"|^leaks\.harrell_c_within\..*\.(low|high)$"
 )
@@ -114,6 +113,7 @@ def evaluated_twice(study):
     evidence = read_evidence(study)
     content = metrics(evidence)
     write_start_stop(study.run_folder / "start_stop.csv", evidence.cohort, evidence.score)
+    write_cohort_table(study.run_folder / "cohort.csv", evidence)
     script = write_analysis(evidence, content["tau_months"])
     return content, run_r(script.read_text(encoding="utf-8"), folder=study.run_folder)
 
