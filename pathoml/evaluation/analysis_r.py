@@ -1,5 +1,5 @@
-"""analysis.R of a run: R computes the report's numbers again from the files of the run, and compares
-them with metrics.json one by one.
+"""analysis.R of a run: R computes the report's numbers again from the files of the run, and
+compares them with metrics.json one by one.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def analysis_script(
         ledger_path: the hypotheses that the study tested.
 
     >>> script = analysis_script(covariates={'age "y"': "number"})
-    >>> 'clinical_names <- c("age \\"y\\"")' in script
+    >>> r_string('age "y"') in script
     True
     """
     if tau_months is not None and not tau_months > 0:
@@ -119,9 +119,7 @@ def analysis_script(
 
 
 def _r_condition(condition: Condition) -> str:
-    value = (
-        r_string(condition.value) if isinstance(condition.value, str) else repr(condition.value)
-    )
+    value = r_string(condition.value) if isinstance(condition.value, str) else repr(condition.value)
     return f"holds({r_string(condition.column)}, {r_string(condition.operator)}, {value})"
 
 
