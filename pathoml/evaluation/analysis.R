@@ -17,6 +17,7 @@ counted <- function(name, rows, until = Inf) {  # the patients and events that a
 }
 ends <- function(name, value) {
   if (!is.finite(value[1])) stop("no finite estimate")
+  if (length(value) == 3 && value[2] %in% value[3]) value[2:3] <- NA  # nothing was seen that could vary: no interval
   for (k in seq_along(value)) show(paste0(name, ".", c("estimate", "low", "high")[k]), value[k])
 }
 estimate <- function(name, value, rows = everyone, until = Inf) {  # value, low, high
@@ -32,6 +33,8 @@ section <- function(name, code) {
 }
 strict <- coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100, outer.max = 100, timefix = FALSE)
 ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
+  reach <- qnorm(0.975) * sqrt(variance[column, column])
+  if (!isTRUE(abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
 wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
@@ -72,14 +75,14 @@ show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
 is_varied <- function(x) length(unique(x)) > 1
-c_of <- function(x, rows = everyone) {
-  if (!is_varied(x[rows])) stop("all scores are equal")
-  concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
+c_from <- function(fit) {
+  pairs <- rbind(fit$count)  # a row for each stratum
+  if (!sum(pairs[, c("concordant", "discordant")])) stop("all scores are equal, or no pair can be compared")
+  fit$concordance
 }
+c_of <- function(x, rows = everyone) c_from(concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE))
 within_c <- function(x, label = centre) {
-  if (!is_varied(label)) return(c_of(x))
-  if (!is_varied(x)) stop("all scores are equal")
-  concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)$concordance
+  if (is_varied(label)) c_from(concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)) else c_of(x)
 }
 show_c <- function(name, code, rows = everyone) section(name, {
   if (sum(rows) < 10) stop("fewer than 10 patients")
@@ -93,10 +96,7 @@ show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Un
 show_c("harrell_c", c_of(score))
 show_c("harrell_c_centre_stratified", within_c(score))
 for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
-show_c("uno_c", {
-  if (!is_varied(score)) stop("all scores are equal")
-  concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)$concordance
-})
+show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
 fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
@@ -326,7 +326,7 @@ if (length(reached)) section("riskRegression", {
       counted(paste0("time_dependent_auc.", h), everyone, h)
     }
     brier <- at$Brier$score
-    for (m in names(models)) {
+    if (any(event == 1 & time_months <= h)) for (m in names(models)) {
       show(paste0("brier.", h, ".", m, ".estimate"), brier$Brier[brier$model == m & brier$times == h])
       counted(paste0("brier.", h, ".", m), everyone, h)
     }
@@ -342,13 +342,15 @@ if (length(reached)) section("riskRegression", {
 
 # Calibration and decision curves.
 section("calibration.slope", {
+  if (!@is_log_hazard@) stop("the score is not known to be a log hazard")
+  if (sd(log_risk) < 1e-3 || sd(log_risk) > 10) stop("the score is not on the scale of a log hazard")
   fit <- coxph(y ~ log_risk, control = strict)
   estimate("calibration.slope", c(coef(fit), confint(fit)))
 })
 section("calibration.in_the_large", estimate("calibration.in_the_large", exp(log(sum(event) / sum(models$image$own)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event)))))
 observed_at <- function(rows, h) {
   at <- summary(curve_of(rows), times = h, extend = TRUE)
-  1 - c(at$surv, at$upper, at$lower)
+  1 - c(at$surv, if (at$surv %in% 0:1) c(NA, NA) else c(at$upper, at$lower))
 }
 groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {

@@ -34,6 +34,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
         horizons_months=config.evaluate.horizons_months,
+        is_log_hazard=evidence.is_log_hazard,
     )
     path = RunFolder(evidence.study.run_folder).analysis_r
     write_text(path, script)
@@ -71,6 +72,7 @@ def analysis_script(
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
     horizons_months: Sequence[float] = (12.0, 24.0, 36.0, 60.0),
+    is_log_hazard: bool = True,
     scores_path: str = "scores.csv",
     cohort_path: str = "cohort.csv",
     ledger_path: str = "../ledger.csv",
@@ -87,6 +89,7 @@ def analysis_script(
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
         horizons_months: at which risks are judged.
+        is_log_hazard: whether a slope of log_risk has a meaning.
         scores_path: from the folder of the run, as the next two.
         cohort_path: the patients as they were read (evaluation/cohort_table.py).
         ledger_path: the hypotheses that the study tested.
@@ -108,6 +111,7 @@ def analysis_script(
         "treatment": r_string(treatment) if treatment else "NULL",
         "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
         "expressions": ", ".join(r_string(expression) for expression in subgroups),
+        "is_log_hazard": "TRUE" if is_log_hazard else "FALSE",
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),
         "horizons": ", ".join(repr(float(months)) for months in horizons_months),
     }

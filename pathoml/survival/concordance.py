@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.survival.censoring import uncensored_before
-from pathoml.survival.estimate import Estimate
+from pathoml.survival.estimate import Estimate, percentile_estimate
 from pathoml.survival.outcome import checked_groups, checked_outcome, checked_score
 from pathoml.types import Array
 
@@ -132,11 +132,13 @@ def harrell_c_interval(
 
     Raises:
         CohortError: fewer than 10 patients, no event, or too many draws without a comparable pair
-            ("not estimable: ...").
+            ("not estimable: ..."), or scores that are equal in every pair: their C of one half says
+            nothing.
     """
     pairs = _Pairs(log_risk, time_months, event, stratum=stratum)
     counts = draw_counts(pairs.n, bootstraps, seed, resample_within=resample_within)
     estimate = _estimate(pairs.concordance(np.ones((1, pairs.n))), pairs)
+    pairs.require_different_scores()
     return _interval(estimate, pairs.concordance(counts), pairs, level)
 
 
@@ -159,6 +161,7 @@ def uno_c_interval(
     pairs = _Pairs(log_risk, time_months, event)
     counts = draw_counts(pairs.n, bootstraps, seed, resample_within=resample_within)
     estimate = _estimate(pairs.uno_concordance(np.ones((1, pairs.n)), tau), pairs, tau)
+    pairs.require_different_scores()
     return _interval(estimate, pairs.uno_concordance(counts, tau), pairs, level)
 
 
@@ -247,6 +250,12 @@ class _Pairs:
         lower, equal = score < score[first, None], score == score[first, None]
         self.credit = self.comparable * (lower + np.float32(0.5) * equal)  # (E, B)
 
+    def require_different_scores(self) -> None:
+        """Raise CohortError where the scores of every comparable pair are equal."""
+        if (self.credit == np.float32(0.5) * self.comparable).all():
+            within = " within a stratum" if self.stratified else ""
+            raise CohortError(f"not estimable: all scores{within} are equal.")
+
     def concordance(self, counts: Array, weight: Array | float = 1.0) -> Array:
         """Return C of every draw, (R,) from counts (R, B) and the weight of each event, (R, E); NaN
         where no pair is.
@@ -296,7 +305,4 @@ def _interval(estimate: float, draws: Array, pairs: _Pairs, level: float) -> Est
             f"not estimable: {empty:.0%} of the bootstrap draws have no comparable pair"
             f" ({n} patients, {events} events)."
         )
-    low, high = np.nanquantile(draws, ((1 - level) / 2, (1 + level) / 2))
-    return Estimate(
-        estimate=estimate, low=float(low), high=float(high), n=n, events=events, level=level
-    )
+    return percentile_estimate(estimate, draws, n=n, events=events, level=level)
