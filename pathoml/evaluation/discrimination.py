@@ -179,6 +179,8 @@ def fold_mean(evidence: Evidence) -> float | None:
     for fold in evidence.split.folds:
         rows = np.isin(cohort.patient_ids, fold.test)
         outcome = cohort.time_months[rows], cohort.event[rows]
+        if not rows.any() or np.ptp(evidence.log_risk[rows]) == 0:
+            return None  # of equal scores, one half says nothing
         try:
             values.append(harrell_c(evidence.log_risk[rows], *outcome))
         except CohortError:

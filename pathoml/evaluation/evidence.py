@@ -42,9 +42,11 @@ from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
+LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
 SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
 DRAW_SEED = 1  # of every bootstrap
 CROSS_VALIDATED = ("oof", "loco")  # score types
+FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,13 @@ class Evidence:
     def config(self) -> StudyConfig:
         return self.study.config
 
+    @cached_property
+    def is_log_hazard(self) -> bool:
+        """Whether log_risk is on the scale of a log hazard: scores that were imported are, if
+        their column was called log_risk; any other has a scale of its own.
+        """
+        return _is_log_hazard(self.study.run_folder, self.score_type)
+
     @property
     def draw(self) -> Json:
         """How intervals are drawn: over patients, within centres."""
@@ -91,14 +100,14 @@ class Evidence:
         return {
             "bootstraps": bootstraps,
             "seed": DRAW_SEED,
-            "resample_within": self.cohort.centre,
+            "resample_within": drawn_within(self.cohort.centre),
         }
 
     @cached_property
     def draws(self) -> Array | None:
         """(R, B) how often each patient is in each bootstrap; None where there are none."""
-        bootstraps, centre = self.config.significance.bootstraps, self.cohort.centre
-        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=centre)
+        bootstraps, label = self.config.significance.bootstraps, drawn_within(self.cohort.centre)
+        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=label)
         return counts if len(counts) else None
 
     @property
@@ -188,6 +197,18 @@ class Evidence:
         return load_run(self.study, self.everyone)
 
 
+def drawn_within(centre: Labels) -> Labels:
+    """Return (B,) labels within which a bootstrap draws patients: the centres, and one label for
+    all small ones. The only patient of a centre would be in every draw, and the interval too short.
+
+    >>> drawn_within(np.array(["A"] * 5 + ["B", "C"])).tolist()
+    ['A', 'A', 'A', 'A', 'A', '', '']
+    """
+    names, row, counts = np.unique(centre, return_inverse=True, return_counts=True)
+    labels: Labels = np.where(counts >= FEWEST_IN_DRAW, names, "")[row]
+    return labels
+
+
 def was_trained(run_folder: Path) -> bool:
     """Return whether a run has models of its own."""
     return RunFolder(run_folder).models_index.exists()
@@ -258,6 +279,14 @@ def _repeats_of(run: LoadedRun, patient_ids: Sequence[str]) -> RepeatTable:
         fold=table.fold[:, order],
         scores={name: values[:, order] for name, values in table.scores.items()},
     )
+
+
+def _is_log_hazard(run_folder: Path, score_type: str) -> bool:
+    path = RunFolder(run_folder).provenance
+    steps = read_json(path).get("steps", {}) if path.is_file() else {}
+    if "import" in steps and not was_trained(run_folder):
+        return bool(steps["import"].get("inputs", {}).get("column") == LOG_RISK)
+    return score_type != "external"
 
 
 def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:

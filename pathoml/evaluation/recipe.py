@@ -13,6 +13,7 @@ EVALUATE_OUTPUTS = (
     "permutation.json",
     "analysis.R",
     "start_stop.csv",
+    "cohort.csv",
 )
 
 

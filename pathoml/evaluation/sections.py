@@ -10,6 +10,7 @@ import numpy as np
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
 from pathoml.evaluation.discrimination import (
     added_value,
@@ -72,7 +73,9 @@ ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by mo
 
 
 def evaluate_scores(study: Study, progress: Progress) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv and analysis.R."""
+    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv, cohort.csv and
+    analysis.R.
+    """
     files, evidence = RunFolder(study.run_folder), read_evidence(study)
     content = metrics(evidence)
     write_json(files.metrics, content)
@@ -80,6 +83,7 @@ def evaluate_scores(study: Study, progress: Progress) -> None:
         write_repeats(files.repeat_scores, evidence.cohort.patient_ids, evidence.repeats)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
+    write_cohort_table(files.cohort_table, evidence)
     write_analysis(evidence, content["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)

@@ -8,6 +8,7 @@ the scores were made is not known here; `score_type` says what their owner says,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ USUAL_NAMES = (
     "score",
     "risk",
 )  # in this order, where a table has several columns
+SMALLEST_SHARE = 1e-12  # of the largest score: a smaller range is that of a constant
 SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
@@ -156,9 +158,10 @@ def _by_patient(table: Table) -> dict[str, dict[str, str]]:
 
 def _value(row: dict[str, str], name: str, source: Path) -> float:
     value = parse_number(row[name])
-    if value is None:
+    if value is None or not math.isfinite(value):
         raise CohortError(
-            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a number."
+            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a finite"
+            " number. Correct it, or leave the cell empty to leave the patient out."
         )
     return value
 
@@ -186,7 +189,9 @@ def _risk_scores(
     rows: Sequence[dict[str, str]],
 ) -> list[RiskScore]:
     middle = values.mean()
-    standard = standardise((values - middle)[None, :])
+    scale = float(np.abs(values).max()) * SMALLEST_SHARE  # below it, differences are rounding
+    centred = values - middle if np.ptp(values) > scale else np.zeros_like(values)
+    standard = standardise(centred[None, :] / (centred.std() or 1.0))  # whatever the unit
     median = float(np.median(values))
     fold = {
         p: ";".join(f.name for split in splits for f in split.folds if p in f.test)
@@ -205,7 +210,7 @@ def _risk_scores(
             RiskScore(
                 patient_id=patient.patient_id,
                 centre=patient.centre,
-                log_risk=float(values[b] - middle),
+                log_risk=float(centred[b]),
                 score_sd=float(standard[b]),
                 score_type=kind,
                 fold=row.get("fold")

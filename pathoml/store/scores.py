@@ -4,6 +4,7 @@ to score the patients (fold, seed).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +153,7 @@ def _score_number(table: Table, row: Mapping[str, str], column: str) -> float:
     value = parse_number(cell)
     if value is None and cell == "" and column in MAY_BE_EMPTY:
         return float("nan")
-    if value is None:
+    if value is None or not math.isfinite(value):
         raise StoreError(
             f"{table.path}: patient {row['patient_id']} has {column} = {cell!r}, expected a number."
             " Run `pathoml train` again."

@@ -84,6 +84,11 @@ class RunFolder:
         return self.path / "start_stop.csv"
 
     @property
+    def cohort_table(self) -> Path:
+        """The analysed patients as they were read, for R."""
+        return self.path / "cohort.csv"
+
+    @property
     def permutation(self) -> Path:
         return self.path / "permutation.json"
 
