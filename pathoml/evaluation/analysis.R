@@ -51,7 +51,19 @@ patients[] <- lapply(patients, as_read)  # types are those of the whole table
 patients <- patients[all_rows, , drop = FALSE]
 scores <- scores[match(ids[all_rows], scores$patient_id), ]
 
-time_months <- as.numeric(patients[[@time_column@]]) / @units_per_month@
+# Time from the landmark, if there is one; entry: from then on a patient is at risk, as Surv(entry, time, event) counts.
+landmark <- @landmark@
+time_months <- as.numeric(patients[[@time_column@]]) / @units_per_month@ - landmark
+day <- function(column) {  # yyyy-mm-dd, dd.mm.yyyy or dd.mm.yy; an empty cell is NA
+  cells <- if (is.null(column)) NA_character_ else as.character(patients[[column]])
+  cells <- trimws(cells)
+  pattern <- ifelse(grepl("^[0-9]+-", cells), "%Y-%m-%d", ifelse(grepl("\\.[0-9]{4}$", cells), "%d.%m.%Y", "%d.%m.%y"))
+  as.Date(strptime(cells, pattern, tz = "UTC"))
+}
+since_zero <- function(column) as.numeric(day(column) - day(@zero_column@)) / 30.4375 - landmark
+entry_months <- rep(0, length(time_months))
+if (!is.null(@entry_column@)) entry_months <- pmax(0, ifelse(is.na(since_zero(@entry_column@)), 0, since_zero(@entry_column@)))
+late <- any(entry_months > 0)
 words <- c(no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
 coded <- function(cells) {  # a number, or a word for one
   cells <- tolower(as.character(cells))
@@ -60,7 +72,11 @@ coded <- function(cells) {  # a number, or a word for one
 }
 code <- coded(patients[[@event_column@]])
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
-y <- Surv(time_months, event)
+surv <- function(rows = TRUE, event_of = event) {
+  if (late) Surv(entry_months[rows], time_months[rows], event_of[rows]) else Surv(time_months[rows], event_of[rows])
+}
+y <- surv()
+observed_beyond <- function(h, rows = TRUE) sum((time_months > h & entry_months <= h)[rows])
 if (anyNA(y)) stop("follow-up is missing for ", paste(scores$patient_id[is.na(y)], collapse = ", "))
 score <- as.numeric(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
 log_risk <- as.numeric(scores$log_risk)
@@ -68,7 +84,7 @@ centre <- scores$centre
 n <- length(score)
 show("n", n)
 show("events", sum(event))
-show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 1), 0.5, conf.int = FALSE))
+show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1), 0.5, conf.int = FALSE))
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
 c_of <- function(x, rows = rep(TRUE, n)) concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
@@ -76,7 +92,7 @@ within_c <- function(x) concordance(y ~ x + strata(centre), reverse = TRUE, time
 show("harrell_c.estimate", c_of(score))
 show("harrell_c_centre_stratified.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
 for (name in unique(centre)) section(name, show(paste0("harrell_c_by_centre.", gsub(" ", "_", name), ".estimate"), c_of(score, centre == name)))
-show("uno_c.estimate", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = @tau@, timefix = FALSE)$concordance)
+if (!late) show("uno_c.estimate", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = @tau@, timefix = FALSE)$concordance)
 fold <- sub(";.*", "", ifelse(is.na(scores$fold), "", scores$fold))  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
@@ -124,6 +140,11 @@ section("hazard_ratio_per_sd", {
 # Covariates of the clinical model, learned on training rows: numbers get the median where missing and are standardised, categories
 # get the level "missing" and an indicator for each level but the commonest.
 clinical_names <- c(@covariates@)
+by_landmark <- c(@by_landmark@)  # treatments: what had begun by the landmark, whatever began later
+for (name in by_landmark) {
+  begun <- since_zero(@treated_on@)
+  patients[[name]] <- ifelse(is.na(begun), ifelse(coded(patients[[name]]) == 0, 0, NA), as.numeric(begun <= 0))
+}
 learn <- function(names, train) {
   columns <- list()
   for (name in names) {
@@ -147,28 +168,67 @@ learn <- function(names, train) {
 everyone <- rep(TRUE, n)
 clinical <- learn(clinical_names, everyone)
 x <- do.call(cbind, clinical)
+# A level none of whose patients had an event has a hazard ratio of 0, one whose patients all had theirs before anybody else an
+# infinite one: in that limit, exactly, its patients are a stratum of their own. Of columns that determine one another the later go.
+estimable <- function(z, start = entry_months, stop = time_months, seen = event) {
+  own <- rep(1, nrow(z))
+  extreme <- rep(0, nrow(z))
+  kept <- rep(TRUE, ncol(z))
+  for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1)) && any(z[, k] == 1)) {
+    mine <- z[, k] == 1
+    if (!any(seen[mine] == 1)) {
+      kept[k] <- FALSE
+      extreme[mine] <- -1
+    } else if (!all(mine)) {
+      met <- compared <- FALSE
+      for (s in unique(own[mine])) {
+        inside <- own == s
+        under <- function(who, at) any(outer(stop[who], at, ">=") & outer(start[who], at, "<"))
+        met <- met || under(inside & mine, stop[inside & !mine & seen == 1])
+        compared <- compared || under(inside & !mine, stop[inside & mine & seen == 1])
+      }
+      if (!met && compared) {
+        kept[k] <- FALSE
+        extreme[mine & extreme == 0] <- 1
+      }
+    }
+    if (!kept[k]) own <- own * 2 + mine
+  }
+  if (any(kept)) {
+    within <- apply(z, 2, function(v) v - ave(v, own))
+    if (is.null(dim(within))) within <- matrix(within, nrow(z))
+    for (k in which(kept)) {
+      before <- within[, seq_len(k - 1)[kept[seq_len(k - 1)]], drop = FALSE]
+      rest <- if (ncol(before)) qr.resid(qr(before), within[, k]) else within[, k]
+      if (sqrt(sum(rest^2)) <= 1e-4 * sqrt(sum(within[, k]^2)) || all(within[, k] == 0)) kept[k] <- FALSE
+    }
+  }
+  list(kept = kept, stratum = own, extreme = extreme)
+}
+cox_of <- function(z, own, outcome = y) {
+  if (ncol(z)) coxph(outcome ~ z + strata(own), control = strict) else coxph(outcome ~ strata(own))
+}
 if (length(clinical)) section("added_value", {
-  # A level none of whose patients had an event has a hazard ratio of 0: in that limit its patients leave the fit.
-  eventless <- apply(x, 2, function(v) all(v %in% c(0, 1)) && any(v == 1) && !any(event[v == 1] == 1))
-  kept <- rowSums(x[, eventless, drop = FALSE]) == 0
-  varies <- !eventless & apply(x[kept, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
-  rest <- list(y = y[kept], x = x[kept, varies, drop = FALSE], score = score[kept])
-  clinical_fit <- coxph(y ~ x, data = rest, control = strict)
-  both <- coxph(y ~ x + score, data = rest, control = strict)
+  found <- estimable(x)
+  own <- found$stratum
+  clinical_fit <- cox_of(x[, found$kept, drop = FALSE], own)
+  both <- cox_of(cbind(x[, found$kept, drop = FALSE], score), own)
   everyones <- function(fit) {
-    value <- numeric(n)
-    value[kept] <- round(fit$linear.predictors, 10)  # equal covariates are equal risks
-    value[!kept] <- min(value[kept]) - 1
-    value
+    b <- if (length(coef(fit))) ifelse(is.na(coef(fit)), 0, coef(fit)) else numeric(0)
+    value <- drop(round(cbind(x[, found$kept, drop = FALSE], score)[, seq_along(b), drop = FALSE] %*% b, 10))  # equal covariates are equal risks
+    ends <- range(value) + c(-1, 1)
+    ifelse(found$extreme < 0, ends[1], ifelse(found$extreme > 0, ends[2], value))
   }
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
   show("added_value.delta_harrell_c.estimate", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
   estimate("added_value.hazard_ratio_per_sd", ratio(both))
-  terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
-  data <- lapply(terms, as.matrix)
-  table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
+  columns <- split(which(found$kept), rep(seq_along(clinical), sapply(clinical, NCOL))[found$kept])
+  terms <- setNames(columns, paste0("term_", seq_along(columns)))
+  data <- lapply(terms, function(k) x[, k, drop = FALSE])
+  formula <- reformulate(c(names(terms), "score", "strata(own)"), quote(y))
+  table <- cox.zph(coxph(formula, data = c(data, list(score = score, own = own)), control = strict))$table
   for (k in seq_len(nrow(table))) for (m in 1:3) {
     show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
   }
@@ -180,8 +240,15 @@ if (length(clinical_names) && anyNA(patients[clinical_names])) section("multiple
   suppressWarnings(suppressMessages(library(mice)))
   filled <- data.frame(lapply(patients[clinical_names], function(v) if (is.numeric(v)) v else factor(v)))
   names(filled) <- paste0("covariate_", seq_along(filled))
+  # with delayed entry, what each has run up since entry
   outcome <- data.frame(time_months, event)
-  frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+  run_up <- function() {
+    if (!late) return(nelsonaalen(outcome, time_months, event))
+    curve <- survfit(y ~ 1, ctype = 1, timefix = FALSE)
+    at <- function(t) c(0, curve$cumhaz)[findInterval(t, curve$time) + 1]
+    at(time_months) - at(entry_months)
+  }
+  frame <- cbind(filled, score, event, hazard = run_up())
   sets <- complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
   fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
   pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
@@ -218,8 +285,17 @@ for (name in intersect(c("high", "low"), group)) {
   for (part in names(parts)) show(paste0("kaplan_meier.groups.", name, ".", part), parts[[part]])
 }
 if (all(c("high", "low") %in% group)) section("score groups", {
-  show("kaplan_meier.log_rank_p", p_chi2(survdiff(y ~ group)$chisq))
-  reached <- horizons[sapply(horizons, function(h) min(sum(time_months[group == "high"] > h), sum(time_months[group == "low"] > h)) >= 10)]
+  log_rank <- function() {  # survdiff refuses delayed entry: Mantel-Haenszel over the risk sets
+    parts <- sapply(sort(unique(time_months[event == 1])), function(t) {
+      risk <- time_months >= t & entry_months < t
+      dead <- time_months == t & event == 1
+      r <- sum(risk); d <- sum(dead); share <- mean(group[risk] == "high")
+      c(sum(dead & group == "high") - d * share, if (r > 1) d * share * (1 - share) * (r - d) / (r - 1) else 0)
+    })
+    sum(parts[1, ])^2 / sum(parts[2, ])
+  }
+  show("kaplan_meier.log_rank_p", p_chi2(if (late) log_rank() else survdiff(y ~ group)$chisq))
+  reached <- horizons[sapply(horizons, function(h) min(observed_beyond(h, group == "high"), observed_beyond(h, group == "low")) >= 10)]
   if (length(reached)) {
     until <- max(reached)
     show("restricted_mean.until_months", until)
@@ -236,7 +312,7 @@ if (all(c("high", "low") %in% group)) section("score groups", {
 efron_hazard <- function(predictor, rows) {
   times <- sort(unique(time_months[rows & event == 1]))
   jump <- sapply(times, function(t) {
-    at_risk <- sum(exp(predictor[rows & time_months >= t]))
+    at_risk <- sum(exp(predictor[rows & time_months >= t & entry_months < t]))
     tied <- exp(predictor[rows & time_months == t & event == 1])
     sum(1 / (at_risk - (seq_along(tied) - 1) / length(tied) * sum(tied)))
   })
@@ -244,12 +320,12 @@ efron_hazard <- function(predictor, rows) {
 }
 fitted_by <- function(covariates, train, penalised) {
   if (!ncol(covariates)) return(rep(0, n))
-  data <- list(z = covariates[train, , drop = FALSE], time = time_months[train], event = event[train])
-  fit <- if (penalised) coxph(Surv(time, event) ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
-         else coxph(Surv(time, event) ~ z, data = data, control = strict)
+  data <- list(z = covariates[train, , drop = FALSE], followed = surv(train))
+  fit <- if (penalised) coxph(followed ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
+         else coxph(followed ~ z, data = data, control = strict)
   drop(covariates %*% coef(fit))
 }
-reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
+reached <- horizons[sapply(horizons, function(h) observed_beyond(h) >= 10)]
 grid <- if (length(reached)) max(reached) * (1:24) / 24
 months <- c(horizons, grid)
 # Nested scores: for each fold, scores of the other folds' patients by models that saw neither them nor the fold. Without them the
@@ -270,7 +346,7 @@ predicted <- function(with_score, with_clinical) {
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
     risk[!train, ] <- 1 - exp(-outer(exp(predictor[!train]), hazard(months)))
-    own[!train] <- exp(predictor[!train]) * hazard(time_months[!train])
+    own[!train] <- exp(predictor[!train]) * (hazard(time_months[!train]) - hazard(entry_months[!train]))
   }
   list(risk = risk, own = own)
 }
@@ -279,7 +355,9 @@ if (length(clinical_names)) section("clinical risks", {
   models$clinical <- predicted(FALSE, TRUE)
   models$clinical_and_image <- predicted(TRUE, TRUE)
 })
-if (length(reached)) section("riskRegression", {
+# AUC, Brier score and net benefit are not estimable with delayed entry: no weight stands for who had the event before they could come.
+if (length(reached)) show("integrated_brier.until_months", max(grid))
+if (length(reached) && !late) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(
     c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
@@ -294,7 +372,6 @@ if (length(reached)) section("riskRegression", {
     for (m in names(models)) show(paste0("brier.", h, ".", m, ".estimate"), brier$Brier[brier$model == m & brier$times == h])
   }
   over_time <- judged(grid, length(horizons) + seq_along(grid), "brier")$Brier$score
-  show("integrated_brier.until_months", max(grid))
   for (m in names(models)) {
     b <- c(0, over_time$Brier[over_time$model == m])
     show(paste0("integrated_brier.", m, ".estimate"), sum((head(b, -1) + tail(b, -1)) / 2) * diff(grid)[1] / max(grid))
@@ -315,13 +392,13 @@ groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  show(paste0(name, ".expected"), mean(risk))
+  if (!late) show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
     observed <- observed_at(everyone, h)
     estimate(paste0(name, ".observed"), observed)
-    estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    if (!late) estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
   }
-  if (groups) {
+  if (groups && !late) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
@@ -329,7 +406,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
       if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h))
     }
   }
-  if (sum(time_months > h) >= 10) {
+  if (observed_beyond(h) >= 10) {
     link <- log(-log(1 - pmin(pmax(risk, 1e-9), 1 - 1e-9)))  # a certain risk has no link
     bent <- Hmisc::rcspline.eval(link, knots = quantile(link, c(0.1, 0.5, 0.9)), inclx = TRUE)
     fit <- coxph(y ~ bent, control = strict)
@@ -339,6 +416,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
+    if (late) return()
     benefit <- function(probability, p) {
       rows <- probability >= p
       if (!any(rows)) return(0)
@@ -409,8 +487,9 @@ if (!is.na(subtype)) {
   strata_c("subtype", label)
   section("gain over subtype", {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
-    full <- coxph(y ~ known + score + strata(centre), control = strict)
-    chi2 <- gain(full, coxph(y ~ known + strata(centre), control = strict))
+    own <- paste(estimable(known)$stratum, centre)
+    known <- known[, estimable(known)$kept, drop = FALSE]
+    chi2 <- gain(cox_of(cbind(known, score), own), cox_of(known, own))
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
     show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
@@ -427,7 +506,11 @@ section("tile count", {
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
 treated <- if (!is.null(treatment)) coded(patients[[treatment]])
-effects <- function(name, variable, member, parts) {
+# A treatment that began under observation: nobody is treated before it began, and weights for it do not exist.
+later <- @treatment_began_later@
+rows_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
+patient_of <- if (later) match(rows_of$patient_id, scores$patient_id)
+effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
   known <- !is.na(variable)
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
   outside <- coxph(y ~ variable, subset = known & member %in% FALSE, control = strict)
@@ -446,20 +529,37 @@ for (k in seq_along(members)) {
   name <- paste0("subgroups.", k, ".")
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
-    p_values[[paste("treatment", k)]] <- effects(name, treated, members[[k]], c("treatment", "treatment_complement", "treatment_"))
+    parts <- c("treatment", "treatment_complement", "treatment_")
+    p_values[[paste("treatment", k)]] <- if (later) {
+      effects(name, rows_of$treated, members[[k]][patient_of], parts, with(rows_of, Surv(start_months, stop_months, event == 1)))
+    } else effects(name, treated, members[[k]], parts)
   })
 }
-if (!is.null(treatment)) section("treatment_interaction", {
+adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen) {
+  found <- estimable(reasons, start, stop, seen)
+  z <- reasons[, found$kept, drop = FALSE]
+  full <- cox_of(cbind(z, t, s, t * s), found$stratum, outcome)
+  chi2 <- gain(full, cox_of(cbind(z, t, s), found$stratum, outcome))
+  estimate("treatment_interaction.interaction", ratio(full))
+  show("treatment_interaction.chi2", chi2)
+  show("treatment_interaction.df", 1)
+  show("treatment_interaction.p_value", p_chi2(chi2))
+  p_chi2(chi2)
+}
+if (!is.null(treatment) && later) section("treatment_interaction", {
+  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), everyone))
+  if (is.null(reasons)) reasons <- matrix(0, n, 0)
+  p_values[["interaction"]] <- with(rows_of, adjusted_interaction(
+    reasons[patient_of, , drop = FALSE], treated, score[patient_of], Surv(start_months, stop_months, event == 1),
+    start_months, stop_months, as.numeric(event == 1)))
+})
+if (!is.null(treatment) && !later) section("treatment_interaction", {
   rows <- !is.na(treated)
   reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), rows))[rows, , drop = FALSE]
+  if (is.null(reasons)) reasons <- matrix(0, sum(rows), 0)
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
-  chi2 <- gain(coxph(yr ~ reasons + t * s, control = strict), coxph(yr ~ reasons + t + s, control = strict))
   name <- "treatment_interaction."
-  estimate(paste0(name, "interaction"), ratio(coxph(yr ~ reasons + t * s, control = strict)))
-  show(paste0(name, "chi2"), chi2)
-  show(paste0(name, "df"), 1)
-  show(paste0(name, "p_value"), p_chi2(chi2))
-  p_values[["interaction"]] <- p_chi2(chi2)
+  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows])
   z <- cbind(reasons, s)
   e <- fitted(glm(t ~ z, family = binomial, control = glm.control(epsilon = 1e-14, maxit = 100)))
   w <- ifelse(t == 1, 1 - e, e)
@@ -495,7 +595,8 @@ if (length(p_values) && file.exists(@ledger_path@)) {
 
 # Competing events: cumulative incidence, cause-specific hazards; Fine-Gray's subdistribution hazard stands here only.
 if (any(code == 2)) section("competing_risks", {
-  curve <- survfit(Surv(time_months, factor(code, 0:2)) ~ 1, timefix = FALSE)
+  states <- if (late) Surv(entry_months, time_months, factor(code, 0:2)) else Surv(time_months, factor(code, 0:2))
+  curve <- survfit(states ~ 1, id = seq_len(n), timefix = FALSE)
   jumps <- rowSums(curve$n.event[, 2:3]) > 0
   loglog <- function(f, se) {
     reach <- qnorm(0.975) * se / (f * abs(log(f)))
@@ -512,10 +613,16 @@ if (any(code == 2)) section("competing_risks", {
       interval <- loglog(at$pstate[, k + 1], at$std.err[, k + 1])
       estimate(paste0("competing_risks.at.", h, ".", name), c(at$pstate[, k + 1], interval$low, interval$high))
     }
-    estimate(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+    estimate(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
   }
-  fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
-  estimate("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  if (late) {  # crr knows no delayed entry; Geskus' weights do (Biometrics 67 (2011) 39-49)
+    weighed <- finegray(states ~ ., data = data.frame(score, id = seq_len(n)), id = id)
+    fine_gray <- coxph(Surv(fgstart, fgstop, fgstatus) ~ score, data = weighed, weights = fgwt, id = id, robust = TRUE)
+    estimate("fine_gray.event", ratio(fine_gray))
+  } else {
+    fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
+    estimate("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  }
 })
 
 # Delayed entry and a treatment that begins under observation: start-stop rows.
@@ -523,13 +630,19 @@ if (file.exists("start_stop.csv")) section("timing", {
   rows <- read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
   first <- !duplicated(rows$patient_id)
   show("timing.rows", nrow(rows))
-  show("timing.delayed_entry", sum(rows$start_months[first] > 0))
+  show("timing.n", sum(first))
+  show("timing.events", sum(rows$event == 1))
+  show("timing.delayed_entry", sum(entry_months > 0))
+  if (late) {
+    show("timing.first_entry_months", min(entry_months))
+    show("timing.median_entry_months", median(entry_months[entry_months > 0]))
+  }
   show("timing.treated_under_observation", nrow(rows) - sum(first))
   formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
   if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
   fit <- coxph(formula, data = rows, control = strict)
-  estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
-  if ("treated" %in% names(coef(fit))) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+  if (late || any(!first)) estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
+  if (any(!first)) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
 })
 
 # What this cohort can show, and what is missing.
@@ -540,6 +653,7 @@ show("power.treated_share", share)
 show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
 first <- which(event == 1)
 outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
+outlives <- outlives & outer(time_months[first], entry_months, ">")  # who had not come yet cannot be compared
 balance <- -colSums(outlives)
 balance[first] <- balance[first] + rowSums(outlives)
 show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))

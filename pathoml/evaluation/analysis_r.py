@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pathoml.config import Study
+from pathoml.config import DatesConfig, Study
 from pathoml.errors import CohortError
 from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
@@ -34,12 +34,15 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
     slides, slides_separator = "../../slides.csv", ","  # scores that were imported need none
     if evidence.slides is not None:
         slides, slides_separator, _ = _readable(study, evidence.slides, "slides")
-    treatment = [config.cohort.treatment] if config.cohort.treatment else []
+    starts, treatment = evidence.cohort.treatment_starts, config.cohort.treatment
     script = analysis_script(
         time_column=config.endpoint.time,
         event_column=config.endpoint.event,
-        covariates=list(dict.fromkeys([*config.cohort.covariates, *treatment])),
-        treatment=config.cohort.treatment,
+        covariates=list(evidence.clinical),
+        treatment=treatment,
+        dates=config.dates,
+        began_later=treatment in evidence.cohort.later_covariates,
+        by_landmark=[s.column for s in starts if s.by_landmark],
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
         units_per_month=DAYS_A_MONTH if config.endpoint.unit == "days" else 1.0,
@@ -102,6 +105,9 @@ def analysis_script(
     patient_column: str = "patient_id",
     covariates: Sequence[str] = (),
     treatment: str | None = None,
+    dates: DatesConfig = DatesConfig(),  # noqa: B008  frozen
+    began_later: bool = False,
+    by_landmark: Sequence[str] = (),
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
     missing: Sequence[str] = (),
@@ -128,6 +134,9 @@ def analysis_script(
         patient_column: identifier in patients.csv; in scores.csv it is always patient_id.
         covariates: columns of the clinical model, the treatment among them if there is one.
         treatment: column, 0 or 1, or words for them.
+        dates: columns with the days of time zero, entry and treatment, and the landmark.
+        began_later: whether the treatment began under observation for some.
+        by_landmark: columns of treatments that are what had begun by the landmark.
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
         missing: spellings of a missing cell beside those of store/tables.py.
@@ -155,6 +164,7 @@ def analysis_script(
         event_column,
         *covariates,
         *([treatment] if treatment else []),
+        *(c for c in (dates.time_zero, dates.entry, dates.treatment) if c),
         *compared,
     )
     settings = {
@@ -174,6 +184,12 @@ def analysis_script(
         "event_column": r_string(event_column),
         "covariates": ", ".join(r_string(name) for name in covariates),
         "treatment": r_string(treatment) if treatment else "NULL",
+        "treatment_began_later": "TRUE" if began_later else "FALSE",
+        "by_landmark": ", ".join(r_string(name) for name in by_landmark),
+        "zero_column": r_string(dates.time_zero) if dates.time_zero else "NULL",
+        "entry_column": r_string(dates.entry) if dates.entry else "NULL",
+        "treated_on": r_string(dates.treatment) if dates.treatment else "NULL",
+        "landmark": repr(float(dates.landmark_months)),
         "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
         "units_per_month": repr(float(units_per_month)),
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),

@@ -53,6 +53,7 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
             baseline=baseline,
             resample_within=cohort.centre,
             bootstraps=study.config.significance.bootstraps,
+            entry_months=cohort.entry_months,
         )
         in_the_large = (
             result.in_the_large.to_json() if result.in_the_large else not_estimable("no baseline")

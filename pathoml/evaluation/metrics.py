@@ -71,6 +71,13 @@ class HazardRatio(Estimated):
     note: NotRequired[str]
 
 
+class LeftOut(TypedDict):
+    """A column of the clinical model that the data say nothing of."""
+
+    name: str
+    reason: str
+
+
 class AddedValue(TypedDict):
     """Clinical covariates and score against the covariates alone, on the same patients."""
 
@@ -79,6 +86,7 @@ class AddedValue(TypedDict):
     p_value_anticonservative: float
     delta_harrell_c: Number
     hazard_ratio_per_sd: Number
+    left_out: list[LeftOut]
     note: str
 
 
@@ -130,7 +138,7 @@ class CalibrationCurve(TypedDict):
 class CalibrationAt(TypedDict):
     """Calibration of a model's risks at one horizon."""
 
-    expected: float
+    expected: float | None  # None with delayed entry: who lived to come is not who started
     observed: Number
     observed_to_expected: Number
     groups: list[RiskGroup | UnseenRiskGroup]
@@ -173,7 +181,7 @@ class Test(TypedDict):
     """A chi-square test."""
 
     chi2: float | None
-    df: int
+    df: int | None
     p_value: float | None
 
 
@@ -181,6 +189,7 @@ class TermTest(Test):
     """A test of one covariate, the levels of a category together, or of all ("GLOBAL")."""
 
     covariate: str
+    note: NotRequired[str]  # why there is no test
 
 
 class ProportionalHazards(TypedDict):

@@ -33,7 +33,8 @@ def planning_sections(cohort: Cohort, clinical: Columns, treated_share: float | 
         "detectable_hazard_ratio_per_sd": lambda: detectable_hazard_ratio(events),
         "detectable_interaction": lambda: detectable_interaction(events, treated_share=share),
         "c_half_width": lambda: (
-            NORMAL_QUANTILE * c_standard_error(cohort.time_months, cohort.event)
+            NORMAL_QUANTILE
+            * c_standard_error(cohort.time_months, cohort.event, entry_months=cohort.entry_months)
         ),
     }
     for name, compute in numbers.items():
