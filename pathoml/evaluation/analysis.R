@@ -416,17 +416,18 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
-    if (late) return()
-    benefit <- function(probability, p) {
-      rows <- probability >= p
-      if (!any(rows)) return(0)
-      s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
-      mean(rows) * ((1 - s) - s * p / (1 - p))
+    if (!late) {
+      benefit <- function(probability, p) {
+        rows <- probability >= p
+        if (!any(rows)) return(0)
+        s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
+        mean(rows) * ((1 - s) - s * p / (1 - p))
+      }
+      thresholds <- (1:19) / 20
+      show(paste0("decision_curve.", h, ".threshold"), thresholds)
+      show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
+      show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
     }
-    thresholds <- (1:19) / 20
-    show(paste0("decision_curve.", h, ".threshold"), thresholds)
-    show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
-    show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
   }
 })
 
@@ -569,7 +570,7 @@ if (!is.null(treatment) && !later) section("treatment_interaction", {
     show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
     show(paste0(name, "balance.", k, ".after"), distance(w))
   }
-  weighted <- coxph(yr ~ t * s, weights = w, robust = TRUE, control = strict)
+  weighted <- coxph(yr ~ t * s, weights = w, cluster = seq_along(t), control = strict)
   estimate(paste0(name, "overlap_weighted"), ratio(weighted))
   at <- quantile(s, (1:19) / 20)
   v <- vcov(weighted)
