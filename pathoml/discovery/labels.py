@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pathoml.config import Study
-from pathoml.discovery.evidence import clinical_design, weigh
+from pathoml.discovery.evidence import estimable_design, weigh
 from pathoml.errors import CohortError
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
@@ -108,7 +108,6 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     human score, a phenotype each.
     """
     cohort = read_cohort(study)
-    clinical = clinical_design(cohort, study.config.cohort.covariates)
     patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
     content: dict[str, Any] = {}
     for phenotype in sorted({one.phenotype for one in labels}):
@@ -127,8 +126,9 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         rows = [b for b, p in enumerate(cohort.patients) if p.patient_id in scores]
         value = np.array([np.mean(scores[cohort.patients[b].patient_id]) for b in rows])
         part = type(cohort)(**{**vars(cohort), "patients": tuple(cohort.patients[b] for b in rows)})
+        clinical, _ = estimable_design(part, study.config.cohort.covariates)
         try:
-            evidence = weigh(value[:, None], part, clinical[rows])[0]
+            evidence = weigh(value[:, None], part, clinical)[0]
         except CohortError as error:
             content[phenotype]["reason"] = str(error)
             continue

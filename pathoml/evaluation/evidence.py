@@ -168,7 +168,9 @@ class Evidence:
     def arms(self) -> Array | None:
         """(B,) 1 treated, 0 not, NaN unknown; None where study.yaml names no treatment."""
         name = self.config.cohort.treatment
-        return treated(self.cohort.columns[name], name) if name else None
+        if not name:
+            return None
+        return treated([p.covariates.get(name) for p in self.cohort.patients], name)
 
     @cached_property
     def strata(self) -> dict[str, Labels]:

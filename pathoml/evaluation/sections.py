@@ -37,6 +37,7 @@ from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
 from pathoml.evaluation.start_stop import timing_section, write_start_stop
+from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.scores import write_repeats
@@ -111,12 +112,14 @@ def metrics(evidence: Evidence) -> Json:
     def family_size(tests: Iterable[str]) -> int:
         return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
 
+    # what respects time stands before what rests on it
     content: Json = {
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
         "score_type": evidence.score_type,
         "n": len(score),
         "events": int(cohort.event.sum()),
+        "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
@@ -127,7 +130,6 @@ def metrics(evidence: Evidence) -> Json:
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
-        "timing": timing_section(cohort, score),
         "prognostic_score": or_not_estimable(
             lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),
@@ -144,7 +146,7 @@ def metrics(evidence: Evidence) -> Json:
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = _alarms(content) + shortcuts
+    content["alarms"] = timing_alarms(cohort, content["timing"]) + _alarms(content) + shortcuts
     content["heterogeneity"] = _heterogeneity(evidence)
     return content
 

@@ -14,7 +14,13 @@ import numpy.typing as npt
 from pathoml.config import EndpointConfig, Study, opened
 from pathoml.errors import CohortError
 from pathoml.store.tables import Table, parse_number, read_study_table, table_names
-from pathoml.study.timing import DAYS_A_MONTH, check_timing, date_columns
+from pathoml.study.timing import (
+    DAYS_A_MONTH,
+    check_timing,
+    date_columns,
+    refuse_dates_without_time_zero,
+)
+from pathoml.study.treatment_start import treatment_starts
 from pathoml.types import Cohort, Patient, Slide
 
 YES_NO = {
@@ -75,10 +81,12 @@ def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -
             "No patient has both a slide and follow-up. Compare patient_id in slides.csv and"
             " patients.csv."
         )
+    with_arms, starts = treatment_starts(patients, study.config, treated)
     chosen = {p.patient_id for p in patients}
     landmark = study.config.dates.landmark_months
     return Cohort(
-        patients=tuple(patients),
+        patients=with_arms,
+        treatment_starts=starts,
         slides=tuple(s for s in slides if s.patient_id in chosen),
         endpoint=study.config.endpoint.name,
         time_zero=study.config.endpoint.time_zero
@@ -219,6 +227,7 @@ def _read_patients(
 ) -> tuple[list[Patient], list[tuple[str, str]]]:
     config, endpoint = study.config.cohort, study.config.endpoint
     dates = study.config.dates
+    refuse_dates_without_time_zero(dates)
     treatment = (config.treatment,) if config.treatment else ()
     table.require(
         (

@@ -15,6 +15,7 @@ from pathoml.errors import CohortError
 from pathoml.store.scores import RepeatTable
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.design import fit_design
+from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.scoring import SMALLEST_SD, FoldScores, averaged, repeat_table
 from pathoml.types import Array, Bag, Cohort, Split
@@ -58,7 +59,11 @@ def ridge_cox_folds(
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
         model = fit_ridge_cox(
-            means[train], cohort.time_months[train], cohort.event[train], seed=seed
+            means[train],
+            cohort.time_months[train],
+            cohort.event[train],
+            seed=seed,
+            entry_months=at_rows(cohort.entry_months, train),
         )
         return model.predict(means)
 
@@ -66,8 +71,10 @@ def ridge_cox_folds(
 
 
 def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
-    """Return the covariates of study.yaml as columns, in the cohort's order."""
-    names = list(cohort.patients[0].covariates)
+    """Return the covariates of study.yaml as columns, in the cohort's order, without a treatment
+    that began under observation: from time zero it is not known yet.
+    """
+    names = [n for n in cohort.patients[0].covariates if n not in cohort.later_covariates]
     return {name: [p.covariates[name] for p in cohort.patients] for name in names}
 
 
@@ -99,6 +106,7 @@ def clinical_folds(cohort: Cohort, splits: Sequence[Split]) -> list[FoldScores]:
             cohort.time_months[train],
             cohort.event[train],
             ridge=CLINICAL_RIDGE,
+            entry_months=at_rows(cohort.entry_months, train),
             names=design.names,
         )
         return covariates @ model.coefficients
