@@ -17,6 +17,7 @@ import numpy as np
 from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
@@ -32,7 +33,6 @@ from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
-SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
 DRAW_SEED = 1  # of every bootstrap
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from pathoml.errors import CohortError
-from pathoml.evaluation.evidence import SUBTYPE_COLUMNS, Evidence
+from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.survival.concordance import harrell_c_interval
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design

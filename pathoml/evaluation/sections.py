@@ -27,7 +27,9 @@ from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
+    kept_statistics,
     read_blocks,
+    recipe_of,
     remove_blocks,
     repeated_validation,
     seeds_of,
@@ -161,12 +163,16 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     if not evidence.was_trained:
         return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
     validation, missing = repeated_validation(study, evidence.run)
-    with progress.bar("permute", "model epochs") as bar:
-        compute_blocks(study, validation, bar)
+    null = kept_statistics(study, validation)
+    if null is None:
+        with progress.bar("permute", "model epochs") as bar:
+            compute_blocks(study, validation, bar)
+        null = read_blocks(study, validation)
     seeds = seeds_of(study)
     folds = evidence.run.some_folds(wanted.repeats, seeds)
-    concordance, gain = validation.tests(folds, read_blocks(study, validation))
+    concordance, gain = validation.tests(folds, null)
     return {
+        "recipe_sha256": recipe_of(study, validation),
         "p_value": concordance.p_value,
         **shared,
         "repeats": len(validation.splits),

@@ -12,7 +12,11 @@ from pathoml.config import Study, opened
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.store.files import read_json
 from pathoml.store.provenance import is_fresh, record_step
+from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import say_why
 from pathoml.study.run_folder import RunFolder
+from pathoml.training.imported import renew_imported_run
+from pathoml.training.score_source import refuse_stale_scores
 from pathoml.types import SILENT, Json, Progress
 
 
@@ -39,11 +43,17 @@ def evaluate_study(
         CohortError: the tables are refused.
     """
     study = opened(study)
-    files, recipe = RunFolder(study.run_folder), evaluate_recipe(study)
+    files, cohort = RunFolder(study.run_folder), read_cohort(study)
+    refuse_stale_scores(study, cohort)
+    renewed = renew_imported_run(study, cohort)
+    recipe = evaluate_recipe(study, cohort)
     fresh = is_fresh(study.run_folder, recipe, EVALUATE_OUTPUTS)
     wanted = f"{study.config.significance.permutations} permutations{in_part(shard)}"
     progress.heading(f"evaluate  runs/{study.config.run}: {'up to date' if fresh else wanted}")
+    if renewed:
+        progress.say(f"  clinical baseline of the imported scores again: {'; '.join(renewed)}")
     if not fresh:
+        say_why(progress, study.run_folder, recipe)
         # here, because loading torch takes seconds
         from pathoml.evaluation.sections import evaluate_scores, permute_part
 

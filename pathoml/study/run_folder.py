@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / SCORES
 
     @property
+    def imported(self) -> Path:
+        """The scores as they were imported."""
+        return self.path / "imported.csv"
+
+    @property
     def baselines(self) -> Path:
         return self.path / BASELINES
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pathoml.config import Study, opened
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import say_why
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.training.trained import Trained
 from pathoml.types import SILENT, Cohort, Progress
@@ -35,6 +36,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme},"
         f" {config.splits.repeats} repeats, {config.train.seeds} seeds"
     )
+    say_why(progress, study.run_folder, recipe)
     # here, because loading torch takes seconds
     from pathoml.training.all_folds import train_all_folds
 
