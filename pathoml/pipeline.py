@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, opened
-from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
+from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe, labels_recipe
 from pathoml.embedding.jobs import embedded_otherwise
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
@@ -58,7 +58,8 @@ def run(
     on_step: Callable[[str, object], None] = lambda step, found: None,  # noqa: ARG005
 ) -> RunSummary:
     """Run every step that is stale, in order. Slides that fail do not stop the others; a step that
-    cannot be done raises, and what was finished is kept.
+    cannot be done raises, and what was finished is kept. Scores that were imported or predicted are
+    evaluated and reported, and nothing is trained.
 
     Args:
         study: a study or its folder.
@@ -68,7 +69,10 @@ def run(
         PathomlError: of the first step that cannot be done.
     """
     study, found = opened(study), {}
+    elsewhere = score_source(study, read_cohort(study)) is not None
     for step in STEPS:
+        if elsewhere and (step.needs_models or step.name in PER_SLIDE):
+            continue
         found[step.name] = step.run(study, progress)
         on_step(step.name, found[step.name])
     return RunSummary(found=found)
@@ -125,6 +129,9 @@ def step_states(study: Study, cohort: Cohort) -> dict[str, StepState]:
             recorded = recorded_inputs(study.run_folder, step.name)
             found = what_changed(recorded, recipe.inputs) if recorded else ["it was not finished"]
             states[step.name] = StepState(state="to do again", why=(*waits, *found))
+    if recorded := recorded_inputs(study.run_folder, "labels"):
+        changed = what_changed(recorded, labels_recipe(study, cohort).inputs)
+        states["labels"] = StepState(state="to do again" if changed else "done", why=tuple(changed))
     return states
 
 

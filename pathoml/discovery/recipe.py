@@ -1,4 +1,6 @@
-"""Everything that decides the phenotypes of a run, and the files that `discover` leaves."""
+"""Everything that decides the phenotypes of a run and what is made of their readings, and the
+files that `discover` leaves.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,24 @@ from pathoml.study.layout import tiles_folder
 from pathoml.types import Cohort, Recipe
 
 DISCOVER_VERSION = 7
+LABELS_VERSION = 1
 DISCOVER_OUTPUTS = ("features/phenotypes.csv",)
 NOT_TESTED_BY = ("treatment_months",)  # fields of Patient
 SLIDE_COLUMNS = ("specimen", "stain")
+
+
+def labels_recipe(study: Study, cohort: Cohort) -> Recipe:
+    """Return what the scores of raters are weighed against, beside what they wrote."""
+    return Recipe(
+        step="labels",
+        inputs={
+            **file_hashes(study.run_folder, ("features/codebook.json",)),
+            "patients": patients_read(cohort, without=NOT_TESTED_BY),
+            "slides": slides_read(cohort),
+            "covariates": list(study.config.cohort.covariates),
+            "version": LABELS_VERSION,
+        },
+    )
 
 
 def discover_recipe(study: Study, cohort: Cohort) -> Recipe:

@@ -33,6 +33,7 @@ from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
+Tables = tuple[Table, Table | None]  # of patients and slides
 DRAW_SEED = 1  # of every bootstrap
 
 
@@ -137,15 +138,18 @@ def was_trained(run_folder: Path) -> bool:
     return RunFolder(run_folder).models_index.exists()
 
 
-def read_evidence(study: Study) -> Evidence:
+def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
     """Read what stands in a run's folder and the study's tables.
+
+    Args:
+        tables: those of patients and slides, where they were read already.
 
     Raises:
         StoreError: scores or baselines are missing, broken, or name other patients than the cohort.
         CohortError: the tables of patients and slides are refused.
     """
     folder = study.run_folder
-    patients, slides = read_tables(study)
+    patients, slides = tables or read_tables(study)
     everyone = cohort_of(study, patients, slides)
     scores = read_scores(folder)
     baselines = _baseline_rows(folder, scores)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class PermutationBlock:
     study: Study
     block: range
     threads: int
-    recipe: str = ""  # hash of what decides its statistics
+    recipe: str = ""  # hash of what decides its statistics; "" where it is not known yet
 
     @property
     def path(self) -> Path:
@@ -152,6 +152,7 @@ def work(item: PermutationBlock) -> None:
     torch.set_num_threads(item.threads)
     prepare_device(item.study.config.compute)  # which has the last word on threads
     validation = _validation(item.study.model_dump_json())
+    item = replace(item, recipe=item.recipe or recipe_of(item.study, validation))
     _keep(item, validation.null(item.block))
 
 

@@ -18,7 +18,7 @@ from pathoml.evaluation.discrimination import (
     score_hazard_ratio,
     seed_section,
 )
-from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
+from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
@@ -71,9 +71,9 @@ NOT_TRAINED = (
 ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
-def evaluate_scores(study: Study, progress: Progress) -> None:
+def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
     """Write metrics.json, metrics.csv, permutation.json, start_stop.csv and analysis.R."""
-    files, evidence = RunFolder(study.run_folder), read_evidence(study)
+    files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
     write_numbers(files.metrics_table, content)

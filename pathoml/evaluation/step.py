@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.compute.shards import Shard, in_part
-from pathoml.config import Study, opened
+from pathoml.config import Study, opened, resolved_yaml
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
-from pathoml.store.files import read_json
+from pathoml.store.files import read_json, write_text
 from pathoml.store.provenance import is_fresh, record_step
-from pathoml.study.cohort import read_cohort
+from pathoml.study.cohort import cohort_of, read_tables
 from pathoml.study.inputs import say_why
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.imported import renew_imported_run
@@ -43,7 +43,8 @@ def evaluate_study(
         CohortError: the tables are refused.
     """
     study = opened(study)
-    files, cohort = RunFolder(study.run_folder), read_cohort(study)
+    files, tables = RunFolder(study.run_folder), read_tables(study)
+    cohort = cohort_of(study, *tables)
     refuse_stale_scores(study, cohort)
     renewed = renew_imported_run(study, cohort)
     recipe = evaluate_recipe(study, cohort)
@@ -60,7 +61,8 @@ def evaluate_study(
         if shard:
             permute_part(study, shard, progress)
         else:
-            evaluate_scores(study, progress)
+            evaluate_scores(study, progress, tables)
+            write_text(files.resolved, resolved_yaml(study.config))
             record_step(study.run_folder, recipe)
     if shard:
         return Evaluated(fresh=fresh, metrics={}, permutation={})

@@ -27,7 +27,7 @@ from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, detail_sections
 from pathoml.report.figures import Curve, ForestRow
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
-from pathoml.report.staleness import other_settings, refuse_other_tables
+from pathoml.report.staleness import refuse_other_tables, stale_alarms
 from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
@@ -115,7 +115,7 @@ def report_page(study: Study) -> str:
     folder = RunFolder(study.run_folder)
     scores, table_facts = _scored_patients(read_scores(folder.path))
     metrics = read_json(folder.metrics)
-    if stale := other_settings(study):
+    if stale := stale_alarms(study):
         metrics["alarms"] = [*(metrics.get("alarms") or []), *stale]
     smallest = study.config.report.smallest_cell
     if smallest:

@@ -26,7 +26,7 @@ class RunFolder:
 
     @property
     def resolved(self) -> Path:
-        """The configuration that the run was made with."""
+        """The configuration that the run was made, or last evaluated, with."""
         return self.path / "study.resolved.yaml"
 
     @property
