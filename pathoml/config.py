@@ -531,9 +531,14 @@ def changed_section(section: AnySection, changed: Mapping[str, object]) -> AnySe
         raise ConfigError("\n".join(one.removeprefix("study.yaml: ") for one in wrong)) from error
 
 
-def resolved_yaml(config: StudyConfig) -> str:
-    """Return every key with the value in force, as YAML."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def resolved_yaml(config: StudyConfig, *, without: Sequence[str] = ()) -> str:
+    """Return every key with the value in force, as YAML.
+
+    Args:
+        without: sections to leave out.
+    """
+    content = config.model_dump(mode="json", exclude=set(without))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 class _StrictLoader(yaml.SafeLoader):

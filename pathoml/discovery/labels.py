@@ -14,9 +14,11 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.discovery.evidence import estimable_design, weigh
+from pathoml.discovery.recipe import labels_recipe
 from pathoml.errors import CohortError
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.provenance import record_step
 from pathoml.store.tables import parse_number, read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
@@ -150,6 +152,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     ):
         content[phenotype]["q_value"] = float(q)
     write_json(RunFolder(study.run_folder).labels, {"phenotypes": content, "family_size": size})
+    record_step(study.run_folder, labels_recipe(study, cohort))
     raters = len({one.rater for one in labels})
     return LabelResults(raters=raters, rows=[_row(p, content[p]) for p in content])
 

@@ -17,6 +17,7 @@ import numpy as np
 from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
@@ -43,7 +44,7 @@ from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
 LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
-SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
+Tables = tuple[Table, Table | None]  # of patients and slides
 DRAW_SEED = 1  # of every bootstrap
 CROSS_VALIDATED = ("oof", "loco")  # score types
 FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
@@ -216,15 +217,18 @@ def was_trained(run_folder: Path) -> bool:
     return RunFolder(run_folder).models_index.exists()
 
 
-def read_evidence(study: Study) -> Evidence:
+def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
     """Read what stands in a run's folder and the study's tables.
+
+    Args:
+        tables: those of patients and slides, where they were read already.
 
     Raises:
         StoreError: scores or baselines are missing, broken, or name other patients than the cohort.
         CohortError: the tables of patients and slides are refused.
     """
     folder = study.run_folder
-    patients, slides = read_tables(study)
+    patients, slides = tables or read_tables(study)
     everyone = cohort_of(study, patients, slides)
     scores = read_scores(folder)
     baselines = _baseline_rows(folder, scores)

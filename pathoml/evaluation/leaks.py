@@ -17,7 +17,8 @@ import numpy as np
 
 from pathoml.errors import CohortError
 from pathoml.evaluation.cross_fitted import halved, tested
-from pathoml.evaluation.evidence import SUBTYPE_COLUMNS, Evidence
+from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.fold_concordance import fold_c_interval

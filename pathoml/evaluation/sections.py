@@ -19,7 +19,7 @@ from pathoml.evaluation.discrimination import (
     score_hazard_ratio,
     seed_section,
 )
-from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
+from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
@@ -28,7 +28,9 @@ from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
+    kept_statistics,
     read_blocks,
+    recipe_of,
     remove_blocks,
     repeated_validation,
     seeds_of,
@@ -73,11 +75,11 @@ NOT_TRAINED = (
 ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
-def evaluate_scores(study: Study, progress: Progress) -> None:
+def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
     """Write metrics.json, metrics.csv, permutation.json, start_stop.csv, cohort.csv and
     analysis.R.
     """
-    files, evidence = RunFolder(study.run_folder), read_evidence(study)
+    files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
     if evidence.repeats is not None and not files.repeat_scores.exists():
@@ -171,12 +173,16 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     if not evidence.was_trained:
         return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
     validation, missing = repeated_validation(study, evidence.run)
-    with progress.bar("permute", "model epochs") as bar:
-        compute_blocks(study, validation, bar)
+    null = kept_statistics(study, validation)
+    if null is None:
+        with progress.bar("permute", "model epochs") as bar:
+            compute_blocks(study, validation, bar)
+        null = read_blocks(study, validation)
     seeds = seeds_of(study)
     folds = evidence.run.some_folds(len(validation.splits), seeds)
-    concordance, gain = validation.tests(folds, read_blocks(study, validation))
+    concordance, gain = validation.tests(folds, null)
     return {
+        "recipe_sha256": recipe_of(study, validation),
         "p_value": concordance.p_value,
         **shared,
         "repeats": len(validation.splits),

@@ -26,7 +26,7 @@ class RunFolder:
 
     @property
     def resolved(self) -> Path:
-        """The configuration that the run was made with."""
+        """The configuration that the run was made, or last evaluated, with."""
         return self.path / "study.resolved.yaml"
 
     @property
@@ -52,6 +52,11 @@ class RunFolder:
     def scores(self) -> Path:
         """A row per patient."""
         return self.path / SCORES
+
+    @property
+    def imported(self) -> Path:
+        """The scores as they were imported."""
+        return self.path / "imported.csv"
 
     @property
     def baselines(self) -> Path:
