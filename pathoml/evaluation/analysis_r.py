@@ -14,7 +14,7 @@ from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import MISSING, Table, write_table
 from pathoml.study.run_folder import RunFolder
-from pathoml.study.timing import DAYS_A_MONTH
+from pathoml.study.timing import UNITS_A_MONTH
 from pathoml.survival.subgroups import Condition, parse_expression
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -42,7 +42,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         treatment=config.cohort.treatment,
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
-        units_per_month=DAYS_A_MONTH if config.endpoint.unit == "days" else 1.0,
+        units_per_month=UNITS_A_MONTH[config.endpoint.unit],
         horizons_months=config.evaluate.horizons_months,
         missing=config.cohort.missing,
         patients_path=patients,
@@ -81,7 +81,7 @@ def _readable(study: Study, table: Table, stem: str) -> tuple[str, str, str]:
     """Return where R finds a table from the run's folder, what separates its cells, and its
     encoding.
     """
-    if table.understood == "xlsx":
+    if not table.as_it_stands:
         with atomic_path(study.run_folder / f"{stem}.csv") as temporary:
             write_table(
                 temporary, table.columns, [[row[c] for c in table.columns] for row in table.rows]
@@ -131,7 +131,7 @@ def analysis_script(
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
         missing: spellings of a missing cell beside those of store/tables.py.
-        units_per_month: 1 if time_column is in months, 30.4375 if in days.
+        units_per_month: of time_column: 1 if it is in months, 30.4375 if in days.
         horizons_months: at which risks are judged.
         scores_path: from the folder of the run.
         patients_path: from the folder of the run.

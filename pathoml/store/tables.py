@@ -48,7 +48,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Mapping[str, str], ...]
     understood: str  # for example "semicolon, Latin-1"
-    notes: tuple[str, ...] = ()  # what was found beside the cells; ODD in front of what is odd
+    notes: tuple[str, ...] = ()  # what was found beside the cells; WARNING in front of what is odd
     header_line: int = 1  # in the file, counted as a spreadsheet does
     lines: tuple[int, ...] = ()  # of the rows
     # (line, column) -> the word that stood there for a missing cell, where one did
@@ -272,7 +272,7 @@ def _notes(raw: RawTable, place: int, columns: Mapping[int, str]) -> list[str]:
     hidden = sum(line in raw.hidden for line, _ in below)
     if hidden:
         notes.append(
-            f"ODD {hidden} {'row is' if hidden == 1 else 'rows are'} hidden, by a filter or by "
+            f"WARNING {hidden} {'row is' if hidden == 1 else 'rows are'} hidden, by a filter or by "
             "hand; hidden rows are read too. Delete those that should not count"
         )
     return notes

@@ -73,11 +73,11 @@ def _best_sheet(path: Path, book: Any, needs: Collection[str]) -> RawTable:
     if sheet is not book.worksheets[0]:
         notes.append(f"the table is on sheet {sheet.title!r}")
     if sheet.sheet_state != "visible":
-        notes.append(f"ODD sheet {sheet.title!r} is hidden, and it is the one that is read")
+        notes.append(f"WARNING sheet {sheet.title!r} is hidden, and it is the one that is read")
     others = [s.title for names, _, _, s in found if s is not sheet and names == most[0] > 0]
     if others:
         notes.append(
-            f"ODD only sheet {sheet.title!r} is read; {', '.join(map(repr, others))} also"
+            f"WARNING only sheet {sheet.title!r} is read; {', '.join(map(repr, others))} also"
             f" {'has' if len(others) == 1 else 'have'} {', '.join(sorted(needs))}: are their"
             " rows wanted too?"
         )
@@ -152,8 +152,9 @@ def _see(source: Any, shape: _Shape) -> None:
         tag = element.tag.rpartition("}")[2]
         if tag == "c":
             reference = element.get("r")
-            children = {child.tag.rpartition("}")[2] for child in element}
-            if "f" in children and "v" not in children and reference:
+            children = {child.tag.rpartition("}")[2]: child.text for child in element}
+            empty_text = element.get("t") == "str" and "v" in children  # what =IF(A1, B1, "") gives
+            if "f" in children and not children.get("v") and not empty_text and reference:
                 letters, place = coordinate_from_string(reference)
                 shape.formulas.add((place, column_index_from_string(letters)))
         elif tag == "row":
