@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from pathoml.study.columns import (
     level,
     slides_as_understood,
 )
-from pathoml.study.event_codes import event_code, yes_or_no
+from pathoml.study.event_codes import event_code, median_times, yes_or_no
 from pathoml.study.timing import date_columns
 
 CODES = ("censored", "event", "competing")
@@ -44,6 +44,7 @@ class ColumnSummary:
     median: float | None = None
     levels: tuple[tuple[str, int], ...] = ()  # with how often each comes, the commonest first
     unit: str = ""
+    beside: str = ""  # what else is said of the levels
 
     @property
     def holds(self) -> str:
@@ -56,12 +57,11 @@ class ColumnSummary:
         if self.low is None:
             shown = [f"{name} {count}" for name, count in self.levels[:MOST_LEVELS]]
             more = f", ... ({len(self.levels)} levels)" if len(self.levels) > MOST_LEVELS else ""
-            return ", ".join(shown) + more
+            return ", ".join(shown) + more + self.beside
         if isinstance(self.low, str):
             return f"{self.low} to {self.high}"
-        return (
-            f"{self.low:g} to {self.high:g}{self.unit and ' '}{self.unit}, median {self.median:g}"
-        )
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.low:g} to {self.high:g}{unit}, median {self.median:g}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, levels as a dictionary."""
@@ -87,7 +87,7 @@ def summarise_columns(
         if {endpoint.time, endpoint.event} <= set(patients.columns):
             found += [
                 _numbers(patients, endpoint.time, "time", unit=endpoint.unit),
-                _levels(patients, endpoint.event, "event", _meaning(endpoint)),
+                _events(patients, endpoint),
             ]
     found.append(_levels(patients, config.cohort.centre, "centre"))
     for name in config.cohort.covariates:
@@ -122,6 +122,15 @@ def _meaning(endpoint: EndpointConfig) -> Callable[[str], str]:
         return f"{'?' if code is None else CODES[code]} ({cell})"
 
     return say
+
+
+def _events(table: Table, endpoint: EndpointConfig) -> ColumnSummary:
+    medians = median_times(table, endpoint)
+    said = ", ".join(f"{median:g} {CODES[code]}" for code, median in medians.items())
+    return replace(
+        _levels(table, endpoint.event, "event", _meaning(endpoint)),
+        beside=f"; median {endpoint.unit} {said}" if said else "",
+    )
 
 
 def _arm(cell: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 
 from pathoml.config import EndpointConfig
 from pathoml.errors import CohortError
@@ -69,6 +70,18 @@ def _code_key(cell: str) -> float | str:
         return number
     word = " ".join(cell.lower().split())
     return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word, word)
+
+
+def median_times(table: Table, endpoint: EndpointConfig) -> dict[int, float]:
+    """Return the median of the time column by event code, in its unit: who is censored is followed
+    longer than those with an event, in most cohorts.
+    """
+    times: dict[int, list[float]] = {}
+    for row in table.rows:
+        time, code = parse_number(row[endpoint.time]), event_code(row[endpoint.event], endpoint)
+        if time is not None and code is not None:
+            times.setdefault(code, []).append(time)
+    return {code: statistics.median(times[code]) for code in sorted(times)}
 
 
 def refuse_no_censored(table: Table, endpoint: EndpointConfig) -> None:

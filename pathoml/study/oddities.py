@@ -20,10 +20,9 @@ from pathoml.study.columns import (
     level,
     slides_as_understood,
 )
-from pathoml.study.event_codes import event_code
+from pathoml.study.event_codes import event_code, median_times
 from pathoml.study.patient_ids import near_ids
 from pathoml.study.timing import UNITS_A_MONTH, date_columns
-from pathoml.types import Array
 
 CENSORSHIP = re.compile(r"(?<![a-zäöü])[cz]ens", re.IGNORECASE)  # a name that begins so
 NINES = (9, 88, 99, 777, 888, 999, 8888, 9999, 99999)  # spellings of "not known"
@@ -34,7 +33,6 @@ LONGEST_MONTHS = 60 * 12  # nobody is followed so long
 LONG_MEDIAN_MONTHS = 10 * 12
 SHORTEST_MONTHS = 3  # of the longest follow-up
 FEWEST_EACH = 5  # with and without an event, to compare their times
-SURE_Z = 2.5  # Mann and Whitney's z, one test a study
 MANY_LEVELS = 12
 FIRST_DAY = dt.date(1950, 1, 1)
 MOST_NAMED = 5
@@ -107,23 +105,16 @@ def _odd_outcome(table: Table, endpoint: EndpointConfig) -> list[str]:
             " means censored there, state endpoint.event_codes: [0] and endpoint.censored_codes:"
             " [1]"
         )
-    known = [
-        (time, code)
-        for row in table.rows
-        if (time := parse_number(row[endpoint.time])) is not None
-        and (code := event_code(row[endpoint.event], endpoint)) is not None
-    ]
-    with_event = np.array([time for time, code in known if code == 1], dtype=np.float64)
-    censored = np.array([time for time, code in known if code == 0], dtype=np.float64)
-    if min(len(with_event), len(censored)) >= FEWEST_EACH:
-        medians = float(np.median(with_event)), float(np.median(censored))
-        if medians[0] > medians[1] and _rank_z(with_event, censored) > SURE_Z:
-            said.append(
-                f"patients with an event by {endpoint.event!r} were followed longer (median"
-                f" {medians[0]:g} {endpoint.unit}) than those censored ({medians[1]:g}): are the"
-                " codes the other way round? See endpoint.event_codes"
-            )
-    times = np.array([time for time, _ in known], dtype=np.float64)
+    codes = Counter(event_code(row[endpoint.event], endpoint) for row in table.rows)
+    medians = median_times(table, endpoint)
+    if min(codes[0], codes[1]) >= FEWEST_EACH and medians[1] > medians[0]:
+        said.append(
+            f"patients with an event by {endpoint.event!r} were followed longer (median"
+            f" {medians[1]:g} {endpoint.unit}) than those censored ({medians[0]:g}): are the codes"
+            " the other way round? See endpoint.event_codes"
+        )
+    found = [parse_number(row[endpoint.time]) for row in table.rows]
+    times = np.array([time for time in found if time is not None], dtype=np.float64)
     said += _odd_numbers(table, endpoint.time)
     if len(times):
         months = times / UNITS_A_MONTH[endpoint.unit]
@@ -139,18 +130,6 @@ def _odd_outcome(table: Table, endpoint: EndpointConfig) -> list[str]:
                 f" {months.max():.1f} months of follow-up. Is endpoint.unit right?"
             )
     return said
-
-
-def _rank_z(first: Array, second: Array) -> float:
-    """Return Mann and Whitney's z, above 0 where `first` is larger; ties count half, and their
-    correction of the variance is left out.
-
-    >>> round(_rank_z(np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0])), 2)
-    1.96
-    """
-    n, m = len(first), len(second)
-    above = (first[:, None] > second).sum() + 0.5 * (first[:, None] == second).sum()
-    return float((above - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
 
 
 def _odd_numbers(table: Table, name: str) -> list[str]:
