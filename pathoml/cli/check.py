@@ -66,7 +66,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         ("table", "column", "used as", "read as", "holds", "missing"),
     )
     for sentence in odd_things(study, patients_table, slides_table):
-        console.say(f"  WARNING {sentence}.")
+        console.say(f"  WARNING {sentence}{'' if sentence.endswith(('.', '?')) else '.'}")
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )

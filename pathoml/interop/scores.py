@@ -8,7 +8,7 @@ the scores were made is not known here; `score_type` says what their owner says,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, write_text
 from pathoml.store.provenance import record_step
 from pathoml.store.scores import write_baselines, write_scores
-from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.store.tables import Table, as_it_was, parse_number, read_table
 from pathoml.study.cohort import read_cohort
+from pathoml.study.columns import number_cells
+from pathoml.study.patient_ids import near_ids
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_scores
@@ -48,24 +50,29 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
         CohortError: no such column, a patient twice, a score that is not a number, nobody of the
             cohort is scored, or the run holds trained models.
     """
-    table = read_table(source, study.config.cohort.missing)
+    table = read_table(source, study.config.cohort.missing, needs=("patient_id",))
     table.require(("patient_id",))
     name = _score_column(table, column)
-    rows = _by_patient(table)
+    table.require((name,))
+    understood = number_cells(table, name)  # refuses what may be 1483 or 1.483
     cohort = read_cohort(study)
+    known = {p.patient_id for p in cohort.patients}
+    rows = _by_patient(table, known)
+    for row in rows.values():
+        row[name] = understood.get(row[name], row[name])
     scored = [p for p in cohort.patients if rows.get(p.patient_id, {}).get(name)]
+    near = near_ids((p for p in rows if p not in known), known - rows.keys())
     failures = {
         p.patient_id: f"no {name} in {source.name}"
         for p in cohort.patients
         if not rows.get(p.patient_id, {}).get(name)
     }
-    failures |= {
-        p: "not in the cohort" for p in rows if p not in {q.patient_id for q in cohort.patients}
-    }
+    failures |= {p: f"not in the cohort.{near.get(p, '')}" for p in rows if p not in known}
     if len(scored) < 2:
+        hint = next((f" {p!r}:{sentence}" for p, sentence in near.items()), "")
         raise CohortError(
             f"{source.name} has a {name} of {len(scored)} patients of the cohort. Compare"
-            " patient_id in both tables."
+            f" patient_id in both tables.{hint}"
         )
     cohort = _scored_cohort(cohort, [p.patient_id for p in scored])
     values = np.array([_value(rows[p.patient_id], name, source) for p in scored])
@@ -93,6 +100,7 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
             f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher ="
             " earlier progression is assumed"
         ),
+        *(f"{source.name}: {note}" for note in table.notes),
     )
     return Exchange(
         files=(run.scores, run.baselines, run.splits),
@@ -137,15 +145,17 @@ def _score_column(table: Table, wanted: str | None) -> str:
     return numeric[0]
 
 
-def _by_patient(table: Table) -> dict[str, dict[str, str]]:
+def _by_patient(table: Table, known: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the rows by patient; an id that one of our own tables disarmed is as it was."""
     rows: dict[str, dict[str, str]] = {}
     for row in table.rows:
-        if row["patient_id"] in rows:
+        written = row["patient_id"]
+        patient = written if written in known else as_it_was(written)
+        if patient in rows:
             raise CohortError(
-                f"{table.path.name} has two rows for patient {row['patient_id']!r}; it needs"
-                " exactly one."
+                f"{table.path.name} has two rows for patient {patient!r}; it needs exactly one."
             )
-        rows[row["patient_id"]] = dict(row)
+        rows[patient] = {**row, "patient_id": patient}
     return rows
 
 

@@ -4,6 +4,7 @@ between its cells.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -78,14 +79,17 @@ def read_csv(path: Path, needs: Collection[str] = ()) -> RawTable:
 
 def _decoded(path: Path) -> tuple[str, str]:
     raw = path.read_bytes()
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or raw[1::2].count(0) > LEAST_ZEROS * len(raw):
-        codec = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-16-le"
-        try:
-            text = raw.decode(codec)
-        except UnicodeDecodeError:
-            text = ""
-        if any(mark in text for mark in SEPARATORS.values()) and "\0" not in text:
-            return text, "UTF-16"
+    marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    zeros = LEAST_ZEROS * len(raw)
+    for codec, is_it in (
+        ("utf-16", marked),
+        ("utf-16-le", not marked and raw[1::2].count(0) > zeros),
+        ("utf-16-be", not marked and raw[::2].count(0) > zeros),
+    ):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = raw.decode(codec) if is_it else ""
+            if any(mark in text for mark in SEPARATORS.values()) and "\0" not in text:
+                return text, "UTF-16"
     if b"\x00" in raw:
         raise CohortError(
             f"{path.name} is not a text file. Save the table as CSV (UTF-8) or .xlsx."

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.config import EndpointConfig, Study, opened
-from pathoml.errors import CohortError, nearest
+from pathoml.errors import CohortError
 from pathoml.store.tables import Table, parse_number, read_study_table, table_names
 from pathoml.study.columns import as_understood, kind_of, level, slides_as_understood
 from pathoml.study.event_codes import event_code, refuse_no_censored, yes_or_no
@@ -214,12 +214,7 @@ def _require_columns(study: Study, table: Table) -> None:
             *date_columns(study.config.dates),
         )
     )
-    unknown = sorted(set(config.categorical) - set(config.covariates))
-    if unknown:
-        raise CohortError(
-            f"cohort.categorical names {unknown[0]!r}, which is none of cohort.covariates."
-            f"{nearest(unknown[0], config.covariates)}"
-        )
+    table.require(config.categorical)
 
 
 def _read_patients(

@@ -67,11 +67,11 @@ def as_understood(study: Study, table: Table) -> Table:
         except CohortError as error:
             refused.append(str(error))
     table = _with_cells(table, understood)
+    times = {e.time for e in (config.endpoint, *secondary)}  # these are refused row by row
     refused += [
         found
-        for name in config.cohort.covariates
-        if name in understood
-        and name not in config.cohort.categorical
+        for name in dict.fromkeys(numbers)
+        if name in understood.keys() - times - set(config.cohort.categorical)
         and not _fault(table, name)
         and (found := _mixture(table, name))
     ]
