@@ -18,6 +18,8 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 CODECS = {"UTF-8": "utf-8", "Latin-1": "cp1252", "UTF-16": "utf-16"}
 LINES_ABOVE = 30  # in which a header is looked for
 SEPARATOR_LINE = re.compile(r'^"?sep=([;,\t])"?[;,\t]*$', re.IGNORECASE)  # written for Excel
+KEPT_AS_TEXT = re.compile(r'^="([^"]*)"$')
+UNSEEN = "\N{ZERO WIDTH SPACE}\N{WORD JOINER}\N{ZERO WIDTH NO-BREAK SPACE}"
 LEAST_ZEROS = 0.3  # of the bytes of UTF-16 without a mark
 
 
@@ -47,6 +49,18 @@ def header_place(rows: Sequence[tuple[int, Sequence[str]]], needs: Collection[st
     return found.index(max(found)) if found else 0
 
 
+def plain_cell(cell: str) -> str:
+    """Return a cell without what cannot be seen at its ends, and without ="007", with which
+    programs keep a spreadsheet from taking zeros away.
+
+    >>> plain_cell(' P1\u00a0'), plain_cell('="007"')
+    ('P1', '007')
+    """
+    cell = cell.strip().strip(UNSEEN).strip()
+    kept = KEPT_AS_TEXT.match(cell)
+    return kept[1].strip() if kept else cell
+
+
 def read_csv(path: Path, needs: Collection[str] = ()) -> RawTable:
     """Read a text file; the cells are those of the mark with which its header has most of the names
     in `needs`, or else of the commonest in its first line.
@@ -62,7 +76,7 @@ def read_csv(path: Path, needs: Collection[str] = ()) -> RawTable:
     named = {mark: name for name, mark in SEPARATORS.items()}[separator]
     try:
         rows = [
-            (number, tuple(cell.strip() for cell in cells))
+            (number, tuple(plain_cell(cell) for cell in cells))
             for number, cells in enumerate(csv.reader(io.StringIO(text), delimiter=separator), 1)
         ]
     except csv.Error as error:
@@ -90,6 +104,10 @@ def _decoded(path: Path) -> tuple[str, str]:
             text = raw.decode(codec) if is_it else ""
             if any(mark in text for mark in SEPARATORS.values()) and "\0" not in text:
                 return text, "UTF-16"
+    if raw.startswith(b"PK\x03\x04"):
+        raise CohortError(
+            f"{path.name} is a workbook. Call it {path.stem}.xlsx, or save it as CSV (UTF-8)."
+        )
     if b"\x00" in raw:
         raise CohortError(
             f"{path.name} is not a text file. Save the table as CSV (UTF-8) or .xlsx."

@@ -108,6 +108,12 @@ def find_table(folder: Path, stem: str) -> Path:
     for name in table_names(stem):
         if (folder / name).exists():
             return folder / name
+    others = sorted(path.name for path in folder.glob(f"{stem}.*"))
+    if others:
+        raise CohortError(
+            f"{folder} has {others[0]}, which is not read. Save it as {stem}.csv (UTF-8) or"
+            f" {stem}.xlsx."
+        )
     raise CohortError(
         f"{folder} has no {stem}.csv (or {stem}.xlsx). `pathoml init {folder} --slides FOLDER`"
         " writes one to fill in."

@@ -24,7 +24,7 @@ from pathoml.errors import CohortError
 from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.packs import drop_packed, packed_files
 from pathoml.store.provenance import MODELS, MODELS_INDEX
-from pathoml.store.raw_tables import CODECS, SEPARATORS
+from pathoml.store.raw_tables import CODECS, SEPARATORS, plain_cell
 from pathoml.store.readings import Readings
 from pathoml.store.tables import find_table, read_study_table, read_table
 
@@ -155,11 +155,11 @@ def remove_rows(path: Path, column: str, values: Iterable[str]) -> None:
     raw = path.read_bytes().decode("utf-8-sig" if codec == "utf-8" else codec)
     rows = list(csv.reader(io.StringIO(raw, newline=""), delimiter=separator))
     first = table.header_line - 1
-    place, unwanted = [cell.strip() for cell in rows[first]].index(column), set(values)
+    place, unwanted = [plain_cell(cell) for cell in rows[first]].index(column), set(values)
     kept = [
         cells
         for n, cells in enumerate(rows)
-        if n <= first or len(cells) <= place or cells[place].strip() not in unwanted
+        if n <= first or len(cells) <= place or plain_cell(cells[place]) not in unwanted
     ]
     text = io.StringIO(newline="")
     csv.writer(

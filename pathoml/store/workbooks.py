@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree.ElementTree import iterparse
 
 from pathoml.errors import CohortError
-from pathoml.store.raw_tables import LINES_ABOVE, RawTable, header_place
+from pathoml.store.raw_tables import LINES_ABOVE, RawTable, header_place, plain_cell
 
 WORKBOOK_FAULTS = (  # of a damaged file
     OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError,
@@ -129,7 +129,7 @@ def _cell(cell: Any) -> str:
         value = int(value)
     if isinstance(value, int) and ZEROS.match(str(cell.number_format)):
         return f"{value:0{len(cell.number_format)}d}"
-    return str(value).strip()
+    return plain_cell(str(value))
 
 
 @dataclass

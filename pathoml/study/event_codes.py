@@ -88,7 +88,14 @@ def refuse_no_censored(table: Table, endpoint: EndpointConfig) -> None:
     """Raise CohortError where codes are 1 and 2 and never 0: is 1 the event, or censored?"""
     stated = (*endpoint.censored_codes, *endpoint.event_codes, *endpoint.competing_codes)
     cells = [row[endpoint.event] for row in table.rows if row[endpoint.event]]
-    if not stated and {event_code(cell, endpoint) for cell in cells} == {1, 2}:
+    codes = {event_code(cell, endpoint) for cell in cells} if not stated else set()
+    if codes in ({2}, {0, 2}):
+        raise CohortError(
+            f"{table.path.name}: {endpoint.event} holds 2 (a competing event) and 1 (the event) "
+            "never. If 2 means the event, state endpoint.event_codes: [2] and "
+            "endpoint.censored_codes, such as [0]."
+        )
+    if codes == {1, 2}:
         raise CohortError(
             f"{table.path.name}: {endpoint.event} holds 1 and 2, and 0 (censored) never. State "
             "which is which: endpoint.censored_codes: [1] and endpoint.event_codes: [2] where 1 "

@@ -25,6 +25,9 @@ from pathoml.study.patient_ids import near_ids
 from pathoml.study.timing import UNITS_A_MONTH, date_columns
 
 CENSORSHIP = re.compile(r"(?<![a-zäöü])[cz]ens", re.IGNORECASE)  # a name that begins so
+SHORTENED = re.compile(r"^\d([.,]\d+)?E\+\d+$")
+AGE = re.compile(r"(?<![a-z])(age|alter|âge|edad|leeftijd|età)(?![a-z])", re.IGNORECASE)
+OLDEST = 120  # years
 NINES = (9, 88, 99, 777, 888, 999, 8888, 9999, 99999)  # spellings of "not known"
 BELOW_ZERO = (-1, -7, -8, -9, -77, -88, -99, -777, -888, -999, -9999)
 LARGEST_OF_CODES = 4  # beside which 9 stands for "not known"
@@ -47,6 +50,11 @@ def odd_things(study: Study, patients: Table, slides: Table | None) -> list[str]
     """
     config = study.config
     said = [
+        f"{table.path.name} is read, and {table.path.stem}.xlsx beside it is not"
+        for table in (patients, slides)
+        if table and table.path.suffix == ".csv" and table.path.with_suffix(".xlsx").exists()
+    ]
+    said += [
         *(note for table in (patients, slides) if table for note in _odd_notes(table)),
         *_odd_ids(patients, slides),
     ]
@@ -86,6 +94,12 @@ def _odd_ids(patients: Table, slides: Table | None) -> list[str]:
         of_slides = {row["patient_id"] for row in slides.rows}
         near = near_ids([i for i in ids if i not in of_slides], of_slides - set(ids))
         said += [f"Patient {one!r} has no slide.{reason}" for one, reason in near.items()]
+    short = [one for one in ids if SHORTENED.match(one)]
+    if short:
+        said.append(
+            f"{patients.path.name}: {_named(short)} looks like a number that a spreadsheet"
+            " shortened. Format the column as text, and enter the ids again"
+        )
     run = [one for one in ids if FORMULA.match(one) and parse_number(one) is None]
     if run:
         said.append(
@@ -145,6 +159,8 @@ def _odd_numbers(table: Table, name: str) -> list[str]:
         if codes[-1] == NINES[0] and not (whole and codes[-2] <= LARGEST_OF_CODES):
             break
         odd.append(codes.pop())
+    if AGE.search(name) and values[-1] > OLDEST and values[-1] not in odd:
+        odd.append(values[-1])
     return [
         f"{table.path.name}: {name} = {value:g} in {_lines(table, name, value)}: does it stand for"
         " a missing value? Then name it in cohort.missing"
