@@ -30,7 +30,7 @@ from pathoml.store.scores import (
     read_repeats,
     read_scores,
 )
-from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.store.tables import Table, parse_number, read_own_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
@@ -298,7 +298,7 @@ def _is_log_hazard(run_folder: Path, score_type: str) -> bool:
 def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:
     path = folder / BASELINES
     if path.exists():
-        return {row["patient_id"]: row for row in read_table(path).rows}
+        return {row["patient_id"]: row for row in read_own_table(path).rows}
     if set(scores.score_type) == {"locked"}:  # `predict` trains no baseline beside a locked score
         return {p: {} for p in scores.patient_ids}
     raise StoreError(f"{path} is missing. Run `pathoml train` first.")

@@ -19,7 +19,14 @@ from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import atomic_path, sha256_of_file, sha256_of_json, write_text
 from pathoml.store.provenance import record_step, recorded_inputs
 from pathoml.store.scores import write_baselines, write_repeats, write_scores
-from pathoml.store.tables import parse_number, read_table, write_table
+from pathoml.store.tables import (
+    as_it_was,
+    parse_number,
+    read_own_table,
+    read_table,
+    write_table,
+)
+from pathoml.study.columns import number_cells
 from pathoml.study.inputs import patients_read, what_changed
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, make_splits, write_splits
@@ -94,7 +101,14 @@ def import_recipe(study: Study, cohort: Cohort) -> Recipe:
         try:
             table = read_table(path, study.config.cohort.missing)
             table.require(("patient_id", source["column"]))
-            rows = {row["patient_id"]: row for row in table.rows}
+            cells = number_cells(table, source["column"])
+            rows = {
+                as_it_was(row["patient_id"]): {
+                    **row,
+                    source["column"]: cells.get(row[source["column"]], row[source["column"]]),
+                }
+                for row in table.rows
+            }
             source[VALUES] = _understood(rows, source["column"])
         except CohortError:
             source[VALUES] = ""  # other than what was imported
@@ -120,7 +134,7 @@ def renew_imported_run(study: Study, cohort: Cohort) -> list[str]:
     again = "Run `pathoml import` with the scores again."
     if not run.imported.is_file():
         raise StoreError(f"{run.path} was imported before the tables changed. {again}")
-    rows = {row["patient_id"]: row for row in read_table(run.imported).rows}
+    rows = {row["patient_id"]: row for row in read_own_table(run.imported).rows}
     if sum(bool(rows.get(p, {}).get(SCORE)) for p in cohort.patient_ids) < 2:
         raise StoreError(f"{run.imported} scores fewer than two patients of the cohort. {again}")
     write_imported_run(study, cohort, rows, column=SCORE, file=source["file"])
