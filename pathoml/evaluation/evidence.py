@@ -17,6 +17,7 @@ import numpy as np
 from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
+from pathoml.evaluation.imputation import impute_covariates
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
@@ -63,6 +64,7 @@ class Evidence:
     nested: Mapping[str, Array] | None = None  # (B,) by fold
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
     split: Split | None = None  # the first partition
+    splits: Sequence[Split] = ()  # all of them
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
     bundle: LockedBundle | None = None  # bundles/RUN of a locked score
     patients: Table | None = None  # as R is to read it
@@ -93,6 +95,13 @@ class Evidence:
     def clinical(self) -> dict[str, list[object]]:
         """The covariates of study.yaml, (B,) each."""
         return clinical_columns(self.cohort)
+
+    @cached_property
+    def imputed(self) -> tuple[dict[str, list[object]], ...]:
+        """The covariates of the imputed sets, (B,) each; no set where no cell is empty."""
+        return impute_covariates(
+            self.clinical, self.cohort.time_months, self.cohort.event, score=self.score
+        )
 
     @cached_property
     def table(self) -> Columns:
@@ -159,7 +168,8 @@ def read_evidence(study: Study) -> Evidence:
     ids = [p for p in known if p in place]
     left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
     rows = [place[p] for p in ids]
-    splits = RunFolder(folder).splits
+    file = RunFolder(folder).splits
+    splits = read_splits(file) if file.exists() else ()
     return Evidence(
         study=study,
         everyone=everyone,
@@ -183,7 +193,8 @@ def read_evidence(study: Study) -> Evidence:
         },
         nested=read_nested(folder, ids),
         seeds=read_columns(folder / SEEDS, ids, "seed "),
-        split=read_splits(splits)[0] if splits.exists() else None,
+        split=splits[0] if splits else None,
+        splits=splits,
         plan=read_analysis_plan(study.folder),
         bundle=_locked_bundle(study, scores.score_type[rows[0]]),
         patients=patients,

@@ -6,13 +6,14 @@ from pathoml.config import Study
 from pathoml.store.provenance import file_hashes
 from pathoml.types import Recipe
 
-EVALUATION_VERSION = 8  # and so on: each when the same inputs give other files
+EVALUATION_VERSION = 9  # and so on: each when the same inputs give other files
 EVALUATE_OUTPUTS = (
     "metrics.json",
     "metrics.csv",
     "permutation.json",
     "analysis.R",
     "start_stop.csv",
+    "imputed.csv",
 )
 
 

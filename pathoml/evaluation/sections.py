@@ -23,6 +23,11 @@ from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
+from pathoml.evaluation.missing_covariates import (
+    missing_alarms,
+    missing_covariates_section,
+    write_imputed,
+)
 from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
@@ -70,12 +75,15 @@ ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by mo
 
 
 def evaluate_scores(study: Study, progress: Progress) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv and analysis.R."""
+    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv, imputed.csv and
+    analysis.R.
+    """
     files, evidence = RunFolder(study.run_folder), read_evidence(study)
     content = metrics(evidence)
     write_json(files.metrics, content)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
+    write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
@@ -133,10 +141,11 @@ def metrics(evidence: Evidence) -> Json:
         else [],
         "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
         **planning_sections(cohort, clinical, share),
+        "missing_covariates": missing_covariates_section(evidence),
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = _alarms(content) + shortcuts
+    content["alarms"] = _alarms(content) + missing_alarms(content["missing"]) + shortcuts
     content["heterogeneity"] = _heterogeneity(evidence)
     return content
 

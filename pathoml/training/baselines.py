@@ -4,7 +4,7 @@ embeddings, and the clinical model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ def ridge_cox_scores(cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split
         )
         return model.predict(means)
 
-    return _score_out_of_fold(cohort, splits, fit)
+    return score_out_of_fold(cohort, splits, fit)
 
 
 def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
@@ -52,26 +52,42 @@ def clinical_scores(cohort: Cohort, splits: Sequence[Split]) -> Array | None:
     if not columns:
         return None
 
-    def fit(train: npt.NDArray[np.bool_], _seed: int) -> Array:
-        design = fit_design(
-            {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
-        )
-        covariates = design.transform(columns)  # (B, p)
-        if not covariates.shape[1]:
-            return np.zeros(len(train))
-        model = fit_cox(
-            covariates[train],
-            cohort.time_months[train],
-            cohort.event[train],
-            ridge=CLINICAL_RIDGE,
-            names=design.names,
-        )
-        return covariates @ model.coefficients
-
-    return _score_out_of_fold(cohort, splits, fit)
+    return score_out_of_fold(
+        cohort, splits, lambda train, _seed: clinical_predictor(cohort, columns, train)
+    )
 
 
-def _score_out_of_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> Array:
+def clinical_predictor(
+    cohort: Cohort, columns: Mapping[str, Sequence[object]], train: npt.NDArray[np.bool_]
+) -> Array:
+    """Return everyone's (B,) log-risk by a ridge Cox model of these covariates, fitted to the
+    training rows; zero for everyone where no covariate varies in training.
+    """
+    design = fit_design(
+        {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
+    )
+    covariates = design.transform(columns)  # (B, p)
+    if not covariates.shape[1]:
+        return np.zeros(len(train))
+    model = fit_cox(
+        covariates[train],
+        cohort.time_months[train],
+        cohort.event[train],
+        ridge=CLINICAL_RIDGE,
+        names=design.names,
+    )
+    return covariates @ model.coefficients
+
+
+def score_out_of_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> Array:
+    """Return (B,) scores in SD units: each patient by the models that did not see them.
+
+    Args:
+        fit: training rows and the seed of the partition to everyone's (B,) log-risk.
+
+    Raises:
+        CohortError: a fold's model cannot be fitted; the sentence names the fold.
+    """
     folds = []
     for split in splits:
         for fold in split.folds:

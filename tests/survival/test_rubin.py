@@ -129,8 +129,13 @@ def test_pooled_hazard_ratios_and_d3_are_those_of_mice_on_the_same_imputed_sets(
         own = [row for row in rows if row["set"] == k]
         x = np.array(
             [
-                [float(r["age"]), float(r["size"]), r["kind"] == "b", r["kind"] == "c"]
-                + [float(r["score"])]
+                [
+                    float(r["age"]),
+                    float(r["size"]),
+                    r["kind"] == "b",
+                    r["kind"] == "c",
+                    float(r["score"]),
+                ]
                 for r in own
             ],
             dtype=float,
