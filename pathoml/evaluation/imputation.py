@@ -153,9 +153,10 @@ class Imputer:
         """
         rng = np.random.default_rng(seed)
         train = self.train
-        filled = np.full(self.of_training.values.shape, np.nan)
+        size = self.of_training.values.shape[1]
+        filled = np.full((len(train), size), np.nan)  # (B, p)
         own = np.column_stack([self.of_training.values, self.auxiliary])[train]
-        filled[train] = _chained(own, own, rng)[:, : filled.shape[1]]
+        filled[train] = _chained(own, own, rng)[:, :size]
         drawn = _decoded(self.columns, self.of_training, filled, train)
         if not train.all():
             known = self.of_others.values[train]
@@ -226,11 +227,11 @@ def _coded(columns: Covariates, train: Bools, auxiliary: Array) -> CodedCovariat
         else:
             levels = tuple(sorted({learned[0].reference, *learned[0].levels}))
             place = {level: k for k, level in enumerate(levels)}
-            index = [
+            places = [
                 np.nan if gone else place.get(str(v).strip(), np.nan)
                 for v, gone in zip(values, empty[name])
             ]
-            texts[name] = np.array(index, dtype=np.float64), levels
+            texts[name] = np.array(places, dtype=np.float64), levels
     blocks = {name: _filled(values, train)[:, None] for name, values in numbers.items()}
     blocks |= {name: _indicators(index, len(levels)) for name, (index, levels) in texts.items()}
     codes = {}
@@ -255,11 +256,13 @@ def _coded(columns: Covariates, train: Bools, auxiliary: Array) -> CodedCovariat
 
 
 def _filled(values: Array, train: Bools) -> Array:
-    return np.where(np.isnan(values), np.nanmedian(values[train]), values)
+    filled: Array = np.where(np.isnan(values), np.nanmedian(values[train]), values)
+    return filled
 
 
 def _indicators(index: Array, levels: int) -> Array:
-    return (index[:, None] == np.arange(levels)).astype(np.float64)  # (B, L), empty is all 0
+    one_hot: Array = (index[:, None] == np.arange(levels)).astype(np.float64)
+    return one_hot  # (B, L), empty is all 0
 
 
 def _looked_up(codes: Array, index: Array) -> Array:

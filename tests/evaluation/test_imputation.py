@@ -174,11 +174,11 @@ def test_parameters_are_drawn_so_that_two_patients_of_one_set_err_together():
 
 
 @pytest.mark.nightly
-def test_pooled_intervals_hold_the_truth_where_complete_cases_are_biased():
-    """Age is missing more often in the young who did well: complete cases lean, imputation does
-    not, and its 95 % interval holds the log hazard ratio of 0.5 per SD of age.
+def test_pooled_intervals_hold_the_truth_where_cells_are_missing_by_the_follow_up_itself():
+    """Age is missing in 36 %, more often with a small size and a long follow-up; the 95 % interval
+    holds the log hazard ratio of 0.5 per SD of age in as many cohorts as it says.
     """
-    held, estimates, alone = [], [], []
+    held, estimates = [], []
     for seed in range(200):
         rng = np.random.default_rng(seed)
         n = 300
@@ -187,7 +187,7 @@ def test_pooled_intervals_hold_the_truth_where_complete_cases_are_biased():
         time = rng.exponential(10 * np.exp(-0.5 * age - 0.5 * size))
         cut = rng.uniform(3, 40, n)
         event, time = time <= cut, np.minimum(time, cut)
-        gone = rng.uniform(size=n) < 1 / (1 + np.exp(1.2 + 1.5 * size - 2 * (time > 8)))
+        gone = rng.uniform(size=n) < 1 / (1 + np.exp(1 + 0.7 * size - 0.8 * (time > 8)))
         columns = {
             "age": [None if g else a for g, a in zip(gone, age)],
             "size": size.tolist(),
@@ -204,7 +204,5 @@ def test_pooled_intervals_hold_the_truth_where_complete_cases_are_biased():
         low, high = pooled.interval()
         held.append(low < 0.5 < high)
         estimates.append(pooled.estimate)
-        rest = fit_cox(np.column_stack([age, size])[~gone], time[~gone], event[~gone])
-        alone.append(rest.coefficients[0])
     assert abs(np.mean(estimates) - 0.5) < 0.05
     assert 0.91 < np.mean(held) <= 0.99
