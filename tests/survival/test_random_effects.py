@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from support.r_oracle import r_survival_is_there, r_vector, run_r, unavailable
+from support.r_oracle import PRELUDE, r_survival_is_there, r_vector, run_r, unavailable
 
 from pathoml.errors import CohortError
 from pathoml.survival.random_effects import (
@@ -74,6 +74,13 @@ def test_observed_over_expected_of_one_hospital_counts_by_its_events():
     assert pool_observed_to_expected([10, 20, 40], [10, 20, 40]).estimate == pytest.approx(1)
 
 
+def test_hospitals_that_are_alike_by_luck_do_not_make_the_mean_surer_than_their_own_errors():
+    values, errors = HOSPITALS["alike"]
+    alone = sum(1 / np.square(errors)) ** -0.5
+    assert pool_hospitals(values, errors).standard_error == pytest.approx(alone)
+    assert pool_hospitals(values, errors, at_least_fixed=False).standard_error < alone / 10
+
+
 def test_two_hospitals_have_a_mean_and_no_prediction_interval():
     pooled = pool_hospitals([0.2, 0.4], [0.1, 0.1])
     assert pooled.estimate == pytest.approx(0.3)
@@ -98,8 +105,8 @@ def test_what_cannot_be_pooled_is_refused(pool, values, errors):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("name", HOSPITALS)
-def test_all_numbers_are_those_of_metafor(name):
+@pytest.mark.parametrize("test", ["adhoc", "knha"])
+def test_all_numbers_are_those_of_metafor(test):
     has_metafor = (
         r_survival_is_there()
         and not subprocess.run(
@@ -108,21 +115,24 @@ def test_all_numbers_are_those_of_metafor(name):
     )
     if not has_metafor:
         unavailable("needs R's package metafor (apt-get install r-cran-metafor)")
-    values, errors = HOSPITALS[name]
-    of_r = run_r(
-        "suppressWarnings(suppressMessages(library(metafor)))\n"
+    scripts = [
         f"y <- {r_vector(values)}; se <- {r_vector(errors)}\n"
-        "fit <- rma(yi = y, sei = se, method = 'REML', test = 'knha',"
+        f"fit <- rma(yi = y, sei = se, method = 'REML', test = '{test}',"
         " control = list(threshold = 1e-14, maxiter = 10000))\n"
         "at <- predict(fit, pi.type = 'riley')\n"
-        "cat('mean', sprintf('%.15g', c(fit$beta, fit$se, fit$ci.lb, fit$ci.ub)), '\\n')\n"
-        "cat('spread', sprintf('%.15g', c(fit$tau2, fit$I2 / 100, fit$QE, fit$QEp)), '\\n')\n"
-        "cat('next', sprintf('%.15g', c(at$pi.lb, at$pi.ub)), '\\n')\n"
-    )
-    ours = pool_hospitals(values, errors)
+        f"show('mean{k}', c(fit$beta, fit$se, fit$ci.lb, fit$ci.ub))\n"
+        f"show('spread{k}', c(fit$tau2, fit$I2 / 100, fit$QE, fit$QEp))\n"
+        f"show('next{k}', c(at$pi.lb, at$pi.ub))\n"
+        for k, (values, errors) in enumerate(HOSPITALS.values())
+    ]
+    library = "suppressWarnings(suppressMessages(library(metafor)))\n"
+    of_r = run_r(PRELUDE + library + "".join(scripts))
     near = {"rtol": 1e-6, "atol": 1e-9}
-    np.testing.assert_allclose(
-        [ours.estimate, ours.standard_error, ours.low, ours.high], of_r["mean"], **near
-    )
-    np.testing.assert_allclose([ours.tau2, ours.i2, ours.q, ours.q_p_value], of_r["spread"], **near)
-    np.testing.assert_allclose([ours.prediction_low, ours.prediction_high], of_r["next"], **near)
+    for k, (values, errors) in enumerate(HOSPITALS.values()):
+        ours = pool_hospitals(values, errors, at_least_fixed=test == "adhoc")
+        mean = [ours.estimate, ours.standard_error, ours.low, ours.high]
+        np.testing.assert_allclose(mean, of_r[f"mean{k}"], **near)
+        spread = [ours.tau2, ours.i2, ours.q, ours.q_p_value]
+        np.testing.assert_allclose(spread, of_r[f"spread{k}"], **near)
+        ahead = [ours.prediction_low, ours.prediction_high]
+        np.testing.assert_allclose(ahead, of_r[f"next{k}"], **near)
