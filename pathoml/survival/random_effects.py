@@ -9,7 +9,7 @@ concordance is pooled on the logit, a ratio on the log scale, where they are nea
 Source: DerSimonian & Laird, Control Clin Trials 7 (1986) 177-188; Hartung & Knapp, Stat Med 20
 (2001) 3875-3889; Higgins, Thompson & Spiegelhalter, J R Stat Soc A 172 (2009) 137-159; Debray et
 al., BMJ 356 (2017) i6460; Snell et al., Stat Methods Med Res 27 (2018) 3505-3522. Checked against R
-`metafor::rma(method = "REML")` with test = "adhoc" and "knha" in tests/survival/test_random_effects.py.
+`metafor::rma` (REML; test = "adhoc" and "knha") in tests/survival/test_random_effects.py.
 """
 
 from __future__ import annotations
