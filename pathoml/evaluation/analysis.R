@@ -205,19 +205,129 @@ if (length(clinical)) section("added_value", {
   }
 })
 
-# Missing covariates by multiple imputation (20 sets; the outcome enters as the Nelson-Aalen hazard, White and Royston 2009). Not in
-# metrics.json, whose clinical model fills numbers with their median and calls an empty category "missing": compare the two.
-if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("multiple_imputation", {
+# Missing covariates: complete cases, medians (an empty category is a level), and the imputed sets of imputed.csv pooled by
+# mice::pool, on one scale: mean and SD of the cells that are there, levels against the commonest. D3 is that of Meng and Rubin (1992).
+# mice's own imputation stands beside it: other draws of the same missing cells.
+if (!length(clinical_names) || !anyNA(patients[clinical_names])) show("missing_covariates.incomplete", 0)
+if (length(clinical_names) && anyNA(patients[clinical_names])) section("missing_covariates", {
   suppressWarnings(suppressMessages(library(mice)))
-  filled <- data.frame(lapply(patients[clinical_names], function(v) if (is.numeric(v)) v else factor(v)))
-  names(filled) <- paste0("covariate_", seq_along(filled))
-  outcome <- data.frame(time_months, event)
-  frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
-  sets <- complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
-  fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
-  pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
-  pooled <- pooled[pooled$term == "score", ]
-  ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  covariates <- patients[clinical_names]
+  there <- !is.na(covariates)
+  varying <- clinical_names[sapply(covariates, function(v) length(unique(v[!is.na(v)])) > 1)]
+  matrix_of <- function(values, with_level = FALSE) {
+    columns <- lapply(varying, function(name) {
+      v <- values[[name]]
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) {
+        v <- as.numeric(v)
+        v[is.na(v)] <- median(known)
+        if (all(known %in% 0:1)) cbind(v) else cbind((v - mean(known)) / sqrt(mean((known - mean(known))^2)))
+      } else {
+        count <- table(known)
+        commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+        levels <- setdiff(sort(names(count), method = "radix"), commonest)
+        if (with_level && anyNA(covariates[[name]])) levels <- c(levels, NA)
+        sapply(levels, function(l) as.numeric(if (is.na(l)) is.na(v) else v %in% l))
+      }
+    })
+    z <- do.call(cbind, columns)
+    colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
+    z
+  }
+  # Levels without an event in any of the sets leave all of them, with their patients.
+  fits_of <- function(sets, among) {
+    kept <- Reduce(`&`, lapply(sets, function(z) {
+      eventless <- apply(z[among, , drop = FALSE], 2, function(v) all(v %in% 0:1) && any(v == 1) && !any(event[among][v == 1] == 1))
+      stay <- among & rowSums(z[, eventless, drop = FALSE] == 1) == 0
+      !eventless & apply(z[stay, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
+    }))
+    lapply(sets, function(z) {
+      rows <- among & rowSums(z[, !kept, drop = FALSE] == 1) == 0
+      data <- list(y = y[rows], z = z[rows, kept, drop = FALSE], score = score[rows])
+      list(data = data, kept = kept, full = coxph(y ~ z + score, data = data, control = strict),
+           reduced = coxph(y ~ z, data = data, control = strict))
+    })
+  }
+  complete <- rowSums(!there) == 0
+  # The median answer has the level of the empty beside the others; its coefficient is not shown.
+  place <- function(kept, with_level) {
+    shown <- if (!with_level) rep(TRUE, length(kept)) else unlist(lapply(varying, function(name) {
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) TRUE else c(rep(TRUE, length(unique(known)) - 1), if (anyNA(covariates[[name]])) FALSE)
+    }))
+    at <- ifelse(kept, cumsum(kept), NA)
+    c(at[shown], sum(kept) + 1)
+  }
+  show_one <- function(answer, fit, at) {
+    for (k in seq_along(at)) if (!is.na(at[k])) {
+      name <- paste0("missing_covariates.hazard_ratios.", k, ".", answer)
+      estimate(name, ratio(fit$full, at[k]))
+      show(paste0(name, ".wald_p"), wald_p(fit$full, at[k]))
+    }
+    name <- paste0("missing_covariates.added_value.", answer)
+    show(paste0(name, ".statistic"), gain(fit$full, fit$reduced))
+    show(paste0(name, ".df"), 1)
+    show(paste0(name, ".p_value_anticonservative"), p_chi2(gain(fit$full, fit$reduced)))
+    estimate(paste0(name, ".hazard_ratio_per_sd"), ratio(fit$full))
+    show(paste0(name, ".hazard_ratio_per_sd.wald_p"), wald_p(fit$full))
+  }
+  show("missing_covariates.incomplete", sum(!complete))
+  show("missing_covariates.share", mean(!complete))
+  if (exists("baselines") && "clinical" %in% names(baselines) && !anyNA(baselines$clinical))
+    show("missing_covariates.clinical_harrell_c.median.estimate", c_of(baselines$clinical))
+  section("complete cases", {
+    fit <- fits_of(list(matrix_of(covariates)), complete)[[1]]
+    show_one("complete_case", fit, place(fit$kept, FALSE))
+  })
+  section("medians", {
+    fit <- fits_of(list(matrix_of(covariates, with_level = TRUE)), everyone)[[1]]
+    show_one("median", fit, place(fit$kept, TRUE))
+  })
+  if (file.exists("imputed.csv")) section("imputed sets", {
+    imputed <- read.csv("imputed.csv", check.names = FALSE, colClasses = "character", encoding = "UTF-8", na.strings = character())
+    sets <- lapply(split(imputed, as.integer(imputed$imputation)), function(s) s[match(scores$patient_id, s$patient_id), , drop = FALSE])
+    m <- length(sets)
+    show("missing_covariates.imputations", m)
+    fits <- fits_of(lapply(sets, matrix_of), everyone)
+    pooled <- pool(as.mira(lapply(fits, function(f) f$full)))
+    table <- pooled$pooled
+    said <- summary(pooled, conf.int = TRUE, exponentiate = TRUE)
+    show_pooled <- function(name, k) {
+      estimate(name, as.numeric(said[k, c("estimate", "2.5 %", "97.5 %")]))
+      show(paste0(name, ".wald_p"), said$p.value[k])
+      show(paste0(name, ".log_hazard_ratio"), table$estimate[k])
+      show(paste0(name, ".standard_error"), sqrt(table$t[k]))
+      show(paste0(name, ".df"), table$df[k])
+      show(paste0(name, ".missing_information"), table$fmi[k])
+    }
+    at <- place(fits[[1]]$kept, FALSE)
+    for (k in seq_along(at)) if (!is.na(at[k])) show_pooled(paste0("missing_covariates.hazard_ratios.", k, ".multiple_imputation"), at[k])
+    name <- "missing_covariates.added_value.multiple_imputation"
+    show_pooled(paste0(name, ".hazard_ratio_per_sd"), nrow(table))
+    mean_of <- function(part) Reduce(`+`, lapply(fits, function(f) coef(f[[part]]))) / m
+    held <- function(f, part) coxph(formula(f[[part]]), data = f$data, init = mean_of(part),
+                                    control = coxph.control(iter.max = 0, timefix = FALSE))$loglik[2]
+    own <- mean(sapply(fits, function(f) gain(f$full, f$reduced)))
+    at_mean <- mean(sapply(fits, function(f) 2 * (held(f, "full") - held(f, "reduced"))))
+    r <- max((m + 1) / (m - 1) * (own - at_mean), 0)
+    d3 <- max(at_mean, 0) / (1 + r)
+    below <- if (r == 0) Inf else if (m - 1 > 4) 4 + (m - 5) * (1 + (1 - 2 / (m - 1)) / r)^2 else (m - 1) * (1 + 1 / r)^2
+    show(paste0(name, ".statistic"), d3)
+    show(paste0(name, ".df"), 1)
+    if (is.finite(below)) show(paste0(name, ".denominator_df"), below)
+    show(paste0(name, ".p_value_anticonservative"), pf(d3, 1, below, lower.tail = FALSE))
+  })
+  section("mice", {
+    filled <- data.frame(lapply(covariates, function(v) if (is.numeric(v)) v else factor(v)))
+    names(filled) <- paste0("covariate_", seq_along(filled))
+    outcome <- data.frame(time_months, event)
+    frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+    sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
+    fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
+    pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
+    pooled <- pooled[pooled$term == "score", ]
+    estimate("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  })
 })
 
 section("spline", {

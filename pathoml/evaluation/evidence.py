@@ -17,6 +17,7 @@ import numpy as np
 from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
+from pathoml.evaluation.imputation import impute_covariates
 from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
@@ -78,6 +79,7 @@ class Evidence:
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
     stored_repeats: RepeatTable | None = None  # repeat_scores.csv
     split: Split | None = None  # the first partition
+    splits: Sequence[Split] = ()  # all of them
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
     bundle: LockedBundle | None = None  # bundles/RUN of a locked score
     patients: Table | None = None  # as R is to read it
@@ -161,6 +163,13 @@ class Evidence:
         return clinical_columns(self.cohort)
 
     @cached_property
+    def imputed(self) -> tuple[dict[str, list[object]], ...]:
+        """The covariates of the imputed sets, (B,) each; no set where no cell is empty."""
+        return impute_covariates(
+            self.clinical, self.cohort.time_months, self.cohort.event, score=self.score
+        )
+
+    @cached_property
     def table(self) -> Columns:
         """All columns of patients.csv, (B,) each, numbers as numbers, None for an empty cell."""
         return {name: [parsed(v) for v in values] for name, values in self.cohort.columns.items()}
@@ -242,7 +251,8 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
     ids = [p for p in known if p in place]
     left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
     rows = [place[p] for p in ids]
-    splits = RunFolder(folder).splits
+    file = RunFolder(folder).splits
+    splits = read_splits(file) if file.exists() else ()
     return Evidence(
         study=study,
         everyone=everyone,
@@ -267,7 +277,8 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         nested=read_nested(folder, ids),
         seeds=read_columns(folder / SEEDS, ids, "seed "),
         stored_repeats=read_repeats(RunFolder(folder).repeat_scores, ids),
-        split=read_splits(splits)[0] if splits.exists() else None,
+        split=splits[0] if splits else None,
+        splits=splits,
         plan=read_analysis_plan(study.folder),
         bundle=_locked_bundle(study, scores.score_type[rows[0]]),
         patients=patients,

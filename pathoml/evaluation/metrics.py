@@ -233,6 +233,71 @@ class Missing(TypedDict):
     share: float
 
 
+class PooledRatio(Estimated):
+    """A hazard ratio; over imputed sets by Rubin's rules, with their parts on the log scale."""
+
+    wald_p: float
+    log_hazard_ratio: NotRequired[float]
+    standard_error: NotRequired[float]
+    df: NotRequired[float]  # Barnard & Rubin
+    missing_information: NotRequired[float]  # share of it that empty cells took
+
+
+class ThreeConcordances(TypedDict):
+    """C of the clinical model, out of fold, by what is done with empty cells."""
+
+    complete_case: Number
+    median: Number
+    multiple_imputation: Number
+
+
+class Gain(TypedDict):
+    """What the score adds: chi-square, or F of Meng & Rubin where it has a denominator_df."""
+
+    statistic: float
+    df: int
+    denominator_df: float | None
+    p_value_anticonservative: float
+    hazard_ratio_per_sd: PooledRatio | NotEstimable
+
+
+class ThreeGains(TypedDict):
+    """The added value of the score, by what is done with empty cells."""
+
+    complete_case: Gain | NotEstimable
+    median: Gain | NotEstimable
+    multiple_imputation: Gain | NotEstimable
+
+
+class ThreeRatios(TypedDict):
+    """The hazard ratio of a covariate, or a level of one, beside the others and the score."""
+
+    covariate: str
+    unit: str  # the SD of the cells that are there, or the level that it is held against
+    complete_case: PooledRatio | NotEstimable
+    median: PooledRatio | NotEstimable
+    multiple_imputation: PooledRatio | NotEstimable
+
+
+class MissingCovariates(TypedDict):
+    """What empty cells do to the clinical answers."""
+
+    incomplete: int  # patients who lack a covariate
+    share: float
+    imputations: int
+    method: str
+    clinical_harrell_c: ThreeConcordances
+    added_value: ThreeGains
+    hazard_ratios: list[ThreeRatios]
+
+
+class NothingMissing(TypedDict):
+    """Nobody lacks a covariate, or there is none: nothing was imputed."""
+
+    incomplete: int
+    note: str
+
+
 class Leaks(TypedDict):
     """What the score, or the embeddings, know of centre, subtype, specimen, organ and size."""
 
@@ -295,6 +360,7 @@ class Metrics(TypedDict):
     restricted_mean: dict[str, Any]  # event-free months of high and low, their difference
     power: dict[str, Any]  # what n and events can show
     missing: list[Missing]
+    missing_covariates: MissingCovariates | NothingMissing
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks
     alarms: list[Alarm]

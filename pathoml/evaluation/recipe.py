@@ -23,6 +23,7 @@ EVALUATE_OUTPUTS = (
     "analysis.R",
     "start_stop.csv",
     "cohort.csv",
+    "imputed.csv",
 )
 EVALUATE_READS = (
     "scores.csv",

@@ -24,6 +24,11 @@ from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
+from pathoml.evaluation.missing_covariates import (
+    missing_alarms,
+    missing_covariates_section,
+    write_imputed,
+)
 from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
@@ -76,8 +81,8 @@ ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by mo
 
 
 def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv, cohort.csv and
-    analysis.R.
+    """Write metrics.json, metrics.csv, permutation.json, analysis.R and what it reads:
+    start_stop.csv, cohort.csv, imputed.csv.
     """
     files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
@@ -87,6 +92,7 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_cohort_table(files.cohort_table, evidence)
+    write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
@@ -145,10 +151,16 @@ def metrics(evidence: Evidence) -> Json:
         else [],
         "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
         **planning_sections(cohort, clinical, share, widening=evidence.widening),
+        "missing_covariates": missing_covariates_section(evidence),
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = timing_alarms(cohort, content["timing"]) + _alarms(content) + shortcuts
+    content["alarms"] = [
+        *timing_alarms(cohort, content["timing"]),
+        *_alarms(content),
+        *missing_alarms(content["missing"]),
+        *shortcuts,
+    ]
     content["heterogeneity"] = _heterogeneity(evidence)
     return content
 

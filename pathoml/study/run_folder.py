@@ -94,6 +94,11 @@ class RunFolder:
         return self.path / "cohort.csv"
 
     @property
+    def imputed(self) -> Path:
+        """The covariates with their empty cells drawn, one set below another."""
+        return self.path / "imputed.csv"
+
+    @property
     def permutation(self) -> Path:
         return self.path / "permutation.json"
 

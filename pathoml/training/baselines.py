@@ -67,7 +67,7 @@ def ridge_cox_folds(
         )
         return model.predict(means)
 
-    return _by_fold(cohort, splits, fit)
+    return score_by_fold(cohort, splits, fit)
 
 
 def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
@@ -94,27 +94,43 @@ def clinical_folds(cohort: Cohort, splits: Sequence[Split]) -> list[FoldScores]:
     if not columns:
         return []
 
-    def fit(train: npt.NDArray[np.bool_], _seed: int) -> Array:
-        design = fit_design(
-            {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
-        )
-        covariates = design.transform(columns)  # (B, p)
-        if not covariates.shape[1]:
-            return np.zeros(len(train))
-        model = fit_cox(
-            covariates[train],
-            cohort.time_months[train],
-            cohort.event[train],
-            ridge=CLINICAL_RIDGE,
-            entry_months=at_rows(cohort.entry_months, train),
-            names=design.names,
-        )
-        return covariates @ model.coefficients
-
-    return _by_fold(cohort, splits, fit)
+    return score_by_fold(
+        cohort, splits, lambda train, _seed: clinical_predictor(cohort, columns, train)
+    )
 
 
-def _by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
+def clinical_predictor(
+    cohort: Cohort, columns: Mapping[str, Sequence[object]], train: npt.NDArray[np.bool_]
+) -> Array:
+    """Return everyone's (B,) log-risk by a ridge Cox model of these covariates, fitted to the
+    training rows; zero for everyone where no covariate varies in training.
+    """
+    design = fit_design(
+        {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
+    )
+    covariates = design.transform(columns)  # (B, p)
+    if not covariates.shape[1]:
+        return np.zeros(len(train))
+    model = fit_cox(
+        covariates[train],
+        cohort.time_months[train],
+        cohort.event[train],
+        ridge=CLINICAL_RIDGE,
+        entry_months=at_rows(cohort.entry_months, train),
+        names=design.names,
+    )
+    return covariates @ model.coefficients
+
+
+def score_by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
+    """Return how the model of each fold scores everyone.
+
+    Args:
+        fit: training rows and the seed of the partition to everyone's (B,) log-risk.
+
+    Raises:
+        CohortError: a fold's model cannot be fitted; the sentence names the fold.
+    """
     folds = []
     for split in splits:
         for fold in split.folds:
