@@ -31,7 +31,7 @@ def command(
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Evaluate the scores if they or the configuration changed; a shard only computes its part of
-    the permutations.
+    the permutations and resamples.
     """
     from pathoml.evaluation.step import evaluate_study
 

@@ -36,7 +36,8 @@ def evaluate_study(
 
     Args:
         study: the study, or its folder.
-        shard: compute only this part of the permutations; the whole puts them together.
+        shard: compute only this part of the permutations and resamples; the whole puts them
+            together.
 
     Raises:
         StoreError: there are no scores, or the run changed since it was trained.
@@ -50,7 +51,9 @@ def evaluate_study(
     recipe = evaluate_recipe(study, cohort)
     fresh = is_fresh(study.run_folder, recipe, EVALUATE_OUTPUTS)
     permutations = study.config.significance.permutations if files.models_index.exists() else 0
-    wanted = f"{permutations or 'no'} permutations{in_part(shard)}"
+    resamples = study.config.significance.resamples if files.models_index.exists() else 0
+    wanted = f"{permutations or 'no'} permutations"
+    wanted += f", {resamples} resamples{in_part(shard)}" if resamples else in_part(shard)
     if not permutations and study.config.significance.permutations:
         wanted += ": these scores were not trained here"
     progress.heading(f"evaluate  runs/{study.config.run}: {'up to date' if fresh else wanted}")
@@ -59,10 +62,10 @@ def evaluate_study(
     if not fresh:
         say_why(progress, study.run_folder, recipe)
         # here, because loading torch takes seconds
-        from pathoml.evaluation.sections import evaluate_scores, permute_part
+        from pathoml.evaluation.sections import evaluate_scores, repeat_part
 
         if shard:
-            permute_part(study, shard, progress)
+            repeat_part(study, shard, progress)
         else:
             evaluate_scores(study, progress, tables)
             write_text(files.resolved, resolved_yaml(study.config))
