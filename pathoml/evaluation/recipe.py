@@ -28,6 +28,7 @@ EVALUATE_READS = (
     "baselines.csv",
     "nested_scores.csv",
     "seed_scores.csv",
+    "repeat_scores.csv",
     "splits.json",
     "models/models.json",
 )

@@ -17,14 +17,14 @@ from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import atomic_path, sha256_of_file, sha256_of_json, write_text
 from pathoml.store.provenance import record_step, recorded_inputs
-from pathoml.store.scores import write_baselines, write_scores
+from pathoml.store.scores import write_baselines, write_repeats, write_scores
 from pathoml.store.tables import parse_number, read_table, write_table
 from pathoml.study.inputs import patients_read, what_changed
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, make_splits, write_splits
-from pathoml.training.baselines import clinical_scores
+from pathoml.training.baselines import clinical_folds
 from pathoml.training.recipe import NOT_TRAINED_ON, splits_read
-from pathoml.training.scoring import standardise
+from pathoml.training.scoring import averaged, repeat_table, standardise
 from pathoml.types import Cohort, Floats, Recipe, RiskScore, Split
 
 IMPORT_VERSION = 1  # raise it when the same table and score give another run
@@ -69,7 +69,13 @@ def write_imported_run(
     write_scores(folder, scores)
     for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
         stale.unlink(missing_ok=True)
-    write_baselines(run.baselines, cohort, ridge=None, clinical=clinical_scores(cohort, splits))
+    clinical = clinical_folds(cohort, splits)
+    write_baselines(
+        run.baselines, cohort, ridge=None, clinical=averaged(clinical) if clinical else None
+    )
+    run.repeat_scores.unlink(missing_ok=True)
+    if clinical:
+        write_repeats(run.repeat_scores, cohort.patient_ids, repeat_table({"clinical": clinical}))
     source = {"file": file, "column": column, VALUES: _understood(rows, column)}
     record_step(folder, Recipe(step="import", inputs=_inputs(study, everyone, source)), **notes)
     return scores
@@ -204,7 +210,8 @@ def _risk_scores(
                 log_risk=float(values[b] - middle),
                 score_sd=float(standard[b]),
                 score_type=kind,
-                fold=row.get("fold") or fold[patient.patient_id],
+                fold=row.get("fold")
+                or {"oof": "", "loco": patient.centre}.get(kind, fold[patient.patient_id]),
                 n_repeats=1,
                 repeat_sd=float("nan"),
                 n_slides=len(patient.slide_ids),
