@@ -26,9 +26,11 @@ from pathoml.config import Study, opened
 from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, detail_sections
 from pathoml.report.figures import Curve, ForestRow
+from pathoml.report.methods import methods
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
 from pathoml.report.staleness import refuse_other_tables, stale_alarms
 from pathoml.report.suppression import pooled_centres, suppressed
+from pathoml.report.what_ran import read_what_ran
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import is_fresh, record_step
@@ -129,13 +131,14 @@ def report_page(study: Study) -> str:
         _read_optional(folder.splits),
         _read_optional(folder.provenance),
     )
+    ran = read_what_ran(study, score_type=table_facts["score_type"])
     checked = _read_optional(folder.faithfulness).get("slides") or {}
     context = {
         **_discrimination(metrics, scores),
         **_survival(metrics, study),
         **_permutation(permutation),
         **_flow(metrics, scores),
-        **detail_sections(study, metrics, permutation),
+        **detail_sections(study, metrics, permutation, ran=ran),
         "config": study.config,
         "metrics": metrics,
         "permutation": permutation,
@@ -147,15 +150,11 @@ def report_page(study: Study) -> str:
             metrics,
             permutation,
             score_type=table_facts["score_type"],
-            centres=len({patient.centre for patient in scores}),
+            centres=len(flow_centres(metrics) or {patient.centre for patient in scores}),
+            origin=ran.origin,
         ),
-        "methods": wording.methods(
-            study.config,
-            metrics,
-            permutation,
-            splits=splits.get("splits") or [],
-            tiles_seen=(provenance.get("steps") or {}).get("train", {}).get("tiles", ""),
-        ),
+        "methods": methods(ran, metrics, permutation),
+        "ran": ran,
         "ends": []
         if smallest
         else _ends(
@@ -170,6 +169,11 @@ def report_page(study: Study) -> str:
         "has_r_script": folder.analysis_r.is_file(),
     }
     return _render(context, smallest)
+
+
+def flow_centres(metrics: Json) -> Json:
+    """Return the centres of the analysed patients, as `evaluate` counted them."""
+    return (metrics.get("flow") or {}).get("by_centre") or {}
 
 
 def _render(context: Json, smallest: int) -> str:
