@@ -35,7 +35,8 @@ from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.store.scores import ScoreTable, read_scores
-from pathoml.store.tables import parse_number
+from pathoml.store.tables import parse_number, table_names
+from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
 
@@ -116,6 +117,8 @@ def report_page(study: Study) -> str:
     """
     folder = RunFolder(study.run_folder)
     scores, table_facts = _scored_patients(read_scores(folder.path))
+    centre_of = _centres(study)
+    scores = [replace(p, centre=centre_of.get(p.patient_id, p.centre)) for p in scores]
     metrics = read_json(folder.metrics)
     if stale := stale_alarms(study):
         metrics["alarms"] = [*(metrics.get("alarms") or []), *stale]
@@ -169,6 +172,15 @@ def report_page(study: Study) -> str:
         "has_r_script": folder.analysis_r.is_file(),
     }
     return _render(context, smallest)
+
+
+def _centres(study: Study) -> dict[str, str]:
+    """Return patient_id -> centre by patients.csv; {} where a run is read without it. A locked
+    model scores patients whose centre it is not told.
+    """
+    if not any((study.folder / name).exists() for name in table_names("patients")):
+        return {}
+    return {p.patient_id: p.centre for p in read_cohort(study).patients}
 
 
 def flow_centres(metrics: Json) -> Json:
