@@ -72,6 +72,10 @@ CAVEATS = {  # by score_type; any other is out of fold
     ),
     "insample": "The score learned from these very outcomes: no p value of it means anything.",
 }
+CUT_OFFS = {
+    "locked": "cut-off: the median that was locked with the model",
+    "external": "cut-off: as the scores' owner says, else the median of these patients",
+}
 STATISTIC = "Harrell's C over pairs of one fold and centre"
 NOT_TRAINED = (
     "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood"
@@ -132,7 +136,7 @@ def metrics(evidence: Evidence) -> Json:
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
-        "kaplan_meier": kaplan_meier_section(cohort, groups),
+        "kaplan_meier": kaplan_meier_section(cohort, groups) | _cut_off(evidence),
         **risk_sections(evidence),
         **form_sections(evidence),
         **interaction_sections(evidence, family_size),
@@ -163,6 +167,12 @@ def metrics(evidence: Evidence) -> Json:
     ]
     content["heterogeneity"] = _heterogeneity(evidence)
     return content
+
+
+def _cut_off(evidence: Evidence) -> Json:
+    """Return the note on the two groups where no fold of this cohort divided them."""
+    kind = "external" if evidence.score_type == "insample" else evidence.score_type
+    return {"note": CUT_OFFS[kind]} if kind in CUT_OFFS else {}
 
 
 def _heterogeneity(evidence: Evidence) -> Json:
