@@ -408,7 +408,9 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
   }
   if (observed_beyond(h) >= 10) {
     link <- log(-log(1 - pmin(pmax(risk, 1e-9), 1 - 1e-9)))  # a certain risk has no link
-    bent <- Hmisc::rcspline.eval(link, knots = quantile(link, c(0.1, 0.5, 0.9)), inclx = TRUE)
+    knots <- quantile(link, c(0.1, 0.5, 0.9))
+    if (anyDuplicated(knots)) stop("the risks have too many ties for a curve")
+    bent <- Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE)
     fit <- coxph(y ~ bent, control = strict)
     predictor <- drop(bent %*% coef(fit))
     smooth <- 1 - exp(-efron_hazard(predictor, everyone)(h) * exp(predictor))

@@ -29,7 +29,8 @@ NOT_COMPARED = re.compile(
     r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
     r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
     r"|\.(n|events|unknown)$|^flow\.|^tau_months$|^horizons_months|^alarms|\.planned$|^multiplicity\.tests"
-    r"|^treatment_interaction\.(treated|untreated|exploratory)$"
+    r"|^treatment_interaction\.(treated|untreated|exploratory|began_under_observation)$"
+    r"|^timing\.treatments\.|^timing\.hazard_ratio_per_sd\.rows$|^timing\.treatment_hazard_ratio\.rows$"
     # of files that R does not read: embeddings, models
     r"|^heterogeneity\.|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
     r"|^leaks\.harrell_c_within\..*\.(low|high)$"
