@@ -515,6 +515,7 @@ rows_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "ch
 patient_of <- if (later) match(rows_of$patient_id, scores$patient_id)
 effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
   known <- !is.na(variable)
+  for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
   outside <- coxph(y ~ variable, subset = known & member %in% FALSE, control = strict)
   rows <- known & !is.na(member)
@@ -564,7 +565,21 @@ if (!is.null(treatment) && !later) section("treatment_interaction", {
   name <- "treatment_interaction."
   p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows])
   z <- cbind(reasons, s)
-  e <- fitted(glm(t ~ z, family = binomial, control = glm.control(epsilon = 1e-14, maxit = 100)))
+  # A level all or none of whose patients were treated has a propensity of 1 or 0: weights of 0, exactly.
+  decided <- rep(FALSE, length(t))
+  repeat {
+    before <- sum(decided)
+    for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1))) {
+      mine <- !decided & z[, k] == 1
+      if (any(mine) && length(unique(t[mine])) == 1) decided[mine] <- TRUE
+    }
+    if (sum(decided) == before) break
+  }
+  rest <- list(t = t[!decided], z = z[!decided, , drop = FALSE])
+  basis <- qr(sweep(rest$z, 2, colMeans(rest$z)))  # glm finds no aliased column at so small an epsilon
+  rest$z <- rest$z[, sort(basis$pivot[seq_len(basis$rank)]), drop = FALSE]
+  e <- as.numeric(t)
+  e[!decided] <- fitted(glm(t ~ z, family = binomial, data = rest, control = glm.control(epsilon = 1e-14, maxit = 100)))
   w <- ifelse(t == 1, 1 - e, e)
   for (k in seq_len(ncol(z))) {
     pooled <- sqrt((var(z[t == 1, k]) + var(z[t == 0, k])) / 2)
@@ -572,7 +587,8 @@ if (!is.null(treatment) && !later) section("treatment_interaction", {
     show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
     show(paste0(name, "balance.", k, ".after"), distance(w))
   }
-  weighted <- coxph(yr ~ t * s, weights = w, cluster = seq_along(t), control = strict)
+  of <- list(yr = yr[w > 0], t = t[w > 0], s = s[w > 0], w = w[w > 0], id = which(w > 0))
+  weighted <- coxph(yr ~ t * s, data = of, weights = w, cluster = id, control = strict)
   estimate(paste0(name, "overlap_weighted"), ratio(weighted))
   at <- quantile(s, (1:19) / 20)
   v <- vcov(weighted)

@@ -41,7 +41,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         covariates=list(evidence.clinical),
         treatment=treatment,
         dates=config.dates,
-        began_later=treatment in evidence.cohort.later_covariates,
+        later_covariates=evidence.cohort.later_covariates,
         by_landmark=[s.column for s in starts if s.by_landmark],
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
@@ -106,7 +106,7 @@ def analysis_script(
     covariates: Sequence[str] = (),
     treatment: str | None = None,
     dates: DatesConfig = DatesConfig(),  # noqa: B008  frozen
-    began_later: bool = False,
+    later_covariates: Sequence[str] = (),
     by_landmark: Sequence[str] = (),
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
@@ -135,7 +135,7 @@ def analysis_script(
         covariates: columns of the clinical model, the treatment among them if there is one.
         treatment: column, 0 or 1, or words for them.
         dates: columns with the days of time zero, entry and treatment, and the landmark.
-        began_later: whether the treatment began under observation for some.
+        later_covariates: columns of treatments that began under observation for some.
         by_landmark: columns of treatments that are what had begun by the landmark.
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
@@ -184,13 +184,18 @@ def analysis_script(
         "event_column": r_string(event_column),
         "covariates": ", ".join(r_string(name) for name in covariates),
         "treatment": r_string(treatment) if treatment else "NULL",
-        "treatment_began_later": "TRUE" if began_later else "FALSE",
+        "treatment_began_later": "TRUE" if treatment in later_covariates else "FALSE",
         "by_landmark": ", ".join(r_string(name) for name in by_landmark),
         "zero_column": r_string(dates.time_zero) if dates.time_zero else "NULL",
         "entry_column": r_string(dates.entry) if dates.entry else "NULL",
         "treated_on": r_string(dates.treatment) if dates.treatment else "NULL",
         "landmark": repr(float(dates.landmark_months)),
-        "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
+        "subgroups": ", ".join(
+            "rep(NA, n)"  # who belongs to it is known only later
+            if any(c.column in later_covariates for c in parts)
+            else " & ".join(_r_condition(c) for c in parts)
+            for parts in members
+        ),
         "units_per_month": repr(float(units_per_month)),
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),
         "horizons": ", ".join(repr(float(months)) for months in horizons_months),

@@ -109,7 +109,7 @@ def test_an_alarm_says_how_many_came_late_and_from_when_on_anybody_is_observed(t
 
 
 def test_a_curve_that_falls_to_zero_with_one_at_risk_is_an_alarm(tmp_path):
-    study, entry, time, event = late_study(tmp_path)
+    _, entry, time, event = late_study(tmp_path)
     entry[0], time[0], event[0] = 1, 8, 1  # alone until day 10
     study, *_ = late_study(tmp_path / "b", entry=entry, time=time, code=event)
     content = metrics(read_evidence(study))
@@ -119,7 +119,6 @@ def test_a_curve_that_falls_to_zero_with_one_at_risk_is_an_alarm(tmp_path):
 
 
 def test_nobody_late_is_no_alarm_and_no_other_number(tmp_path):
-    study, _, time, event = late_study(tmp_path)
     at_zero, *_ = late_study(tmp_path / "b", entry=np.zeros(120))
     none, *_ = late_study(tmp_path / "c", entry=None)
     one, other = (metrics(read_evidence(s)) for s in (at_zero, none))
