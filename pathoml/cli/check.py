@@ -45,11 +45,12 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.training.heads import refuse_unknown_head
 
     config = study.config
-    embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
-    refuse_unknown_head(config.train.head, study.folder)
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
     patients_table, slides_table = read_tables(study)
     cohort = cohort_of(study, patients_table, slides_table)
+    if cohort.slides:  # scores from elsewhere need neither
+        embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
+        refuse_unknown_head(config.train.head, study.folder)
     make_splits(cohort, config.splits)
     console.heading(f"check  {study.folder}")
     tables = [table for table in (slides_table, patients_table) if table is not None]

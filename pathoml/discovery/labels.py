@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from pathoml.config import Study
-from pathoml.discovery.evidence import clinical_design, weigh
+from pathoml.discovery.evidence import estimable_design, weigh
+from pathoml.discovery.recipe import labels_recipe
 from pathoml.errors import CohortError
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.provenance import record_step
 from pathoml.store.tables import parse_number, read_own_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
@@ -110,7 +112,6 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     human score, a phenotype each.
     """
     cohort = read_cohort(study)
-    clinical = clinical_design(cohort, study.config.cohort.covariates)
     patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
     content: dict[str, Any] = {}
     for phenotype in sorted({one.phenotype for one in labels}):
@@ -129,8 +130,9 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         rows = [b for b, p in enumerate(cohort.patients) if p.patient_id in scores]
         value = np.array([np.mean(scores[cohort.patients[b].patient_id]) for b in rows])
         part = type(cohort)(**{**vars(cohort), "patients": tuple(cohort.patients[b] for b in rows)})
+        clinical, _ = estimable_design(part, study.config.cohort.covariates)
         try:
-            evidence = weigh(value[:, None], part, clinical[rows])[0]
+            evidence = weigh(value[:, None], part, clinical)[0]
         except CohortError as error:
             content[phenotype]["reason"] = str(error)
             continue
@@ -152,6 +154,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     ):
         content[phenotype]["q_value"] = float(q)
     write_json(RunFolder(study.run_folder).labels, {"phenotypes": content, "family_size": size})
+    record_step(study.run_folder, labels_recipe(study, cohort))
     raters = len({one.rater for one in labels})
     return LabelResults(raters=raters, rows=[_row(p, content[p]) for p in content])
 

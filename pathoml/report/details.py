@@ -77,6 +77,7 @@ def detail_sections(study: Study, metrics: Json, permutation: Json) -> dict[str,
         ),
         "guidelines": guideline_tables(metrics, permutation, study.config),
         "smallest_cell": study.config.report.smallest_cell,
+        "missing_answers": ("complete_case", "median", "multiple_imputation"),
     }
 
 

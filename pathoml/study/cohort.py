@@ -17,7 +17,13 @@ from pathoml.store.tables import Table, parse_number, read_study_table, table_na
 from pathoml.study.columns import as_understood, kind_of, level, slides_as_understood
 from pathoml.study.event_codes import event_code, refuse_no_censored, yes_or_no
 from pathoml.study.patient_ids import near_ids
-from pathoml.study.timing import UNITS_A_MONTH, check_timing, date_columns
+from pathoml.study.timing import (
+    UNITS_A_MONTH,
+    check_timing,
+    date_columns,
+    refuse_dates_without_time_zero,
+)
+from pathoml.study.treatment_start import treatment_starts
 from pathoml.types import Cohort, Patient, Slide
 
 SPECIMENS = {
@@ -74,16 +80,23 @@ def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -
             "No patient has both a slide and follow-up. Compare patient_id in slides.csv and"
             " patients.csv."
         )
+    with_arms, starts = treatment_starts(patients, study.config, treated)
     chosen = {p.patient_id for p in patients}
     landmark = study.config.dates.landmark_months
     return Cohort(
-        patients=tuple(patients),
+        patients=with_arms,
+        treatment_starts=starts,
         slides=tuple(s for s in slides if s.patient_id in chosen),
         endpoint=study.config.endpoint.name,
         time_zero=study.config.endpoint.time_zero
         + (f" + {landmark:g} months (landmark)" if landmark else ""),
         excluded=tuple(excluded),
         rows={row["patient_id"]: row for row in patients_table.rows},
+        written={
+            table.path.stem: f"{table.path.name}, {table.understood}"
+            for table in (patients_table, slides_table)
+            if table
+        },
     )
 
 
@@ -203,6 +216,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
 
 def _require_columns(study: Study, table: Table) -> None:
     config, endpoint = study.config.cohort, study.config.endpoint
+    refuse_dates_without_time_zero(study.config.dates)
     table.require(
         (
             "patient_id",
