@@ -29,6 +29,7 @@ SHORTENED = re.compile(r"^\d([.,]\d+)?E\+\d+$")
 AGE = re.compile(r"(?<![a-z])(age|alter|âge|edad|leeftijd|età)(?![a-z])", re.IGNORECASE)
 OLDEST = 120  # years
 NINES = (9, 88, 99, 777, 888, 999, 8888, 9999, 99999)  # spellings of "not known"
+AGES = (88,)  # of those, ages that a patient may have: odd only where they come again
 BELOW_ZERO = (-1, -7, -8, -9, -77, -88, -99, -777, -888, -999, -9999)
 LARGEST_OF_CODES = 4  # beside which 9 stands for "not known"
 APART = 0.95  # a spelling of "not known" stands apart: the next is below this share of it
@@ -155,6 +156,8 @@ def _odd_numbers(table: Table, name: str) -> list[str]:
     whole = all(v.is_integer() for v in codes)
     while len(codes) > 1 and codes[-1] in NINES and codes[-2] < APART * codes[-1]:
         if codes[-1] == NINES[0] and not (whole and codes[-2] <= LARGEST_OF_CODES):
+            break
+        if codes[-1] in AGES and numbers.count(codes[-1]) == 1:
             break
         odd.append(codes.pop())
     if AGE.search(name) and values[-1] > OLDEST and values[-1] not in odd:
