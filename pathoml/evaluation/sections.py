@@ -154,6 +154,7 @@ def metrics(evidence: Evidence) -> Json:
             cohort.patient_ids,
             [p for p, _ in cohort.excluded],
             names=[study.config.cohort.centre, *clinical, study.config.endpoint.event],
+            categories=[study.config.cohort.centre, *study.config.cohort.categorical],
         )
         if cohort.excluded
         else [],
