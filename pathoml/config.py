@@ -24,6 +24,7 @@ from pydantic import (
 
 from pathoml.errors import ConfigError, nearest
 
+FEWEST_BOOTSTRAPS = 100  # below, the ends of a percentile interval are single extreme draws
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 FlagName = Literal["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"]
 
@@ -268,8 +269,12 @@ class SignificanceConfig(Section):
         le=100_000,
         description="repetitions of the whole cross-validation with permuted bags",
     )
-    repeats: int = Field(
-        1, ge=1, le=100, description="partitions on both sides of the permutation test"
+    repeats: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = Field(
+        "auto",
+        description=(
+            "partitions on both sides of the permutation test; auto = as many as score 600"
+            " patients in all, at most those of the run: few patients have few pairs in a fold"
+        ),
     )
     seeds: int = Field(
         1,
@@ -277,7 +282,23 @@ class SignificanceConfig(Section):
         le=100,
         description="initialisations on both sides of the permutation test, at most train.seeds",
     )
-    bootstraps: int = Field(1000, ge=0, le=100_000, description="draws of patients for an interval")
+    bootstraps: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="draws of patients for an interval, 100 at least; 0 for no intervals",
+    )
+
+    @field_validator("bootstraps")
+    @classmethod
+    def _enough_for_an_interval(cls, bootstraps: int) -> int:
+        if 0 < bootstraps < FEWEST_BOOTSTRAPS:
+            raise ValueError(
+                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th of"
+                f" 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to have"
+                " no intervals"
+            )
+        return bootstraps
 
 
 class EvaluateConfig(Section):

@@ -44,10 +44,11 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.training.heads import refuse_unknown_head
 
     config = study.config
-    embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
-    refuse_unknown_head(config.train.head, study.folder)
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
     cohort = read_cohort(study)
+    if cohort.slides:  # scores from elsewhere need neither
+        embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
+        refuse_unknown_head(config.train.head, study.folder)
     make_splits(cohort, config.splits)
     console.heading(f"check  {study.folder}")
     for stem in ("slides", "patients") if cohort.slides else ("patients",):

@@ -21,20 +21,33 @@ from pathoml.evaluation.imputation import impute_covariates
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
-from pathoml.store.scores import BASELINES, SEEDS, ScoreTable, read_columns, read_scores
+from pathoml.store.scores import (
+    BASELINES,
+    SEEDS,
+    RepeatTable,
+    ScoreTable,
+    read_columns,
+    read_repeats,
+    read_scores,
+)
 from pathoml.store.tables import Table, parse_number, read_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
-from pathoml.training.baselines import clinical_columns
+from pathoml.survival.fold_concordance import WIDENING, FoldedScores, frozen_scores
+from pathoml.training.baselines import Baselines, clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
+from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
+LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
 SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
 DRAW_SEED = 1  # of every bootstrap
+CROSS_VALIDATED = ("oof", "loco")  # score types
+FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +76,7 @@ class Evidence:
     baselines: Mapping[str, Array]  # (B,) ridge_cox, clinical, where they were trained
     nested: Mapping[str, Array] | None = None  # (B,) by fold
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
+    stored_repeats: RepeatTable | None = None  # repeat_scores.csv
     split: Split | None = None  # the first partition
     splits: Sequence[Split] = ()  # all of them
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
@@ -74,6 +88,13 @@ class Evidence:
     def config(self) -> StudyConfig:
         return self.study.config
 
+    @cached_property
+    def is_log_hazard(self) -> bool:
+        """Whether log_risk is on the scale of a log hazard: scores that were imported are, if
+        their column was called log_risk; any other has a scale of its own.
+        """
+        return _is_log_hazard(self.study.run_folder, self.score_type)
+
     @property
     def draw(self) -> Json:
         """How intervals are drawn: over patients, within centres."""
@@ -81,15 +102,59 @@ class Evidence:
         return {
             "bootstraps": bootstraps,
             "seed": DRAW_SEED,
-            "resample_within": self.cohort.centre,
+            "resample_within": drawn_within(self.cohort.centre),
         }
 
     @cached_property
     def draws(self) -> Array | None:
         """(R, B) how often each patient is in each bootstrap; None where there are none."""
-        bootstraps, centre = self.config.significance.bootstraps, self.cohort.centre
-        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=centre)
+        bootstraps, label = self.config.significance.bootstraps, drawn_within(self.cohort.centre)
+        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=label)
         return counts if len(counts) else None
+
+    @property
+    def was_cross_validated(self) -> bool:
+        """Whether other patients of this cohort trained the models that scored each of them."""
+        return self.score_type in CROSS_VALIDATED
+
+    @property
+    def widening(self) -> float:
+        """Of a standard error given the models: what these patients trained varies with them."""
+        return WIDENING if self.was_cross_validated else 1.0
+
+    @property
+    def compared_within(self) -> Labels | None:
+        """(B,) centres, where there are several: the headline C compares within them."""
+        centre = self.cohort.centre
+        return centre if len(np.unique(centre)) > 1 else None
+
+    @cached_property
+    def repeats(self) -> RepeatTable | None:
+        """Each partition's own scores: from repeat_scores.csv, or from the run's models where they
+        were trained before that file was written; None for scores that came without.
+        """
+        if self.stored_repeats is None and self.was_trained:
+            return _repeats_of(self.run, list(self.cohort.patient_ids))
+        return self.stored_repeats
+
+    @cached_property
+    def folded(self) -> dict[str, FoldedScores]:
+        """Scores as their partitions made them: image, ridge_cox, clinical, "seed 1", ... where
+        there are such.
+        """
+        means = {"image": self.score, **self.baselines}
+        means |= {f"seed {name}": values for name, values in (self.seeds or {}).items()}
+        table, found = self.repeats, dict[str, FoldedScores]()
+        for name, mean in means.items():
+            column = "log_risk" if name == "image" else name
+            if table is not None and column in table.scores:
+                found[name] = FoldedScores(scores=table.scores[column], fold=table.fold, mean=mean)
+        if not self.was_cross_validated:
+            found["image"] = frozen_scores(self.score)
+        elif "image" not in found:  # made elsewhere: by folds where their table names them
+            fold = np.asarray(self.fold)
+            found["image"] = FoldedScores(scores=self.score[None], fold=fold[None], mean=self.score)
+        return found
 
     @cached_property
     def clinical(self) -> dict[str, list[object]]:
@@ -99,8 +164,13 @@ class Evidence:
     @cached_property
     def imputed(self) -> tuple[dict[str, list[object]], ...]:
         """The covariates of the imputed sets, (B,) each; no set where no cell is empty."""
+        cohort = self.cohort
         return impute_covariates(
-            self.clinical, self.cohort.time_months, self.cohort.event, score=self.score
+            self.clinical,
+            cohort.time_months,
+            cohort.event,
+            score=self.score,
+            entry_months=cohort.entry_months,
         )
 
     @cached_property
@@ -139,6 +209,18 @@ class Evidence:
             StoreError: its data or configuration changed since.
         """
         return load_run(self.study, self.everyone)
+
+
+def drawn_within(centre: Labels) -> Labels:
+    """Return (B,) labels within which a bootstrap draws patients: the centres, and one label for
+    all small ones. The only patient of a centre would be in every draw, and the interval too short.
+
+    >>> drawn_within(np.array(["A"] * 5 + ["B", "C"])).tolist()
+    ['A', 'A', 'A', 'A', 'A', '', '']
+    """
+    names, row, counts = np.unique(centre, return_inverse=True, return_counts=True)
+    labels: Labels = np.where(counts >= FEWEST_IN_DRAW, names, "")[row]
+    return labels
 
 
 def was_trained(run_folder: Path) -> bool:
@@ -193,6 +275,7 @@ def read_evidence(study: Study) -> Evidence:
         },
         nested=read_nested(folder, ids),
         seeds=read_columns(folder / SEEDS, ids, "seed "),
+        stored_repeats=read_repeats(RunFolder(folder).repeat_scores, ids),
         split=splits[0] if splits else None,
         splits=splits,
         plan=read_analysis_plan(study.folder),
@@ -200,6 +283,26 @@ def read_evidence(study: Study) -> Evidence:
         patients=patients,
         slides=slides,
     )
+
+
+def _repeats_of(run: LoadedRun, patient_ids: Sequence[str]) -> RepeatTable:
+    ids = run.cohort.patient_ids
+    by_seed = seed_folds(run.raw, run.specs, ids)
+    table = Baselines.fitted(run.cohort, run.bags, run.splits).repeats(run.folds, by_seed)
+    order = [list(ids).index(p) for p in patient_ids]
+    return replace(
+        table,
+        fold=table.fold[:, order],
+        scores={name: values[:, order] for name, values in table.scores.items()},
+    )
+
+
+def _is_log_hazard(run_folder: Path, score_type: str) -> bool:
+    path = RunFolder(run_folder).provenance
+    steps = read_json(path).get("steps", {}) if path.is_file() else {}
+    if "import" in steps and not was_trained(run_folder):
+        return bool(steps["import"].get("inputs", {}).get("column") == LOG_RISK)
+    return score_type != "external"
 
 
 def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:

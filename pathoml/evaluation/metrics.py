@@ -52,6 +52,7 @@ class Clinical(TypedDict):
 
     covariates: list[str]
     harrell_c: Number
+    harrell_c_centre_stratified: Number
 
 
 class Seeds(TypedDict):
@@ -66,8 +67,8 @@ class Seeds(TypedDict):
 class HazardRatio(Estimated):
     """A hazard ratio with its tests."""
 
-    wald_p: float
-    likelihood_ratio_p: NotRequired[float]
+    wald_p: float | None  # None where no such test holds: cross-validated, several centres
+    likelihood_ratio_p: NotRequired[float | None]
     note: NotRequired[str]
 
 
@@ -76,7 +77,7 @@ class AddedValue(TypedDict):
 
     likelihood_ratio_chi2: float
     df: int
-    p_value_anticonservative: float
+    p_value_anticonservative: float | None  # of half the chi2; None as wald_p
     delta_harrell_c: Number
     hazard_ratio_per_sd: Number
     note: str
@@ -226,7 +227,7 @@ class Missing(TypedDict):
 class PooledRatio(Estimated):
     """A hazard ratio; over imputed sets by Rubin's rules, with their parts on the log scale."""
 
-    wald_p: float
+    wald_p: float | None  # None of a score where no such test holds
     log_hazard_ratio: NotRequired[float]
     standard_error: NotRequired[float]
     df: NotRequired[float]  # Barnard & Rubin
@@ -247,7 +248,7 @@ class Gain(TypedDict):
     statistic: float
     df: int
     denominator_df: float | None
-    p_value_anticonservative: float
+    p_value_anticonservative: float | None
     hazard_ratio_per_sd: PooledRatio | NotEstimable
 
 
@@ -323,6 +324,8 @@ class Metrics(TypedDict):
     ridge_cox: Concordances  # on mean embeddings, same folds
     clinical: Clinical
     interval_note: str
+    headline: str  # which C to quote: harrell_c or harrell_c_centre_stratified
+    differences: dict[str, Number]  # of the headline C: image_minus_ridge_cox, image_minus_clinical
     seeds: Seeds
     hazard_ratio_per_sd: HazardRatio | NotEstimable
     added_value: AddedValue | NotEstimable

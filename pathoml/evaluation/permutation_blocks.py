@@ -20,7 +20,12 @@ from pathoml.compute.processes import gpus_each, processes, threads_each
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.errors import CohortError, StoreError
-from pathoml.evaluation.permutation import ClinicalModel, RepeatedValidation, Statistics
+from pathoml.evaluation.permutation import (
+    ClinicalModel,
+    RepeatedValidation,
+    Statistics,
+    partitions_of,
+)
 from pathoml.evaluation.recipe import evaluate_recipe
 from pathoml.plugins import load_plugin
 from pathoml.store.files import read_json, write_json
@@ -48,7 +53,9 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
     validation = RepeatedValidation(
         cohort=loaded.cohort,
         bags=loaded.bags,
-        splits=loaded.splits[: config.significance.repeats],
+        splits=loaded.splits[
+            : partitions_of(config.significance, len(loaded.bags), len(loaded.splits))
+        ],
         clinical=clinical,
         config=config.train.model_copy(update={"seeds": seeds_of(study)}),
         permutations=config.significance.permutations,

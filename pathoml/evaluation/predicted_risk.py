@@ -31,7 +31,7 @@ from pathoml.survival.calibration import (
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_treating_all
 from pathoml.survival.design import fit_design
-from pathoml.survival.estimate import normal_estimate
+from pathoml.survival.estimate import Estimate, normal_estimate
 from pathoml.survival.not_estimable import json_numbers, or_not_estimable
 from pathoml.survival.time_dependent_auc import time_dependent_auc
 from pathoml.types import Array, Cohort, Json
@@ -82,7 +82,7 @@ def risk_sections(evidence: Evidence) -> Json:
     months = [*horizons_months, *grid]
     nested = evidence.nested
     used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
-    models = _models(
+    models = linear_predictors(
         cohort,
         (lambda train: used[str(label[~train][0])]) if used else lambda _: score,
         evidence.clinical,
@@ -109,7 +109,7 @@ def risk_sections(evidence: Evidence) -> Json:
         "decision_curve": {},
     }
     sections["calibration"] = {
-        "slope": or_not_estimable(lambda: calibration_slope(evidence.log_risk, time, event)),
+        "slope": or_not_estimable(lambda: _slope(evidence)),
         "in_the_large": or_not_estimable(
             lambda: observed_to_expected(_own(hazards, problem, "image"), event)
         ),
@@ -118,9 +118,7 @@ def risk_sections(evidence: Evidence) -> Json:
     for m, horizon in enumerate(horizons_months):
         key = f"{horizon:g}"
         sections["time_dependent_auc"][key] = or_not_estimable(
-            lambda horizon=horizon: time_dependent_auc(
-                score, time, event, months=horizon, counts=counts
-            )  # type: ignore[misc]
+            lambda horizon=horizon: _auc(score, time, event, horizon, counts)  # type: ignore[misc]
         )
         sections["brier"][key] = each_model(
             lambda name, m=m, horizon=horizon: brier_score(
@@ -145,6 +143,22 @@ def risk_sections(evidence: Evidence) -> Json:
         ),
     }
     return sections
+
+
+def _slope(evidence: Evidence) -> Estimate:
+    if not evidence.is_log_hazard:
+        raise CohortError(
+            "not estimable: the score is on a scale of its own, not known to be that of a log"
+            " hazard. If it is one, call its column log_risk and import it again."
+        )
+    outcome = evidence.cohort.time_months, evidence.cohort.event
+    return calibration_slope(evidence.log_risk, *outcome)
+
+
+def _auc(score: Array, time: Array, event: Bools, months: float, counts: Array | None) -> Estimate:
+    if np.ptp(score) == 0:
+        raise CohortError("not estimable: all scores are equal.")
+    return time_dependent_auc(score, time, event, months=months, counts=counts)
 
 
 def _cross_fitted(
@@ -189,7 +203,7 @@ def _own(
     return hazards[name][1]
 
 
-def _models(
+def linear_predictors(
     cohort: Cohort, score_of: Callable[[Bools], Array], clinical: Mapping[str, Sequence[object]]
 ) -> dict[str, Callable[[Bools], Array]]:
     """Return a function for each model that fits it to training rows and returns everyone's linear

@@ -14,6 +14,7 @@ EVALUATE_OUTPUTS = (
     "analysis.R",
     "start_stop.csv",
     "imputed.csv",
+    "cohort.csv",
 )
 
 

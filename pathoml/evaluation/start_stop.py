@@ -10,7 +10,7 @@ event).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,4 +130,5 @@ def _model(rows: list[StartStop], score: Floats, wanted: str) -> dict[str, Any]:
         entry_months=np.array([r.start_months for r in rows]),
         names=list(columns),
     )
-    return hazard_ratio(fit, list(columns).index(wanted)).to_json()
+    found = hazard_ratio(fit, list(columns).index(wanted))
+    return replace(found, n=len({r.patient for r in rows})).to_json()  # a patient may have two rows

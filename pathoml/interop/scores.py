@@ -8,6 +8,7 @@ the scores were made is not known here; `score_type` says what their owner says,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import write_baselines, write_scores
+from pathoml.store.scores import write_baselines, write_repeats, write_scores
 from pathoml.store.tables import Table, parse_number, read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, make_splits, write_splits
-from pathoml.training.baselines import clinical_scores
-from pathoml.training.scoring import standardise
+from pathoml.training.baselines import clinical_folds
+from pathoml.training.scoring import averaged, repeat_table, standardise
 from pathoml.types import Cohort, Exchange, Floats, RiskScore, Split
 
 USUAL_NAMES = (
@@ -32,6 +33,7 @@ USUAL_NAMES = (
     "score",
     "risk",
 )  # in this order, where a table has several columns
+SMALLEST_SHARE = 1e-12  # of the largest score: a smaller range is that of a constant
 SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
@@ -85,8 +87,13 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
     write_scores(folder, scores)
     for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
         stale.unlink(missing_ok=True)
-    clinical = clinical_scores(cohort, splits)
-    write_baselines(run.baselines, cohort, ridge=None, clinical=clinical)
+    clinical = clinical_folds(cohort, splits)
+    write_baselines(
+        run.baselines, cohort, ridge=None, clinical=averaged(clinical) if clinical else None
+    )
+    run.repeat_scores.unlink(missing_ok=True)
+    if clinical:
+        write_repeats(run.repeat_scores, cohort.patient_ids, repeat_table({"clinical": clinical}))
     record_imported(study, source, name)
     notes = (
         (
@@ -151,9 +158,10 @@ def _by_patient(table: Table) -> dict[str, dict[str, str]]:
 
 def _value(row: dict[str, str], name: str, source: Path) -> float:
     value = parse_number(row[name])
-    if value is None:
+    if value is None or not math.isfinite(value):
         raise CohortError(
-            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a number."
+            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a finite"
+            " number. Correct it, or leave the cell empty to leave the patient out."
         )
     return value
 
@@ -181,7 +189,9 @@ def _risk_scores(
     rows: Sequence[dict[str, str]],
 ) -> list[RiskScore]:
     middle = values.mean()
-    standard = standardise((values - middle)[None, :])
+    scale = float(np.abs(values).max()) * SMALLEST_SHARE  # below it, differences are rounding
+    centred = values - middle if np.ptp(values) > scale else np.zeros_like(values)
+    standard = standardise(centred[None, :] / (centred.std() or 1.0))  # whatever the unit
     median = float(np.median(values))
     fold = {
         p: ";".join(f.name for split in splits for f in split.folds if p in f.test)
@@ -200,10 +210,11 @@ def _risk_scores(
             RiskScore(
                 patient_id=patient.patient_id,
                 centre=patient.centre,
-                log_risk=float(values[b] - middle),
+                log_risk=float(centred[b]),
                 score_sd=float(standard[b]),
                 score_type=kind,
-                fold=row.get("fold") or fold[patient.patient_id],
+                fold=row.get("fold")
+                or {"oof": "", "loco": patient.centre}.get(kind, fold[patient.patient_id]),
                 n_repeats=1,
                 repeat_sd=float("nan"),
                 n_slides=len(patient.slide_ids),

@@ -12,7 +12,7 @@ from pathoml.errors import StoreError
 from pathoml.store.files import read_json
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
-from pathoml.store.scores import BASELINES, NESTED, SCORES, SEEDS
+from pathoml.store.scores import BASELINES, NESTED, REPEATS, SCORES, SEEDS
 from pathoml.study.layout import grid_name
 
 BUNDLE = "bundle.json"  # of bundles/NAME: what a locked model is; written last
@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / SEEDS
 
     @property
+    def repeat_scores(self) -> Path:
+        """A row per patient and partition: comparable within a fold."""
+        return self.path / REPEATS
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
 
@@ -82,6 +87,11 @@ class RunFolder:
     def imputed(self) -> Path:
         """The covariates with their empty cells drawn, one set below another."""
         return self.path / "imputed.csv"
+
+    @property
+    def cohort_table(self) -> Path:
+        """The analysed patients as they were read, for R."""
+        return self.path / "cohort.csv"
 
     @property
     def permutation(self) -> Path:

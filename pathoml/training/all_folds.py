@@ -13,21 +13,27 @@ from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
-from pathoml.store.scores import write_baselines, write_columns, write_scores
+from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
-from pathoml.training.baselines import clinical_columns, clinical_scores, ridge_cox_scores
+from pathoml.training.baselines import Baselines, clinical_columns
 from pathoml.training.fit import fit_models
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index, save_raw_scores
 from pathoml.training.nested import nested_scores, nested_specs, write_nested
-from pathoml.training.scoring import fold_scores, risk_scores, score_type_of, seed_scores
+from pathoml.training.scoring import (
+    averaged,
+    fold_scores,
+    risk_scores,
+    score_type_of,
+    seed_folds,
+)
 from pathoml.training.trained import Trained
 from pathoml.types import NOTICE, Cohort, Split
 
@@ -95,12 +101,16 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores)
+    by_seed = seed_folds(np.concatenate(raw), specs, cohort.patient_ids)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
-        seed_scores(np.concatenate(raw), specs, cohort.patient_ids),
+        {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
+    baselines = Baselines.fitted(cohort, bags, splits)
+    table = baselines.repeats(folds, by_seed)
+    write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
@@ -111,8 +121,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     write_baselines(
         run.baselines,
         cohort,
-        ridge=ridge_cox_scores(cohort, bags, splits),
-        clinical=clinical_scores(cohort, splits),
+        ridge=averaged(baselines.ridge_cox),
+        clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
