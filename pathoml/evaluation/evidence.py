@@ -18,6 +18,7 @@ from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
 from pathoml.evaluation.imputation import impute_covariates
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
@@ -30,7 +31,7 @@ from pathoml.store.scores import (
     read_repeats,
     read_scores,
 )
-from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.store.tables import Table, parse_number, read_own_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
@@ -44,7 +45,7 @@ from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
 LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
-SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
+Tables = tuple[Table, Table | None]  # of patients and slides
 DRAW_SEED = 1  # of every bootstrap
 CROSS_VALIDATED = ("oof", "loco")  # score types
 FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
@@ -182,7 +183,9 @@ class Evidence:
     def arms(self) -> Array | None:
         """(B,) 1 treated, 0 not, NaN unknown; None where study.yaml names no treatment."""
         name = self.config.cohort.treatment
-        return treated(self.cohort.columns[name], name) if name else None
+        if not name:
+            return None
+        return treated([p.covariates.get(name) for p in self.cohort.patients], name)
 
     @cached_property
     def strata(self) -> dict[str, Labels]:
@@ -228,15 +231,18 @@ def was_trained(run_folder: Path) -> bool:
     return RunFolder(run_folder).models_index.exists()
 
 
-def read_evidence(study: Study) -> Evidence:
+def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
     """Read what stands in a run's folder and the study's tables.
+
+    Args:
+        tables: those of patients and slides, where they were read already.
 
     Raises:
         StoreError: scores or baselines are missing, broken, or name other patients than the cohort.
         CohortError: the tables of patients and slides are refused.
     """
     folder = study.run_folder
-    patients, slides = read_tables(study)
+    patients, slides = tables or read_tables(study)
     everyone = cohort_of(study, patients, slides)
     scores = read_scores(folder)
     baselines = _baseline_rows(folder, scores)
@@ -308,7 +314,7 @@ def _is_log_hazard(run_folder: Path, score_type: str) -> bool:
 def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:
     path = folder / BASELINES
     if path.exists():
-        return {row["patient_id"]: row for row in read_table(path).rows}
+        return {row["patient_id"]: row for row in read_own_table(path).rows}
     if set(scores.score_type) == {"locked"}:  # `predict` trains no baseline beside a locked score
         return {p: {} for p in scores.patient_ids}
     raise StoreError(f"{path} is missing. Run `pathoml train` first.")

@@ -72,6 +72,13 @@ class HazardRatio(Estimated):
     note: NotRequired[str]
 
 
+class LeftOut(TypedDict):
+    """A column of the clinical model that the data say nothing of."""
+
+    name: str
+    reason: str
+
+
 class AddedValue(TypedDict):
     """Clinical covariates and score against the covariates alone, on the same patients."""
 
@@ -80,6 +87,7 @@ class AddedValue(TypedDict):
     p_value_anticonservative: float | None  # of half the chi2; None as wald_p
     delta_harrell_c: Number
     hazard_ratio_per_sd: Number
+    left_out: list[LeftOut]
     note: str
 
 
@@ -131,7 +139,7 @@ class CalibrationCurve(TypedDict):
 class CalibrationAt(TypedDict):
     """Calibration of a model's risks at one horizon."""
 
-    expected: float
+    expected: float | None  # None with delayed entry: who lived to come is not who started
     observed: Number
     observed_to_expected: Number
     groups: list[RiskGroup | UnseenRiskGroup]
@@ -174,7 +182,7 @@ class Test(TypedDict):
     """A chi-square test."""
 
     chi2: float | None
-    df: int
+    df: int | None
     p_value: float | None
 
 
@@ -182,6 +190,7 @@ class TermTest(Test):
     """A test of one covariate, the levels of a category together, or of all ("GLOBAL")."""
 
     covariate: str
+    note: NotRequired[str]  # why there is no test
 
 
 class ProportionalHazards(TypedDict):

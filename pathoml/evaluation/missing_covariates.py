@@ -49,20 +49,20 @@ from pathoml.survival.design import (
     Design,
     NumericColumn,
     fit_design,
-    without_eventless_levels,
 )
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.fold_concordance import FoldedScores, fold_c_interval
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
 from pathoml.survival.outcome import at_rows
+from pathoml.survival.rare_levels import estimable_columns, is_level
 from pathoml.survival.rubin import (
     FEWEST_SETS,
     PooledEstimate,
     pool_estimate,
     pool_likelihood_ratio,
 )
-from pathoml.training.baselines import by_fold, clinical_folds, clinical_predictor
-from pathoml.training.scoring import FoldScores, averaged, repeat_table
+from pathoml.training.baselines import clinical_folds, clinical_predictor, score_by_fold
+from pathoml.training.scoring import FoldScores, folded_scores
 from pathoml.types import Array, Json, Split
 
 Bools = npt.NDArray[np.bool_]
@@ -92,13 +92,18 @@ class _Fitted:
     x: Array  # (n, p + 1), the score last
     time_months: Array  # (n,)
     event: Bools  # (n,)
+    stratum: npt.NDArray[np.int64]  # (n,)
     entry_months: Array | None  # (n,)
 
     def gain_at(self, full: Array, reduced: Array) -> float:
         """Twice the difference in log-likelihood of two given models."""
         both = [
             partial_log_likelihood(
-                x @ coefficients, self.time_months, self.event, entry_months=self.entry_months
+                x @ coefficients,
+                self.time_months,
+                self.event,
+                stratum=self.stratum,
+                entry_months=self.entry_months,
             )
             for x, coefficients in ((self.x, full), (self.x[:, :-1], reduced))
         ]
@@ -251,24 +256,30 @@ def _answers(
 def _fits(
     evidence: Evidence, design: Design, sets: Sequence[Covariates], among: Bools
 ) -> tuple[list[_Fitted], list[str]]:
-    """Fit both models to each set; a level without an event in any of them leaves all, with its
-    patients.
+    """Fit both models to each set; a column that one of the sets can say nothing of leaves all, the
+    patients of such a level being a stratum of their own.
     """
-    cohort, score = evidence.cohort, evidence.score
-    time, event = cohort.time_months, cohort.event
+    cohort = evidence.cohort
     if not among.any():
         raise CohortError(NOBODY)
-    matrices = [design.transform(columns) for columns in sets]  # (B, p) each
-    kept = np.all([without_eventless_levels(x[among], event[among])[1] for x in matrices], axis=0)
+    outcome, score = (cohort.time_months[among], cohort.event[among]), evidence.score[among]
+    entry = at_rows(cohort.entry_months, among)
+    matrices = [design.transform(columns)[among] for columns in sets]  # (n, p) each
+    found = [
+        estimable_columns(x, *outcome, names=design.names, entry_months=entry) for x in matrices
+    ]
+    kept = np.all([one.columns for one in found], axis=0)
     names = [name for name, k in zip(design.names, kept) if k]
     fitted = []
-    for x in matrices:
-        rows = among & ~(x[:, ~kept] == 1).any(axis=1)
-        both = np.column_stack([x[:, kept], score])[rows]
-        outcome = time[rows], event[rows]
-        entry = at_rows(cohort.entry_months, rows)
-        reduced = fit_cox(both[:, :-1], *outcome, names=names, entry_months=entry)
-        full = fit_cox(both, *outcome, names=[*names, SCORE], entry_months=entry)
+    for x, one in zip(matrices, found):
+        elsewhere = x[:, one.columns & ~kept & is_level(x)]  # levels that other sets left out
+        _, stratum = np.unique(
+            np.column_stack([one.stratum, elsewhere]), axis=0, return_inverse=True
+        )
+        both = np.column_stack([x[:, kept], score])
+        shared: dict[str, Any] = {"stratum": stratum.ravel(), "entry_months": entry}
+        reduced = fit_cox(both[:, :-1], *outcome, names=names, **shared)
+        full = fit_cox(both, *outcome, names=[*names, SCORE], **shared)
         fitted.append(
             _Fitted(
                 full=full,
@@ -276,7 +287,7 @@ def _fits(
                 x=both,
                 time_months=outcome[0],
                 event=outcome[1],
-                entry_months=entry,
+                **shared,
             )
         )
     return fitted, [*names, SCORE]
@@ -329,7 +340,9 @@ def _hazard_ratio(
         return not_estimable(answer)
     fitted, names = answer
     if name not in names:
-        return not_estimable("no patient of this level had an event, or all of them are of it")
+        return not_estimable(
+            "the patients of this level, or of this imputed level, say nothing of it"
+        )
     column = names.index(name)
     trained = name == SCORE
     fits = [widened(one.full, evidence) if trained else one.full for one in fitted]
@@ -379,11 +392,11 @@ def _clinical_c(evidence: Evidence, incomplete: Bools) -> Json:
         cohort, patients=tuple(p for p, gone in zip(cohort.patients, incomplete) if not gone)
     )
     scores: dict[str, Callable[[], FoldedScores]] = {
-        "complete_case": lambda: _folded(clinical_folds(alone, splits)),
+        "complete_case": lambda: folded_scores(clinical_folds(alone, splits)),
         "median": lambda: (
-            evidence.folded.get("clinical") or _folded(clinical_folds(cohort, splits))
+            evidence.folded.get("clinical") or folded_scores(clinical_folds(cohort, splits))
         ),
-        "multiple_imputation": lambda: _folded(_imputed_folds(evidence, splits)),
+        "multiple_imputation": lambda: folded_scores(_imputed_folds(evidence, splits)),
     }
 
     def judged(name: str) -> Estimate:
@@ -399,11 +412,6 @@ def _clinical_c(evidence: Evidence, incomplete: Bools) -> Json:
         )
 
     return {name: or_not_estimable(partial(judged, name)) for name in ANSWERS}
-
-
-def _folded(folds: Sequence[FoldScores]) -> FoldedScores:
-    table = repeat_table({"clinical": folds})
-    return FoldedScores(scores=table.scores["clinical"], fold=table.fold, mean=averaged(folds))
 
 
 def _imputed_folds(evidence: Evidence, splits: Sequence[Split]) -> list[FoldScores]:
@@ -428,4 +436,4 @@ def _imputed_folds(evidence: Evidence, splits: Sequence[Split]) -> list[FoldScor
         mean: Array = np.mean(predictors, axis=0)
         return mean
 
-    return by_fold(cohort, splits, fit)
+    return score_by_fold(cohort, splits, fit)

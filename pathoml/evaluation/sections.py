@@ -19,7 +19,7 @@ from pathoml.evaluation.discrimination import (
     score_hazard_ratio,
     seed_section,
 )
-from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
+from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
@@ -33,7 +33,9 @@ from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
+    kept_statistics,
     read_blocks,
+    recipe_of,
     remove_blocks,
     repeated_validation,
     seeds_of,
@@ -42,6 +44,7 @@ from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
 from pathoml.evaluation.start_stop import timing_section, write_start_stop
+from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.scores import write_repeats
@@ -77,19 +80,19 @@ NOT_TRAINED = (
 ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
-def evaluate_scores(study: Study, progress: Progress) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv, cohort.csv, imputed.csv
-    and analysis.R.
+def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
+    """Write metrics.json, metrics.csv, permutation.json, analysis.R and what it reads:
+    start_stop.csv, cohort.csv, imputed.csv.
     """
-    files, evidence = RunFolder(study.run_folder), read_evidence(study)
+    files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
     if evidence.repeats is not None and not files.repeat_scores.exists():
         write_repeats(files.repeat_scores, evidence.cohort.patient_ids, evidence.repeats)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
-    write_imputed(files.imputed, evidence)
     write_cohort_table(files.cohort_table, evidence)
+    write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
@@ -117,12 +120,14 @@ def metrics(evidence: Evidence) -> Json:
     def family_size(tests: Iterable[str]) -> int:
         return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
 
+    # what respects time stands before what rests on it
     content: Json = {
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
         "score_type": evidence.score_type,
         "n": len(score),
         "events": int(cohort.event.sum()),
+        "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
@@ -133,7 +138,6 @@ def metrics(evidence: Evidence) -> Json:
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
-        "timing": timing_section(cohort, score),
         "prognostic_score": or_not_estimable(
             lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),
@@ -151,7 +155,12 @@ def metrics(evidence: Evidence) -> Json:
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = _alarms(content) + missing_alarms(content["missing"]) + shortcuts
+    content["alarms"] = [
+        *timing_alarms(cohort, content["timing"]),
+        *_alarms(content),
+        *missing_alarms(content["missing"]),
+        *shortcuts,
+    ]
     content["heterogeneity"] = _heterogeneity(evidence)
     return content
 
@@ -176,12 +185,16 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     if not evidence.was_trained:
         return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
     validation, missing = repeated_validation(study, evidence.run)
-    with progress.bar("permute", "model epochs") as bar:
-        compute_blocks(study, validation, bar)
+    null = kept_statistics(study, validation)
+    if null is None:
+        with progress.bar("permute", "model epochs") as bar:
+            compute_blocks(study, validation, bar)
+        null = read_blocks(study, validation)
     seeds = seeds_of(study)
     folds = evidence.run.some_folds(len(validation.splits), seeds)
-    concordance, gain = validation.tests(folds, read_blocks(study, validation))
+    concordance, gain = validation.tests(folds, null)
     return {
+        "recipe_sha256": recipe_of(study, validation),
         "p_value": concordance.p_value,
         **shared,
         "repeats": len(validation.splits),

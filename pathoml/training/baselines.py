@@ -59,16 +59,22 @@ def ridge_cox_folds(
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
         model = fit_ridge_cox(
-            means[train], cohort.time_months[train], cohort.event[train], seed=seed
+            means[train],
+            cohort.time_months[train],
+            cohort.event[train],
+            seed=seed,
+            entry_months=at_rows(cohort.entry_months, train),
         )
         return model.predict(means)
 
-    return by_fold(cohort, splits, fit)
+    return score_by_fold(cohort, splits, fit)
 
 
 def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
-    """Return the covariates of study.yaml as columns, in the cohort's order."""
-    names = list(cohort.patients[0].covariates)
+    """Return the covariates of study.yaml as columns, in the cohort's order, without a treatment
+    that began under observation: from time zero it is not known yet.
+    """
+    names = [n for n in cohort.patients[0].covariates if n not in cohort.later_covariates]
     return {name: [p.covariates[name] for p in cohort.patients] for name in names}
 
 
@@ -88,7 +94,9 @@ def clinical_folds(cohort: Cohort, splits: Sequence[Split]) -> list[FoldScores]:
     if not columns:
         return []
 
-    return by_fold(cohort, splits, lambda train, _seed: clinical_predictor(cohort, columns, train))
+    return score_by_fold(
+        cohort, splits, lambda train, _seed: clinical_predictor(cohort, columns, train)
+    )
 
 
 def clinical_predictor(
@@ -114,8 +122,8 @@ def clinical_predictor(
     return covariates @ model.coefficients
 
 
-def by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
-    """Return how each fold's model scores everyone.
+def score_by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
+    """Return how the model of each fold scores everyone.
 
     Args:
         fit: training rows and the seed of the partition to everyone's (B,) log-risk.

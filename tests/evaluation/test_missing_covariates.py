@@ -17,7 +17,11 @@ from pathoml.evaluation.missing_covariates import (
     write_imputed,
 )
 from pathoml.evaluation.sections import metrics
+from pathoml.store.scores import write_repeats
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.cox import fit_cox
+from pathoml.training.baselines import clinical_folds
+from pathoml.training.scoring import repeat_table
 
 QUICK = {"permutations": 0, "bootstraps": 0}
 
@@ -38,6 +42,10 @@ def rewritten(folder, change):
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory):
     study = write_score_study(tmp_path_factory.mktemp("missing"), n=150, significance=QUICK)
+    evidence = read_evidence(study)  # and what `train` leaves of each partition
+    folds = clinical_folds(evidence.cohort, evidence.splits)
+    path = RunFolder(study.run_folder).repeat_scores
+    write_repeats(path, evidence.cohort.patient_ids, repeat_table({"clinical": folds}))
     return read_evidence(study)
 
 
@@ -186,7 +194,7 @@ def test_a_level_without_an_event_is_said_and_the_rest_is_estimated(tmp_path):
     rewritten(tmp_path, rare)
     section = missing_covariates_section(read_evidence(study))
     rows = {row["covariate"]: row for row in section["hazard_ratios"]}
-    assert "no patient of this level had an event" in rows["subtype=rare"]["median"]["note"]
+    assert "say nothing of it" in rows["subtype=rare"]["median"]["note"]
     assert rows["subtype=UPS"]["multiple_imputation"]["estimate"] > 0
 
 
