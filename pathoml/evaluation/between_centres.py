@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.locked_scores import locked_expected_events
 from pathoml.evaluation.predicted_risk import expected_events
 from pathoml.survival.calibration import observed_to_expected
 from pathoml.survival.concordance import MIN_EVENTS, MIN_PATIENTS
@@ -100,7 +101,8 @@ def between_centres_section(evidence: Evidence) -> Json:
             "left_out": "",
         }
     try:
-        expected, problem = expected_events(evidence), ""
+        locked = locked_expected_events(evidence)
+        expected, problem = (expected_events(evidence) if locked is None else locked), ""
     except CohortError as error:
         expected, problem = None, str(error)
     hospitals = {

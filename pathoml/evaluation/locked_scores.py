@@ -69,9 +69,9 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
 
 def locked_expected_events(evidence: Evidence) -> Array | None:
     """Return (B,) the events that the locked model foretold each patient under observation; None
-    where its bundle is not beside the study.
+    where the bundle that made the scores is not beside the study.
     """
-    if evidence.score_type != "locked" or evidence.bundle is None:
+    if evidence.bundle is None or evidence.made_by != {evidence.bundle.sha256}:
         return None
     cohort, locked = evidence.cohort, evidence.bundle.baseline_survival
     baseline, entry = _baseline(locked), cohort.entry_months
