@@ -165,8 +165,13 @@ class Evidence:
     @cached_property
     def imputed(self) -> tuple[dict[str, list[object]], ...]:
         """The covariates of the imputed sets, (B,) each; no set where no cell is empty."""
+        cohort = self.cohort
         return impute_covariates(
-            self.clinical, self.cohort.time_months, self.cohort.event, score=self.score
+            self.clinical,
+            cohort.time_months,
+            cohort.event,
+            score=self.score,
+            entry_months=cohort.entry_months,
         )
 
     @cached_property

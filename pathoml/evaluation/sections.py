@@ -10,6 +10,7 @@ import numpy as np
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+from pathoml.evaluation.between_centres import between_centres_section
 from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
 from pathoml.evaluation.discrimination import (
@@ -143,6 +144,7 @@ def metrics(evidence: Evidence) -> Json:
         "kaplan_meier": kaplan_meier_section(cohort, groups) | _cut_off(evidence),
         **risk_sections(evidence),
         **form_sections(evidence),
+        "between_centres": between_centres_section(evidence),
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),

@@ -15,6 +15,7 @@ from pathoml.config import Study
 from pathoml.report import detail_figures as figures
 from pathoml.report import wording
 from pathoml.report.guidelines import guideline_tables
+from pathoml.report.hospitals import hospital_figure, hospital_rows
 from pathoml.report.nomogram import nomogram_figure
 from pathoml.report.what_ran import WhatRan
 from pathoml.store.files import read_json
@@ -58,6 +59,7 @@ def detail_sections(
             "score, SD",
             ylabel="hazard ratio of treatment",
         ),
+        "hospital_svg": hospital_figure(metrics.get("between_centres") or {}),
         "incidence_svg": figures.incidence_figure(competing.get("cumulative_incidence") or {}),
     }
     return {
@@ -80,6 +82,7 @@ def detail_sections(
         ),
         "guidelines": guideline_tables(metrics, permutation, study.config, ran=ran),
         "smallest_cell": study.config.report.smallest_cell,
+        "hospital_rows": hospital_rows(metrics.get("between_centres") or {}),
         "missing_answers": ("complete_case", "median", "multiple_imputation"),
     }
 
