@@ -186,13 +186,13 @@ def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
     """
     cohort: Cohort = run.cohort
     score = standardise(out_of_fold(run.folds, "standardised"))
-    fit = fit_cox(score[:, None], cohort.time_months, cohort.event, ridge=1e-6)
+    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
+    fit = fit_cox(score[:, None], time, event, ridge=1e-6, entry_months=entry)
     hazard = np.exp(score * fit.coefficients[0])
-    times = np.unique(cohort.time_months[cohort.event])
+    times = np.unique(time[event])
+    entered = np.zeros(len(time)) if entry is None else entry
     steps = [
-        float(
-            ((cohort.time_months == t) & cohort.event).sum() / hazard[cohort.time_months >= t].sum()
-        )
+        float(((time == t) & event).sum() / hazard[(time >= t) & (entered < t)].sum())
         for t in times
     ]
     survival = np.exp(-np.cumsum(steps))

@@ -22,6 +22,8 @@ EVALUATE_OUTPUTS = (
     "permutation.json",
     "analysis.R",
     "start_stop.csv",
+    "cohort.csv",
+    "imputed.csv",
 )
 EVALUATE_READS = (
     "scores.csv",

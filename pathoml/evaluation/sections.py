@@ -10,6 +10,8 @@ import numpy as np
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+from pathoml.evaluation.between_centres import between_centres_section
+from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
 from pathoml.evaluation.discrimination import (
     added_value,
@@ -23,6 +25,11 @@ from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
+from pathoml.evaluation.missing_covariates import (
+    missing_alarms,
+    missing_covariates_section,
+    write_imputed,
+)
 from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
@@ -38,11 +45,13 @@ from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
 from pathoml.evaluation.start_stop import timing_section, write_start_stop
+from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.scores import write_repeats
 from pathoml.study.cohort import share_treated
 from pathoml.study.run_folder import RunFolder
+from pathoml.survival.kaplan_meier import median_follow_up
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.run import load_run
 from pathoml.types import Json, Progress
@@ -78,7 +87,9 @@ ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by mo
 
 
 def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv and analysis.R."""
+    """Write metrics.json, metrics.csv, permutation.json, analysis.R and what it reads:
+    start_stop.csv, cohort.csv, imputed.csv.
+    """
     files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
@@ -86,6 +97,8 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
         write_repeats(files.repeat_scores, evidence.cohort.patient_ids, evidence.repeats)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
+    write_cohort_table(files.cohort_table, evidence)
+    write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
@@ -113,23 +126,28 @@ def metrics(evidence: Evidence) -> Json:
     def family_size(tests: Iterable[str]) -> int:
         return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
 
+    # what respects time stands before what rests on it
     content: Json = {
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
         "score_type": evidence.score_type,
         "n": len(score),
         "events": int(cohort.event.sum()),
+        "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
+        "median_follow_up_months": median_follow_up(
+            cohort.time_months, cohort.event, entry_months=cohort.entry_months
+        ),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
         "kaplan_meier": kaplan_meier_section(cohort, groups) | _cut_off(evidence),
         **risk_sections(evidence),
         **form_sections(evidence),
+        "between_centres": between_centres_section(evidence),
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
-        "timing": timing_section(cohort, score),
         "prognostic_score": or_not_estimable(
             lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),
@@ -138,15 +156,22 @@ def metrics(evidence: Evidence) -> Json:
             cohort.patient_ids,
             [p for p, _ in cohort.excluded],
             names=[study.config.cohort.centre, *clinical, study.config.endpoint.event],
+            categories=[study.config.cohort.centre, *study.config.cohort.categorical],
         )
         if cohort.excluded
         else [],
         "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
         **planning_sections(cohort, clinical, share, widening=evidence.widening),
+        "missing_covariates": missing_covariates_section(evidence),
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = _alarms(content) + shortcuts
+    content["alarms"] = [
+        *timing_alarms(cohort, content["timing"]),
+        *_alarms(content),
+        *missing_alarms(content["missing"]),
+        *shortcuts,
+    ]
     content["heterogeneity"] = _heterogeneity(evidence)
     return content
 

@@ -50,7 +50,10 @@ def evaluate_study(
     renewed = renew_imported_run(study, cohort)
     recipe = evaluate_recipe(study, cohort)
     fresh = is_fresh(study.run_folder, recipe, EVALUATE_OUTPUTS)
-    wanted = f"{study.config.significance.permutations} permutations{in_part(shard)}"
+    permutations = study.config.significance.permutations if files.models_index.exists() else 0
+    wanted = f"{permutations or 'no'} permutations{in_part(shard)}"
+    if not permutations and study.config.significance.permutations:
+        wanted += ": these scores were not trained here"
     progress.heading(f"evaluate  runs/{study.config.run}: {'up to date' if fresh else wanted}")
     if renewed:
         progress.say(f"  clinical baseline of the imported scores again: {'; '.join(renewed)}")

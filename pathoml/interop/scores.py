@@ -8,13 +8,16 @@ the scores were made is not known here; `score_type` says what their owner says,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file
-from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.store.tables import Table, as_it_was, parse_number, read_table
 from pathoml.study.cohort import read_cohort
+from pathoml.study.columns import number_cells
+from pathoml.study.patient_ids import near_ids
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.imported import INSIDE, write_imported_run
 from pathoml.types import Exchange
@@ -40,24 +43,29 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
         CohortError: no such column, a patient twice, a score that is not a number, nobody of the
             cohort is scored, or the run holds trained models.
     """
-    table = read_table(source, study.config.cohort.missing)
+    table = read_table(source, study.config.cohort.missing, needs=("patient_id",))
     table.require(("patient_id",))
     name = _score_column(table, column)
-    rows = _by_patient(table)
+    table.require((name,))
+    understood = number_cells(table, name)  # refuses what may be 1483 or 1.483
     cohort = read_cohort(study)
+    known = {p.patient_id for p in cohort.patients}
+    rows = _by_patient(table, known)
+    for row in rows.values():
+        row[name] = understood.get(row[name], row[name])
     scored = [p for p in cohort.patients if rows.get(p.patient_id, {}).get(name)]
+    near = near_ids((p for p in rows if p not in known), known - rows.keys())
     failures = {
         p.patient_id: f"no {name} in {source.name}"
         for p in cohort.patients
         if not rows.get(p.patient_id, {}).get(name)
     }
-    failures |= {
-        p: "not in the cohort" for p in rows if p not in {q.patient_id for q in cohort.patients}
-    }
+    failures |= {p: f"not in the cohort.{near.get(p, '')}" for p in rows if p not in known}
     if len(scored) < 2:
+        hint = next((f" {p!r}:{sentence}" for p, sentence in near.items()), "")
         raise CohortError(
             f"{source.name} has a {name} of {len(scored)} patients of the cohort. Compare"
-            " patient_id in both tables."
+            f" patient_id in both tables.{hint}"
         )
     run = RunFolder(study.run_folder)
     if run.models_index.exists():
@@ -78,6 +86,7 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
             f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher ="
             " earlier progression is assumed"
         ),
+        *(f"{source.name}: {note}" for note in table.notes),
     )
     return Exchange(
         files=(run.scores, run.baselines, run.splits),
@@ -116,13 +125,15 @@ def _score_column(table: Table, wanted: str | None) -> str:
     return numeric[0]
 
 
-def _by_patient(table: Table) -> dict[str, dict[str, str]]:
+def _by_patient(table: Table, known: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the rows by patient; an id that one of our own tables disarmed is as it was."""
     rows: dict[str, dict[str, str]] = {}
     for row in table.rows:
-        if row["patient_id"] in rows:
+        written = row["patient_id"]
+        patient = written if written in known else as_it_was(written)
+        if patient in rows:
             raise CohortError(
-                f"{table.path.name} has two rows for patient {row['patient_id']!r}; it needs"
-                " exactly one."
+                f"{table.path.name} has two rows for patient {patient!r}; it needs exactly one."
             )
-        rows[row["patient_id"]] = dict(row)
+        rows[patient] = {**row, "patient_id": patient}
     return rows

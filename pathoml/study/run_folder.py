@@ -89,6 +89,16 @@ class RunFolder:
         return self.path / "start_stop.csv"
 
     @property
+    def cohort_table(self) -> Path:
+        """The analysed patients as they were read, for R."""
+        return self.path / "cohort.csv"
+
+    @property
+    def imputed(self) -> Path:
+        """The covariates with their empty cells drawn, one set below another."""
+        return self.path / "imputed.csv"
+
+    @property
     def permutation(self) -> Path:
         return self.path / "permutation.json"
 

@@ -6,6 +6,7 @@ imported.csv keeps what was imported, so that the rest can be made anew when a t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,14 @@ from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import atomic_path, sha256_of_file, sha256_of_json, write_text
 from pathoml.store.provenance import record_step, recorded_inputs
 from pathoml.store.scores import write_baselines, write_repeats, write_scores
-from pathoml.store.tables import parse_number, read_table, write_table
+from pathoml.store.tables import (
+    as_it_was,
+    parse_number,
+    read_own_table,
+    read_table,
+    write_table,
+)
+from pathoml.study.columns import number_cells
 from pathoml.study.inputs import patients_read, what_changed
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import about_splits, check_splits, make_splits, write_splits
@@ -30,6 +38,7 @@ from pathoml.types import Cohort, Floats, Recipe, RiskScore, Split
 IMPORT_VERSION = 1  # raise it when the same table and score give another run
 SCORE = "score"  # column of imported.csv
 KEPT = ("score_type", "fold", "score_group", "model_sha256")  # taken over where they are there
+SMALLEST_SHARE = 1e-12  # of the largest score: a smaller range is that of a constant
 SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 VALUES = "imported scores"
 SOURCE = ("file", "column", VALUES)  # inputs that say where the scores came from
@@ -93,7 +102,14 @@ def import_recipe(study: Study, cohort: Cohort) -> Recipe:
         try:
             table = read_table(path, study.config.cohort.missing)
             table.require(("patient_id", source["column"]))
-            rows = {row["patient_id"]: row for row in table.rows}
+            cells = number_cells(table, source["column"])
+            rows = {
+                as_it_was(row["patient_id"]): {
+                    **row,
+                    source["column"]: cells.get(row[source["column"]], row[source["column"]]),
+                }
+                for row in table.rows
+            }
             source[VALUES] = _understood(rows, source["column"])
         except CohortError:
             source[VALUES] = ""  # other than what was imported
@@ -119,7 +135,7 @@ def renew_imported_run(study: Study, cohort: Cohort) -> list[str]:
     again = "Run `pathoml import` with the scores again."
     if not run.imported.is_file():
         raise StoreError(f"{run.path} was imported before the tables changed. {again}")
-    rows = {row["patient_id"]: row for row in read_table(run.imported).rows}
+    rows = {row["patient_id"]: row for row in read_own_table(run.imported).rows}
     if sum(bool(rows.get(p, {}).get(SCORE)) for p in cohort.patient_ids) < 2:
         raise StoreError(f"{run.imported} scores fewer than two patients of the cohort. {again}")
     write_imported_run(study, cohort, rows, column=SCORE, file=source["file"])
@@ -160,10 +176,10 @@ def _keep(path: Path, rows: Rows, column: str) -> None:
 
 def _value(row: Mapping[str, str], name: str, source: str) -> float:
     value = parse_number(row[name])
-    if value is None:
+    if value is None or not math.isfinite(value):
         raise CohortError(
             f"{Path(source).name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a"
-            " number."
+            " finite number. Correct it, or leave the cell empty to leave the patient out."
         )
     return value
 
@@ -189,7 +205,9 @@ def _risk_scores(
     rows: Sequence[Mapping[str, str]],
 ) -> list[RiskScore]:
     middle = values.mean()
-    standard = standardise((values - middle)[None, :])
+    scale = float(np.abs(values).max()) * SMALLEST_SHARE  # below it, differences are rounding
+    centred = values - middle if np.ptp(values) > scale else np.zeros_like(values)
+    standard = standardise(centred[None, :] / (centred.std() or 1.0))  # whatever the unit
     median = float(np.median(values))
     fold = {
         p: ";".join(f.name for split in splits for f in split.folds if p in f.test)
@@ -208,7 +226,7 @@ def _risk_scores(
             RiskScore(
                 patient_id=patient.patient_id,
                 centre=patient.centre,
-                log_risk=float(values[b] - middle),
+                log_risk=float(centred[b]),
                 score_sd=float(standard[b]),
                 score_type=kind,
                 fold=row.get("fold")
