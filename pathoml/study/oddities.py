@@ -116,9 +116,9 @@ def _odd_outcome(table: Table, endpoint: EndpointConfig) -> list[str]:
     stated = (*endpoint.event_codes, *endpoint.censored_codes, *endpoint.competing_codes)
     if CENSORSHIP.search(endpoint.event) and not stated:
         said.append(
-            f"column {endpoint.event!r} is read as 1 = event, and its name says censoring, or"
-            " that nothing happened. If 1 means censored there, state endpoint.event_codes: [0] and endpoint.censored_codes:"
-            " [1]"
+            f"column {endpoint.event!r} is read as 1 = event, and its name says censoring, or that"
+            " nothing happened. If 1 means censored there, state endpoint.event_codes: [0] and"
+            " endpoint.censored_codes: [1]"
         )
     codes = Counter(event_code(row[endpoint.event], endpoint) for row in table.rows)
     medians = median_times(table, endpoint)
