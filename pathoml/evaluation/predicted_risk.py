@@ -67,19 +67,19 @@ RESTS_ON = {  # how the image scores of the other folds were made: nested, or by
 }
 WITH_ENTRY = {  # why not, where patients come under observation late
     "AUC": (
-        "not estimable with delayed entry: cases by the horizon who had the event before they could"
-        " come are not here, and no weight stands for them"
+        "not estimable: with delayed entry, who had the event before they could come is not here,"
+        " and no weight stands for them"
     ),
     "Brier score": (
-        "not estimable with delayed entry: its weights stand for patients lost to follow-up, not"
+        "not estimable: with delayed entry, its weights stand for patients lost to follow-up, not"
         " for those who had the event before they could come"
     ),
     "net benefit": (
-        "not estimable with delayed entry: the share of patients above a threshold is that of those"
-        " who lived to come, not of those at time zero"
+        "not estimable: with delayed entry, the share of patients above a threshold is that of"
+        " those who lived to come, not of those at time zero"
     ),
     "mean risk": (
-        "not estimable with delayed entry: the mean foretold risk is that of patients who lived to"
+        "not estimable: with delayed entry, the mean foretold risk is that of patients who lived to"
         " come, the observed one that of everybody from time zero; compare the curve, and observed"
         " over expected events over all follow-up"
     ),

@@ -7,10 +7,16 @@ blanked, until no cell is small.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+SENTENCES = ("message", "note", "reason")
+# a whole number of people in a sentence, not a part of a decimal one
+PEOPLE = re.compile(
+    r"(?<![\d.])\d+(?= (?:of \d|patients?\b|treated\b|untreated\b|not before\b|events?\b|are\b))"
+)
 POOLED = "other centres"
 POOLED_REASON = "for several reasons"
 
@@ -61,7 +67,30 @@ def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
     content["subgroups"] = [
         row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)
     ]
-    return content
+    return {name: _with_few(value, smallest) for name, value in content.items()}
+
+
+def _with_few(node: Any, smallest: int) -> Any:
+    """Return a section whose sentences name no number of patients under the smallest."""
+    if isinstance(node, Mapping):
+        return {
+            key: few_in_words(value, smallest)
+            if key in SENTENCES and isinstance(value, str)
+            else _with_few(value, smallest)
+            for key, value in node.items()
+        }
+    return [_with_few(value, smallest) for value in node] if isinstance(node, list) else node
+
+
+def few_in_words(text: str, smallest: int) -> str:
+    """Return a sentence with "<5" for a number of people under 5.
+
+    >>> few_in_words("2 of 30 treated patients began it after 0.3 months; 12 patients did not.", 5)
+    '<5 of 30 treated patients began it after 0.3 months; 12 patients did not.'
+    """
+    hidden = f"<{smallest}"
+    text = text.replace("the one patient under", f"all {hidden} patients under")
+    return PEOPLE.sub(lambda found: hidden if 0 < int(found[0]) < smallest else found[0], text)
 
 
 def _added_up(

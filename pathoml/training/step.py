@@ -58,6 +58,8 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         models=trained.models,
         encoder=trained.encoder,
         tiles=trained.tiles,
+        solved=trained.solved,
+        features=trained.features,
     )
     return trained
 
