@@ -1,118 +1,120 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
-# Reads scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, patients.csv and slides.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
-# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates.
-# Not here: percentile intervals of the bootstrap (another generator of random numbers) and permutation tests (they train models).
+# Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, imputed.csv and
+# start_stop.csv, and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
+# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation).
 library(survival)
 
-printed <- list()
+printed <- list()  # by path: numbers, texts, TRUE or FALSE
+failed <- character()  # why a section has no number here
+keep <- function(name, value) printed[name] <<- list(value)
 show <- function(name, value) {
-  printed[[name]] <<- as.numeric(value)
-  cat(name, sprintf("%.15g", as.numeric(value)), "\n")
+  keep(name, as.numeric(value))
+  cat(gsub("[[:space:]]", "_", name), sprintf("%.15g", as.numeric(value)), "\n")
 }
-estimate <- function(name, value) {  # value, low, high
+counted <- function(name, rows, until = Inf) {  # the patients and events that an estimate rests on
+  show(paste0(name, ".n"), sum(rows))
+  show(paste0(name, ".events"), sum(event[rows] == 1 & time_months[rows] <= until))
+}
+ends <- function(name, value) {
+  if (!is.finite(value[1])) stop("no finite estimate")
+  if (length(value) == 3 && value[2] %in% value[3]) value[2:3] <- NA  # nothing was seen that could vary: no interval
   for (k in seq_along(value)) show(paste0(name, ".", c("estimate", "low", "high")[k]), value[k])
 }
+estimate <- function(name, value, rows = everyone, until = Inf) {  # value, low, high
+  ends(name, value)
+  counted(name, rows, until)
+}
 section <- function(name, code) {
-  tryCatch(force(code), error = function(e) message(name, ": not estimable: ", conditionMessage(e)))
+  tryCatch(force(code), error = function(e) {
+    failed[name] <<- conditionMessage(e)
+    message(name, ": not estimable: ", conditionMessage(e))
+  })
   invisible()
 }
 strict <- coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100, outer.max = 100, timefix = FALSE)
 ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
+  reach <- qnorm(0.975) * sqrt(variance[column, column])
+  if (!isTRUE(abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
 wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
 gain <- function(full, reduced) 2 * (tail(full$loglik, 1) - tail(reduced$loglik, 1))
 p_chi2 <- function(chi2, df = 1) pchisq(chi2, df, lower.tail = FALSE)
 
-# Tables, as people have them: every cell as text, then a column of numbers is a column of numbers (also with decimal commas).
-missing_words <- c(@missing_words@)
-blank <- function(cells, empty = "") {
-  cells <- trimws(cells)
-  replace(cells, tolower(cells) %in% missing_words, empty)
+# Tables: every cell as text, so that no id, level or word becomes a number, TRUE or NA; an empty cell is a missing one.
+text_table <- function(path) {
+  table <- read.csv(path, check.names = FALSE, colClasses = "character", na.strings = character(), encoding = "UTF-8")
+  table[] <- lapply(table, function(cells) sub("^'([=+@\t\r-])", "\\1", cells))  # no spreadsheet runs such a cell as a formula
+  table
 }
-as_read <- function(cells) {
-  cells <- blank(cells, NA)
-  numbers <- suppressWarnings(as.numeric(sub(",", ".", gsub(" ", "", cells, fixed = TRUE), fixed = TRUE)))
-  if (all(is.na(cells) | !is.na(numbers))) numbers else cells
+number <- function(cells) as.numeric(replace(cells, cells == "", NA))
+scores <- text_table(@scores_path@)
+cohort <- text_table(@cohort_path@)
+ids <- cohort[["patient_id"]]
+of_cohort <- function(table) {  # rows in the cohort's order
+  if (anyDuplicated(table[["patient_id"]]) || !setequal(table[["patient_id"]], ids)) stop("a table has other patients than cohort.csv, or one twice")
+  table[match(ids, table[["patient_id"]]), , drop = FALSE]
 }
-scores <- read.csv(@scores_path@, check.names = FALSE, encoding = "UTF-8", na.strings = c("", "NA"), colClasses = "character")
-patients <- read.csv(@patients_path@, check.names = FALSE, sep = @separator@, strip.white = TRUE, colClasses = "character",
-                     na.strings = character())
-patients[] <- lapply(patients, iconv, from = @encoding@, to = "UTF-8")
-names(patients) <- sub("^\ufeff", "", iconv(names(patients), from = @encoding@, to = "UTF-8"))
-absent <- setdiff(c(@needed@), names(patients))
-if (length(absent)) stop("patients.csv has no column ", paste(absent, collapse = ", "))
-if (anyDuplicated(scores$patient_id)) stop("scores.csv has more than one row for a patient")
-ids <- trimws(patients[[@patient_column@]])
-if (anyDuplicated(ids)) stop("patients.csv has more than one row for a patient")
-if (!all(scores$patient_id %in% ids)) stop("patients.csv has no row for ", paste(setdiff(scores$patient_id, ids), collapse = ", "))
-all_rows <- which(ids %in% scores$patient_id)  # pathoml analyses the patients in the order of patients.csv
-patients[] <- lapply(patients, as_read)  # types are those of the whole table
-patients <- patients[all_rows, , drop = FALSE]
-scores <- scores[match(ids[all_rows], scores$patient_id), ]
+if (anyDuplicated(ids)) stop("cohort.csv has more than one row for a patient")
+scores <- of_cohort(scores)
 
-# Time from the landmark, if there is one; entry: from then on a patient is at risk, as Surv(entry, time, event) counts.
-landmark <- @landmark@
-time_months <- as.numeric(patients[[@time_column@]]) / @units_per_month@ - landmark
-day <- function(column) {  # yyyy-mm-dd, dd.mm.yyyy or dd.mm.yy; an empty cell is NA
-  cells <- if (is.null(column)) NA_character_ else as.character(patients[[column]])
-  cells <- trimws(cells)
-  pattern <- ifelse(grepl("^[0-9]+-", cells), "%Y-%m-%d", ifelse(grepl("\\.[0-9]{4}$", cells), "%d.%m.%Y", "%d.%m.%y"))
-  as.Date(strptime(cells, pattern, tz = "UTC"))
-}
-since_zero <- function(column) as.numeric(day(column) - day(@zero_column@)) / 30.4375 - landmark
-entry_months <- rep(0, length(time_months))
-if (!is.null(@entry_column@)) entry_months <- pmax(0, ifelse(is.na(since_zero(@entry_column@)), 0, since_zero(@entry_column@)))
-late <- any(entry_months > 0)
-words <- c(no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
-coded <- function(cells) {  # a number, or a word for one
-  cells <- tolower(as.character(cells))
-  numbers <- suppressWarnings(as.numeric(sub(",", ".", cells, fixed = TRUE)))
-  ifelse(is.na(numbers), unname(words[cells]), numbers)
-}
-code <- coded(patients[[@event_column@]])
+time_months <- number(cohort[["time_months"]])
+code <- number(cohort[["event"]])
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
-surv <- function(rows = TRUE, event_of = event) {
-  if (late) Surv(entry_months[rows], time_months[rows], event_of[rows]) else Surv(time_months[rows], event_of[rows])
-}
-y <- surv()
-observed_beyond <- function(h, rows = TRUE) sum((time_months > h & entry_months <= h)[rows])
-if (anyNA(y)) stop("follow-up is missing for ", paste(scores$patient_id[is.na(y)], collapse = ", "))
-score <- as.numeric(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
-log_risk <- as.numeric(scores$log_risk)
-centre <- scores$centre
+y <- Surv(time_months, event)
+if (anyNA(y)) stop("follow-up is missing for ", paste(ids[is.na(y)], collapse = ", "))
+score <- number(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
+log_risk <- number(scores$log_risk)
+centre <- cohort[["centre"]]
+treated <- if ("treated" %in% names(cohort)) number(cohort[["treated"]])
 n <- length(score)
+everyone <- rep(TRUE, n)
 show("n", n)
 show("events", sum(event))
-show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1), 0.5, conf.int = FALSE))
+show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 1), 0.5, conf.int = FALSE))
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
-c_of <- function(x, rows = rep(TRUE, n)) concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
-within_c <- function(x) concordance(y ~ x + strata(centre), reverse = TRUE, timefix = FALSE)$concordance
-show("harrell_c.estimate", c_of(score))
-show("harrell_c_centre_stratified.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
-for (name in unique(centre)) section(name, show(paste0("harrell_c_by_centre.", gsub(" ", "_", name), ".estimate"), c_of(score, centre == name)))
-if (!late) show("uno_c.estimate", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = @tau@, timefix = FALSE)$concordance)
-fold <- sub(";.*", "", ifelse(is.na(scores$fold), "", scores$fold))  # of the first repeat
+is_varied <- function(x) length(unique(x)) > 1
+c_from <- function(fit) {
+  pairs <- rbind(fit$count)  # a row for each stratum
+  if (!sum(pairs[, c("concordant", "discordant")])) stop("all scores are equal, or no pair can be compared")
+  fit$concordance
+}
+c_of <- function(x, rows = everyone) c_from(concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE))
+within_c <- function(x, label = centre) {
+  if (is_varied(label)) c_from(concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)) else c_of(x)
+}
+show_c <- function(name, code, rows = everyone) section(name, {
+  if (sum(rows) < 10) stop("fewer than 10 patients")
+  value <- code
+  if (is.na(value)) stop("no comparable pair")
+  show(paste0(name, ".estimate"), value)
+  counted(name, rows)
+})
+tau <- @tau@
+show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Uno's C
+show_c("harrell_c", c_of(score))
+show_c("harrell_c_centre_stratified", within_c(score))
+for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
+show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
+fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
 } else {
   fold <- as.character((ave(seq_len(n), event, FUN = seq_along) - 1) %% 5 + 1)
 }
 if (file.exists("baselines.csv")) {
-  baselines <- read.csv("baselines.csv", colClasses = c(patient_id = "character"))
-  baselines <- baselines[match(scores$patient_id, baselines$patient_id), ]
-  section("ridge_cox", {
-    show("ridge_cox.harrell_c.estimate", c_of(baselines$ridge_cox))
-    show("ridge_cox.harrell_c_centre_stratified.estimate",
-         if (length(unique(centre)) > 1) within_c(baselines$ridge_cox) else c_of(baselines$ridge_cox))
-  })
-  if ("clinical" %in% names(baselines) && !anyNA(baselines$clinical)) show("clinical.harrell_c.estimate", c_of(baselines$clinical))
+  baselines <- lapply(of_cohort(text_table("baselines.csv"))[-1], number)
+  baselines <- Filter(function(values) !anyNA(values), baselines)
+  if ("ridge_cox" %in% names(baselines)) {
+    show_c("ridge_cox.harrell_c", c_of(baselines$ridge_cox))
+    show_c("ridge_cox.harrell_c_centre_stratified", within_c(baselines$ridge_cox))
+  }
+  if ("clinical" %in% names(baselines)) show_c("clinical.harrell_c", c_of(baselines$clinical))
 }
 
 if (file.exists("seed_scores.csv")) section("seeds", {  # as if only one initialisation had been trained
-  by_seed <- read.csv("seed_scores.csv", check.names = FALSE, colClasses = c(patient_id = "character"))
-  by_seed <- as.matrix(by_seed[match(scores$patient_id, by_seed$patient_id), -1, drop = FALSE])
+  by_seed <- sapply(of_cohort(text_table("seed_scores.csv"))[-1], number)
   if (ncol(by_seed) < 2) stop("one seed only")
   c_by_seed <- apply(by_seed, 2, c_of)
   show("seeds.harrell_c", c_by_seed)
@@ -140,11 +142,13 @@ section("hazard_ratio_per_sd", {
 # Covariates of the clinical model, learned on training rows: numbers get the median where missing and are standardised, categories
 # get the level "missing" and an indicator for each level but the commonest.
 clinical_names <- c(@covariates@)
-by_landmark <- c(@by_landmark@)  # treatments: what had begun by the landmark, whatever began later
-for (name in by_landmark) {
-  begun <- since_zero(@treated_on@)
-  patients[[name]] <- ifelse(is.na(begun), ifelse(coded(patients[[name]]) == 0, 0, NA), as.numeric(begun <= 0))
-}
+clinical_types <- c(@covariate_types@)  # number or category, by the whole column of the table that people filled in
+patients <- lapply(seq_along(clinical_names), function(k) {
+  cells <- cohort[[paste("covariate", clinical_names[k])]]
+  if (clinical_types[k] == "number") number(cells) else replace(cells, cells == "", NA)
+})
+names(patients) <- clinical_names
+for (k in seq_along(clinical_names)) keep(paste0("clinical.covariates.", k), clinical_names[k])
 learn <- function(names, train) {
   columns <- list()
   for (name in names) {
@@ -165,95 +169,194 @@ learn <- function(names, train) {
   }
   columns
 }
-everyone <- rep(TRUE, n)
+term_names <- function(name, part) if (is.null(colnames(part))) name else paste0(name, "=", colnames(part))
+two_digits <- function(values) {  # the two leading digits, a half up, as people round: 3.55 is 3.6 and 3.45 is 3.5
+  parts <- sprintf("%.11e", abs(values))
+  leading <- as.numeric(paste0(substr(parts, 1, 1), substr(parts, 3, 3))) + (substr(parts, 4, 4) >= "5")
+  sprintf("%g", sort(unique(sign(values) * as.numeric(paste0(leading, "e", as.numeric(sub(".*e", "", parts)) - 1)))))
+}
 clinical <- learn(clinical_names, everyone)
 x <- do.call(cbind, clinical)
-# A level none of whose patients had an event has a hazard ratio of 0, one whose patients all had theirs before anybody else an
-# infinite one: in that limit, exactly, its patients are a stratum of their own. Of columns that determine one another the later go.
-estimable <- function(z, start = entry_months, stop = time_months, seen = event) {
-  own <- rep(1, nrow(z))
-  extreme <- rep(0, nrow(z))
-  kept <- rep(TRUE, ncol(z))
-  for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1)) && any(z[, k] == 1)) {
-    mine <- z[, k] == 1
-    if (!any(seen[mine] == 1)) {
-      kept[k] <- FALSE
-      extreme[mine] <- -1
-    } else if (!all(mine)) {
-      met <- compared <- FALSE
-      for (s in unique(own[mine])) {
-        inside <- own == s
-        under <- function(who, at) any(outer(stop[who], at, ">=") & outer(start[who], at, "<"))
-        met <- met || under(inside & mine, stop[inside & !mine & seen == 1])
-        compared <- compared || under(inside & !mine, stop[inside & mine & seen == 1])
-      }
-      if (!met && compared) {
-        kept[k] <- FALSE
-        extreme[mine & extreme == 0] <- 1
-      }
-    }
-    if (!kept[k]) own <- own * 2 + mine
-  }
-  if (any(kept)) {
-    within <- apply(z, 2, function(v) v - ave(v, own))
-    if (is.null(dim(within))) within <- matrix(within, nrow(z))
-    for (k in which(kept)) {
-      before <- within[, seq_len(k - 1)[kept[seq_len(k - 1)]], drop = FALSE]
-      rest <- if (ncol(before)) qr.resid(qr(before), within[, k]) else within[, k]
-      if (sqrt(sum(rest^2)) <= 1e-4 * sqrt(sum(within[, k]^2)) || all(within[, k] == 0)) kept[k] <- FALSE
-    }
-  }
-  list(kept = kept, stratum = own, extreme = extreme)
-}
-cox_of <- function(z, own, outcome = y) {
-  if (ncol(z)) coxph(outcome ~ z + strata(own), control = strict) else coxph(outcome ~ strata(own))
-}
 if (length(clinical)) section("added_value", {
-  found <- estimable(x)
-  own <- found$stratum
-  clinical_fit <- cox_of(x[, found$kept, drop = FALSE], own)
-  both <- cox_of(cbind(x[, found$kept, drop = FALSE], score), own)
+  # A level none of whose patients had an event has a hazard ratio of 0: in that limit its patients leave the fit.
+  eventless <- apply(x, 2, function(v) all(v %in% c(0, 1)) && any(v == 1) && !any(event[v == 1] == 1))
+  kept <- rowSums(x[, eventless, drop = FALSE]) == 0
+  varies <- !eventless & apply(x[kept, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
+  rest <- list(y = y[kept], x = x[kept, varies, drop = FALSE], score = score[kept])
+  clinical_fit <- coxph(y ~ x, data = rest, control = strict)
+  both <- coxph(y ~ x + score, data = rest, control = strict)
   everyones <- function(fit) {
-    b <- if (length(coef(fit))) ifelse(is.na(coef(fit)), 0, coef(fit)) else numeric(0)
-    value <- drop(round(cbind(x[, found$kept, drop = FALSE], score)[, seq_along(b), drop = FALSE] %*% b, 10))  # equal covariates are equal risks
-    ends <- range(value) + c(-1, 1)
-    ifelse(found$extreme < 0, ends[1], ifelse(found$extreme > 0, ends[2], value))
+    value <- numeric(n)
+    value[kept] <- round(fit$linear.predictors, 10)  # equal covariates are equal risks
+    value[!kept] <- min(value[kept]) - 1
+    value
   }
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
-  show("added_value.delta_harrell_c.estimate", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
-  estimate("added_value.hazard_ratio_per_sd", ratio(both))
-  columns <- split(which(found$kept), rep(seq_along(clinical), sapply(clinical, NCOL))[found$kept])
-  terms <- setNames(columns, paste0("term_", seq_along(columns)))
-  data <- lapply(terms, function(k) x[, k, drop = FALSE])
-  formula <- reformulate(c(names(terms), "score", "strata(own)"), quote(y))
-  table <- cox.zph(coxph(formula, data = c(data, list(score = score, own = own)), control = strict))$table
+  show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
+  estimate("added_value.hazard_ratio_per_sd", ratio(both), kept)
+  terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
+  data <- lapply(terms, as.matrix)
+  table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
+  for (k in seq_len(nrow(table))) keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical), "score_sd", "all")[k])
   for (k in seq_len(nrow(table))) for (m in 1:3) {
     show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
   }
 })
 
-# Missing covariates by multiple imputation (20 sets; the outcome enters as the Nelson-Aalen hazard, White and Royston 2009). Not in
-# metrics.json, whose clinical model fills numbers with their median and calls an empty category "missing": compare the two.
-if (length(clinical_names) && anyNA(patients[clinical_names])) section("multiple_imputation", {
+# Missing covariates: complete cases, medians (an empty category is a level), and the imputed sets of imputed.csv pooled by
+# mice::pool, on one scale: mean and SD of the cells that are there, levels against the commonest. D3 is that of Meng and Rubin (1992).
+# mice's own imputation stands beside it: other draws of the same missing cells.
+if (!length(clinical_names) || !anyNA(patients, recursive = TRUE)) show("missing_covariates.incomplete", 0)
+if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missing_covariates", {
   suppressWarnings(suppressMessages(library(mice)))
-  filled <- data.frame(lapply(patients[clinical_names], function(v) if (is.numeric(v)) v else factor(v)))
-  names(filled) <- paste0("covariate_", seq_along(filled))
-  # with delayed entry, what each has run up since entry
-  outcome <- data.frame(time_months, event)
-  run_up <- function() {
-    if (!late) return(nelsonaalen(outcome, time_months, event))
-    curve <- survfit(y ~ 1, ctype = 1, timefix = FALSE)
-    at <- function(t) c(0, curve$cumhaz)[findInterval(t, curve$time) + 1]
-    at(time_months) - at(entry_months)
+  covariates <- patients[clinical_names]
+  there <- sapply(covariates, function(v) !is.na(v))
+  varying <- clinical_names[sapply(covariates, function(v) length(unique(v[!is.na(v)])) > 1)]
+  matrix_of <- function(values, with_level = FALSE) {
+    columns <- lapply(varying, function(name) {
+      v <- values[[name]]
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) {
+        v <- as.numeric(v)
+        v[is.na(v)] <- median(known)
+        if (all(known %in% 0:1)) cbind(v) else cbind((v - mean(known)) / sqrt(mean((known - mean(known))^2)))
+      } else {
+        count <- table(known)
+        commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+        levels <- setdiff(sort(names(count), method = "radix"), commonest)
+        if (with_level && anyNA(covariates[[name]])) levels <- c(levels, NA)
+        sapply(levels, function(l) as.numeric(if (is.na(l)) is.na(v) else v %in% l))
+      }
+    })
+    z <- do.call(cbind, columns)
+    colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
+    z
   }
-  frame <- cbind(filled, score, event, hazard = run_up())
-  sets <- complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
-  fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
-  pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
-  pooled <- pooled[pooled$term == "score", ]
-  estimate("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  # A level without an event in any of the sets leaves all of them: its patients are a stratum of their own.
+  fits_of <- function(sets, among) {
+    sets <- lapply(sets, function(z) z[among, , drop = FALSE])
+    kept <- Reduce(`&`, lapply(sets, function(z) {
+      apply(z, 2, function(v) !(all(v %in% 0:1) && !any(event[among][v == 1] == 1)) && diff(range(v)) > 0)
+    }))
+    lapply(sets, function(z) {
+      own <- interaction(as.data.frame(cbind(0, z[, !kept, drop = FALSE])))
+      data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
+      list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
+           reduced = coxph(y ~ z + strata(own), data = data, control = strict))
+    })
+  }
+  # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
+  trained <- scores$score_type[1] %in% c("oof", "loco")
+  widening <- if (trained) sqrt(2) else 1
+  tested <- function(p) if (trained && is_varied(centre)) NA else p
+  complete <- rowSums(!there) == 0
+  # The median answer has the level of the empty beside the others; its coefficient is not shown.
+  place <- function(kept, with_level) {
+    shown <- if (!with_level) rep(TRUE, length(kept)) else unlist(lapply(varying, function(name) {
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) TRUE else c(rep(TRUE, length(unique(known)) - 1), if (anyNA(covariates[[name]])) FALSE)
+    }))
+    at <- ifelse(kept, cumsum(kept), NA)
+    c(at[shown], sum(kept) + 1)
+  }
+  rows_of <- list(complete_case = complete, median = everyone, multiple_imputation = everyone)
+  show_one <- function(answer, fit, at) {
+    for (k in seq_along(at)) if (!is.na(at[k])) {
+      wider <- if (k == length(at)) widening else 1
+      name <- paste0("missing_covariates.hazard_ratios.", k, ".", answer)
+      estimate(name, ratio(fit$full, at[k], vcov(fit$full) * wider^2), rows_of[[answer]])
+      p <- 2 * pnorm(-abs(coef(fit$full)[at[k]] / sqrt(vcov(fit$full)[at[k], at[k]]) / wider))
+      show(paste0(name, ".wald_p"), if (k == length(at)) tested(p) else p)
+    }
+    name <- paste0("missing_covariates.added_value.", answer)
+    show(paste0(name, ".statistic"), gain(fit$full, fit$reduced))
+    show(paste0(name, ".df"), 1)
+    show(paste0(name, ".p_value_anticonservative"), tested(p_chi2(gain(fit$full, fit$reduced) / widening^2)))
+    estimate(paste0(name, ".hazard_ratio_per_sd"), ratio(fit$full, variance = vcov(fit$full) * widening^2), rows_of[[answer]])
+    show(paste0(name, ".hazard_ratio_per_sd.wald_p"), tested(p))
+  }
+  show("missing_covariates.incomplete", sum(!complete))
+  show("missing_covariates.share", mean(!complete))
+  labels <- unlist(lapply(varying, function(name) {
+    known <- covariates[[name]][there[, name]]
+    if (is.numeric(known)) {
+      sd_of <- sqrt(mean((known - mean(known))^2))
+      return(setNames(if (all(known %in% 0:1)) "1 against 0" else paste0("SD (", format(signif(sd_of, 3), digits = 3), ")"), name))
+    }
+    count <- table(known)
+    commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+    rest <- setdiff(sort(names(count), method = "radix"), commonest)
+    setNames(rep(paste("against", commonest), length(rest)), paste0(name, "=", rest))
+  }))
+  labels <- c(labels, "image score" = "SD")
+  for (k in seq_along(labels)) {
+    keep(paste0("missing_covariates.hazard_ratios.", k, ".covariate"), names(labels)[k])
+    keep(paste0("missing_covariates.hazard_ratios.", k, ".unit"), unname(labels[k]))
+  }
+  section("complete cases", {
+    fit <- fits_of(list(matrix_of(covariates)), complete)[[1]]
+    show_one("complete_case", fit, place(fit$kept, FALSE))
+  })
+  section("medians", {
+    fit <- fits_of(list(matrix_of(covariates, with_level = TRUE)), everyone)[[1]]
+    show_one("median", fit, place(fit$kept, TRUE))
+  })
+  if (file.exists("imputed.csv")) section("imputed sets", {
+    imputed <- text_table("imputed.csv")
+    sets <- lapply(split(imputed, as.integer(imputed$imputation)), of_cohort)
+    m <- length(sets)
+    show("missing_covariates.imputations", m)
+    fits <- fits_of(lapply(sets, matrix_of), everyone)
+    table <- pool(as.mira(lapply(fits, function(f) f$full)))$pooled
+    show_pooled <- function(name, k) {
+      error <- sqrt(table$t[k])
+      df <- table$df[k]
+      fmi <- table$fmi[k]
+      if (k == nrow(table) && widening > 1) {  # the pooling of widened variances, by the same rules
+        within <- table$ubar[k] * widening^2
+        error <- sqrt(within + (1 + 1 / m) * table$b[k])
+        df <- mice:::barnard.rubin(m, table$b[k], error^2, table$dfcom[k])
+        riv <- (1 + 1 / m) * table$b[k] / within
+        fmi <- (riv + 2 / (df + 3)) / (riv + 1)
+      }
+      estimate(name, exp(table$estimate[k] + c(0, -1, 1) * qt(0.975, df) * error))
+      p <- 2 * pt(-abs(table$estimate[k] / error), df)
+      show(paste0(name, ".wald_p"), if (k == nrow(table)) tested(p) else p)
+      show(paste0(name, ".log_hazard_ratio"), table$estimate[k])
+      show(paste0(name, ".standard_error"), error)
+      show(paste0(name, ".df"), df)
+      show(paste0(name, ".missing_information"), fmi)
+    }
+    at <- place(fits[[1]]$kept, FALSE)
+    for (k in seq_along(at)) if (!is.na(at[k])) show_pooled(paste0("missing_covariates.hazard_ratios.", k, ".multiple_imputation"), at[k])
+    name <- "missing_covariates.added_value.multiple_imputation"
+    show_pooled(paste0(name, ".hazard_ratio_per_sd"), nrow(table))
+    mean_of <- function(part) Reduce(`+`, lapply(fits, function(f) coef(f[[part]]))) / m
+    held <- function(f, part) coxph(formula(f[[part]]), data = f$data, init = mean_of(part),
+                                    control = coxph.control(iter.max = 0, timefix = FALSE))$loglik[2]
+    own <- mean(sapply(fits, function(f) gain(f$full, f$reduced)))
+    at_mean <- mean(sapply(fits, function(f) 2 * (held(f, "full") - held(f, "reduced"))))
+    r <- max((m + 1) / (m - 1) * (own - at_mean), 0)
+    d3 <- max(at_mean, 0) / (1 + r)
+    below <- if (r == 0) Inf else if (m - 1 > 4) 4 + (m - 5) * (1 + (1 - 2 / (m - 1)) / r)^2 else (m - 1) * (1 + 1 / r)^2
+    show(paste0(name, ".statistic"), d3)
+    show(paste0(name, ".df"), 1)
+    if (is.finite(below)) show(paste0(name, ".denominator_df"), below)
+    show(paste0(name, ".p_value_anticonservative"), tested(pf(d3 / widening^2, 1, below, lower.tail = FALSE)))
+  })
+  section("mice", {
+    filled <- data.frame(lapply(covariates, function(v) if (is.numeric(v)) v else factor(v)))
+    names(filled) <- paste0("covariate_", seq_along(filled))
+    outcome <- data.frame(time_months, event)
+    frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+    sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
+    fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
+    pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
+    pooled <- pooled[pooled$term == "score", ]
+    ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  })
 })
 
 section("spline", {
@@ -277,6 +380,7 @@ section("spline", {
 
 # Kaplan-Meier by score_group (cut-offs from training folds only), and event-free months.
 horizons <- c(@horizons@)
+show("horizons_months", horizons)
 group <- scores$score_group
 curve_of <- function(rows) survfit(y[rows] ~ 1, conf.type = "log-log", timefix = FALSE)
 for (name in intersect(c("high", "low"), group)) {
@@ -285,23 +389,14 @@ for (name in intersect(c("high", "low"), group)) {
   for (part in names(parts)) show(paste0("kaplan_meier.groups.", name, ".", part), parts[[part]])
 }
 if (all(c("high", "low") %in% group)) section("score groups", {
-  log_rank <- function() {  # survdiff refuses delayed entry: Mantel-Haenszel over the risk sets
-    parts <- sapply(sort(unique(time_months[event == 1])), function(t) {
-      risk <- time_months >= t & entry_months < t
-      dead <- time_months == t & event == 1
-      r <- sum(risk); d <- sum(dead); share <- mean(group[risk] == "high")
-      c(sum(dead & group == "high") - d * share, if (r > 1) d * share * (1 - share) * (r - d) / (r - 1) else 0)
-    })
-    sum(parts[1, ])^2 / sum(parts[2, ])
-  }
-  show("kaplan_meier.log_rank_p", p_chi2(if (late) log_rank() else survdiff(y ~ group)$chisq))
-  reached <- horizons[sapply(horizons, function(h) min(observed_beyond(h, group == "high"), observed_beyond(h, group == "low")) >= 10)]
+  show("kaplan_meier.log_rank_p", p_chi2(survdiff(y ~ group)$chisq))
+  reached <- horizons[sapply(horizons, function(h) min(sum(time_months[group == "high"] > h), sum(time_months[group == "low"] > h)) >= 10)]
   if (length(reached)) {
     until <- max(reached)
     show("restricted_mean.until_months", until)
     means <- sapply(c("high", "low"), function(g) summary(curve_of(group == g), rmean = until)$table[c("rmean", "se(rmean)")])
     interval <- function(v, se) v + c(0, -1, 1) * qnorm(0.975) * se
-    for (g in colnames(means)) estimate(paste0("restricted_mean.", g), interval(means[1, g], means[2, g]))
+    for (g in colnames(means)) estimate(paste0("restricted_mean.", g), interval(means[1, g], means[2, g]), group == g)
     se <- sqrt(sum(means[2, ]^2))
     estimate("restricted_mean.difference", interval(means[1, 1] - means[1, 2], se))
     show("restricted_mean.p_value", 2 * pnorm(-abs((means[1, 1] - means[1, 2]) / se)))
@@ -312,7 +407,7 @@ if (all(c("high", "low") %in% group)) section("score groups", {
 efron_hazard <- function(predictor, rows) {
   times <- sort(unique(time_months[rows & event == 1]))
   jump <- sapply(times, function(t) {
-    at_risk <- sum(exp(predictor[rows & time_months >= t & entry_months < t]))
+    at_risk <- sum(exp(predictor[rows & time_months >= t]))
     tied <- exp(predictor[rows & time_months == t & event == 1])
     sum(1 / (at_risk - (seq_along(tied) - 1) / length(tied) * sum(tied)))
   })
@@ -320,21 +415,21 @@ efron_hazard <- function(predictor, rows) {
 }
 fitted_by <- function(covariates, train, penalised) {
   if (!ncol(covariates)) return(rep(0, n))
-  data <- list(z = covariates[train, , drop = FALSE], followed = surv(train))
-  fit <- if (penalised) coxph(followed ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
-         else coxph(followed ~ z, data = data, control = strict)
+  data <- list(z = covariates[train, , drop = FALSE], time = time_months[train], event = event[train])
+  fit <- if (penalised) coxph(Surv(time, event) ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
+         else coxph(Surv(time, event) ~ z, data = data, control = strict)
   drop(covariates %*% coef(fit))
 }
-reached <- horizons[sapply(horizons, function(h) observed_beyond(h) >= 10)]
+reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
 grid <- if (length(reached)) max(reached) * (1:24) / 24
 months <- c(horizons, grid)
 # Nested scores: for each fold, scores of the other folds' patients by models that saw neither them nor the fold. Without them the
 # scores of scores.csv enter, whose models had seen the fold: risks with the image score are then slightly optimistic.
-nested <- if (file.exists("nested_scores.csv")) read.csv("nested_scores.csv", check.names = FALSE, colClasses = c(patient_id = "character"))
+nested <- if (file.exists("nested_scores.csv")) of_cohort(text_table("nested_scores.csv"))
 score_of <- function(f) {
   column <- paste("fold", f)
   if (is.null(nested) || !all(paste("fold", unique(fold)) %in% names(nested))) score
-  else as.numeric(nested[[column]][match(scores$patient_id, nested$patient_id)])
+  else number(nested[[column]])
 }
 predicted <- function(with_score, with_clinical) {
   risk <- matrix(NA, n, length(months))
@@ -346,7 +441,7 @@ predicted <- function(with_score, with_clinical) {
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
     risk[!train, ] <- 1 - exp(-outer(exp(predictor[!train]), hazard(months)))
-    own[!train] <- exp(predictor[!train]) * (hazard(time_months[!train]) - hazard(entry_months[!train]))
+    own[!train] <- exp(predictor[!train]) * hazard(time_months[!train])
   }
   list(risk = risk, own = own)
 }
@@ -355,9 +450,7 @@ if (length(clinical_names)) section("clinical risks", {
   models$clinical <- predicted(FALSE, TRUE)
   models$clinical_and_image <- predicted(TRUE, TRUE)
 })
-# AUC, Brier score and net benefit are not estimable with delayed entry: no weight stands for who had the event before they could come.
-if (length(reached)) show("integrated_brier.until_months", max(grid))
-if (length(reached) && !late) section("riskRegression", {
+if (length(reached)) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(
     c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
@@ -367,50 +460,58 @@ if (length(reached) && !late) section("riskRegression", {
   for (h in reached) {
     of <- function(table, model) table[[2]][table$model == model & table$times == h]
     auc <- at$AUC$score
-    show(paste0("time_dependent_auc.", h, ".estimate"), auc$AUC[auc$model == "score" & auc$times == h])
+    if (any(event == 1 & time_months <= h) && is_varied(score)) {
+      show(paste0("time_dependent_auc.", h, ".estimate"), auc$AUC[auc$model == "score" & auc$times == h])
+      counted(paste0("time_dependent_auc.", h), everyone, h)
+    }
     brier <- at$Brier$score
-    for (m in names(models)) show(paste0("brier.", h, ".", m, ".estimate"), brier$Brier[brier$model == m & brier$times == h])
+    if (any(event == 1 & time_months <= h)) for (m in names(models)) {
+      show(paste0("brier.", h, ".", m, ".estimate"), brier$Brier[brier$model == m & brier$times == h])
+      counted(paste0("brier.", h, ".", m), everyone, h)
+    }
   }
   over_time <- judged(grid, length(horizons) + seq_along(grid), "brier")$Brier$score
+  show("integrated_brier.until_months", max(grid))
   for (m in names(models)) {
     b <- c(0, over_time$Brier[over_time$model == m])
     show(paste0("integrated_brier.", m, ".estimate"), sum((head(b, -1) + tail(b, -1)) / 2) * diff(grid)[1] / max(grid))
+    counted(paste0("integrated_brier.", m), everyone, max(grid))
   }
 })
 
 # Calibration and decision curves.
 section("calibration.slope", {
+  if (!@is_log_hazard@) stop("the score is not known to be a log hazard")
+  if (sd(log_risk) < 1e-3 || sd(log_risk) > 10) stop("the score is not on the scale of a log hazard")
   fit <- coxph(y ~ log_risk, control = strict)
   estimate("calibration.slope", c(coef(fit), confint(fit)))
 })
-estimate("calibration.in_the_large", exp(log(sum(event) / sum(models$image$own)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event))))
+section("calibration.in_the_large", estimate("calibration.in_the_large", exp(log(sum(event) / sum(models$image$own)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event)))))
 observed_at <- function(rows, h) {
   at <- summary(curve_of(rows), times = h, extend = TRUE)
-  1 - c(at$surv, at$upper, at$lower)
+  1 - c(at$surv, if (at$surv %in% 0:1) c(NA, NA) else c(at$upper, at$lower))
 }
 groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  if (!late) show(paste0(name, ".expected"), mean(risk))
+  show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
     observed <- observed_at(everyone, h)
-    estimate(paste0(name, ".observed"), observed)
-    if (!late) estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    estimate(paste0(name, ".observed"), observed, everyone, h)
+    estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
   }
-  if (groups && !late) {
+  if (groups) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
       show(paste0(name, ".groups.", g, ".predicted"), mean(risk[rows]))
-      if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h))
+      if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h), rows, h)
     }
   }
-  if (observed_beyond(h) >= 10) {
+  if (sum(time_months > h) >= 10) {
     link <- log(-log(1 - pmin(pmax(risk, 1e-9), 1 - 1e-9)))  # a certain risk has no link
-    knots <- quantile(link, c(0.1, 0.5, 0.9))
-    if (anyDuplicated(knots)) stop("the risks have too many ties for a curve")
-    bent <- Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE)
+    bent <- Hmisc::rcspline.eval(link, knots = quantile(link, c(0.1, 0.5, 0.9)), inclx = TRUE)
     fit <- coxph(y ~ bent, control = strict)
     predictor <- drop(bent %*% coef(fit))
     smooth <- 1 - exp(-efron_hazard(predictor, everyone)(h) * exp(predictor))
@@ -418,25 +519,23 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
-    if (!late) {
-      benefit <- function(probability, p) {
-        rows <- probability >= p
-        if (!any(rows)) return(0)
-        s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
-        mean(rows) * ((1 - s) - s * p / (1 - p))
-      }
-      thresholds <- (1:19) / 20
-      show(paste0("decision_curve.", h, ".threshold"), thresholds)
-      show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
-      show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
+    benefit <- function(probability, p) {
+      rows <- probability >= p
+      if (!any(rows)) return(0)
+      s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
+      mean(rows) * ((1 - s) - s * p / (1 - p))
     }
+    thresholds <- (1:19) / 20
+    show(paste0("decision_curve.", h, ".threshold"), thresholds)
+    show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
+    show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
   }
 })
 
 # Points of the clinical prognostic score: clinical covariates and the score in one ridge fit, scaled so that the widest has 100.
 section("prognostic_score", {
   z <- (score - mean(score)) / sqrt(mean((score - mean(score))^2))
-  parts <- c(clinical, list("image score (SD)" = cbind(z)))
+  parts <- c(clinical, list("image score (SD)" = matrix(z)))
   design <- do.call(cbind, parts)
   fit <- coxph(y ~ ridge(design, theta = 1, scale = FALSE), control = strict)
   predictor <- drop(design %*% coef(fit))
@@ -444,17 +543,30 @@ section("prognostic_score", {
   own <- split(coef(fit), rep(seq_along(parts), sapply(parts, ncol)))
   effects <- lapply(seq_along(parts), function(k) {
     values <- if (names(parts)[k] == "image score (SD)") score else patients[[names(parts)[k]]]
-    if (!is.numeric(values)) return(c(0, own[[k]]))  # the reference, then the levels
-    shown <- sort(unique(signif(quantile(values, c(0.05, 0.25, 0.5, 0.75, 0.95), na.rm = TRUE), 2)))
+    if (!is.numeric(values)) {  # the reference, then the levels
+      level <- ifelse(is.na(values), "missing", values)
+      return(setNames(c(0, own[[k]]), c(setdiff(unique(level), colnames(parts[[k]])), colnames(parts[[k]]))))
+    }
+    shown <- two_digits(quantile(values, c(0.05, 0.25, 0.5, 0.75, 0.95), na.rm = TRUE))
     filled <- ifelse(is.na(values), median(values, na.rm = TRUE), values)
-    own[[k]] * (shown - mean(filled)) / sqrt(mean((filled - mean(filled))^2))
+    setNames(own[[k]] * (as.numeric(shown) - mean(filled)) / sqrt(mean((filled - mean(filled))^2)), shown)
   })
   lowest <- sapply(effects, min)
   per_point <- max(sapply(effects, max) - lowest) / 100
   zero <- sum(lowest)
   points <- unlist(lapply(seq_along(effects), function(k) (effects[[k]] - lowest[k]) / per_point))
-  for (k in seq_along(points)) show(paste0("prognostic_score.points.", k, ".points"), points[k])
-  for (k in seq_along(coef(fit))) show(paste0("prognostic_score.coefficients.", k, ".coefficient"), coef(fit)[k])
+  words <- lapply(effects, names)
+  for (k in seq_along(points)) {
+    show(paste0("prognostic_score.points.", k, ".points"), points[k])
+    keep(paste0("prognostic_score.points.", k, ".variable"), rep(names(parts), lengths(effects))[k])
+    keep(paste0("prognostic_score.points.", k, ".value"), unlist(words)[k])
+  }
+  terms <- unlist(lapply(seq_along(parts), function(k) term_names(names(parts)[k], parts[[k]])))
+  for (k in seq_along(coef(fit))) {
+    show(paste0("prognostic_score.coefficients.", k, ".coefficient"), coef(fit)[k])
+    keep(paste0("prognostic_score.coefficients.", k, ".name"), terms[k])
+  }
+  counted("prognostic_score", everyone)
   show("prognostic_score.log_hazard_per_point", per_point)
   risk_of <- function(total) 1 - exp(-hazard(reached) * exp(zero + per_point * total))
   for (k in seq_along(reached)) show(paste0("prognostic_score.baseline_survival.", reached[k]), 1 - risk_of(0)[k])
@@ -473,26 +585,16 @@ section("centre_from_score", {
   show("leaks.centre_from_score.share", sum(between^2) / sum((score - mean(score))^2))
   show("leaks.centre_from_score.p_value", kruskal.test(score, factor(centre))$p.value)
 })
-strata_c <- function(name, label) section(paste("within", name), {
-  if (length(unique(label)) < 2) stop("one only")
-  show(paste0("leaks.harrell_c_within.", name, ".estimate"), concordance(y ~ score + strata(label), reverse = TRUE, timefix = FALSE)$concordance)
-})
-show("leaks.harrell_c_within.centre.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
-slides <- if (file.exists(@slides_path@)) read.csv(@slides_path@, check.names = FALSE, sep = @slides_separator@, colClasses = "character")
-for (name in intersect(c("specimen", "organ"), names(slides))) {
-  kinds <- tapply(blank(slides[[name]]), trimws(slides$patient_id), function(v) paste(sort(unique(v), method = "radix"), collapse = "+"))
-  strata_c(name, unname(kinds[scores$patient_id]))
+show_c("leaks.harrell_c_within.centre", within_c(score))
+for (column in grep("^stratum ", names(cohort), value = TRUE)) {
+  show_c(paste0("leaks.harrell_c_within.", sub("^stratum ", "", column)), within_c(score, cohort[[column]]))
 }
-subtype <- intersect(c("subtype", "histology", "diagnosis"), names(patients))[1]
-if (!is.na(subtype)) {
-  label <- as.character(patients[[subtype]])
-  label[is.na(label)] <- ""
-  strata_c("subtype", label)
+if ("stratum subtype" %in% names(cohort)) {
+  label <- cohort[["stratum subtype"]]
   section("gain over subtype", {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
-    own <- paste(estimable(known)$stratum, centre)
-    known <- known[, estimable(known)$kept, drop = FALSE]
-    chi2 <- gain(cox_of(cbind(known, score), own), cox_of(known, own))
+    full <- coxph(y ~ known + score + strata(centre), control = strict)
+    chi2 <- gain(full, coxph(y ~ known + strata(centre), control = strict))
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
     show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
@@ -508,88 +610,71 @@ section("tile count", {
 
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
-treated <- if (!is.null(treatment)) coded(patients[[treatment]])
-# A treatment that began under observation: nobody is treated before it began, and weights for it do not exist.
-later <- @treatment_began_later@
-rows_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
-patient_of <- if (later) match(rows_of$patient_id, scores$patient_id)
-effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
+effects <- function(name, variable, member, parts) {
   known <- !is.na(variable)
-  for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
   outside <- coxph(y ~ variable, subset = known & member %in% FALSE, control = strict)
   rows <- known & !is.na(member)
   g <- as.numeric(member)
   chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
-  estimate(paste0(name, parts[1]), ratio(inside))
-  estimate(paste0(name, parts[2]), ratio(outside))
+  estimate(paste0(name, parts[1]), ratio(inside), known & member %in% TRUE)
+  estimate(paste0(name, parts[2]), ratio(outside), known & member %in% FALSE)
   show(paste0(name, parts[3], "chi2"), chi2)
   show(paste0(name, parts[3], "p_value"), p_chi2(chi2))
   p_chi2(chi2)
 }
 p_values <- list()
+holds <- function(column, operator, value) {  # of a cell that is a number its number, of any other its text; NA where it is empty
+  cells <- cohort[[paste("subgroup", column)]]
+  empty <- cells == ""
+  is_number <- grepl("^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$", cells)
+  if (is.character(value)) cells[is_number] <- sprintf("%g", as.numeric(cells[is_number]))
+  else cells <- number(cells)
+  replace(do.call(operator, list(cells, value)), empty, NA)
+}
 members <- list(@subgroups@)
+expressions <- c(@expressions@)
 for (k in seq_along(members)) {
   name <- paste0("subgroups.", k, ".")
+  keep(paste0(name, "expression"), expressions[k])
+  counted(paste0("subgroups.", k), members[[k]] %in% TRUE)
+  show(paste0(name, "unknown"), sum(is.na(members[[k]])))
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
-    parts <- c("treatment", "treatment_complement", "treatment_")
-    p_values[[paste("treatment", k)]] <- if (later) {
-      effects(name, rows_of$treated, members[[k]][patient_of], parts, with(rows_of, Surv(start_months, stop_months, event == 1)))
-    } else effects(name, treated, members[[k]], parts)
+    p_values[[paste("treatment", k)]] <- effects(name, treated, members[[k]], c("treatment", "treatment_complement", "treatment_"))
   })
 }
-adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen) {
-  found <- estimable(reasons, start, stop, seen)
-  z <- reasons[, found$kept, drop = FALSE]
-  full <- cox_of(cbind(z, t, s, t * s), found$stratum, outcome)
-  chi2 <- gain(full, cox_of(cbind(z, t, s), found$stratum, outcome))
-  estimate("treatment_interaction.interaction", ratio(full))
-  show("treatment_interaction.chi2", chi2)
-  show("treatment_interaction.df", 1)
-  show("treatment_interaction.p_value", p_chi2(chi2))
-  p_chi2(chi2)
-}
-if (!is.null(treatment) && later) section("treatment_interaction", {
-  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), everyone))
-  if (is.null(reasons)) reasons <- matrix(0, n, 0)
-  p_values[["interaction"]] <- with(rows_of, adjusted_interaction(
-    reasons[patient_of, , drop = FALSE], treated, score[patient_of], Surv(start_months, stop_months, event == 1),
-    start_months, stop_months, as.numeric(event == 1)))
-})
-if (!is.null(treatment) && !later) section("treatment_interaction", {
+if (!is.null(treatment)) section("treatment_interaction", {
   rows <- !is.na(treated)
-  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), rows))[rows, , drop = FALSE]
-  if (is.null(reasons)) reasons <- matrix(0, sum(rows), 0)
+  keep("treatment_interaction.treatment", treatment)
+  show("treatment_interaction.treated", sum(treated[rows] == 1))
+  show("treatment_interaction.untreated", sum(treated[rows] == 0))
+  parts <- learn(setdiff(clinical_names, treatment), rows)
+  reason_names <- unlist(lapply(names(parts), function(part) term_names(part, parts[[part]])))
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
+  if (min(sum(event[rows][t == 1]), sum(event[rows][t == 0])) < 10) stop("fewer than 10 events with or without the treatment")
+  reasons <- if (length(parts)) do.call(cbind, parts)[rows, , drop = FALSE]
+  model <- function(effects) coxph(reformulate(c(if (length(parts)) "reasons", effects), quote(yr)), control = strict)
+  product <- model("t * s")
+  chi2 <- gain(product, model(c("t", "s")))
   name <- "treatment_interaction."
-  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows])
+  estimate(paste0(name, "interaction"), ratio(product), rows)
+  show(paste0(name, "chi2"), chi2)
+  show(paste0(name, "df"), 1)
+  show(paste0(name, "p_value"), p_chi2(chi2))
+  p_values[["interaction"]] <- p_chi2(chi2)
   z <- cbind(reasons, s)
-  # A level all or none of whose patients were treated has a propensity of 1 or 0: weights of 0, exactly.
-  decided <- rep(FALSE, length(t))
-  repeat {
-    before <- sum(decided)
-    for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1))) {
-      mine <- !decided & z[, k] == 1
-      if (any(mine) && length(unique(t[mine])) == 1) decided[mine] <- TRUE
-    }
-    if (sum(decided) == before) break
-  }
-  rest <- list(t = t[!decided], z = z[!decided, , drop = FALSE])
-  basis <- qr(sweep(rest$z, 2, colMeans(rest$z)))  # glm finds no aliased column at so small an epsilon
-  rest$z <- rest$z[, sort(basis$pivot[seq_len(basis$rank)]), drop = FALSE]
-  e <- as.numeric(t)
-  e[!decided] <- fitted(glm(t ~ z, family = binomial, data = rest, control = glm.control(epsilon = 1e-14, maxit = 100)))
+  e <- fitted(glm(t ~ z, family = binomial, control = glm.control(epsilon = 1e-14, maxit = 100)))
   w <- ifelse(t == 1, 1 - e, e)
   for (k in seq_len(ncol(z))) {
     pooled <- sqrt((var(z[t == 1, k]) + var(z[t == 0, k])) / 2)
     distance <- function(w) (weighted.mean(z[t == 1, k], w[t == 1]) - weighted.mean(z[t == 0, k], w[t == 0])) / pooled
+    keep(paste0(name, "balance.", k, ".covariate"), c(reason_names, "score_sd")[k])
     show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
     show(paste0(name, "balance.", k, ".after"), distance(w))
   }
-  of <- list(yr = yr[w > 0], t = t[w > 0], s = s[w > 0], w = w[w > 0], id = which(w > 0))
-  weighted <- coxph(yr ~ t * s, data = of, weights = w, cluster = id, control = strict)
-  estimate(paste0(name, "overlap_weighted"), ratio(weighted))
+  weighted <- coxph(yr ~ t * s, weights = w, robust = TRUE, control = strict)
+  estimate(paste0(name, "overlap_weighted"), ratio(weighted), rows)
   at <- quantile(s, (1:19) / 20)
   v <- vcov(weighted)
   effect <- coef(weighted)[1] + coef(weighted)[3] * at
@@ -600,22 +685,28 @@ if (!is.null(treatment) && !later) section("treatment_interaction", {
   show(paste0(name, "effect_curve.low"), exp(effect - reach))
   show(paste0(name, "effect_curve.high"), exp(effect + reach))
 })
-if (!length(p_values)) show("multiplicity.size", 0)
-if (length(p_values) && file.exists(@ledger_path@)) {
-  ledger <- read.csv(@ledger_path@, colClasses = "character")
+hypotheses <- c(if (length(members)) setNames(paste0("score x (", expressions, ")"), paste("score", seq_along(members))),
+                if (!is.null(treatment) && length(members)) setNames(paste0(treatment, " x (", expressions, ")"), paste("treatment", seq_along(members))),
+                if (!is.null(treatment)) c(interaction = paste("score x", treatment)))
+if (!length(hypotheses)) show("multiplicity.size", 0)
+if (length(hypotheses) && file.exists(@ledger_path@)) {
+  ledger <- text_table(@ledger_path@)
   size <- sum(ledger$family == "interactions")
   show("multiplicity.size", size)
-  q <- p.adjust(unlist(p_values), "BH", n = max(size, length(p_values)))
-  for (k in seq_along(members)) for (kind in c("score", "treatment")) {
-    key <- paste(kind, k)
-    if (key %in% names(q)) show(paste0("subgroups.", k, ".", if (kind == "score") "" else "treatment_", "q_value"), q[[key]])
+  q <- if (length(p_values)) p.adjust(unlist(p_values), "BH", n = max(size, length(p_values)))
+  for (k in seq_along(hypotheses)) {
+    key <- names(hypotheses)[k]
+    keep(paste0("multiplicity.tests.", k, ".hypothesis"), hypotheses[[k]])
+    if (!key %in% names(q)) next
+    show(paste0("multiplicity.tests.", k, ".p_value"), p_values[[key]])
+    show(paste0("multiplicity.tests.", k, ".q_value"), q[[key]])
+    if (key != "interaction") show(paste0("subgroups.", sub("score |treatment ", "", key), ".", if (grepl("treatment", key)) "treatment_", "q_value"), q[[key]])
   }
 }
 
 # Competing events: cumulative incidence, cause-specific hazards; Fine-Gray's subdistribution hazard stands here only.
 if (any(code == 2)) section("competing_risks", {
-  states <- if (late) Surv(entry_months, time_months, factor(code, 0:2)) else Surv(time_months, factor(code, 0:2))
-  curve <- survfit(states ~ 1, id = seq_len(n), timefix = FALSE)
+  curve <- survfit(Surv(time_months, factor(code, 0:2)) ~ 1, timefix = FALSE)
   jumps <- rowSums(curve$n.event[, 2:3]) > 0
   loglog <- function(f, se) {
     reach <- qnorm(0.975) * se / (f * abs(log(f)))
@@ -630,41 +721,42 @@ if (any(code == 2)) section("competing_risks", {
     for (h in reached) {
       at <- summary(curve, times = h)
       interval <- loglog(at$pstate[, k + 1], at$std.err[, k + 1])
-      estimate(paste0("competing_risks.at.", h, ".", name), c(at$pstate[, k + 1], interval$low, interval$high))
+      ends(paste0("competing_risks.at.", h, ".", name), c(at$pstate[, k + 1], interval$low, interval$high))
+      show(paste0("competing_risks.at.", h, ".", name, ".n"), n)
+      show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
-    estimate(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
+    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+    show(paste0("competing_risks.cause_specific.", name, ".n"), n)
+    show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
   }
-  if (late) {  # crr knows no delayed entry; Geskus' weights do (Biometrics 67 (2011) 39-49)
-    weighed <- finegray(states ~ ., data = data.frame(score, id = seq_len(n)), id = id)
-    fine_gray <- coxph(Surv(fgstart, fgstop, fgstatus) ~ score, data = weighed, weights = fgwt, id = id, robust = TRUE)
-    estimate("fine_gray.event", ratio(fine_gray))
-  } else {
-    fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
-    estimate("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
-  }
+  fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
+  ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
 })
 
 # Delayed entry and a treatment that begins under observation: start-stop rows.
 if (file.exists("start_stop.csv")) section("timing", {
-  rows <- read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
+  rows <- text_table("start_stop.csv")
+  for (column in c("start_months", "stop_months", "event", "treated", "score_sd")) rows[[column]] <- number(rows[[column]])
   first <- !duplicated(rows$patient_id)
   show("timing.rows", nrow(rows))
-  show("timing.n", sum(first))
-  show("timing.events", sum(rows$event == 1))
-  show("timing.delayed_entry", sum(entry_months > 0))
-  if (late) {
-    show("timing.first_entry_months", min(entry_months))
-    show("timing.median_entry_months", median(entry_months[entry_months > 0]))
-  }
+  show("timing.delayed_entry", sum(rows$start_months[first] > 0))
   show("timing.treated_under_observation", nrow(rows) - sum(first))
+  if (nrow(rows) == sum(first) && !any(rows$start_months > 0)) stop("nobody enters late or is treated on the way")
   formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
   if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
   fit <- coxph(formula, data = rows, control = strict)
-  if (late || any(!first)) estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
-  if (any(!first)) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+  estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
+  if ("treated" %in% names(coef(fit))) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
 })
 
 # What this cohort can show, and what is missing.
+show("flow.analysed", n)
+show("flow.slides", sum(number(scores$n_slides)))
+show("flow.tiles", sum(number(scores$n_tiles)))
+for (name in unique(centre)) {
+  show(paste0("flow.by_centre.", name, ".patients"), sum(centre == name))
+  show(paste0("flow.by_centre.", name, ".events"), sum(event[centre == name]))
+}
 show("power.events", sum(event))
 show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
 share <- if (is.null(treatment)) 0.5 else mean(treated, na.rm = TRUE)
@@ -672,7 +764,6 @@ show("power.treated_share", share)
 show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
 first <- which(event == 1)
 outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
-outlives <- outlives & outer(time_months[first], entry_months, ">")  # who had not come yet cannot be compared
 balance <- -colSums(outlives)
 balance[first] <- balance[first] + rowSums(outlives)
 show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))
@@ -681,17 +772,7 @@ largest <- 1 - exp(2 * (sum(event) * log(mean(event)) - sum(event)) / n)
 show("power.affordable_parameters.riley_shrinkage", -0.1 * n * log(1 - 0.15 * largest / 0.9))
 show("power.parameters", (if (length(clinical)) ncol(x) else 0) + 1)
 for (k in seq_along(clinical_names)) {
+  keep(paste0("missing.", k, ".covariate"), clinical_names[k])
   show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
   show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))
-}
-
-# The same numbers as pathoml found them, one by one.
-if (file.exists("metrics.csv")) {
-  table <- read.csv("metrics.csv", colClasses = c("character", "numeric"))
-  ours <- split(table$value, factor(table$name, unique(table$name)))
-  both <- intersect(names(printed), names(ours))
-  both <- both[lengths(printed[both]) == lengths(ours[both])]
-  apart <- Filter(function(name) any(abs(printed[[name]] - ours[[name]]) > 1e-8 + 1e-6 * abs(ours[[name]]), na.rm = TRUE), both)
-  message(length(both), " of these are in metrics.json; ", length(apart), " differ by more than a millionth")
-  for (name in apart) message("  ", name, ": here ", toString(printed[[name]]), ", there ", toString(ours[[name]]))
 }

@@ -14,6 +14,7 @@ in survival/absolute_risk.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Context
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ RIDGE = 1.0  # on standardised columns, as in the clinical baseline: keeps a rar
 MOST_POINTS = 100.0  # of the variable with the widest effect
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of a number, at which its points are listed
 TOTALS = 9  # rows of the table of totals
+HALF_UP = Context(prec=2, rounding=ROUND_HALF_UP)  # analysis.R rounds the listed values likewise
 IMAGE_SCORE = "image score (SD)"
 
 
@@ -120,6 +122,14 @@ def _values(column: Any, cells: Sequence[object]) -> dict[str, object]:
             for level in (column.reference, *column.levels)
         }
     known = np.array([float(c) for c in cells if isinstance(c, int | float)], dtype=np.float64)
-    return {
-        f"{q:g}": q for q in sorted({float(f"{q:.2g}") for q in np.quantile(known, QUANTILES)})
-    }  # round, for people
+    return {f"{q:g}": q for q in sorted({_two_digits(q) for q in np.quantile(known, QUANTILES)})}
+
+
+def _two_digits(value: float) -> float:
+    """Return a number as people round it, to two digits, a half up; what a quantile's last bit says
+    does not decide.
+
+    >>> _two_digits(3.55), _two_digits(3.45), _two_digits(-0.0125), _two_digits(0.0)
+    (3.6, 3.5, -0.013, 0.0)
+    """
+    return float(HALF_UP.create_decimal(f"{value:.11e}"))

@@ -32,7 +32,7 @@ from pathoml.survival.calibration import (
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_treating_all
 from pathoml.survival.design import fit_design
-from pathoml.survival.estimate import normal_estimate
+from pathoml.survival.estimate import Estimate, normal_estimate
 from pathoml.survival.not_estimable import json_numbers, not_estimable, or_not_estimable
 from pathoml.survival.outcome import at_rows
 from pathoml.survival.time_dependent_auc import time_dependent_auc
@@ -96,19 +96,10 @@ def risk_sections(evidence: Evidence) -> Json:
     """
     cohort, score, counts = evidence.cohort, evidence.score, evidence.draws
     time, event, score_type = cohort.time_months, cohort.event, evidence.score_type
-    entry = cohort.entry_months
     horizons_months = evidence.config.evaluate.horizons_months
-    divided = len(set(evidence.fold)) > 1
-    label = np.asarray(evidence.fold) if divided else patterned_folds(event)
+    label, used, models = _models_of(evidence)
     grid = _grid(cohort, horizons_months)
     months = [*horizons_months, *grid]
-    nested = evidence.nested
-    used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
-    models = _models(
-        cohort,
-        (lambda train: used[str(label[~train][0])]) if used else lambda _: score,
-        evidence.clinical,
-    )
     hazards, problem = _cross_fitted(models, cohort, label, months)
     risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
 
@@ -131,9 +122,7 @@ def risk_sections(evidence: Evidence) -> Json:
         "decision_curve": {},
     }
     sections["calibration"] = {
-        "slope": or_not_estimable(
-            lambda: calibration_slope(evidence.log_risk, time, event, entry_months=entry)
-        ),
+        "slope": or_not_estimable(lambda: _slope(evidence)),
         "in_the_large": or_not_estimable(
             lambda: observed_to_expected(_own(hazards, problem, "image"), event)
         ),
@@ -143,8 +132,7 @@ def risk_sections(evidence: Evidence) -> Json:
         key = f"{horizon:g}"
         sections["time_dependent_auc"][key] = or_not_estimable(
             lambda horizon=horizon: (
-                _observed_from_zero(cohort, "AUC")
-                and time_dependent_auc(score, time, event, months=horizon, counts=counts)
+                _observed_from_zero(cohort, "AUC") and _auc(score, time, event, horizon, counts)
             )  # type: ignore[misc]
         )
         sections["brier"][key] = each_model(
@@ -172,6 +160,52 @@ def risk_sections(evidence: Evidence) -> Json:
         ),
     }
     return sections
+
+
+def expected_events(evidence: Evidence) -> Array:
+    """Return (B,) the events that the image score foretold each patient until their own time: the
+    cumulative hazard by a Cox model of the other folds.
+
+    Raises:
+        CohortError: the model cannot be fitted.
+    """
+    label, _, models = _models_of(evidence)
+    wanted = {"image": models["image"]}
+    hazards, problem = _cross_fitted(wanted, evidence.cohort, label, ())
+    return _own(hazards, problem, "image")
+
+
+def _models_of(
+    evidence: Evidence,
+) -> tuple[npt.NDArray[np.str_], Mapping[str, Array] | None, dict[str, Callable[[Bools], Array]]]:
+    """Return the folds, the nested scores where every fold has them, and the models."""
+    divided = len(set(evidence.fold)) > 1
+    label = np.asarray(evidence.fold) if divided else patterned_folds(evidence.cohort.event)
+    nested = evidence.nested
+    used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
+    models = linear_predictors(
+        evidence.cohort,
+        (lambda train: used[str(label[~train][0])]) if used else lambda _: evidence.score,
+        evidence.clinical,
+    )
+    return label, used, models
+
+
+def _slope(evidence: Evidence) -> Estimate:
+    if not evidence.is_log_hazard:
+        raise CohortError(
+            "not estimable: the score is on a scale of its own, not known to be that of a log"
+            " hazard. If it is one, call its column log_risk and import it again."
+        )
+    cohort = evidence.cohort
+    outcome = cohort.time_months, cohort.event
+    return calibration_slope(evidence.log_risk, *outcome, entry_months=cohort.entry_months)
+
+
+def _auc(score: Array, time: Array, event: Bools, months: float, counts: Array | None) -> Estimate:
+    if np.ptp(score) == 0:
+        raise CohortError("not estimable: all scores are equal.")
+    return time_dependent_auc(score, time, event, months=months, counts=counts)
 
 
 def _cross_fitted(
@@ -231,7 +265,7 @@ def _own(
     return hazards[name][1]
 
 
-def _models(
+def linear_predictors(
     cohort: Cohort, score_of: Callable[[Bools], Array], clinical: Mapping[str, Sequence[object]]
 ) -> dict[str, Callable[[Bools], Array]]:
     """Return a function for each model that fits it to training rows and returns everyone's linear

@@ -62,6 +62,8 @@ def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
     content["harrell_c_by_centre"] = {
         c: e for c, e in (content.get("harrell_c_by_centre") or {}).items() if names.get(c) == c
     }
+    if content.get("between_centres"):
+        content["between_centres"] = _without_small_centres(content["between_centres"], names)
     content["subgroups"] = [
         row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)
     ]
@@ -100,6 +102,20 @@ def _added_up(
         for key, count in cell.items():
             own[key] = own.get(key, 0) + (count or 0)
     return shown
+
+
+def _without_small_centres(section: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the hospitals that are shown under their own name; the means stay, with how many they
+    are of, but not with their patients: the small ones would follow from the totals.
+    """
+    shown = {c: own for c, own in (section.get("centres") or {}).items() if names.get(c) == c}
+    small = len(shown) < len(section.get("centres") or {})
+    means = {
+        name: {**(section.get(name) or {}), **({"n": None, "events": None} if small else {})}
+        for name in ("harrell_c", "observed_to_expected")
+    }
+    left_out = "Small hospitals are not shown." if small else section.get("left_out", "")
+    return {**section, **means, "centres": shown, "left_out": left_out}
 
 
 def _small_subgroup(row: Mapping[str, Any], smallest: int) -> bool:

@@ -20,6 +20,12 @@ from pathoml.errors import CohortError
 from pathoml.store.tables import parse_date
 
 DAYS_A_MONTH = 365.25 / 12
+UNITS_A_MONTH = {
+    "months": 1.0,
+    "days": DAYS_A_MONTH,
+    "weeks": DAYS_A_MONTH / 7,
+    "years": 1 / 12,
+}  # of endpoint.unit
 TOLERATED_DAYS = 31  # between the time column and the dates: tables round to whole months
 
 
@@ -179,7 +185,10 @@ def _parsed(cell: str, where: str) -> dt.date | None:
         return None
     day = parse_date(cell)
     if day is None:
-        raise CohortError(f"{where} = {cell!r} is not a date. Write yyyy-mm-dd or dd.mm.yyyy.")
+        raise CohortError(
+            f"{where} = {cell!r} is not a date. Write yyyy-mm-dd or dd.mm.yyyy, or state"
+            " dates.format."
+        )
     return day
 
 

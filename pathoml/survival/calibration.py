@@ -23,6 +23,8 @@ from pathoml.survival.outcome import checked_outcome, checked_score
 from pathoml.survival.spline import spline_basis, spline_knots
 from pathoml.types import Array
 
+# of log hazards: below, one SD changes a hazard by less than a thousandth; above, 20,000-fold
+LOG_HAZARD_SD = (1e-3, 10.0)
 LARGEST_RISK = 1 - 1e-9  # the complementary log-log of 1 is infinite
 
 
@@ -44,15 +46,20 @@ def calibration_slope(
 ) -> Estimate:
     """Return the Cox coefficient of the log-risk as the models gave it: 1 is right, below 1 is
     overfitted, 0 is worthless.
+
+    Raises:
+        CohortError: the SD of the values cannot be that of log hazards (LOG_HAZARD_SD), so that a
+            slope would say nothing but their unit.
     """
     time, seen = checked_outcome(time_months, event)
-    fit = fit_cox(
-        checked_score(log_risk, len(time))[:, None],
-        time,
-        seen,
-        entry_months=entry_months,
-        names=["log_risk"],
-    )
+    given = checked_score(log_risk, len(time))
+    sd = float(given.std(ddof=1)) if len(given) > 1 else 0.0
+    if not LOG_HAZARD_SD[0] <= sd <= LOG_HAZARD_SD[1]:
+        raise CohortError(
+            f"not estimable: the SD of the log-risks is {sd:.2g}, which is not on the scale of a"
+            " log hazard; a slope would say nothing but their unit."
+        )
+    fit = fit_cox(given[:, None], time, seen, entry_months=entry_months, names=["log_risk"])
     return normal_estimate(
         float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0])), n=fit.n, events=fit.events
     )

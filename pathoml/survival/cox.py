@@ -47,6 +47,10 @@ RUNAWAY = 5.0
 FARTHEST = 600.0
 # smallest eigenvalue of the information, as a correlation matrix, that still counts as information
 SINGULAR = 1e-9
+# of a covariate, as a share of its largest value: a smaller one is the rounding of a constant
+SMALLEST_RANGE = 1e-12
+# of an end of a hazard ratio's interval: beyond e^50 it is no number of medicine
+LARGEST_LOG_RATIO = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +151,8 @@ def fit_cox(
         np.zeros(n, dtype=np.int64) if stratum is None else checked_groups(stratum, n, "stratum")
     )
 
-    varies = (given != given[:1]).any(axis=0)  # (p,)
+    largest = np.abs(given).max(axis=0, initial=0.0)  # (p,)
+    varies = np.ptp(given, axis=0) > SMALLEST_RANGE * largest  # (p,) by more than rounding
     scale = np.where(varies, given.std(axis=0), 1.0)  # (p,)
     standard = np.where(varies, (given - given.mean(axis=0)) / scale, 0.0)  # (B, p)
     risk_sets = RiskSets(
@@ -318,9 +323,19 @@ def influences(
 
 
 def hazard_ratio(fit: CoxFit, column: int, level: float = 0.95) -> Estimate:
-    """Return the hazard ratio per unit of one covariate, with its Wald interval."""
+    """Return the hazard ratio per unit of one covariate, with its Wald interval.
+
+    Raises:
+        CohortError: a unit of the covariate is so large beside what was seen that an end of the
+            interval lies beyond e to the power of 50.
+    """
     coefficient, error = fit.coefficients[column], np.sqrt(fit.covariance[column, column])
     reach = stats.norm.ppf((1 + level) / 2) * error
+    if not abs(coefficient) + reach <= LARGEST_LOG_RATIO:
+        raise CohortError(
+            f"not estimable: the log hazard ratio is {coefficient:.3g} with a standard error of"
+            f" {error:.2g}. The variable hardly varies, or too few events tell its values apart."
+        )
     low, ratio, high = np.exp([coefficient - reach, coefficient, coefficient + reach])
     return Estimate(
         estimate=float(ratio),

@@ -39,9 +39,7 @@ def validate_locked_score(
     *,
     event: npt.ArrayLike,
     baseline: BaselineHazard | None = None,
-    resample_within: npt.ArrayLike | None = None,
-    bootstraps: int = 1000,
-    seed: int = 1,
+    stratum: npt.ArrayLike | None = None,
     entry_months: npt.ArrayLike | None = None,
 ) -> LockedValidation:
     """Return C, the hazard ratio per development SD, the calibration slope and calibration in the
@@ -53,6 +51,7 @@ def validate_locked_score(
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1.
         baseline: of the locked model.
+        stratum: (B,) labels, such as the centre; C compares within them only.
         entry_months: (B,) when observation began; None: at time zero for all.
     """
     time, seen = checked_outcome(time_months, event)
@@ -66,9 +65,7 @@ def validate_locked_score(
         before = 0.0 if entry is None else baseline.at(entry)
         expected = (baseline.at(time) - before) * np.exp(predictor)
     return LockedValidation(
-        harrell_c=harrell_c_interval(
-            score, time, seen, resample_within=resample_within, bootstraps=bootstraps, seed=seed
-        ),
+        harrell_c=harrell_c_interval(score, time, seen, stratum=stratum, entry_months=entry),
         hazard_ratio_per_sd=hazard_ratio(
             fit_cox(score[:, None], time, seen, entry_months=entry, names=["score_sd"]), 0
         ),

@@ -230,7 +230,7 @@ def test_a_locked_score_is_not_charged_with_events_before_entry():
     seen = time > entry
     predictor = score[seen]
     baseline = baseline_hazard(score, time, np.ones(4000))  # of everybody, the truth
-    shared = {"event": np.ones(seen.sum()), "baseline": baseline, "bootstraps": 0}
+    shared = {"event": np.ones(seen.sum()), "baseline": baseline}
     late = validate_locked_score(
         predictor, predictor, time[seen], entry_months=entry[seen], **shared
     )
