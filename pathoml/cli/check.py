@@ -121,8 +121,8 @@ def _timing(cohort: Cohort) -> list[str]:
     for start in cohort.treatment_starts:
         if not start.dated:
             lines.append(
-                f"treatment {start.column}: {start.treated} treated, no date of it (dates.treatment):"
-                " whether it began at time zero is not known"
+                f"treatment {start.column}: {start.treated} treated, no date of it"
+                " (dates.treatment): whether it began at time zero is not known"
             )
         elif start.later:
             models = "the landmark decides" if start.by_landmark else "in no model from time zero"
