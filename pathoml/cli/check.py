@@ -14,7 +14,7 @@ from pathoml.cli.console import Console
 
 if TYPE_CHECKING:
     from pathoml.config import Study
-    from pathoml.types import Slide
+    from pathoml.types import Cohort, Slide
 
 MOST_LISTED = 20
 
@@ -73,6 +73,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )
+    for line in _timing(cohort):
+        console.say(f"  {line}")
     if config.secondary_endpoints:
         console.say(
             "  NOT ANALYSED: secondary_endpoints; run each as its own study.yaml endpoint with"
@@ -106,6 +108,29 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         else 0
     )
     return int(bool(missing) or unreadable > 0)
+
+
+def _timing(cohort: Cohort) -> list[str]:
+    """Return what is understood of entry and of the start of treatments."""
+    lines, entry = [], cohort.entry_months
+    if entry is not None:
+        lines.append(
+            f"entry: {int((entry > 0).sum())} of {len(entry)} patients come under observation after"
+            " time zero; everything counts them from then on"
+        )
+    for start in cohort.treatment_starts:
+        if not start.dated:
+            lines.append(
+                f"treatment {start.column}: {start.treated} treated, no date of it"
+                " (dates.treatment): whether it began at time zero is not known"
+            )
+        elif start.later:
+            models = "the landmark decides" if start.by_landmark else "in no model from time zero"
+            lines.append(
+                f"treatment {start.column}: {start.later} of {start.treated} treated began it under"
+                f" observation; {models}"
+            )
+    return lines
 
 
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:

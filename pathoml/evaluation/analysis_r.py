@@ -34,6 +34,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
         horizons_months=config.evaluate.horizons_months,
+        later_covariates=evidence.cohort.later_covariates,
         is_log_hazard=evidence.is_log_hazard,
     )
     path = RunFolder(evidence.study.run_folder).analysis_r
@@ -72,6 +73,7 @@ def analysis_script(
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
     horizons_months: Sequence[float] = (12.0, 24.0, 36.0, 60.0),
+    later_covariates: Sequence[str] = (),
     is_log_hazard: bool = True,
     scores_path: str = "scores.csv",
     cohort_path: str = "cohort.csv",
@@ -89,6 +91,7 @@ def analysis_script(
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
         horizons_months: at which risks are judged.
+        later_covariates: columns of treatments that began under observation.
         is_log_hazard: whether a slope of log_risk has a meaning.
         scores_path: from the folder of the run, as the next two.
         cohort_path: the patients as they were read (evaluation/cohort_table.py).
@@ -109,7 +112,13 @@ def analysis_script(
         "covariates": ", ".join(r_string(name) for name in covariates),
         "covariate_types": ", ".join(r_string(kind) for kind in covariates.values()),
         "treatment": r_string(treatment) if treatment else "NULL",
-        "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
+        "treatment_began_later": "TRUE" if treatment in later_covariates else "FALSE",
+        "subgroups": ", ".join(
+            "rep(NA, n)"  # who belongs to it is known only later
+            if any(c.column in later_covariates for c in parts)
+            else " & ".join(_r_condition(c) for c in parts)
+            for parts in members
+        ),
         "expressions": ", ".join(r_string(expression) for expression in subgroups),
         "is_log_hazard": "TRUE" if is_log_hazard else "FALSE",
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),
