@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from pathoml.bags.projection import choose_projection
-from pathoml.bags.reading import read_bags
+from pathoml.bags.reading import mean_features, read_bags
 from pathoml.bags.tile_bank import where_tiles_lie
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
@@ -21,20 +21,25 @@ from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
 from pathoml.training.baselines import clinical_columns, clinical_scores, ridge_cox_scores
+from pathoml.training.endpoints import (
+    ModelFolders,
+    all_endpoints,
+    remove_endpoints,
+    write_endpoint,
+)
 from pathoml.training.fit import fit_models
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
-from pathoml.training.models import save_block, save_index, save_raw_scores
 from pathoml.training.nested import nested_scores, nested_specs, write_nested
 from pathoml.training.scoring import fold_scores, risk_scores, score_type_of, seed_scores
 from pathoml.training.trained import Trained
-from pathoml.types import NOTICE, Cohort, Split
+from pathoml.types import Cohort, Split
 
 
 def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav),
-    baselines.csv and log.csv.
+    baselines.csv and log.csv, and the same of each secondary endpoint into endpoints/NAME.
 
     Raises:
         CohortError: the cohort cannot be split or trained on; says why.
@@ -48,6 +53,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
+    endpoints = all_endpoints(study, cohort, splits, specs=specs)
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -56,35 +62,37 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     write_splits(run.splits, splits, config.splits.scheme)
     for stale in run.models.glob("*.safetensors"):
         stale.unlink()
+    remove_endpoints(run)
     log: list[LogRow] = []
-    entries = []
+    models = ModelFolders(run, endpoints)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    outer_part, inner_part = _progress(on_epoch, config.train.epochs, len(specs), len(inner))
+    outer_part, inner_part = _progress(
+        on_epoch, config.train.epochs, len(endpoints.specs), len(inner)
+    )
     blocks = fit_models(
         cohort,
         bags,
-        specs,
+        endpoints.specs,
         config=config.train,
         device=device,
         seed=config.splits.seed,
+        outcomes=endpoints.outcomes,
         on_epoch=outer_part,
         log=log,
     )
-    raw = []
+    every = np.empty((len(endpoints.specs), len(bags)))  # (M, B) of all endpoints
     for block in blocks:
-        raw.append(block.raw)
-        entries += save_block(run.models, block.stack, specs[block.models])
-        spec = block.stack.spec
+        every[block.models] = block.raw
+        models.save(block)
+    raw = every[endpoints.primary]
     encoder = {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
         "tile_px": slide.grid.tile_px,
         "mpp": slide.grid.mpp,
     }
-    scored = save_raw_scores(run.models, np.concatenate(raw))
-    save_index(run.models, spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
-    hashes = [entry["sha256"] for entry in entries]
-    folds = fold_scores(np.concatenate(raw), specs, cohort.patient_ids)
+    hashes = models.finish(raw, **encoder)
+    folds = fold_scores(raw, specs, cohort.patient_ids)
     scores = risk_scores(
         cohort,
         bags,
@@ -98,7 +106,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
-        seed_scores(np.concatenate(raw), specs, cohort.patient_ids),
+        seed_scores(raw, specs, cohort.patient_ids),
         prefix="seed ",
     )
     run.nested_scores.unlink(missing_ok=True)
@@ -108,19 +116,35 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             device=device, seed=config.splits.seed, on_epoch=inner_part
         )  # fmt: skip
         write_nested(folder, cohort.patient_ids, nested)
+    means = mean_features(bags)  # (B, D)
     write_baselines(
         run.baselines,
         cohort,
-        ridge=ridge_cox_scores(cohort, bags, splits),
+        ridge=ridge_cox_scores(cohort, bags, splits, means=means),
         clinical=clinical_scores(cohort, splits),
     )
-    write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
+    settings = config.train.model_dump(mode="json")
+    write_logs(
+        folder, [row for row in log if not row["endpoint"]], settings, mlflow=config.compute.mlflow
+    )
+    for one in endpoints.others:
+        own = every[one.models][:, one.endpoint.known]
+        write_endpoint(
+            one,
+            bags,
+            own,
+            specs=endpoints.specs[one.models],
+            hashes=models.finish(own, endpoint=one.endpoint.name, **encoder),
+            means=means,
+            log=log,
+            settings=settings,
+        )
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
     return Trained(
         folder=folder,
-        models=len(specs),
+        models=len(endpoints.specs),
         patients=len(bags),
         events=events,
         excluded=cohort.excluded,
@@ -128,6 +152,10 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         over_budget=budget,
         device=device.type,
         encoder=encoder,
+        endpoints=endpoints.said,
+        endpoint_scores=tuple(
+            one.endpoint.run.scores.relative_to(folder).as_posix() for one in endpoints.others
+        ),
     )
 
 

@@ -23,11 +23,16 @@ FitAndScore = Callable[
 CLINICAL_RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite
 
 
-def ridge_cox_scores(cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split]) -> Array:
+def ridge_cox_scores(
+    cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split], *, means: Array | None = None
+) -> Array:
     """Return (B,) out-of-fold scores of a ridge Cox model on the mean embedding of each bag, in SD
     units.
+
+    Args:
+        means: (B, D) mean embeddings, where they were read already.
     """
-    means = mean_features(bags)  # (B, D)
+    means = mean_features(bags) if means is None else means  # (B, D)
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
         model = fit_ridge_cox(

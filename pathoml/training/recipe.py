@@ -4,15 +4,20 @@ without torch.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pathoml.config import Study
-from pathoml.store.files import sha256_of_json
+from pathoml.store.files import read_json, sha256_of_json
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import file_hash
+from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.training.heads import source_sha256
 from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
+ENDPOINT_SCORES = "endpoint_scores"  # in provenance.json: the scores of secondary endpoints
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 
 
@@ -39,8 +44,38 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "version": TRAINING_VERSION,
             **split_file_hash(study),
             **head_source_hash(study),
+            **secondary_inputs(study, cohort),
         },
     )
+
+
+def secondary_inputs(study: Study, cohort: Cohort) -> dict[str, Any]:
+    """Return what the models of secondary endpoints learn from; nothing where there is none, so
+    that runs of before stay up to date.
+
+    Raises:
+        ConfigError: two endpoints of one name.
+        CohortError: a row of a secondary endpoint is refused.
+    """
+    found = {
+        endpoint.name: {
+            "endpoint": endpoint.study.config.endpoint.model_dump(mode="json"),
+            "dates": endpoint.study.config.dates.model_dump(mode="json"),
+            "patients": [
+                [p.patient_id, p.time_months, p.event, p.entry_months]
+                for p in endpoint.cohort.patients
+            ],
+        }
+        for endpoint in secondary_endpoints(study, cohort)
+    }
+    return {"secondary_endpoints": found} if found else {}
+
+
+def train_outputs(study: Study) -> tuple[str, ...]:
+    """Return the files of a run that training left, those of secondary endpoints among them."""
+    path = RunFolder(study.run_folder).provenance
+    done = read_json(path).get("steps", {}).get("train", {}) if path.exists() else {}
+    return (*TRAIN_OUTPUTS, *done.get(ENDPOINT_SCORES, ()))
 
 
 def head_source_hash(study: Study) -> dict[str, str]:

@@ -20,4 +20,7 @@ class Trained:
     over_budget: str = ""  # a warning if clinical model and score need more events than there are
     excluded: tuple[tuple[str, str], ...] = ()  # (patient_id, reason)
     device: str = ""  # cpu or cuda
+    # (name, what was trained or why it was not) of each secondary endpoint
+    endpoints: tuple[tuple[str, str], ...] = ()
+    endpoint_scores: tuple[str, ...] = ()  # their scores.csv, from the run's folder
     encoder: Mapping[str, object] = field(default_factory=dict)  # with weights, tile_px and mpp
