@@ -79,6 +79,18 @@ def concordance_sections(evidence: Evidence) -> Json:
     }
 
 
+def judged_concordance(evidence: Evidence) -> Json:
+    """Return C of the score, pooled and within centres, with intervals."""
+    cohort, score, draw = evidence.cohort, evidence.score, evidence.draw
+    outcome = cohort.time_months, cohort.event
+    return {
+        "harrell_c": or_not_estimable(lambda: harrell_c_interval(score, *outcome, **draw)),
+        "harrell_c_centre_stratified": or_not_estimable(
+            lambda: harrell_c_interval(score, *outcome, **draw, stratum=cohort.centre)
+        ),
+    }
+
+
 def score_hazard_ratio(score: Array, cohort: Cohort, caveat: str) -> Json:
     """Return the hazard ratio of a (B,) score with its Wald and likelihood-ratio p."""
     fit = fit_cox(score[:, None], cohort.time_months, cohort.event)

@@ -30,7 +30,7 @@ from pathoml.survival.concordance import draw_counts
 from pathoml.training.baselines import clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
-from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
+from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split
 
 SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
 DRAW_SEED = 1  # of every bootstrap
@@ -116,6 +116,31 @@ class Evidence:
         an embedding is missing.
         """
         return _mean_embeddings(self.study, self.cohort)
+
+    def of_patients(self, rows: Bools, *, cohort: Cohort) -> Evidence:
+        """Return what is known of the scores of some patients.
+
+        Args:
+            rows: (B,) who they are.
+            cohort: they, in this order, with the outcome that the scores are judged on.
+        """
+
+        def kept(columns: Mapping[str, Array] | None) -> dict[str, Array] | None:
+            return None if columns is None else {n: v[rows] for n, v in columns.items()}
+
+        return replace(
+            self,
+            cohort=cohort,
+            score=self.score[rows],
+            log_risk=self.log_risk[rows],
+            n_slides=self.n_slides[rows],
+            n_tiles=self.n_tiles[rows],
+            groups=self.groups[rows],
+            fold=[name for name, row in zip(self.fold, rows) if row],
+            baselines=kept(self.baselines) or {},
+            nested=kept(self.nested),
+            seeds=kept(self.seeds),
+        )
 
     @property
     def was_trained(self) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from pathoml.config import Study
 from pathoml.store.provenance import file_hashes
+from pathoml.study.endpoints import endpoint_studies
 from pathoml.types import Recipe
 
 EVALUATION_VERSION = 8  # and so on: each when the same inputs give other files
@@ -30,5 +34,24 @@ def evaluate_recipe(study: Study) -> Recipe:
     )
     return Recipe(
         step="evaluate",
-        inputs={**file_hashes(study.run_folder, names), **sections, "version": EVALUATION_VERSION},
+        inputs={
+            **file_hashes(study.run_folder, names),
+            **sections,
+            **_secondary(study, names),
+            "version": EVALUATION_VERSION,
+        },
     )
+
+
+def _secondary(study: Study, names: Sequence[str]) -> dict[str, Any]:
+    """Return the secondary endpoints with the hashes of their files; nothing where there is none,
+    so that runs of before stay up to date.
+    """
+    found = {
+        one.config.endpoint.name: {
+            "endpoint": one.config.endpoint.model_dump(mode="json"),
+            "files": file_hashes(one.run_folder, names),
+        }
+        for one in endpoint_studies(study)
+    }
+    return {"secondary_endpoints": found} if found else {}

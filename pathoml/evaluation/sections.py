@@ -18,6 +18,7 @@ from pathoml.evaluation.discrimination import (
     score_hazard_ratio,
     seed_section,
 )
+from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
 from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
@@ -138,7 +139,7 @@ def metrics(evidence: Evidence) -> Json:
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
     content["alarms"] = _alarms(content) + shortcuts
     content["heterogeneity"] = _heterogeneity(evidence)
-    return content
+    return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)
 
 
 def _heterogeneity(evidence: Evidence) -> Json:
