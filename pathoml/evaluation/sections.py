@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from pathoml.evaluation.permutation_blocks import (
     repeated_validation,
     seeds_of,
 )
+from pathoml.evaluation.permutation_endpoints import endpoint_multiplicity, endpoint_tests
 from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
@@ -158,15 +159,18 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
         "note": CAVEATS.get(evidence.score_type, CAVEAT),
     }
     if not wanted.permutations:
-        return {"p_value": None, **shared}
+        return {"p_value": None, **shared, **_family(evidence, None, {})}
     if not evidence.was_trained:
-        return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
+        untested = {"permutations": 0, "note": NOT_TRAINED, **_family(evidence, None, {})}
+        return {"p_value": None, **shared, **untested}
     validation, missing = repeated_validation(study, evidence.run)
     with progress.bar("permute", "model epochs") as bar:
         compute_blocks(study, validation, bar)
     seeds = seeds_of(study)
     folds = evidence.run.some_folds(wanted.repeats, seeds)
-    concordance, gain = validation.tests(folds, read_blocks(study, validation))
+    null = read_blocks(study, validation)
+    concordance, gain = validation.tests(folds, null)
+    others = endpoint_tests(validation.endpoints, null)
     return {
         "p_value": concordance.p_value,
         **shared,
@@ -181,7 +185,24 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
             "null": list(gain.null),
             "note": missing,
         },
+        **({"endpoints": others} if others else {}),
+        **_family(evidence, concordance.p_value, others),
     }
+
+
+def _family(evidence: Evidence, p_value: float | None, others: Mapping[str, Json]) -> Json:
+    """Return endpoint_multiplicity, where this or another run of the study has a second endpoint.
+
+    Args:
+        p_value: of the primary endpoint, None where it was not tested.
+        others: the section `endpoints` of permutation.json.
+    """
+    secondary = [one.name for one in evidence.config.secondary_endpoints]
+    p_values = {evidence.cohort.endpoint: p_value} | {
+        name: others.get(name, {}).get("p_value") for name in secondary
+    }
+    family = endpoint_multiplicity(evidence.study, p_values)
+    return {"endpoint_multiplicity": family} if family["size"] > 1 else {}
 
 
 def _flow(evidence: Evidence) -> Json:
@@ -210,8 +231,8 @@ def _alarms(content: Json) -> list[Json]:
     c = content["harrell_c"]["estimate"]
     if c is not None and c > LEAK_C:
         message = (
-            f"Internal C is {c:.2f}, above {LEAK_C}. Progression is rarely that predictable: look"
-            " for a leak before believing it."
+            f"Internal C is {c:.2f}, above {LEAK_C}. Slides rarely predict {content['endpoint']} so"
+            " well: look for a leak before believing it."
         )
         alarms.append({"name": "leak", "message": message})
     ridge = content["ridge_cox"]["harrell_c"]["estimate"]

@@ -82,7 +82,7 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
     write_text(run.resolved, resolved_yaml(study.config))
     write_splits(run.splits, splits, study.config.splits.scheme)
     scores = _risk_scores(study, cohort, splits, values, [rows[p.patient_id] for p in scored])
-    write_scores(folder, scores)
+    write_scores(folder, scores, endpoint=study.config.endpoint.name)
     for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
         stale.unlink(missing_ok=True)
     clinical = clinical_scores(cohort, splits)
@@ -91,7 +91,7 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
     notes = (
         (
             f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher ="
-            " earlier progression is assumed"
+            f" earlier event ({study.config.endpoint.name}) is assumed"
         ),
     )
     return Exchange(

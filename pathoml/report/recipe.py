@@ -6,7 +6,7 @@ from pathoml.config import Study
 from pathoml.store.provenance import file_hashes, recorded_recipe
 from pathoml.types import Recipe
 
-REPORT_VERSION = 6
+REPORT_VERSION = 7
 REPORT_OUTPUTS = ("report.html",)
 REPORT_READS = (
     "scores.csv",

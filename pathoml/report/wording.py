@@ -105,8 +105,11 @@ def _how_well(metrics: Json) -> list[str]:
     value, low, high = (pooled.get(k) for k in ("estimate", "low", "high"))
     if not is_number(value):
         return [f"How well the image score orders the patients is {estimate(pooled)}."]
+    endpoint = metrics.get("endpoint")
+    named = f" ({endpoint})" if endpoint else ""
     sentences = [
-        "Of two patients of whom one was known to progress first, the image score put "
+        f"Of two patients of whom one was known to have the event first{named}, the image score"
+        " put "
         f"{100 * value:.0f} % in the right order: C {estimate(pooled)}, where 0.5 is a coin."
     ]
     if not (is_number(low) and is_number(high)):

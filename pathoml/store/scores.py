@@ -29,7 +29,7 @@ DESCRIPTIONS = {
     "log_risk": (
         (
             "centred log-risk, mean over the models that did not see the patient; higher = earlier"
-            " progression"
+            " event"
         ),
         "log hazard",
     ),
@@ -65,7 +65,7 @@ class ScoreTable:
 
     patient_ids: tuple[str, ...]
     centre: tuple[str, ...]
-    log_risk: Array  # (B,) higher = earlier progression
+    log_risk: Array  # (B,) higher = earlier event
     score_sd: Array  # (B,)
     score_type: tuple[str, ...]
     fold: tuple[str, ...]
@@ -190,8 +190,12 @@ def _number(cell: str, path: Path, patient_id: str) -> float:
     return value
 
 
-def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
-    """Write scores.csv, its dictionary, and the same table for Stata and SPSS."""
+def write_scores(folder: Path, scores: Sequence[RiskScore], *, endpoint: str = "") -> None:
+    """Write scores.csv, its dictionary, and the same table for Stata and SPSS.
+
+    Args:
+        endpoint: whose event the scores are of, for the dictionary.
+    """
     import pandas as pd
     import pyreadstat
 
@@ -200,7 +204,8 @@ def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
         write_table(path, SCORE_COLUMNS, rows)
     with atomic_path(folder / SCORES_DICTIONARY) as path:
         table = [(name, *DESCRIPTIONS[name]) for name in SCORE_COLUMNS]
-        write_table(path, ("column", "meaning", "unit"), [*table, ("notice", NOTICE, "")])
+        notes = [("endpoint", endpoint, "")] if endpoint else []
+        write_table(path, ("column", "meaning", "unit"), [*table, *notes, ("notice", NOTICE, "")])
     frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
     labels = {
         name: DESCRIPTIONS[name][0][:79] for name in SCORE_COLUMNS

@@ -4,6 +4,8 @@ baselines in runs/RUN/.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pathoml.bags.projection import choose_projection
@@ -85,7 +87,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         every[block.models] = block.raw
         models.save(block)
     raw = every[endpoints.primary]
-    encoder = {
+    encoder: dict[str, Any] = {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
         "tile_px": slide.grid.tile_px,
@@ -102,7 +104,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         score_type=score_type_of(config.splits.scheme),
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
-    write_scores(folder, scores)
+    write_scores(folder, scores, endpoint=config.endpoint.name)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,

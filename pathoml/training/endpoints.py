@@ -174,7 +174,7 @@ def write_endpoint(
         score_type=score_type_of(config.splits.scheme),
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
-    write_scores(run.path, scores)
+    write_scores(run.path, scores, endpoint=endpoint.name)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
