@@ -31,7 +31,8 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
     if evidence.patients is None:
         raise CohortError("R needs the table of patients that the scores were judged with.")
     patients, separator, encoding = _readable(study, evidence.patients, "patients")
-    slides, slides_separator = "../../slides.csv", ","  # scores that were imported need none
+    home = _way_home(study)
+    slides, slides_separator = f"{home}/slides.csv", ","  # scores that were imported need none
     if evidence.slides is not None:
         slides, slides_separator, _ = _readable(study, evidence.slides, "slides")
     treatment = [config.cohort.treatment] if config.cohort.treatment else []
@@ -46,6 +47,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         horizons_months=config.evaluate.horizons_months,
         missing=config.cohort.missing,
         patients_path=patients,
+        ledger_path=f"{home}/runs/ledger.csv",
         slides_path=slides,
         separator=separator,
         slides_separator=slides_separator,
@@ -89,10 +91,15 @@ def _readable(study: Study, table: Table, stem: str) -> tuple[str, str, str]:
         return f"{stem}.csv", ",", "UTF-8"
     separator, encoding = table.understood.split(", ")
     return (
-        f"../../{table.path.name}",
+        f"{_way_home(study)}/{table.path.name}",
         SEPARATORS[separator],
         "latin1" if encoding == "Latin-1" else "UTF-8",
     )
+
+
+def _way_home(study: Study) -> str:
+    """Return the study's folder as seen from the run's: ../.., or further up from an endpoint's."""
+    return "/".join([".."] * len(study.run_folder.relative_to(study.folder).parts))
 
 
 def analysis_script(

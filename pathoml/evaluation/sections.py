@@ -79,6 +79,11 @@ def evaluate_scores(study: Study, progress: Progress) -> None:
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_analysis(evidence, content["tau_months"])
+    for one in read_endpoints(evidence):
+        if one.evidence:
+            own = content["endpoints"][one.endpoint.name]
+            write_numbers(one.endpoint.run.metrics_table, own)
+            write_analysis(one.evidence, own["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
 
