@@ -227,4 +227,4 @@ def _fisher(value: float, n: int, factor: float) -> Json:
     if abs(value) < 1:
         reach = NORMAL_97_5 * math.sqrt(factor / (n - 3))
         low, high = (math.tanh(math.atanh(value) + way * reach) for way in (-1, 1))
-    return {"estimate": value, "low": low, "high": high, "n": n, "events": None}
+    return {"estimate": value, "low": low, "high": high, "n": n, "events": 0}

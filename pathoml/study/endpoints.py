@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pathoml.config import DatesConfig, EndpointConfig, Study
-from pathoml.errors import ConfigError
+from pathoml.errors import CohortError, ConfigError
 from pathoml.store.tables import Table
 from pathoml.study.cohort import cohort_of, read_tables
 from pathoml.study.run_folder import RunFolder
@@ -146,7 +146,10 @@ def untrainable(endpoint: SecondaryEndpoint, splits: Sequence[Split]) -> str:
 def _endpoint(
     study: Study, primary: Cohort, tables: tuple[Table, Table | None]
 ) -> SecondaryEndpoint:
-    whole = cohort_of(study, *tables)
+    try:
+        whole = cohort_of(study, *tables)
+    except CohortError as error:
+        raise CohortError(f"secondary_endpoints, {study.config.endpoint.name}: {error}") from error
     analysed, left_out = set(primary.patient_ids), dict(primary.excluded)
     by_id = {p.patient_id: p for p in whole.patients if p.patient_id in analysed}
     patients = tuple(by_id[p] for p in primary.patient_ids if p in by_id)
