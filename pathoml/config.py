@@ -268,8 +268,12 @@ class SignificanceConfig(Section):
         le=100_000,
         description="repetitions of the whole cross-validation with permuted bags",
     )
-    repeats: int = Field(
-        1, ge=1, le=100, description="partitions on both sides of the permutation test"
+    repeats: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = Field(
+        "auto",
+        description=(
+            "partitions on both sides of the permutation test; auto = as many as score 600"
+            " patients in all, at most those of the run: few patients have few pairs in a fold"
+        ),
     )
     seeds: int = Field(
         1,
@@ -378,8 +382,8 @@ class StudyConfig(Section):
     secondary_endpoints: tuple[EndpointConfig, ...] = Field(
         (),
         description=(
-            "further endpoints, a list of the same shape: trained on the same folds, reported beside"
-            " the endpoint, each name a folder in runs/RUN/endpoints"
+            "further endpoints, a list of the same shape: trained on the same folds, reported"
+            " beside the endpoint, each name a folder in runs/RUN/endpoints"
         ),
     )
     cohort: CohortConfig = CohortConfig()

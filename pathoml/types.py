@@ -192,6 +192,16 @@ class Cohort:
         return np.array([p.event == 1 for p in self.patients], dtype=bool)
 
     @property
+    def entry_months(self) -> npt.NDArray[np.float64] | None:
+        """(B,) months from which each patient was under observation; None where nobody came late.
+
+        A patient is at risk from just after entry until their time, (entry, time]: whoever had the
+        event before could not have come.
+        """
+        entry = np.array([p.entry_months for p in self.patients], dtype=np.float64)
+        return entry if entry.any() else None
+
+    @property
     def centre(self) -> npt.NDArray[np.str_]:
         return np.array([p.centre for p in self.patients], dtype=str)
 

@@ -42,11 +42,10 @@ def tell(found: Evaluated, console: Console) -> int:
     """Print p, C with its interval beside the baselines, and the alarms. Returns 0."""
     if found.fresh or not found.metrics:
         return 0
-    p_value, wald_p = found.permutation["p_value"], found.permutation["wald_p"]
+    p_value = found.permutation["p_value"]
     if p_value is not None:
         console.say(
-            f"  permutation p = {p_value:.3f} ({found.permutation['permutations']} permutations),"
-            f" Wald p {_short(wald_p)} (anticonservative)"
+            f"  permutation p = {p_value:.3f} ({found.permutation['permutations']} permutations)"
         )
     say_metrics(found.metrics, console)
     say_endpoints(found.metrics, found.permutation, console)
@@ -69,7 +68,8 @@ def say_metrics(content: dict[str, Any], console: Console) -> None:
         (name, content["harrell_c"]),
         ("  within centres", content["harrell_c_centre_stratified"]),
         ("ridge Cox on mean embeddings", content["ridge_cox"]["harrell_c"]),
-        ("clinical only", content["clinical"]["harrell_c"]),
+        ("  within centres", content["ridge_cox"]["harrell_c_centre_stratified"]),
+        ("clinical only", content["clinical"][content["headline"]]),
     ]
     console.table(
         [(name, interval_text(c)) for name, c in rows],
@@ -86,12 +86,12 @@ def say_endpoints(metrics: dict[str, Any], permutation: dict[str, Any], console:
     secondary = metrics.get("endpoints") or {}
     if not secondary:
         return
-    crossed = metrics["endpoint_comparison"]["trained_on"]
+    crossed, headline = metrics["endpoint_comparison"]["trained_on"], metrics["headline"]
     tests = (permutation.get("endpoint_multiplicity") or {}).get("tests") or []
     p_of = {row["endpoint"]: row for row in tests}
     rows = []
     for name, section in [(metrics["endpoint"], metrics), *secondary.items()]:
-        own = section.get("harrell_c") or {"estimate": None, "note": "not trained"}
+        own = section.get(headline) or {"estimate": None, "note": "not trained"}
         row = p_of.get(name) or {}
         rows.append(
             (
@@ -99,12 +99,13 @@ def say_endpoints(metrics: dict[str, Any], permutation: dict[str, Any], console:
                 section["n"],
                 section["events"],
                 interval_text(own),
-                interval_text(crossed[metrics["endpoint"]][name]["harrell_c"]),
+                interval_text(crossed[metrics["endpoint"]][name][headline]),
                 *(_plain_p(row.get(key)) for key in ("p_value", "p_holm")),
             )
         )
-    primary = "C of the primary's score"
-    console.table(rows, ("endpoint", "patients", "events", "C", primary, "p", "p (Holm)"))
+    c = "C" if headline == "harrell_c" else "C within centres"
+    primary = f"{c} of the primary's score"
+    console.table(rows, ("endpoint", "patients", "events", c, primary, "p", "p (Holm)"))
 
 
 def _plain_p(value: float | None) -> str:
@@ -121,17 +122,3 @@ def interval_text(estimate: dict[str, Any]) -> str:
     if estimate["low"] is None:
         return f"{estimate['estimate']:.3f}"
     return f"{estimate['estimate']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
-
-
-def _short(p_value: float | None) -> str:
-    """
-    >>> _short(2.77e-05), _short(0.0312), _short(None)
-    ('< 0.001', '= 0.031', 'not estimable')
-    """
-    return (
-        "not estimable"
-        if p_value is None
-        else f"= {p_value:.3f}"
-        if p_value >= 0.001
-        else "< 0.001"
-    )

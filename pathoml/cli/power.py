@@ -57,6 +57,7 @@ def run(
     tables are read.
     """
     from pathoml.errors import CohortError
+    from pathoml.survival.fold_concordance import WIDENING
     from pathoml.survival.power import (
         affordable_parameters,
         c_standard_error,
@@ -98,13 +99,21 @@ def run(
     share = 0.5 if treated_share is None else treated_share
     budget = affordable_parameters(patients, events)
     rows = [
-        ("hazard ratio per SD of the score", f"{detectable_hazard_ratio(events):.2f}"),
+        (
+            "hazard ratio per SD of a score that these patients train",
+            f"{detectable_hazard_ratio(events, widening=WIDENING):.2f}",
+        ),
+        ("hazard ratio per SD of a locked score", f"{detectable_hazard_ratio(events):.2f}"),
         (
             f"interaction with a treatment given to {share:.0%}",
             f"{detectable_interaction(events, treated_share=share):.2f}",
         ),
         (
-            "Harrell's C, half-width of the 95 % interval",
+            "Harrell's C of a score that these patients train, half-width of the 95 % interval",
+            f"+/- {INTERVAL * WIDENING * c_standard_error(time, seen):.3f}",
+        ),
+        (
+            "Harrell's C of a locked score, half-width",
             f"+/- {INTERVAL * c_standard_error(time, seen):.3f}",
         ),
         ("parameters, ten events each", f"{budget['ten_events_each']:.0f}"),

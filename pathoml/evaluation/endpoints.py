@@ -26,6 +26,7 @@ from pathoml.evaluation.discrimination import (
 )
 from pathoml.evaluation.evidence import Evidence, read_evidence
 from pathoml.evaluation.model_form import form_sections
+from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.study.endpoints import SecondaryEndpoint, secondary_endpoints, untrainable
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import read_splits
@@ -119,16 +120,16 @@ def _section(one: JudgedEndpoint, caveat: str) -> Json:
     if evidence is None:
         follow_up = median_follow_up(cohort.time_months, cohort.event) if cohort.patients else None
         return {**content, "median_follow_up_months": follow_up}
-    score, clinical = evidence.score, evidence.clinical
-    horizons = evidence.config.evaluate.horizons_months
+    score, horizons = evidence.score, evidence.config.evaluate.horizons_months
     return {
         **content,
         **concordance_sections(evidence),
         "seeds": seed_section(evidence),
-        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(score, cohort, caveat)),
+        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
         "kaplan_meier": kaplan_meier_section(cohort, evidence.groups),
-        **form_sections(cohort, score, clinical),
+        **risk_sections(evidence),
+        **form_sections(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
         "restricted_mean": restricted_mean_section(cohort, evidence.groups.tolist(), horizons),
     }
@@ -151,13 +152,11 @@ def _judged_on_all(evidence: Evidence, endpoints: Sequence[JudgedEndpoint]) -> J
 def _judged(score: Evidence, outcome: Cohort) -> Json:
     both = on_outcome(score, outcome)
     if both is None:
-        nothing = not_estimable("nobody has both endpoints")
-        return {"harrell_c": nothing, "hazard_ratio_per_sd": nothing}
+        names = ("harrell_c", "harrell_c_centre_stratified", "hazard_ratio_per_sd")
+        return dict.fromkeys(names, not_estimable("nobody has both endpoints"))
     return {
         **judged_concordance(both),
-        "hazard_ratio_per_sd": or_not_estimable(
-            lambda: score_hazard_ratio(both.score, both.cohort, "")
-        ),
+        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(both, "")),
     }
 
 

@@ -20,20 +20,31 @@ from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
-from pathoml.store.scores import BASELINES, SEEDS, ScoreTable, read_columns, read_scores
+from pathoml.store.scores import (
+    BASELINES,
+    SEEDS,
+    RepeatTable,
+    ScoreTable,
+    read_columns,
+    read_repeats,
+    read_scores,
+)
 from pathoml.store.tables import Table, parse_number, read_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
-from pathoml.training.baselines import clinical_columns
+from pathoml.survival.fold_concordance import WIDENING, FoldedScores, frozen_scores
+from pathoml.training.baselines import Baselines, clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
+from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split
 
 SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
 DRAW_SEED = 1  # of every bootstrap
+CROSS_VALIDATED = ("oof", "loco")  # score types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +73,7 @@ class Evidence:
     baselines: Mapping[str, Array]  # (B,) ridge_cox, clinical, where they were trained
     nested: Mapping[str, Array] | None = None  # (B,) by fold
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
+    stored_repeats: RepeatTable | None = None  # repeat_scores.csv
     split: Split | None = None  # the first partition
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
     bundle: LockedBundle | None = None  # bundles/RUN of a locked score
@@ -88,6 +100,50 @@ class Evidence:
         bootstraps, centre = self.config.significance.bootstraps, self.cohort.centre
         counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=centre)
         return counts if len(counts) else None
+
+    @property
+    def was_cross_validated(self) -> bool:
+        """Whether other patients of this cohort trained the models that scored each of them."""
+        return self.score_type in CROSS_VALIDATED
+
+    @property
+    def widening(self) -> float:
+        """Of a standard error given the models: what these patients trained varies with them."""
+        return WIDENING if self.was_cross_validated else 1.0
+
+    @property
+    def compared_within(self) -> Labels | None:
+        """(B,) centres, where there are several: the headline C compares within them."""
+        centre = self.cohort.centre
+        return centre if len(np.unique(centre)) > 1 else None
+
+    @cached_property
+    def repeats(self) -> RepeatTable | None:
+        """Each partition's own scores: from repeat_scores.csv, or from the run's models where they
+        were trained before that file was written; None for scores that came without.
+        """
+        if self.stored_repeats is None and self.was_trained:
+            return _repeats_of(self.run, list(self.cohort.patient_ids))
+        return self.stored_repeats
+
+    @cached_property
+    def folded(self) -> dict[str, FoldedScores]:
+        """Scores as their partitions made them: image, ridge_cox, clinical, "seed 1", ... where
+        there are such.
+        """
+        means = {"image": self.score, **self.baselines}
+        means |= {f"seed {name}": values for name, values in (self.seeds or {}).items()}
+        table, found = self.repeats, dict[str, FoldedScores]()
+        for name, mean in means.items():
+            column = "log_risk" if name == "image" else name
+            if table is not None and column in table.scores:
+                found[name] = FoldedScores(scores=table.scores[column], fold=table.fold, mean=mean)
+        if not self.was_cross_validated:
+            found["image"] = frozen_scores(self.score)
+        elif "image" not in found:  # made elsewhere: by folds where their table names them
+            fold = np.asarray(self.fold)
+            found["image"] = FoldedScores(scores=self.score[None], fold=fold[None], mean=self.score)
+        return found
 
     @cached_property
     def clinical(self) -> dict[str, list[object]]:
@@ -140,6 +196,7 @@ class Evidence:
             baselines=kept(self.baselines) or {},
             nested=kept(self.nested),
             seeds=kept(self.seeds),
+            stored_repeats=None if self.repeats is None else self.repeats.of_patients(rows),
         )
 
     @property
@@ -208,12 +265,20 @@ def read_evidence(study: Study) -> Evidence:
         },
         nested=read_nested(folder, ids),
         seeds=read_columns(folder / SEEDS, ids, "seed "),
+        stored_repeats=read_repeats(RunFolder(folder).repeat_scores, ids),
         split=read_splits(splits)[0] if splits.exists() else None,
         plan=read_analysis_plan(study.folder),
         bundle=_locked_bundle(study, scores.score_type[rows[0]]),
         patients=patients,
         slides=slides,
     )
+
+
+def _repeats_of(run: LoadedRun, patient_ids: Sequence[str]) -> RepeatTable:
+    ids = run.cohort.patient_ids
+    by_seed = seed_folds(run.raw, run.specs, ids)
+    table = Baselines.fitted(run.cohort, run.bags, run.splits).repeats(run.folds, by_seed)
+    return table.of_patients([list(ids).index(p) for p in patient_ids])
 
 
 def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:

@@ -51,8 +51,7 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
             cohort.time_months,
             event=cohort.event,
             baseline=baseline,
-            resample_within=cohort.centre,
-            bootstraps=study.config.significance.bootstraps,
+            stratum=evidence.compared_within,
         )
         in_the_large = (
             result.in_the_large.to_json() if result.in_the_large else not_estimable("no baseline")

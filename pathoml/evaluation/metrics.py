@@ -52,6 +52,7 @@ class Clinical(TypedDict):
 
     covariates: list[str]
     harrell_c: Number
+    harrell_c_centre_stratified: Number
 
 
 class Seeds(TypedDict):
@@ -66,8 +67,8 @@ class Seeds(TypedDict):
 class HazardRatio(Estimated):
     """A hazard ratio with its tests."""
 
-    wald_p: float
-    likelihood_ratio_p: NotRequired[float]
+    wald_p: float | None  # None where no such test holds: cross-validated, several centres
+    likelihood_ratio_p: NotRequired[float | None]
     note: NotRequired[str]
 
 
@@ -76,7 +77,7 @@ class AddedValue(TypedDict):
 
     likelihood_ratio_chi2: float
     df: int
-    p_value_anticonservative: float
+    p_value_anticonservative: float | None  # of half the chi2; None as wald_p
     delta_harrell_c: Number
     hazard_ratio_per_sd: Number
     note: str
@@ -262,6 +263,15 @@ class SecondaryEndpoint(TypedDict):
     ridge_cox: NotRequired[Concordances]
     clinical: NotRequired[Clinical]
     interval_note: NotRequired[str]
+    headline: NotRequired[str]
+    differences: NotRequired[dict[str, Number]]
+    nested_scores: NotRequired[Used]
+    horizons_months: NotRequired[list[float]]
+    time_dependent_auc: NotRequired[dict[str, Number]]
+    brier: NotRequired[dict[str, dict[str, Number]]]
+    integrated_brier: NotRequired[IntegratedBrier]
+    calibration: NotRequired[Calibration]
+    decision_curve: NotRequired[dict[str, Any]]
     seeds: NotRequired[Seeds]
     hazard_ratio_per_sd: NotRequired[HazardRatio | NotEstimable]
     added_value: NotRequired[AddedValue | NotEstimable]
@@ -277,7 +287,7 @@ class JudgedScore(TypedDict):
     """A score judged on one endpoint, in the patients who have it and the score."""
 
     harrell_c: Number
-    harrell_c_centre_stratified: NotRequired[Number]  # not where nobody has both
+    harrell_c_centre_stratified: Number
     hazard_ratio_per_sd: HazardRatio | NotEstimable
 
 
@@ -321,6 +331,8 @@ class Metrics(TypedDict):
     ridge_cox: Concordances  # on mean embeddings, same folds
     clinical: Clinical
     interval_note: str
+    headline: str  # which C to quote: harrell_c or harrell_c_centre_stratified
+    differences: dict[str, Number]  # of the headline C: image_minus_ridge_cox, image_minus_clinical
     seeds: Seeds
     hazard_ratio_per_sd: HazardRatio | NotEstimable
     added_value: AddedValue | NotEstimable

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from pathoml.errors import CohortError
+from pathoml.evaluation.cross_fitted import tested, widened
+from pathoml.evaluation.evidence import Evidence
 from pathoml.survival.cox import fit_cox, hazard_ratio, wald_test
 from pathoml.survival.design import CategoryColumn, Design, fit_design
 from pathoml.survival.not_estimable import json_numbers, or_not_estimable
@@ -15,15 +17,18 @@ from pathoml.survival.spline import spline_form
 from pathoml.types import Array, Cohort, Columns, Json
 
 
-def form_sections(cohort: Cohort, score: Array, clinical: Columns) -> Json:
+def form_sections(evidence: Evidence) -> Json:
     """Return proportional_hazards, spline and the centre-stratified hazard ratio: what stands
     beside every Cox model.
     """
+    cohort, score, clinical = evidence.cohort, evidence.score, evidence.clinical
     time, event = cohort.time_months, cohort.event
 
     def stratified() -> Json:
         fit = fit_cox(score[:, None], time, event, stratum=cohort.centre, names=["score_sd"])
-        return {**hazard_ratio(fit, 0).to_json(), "wald_p": wald_test(fit, 0)}
+        wide = widened(fit, evidence)
+        p_value = tested(evidence, lambda: wald_test(wide, 0))
+        return {**hazard_ratio(wide, 0).to_json(), "wald_p": p_value}
 
     def spline() -> Json:
         form = spline_form(score, time, event)

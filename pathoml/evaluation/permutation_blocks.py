@@ -19,7 +19,12 @@ from pathoml.compute.processes import gpus_each, processes, threads_each
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.evaluation.permutation import RepeatedValidation, Statistics, clinical_model_of
+from pathoml.evaluation.permutation import (
+    RepeatedValidation,
+    Statistics,
+    clinical_model_of,
+    partitions_of,
+)
 from pathoml.evaluation.permutation_endpoints import repeated_endpoints
 from pathoml.evaluation.recipe import evaluate_recipe
 from pathoml.plugins import load_plugin
@@ -42,7 +47,8 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
     """
     config = study.config
     clinical, note = clinical_model_of(loaded.cohort)
-    repeats, seeds = config.significance.repeats, seeds_of(study)
+    seeds = seeds_of(study)
+    repeats = partitions_of(config.significance, len(loaded.bags), len(loaded.splits))
     validation = RepeatedValidation(
         cohort=loaded.cohort,
         bags=loaded.bags,

@@ -82,7 +82,7 @@ def risk_sections(evidence: Evidence) -> Json:
     months = [*horizons_months, *grid]
     nested = evidence.nested
     used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
-    models = _models(
+    models = linear_predictors(
         cohort,
         (lambda train: used[str(label[~train][0])]) if used else lambda _: score,
         evidence.clinical,
@@ -189,7 +189,7 @@ def _own(
     return hazards[name][1]
 
 
-def _models(
+def linear_predictors(
     cohort: Cohort, score_of: Callable[[Bools], Array], clinical: Mapping[str, Sequence[object]]
 ) -> dict[str, Callable[[Bools], Array]]:
     """Return a function for each model that fits it to training rows and returns everyone's linear

@@ -10,7 +10,7 @@ from pathoml.store.provenance import file_hashes
 from pathoml.study.endpoints import endpoint_studies
 from pathoml.types import Recipe
 
-EVALUATION_VERSION = 8  # and so on: each when the same inputs give other files
+EVALUATION_VERSION = 9  # and so on: each when the same inputs give other files
 EVALUATE_OUTPUTS = (
     "metrics.json",
     "metrics.csv",

@@ -40,6 +40,7 @@ from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
 from pathoml.evaluation.start_stop import timing_section, write_start_stop
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.scores import write_repeats
 from pathoml.study.cohort import share_treated
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.not_estimable import or_not_estimable
@@ -64,6 +65,7 @@ CAVEATS = {  # by score_type; any other is out of fold
     ),
     "insample": "The score learned from these very outcomes: no p value of it means anything.",
 }
+STATISTIC = "Harrell's C over pairs of one fold and centre"
 NOT_TRAINED = (
     "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood"
     " ratio are all there is."
@@ -76,6 +78,8 @@ def evaluate_scores(study: Study, progress: Progress) -> None:
     files, evidence = RunFolder(study.run_folder), read_evidence(study)
     content = metrics(evidence)
     write_json(files.metrics, content)
+    if evidence.repeats is not None and not files.repeat_scores.exists():
+        write_repeats(files.repeat_scores, evidence.cohort.patient_ids, evidence.repeats)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_analysis(evidence, content["tau_months"])
@@ -118,11 +122,11 @@ def metrics(evidence: Evidence) -> Json:
         "events": int(cohort.event.sum()),
         **concordance_sections(evidence),
         "seeds": seed_section(evidence),
-        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(score, cohort, caveat)),
+        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
         "kaplan_meier": kaplan_meier_section(cohort, groups),
         **risk_sections(evidence),
-        **form_sections(cohort, score, clinical),
+        **form_sections(evidence),
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
@@ -139,7 +143,7 @@ def metrics(evidence: Evidence) -> Json:
         if cohort.excluded
         else [],
         "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
-        **planning_sections(cohort, clinical, share),
+        **planning_sections(cohort, clinical, share, widening=evidence.widening),
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
@@ -172,7 +176,7 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     with progress.bar("permute", "model epochs") as bar:
         compute_blocks(study, validation, bar)
     seeds = seeds_of(study)
-    folds = evidence.run.some_folds(wanted.repeats, seeds)
+    folds = evidence.run.some_folds(len(validation.splits), seeds)
     null = read_blocks(study, validation)
     concordance, gain = validation.tests(folds, null)
     others = endpoint_tests(validation.endpoints, null)
@@ -181,7 +185,7 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
         **shared,
         "repeats": len(validation.splits),
         "seeds": seeds,
-        "statistic": "centre-stratified Harrell's C",
+        "statistic": STATISTIC,
         "observed": concordance.observed,
         "null": list(concordance.null),
         "added_value": {
@@ -233,14 +237,15 @@ def _flow(evidence: Evidence) -> Json:
 
 def _alarms(content: Json) -> list[Json]:
     alarms = []
-    c = content["harrell_c"]["estimate"]
+    headline = content["headline"]
+    c = content[headline]["estimate"]
     if c is not None and c > LEAK_C:
         message = (
             f"Internal C is {c:.2f}, above {LEAK_C}. Slides rarely predict {content['endpoint']} so"
             " well: look for a leak before believing it."
         )
         alarms.append({"name": "leak", "message": message})
-    ridge = content["ridge_cox"]["harrell_c"]["estimate"]
+    ridge = content["ridge_cox"][headline]["estimate"]
     if c is not None and ridge is not None and ridge > c:
         message = (
             f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."

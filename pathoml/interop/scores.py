@@ -17,13 +17,13 @@ from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, write_text
 from pathoml.store.provenance import record_step
-from pathoml.store.scores import write_baselines, write_scores
+from pathoml.store.scores import write_baselines, write_repeats, write_scores
 from pathoml.store.tables import Table, parse_number, read_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, make_splits, write_splits
-from pathoml.training.baselines import clinical_scores
-from pathoml.training.scoring import standardise
+from pathoml.training.baselines import clinical_folds
+from pathoml.training.scoring import averaged, repeat_table, standardise
 from pathoml.types import Cohort, Exchange, Floats, RiskScore, Split
 
 USUAL_NAMES = (
@@ -85,8 +85,13 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
     write_scores(folder, scores, endpoint=study.config.endpoint.name)
     for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
         stale.unlink(missing_ok=True)
-    clinical = clinical_scores(cohort, splits)
-    write_baselines(run.baselines, cohort, ridge=None, clinical=clinical)
+    clinical = clinical_folds(cohort, splits)
+    write_baselines(
+        run.baselines, cohort, ridge=None, clinical=averaged(clinical) if clinical else None
+    )
+    run.repeat_scores.unlink(missing_ok=True)
+    if clinical:
+        write_repeats(run.repeat_scores, cohort.patient_ids, repeat_table({"clinical": clinical}))
     record_imported(study, source, name)
     notes = (
         (
@@ -203,7 +208,8 @@ def _risk_scores(
                 log_risk=float(values[b] - middle),
                 score_sd=float(standard[b]),
                 score_type=kind,
-                fold=row.get("fold") or fold[patient.patient_id],
+                fold=row.get("fold")
+                or {"oof": "", "loco": patient.centre}.get(kind, fold[patient.patient_id]),
                 n_repeats=1,
                 repeat_sd=float("nan"),
                 n_slides=len(patient.slide_ids),

@@ -58,6 +58,7 @@ def endpoint_context(metrics: Json, permutation: Json, smallest: int) -> dict[st
     curves = {name: survival_curves(section, smallest) for name, section in secondary.items()}
     return {
         "endpoint_rows": rows,
+        "endpoint_headline": metrics.get("headline") or "harrell_c",
         "endpoint_cross": comparison.get("trained_on") or {},
         "endpoint_correlations": comparison.get("correlation") or [],
         "endpoint_note": comparison.get("note") or "",

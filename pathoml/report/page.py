@@ -137,6 +137,7 @@ def report_page(study: Study) -> str:
         "metrics": metrics,
         "permutation": permutation,
         "facts": table_facts,
+        "headline": wording.headline_of(metrics),
         "anticonservative": table_facts["score_type"] in ("oof", "loco"),
         "splits": {**splits, "splits": []} if smallest else splits,
         "summary": wording.summary(
@@ -238,7 +239,9 @@ def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str,
         _forest_row(
             "Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")
         ),
-        _forest_row("Clinical covariates alone", "comparator", clinical.get("harrell_c")),
+        _forest_row(
+            "Clinical covariates alone", "comparator", wording.headline_of(clinical, metrics)
+        ),
     ]
     centres = sorted({patient.centre for patient in scores})
     own = {

@@ -98,19 +98,17 @@ def _who(metrics: Json, score_type: str, centres: int) -> str:
 
 
 def _how_well(metrics: Json) -> list[str]:
-    pooled, within = (
-        metrics.get("harrell_c") or {},
-        metrics.get("harrell_c_centre_stratified") or {},
-    )
-    value, low, high = (pooled.get(k) for k in ("estimate", "low", "high"))
+    headline = headline_of(metrics)
+    value, low, high = (headline.get(k) for k in ("estimate", "low", "high"))
     if not is_number(value):
-        return [f"How well the image score orders the patients is {estimate(pooled)}."]
+        return [f"How well the image score orders the patients is {estimate(headline)}."]
+    where = " of the same hospital" if within_centres(metrics) else ""
     endpoint = metrics.get("endpoint")
     named = f" ({endpoint})" if endpoint else ""
     sentences = [
-        f"Of two patients of whom one was known to have the event first{named}, the image score"
-        " put "
-        f"{100 * value:.0f} % in the right order: C {estimate(pooled)}, where 0.5 is a coin."
+        f"Of two patients{where} of whom one was known to have the event first{named}, the image"
+        " score put "
+        f"{100 * value:.0f} % in the right order: C {estimate(headline)}, where 0.5 is a coin."
     ]
     if not (is_number(low) and is_number(high)):
         sentences.append("Without an interval, this number alone shows nothing.")
@@ -126,12 +124,24 @@ def _how_well(metrics: Json) -> list[str]:
             "The interval includes 0.5: these data do not show that the score is better than a"
             " coin."
         )
-    if is_number(within.get("estimate")):
+    pooled = metrics.get("harrell_c") or {}
+    if within_centres(metrics) and is_number(pooled.get("estimate")):
         sentences.append(
-            "Compared within centres only, so that no hospital can be recognised instead, C is"
-            f" {estimate(within)}."
+            "Patients of different hospitals are not compared, so that no hospital can be"
+            f" recognised instead; with them C is {estimate(pooled)}."
         )
     return sentences
+
+
+def within_centres(metrics: Json) -> bool:
+    """Whether the C to quote compares patients of one centre only."""
+    return metrics.get("headline") == "harrell_c_centre_stratified"
+
+
+def headline_of(content: Json, metrics: Json | None = None) -> Json:
+    """Return the C to quote of `content`: metrics, or its section of a baseline."""
+    key = (metrics or content).get("headline") or "harrell_c"
+    return content.get(key) or {}
 
 
 def _chance(permutation: Json) -> str:
@@ -153,7 +163,7 @@ def _chance(permutation: Json) -> str:
 
 
 def _compared(metrics: Json) -> str:
-    compared = (metrics.get("ridge_cox") or {}).get("harrell_c") or {}
+    compared = headline_of(metrics.get("ridge_cox") or {}, metrics)
     ridge = estimate(compared)
     clinical = metrics.get("clinical") or {}
     covariates = [str(c) for c in clinical.get("covariates") or []]
@@ -161,11 +171,11 @@ def _compared(metrics: Json) -> str:
     if not is_number(compared.get("estimate")):
         return (
             f"For comparison, the clinical covariates alone{named} reach C"
-            f" {estimate(clinical.get('harrell_c'))}."
+            f" {estimate(headline_of(clinical, metrics))}."
         )
     return (
         f"For comparison, a ridge Cox model on the slides' average features reaches C {ridge}; "
-        f"the clinical covariates alone{named}: {estimate(clinical.get('harrell_c'))}."
+        f"the clinical covariates alone{named}: {estimate(headline_of(clinical, metrics))}."
     )
 
 
@@ -253,8 +263,9 @@ def methods(
     tau = metrics.get("tau_months")
     uno = f"; Uno's C up to {tau:.1f} months" if is_number(tau) else ""
     parts.append(
-        f"Discrimination is Harrell's C{uno}; intervals from {config.significance.bootstraps} "
-        "draws of patients, models as fitted."
+        f"Discrimination is Harrell's C over pairs of one fold{uno}; its interval is 1.96 sqrt(2) "
+        "standard errors given the models (infinitesimal jackknife); other intervals from "
+        f"{config.significance.bootstraps} draws of patients, models as fitted."
     )
     rounds = permutation.get("permutations") or 0
     if rounds:

@@ -5,10 +5,11 @@ to score the patients (fold, seed).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import atomic_path
@@ -22,6 +23,7 @@ SCORES_SPSS = "scores.sav"
 BASELINES = "baselines.csv"  # out-of-fold scores of the models that the image score is held against
 NESTED = "nested_scores.csv"  # training patients scored by inner models, for fair coefficients
 SEEDS = "seed_scores.csv"  # score_sd by each seed alone
+REPEATS = "repeat_scores.csv"  # every partition's own scores: what C is counted on
 SCORE_COLUMNS = tuple(RiskScore.__dataclass_fields__)
 DESCRIPTIONS = {
     "patient_id": ("patient, as in patients.csv", ""),
@@ -83,6 +85,26 @@ class ScoreTable:
         """(B,) share of these patients with the same or a lower log-risk, 0-100."""
         not_above = np.searchsorted(np.sort(self.log_risk), self.log_risk, side="right")
         return 100 * (not_above / len(self.log_risk))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatTable:
+    """repeat_scores.csv: who was in which fold of each of R partitions, and how the models scored
+    them that did not see them. Scores are comparable within a fold only.
+    """
+
+    repeats: tuple[str, ...]
+    fold: npt.NDArray[np.str_]  # (R, B)
+    scores: Mapping[str, Array]  # (R, B) by name: log_risk, ridge_cox, clinical, "seed 1", ...
+
+    def of_patients(self, rows: npt.ArrayLike) -> RepeatTable:
+        """Return the table of some patients: their indices, in any order, or (B,) who they are."""
+        chosen = np.asarray(rows)
+        return replace(
+            self,
+            fold=self.fold[:, chosen],
+            scores={name: values[:, chosen] for name, values in self.scores.items()},
+        )
 
 
 MAY_BE_EMPTY = ("repeat_sd",)  # one repeat has no SD between repeats
@@ -178,6 +200,46 @@ def read_columns(path: Path, patient_ids: Sequence[str], prefix: str) -> dict[st
         name.removeprefix(prefix): np.array([_number(rows[p][name], path, p) for p in patient_ids])
         for name in columns
     } or None
+
+
+def write_repeats(path: Path, patient_ids: Sequence[str], table: RepeatTable) -> None:
+    """Write repeat_scores.csv: a row for each patient and partition; a column for each score."""
+    rows = [
+        [p, repeat, table.fold[r, b], *(float(values[r, b]) for values in table.scores.values())]
+        for r, repeat in enumerate(table.repeats)
+        for b, p in enumerate(patient_ids)
+    ]
+    with atomic_path(path) as temporary:
+        write_table(temporary, ("patient_id", "repeat", "fold", *table.scores), rows)
+
+
+def read_repeats(path: Path, patient_ids: Sequence[str]) -> RepeatTable | None:
+    """Read repeat_scores.csv for these patients in this order; None if there is no such file.
+
+    Raises:
+        StoreError: a patient is missing from a partition, or a cell is not a number.
+    """
+    if not path.exists():
+        return None
+    table = read_table(path)
+    names = [c for c in table.columns if c not in ("patient_id", "repeat", "fold")]
+    rows = {(row["repeat"], row["patient_id"]): row for row in table.rows}
+    repeats = tuple(dict.fromkeys(row["repeat"] for row in table.rows))
+    for wanted in ((r, p) for r in repeats for p in patient_ids):
+        if wanted not in rows:
+            raise StoreError(
+                f"{path} lacks patient {wanted[1]} in {wanted[0]}. Run `pathoml train` again."
+            )
+    return RepeatTable(
+        repeats=repeats,
+        fold=np.array([[rows[r, p]["fold"] for p in patient_ids] for r in repeats], dtype=str),
+        scores={
+            name: np.array(
+                [[_number(rows[r, p][name], path, p) for p in patient_ids] for r in repeats]
+            )
+            for name in names
+        },
+    )
 
 
 def _number(cell: str, path: Path, patient_id: str) -> float:

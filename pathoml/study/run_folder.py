@@ -12,7 +12,7 @@ from pathoml.errors import StoreError
 from pathoml.store.files import read_json
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
-from pathoml.store.scores import BASELINES, NESTED, SCORES, SEEDS
+from pathoml.store.scores import BASELINES, NESTED, REPEATS, SCORES, SEEDS
 from pathoml.study.layout import grid_name
 
 BUNDLE = "bundle.json"  # of bundles/NAME: what a locked model is; written last
@@ -64,6 +64,11 @@ class RunFolder:
     @property
     def seed_scores(self) -> Path:
         return self.path / SEEDS
+
+    @property
+    def repeat_scores(self) -> Path:
+        """A row per patient and partition: comparable within a fold."""
+        return self.path / REPEATS
 
     @property
     def metrics(self) -> Path:

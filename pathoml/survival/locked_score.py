@@ -39,9 +39,7 @@ def validate_locked_score(
     *,
     event: npt.ArrayLike,
     baseline: BaselineHazard | None = None,
-    resample_within: npt.ArrayLike | None = None,
-    bootstraps: int = 1000,
-    seed: int = 1,
+    stratum: npt.ArrayLike | None = None,
 ) -> LockedValidation:
     """Return C, the hazard ratio per development SD, the calibration slope and calibration in the
     large.
@@ -52,6 +50,7 @@ def validate_locked_score(
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1.
         baseline: of the locked model.
+        stratum: (B,) labels, such as the centre; C compares within them only.
     """
     time, seen = checked_outcome(time_months, event)
     score, predictor = (
@@ -60,9 +59,7 @@ def validate_locked_score(
     )
     expected = None if baseline is None else baseline.at(time) * np.exp(predictor)
     return LockedValidation(
-        harrell_c=harrell_c_interval(
-            score, time, seen, resample_within=resample_within, bootstraps=bootstraps, seed=seed
-        ),
+        harrell_c=harrell_c_interval(score, time, seen, stratum=stratum),
         hazard_ratio_per_sd=hazard_ratio(
             fit_cox(score[:, None], time, seen, names=["score_sd"]), 0
         ),

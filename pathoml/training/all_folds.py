@@ -15,14 +15,14 @@ from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
-from pathoml.store.scores import write_baselines, write_columns, write_scores
+from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import check_splits, make_splits, write_splits
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
-from pathoml.training.baselines import clinical_columns, clinical_scores, ridge_cox_scores
+from pathoml.training.baselines import Baselines, clinical_columns
 from pathoml.training.endpoints import (
     ModelFolders,
     all_endpoints,
@@ -33,8 +33,14 @@ from pathoml.training.fit import fit_models
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
-from pathoml.training.nested import nested_scores, nested_specs, write_nested
-from pathoml.training.scoring import fold_scores, risk_scores, score_type_of, seed_scores
+from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
+from pathoml.training.scoring import (
+    averaged,
+    fold_scores,
+    risk_scores,
+    score_type_of,
+    seed_folds,
+)
 from pathoml.training.trained import Trained
 from pathoml.types import Cohort, Split
 
@@ -68,8 +74,9 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     log: list[LogRow] = []
     models = ModelFolders(run, endpoints)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
+    nesting = endpoints.nested(inner)
     outer_part, inner_part = _progress(
-        on_epoch, config.train.epochs, len(endpoints.specs), len(inner)
+        on_epoch, config.train.epochs, len(endpoints.specs), len(nesting.specs)
     )
     blocks = fit_models(
         cohort,
@@ -105,25 +112,33 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores, endpoint=config.endpoint.name)
+    by_seed = seed_folds(raw, specs, cohort.patient_ids)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
-        seed_scores(raw, specs, cohort.patient_ids),
+        {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
-    run.nested_scores.unlink(missing_ok=True)
-    if inner:
-        nested = nested_scores(
-            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train,
-            device=device, seed=config.splits.seed, on_epoch=inner_part
-        )  # fmt: skip
-        write_nested(folder, cohort.patient_ids, nested)
     means = mean_features(bags)  # (B, D)
+    baselines = Baselines.fitted(cohort, bags, splits, means=means)
+    table = baselines.repeats(folds, by_seed)
+    write_repeats(run.repeat_scores, cohort.patient_ids, table)
+    run.nested_scores.unlink(missing_ok=True)
+    within = np.empty((0, len(bags)))  # (M', B) of the inner models of all endpoints
+    if inner:
+        within = inner_scores(
+            cohort, bags, nesting.specs, config=config.train, device=device,
+            seed=config.splits.seed, outcomes=endpoints.outcomes, on_epoch=inner_part
+        )  # fmt: skip
+        nested = nested_of(
+            within[nesting.primary], inner, cohort.patient_ids, outer=splits[0], outer_scores=folds
+        )
+        write_nested(folder, cohort.patient_ids, nested)
     write_baselines(
         run.baselines,
         cohort,
-        ridge=ridge_cox_scores(cohort, bags, splits, means=means),
-        clinical=clinical_scores(cohort, splits),
+        ridge=averaged(baselines.ridge_cox),
+        clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
     settings = config.train.model_dump(mode="json")
     write_logs(
@@ -137,6 +152,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             own,
             specs=endpoints.specs[one.models],
             hashes=models.finish(own, endpoint=one.endpoint.name, **encoder),
+            inner=nesting.of(one.endpoint.name, within),
             means=means,
             log=log,
             settings=settings,

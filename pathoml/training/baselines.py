@@ -4,17 +4,19 @@ embeddings, and the clinical model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.bags.reading import mean_features
 from pathoml.errors import CohortError
+from pathoml.store.scores import RepeatTable
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.design import fit_design
 from pathoml.survival.ridge_cox import fit_ridge_cox
-from pathoml.training.scoring import SMALLEST_SD, FoldScores, out_of_fold, standardise
+from pathoml.training.scoring import SMALLEST_SD, FoldScores, averaged, repeat_table
 from pathoml.types import Array, Bag, Cohort, Split
 
 FitAndScore = Callable[
@@ -23,11 +25,46 @@ FitAndScore = Callable[
 CLINICAL_RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite
 
 
-def ridge_cox_scores(
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """The models that the image score is held against, by fold, on the image score's folds."""
+
+    ridge_cox: Sequence[FoldScores]
+    clinical: Sequence[FoldScores]  # empty without covariates
+
+    @classmethod
+    def fitted(
+        cls,
+        cohort: Cohort,
+        bags: Sequence[Bag],
+        splits: Sequence[Split],
+        *,
+        means: Array | None = None,
+    ) -> Baselines:
+        """Fit both on the training patients of every fold.
+
+        Args:
+            means: (B, D) mean embeddings, where they were read already.
+        """
+        return cls(
+            ridge_cox=ridge_cox_folds(cohort, bags, splits, means=means),
+            clinical=clinical_folds(cohort, splits),
+        )
+
+    def repeats(
+        self, image: Sequence[FoldScores], by_seed: Mapping[str, Sequence[FoldScores]]
+    ) -> RepeatTable:
+        """Return every partition's scores: the image score's, the baselines', each seed's."""
+        seeds = {f"seed {name}": folds for name, folds in by_seed.items()}
+        return repeat_table(
+            {"log_risk": image, "ridge_cox": self.ridge_cox, "clinical": self.clinical, **seeds}
+        )
+
+
+def ridge_cox_folds(
     cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split], *, means: Array | None = None
-) -> Array:
-    """Return (B,) out-of-fold scores of a ridge Cox model on the mean embedding of each bag, in SD
-    units.
+) -> list[FoldScores]:
+    """Return how a ridge Cox model on the mean embedding of each bag scores everyone, by fold.
 
     Args:
         means: (B, D) mean embeddings, where they were read already.
@@ -40,7 +77,7 @@ def ridge_cox_scores(
         )
         return model.predict(means)
 
-    return _score_out_of_fold(cohort, splits, fit)
+    return _by_fold(cohort, splits, fit)
 
 
 def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
@@ -50,12 +87,20 @@ def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
 
 
 def clinical_scores(cohort: Cohort, splits: Sequence[Split]) -> Array | None:
-    """Return (B,) out-of-fold scores of a Cox model on the covariates of study.yaml, or None if
-    there are none.
+    """Return (B,) out-of-fold scores, in SD, of a Cox model on the covariates of study.yaml, or
+    None if there are none.
+    """
+    folds = clinical_folds(cohort, splits)
+    return averaged(folds) if folds else None
+
+
+def clinical_folds(cohort: Cohort, splits: Sequence[Split]) -> list[FoldScores]:
+    """Return how a Cox model on the covariates of study.yaml scores everyone, by fold; nothing
+    where there are none.
     """
     columns = clinical_columns(cohort)
     if not columns:
-        return None
+        return []
 
     def fit(train: npt.NDArray[np.bool_], _seed: int) -> Array:
         design = fit_design(
@@ -73,10 +118,10 @@ def clinical_scores(cohort: Cohort, splits: Sequence[Split]) -> Array | None:
         )
         return covariates @ model.coefficients
 
-    return _score_out_of_fold(cohort, splits, fit)
+    return _by_fold(cohort, splits, fit)
 
 
-def _score_out_of_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> Array:
+def _by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
     folds = []
     for split in splits:
         for fold in split.folds:
@@ -99,4 +144,4 @@ def _score_out_of_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore
                     models=(),
                 )
             )
-    return standardise(out_of_fold(folds, "standardised"))
+    return folds

@@ -12,17 +12,25 @@ from typing import Any
 from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file
-from pathoml.store.scores import write_baselines, write_columns, write_scores
+from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.endpoints import SecondaryEndpoint, secondary_endpoints, untrainable
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import write_splits
-from pathoml.training.baselines import clinical_scores, ridge_cox_scores
+from pathoml.training.baselines import Baselines, clinical_folds, ridge_cox_folds
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, TrainedBlock
 from pathoml.training.model_stack import HeadSpec, ModelSpec
 from pathoml.training.models import save_block, save_index, save_raw_scores
+from pathoml.training.nested import nested_of, write_nested
 from pathoml.training.outcomes import Outcomes, endpoint_specs, outcomes_of
-from pathoml.training.scoring import fold_scores, risk_scores, score_type_of, seed_scores
+from pathoml.training.scoring import (
+    FoldScores,
+    averaged,
+    fold_scores,
+    risk_scores,
+    score_type_of,
+    seed_folds,
+)
 from pathoml.types import NOTICE, Array, Bag, Cohort, Split
 
 
@@ -33,6 +41,24 @@ class EndpointModels:
     endpoint: SecondaryEndpoint
     splits: Sequence[Split]  # the primary's, of the patients who have the endpoint
     models: slice  # of the run's specs
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerModels:
+    """The models of nested scores: those of the primary endpoint, then those of each further one
+    that has them.
+    """
+
+    specs: list[ModelSpec]
+    primary: slice
+    models: Mapping[str, slice]  # by endpoint
+
+    def of(self, endpoint: str, raw: Array) -> tuple[list[ModelSpec], Array] | None:
+        """Return the models of an endpoint and what they say of everyone, (M, B), of (M', B) by all
+        inner models; None where it has none.
+        """
+        mine = self.models.get(endpoint)
+        return None if mine is None else (self.specs[mine], raw[mine])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +74,19 @@ class AllEndpoints:
     def outcomes(self) -> Outcomes:
         """What the models of the further endpoints learn."""
         return outcomes_of([one.endpoint for one in self.others])
+
+    def nested(self, inner: Sequence[ModelSpec]) -> InnerModels:
+        """Return the inner models of the primary endpoint with the same of each further one, as far
+        as each has an event to learn from.
+        """
+        every, models = list(inner), dict[str, slice]()
+        for one in self.others:
+            own = endpoint_specs(inner, one.endpoint)
+            died = {p.patient_id for p in one.endpoint.cohort.patients if p.event == 1}
+            if own and all(died.intersection(spec.train) for spec in own):
+                models[one.endpoint.name] = slice(len(every), len(every) + len(own))
+                every += own
+        return InnerModels(specs=every, primary=slice(0, len(inner)), models=models)
 
     @property
     def said(self) -> tuple[tuple[str, str], ...]:
@@ -145,17 +184,20 @@ def write_endpoint(
     *,
     specs: Sequence[ModelSpec],
     hashes: Sequence[str],
+    inner: tuple[Sequence[ModelSpec], Array] | None,
     means: Array,
     log: Sequence[LogRow],
     settings: Mapping[str, Any],
 ) -> None:
-    """Write scores, splits, baselines and the log of a secondary endpoint.
+    """Write scores, splits, baselines, nested scores and the log of a secondary endpoint.
 
     Args:
         bags: one per patient of the primary cohort.
         raw: (M, B') log-risks by the endpoint's models, of the patients who have it.
         specs: of the endpoint's models.
         hashes: of the endpoint's models.
+        inner: its inner models and their (M', B) log-risks of the primary cohort; None = no nested
+            scores.
         means: (B, D) mean embeddings of the bags.
         log: the losses of all endpoints' models.
         settings: the section `train`.
@@ -175,28 +217,43 @@ def write_endpoint(
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(run.path, scores, endpoint=endpoint.name)
+    if inner:
+        nested = nested_of(
+            inner[1][:, known],
+            inner[0],
+            cohort.patient_ids,
+            outer=one.splits[0],
+            outer_scores=folds,
+        )
+        write_nested(run.path, cohort.patient_ids, nested)
+    by_seed = seed_folds(raw, specs, cohort.patient_ids)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
-        seed_scores(raw, specs, cohort.patient_ids),
+        {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
+    baselines = Baselines(
+        ridge_cox=_if_enough(lambda: ridge_cox_folds(cohort, own, one.splits, means=means[known])),
+        clinical=_if_enough(lambda: clinical_folds(cohort, one.splits)),
+    )
+    write_repeats(run.repeat_scores, cohort.patient_ids, baselines.repeats(folds, by_seed))
     write_baselines(
         run.baselines,
         cohort,
-        ridge=_or_none(lambda: ridge_cox_scores(cohort, own, one.splits, means=means[known])),
-        clinical=_or_none(lambda: clinical_scores(cohort, one.splits)),
+        ridge=averaged(baselines.ridge_cox) if baselines.ridge_cox else None,
+        clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
     write_logs(
         run.path, [row for row in log if row["endpoint"] == endpoint.name], settings, mlflow=False
     )
 
 
-def _or_none(score: Callable[[], Array | None]) -> Array | None:
-    """Return a baseline's scores; none where a fold's events are too few for it, which the primary
-    endpoint's run must not fail for.
+def _if_enough(fit: Callable[[], list[FoldScores]]) -> list[FoldScores]:
+    """Return a baseline's folds; nothing where a fold's events are too few for it, which the
+    primary endpoint's run must not fail for.
     """
     try:
-        return score()
+        return fit()
     except CohortError:
-        return None
+        return []

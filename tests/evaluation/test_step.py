@@ -139,12 +139,17 @@ def test_a_treatment_column_with_other_words_is_refused(tmp_path):
         evaluated(study)
 
 
-def test_a_constant_score_gives_one_half_and_no_hazard_ratio(tmp_path):
+def test_a_constant_score_has_neither_c_nor_hazard_ratio(tmp_path):
     study = write_score_study(tmp_path, significance=QUICK)
     write_run(study, dict.fromkeys(read_cohort(study).patient_ids, 0.0))
     content = evaluated(study)
-    assert content["harrell_c"]["estimate"] == 0.5
-    for name in ("hazard_ratio_per_sd", "spline", "hazard_ratio_per_sd_centre_stratified"):
+    for name in (
+        "harrell_c",
+        "uno_c",
+        "hazard_ratio_per_sd",
+        "spline",
+        "hazard_ratio_per_sd_centre_stratified",
+    ):
         assert content[name]["estimate"] is None
         assert content[name]["note"].startswith("not estimable")
 

@@ -25,6 +25,7 @@ OF_THE_PRIMARY = (
     "scores.csv",
     "splits.json",
     "baselines.csv",
+    "repeat_scores.csv",
     "seed_scores.csv",
     "log.csv",
     "models/models.json",
