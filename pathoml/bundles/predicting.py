@@ -35,7 +35,8 @@ from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
-from pathoml.types import SILENT, Progress, Recipe, RiskScore
+from pathoml.training.score_source import predict_recipe
+from pathoml.types import SILENT, Progress, RiskScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,8 @@ def predict(
 
 def _score(study: Study, bundle_folder: Path) -> Predicted:
     bundle = open_bundle(bundle_folder)
-    cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
+    everyone = cohort_without_outcomes(study)
+    cohort, bags, first = read_bags(everyone, embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
     stack, _, _ = load_models(bundle_folder / MODELS, prepare_device(study.config.compute))
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
@@ -119,11 +121,8 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
             )
     with atomic_path(RunFolder(folder).drift) as temporary:
         write_table(temporary, COLUMNS, rows)
-    inputs = {
-        "bundle": sha256_of_file(bundle_folder / BUNDLE),
-        "slides": [s.slide_id for s in cohort.slides],
-    }
-    record_step(folder, Recipe(step="predict", inputs=inputs), bundle=bundle["name"])
+    recipe = predict_recipe(study, everyone, sha256_of_file(bundle_folder / BUNDLE))
+    record_step(folder, recipe, bundle=bundle["name"], training=bundle["training"])
     worst: dict[str, str] = defaultdict(lambda: "green")
     for row in rows:
         worst[str(row[0])] = max(

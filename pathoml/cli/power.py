@@ -74,6 +74,7 @@ def run(
     not_understood = ""
     if patients is not None and events is not None:
         time, seen = planned_follow_up(patients, events)
+        entry = None
     else:
         from pathoml.config import load_study
         from pathoml.study.cohort import read_cohort, share_treated, treated
@@ -82,14 +83,15 @@ def run(
 
         study = load_study(folder, settings)
         cohort = read_cohort(study)
-        time, seen = cohort.time_months, cohort.event
+        time, seen, entry = cohort.time_months, cohort.event, cohort.entry_months
         patients, events = len(time), int(seen.sum())
         columns = clinical_columns(cohort)
         covariates = len(fit_design(columns).names) if columns else 0
         treatment = study.config.cohort.treatment
         if treated_share is None and treatment:
+            cells = [p.covariates.get(treatment) for p in cohort.patients]
             try:
-                treated_share = share_treated(treated(columns[treatment], treatment))
+                treated_share = share_treated(treated(cells, treatment))
             except CohortError as error:
                 not_understood = str(error)
     if events == 0:
@@ -110,11 +112,11 @@ def run(
         ),
         (
             "Harrell's C of a score that these patients train, half-width of the 95 % interval",
-            f"+/- {INTERVAL * WIDENING * c_standard_error(time, seen):.3f}",
+            f"+/- {INTERVAL * WIDENING * c_standard_error(time, seen, entry_months=entry):.3f}",
         ),
         (
             "Harrell's C of a locked score, half-width",
-            f"+/- {INTERVAL * c_standard_error(time, seen):.3f}",
+            f"+/- {INTERVAL * c_standard_error(time, seen, entry_months=entry):.3f}",
         ),
         ("parameters, ten events each", f"{budget['ten_events_each']:.0f}"),
         ("parameters, shrinkage 0.9 (Riley)", f"{budget['riley_shrinkage']:.0f}"),

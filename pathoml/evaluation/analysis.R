@@ -1,102 +1,120 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
-# Reads scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, patients.csv and slides.csv, and prints "name value ..." lines; the names are the paths in metrics.json.
+# Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv and start_stop.csv,
+# and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
 # Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates.
-# Not here: percentile intervals of the bootstrap (another generator of random numbers) and permutation tests (they train models).
 library(survival)
 
-printed <- list()
+printed <- list()  # by path: numbers, texts, TRUE or FALSE
+failed <- character()  # why a section has no number here
+keep <- function(name, value) printed[name] <<- list(value)
 show <- function(name, value) {
-  printed[[name]] <<- as.numeric(value)
-  cat(name, sprintf("%.15g", as.numeric(value)), "\n")
+  keep(name, as.numeric(value))
+  cat(gsub("[[:space:]]", "_", name), sprintf("%.15g", as.numeric(value)), "\n")
 }
-estimate <- function(name, value) {  # value, low, high
+counted <- function(name, rows, until = Inf) {  # the patients and events that an estimate rests on
+  show(paste0(name, ".n"), sum(rows))
+  show(paste0(name, ".events"), sum(event[rows] == 1 & time_months[rows] <= until))
+}
+ends <- function(name, value) {
+  if (!is.finite(value[1])) stop("no finite estimate")
+  if (length(value) == 3 && value[2] %in% value[3]) value[2:3] <- NA  # nothing was seen that could vary: no interval
   for (k in seq_along(value)) show(paste0(name, ".", c("estimate", "low", "high")[k]), value[k])
 }
+estimate <- function(name, value, rows = everyone, until = Inf) {  # value, low, high
+  ends(name, value)
+  counted(name, rows, until)
+}
 section <- function(name, code) {
-  tryCatch(force(code), error = function(e) message(name, ": not estimable: ", conditionMessage(e)))
+  tryCatch(force(code), error = function(e) {
+    failed[name] <<- conditionMessage(e)
+    message(name, ": not estimable: ", conditionMessage(e))
+  })
   invisible()
 }
 strict <- coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100, outer.max = 100, timefix = FALSE)
 ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
+  reach <- qnorm(0.975) * sqrt(variance[column, column])
+  if (!isTRUE(abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
 wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
 gain <- function(full, reduced) 2 * (tail(full$loglik, 1) - tail(reduced$loglik, 1))
 p_chi2 <- function(chi2, df = 1) pchisq(chi2, df, lower.tail = FALSE)
 
-# Tables, as people have them: every cell as text, then a column of numbers is a column of numbers (also with decimal commas).
-missing_words <- c(@missing_words@)
-blank <- function(cells, empty = "") {
-  cells <- trimws(cells)
-  replace(cells, tolower(cells) %in% missing_words, empty)
+# Tables: every cell as text, so that no id, level or word becomes a number, TRUE or NA; an empty cell is a missing one.
+text_table <- function(path) {
+  table <- read.csv(path, check.names = FALSE, colClasses = "character", na.strings = character(), encoding = "UTF-8")
+  table[] <- lapply(table, function(cells) sub("^'([=+@\t\r-])", "\\1", cells))  # no spreadsheet runs such a cell as a formula
+  table
 }
-as_read <- function(cells) {
-  cells <- blank(cells, NA)
-  numbers <- suppressWarnings(as.numeric(sub(",", ".", gsub(" ", "", cells, fixed = TRUE), fixed = TRUE)))
-  if (all(is.na(cells) | !is.na(numbers))) numbers else cells
+number <- function(cells) as.numeric(replace(cells, cells == "", NA))
+scores <- text_table(@scores_path@)
+cohort <- text_table(@cohort_path@)
+ids <- cohort[["patient_id"]]
+of_cohort <- function(table) {  # rows in the cohort's order
+  if (anyDuplicated(table[["patient_id"]]) || !setequal(table[["patient_id"]], ids)) stop("a table has other patients than cohort.csv, or one twice")
+  table[match(ids, table[["patient_id"]]), , drop = FALSE]
 }
-scores <- read.csv(@scores_path@, check.names = FALSE, encoding = "UTF-8", na.strings = c("", "NA"), colClasses = "character")
-patients <- read.csv(@patients_path@, check.names = FALSE, sep = @separator@, strip.white = TRUE, colClasses = "character",
-                     na.strings = character())
-patients[] <- lapply(patients, iconv, from = @encoding@, to = "UTF-8")
-names(patients) <- sub("^\ufeff", "", iconv(names(patients), from = @encoding@, to = "UTF-8"))
-absent <- setdiff(c(@needed@), names(patients))
-if (length(absent)) stop("patients.csv has no column ", paste(absent, collapse = ", "))
-if (anyDuplicated(scores$patient_id)) stop("scores.csv has more than one row for a patient")
-ids <- trimws(patients[[@patient_column@]])
-if (anyDuplicated(ids)) stop("patients.csv has more than one row for a patient")
-if (!all(scores$patient_id %in% ids)) stop("patients.csv has no row for ", paste(setdiff(scores$patient_id, ids), collapse = ", "))
-all_rows <- which(ids %in% scores$patient_id)  # pathoml analyses the patients in the order of patients.csv
-patients[] <- lapply(patients, as_read)  # types are those of the whole table
-patients <- patients[all_rows, , drop = FALSE]
-scores <- scores[match(ids[all_rows], scores$patient_id), ]
+if (anyDuplicated(ids)) stop("cohort.csv has more than one row for a patient")
+scores <- of_cohort(scores)
 
-time_months <- as.numeric(patients[[@time_column@]]) / @units_per_month@
-words <- c(no = 0, yes = 1, nein = 0, ja = 1, "false" = 0, "true" = 1)
-coded <- function(cells) {  # a number, or a word for one
-  cells <- tolower(as.character(cells))
-  numbers <- suppressWarnings(as.numeric(sub(",", ".", cells, fixed = TRUE)))
-  ifelse(is.na(numbers), unname(words[cells]), numbers)
-}
-code <- coded(patients[[@event_column@]])
+time_months <- number(cohort[["time_months"]])
+code <- number(cohort[["event"]])
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
 y <- Surv(time_months, event)
-if (anyNA(y)) stop("follow-up is missing for ", paste(scores$patient_id[is.na(y)], collapse = ", "))
-score <- as.numeric(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
-log_risk <- as.numeric(scores$log_risk)
-centre <- scores$centre
+if (anyNA(y)) stop("follow-up is missing for ", paste(ids[is.na(y)], collapse = ", "))
+score <- number(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
+log_risk <- number(scores$log_risk)
+centre <- cohort[["centre"]]
+treated <- if ("treated" %in% names(cohort)) number(cohort[["treated"]])
 n <- length(score)
+everyone <- rep(TRUE, n)
 show("n", n)
 show("events", sum(event))
 show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 1), 0.5, conf.int = FALSE))
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
-c_of <- function(x, rows = rep(TRUE, n)) concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
-within_c <- function(x) concordance(y ~ x + strata(centre), reverse = TRUE, timefix = FALSE)$concordance
-show("harrell_c.estimate", c_of(score))
-show("harrell_c_centre_stratified.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
-for (name in unique(centre)) section(name, show(paste0("harrell_c_by_centre.", gsub(" ", "_", name), ".estimate"), c_of(score, centre == name)))
-show("uno_c.estimate", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = @tau@, timefix = FALSE)$concordance)
-fold <- sub(";.*", "", ifelse(is.na(scores$fold), "", scores$fold))  # of the first repeat
+is_varied <- function(x) length(unique(x)) > 1
+c_from <- function(fit) {
+  pairs <- rbind(fit$count)  # a row for each stratum
+  if (!sum(pairs[, c("concordant", "discordant")])) stop("all scores are equal, or no pair can be compared")
+  fit$concordance
+}
+c_of <- function(x, rows = everyone) c_from(concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE))
+within_c <- function(x, label = centre) {
+  if (is_varied(label)) c_from(concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)) else c_of(x)
+}
+show_c <- function(name, code, rows = everyone) section(name, {
+  if (sum(rows) < 10) stop("fewer than 10 patients")
+  value <- code
+  if (is.na(value)) stop("no comparable pair")
+  show(paste0(name, ".estimate"), value)
+  counted(name, rows)
+})
+tau <- @tau@
+show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Uno's C
+show_c("harrell_c", c_of(score))
+show_c("harrell_c_centre_stratified", within_c(score))
+for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
+show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
+fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
 } else {
   fold <- as.character((ave(seq_len(n), event, FUN = seq_along) - 1) %% 5 + 1)
 }
 if (file.exists("baselines.csv")) {
-  baselines <- read.csv("baselines.csv", colClasses = c(patient_id = "character"))
-  baselines <- baselines[match(scores$patient_id, baselines$patient_id), ]
-  section("ridge_cox", {
-    show("ridge_cox.harrell_c.estimate", c_of(baselines$ridge_cox))
-    show("ridge_cox.harrell_c_centre_stratified.estimate",
-         if (length(unique(centre)) > 1) within_c(baselines$ridge_cox) else c_of(baselines$ridge_cox))
-  })
-  if ("clinical" %in% names(baselines) && !anyNA(baselines$clinical)) show("clinical.harrell_c.estimate", c_of(baselines$clinical))
+  baselines <- lapply(of_cohort(text_table("baselines.csv"))[-1], number)
+  baselines <- Filter(function(values) !anyNA(values), baselines)
+  if ("ridge_cox" %in% names(baselines)) {
+    show_c("ridge_cox.harrell_c", c_of(baselines$ridge_cox))
+    show_c("ridge_cox.harrell_c_centre_stratified", within_c(baselines$ridge_cox))
+  }
+  if ("clinical" %in% names(baselines)) show_c("clinical.harrell_c", c_of(baselines$clinical))
 }
 
 if (file.exists("seed_scores.csv")) section("seeds", {  # as if only one initialisation had been trained
-  by_seed <- read.csv("seed_scores.csv", check.names = FALSE, colClasses = c(patient_id = "character"))
-  by_seed <- as.matrix(by_seed[match(scores$patient_id, by_seed$patient_id), -1, drop = FALSE])
+  by_seed <- sapply(of_cohort(text_table("seed_scores.csv"))[-1], number)
   if (ncol(by_seed) < 2) stop("one seed only")
   c_by_seed <- apply(by_seed, 2, c_of)
   show("seeds.harrell_c", c_by_seed)
@@ -124,6 +142,13 @@ section("hazard_ratio_per_sd", {
 # Covariates of the clinical model, learned on training rows: numbers get the median where missing and are standardised, categories
 # get the level "missing" and an indicator for each level but the commonest.
 clinical_names <- c(@covariates@)
+clinical_types <- c(@covariate_types@)  # number or category, by the whole column of the table that people filled in
+patients <- lapply(seq_along(clinical_names), function(k) {
+  cells <- cohort[[paste("covariate", clinical_names[k])]]
+  if (clinical_types[k] == "number") number(cells) else replace(cells, cells == "", NA)
+})
+names(patients) <- clinical_names
+for (k in seq_along(clinical_names)) keep(paste0("clinical.covariates.", k), clinical_names[k])
 learn <- function(names, train) {
   columns <- list()
   for (name in names) {
@@ -144,7 +169,12 @@ learn <- function(names, train) {
   }
   columns
 }
-everyone <- rep(TRUE, n)
+term_names <- function(name, part) if (is.null(colnames(part))) name else paste0(name, "=", colnames(part))
+two_digits <- function(values) {  # the two leading digits, a half up, as people round: 3.55 is 3.6 and 3.45 is 3.5
+  parts <- sprintf("%.11e", abs(values))
+  leading <- as.numeric(paste0(substr(parts, 1, 1), substr(parts, 3, 3))) + (substr(parts, 4, 4) >= "5")
+  sprintf("%g", sort(unique(sign(values) * as.numeric(paste0(leading, "e", as.numeric(sub(".*e", "", parts)) - 1)))))
+}
 clinical <- learn(clinical_names, everyone)
 x <- do.call(cbind, clinical)
 if (length(clinical)) section("added_value", {
@@ -164,29 +194,140 @@ if (length(clinical)) section("added_value", {
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
-  show("added_value.delta_harrell_c.estimate", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
-  estimate("added_value.hazard_ratio_per_sd", ratio(both))
+  show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
+  estimate("added_value.hazard_ratio_per_sd", ratio(both), kept)
   terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
   data <- lapply(terms, as.matrix)
   table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
+  for (k in seq_len(nrow(table))) keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical), "score_sd", "all")[k])
   for (k in seq_len(nrow(table))) for (m in 1:3) {
     show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
   }
 })
 
-# Missing covariates by multiple imputation (20 sets; the outcome enters as the Nelson-Aalen hazard, White and Royston 2009). Not in
-# metrics.json, whose clinical model fills numbers with their median and calls an empty category "missing": compare the two.
-if (length(clinical_names) && anyNA(patients[clinical_names])) section("multiple_imputation", {
+# Missing covariates: complete cases, medians (an empty category is a level), and the imputed sets of imputed.csv pooled by
+# mice::pool, on one scale: mean and SD of the cells that are there, levels against the commonest. D3 is that of Meng and Rubin (1992).
+# mice's own imputation stands beside it: other draws of the same missing cells.
+if (!length(clinical_names) || !anyNA(patients[clinical_names])) show("missing_covariates.incomplete", 0)
+if (length(clinical_names) && anyNA(patients[clinical_names])) section("missing_covariates", {
   suppressWarnings(suppressMessages(library(mice)))
-  filled <- data.frame(lapply(patients[clinical_names], function(v) if (is.numeric(v)) v else factor(v)))
-  names(filled) <- paste0("covariate_", seq_along(filled))
-  outcome <- data.frame(time_months, event)
-  frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
-  sets <- complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
-  fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
-  pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
-  pooled <- pooled[pooled$term == "score", ]
-  estimate("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  covariates <- patients[clinical_names]
+  there <- !is.na(covariates)
+  varying <- clinical_names[sapply(covariates, function(v) length(unique(v[!is.na(v)])) > 1)]
+  matrix_of <- function(values, with_level = FALSE) {
+    columns <- lapply(varying, function(name) {
+      v <- values[[name]]
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) {
+        v <- as.numeric(v)
+        v[is.na(v)] <- median(known)
+        if (all(known %in% 0:1)) cbind(v) else cbind((v - mean(known)) / sqrt(mean((known - mean(known))^2)))
+      } else {
+        count <- table(known)
+        commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+        levels <- setdiff(sort(names(count), method = "radix"), commonest)
+        if (with_level && anyNA(covariates[[name]])) levels <- c(levels, NA)
+        sapply(levels, function(l) as.numeric(if (is.na(l)) is.na(v) else v %in% l))
+      }
+    })
+    z <- do.call(cbind, columns)
+    colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
+    z
+  }
+  # Levels without an event in any of the sets leave all of them, with their patients.
+  fits_of <- function(sets, among) {
+    kept <- Reduce(`&`, lapply(sets, function(z) {
+      eventless <- apply(z[among, , drop = FALSE], 2, function(v) all(v %in% 0:1) && any(v == 1) && !any(event[among][v == 1] == 1))
+      stay <- among & rowSums(z[, eventless, drop = FALSE] == 1) == 0
+      !eventless & apply(z[stay, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
+    }))
+    lapply(sets, function(z) {
+      rows <- among & rowSums(z[, !kept, drop = FALSE] == 1) == 0
+      data <- list(y = y[rows], z = z[rows, kept, drop = FALSE], score = score[rows])
+      list(data = data, kept = kept, full = coxph(y ~ z + score, data = data, control = strict),
+           reduced = coxph(y ~ z, data = data, control = strict))
+    })
+  }
+  complete <- rowSums(!there) == 0
+  # The median answer has the level of the empty beside the others; its coefficient is not shown.
+  place <- function(kept, with_level) {
+    shown <- if (!with_level) rep(TRUE, length(kept)) else unlist(lapply(varying, function(name) {
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) TRUE else c(rep(TRUE, length(unique(known)) - 1), if (anyNA(covariates[[name]])) FALSE)
+    }))
+    at <- ifelse(kept, cumsum(kept), NA)
+    c(at[shown], sum(kept) + 1)
+  }
+  show_one <- function(answer, fit, at) {
+    for (k in seq_along(at)) if (!is.na(at[k])) {
+      name <- paste0("missing_covariates.hazard_ratios.", k, ".", answer)
+      estimate(name, ratio(fit$full, at[k]))
+      show(paste0(name, ".wald_p"), wald_p(fit$full, at[k]))
+    }
+    name <- paste0("missing_covariates.added_value.", answer)
+    show(paste0(name, ".statistic"), gain(fit$full, fit$reduced))
+    show(paste0(name, ".df"), 1)
+    show(paste0(name, ".p_value_anticonservative"), p_chi2(gain(fit$full, fit$reduced)))
+    estimate(paste0(name, ".hazard_ratio_per_sd"), ratio(fit$full))
+    show(paste0(name, ".hazard_ratio_per_sd.wald_p"), wald_p(fit$full))
+  }
+  show("missing_covariates.incomplete", sum(!complete))
+  show("missing_covariates.share", mean(!complete))
+  if (exists("baselines") && "clinical" %in% names(baselines) && !anyNA(baselines$clinical))
+    show("missing_covariates.clinical_harrell_c.median.estimate", c_of(baselines$clinical))
+  section("complete cases", {
+    fit <- fits_of(list(matrix_of(covariates)), complete)[[1]]
+    show_one("complete_case", fit, place(fit$kept, FALSE))
+  })
+  section("medians", {
+    fit <- fits_of(list(matrix_of(covariates, with_level = TRUE)), everyone)[[1]]
+    show_one("median", fit, place(fit$kept, TRUE))
+  })
+  if (file.exists("imputed.csv")) section("imputed sets", {
+    imputed <- read.csv("imputed.csv", check.names = FALSE, colClasses = "character", encoding = "UTF-8", na.strings = character())
+    sets <- lapply(split(imputed, as.integer(imputed$imputation)), function(s) s[match(scores$patient_id, s$patient_id), , drop = FALSE])
+    m <- length(sets)
+    show("missing_covariates.imputations", m)
+    fits <- fits_of(lapply(sets, matrix_of), everyone)
+    pooled <- pool(as.mira(lapply(fits, function(f) f$full)))
+    table <- pooled$pooled
+    said <- summary(pooled, conf.int = TRUE, exponentiate = TRUE)
+    show_pooled <- function(name, k) {
+      estimate(name, as.numeric(said[k, c("estimate", "2.5 %", "97.5 %")]))
+      show(paste0(name, ".wald_p"), said$p.value[k])
+      show(paste0(name, ".log_hazard_ratio"), table$estimate[k])
+      show(paste0(name, ".standard_error"), sqrt(table$t[k]))
+      show(paste0(name, ".df"), table$df[k])
+      show(paste0(name, ".missing_information"), table$fmi[k])
+    }
+    at <- place(fits[[1]]$kept, FALSE)
+    for (k in seq_along(at)) if (!is.na(at[k])) show_pooled(paste0("missing_covariates.hazard_ratios.", k, ".multiple_imputation"), at[k])
+    name <- "missing_covariates.added_value.multiple_imputation"
+    show_pooled(paste0(name, ".hazard_ratio_per_sd"), nrow(table))
+    mean_of <- function(part) Reduce(`+`, lapply(fits, function(f) coef(f[[part]]))) / m
+    held <- function(f, part) coxph(formula(f[[part]]), data = f$data, init = mean_of(part),
+                                    control = coxph.control(iter.max = 0, timefix = FALSE))$loglik[2]
+    own <- mean(sapply(fits, function(f) gain(f$full, f$reduced)))
+    at_mean <- mean(sapply(fits, function(f) 2 * (held(f, "full") - held(f, "reduced"))))
+    r <- max((m + 1) / (m - 1) * (own - at_mean), 0)
+    d3 <- max(at_mean, 0) / (1 + r)
+    below <- if (r == 0) Inf else if (m - 1 > 4) 4 + (m - 5) * (1 + (1 - 2 / (m - 1)) / r)^2 else (m - 1) * (1 + 1 / r)^2
+    show(paste0(name, ".statistic"), d3)
+    show(paste0(name, ".df"), 1)
+    if (is.finite(below)) show(paste0(name, ".denominator_df"), below)
+    show(paste0(name, ".p_value_anticonservative"), pf(d3, 1, below, lower.tail = FALSE))
+  })
+  section("mice", {
+    filled <- data.frame(lapply(covariates, function(v) if (is.numeric(v)) v else factor(v)))
+    names(filled) <- paste0("covariate_", seq_along(filled))
+    outcome <- data.frame(time_months, event)
+    frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+    sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
+    fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
+    pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
+    pooled <- pooled[pooled$term == "score", ]
+    estimate("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  })
 })
 
 section("spline", {
@@ -210,6 +351,7 @@ section("spline", {
 
 # Kaplan-Meier by score_group (cut-offs from training folds only), and event-free months.
 horizons <- c(@horizons@)
+show("horizons_months", horizons)
 group <- scores$score_group
 curve_of <- function(rows) survfit(y[rows] ~ 1, conf.type = "log-log", timefix = FALSE)
 for (name in intersect(c("high", "low"), group)) {
@@ -225,7 +367,7 @@ if (all(c("high", "low") %in% group)) section("score groups", {
     show("restricted_mean.until_months", until)
     means <- sapply(c("high", "low"), function(g) summary(curve_of(group == g), rmean = until)$table[c("rmean", "se(rmean)")])
     interval <- function(v, se) v + c(0, -1, 1) * qnorm(0.975) * se
-    for (g in colnames(means)) estimate(paste0("restricted_mean.", g), interval(means[1, g], means[2, g]))
+    for (g in colnames(means)) estimate(paste0("restricted_mean.", g), interval(means[1, g], means[2, g]), group == g)
     se <- sqrt(sum(means[2, ]^2))
     estimate("restricted_mean.difference", interval(means[1, 1] - means[1, 2], se))
     show("restricted_mean.p_value", 2 * pnorm(-abs((means[1, 1] - means[1, 2]) / se)))
@@ -254,11 +396,11 @@ grid <- if (length(reached)) max(reached) * (1:24) / 24
 months <- c(horizons, grid)
 # Nested scores: for each fold, scores of the other folds' patients by models that saw neither them nor the fold. Without them the
 # scores of scores.csv enter, whose models had seen the fold: risks with the image score are then slightly optimistic.
-nested <- if (file.exists("nested_scores.csv")) read.csv("nested_scores.csv", check.names = FALSE, colClasses = c(patient_id = "character"))
+nested <- if (file.exists("nested_scores.csv")) of_cohort(text_table("nested_scores.csv"))
 score_of <- function(f) {
   column <- paste("fold", f)
   if (is.null(nested) || !all(paste("fold", unique(fold)) %in% names(nested))) score
-  else as.numeric(nested[[column]][match(scores$patient_id, nested$patient_id)])
+  else number(nested[[column]])
 }
 predicted <- function(with_score, with_clinical) {
   risk <- matrix(NA, n, length(months))
@@ -289,27 +431,36 @@ if (length(reached)) section("riskRegression", {
   for (h in reached) {
     of <- function(table, model) table[[2]][table$model == model & table$times == h]
     auc <- at$AUC$score
-    show(paste0("time_dependent_auc.", h, ".estimate"), auc$AUC[auc$model == "score" & auc$times == h])
+    if (any(event == 1 & time_months <= h) && is_varied(score)) {
+      show(paste0("time_dependent_auc.", h, ".estimate"), auc$AUC[auc$model == "score" & auc$times == h])
+      counted(paste0("time_dependent_auc.", h), everyone, h)
+    }
     brier <- at$Brier$score
-    for (m in names(models)) show(paste0("brier.", h, ".", m, ".estimate"), brier$Brier[brier$model == m & brier$times == h])
+    if (any(event == 1 & time_months <= h)) for (m in names(models)) {
+      show(paste0("brier.", h, ".", m, ".estimate"), brier$Brier[brier$model == m & brier$times == h])
+      counted(paste0("brier.", h, ".", m), everyone, h)
+    }
   }
   over_time <- judged(grid, length(horizons) + seq_along(grid), "brier")$Brier$score
   show("integrated_brier.until_months", max(grid))
   for (m in names(models)) {
     b <- c(0, over_time$Brier[over_time$model == m])
     show(paste0("integrated_brier.", m, ".estimate"), sum((head(b, -1) + tail(b, -1)) / 2) * diff(grid)[1] / max(grid))
+    counted(paste0("integrated_brier.", m), everyone, max(grid))
   }
 })
 
 # Calibration and decision curves.
 section("calibration.slope", {
+  if (!@is_log_hazard@) stop("the score is not known to be a log hazard")
+  if (sd(log_risk) < 1e-3 || sd(log_risk) > 10) stop("the score is not on the scale of a log hazard")
   fit <- coxph(y ~ log_risk, control = strict)
   estimate("calibration.slope", c(coef(fit), confint(fit)))
 })
-estimate("calibration.in_the_large", exp(log(sum(event) / sum(models$image$own)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event))))
+section("calibration.in_the_large", estimate("calibration.in_the_large", exp(log(sum(event) / sum(models$image$own)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event)))))
 observed_at <- function(rows, h) {
   at <- summary(curve_of(rows), times = h, extend = TRUE)
-  1 - c(at$surv, at$upper, at$lower)
+  1 - c(at$surv, if (at$surv %in% 0:1) c(NA, NA) else c(at$upper, at$lower))
 }
 groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
@@ -318,7 +469,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
   show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
     observed <- observed_at(everyone, h)
-    estimate(paste0(name, ".observed"), observed)
+    estimate(paste0(name, ".observed"), observed, everyone, h)
     estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
   }
   if (groups) {
@@ -326,7 +477,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
       show(paste0(name, ".groups.", g, ".predicted"), mean(risk[rows]))
-      if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h))
+      if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h), rows, h)
     }
   }
   if (sum(time_months > h) >= 10) {
@@ -355,7 +506,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
 # Points of the clinical prognostic score: clinical covariates and the score in one ridge fit, scaled so that the widest has 100.
 section("prognostic_score", {
   z <- (score - mean(score)) / sqrt(mean((score - mean(score))^2))
-  parts <- c(clinical, list("image score (SD)" = cbind(z)))
+  parts <- c(clinical, list("image score (SD)" = matrix(z)))
   design <- do.call(cbind, parts)
   fit <- coxph(y ~ ridge(design, theta = 1, scale = FALSE), control = strict)
   predictor <- drop(design %*% coef(fit))
@@ -363,17 +514,30 @@ section("prognostic_score", {
   own <- split(coef(fit), rep(seq_along(parts), sapply(parts, ncol)))
   effects <- lapply(seq_along(parts), function(k) {
     values <- if (names(parts)[k] == "image score (SD)") score else patients[[names(parts)[k]]]
-    if (!is.numeric(values)) return(c(0, own[[k]]))  # the reference, then the levels
-    shown <- sort(unique(signif(quantile(values, c(0.05, 0.25, 0.5, 0.75, 0.95), na.rm = TRUE), 2)))
+    if (!is.numeric(values)) {  # the reference, then the levels
+      level <- ifelse(is.na(values), "missing", values)
+      return(setNames(c(0, own[[k]]), c(setdiff(unique(level), colnames(parts[[k]])), colnames(parts[[k]]))))
+    }
+    shown <- two_digits(quantile(values, c(0.05, 0.25, 0.5, 0.75, 0.95), na.rm = TRUE))
     filled <- ifelse(is.na(values), median(values, na.rm = TRUE), values)
-    own[[k]] * (shown - mean(filled)) / sqrt(mean((filled - mean(filled))^2))
+    setNames(own[[k]] * (as.numeric(shown) - mean(filled)) / sqrt(mean((filled - mean(filled))^2)), shown)
   })
   lowest <- sapply(effects, min)
   per_point <- max(sapply(effects, max) - lowest) / 100
   zero <- sum(lowest)
   points <- unlist(lapply(seq_along(effects), function(k) (effects[[k]] - lowest[k]) / per_point))
-  for (k in seq_along(points)) show(paste0("prognostic_score.points.", k, ".points"), points[k])
-  for (k in seq_along(coef(fit))) show(paste0("prognostic_score.coefficients.", k, ".coefficient"), coef(fit)[k])
+  words <- lapply(effects, names)
+  for (k in seq_along(points)) {
+    show(paste0("prognostic_score.points.", k, ".points"), points[k])
+    keep(paste0("prognostic_score.points.", k, ".variable"), rep(names(parts), lengths(effects))[k])
+    keep(paste0("prognostic_score.points.", k, ".value"), unlist(words)[k])
+  }
+  terms <- unlist(lapply(seq_along(parts), function(k) term_names(names(parts)[k], parts[[k]])))
+  for (k in seq_along(coef(fit))) {
+    show(paste0("prognostic_score.coefficients.", k, ".coefficient"), coef(fit)[k])
+    keep(paste0("prognostic_score.coefficients.", k, ".name"), terms[k])
+  }
+  counted("prognostic_score", everyone)
   show("prognostic_score.log_hazard_per_point", per_point)
   risk_of <- function(total) 1 - exp(-hazard(reached) * exp(zero + per_point * total))
   for (k in seq_along(reached)) show(paste0("prognostic_score.baseline_survival.", reached[k]), 1 - risk_of(0)[k])
@@ -392,21 +556,12 @@ section("centre_from_score", {
   show("leaks.centre_from_score.share", sum(between^2) / sum((score - mean(score))^2))
   show("leaks.centre_from_score.p_value", kruskal.test(score, factor(centre))$p.value)
 })
-strata_c <- function(name, label) section(paste("within", name), {
-  if (length(unique(label)) < 2) stop("one only")
-  show(paste0("leaks.harrell_c_within.", name, ".estimate"), concordance(y ~ score + strata(label), reverse = TRUE, timefix = FALSE)$concordance)
-})
-show("leaks.harrell_c_within.centre.estimate", if (length(unique(centre)) > 1) within_c(score) else c_of(score))
-slides <- if (file.exists(@slides_path@)) read.csv(@slides_path@, check.names = FALSE, sep = @slides_separator@, colClasses = "character")
-for (name in intersect(c("specimen", "organ"), names(slides))) {
-  kinds <- tapply(blank(slides[[name]]), trimws(slides$patient_id), function(v) paste(sort(unique(v), method = "radix"), collapse = "+"))
-  strata_c(name, unname(kinds[scores$patient_id]))
+show_c("leaks.harrell_c_within.centre", within_c(score))
+for (column in grep("^stratum ", names(cohort), value = TRUE)) {
+  show_c(paste0("leaks.harrell_c_within.", sub("^stratum ", "", column)), within_c(score, cohort[[column]]))
 }
-subtype <- intersect(c("subtype", "histology", "diagnosis"), names(patients))[1]
-if (!is.na(subtype)) {
-  label <- as.character(patients[[subtype]])
-  label[is.na(label)] <- ""
-  strata_c("subtype", label)
+if ("stratum subtype" %in% names(cohort)) {
+  label <- cohort[["stratum subtype"]]
   section("gain over subtype", {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
     full <- coxph(y ~ known + score + strata(centre), control = strict)
@@ -426,7 +581,6 @@ section("tile count", {
 
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
-treated <- if (!is.null(treatment)) coded(patients[[treatment]])
 effects <- function(name, variable, member, parts) {
   known <- !is.na(variable)
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
@@ -434,16 +588,28 @@ effects <- function(name, variable, member, parts) {
   rows <- known & !is.na(member)
   g <- as.numeric(member)
   chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
-  estimate(paste0(name, parts[1]), ratio(inside))
-  estimate(paste0(name, parts[2]), ratio(outside))
+  estimate(paste0(name, parts[1]), ratio(inside), known & member %in% TRUE)
+  estimate(paste0(name, parts[2]), ratio(outside), known & member %in% FALSE)
   show(paste0(name, parts[3], "chi2"), chi2)
   show(paste0(name, parts[3], "p_value"), p_chi2(chi2))
   p_chi2(chi2)
 }
 p_values <- list()
+holds <- function(column, operator, value) {  # of a cell that is a number its number, of any other its text; NA where it is empty
+  cells <- cohort[[paste("subgroup", column)]]
+  empty <- cells == ""
+  is_number <- grepl("^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$", cells)
+  if (is.character(value)) cells[is_number] <- sprintf("%g", as.numeric(cells[is_number]))
+  else cells <- number(cells)
+  replace(do.call(operator, list(cells, value)), empty, NA)
+}
 members <- list(@subgroups@)
+expressions <- c(@expressions@)
 for (k in seq_along(members)) {
   name <- paste0("subgroups.", k, ".")
+  keep(paste0(name, "expression"), expressions[k])
+  counted(paste0("subgroups.", k), members[[k]] %in% TRUE)
+  show(paste0(name, "unknown"), sum(is.na(members[[k]])))
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
     p_values[[paste("treatment", k)]] <- effects(name, treated, members[[k]], c("treatment", "treatment_complement", "treatment_"))
@@ -451,11 +617,19 @@ for (k in seq_along(members)) {
 }
 if (!is.null(treatment)) section("treatment_interaction", {
   rows <- !is.na(treated)
-  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), rows))[rows, , drop = FALSE]
+  keep("treatment_interaction.treatment", treatment)
+  show("treatment_interaction.treated", sum(treated[rows] == 1))
+  show("treatment_interaction.untreated", sum(treated[rows] == 0))
+  parts <- learn(setdiff(clinical_names, treatment), rows)
+  reason_names <- unlist(lapply(names(parts), function(part) term_names(part, parts[[part]])))
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
-  chi2 <- gain(coxph(yr ~ reasons + t * s, control = strict), coxph(yr ~ reasons + t + s, control = strict))
+  if (min(sum(event[rows][t == 1]), sum(event[rows][t == 0])) < 10) stop("fewer than 10 events with or without the treatment")
+  reasons <- if (length(parts)) do.call(cbind, parts)[rows, , drop = FALSE]
+  model <- function(effects) coxph(reformulate(c(if (length(parts)) "reasons", effects), quote(yr)), control = strict)
+  product <- model("t * s")
+  chi2 <- gain(product, model(c("t", "s")))
   name <- "treatment_interaction."
-  estimate(paste0(name, "interaction"), ratio(coxph(yr ~ reasons + t * s, control = strict)))
+  estimate(paste0(name, "interaction"), ratio(product), rows)
   show(paste0(name, "chi2"), chi2)
   show(paste0(name, "df"), 1)
   show(paste0(name, "p_value"), p_chi2(chi2))
@@ -466,11 +640,12 @@ if (!is.null(treatment)) section("treatment_interaction", {
   for (k in seq_len(ncol(z))) {
     pooled <- sqrt((var(z[t == 1, k]) + var(z[t == 0, k])) / 2)
     distance <- function(w) (weighted.mean(z[t == 1, k], w[t == 1]) - weighted.mean(z[t == 0, k], w[t == 0])) / pooled
+    keep(paste0(name, "balance.", k, ".covariate"), c(reason_names, "score_sd")[k])
     show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
     show(paste0(name, "balance.", k, ".after"), distance(w))
   }
   weighted <- coxph(yr ~ t * s, weights = w, robust = TRUE, control = strict)
-  estimate(paste0(name, "overlap_weighted"), ratio(weighted))
+  estimate(paste0(name, "overlap_weighted"), ratio(weighted), rows)
   at <- quantile(s, (1:19) / 20)
   v <- vcov(weighted)
   effect <- coef(weighted)[1] + coef(weighted)[3] * at
@@ -481,15 +656,22 @@ if (!is.null(treatment)) section("treatment_interaction", {
   show(paste0(name, "effect_curve.low"), exp(effect - reach))
   show(paste0(name, "effect_curve.high"), exp(effect + reach))
 })
-if (!length(p_values)) show("multiplicity.size", 0)
-if (length(p_values) && file.exists(@ledger_path@)) {
-  ledger <- read.csv(@ledger_path@, colClasses = "character")
+hypotheses <- c(if (length(members)) setNames(paste0("score x (", expressions, ")"), paste("score", seq_along(members))),
+                if (!is.null(treatment) && length(members)) setNames(paste0(treatment, " x (", expressions, ")"), paste("treatment", seq_along(members))),
+                if (!is.null(treatment)) c(interaction = paste("score x", treatment)))
+if (!length(hypotheses)) show("multiplicity.size", 0)
+if (length(hypotheses) && file.exists(@ledger_path@)) {
+  ledger <- text_table(@ledger_path@)
   size <- sum(ledger$family == "interactions")
   show("multiplicity.size", size)
-  q <- p.adjust(unlist(p_values), "BH", n = max(size, length(p_values)))
-  for (k in seq_along(members)) for (kind in c("score", "treatment")) {
-    key <- paste(kind, k)
-    if (key %in% names(q)) show(paste0("subgroups.", k, ".", if (kind == "score") "" else "treatment_", "q_value"), q[[key]])
+  q <- if (length(p_values)) p.adjust(unlist(p_values), "BH", n = max(size, length(p_values)))
+  for (k in seq_along(hypotheses)) {
+    key <- names(hypotheses)[k]
+    keep(paste0("multiplicity.tests.", k, ".hypothesis"), hypotheses[[k]])
+    if (!key %in% names(q)) next
+    show(paste0("multiplicity.tests.", k, ".p_value"), p_values[[key]])
+    show(paste0("multiplicity.tests.", k, ".q_value"), q[[key]])
+    if (key != "interaction") show(paste0("subgroups.", sub("score |treatment ", "", key), ".", if (grepl("treatment", key)) "treatment_", "q_value"), q[[key]])
   }
 }
 
@@ -510,21 +692,27 @@ if (any(code == 2)) section("competing_risks", {
     for (h in reached) {
       at <- summary(curve, times = h)
       interval <- loglog(at$pstate[, k + 1], at$std.err[, k + 1])
-      estimate(paste0("competing_risks.at.", h, ".", name), c(at$pstate[, k + 1], interval$low, interval$high))
+      ends(paste0("competing_risks.at.", h, ".", name), c(at$pstate[, k + 1], interval$low, interval$high))
+      show(paste0("competing_risks.at.", h, ".", name, ".n"), n)
+      show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
-    estimate(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+    show(paste0("competing_risks.cause_specific.", name, ".n"), n)
+    show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
   }
   fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
-  estimate("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
 })
 
 # Delayed entry and a treatment that begins under observation: start-stop rows.
 if (file.exists("start_stop.csv")) section("timing", {
-  rows <- read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
+  rows <- text_table("start_stop.csv")
+  for (column in c("start_months", "stop_months", "event", "treated", "score_sd")) rows[[column]] <- number(rows[[column]])
   first <- !duplicated(rows$patient_id)
   show("timing.rows", nrow(rows))
   show("timing.delayed_entry", sum(rows$start_months[first] > 0))
   show("timing.treated_under_observation", nrow(rows) - sum(first))
+  if (nrow(rows) == sum(first) && !any(rows$start_months > 0)) stop("nobody enters late or is treated on the way")
   formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
   if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
   fit <- coxph(formula, data = rows, control = strict)
@@ -533,6 +721,13 @@ if (file.exists("start_stop.csv")) section("timing", {
 })
 
 # What this cohort can show, and what is missing.
+show("flow.analysed", n)
+show("flow.slides", sum(number(scores$n_slides)))
+show("flow.tiles", sum(number(scores$n_tiles)))
+for (name in unique(centre)) {
+  show(paste0("flow.by_centre.", name, ".patients"), sum(centre == name))
+  show(paste0("flow.by_centre.", name, ".events"), sum(event[centre == name]))
+}
 show("power.events", sum(event))
 show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
 share <- if (is.null(treatment)) 0.5 else mean(treated, na.rm = TRUE)
@@ -548,17 +743,7 @@ largest <- 1 - exp(2 * (sum(event) * log(mean(event)) - sum(event)) / n)
 show("power.affordable_parameters.riley_shrinkage", -0.1 * n * log(1 - 0.15 * largest / 0.9))
 show("power.parameters", (if (length(clinical)) ncol(x) else 0) + 1)
 for (k in seq_along(clinical_names)) {
+  keep(paste0("missing.", k, ".covariate"), clinical_names[k])
   show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
   show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))
-}
-
-# The same numbers as pathoml found them, one by one.
-if (file.exists("metrics.csv")) {
-  table <- read.csv("metrics.csv", colClasses = c("character", "numeric"))
-  ours <- split(table$value, factor(table$name, unique(table$name)))
-  both <- intersect(names(printed), names(ours))
-  both <- both[lengths(printed[both]) == lengths(ours[both])]
-  apart <- Filter(function(name) any(abs(printed[[name]] - ours[[name]]) > 1e-8 + 1e-6 * abs(ours[[name]]), na.rm = TRUE), both)
-  message(length(both), " of these are in metrics.json; ", length(apart), " differ by more than a millionth")
-  for (name in apart) message("  ", name, ": here ", toString(printed[[name]]), ", there ", toString(ours[[name]]))
 }

@@ -38,7 +38,7 @@ from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.baselines import clinical_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
-from pathoml.training.scoring import FoldScores, averaged, fold_scores, repeat_table
+from pathoml.training.scoring import fold_scores, folded_scores
 from pathoml.types import Bag, Cohort, Split
 
 Say = Callable[[str], None]
@@ -93,7 +93,7 @@ def compare(
             say(f"  {candidates[-1].name}: C {_statistic(candidates[-1].scores, cohort):.3f}")
     clinical = clinical_folds(cohort, splits)
     if clinical:
-        scores = _folded(clinical)
+        scores = folded_scores(clinical)
         candidates.append(Candidate(encoder="none", head=CLINICAL, scores=scores, cpu_seconds=0.0))
     null = (
         _null_of_the_maximum(study, cohort, everything, splits, heads, permutations, say)
@@ -125,15 +125,10 @@ def _candidate(
             )
         ]
     )
-    scores = _folded(fold_scores(raw, specs, cohort.patient_ids))
+    scores = folded_scores(fold_scores(raw, specs, cohort.patient_ids))
     return Candidate(
         encoder=encoder, head=head, scores=scores, cpu_seconds=time.process_time() - started
     )
-
-
-def _folded(folds: Sequence[FoldScores]) -> FoldedScores:
-    table = repeat_table({"log_risk": folds})
-    return FoldedScores(scores=table.scores["log_risk"], fold=table.fold, mean=averaged(folds))
 
 
 def _statistic(scores: FoldedScores, cohort: Cohort) -> float:
@@ -187,7 +182,7 @@ def _null_of_the_maximum(
             )
             for b in range(permutations):
                 mine = slice(b * each, (b + 1) * each)
-                scores = _folded(fold_scores(raw[mine], specs[mine], cohort.patient_ids))
+                scores = folded_scores(fold_scores(raw[mine], specs[mine], cohort.patient_ids))
                 largest[b] = max(largest[b], _statistic(scores, cohort))
             say(f"  permuted {encoder} + {head}")
     return [float(v) for v in largest]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,15 +19,23 @@ from pathoml.evaluation.cross_fitted import (
 from pathoml.evaluation.evidence import Evidence
 from pathoml.survival.concordance import harrell_c, uno_weights
 from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
-from pathoml.survival.design import fit_design, without_eventless_levels
+from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.fold_concordance import (
     FoldedScores,
     fold_c_interval,
     fold_concordance,
 )
-from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
+from pathoml.survival.kaplan_meier import (
+    KaplanMeierCurve,
+    emptied_at,
+    kaplan_meier,
+    log_rank,
+    median_follow_up,
+)
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
+from pathoml.survival.outcome import at_rows
+from pathoml.survival.rare_levels import Estimable, estimable_columns
 from pathoml.types import Cohort, Json, Labels
 
 # tau is this quantile of follow-up, so that a few late patients do not carry the weights
@@ -85,7 +94,7 @@ def concordance_sections(evidence: Evidence) -> Json:
             folded["image"].rows(rows),
             time[rows],
             event[rows],
-            entry_months=None if entry is None else entry[rows],
+            entry_months=at_rows(entry, rows),
         )
 
     def uno() -> Estimate:
@@ -99,7 +108,7 @@ def concordance_sections(evidence: Evidence) -> Json:
 
     return {
         "tau_months": tau,
-        "median_follow_up_months": median_follow_up(time, event),
+        "median_follow_up_months": median_follow_up(time, event, entry_months=entry),
         "headline": "harrell_c"
         if evidence.compared_within is None
         else "harrell_c_centre_stratified",
@@ -138,8 +147,9 @@ def judged_concordance(evidence: Evidence) -> Json:
 def score_hazard_ratio(evidence: Evidence, caveat: str) -> Json:
     """Return the hazard ratio of the score with its Wald and likelihood-ratio p."""
     score, cohort = evidence.score, evidence.cohort
-    fit = fit_cox(score[:, None], cohort.time_months, cohort.event)
-    nothing = fit_cox(score[:, None][:, :0], cohort.time_months, cohort.event)
+    outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+    fit = fit_cox(score[:, None], *outcome, entry_months=entry)
+    nothing = fit_cox(score[:, None][:, :0], *outcome, entry_months=entry)
     test = likelihood_ratio_test(fit, nothing)
     return {
         **hazard_ratio(widened(fit, evidence), 0).to_json(),
@@ -154,38 +164,46 @@ def added_value(evidence: Evidence, caveat: str) -> Json:
     models that did not see the patients they are judged on.
     """
     cohort, score, columns = evidence.cohort, evidence.score, evidence.clinical
+    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
     design = fit_design(columns) if columns else None
     clinical = design.transform(columns) if design else np.zeros((len(score), 0))
     if not clinical.shape[1]:
         raise CohortError("no clinical covariates in study.yaml (cohort.covariates)")
-    rows, kept = without_eventless_levels(clinical, cohort.event)
-    time, event = cohort.time_months[rows], cohort.event[rows]
-    names = [name for name, k in zip(design.names if design else (), kept) if k]
-    reduced = fit_cox(clinical[rows][:, kept], time, event, names=names)
-    full = fit_cox(
-        np.column_stack([clinical[:, kept], score])[rows],
-        time,
-        event,
-        names=[*names, "the image score"],
-    )
+    names = design.names if design else ()
+    found = estimable_columns(clinical, time, event, names=names, entry_months=entry)
+    clinical = clinical[:, found.columns]
+    kept = [name for name, stays in zip(names, found.columns) if stays]
+    with_score = np.column_stack([clinical, score])
+    shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
+    reduced = fit_cox(clinical, time, event, names=kept, **shared)
+    full = fit_cox(with_score, time, event, names=[*kept, "the image score"], **shared)
     test = likelihood_ratio_test(full, reduced)
-
-    eventless = (
-        ""
-        if rows.all()
-        else (
-            f" {(~rows).sum()} patients of levels without an event have a hazard of 0 in both"
-            " models."
-        )
-    )
     return {
         "likelihood_ratio_chi2": test.chi2,
         "df": test.df,
         "p_value_anticonservative": tested(evidence, lambda: halved(evidence, test.chi2, test.df)),
         "delta_harrell_c": or_not_estimable(lambda: cross_fitted_change(evidence)),
-        "hazard_ratio_per_sd": hazard_ratio(widened(full, evidence), int(kept.sum())).to_json(),
-        "note": f"{caveat}{p_note(evidence)} {CHANGE_NOTE}{eventless}",
+        "hazard_ratio_per_sd": hazard_ratio(widened(full, evidence), len(kept)).to_json(),
+        "left_out": [{"name": name, "reason": why} for name, why in found.left_out],
+        "note": " ".join(
+            filter(None, [caveat + p_note(evidence), CHANGE_NOTE, _of_extreme(found)])
+        ),
     }
+
+
+def _of_extreme(found: Estimable) -> str:
+    """Return what both models say of patients whose level has no finite coefficient, and what was
+    left out.
+    """
+    said = [found.said]
+    lowest, highest = int((found.extreme < 0).sum()), int((found.extreme > 0).sum())
+    if lowest:
+        said.append(
+            f"{lowest} patients of levels without an event have a hazard of 0 in both models."
+        )
+    if highest:
+        said.append(f"{highest} patients of levels before all others have the highest in both.")
+    return " ".join(filter(None, said))
 
 
 def fold_mean(evidence: Evidence) -> float | None:
@@ -198,8 +216,11 @@ def fold_mean(evidence: Evidence) -> float | None:
     for fold in evidence.split.folds:
         rows = np.isin(cohort.patient_ids, fold.test)
         outcome = cohort.time_months[rows], cohort.event[rows]
+        if not rows.any() or np.ptp(evidence.log_risk[rows]) == 0:
+            return None  # of equal scores, one half says nothing
         try:
-            values.append(harrell_c(evidence.log_risk[rows], *outcome))
+            late = at_rows(cohort.entry_months, rows)
+            values.append(harrell_c(evidence.log_risk[rows], *outcome, entry_months=late))
         except CohortError:
             return None
     return float(np.mean(values))
@@ -238,6 +259,10 @@ def seed_section(evidence: Evidence) -> Json:
 
 
 def kaplan_meier_section(cohort: Cohort, groups: Labels) -> Json:
+    """Return the curves of the score groups and their log-rank test; with delayed entry, of those
+    under observation.
+    """
+    entry = cohort.entry_months
     content: Json = {
         "note": "cut-off: median of each model's own training patients",
         "groups": {},
@@ -246,11 +271,41 @@ def kaplan_meier_section(cohort: Cohort, groups: Labels) -> Json:
     for name in ("high", "low"):
         rows = groups == name
         if rows.any():
-            curve = kaplan_meier(cohort.time_months[rows], cohort.event[rows])
+            late = at_rows(entry, rows)
+            curve = kaplan_meier(cohort.time_months[rows], cohort.event[rows], entry_months=late)
+            emptied = emptied_at(curve)
+            if emptied is not None:
+                content["note"] += "; " + emptied_sentence(
+                    f"the curve of the group {name}", emptied, curve
+                )
             content["groups"][name] = {
                 key: [None if v != v else v for v in getattr(curve, key).tolist()]
                 for key in ("times", "survival", "low", "high", "at_risk", "events")
             }
     if len(content["groups"]) == 2:
-        content["log_rank_p"] = log_rank(cohort.time_months, cohort.event, groups).p
+        test = or_not_estimable(
+            lambda: {
+                "log_rank_p": log_rank(
+                    cohort.time_months, cohort.event, groups, entry_months=entry
+                ).p
+            }
+        )
+        content["log_rank_p"] = test.get("log_rank_p")
+        if test.get("note"):
+            content["note"] += f"; log-rank test: {test['note']}"
     return content
+
+
+def emptied_sentence(what: str, months: float, curve: KaplanMeierCurve) -> str:
+    """Return why a curve that is 0 in the middle of follow-up is not to be believed.
+
+    >>> curve = kaplan_meier([1, 5, 6], [1, 1, 0], entry_months=[0, 2, 2])
+    >>> emptied_sentence("the curve", 1.0, curve)[:66]
+    'the curve is 0 from 1.0 months on, when the one patient under obse'
+    """
+    at_risk = curve.at_risk[int(np.searchsorted(curve.times, months))]
+    who = "the one patient" if at_risk == 1 else f"all {at_risk} patients"
+    return (
+        f"{what} is 0 from {months:.1f} months on, when {who} under observation had the event:"
+        " nobody who is followed later can raise it"
+    )

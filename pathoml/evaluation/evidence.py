@@ -17,6 +17,8 @@ import numpy as np
 from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
+from pathoml.evaluation.imputation import impute_covariates
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
@@ -29,7 +31,7 @@ from pathoml.store.scores import (
     read_repeats,
     read_scores,
 )
-from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.store.tables import Table, parse_number, read_own_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
@@ -42,9 +44,11 @@ from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split
 
-SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
+LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
+Tables = tuple[Table, Table | None]  # of patients and slides
 DRAW_SEED = 1  # of every bootstrap
 CROSS_VALIDATED = ("oof", "loco")  # score types
+FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,7 @@ class Evidence:
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
     stored_repeats: RepeatTable | None = None  # repeat_scores.csv
     split: Split | None = None  # the first partition
+    splits: Sequence[Split] = ()  # all of them
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
     bundle: LockedBundle | None = None  # bundles/RUN of a locked score
     patients: Table | None = None  # as R is to read it
@@ -84,6 +89,13 @@ class Evidence:
     def config(self) -> StudyConfig:
         return self.study.config
 
+    @cached_property
+    def is_log_hazard(self) -> bool:
+        """Whether log_risk is on the scale of a log hazard: scores that were imported are, if
+        their column was called log_risk; any other has a scale of its own.
+        """
+        return _is_log_hazard(self.study.run_folder, self.score_type)
+
     @property
     def draw(self) -> Json:
         """How intervals are drawn: over patients, within centres."""
@@ -91,14 +103,14 @@ class Evidence:
         return {
             "bootstraps": bootstraps,
             "seed": DRAW_SEED,
-            "resample_within": self.cohort.centre,
+            "resample_within": drawn_within(self.cohort.centre),
         }
 
     @cached_property
     def draws(self) -> Array | None:
         """(R, B) how often each patient is in each bootstrap; None where there are none."""
-        bootstraps, centre = self.config.significance.bootstraps, self.cohort.centre
-        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=centre)
+        bootstraps, label = self.config.significance.bootstraps, drawn_within(self.cohort.centre)
+        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=label)
         return counts if len(counts) else None
 
     @property
@@ -151,6 +163,13 @@ class Evidence:
         return clinical_columns(self.cohort)
 
     @cached_property
+    def imputed(self) -> tuple[dict[str, list[object]], ...]:
+        """The covariates of the imputed sets, (B,) each; no set where no cell is empty."""
+        return impute_covariates(
+            self.clinical, self.cohort.time_months, self.cohort.event, score=self.score
+        )
+
+    @cached_property
     def table(self) -> Columns:
         """All columns of patients.csv, (B,) each, numbers as numbers, None for an empty cell."""
         return {name: [parsed(v) for v in values] for name, values in self.cohort.columns.items()}
@@ -159,7 +178,9 @@ class Evidence:
     def arms(self) -> Array | None:
         """(B,) 1 treated, 0 not, NaN unknown; None where study.yaml names no treatment."""
         name = self.config.cohort.treatment
-        return treated(self.cohort.columns[name], name) if name else None
+        if not name:
+            return None
+        return treated([p.covariates.get(name) for p in self.cohort.patients], name)
 
     @cached_property
     def strata(self) -> dict[str, Labels]:
@@ -214,20 +235,35 @@ class Evidence:
         return load_run(self.study, self.everyone)
 
 
+def drawn_within(centre: Labels) -> Labels:
+    """Return (B,) labels within which a bootstrap draws patients: the centres, and one label for
+    all small ones. The only patient of a centre would be in every draw, and the interval too short.
+
+    >>> drawn_within(np.array(["A"] * 5 + ["B", "C"])).tolist()
+    ['A', 'A', 'A', 'A', 'A', '', '']
+    """
+    names, row, counts = np.unique(centre, return_inverse=True, return_counts=True)
+    labels: Labels = np.where(counts >= FEWEST_IN_DRAW, names, "")[row]
+    return labels
+
+
 def was_trained(run_folder: Path) -> bool:
     """Return whether a run has models of its own."""
     return RunFolder(run_folder).models_index.exists()
 
 
-def read_evidence(study: Study) -> Evidence:
+def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
     """Read what stands in a run's folder and the study's tables.
+
+    Args:
+        tables: those of patients and slides, where they were read already.
 
     Raises:
         StoreError: scores or baselines are missing, broken, or name other patients than the cohort.
         CohortError: the tables of patients and slides are refused.
     """
     folder = study.run_folder
-    patients, slides = read_tables(study)
+    patients, slides = tables or read_tables(study)
     everyone = cohort_of(study, patients, slides)
     scores = read_scores(folder)
     baselines = _baseline_rows(folder, scores)
@@ -241,7 +277,8 @@ def read_evidence(study: Study) -> Evidence:
     ids = [p for p in known if p in place]
     left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
     rows = [place[p] for p in ids]
-    splits = RunFolder(folder).splits
+    file = RunFolder(folder).splits
+    splits = read_splits(file) if file.exists() else ()
     return Evidence(
         study=study,
         everyone=everyone,
@@ -266,7 +303,8 @@ def read_evidence(study: Study) -> Evidence:
         nested=read_nested(folder, ids),
         seeds=read_columns(folder / SEEDS, ids, "seed "),
         stored_repeats=read_repeats(RunFolder(folder).repeat_scores, ids),
-        split=read_splits(splits)[0] if splits.exists() else None,
+        split=splits[0] if splits else None,
+        splits=splits,
         plan=read_analysis_plan(study.folder),
         bundle=_locked_bundle(study, scores.score_type[rows[0]]),
         patients=patients,
@@ -281,10 +319,18 @@ def _repeats_of(run: LoadedRun, patient_ids: Sequence[str]) -> RepeatTable:
     return table.of_patients([list(ids).index(p) for p in patient_ids])
 
 
+def _is_log_hazard(run_folder: Path, score_type: str) -> bool:
+    path = RunFolder(run_folder).provenance
+    steps = read_json(path).get("steps", {}) if path.is_file() else {}
+    if "import" in steps and not was_trained(run_folder):
+        return bool(steps["import"].get("inputs", {}).get("column") == LOG_RISK)
+    return score_type != "external"
+
+
 def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:
     path = folder / BASELINES
     if path.exists():
-        return {row["patient_id"]: row for row in read_table(path).rows}
+        return {row["patient_id"]: row for row in read_own_table(path).rows}
     if set(scores.score_type) == {"locked"}:  # `predict` trains no baseline beside a locked score
         return {p: {} for p in scores.patient_ids}
     raise StoreError(f"{path} is missing. Run `pathoml train` first.")

@@ -17,11 +17,13 @@ import numpy as np
 
 from pathoml.errors import CohortError
 from pathoml.evaluation.cross_fitted import halved, tested
-from pathoml.evaluation.evidence import SUBTYPE_COLUMNS, Evidence
+from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.fold_concordance import fold_c_interval
 from pathoml.survival.not_estimable import or_not_estimable
+from pathoml.survival.rare_levels import estimable_columns
 from pathoml.types import Array, Json, Labels
 
 COMPONENTS = 16  # of the mean embeddings from which the centre is predicted
@@ -176,17 +178,24 @@ def gain_over(label: Labels | None, evidence: Evidence) -> Json:
     if label is None:
         raise CohortError(f"patients.csv has none of the columns {', '.join(SUBTYPE_COLUMNS)}")
     columns: dict[str, list[object]] = {"label": [str(v) for v in label]}
-    known = fit_design(columns).transform(columns)
+    design = fit_design(columns)
+    known = design.transform(columns)
+    outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+    found = estimable_columns(
+        known, *outcome, names=design.names, stratum=cohort.centre, entry_months=entry
+    )
+    known = known[:, found.columns]
     full, reduced = (
-        fit_cox(columns_of, cohort.time_months, cohort.event, stratum=cohort.centre)
+        fit_cox(columns_of, *outcome, stratum=found.stratum, entry_months=entry)
         for columns_of in (np.column_stack([known, score]), known)
     )
     test = likelihood_ratio_test(full, reduced)
-    return {
+    content = {
         "likelihood_ratio_chi2": test.chi2,
         "df": test.df,
         "p_value_anticonservative": tested(evidence, lambda: halved(evidence, test.chi2, test.df)),
     }
+    return content | ({"note": found.said} if found.said else {})
 
 
 def rank_correlation(score: Array, other: Array | None) -> Json:

@@ -52,6 +52,7 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
             event=cohort.event,
             baseline=baseline,
             stratum=evidence.compared_within,
+            entry_months=cohort.entry_months,
         )
         in_the_large = (
             result.in_the_large.to_json() if result.in_the_large else not_estimable("no baseline")

@@ -72,6 +72,13 @@ class HazardRatio(Estimated):
     note: NotRequired[str]
 
 
+class LeftOut(TypedDict):
+    """A column of the clinical model that the data say nothing of."""
+
+    name: str
+    reason: str
+
+
 class AddedValue(TypedDict):
     """Clinical covariates and score against the covariates alone, on the same patients."""
 
@@ -80,6 +87,7 @@ class AddedValue(TypedDict):
     p_value_anticonservative: float | None  # of half the chi2; None as wald_p
     delta_harrell_c: Number
     hazard_ratio_per_sd: Number
+    left_out: list[LeftOut]
     note: str
 
 
@@ -131,7 +139,7 @@ class CalibrationCurve(TypedDict):
 class CalibrationAt(TypedDict):
     """Calibration of a model's risks at one horizon."""
 
-    expected: float
+    expected: float | None  # None with delayed entry: who lived to come is not who started
     observed: Number
     observed_to_expected: Number
     groups: list[RiskGroup | UnseenRiskGroup]
@@ -174,7 +182,7 @@ class Test(TypedDict):
     """A chi-square test."""
 
     chi2: float | None
-    df: int
+    df: int | None
     p_value: float | None
 
 
@@ -182,6 +190,7 @@ class TermTest(Test):
     """A test of one covariate, the levels of a category together, or of all ("GLOBAL")."""
 
     covariate: str
+    note: NotRequired[str]  # why there is no test
 
 
 class ProportionalHazards(TypedDict):
@@ -222,6 +231,71 @@ class Missing(TypedDict):
     covariate: str
     missing: int
     share: float
+
+
+class PooledRatio(Estimated):
+    """A hazard ratio; over imputed sets by Rubin's rules, with their parts on the log scale."""
+
+    wald_p: float
+    log_hazard_ratio: NotRequired[float]
+    standard_error: NotRequired[float]
+    df: NotRequired[float]  # Barnard & Rubin
+    missing_information: NotRequired[float]  # share of it that empty cells took
+
+
+class ThreeConcordances(TypedDict):
+    """C of the clinical model, out of fold, by what is done with empty cells."""
+
+    complete_case: Number
+    median: Number
+    multiple_imputation: Number
+
+
+class Gain(TypedDict):
+    """What the score adds: chi-square, or F of Meng & Rubin where it has a denominator_df."""
+
+    statistic: float
+    df: int
+    denominator_df: float | None
+    p_value_anticonservative: float
+    hazard_ratio_per_sd: PooledRatio | NotEstimable
+
+
+class ThreeGains(TypedDict):
+    """The added value of the score, by what is done with empty cells."""
+
+    complete_case: Gain | NotEstimable
+    median: Gain | NotEstimable
+    multiple_imputation: Gain | NotEstimable
+
+
+class ThreeRatios(TypedDict):
+    """The hazard ratio of a covariate, or a level of one, beside the others and the score."""
+
+    covariate: str
+    unit: str  # the SD of the cells that are there, or the level that it is held against
+    complete_case: PooledRatio | NotEstimable
+    median: PooledRatio | NotEstimable
+    multiple_imputation: PooledRatio | NotEstimable
+
+
+class MissingCovariates(TypedDict):
+    """What empty cells do to the clinical answers."""
+
+    incomplete: int  # patients who lack a covariate
+    share: float
+    imputations: int
+    method: str
+    clinical_harrell_c: ThreeConcordances
+    added_value: ThreeGains
+    hazard_ratios: list[ThreeRatios]
+
+
+class NothingMissing(TypedDict):
+    """Nobody lacks a covariate, or there is none: nothing was imputed."""
+
+    incomplete: int
+    note: str
 
 
 class Leaks(TypedDict):
@@ -358,6 +432,7 @@ class Metrics(TypedDict):
     restricted_mean: dict[str, Any]  # event-free months of high and low, their difference
     power: dict[str, Any]  # what n and events can show
     missing: list[Missing]
+    missing_covariates: MissingCovariates | NothingMissing
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks
     alarms: list[Alarm]

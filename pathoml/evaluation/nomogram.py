@@ -14,10 +14,12 @@ in survival/absolute_risk.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Context
 from typing import Any
 
 import numpy as np
 
+from pathoml.evaluation.competing_risks import under_observation
 from pathoml.survival.absolute_risk import baseline_hazard
 from pathoml.survival.brier import MIN_AT_RISK
 from pathoml.survival.cox import fit_cox
@@ -28,6 +30,7 @@ RIDGE = 1.0  # on standardised columns, as in the clinical baseline: keeps a rar
 MOST_POINTS = 100.0  # of the variable with the widest effect
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of a number, at which its points are listed
 TOTALS = 9  # rows of the table of totals
+HALF_UP = Context(prec=2, rounding=ROUND_HALF_UP)  # analysis.R rounds the listed values likewise
 IMAGE_SCORE = "image score (SD)"
 
 
@@ -52,8 +55,9 @@ def prognostic_score(
     columns: dict[str, Sequence[object]] = {**clinical, IMAGE_SCORE: [float(s) for s in score]}
     design = fit_design(columns)
     x = design.transform(columns)  # (B, p)
-    fit = fit_cox(x, cohort.time_months, cohort.event, ridge=RIDGE, names=design.names)
-    baseline = baseline_hazard(x @ fit.coefficients, cohort.time_months, cohort.event)
+    outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+    fit = fit_cox(x, *outcome, ridge=RIDGE, names=design.names, entry_months=entry)
+    baseline = baseline_hazard(x @ fit.coefficients, *outcome, entry_months=entry)
     effects: dict[str, list[tuple[str, float]]] = {}
     for column in design.columns:
         shown = _values(column, columns[column.name])
@@ -75,7 +79,7 @@ def prognostic_score(
     )
     per_point = per_point or 1.0
     zero = sum(lowest.values())
-    horizons = [h for h in horizons_months if (cohort.time_months > h).sum() >= MIN_AT_RISK]
+    horizons = [h for h in horizons_months if under_observation(cohort, h) >= MIN_AT_RISK]
 
     def risk(total: float) -> dict[str, float]:
         return {
@@ -118,6 +122,14 @@ def _values(column: Any, cells: Sequence[object]) -> dict[str, object]:
             for level in (column.reference, *column.levels)
         }
     known = np.array([float(c) for c in cells if isinstance(c, int | float)], dtype=np.float64)
-    return {
-        f"{q:g}": q for q in sorted({float(f"{q:.2g}") for q in np.quantile(known, QUANTILES)})
-    }  # round, for people
+    return {f"{q:g}": q for q in sorted({_two_digits(q) for q in np.quantile(known, QUANTILES)})}
+
+
+def _two_digits(value: float) -> float:
+    """Return a number as people round it, to two digits, a half up; what a quantile's last bit says
+    does not decide.
+
+    >>> _two_digits(3.55), _two_digits(3.45), _two_digits(-0.0125), _two_digits(0.0)
+    (3.6, 3.5, -0.013, 0.0)
+    """
+    return float(HALF_UP.create_decimal(f"{value:.11e}"))

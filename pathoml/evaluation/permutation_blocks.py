@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,10 +26,11 @@ from pathoml.evaluation.permutation import (
     partitions_of,
 )
 from pathoml.evaluation.permutation_endpoints import repeated_endpoints
-from pathoml.evaluation.recipe import evaluate_recipe
+from pathoml.evaluation.recipe import permutation_recipe
 from pathoml.plugins import load_plugin
 from pathoml.store.files import read_json, write_json
 from pathoml.store.provenance import recipe_sha256
+from pathoml.study.run_folder import RunFolder
 from pathoml.training.loop import OnEpoch
 from pathoml.training.run import LoadedRun, load_run
 
@@ -70,6 +71,7 @@ class PermutationBlock:
     study: Study
     block: range
     threads: int
+    recipe: str = ""  # hash of what decides its statistics; "" where it is not known yet
 
     @property
     def path(self) -> Path:
@@ -93,20 +95,20 @@ def compute_blocks(
         StoreError: a process died twice over the same block.
         CohortError, and what else training raises.
     """
-    compute, recipe = study.config.compute, recipe_sha256(evaluate_recipe(study))
+    compute, recipe = study.config.compute, recipe_of(study, validation)
     count = processes(compute)
     every = [
-        PermutationBlock(study=study, block=block, threads=threads_each(compute, count))
+        PermutationBlock(
+            study=study, block=block, threads=threads_each(compute, count), recipe=recipe
+        )
         for block in validation.blocks()
     ]
-    mine = [
-        item for item in (shard.of(every) if shard else every) if _statistics(item, recipe) is None
-    ]
+    mine = [item for item in (shard.of(every) if shard else every) if _statistics(item) is None]
     epochs = validation.config.epochs * validation.models_each
     total, done = epochs * sum(len(item.block) for item in mine), 0
     if count == 1 and compute.engine == "local":
         for item in mine:
-            _keep(item, recipe, validation.null(item.block, _part(on_epoch, done, total)))
+            _keep(item, validation.null(item.block, _part(on_epoch, done, total)))
             done += epochs * len(item.block)
         return
     items = {str(number): item for number, item in enumerate(mine)}
@@ -133,7 +135,8 @@ def work(item: PermutationBlock) -> None:
     torch.set_num_threads(item.threads)
     prepare_device(item.study.config.compute)  # which has the last word on threads
     validation = _validation(item.study.model_dump_json())
-    _keep(item, recipe_sha256(evaluate_recipe(item.study)), validation.null(item.block))
+    item = replace(item, recipe=item.recipe or recipe_of(item.study, validation))
+    _keep(item, validation.null(item.block))
 
 
 @lru_cache(maxsize=1)
@@ -142,15 +145,16 @@ def _validation(study: str) -> RepeatedValidation:
     return repeated_validation(read, load_run(read))[0]
 
 
-def _keep(item: PermutationBlock, recipe: str, statistics: Sequence[Statistics]) -> None:
-    write_json(item.path, {"recipe": recipe, "statistics": [list(one) for one in statistics]})
+def _keep(item: PermutationBlock, statistics: Sequence[Statistics]) -> None:
+    content = {"recipe": item.recipe, "statistics": [list(one) for one in statistics]}
+    write_json(item.path, content)
 
 
-def _statistics(item: PermutationBlock, recipe: str) -> list[Statistics] | None:
+def _statistics(item: PermutationBlock) -> list[Statistics] | None:
     if not item.path.exists():
         return None
     content = read_json(item.path)
-    if content.get("recipe") != recipe or len(content["statistics"]) != len(item.block):
+    if content.get("recipe") != item.recipe or len(content["statistics"]) != len(item.block):
         return None
     return [tuple(one) for one in content["statistics"]]
 
@@ -161,16 +165,38 @@ def read_blocks(study: Study, validation: RepeatedValidation) -> list[Statistics
     Raises:
         StoreError: a block is missing.
     """
-    recipe, null = recipe_sha256(evaluate_recipe(study)), list[Statistics]()
+    recipe, null = recipe_of(study, validation), list[Statistics]()
     for block in validation.blocks():
-        item = PermutationBlock(study=study, block=block, threads=1)
-        statistics = _statistics(item, recipe)
+        item = PermutationBlock(study=study, block=block, threads=1, recipe=recipe)
+        statistics = _statistics(item)
         if statistics is None:
             raise StoreError(
                 f"{item.path} is missing, or of other scores. Run `pathoml evaluate` again."
             )
         null += statistics
     return null
+
+
+def recipe_of(study: Study, validation: RepeatedValidation) -> str:
+    """Return the hash of everything that decides the statistics of the permutations."""
+    return recipe_sha256(permutation_recipe(study, validation.cohort))
+
+
+def kept_statistics(study: Study, validation: RepeatedValidation) -> list[Statistics] | None:
+    """Return the statistics of all permutations from permutation.json, in order; None if it is
+    missing, or of another training.
+    """
+    path = RunFolder(study.run_folder).permutation
+    content = read_json(path) if path.is_file() else {}
+    if content.get("recipe_sha256") != recipe_of(study, validation):
+        return None
+    others = content.get("endpoints") or {}
+    columns: list[Sequence[float]] = []
+    for part in (content, *(others.get(one.endpoint.name) or {} for one in validation.endpoints)):
+        columns += [part.get("null") or [], (part.get("added_value") or {}).get("null") or []]
+    if any(len(column) != validation.permutations for column in columns):
+        return None
+    return list(zip(*columns))
 
 
 def remove_blocks(study: Study) -> None:

@@ -41,7 +41,9 @@ def planning_sections(
         ),
         "detectable_interaction": lambda: detectable_interaction(events, treated_share=share),
         "c_half_width": lambda: (
-            NORMAL_QUANTILE * widening * c_standard_error(cohort.time_months, cohort.event)
+            NORMAL_QUANTILE
+            * widening
+            * c_standard_error(cohort.time_months, cohort.event, entry_months=cohort.entry_months)
         ),
     }
     for name, compute in numbers.items():

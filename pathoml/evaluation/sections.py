@@ -10,6 +10,7 @@ import numpy as np
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
 from pathoml.evaluation.discrimination import (
     added_value,
@@ -19,16 +20,23 @@ from pathoml.evaluation.discrimination import (
     seed_section,
 )
 from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
-from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
+from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
+from pathoml.evaluation.missing_covariates import (
+    missing_alarms,
+    missing_covariates_section,
+    write_imputed,
+)
 from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
+    kept_statistics,
     read_blocks,
+    recipe_of,
     remove_blocks,
     repeated_validation,
     seeds_of,
@@ -38,6 +46,7 @@ from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
 from pathoml.evaluation.start_stop import timing_section, write_start_stop
+from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.scores import write_repeats
@@ -73,20 +82,25 @@ NOT_TRAINED = (
 ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
-def evaluate_scores(study: Study, progress: Progress) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv and analysis.R."""
-    files, evidence = RunFolder(study.run_folder), read_evidence(study)
+def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
+    """Write metrics.json, metrics.csv, permutation.json, analysis.R and what it reads:
+    start_stop.csv, cohort.csv, imputed.csv.
+    """
+    files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
     if evidence.repeats is not None and not files.repeat_scores.exists():
         write_repeats(files.repeat_scores, evidence.cohort.patient_ids, evidence.repeats)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
+    write_cohort_table(files.cohort_table, evidence)
+    write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
     for one in read_endpoints(evidence):
         if one.evidence:
             own = content["endpoints"][one.endpoint.name]
             write_numbers(one.endpoint.run.metrics_table, own)
+            write_cohort_table(one.endpoint.run.cohort_table, one.evidence)
             write_analysis(one.evidence, own["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
@@ -114,12 +128,14 @@ def metrics(evidence: Evidence) -> Json:
     def family_size(tests: Iterable[str]) -> int:
         return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
 
+    # what respects time stands before what rests on it
     content: Json = {
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
         "score_type": evidence.score_type,
         "n": len(score),
         "events": int(cohort.event.sum()),
+        "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
@@ -130,7 +146,6 @@ def metrics(evidence: Evidence) -> Json:
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
-        "timing": timing_section(cohort, score),
         "prognostic_score": or_not_estimable(
             lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),
@@ -144,10 +159,16 @@ def metrics(evidence: Evidence) -> Json:
         else [],
         "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
         **planning_sections(cohort, clinical, share, widening=evidence.widening),
+        "missing_covariates": missing_covariates_section(evidence),
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = _alarms(content) + shortcuts
+    content["alarms"] = [
+        *timing_alarms(cohort, content["timing"]),
+        *_alarms(content),
+        *missing_alarms(content["missing"]),
+        *shortcuts,
+    ]
     content["heterogeneity"] = _heterogeneity(evidence)
     return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)
 
@@ -173,14 +194,17 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
         untested = {"permutations": 0, "note": NOT_TRAINED, **_family(evidence, None, {})}
         return {"p_value": None, **shared, **untested}
     validation, missing = repeated_validation(study, evidence.run)
-    with progress.bar("permute", "model epochs") as bar:
-        compute_blocks(study, validation, bar)
+    null = kept_statistics(study, validation)
+    if null is None:
+        with progress.bar("permute", "model epochs") as bar:
+            compute_blocks(study, validation, bar)
+        null = read_blocks(study, validation)
     seeds = seeds_of(study)
     folds = evidence.run.some_folds(len(validation.splits), seeds)
-    null = read_blocks(study, validation)
     concordance, gain = validation.tests(folds, null)
     others = endpoint_tests(validation.endpoints, null)
     return {
+        "recipe_sha256": recipe_of(study, validation),
         "p_value": concordance.p_value,
         **shared,
         "repeats": len(validation.splits),

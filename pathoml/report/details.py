@@ -17,7 +17,7 @@ from pathoml.report import wording
 from pathoml.report.guidelines import guideline_tables
 from pathoml.report.nomogram import nomogram_figure
 from pathoml.store.files import read_json
-from pathoml.store.tables import read_table
+from pathoml.store.tables import read_own_table
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import Json
 
@@ -77,6 +77,7 @@ def detail_sections(study: Study, metrics: Json, permutation: Json) -> dict[str,
         ),
         "guidelines": guideline_tables(metrics, permutation, study.config),
         "smallest_cell": study.config.report.smallest_cell,
+        "missing_answers": ("complete_case", "median", "multiple_imputation"),
     }
 
 
@@ -167,7 +168,7 @@ def _phenotypes(path: Path, readers: Sequence[Mapping[str, Any]]) -> list[Mappin
         "interaction_p",
     )
     named = {row["phenotype"]: row["names"] for row in readers}
-    rows = read_table(path).rows[:MOST_PHENOTYPES]
+    rows = read_own_table(path).rows[:MOST_PHENOTYPES]
     return [
         {
             **{n: _short(row.get(n, "")) for n in names},

@@ -193,7 +193,8 @@ def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
         _item(
             "11",
             "Missing data",
-            "training medians and a level 'missing'; section 'What is missing'",
+            "training medians and a level 'missing', beside complete cases and multiple"
+            " imputation; section 'What is missing'",
             "metrics.json",
         ),
         _item(

@@ -27,7 +27,8 @@ from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, detail_sections
 from pathoml.report.endpoints import endpoint_context, survival_curves
 from pathoml.report.figures import ForestRow
-from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
+from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
+from pathoml.report.staleness import refuse_other_tables, stale_alarms
 from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
@@ -90,9 +91,11 @@ def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> P
         study: a study or its folder.
 
     Raises:
-        StoreError: scores.csv or metrics.json is missing or unreadable.
+        StoreError: scores.csv or metrics.json is missing or unreadable, or of other tables than
+            there are now.
     """
     study = opened(study)
+    refuse_other_tables(study)
     folder, recipe = study.run_folder, report_recipe(study)
     page = RunFolder(folder).report
     fresh = is_fresh(folder, recipe, REPORT_OUTPUTS)
@@ -113,6 +116,8 @@ def report_page(study: Study) -> str:
     folder = RunFolder(study.run_folder)
     scores, table_facts = _scored_patients(read_scores(folder.path))
     metrics = read_json(folder.metrics)
+    if stale := stale_alarms(study):
+        metrics["alarms"] = [*(metrics.get("alarms") or []), *stale]
     smallest = study.config.report.smallest_cell
     if smallest:
         names = pooled_centres((metrics.get("flow") or {}).get("by_centre") or {}, smallest)
@@ -161,7 +166,7 @@ def report_page(study: Study) -> str:
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
         "has_attention": folder.attention.is_dir(),
-        "resolved": _read_text(folder.resolved),
+        "resolved": shown_yaml(study),
         "provenance": _provenance(provenance),
         "show_ids": not smallest,
         "has_r_script": folder.analysis_r.is_file(),
@@ -373,7 +378,8 @@ def _provenance(content: Json) -> dict[str, Any]:
     """Return the versions and hashes to show: packages, python, and all of it but single patients
     and long lists.
     """
-    steps = content.get("steps") or {}
+    steps = {k: v for k, v in (content.get("steps") or {}).items() if k != "report"}
+    content = {**content, "steps": steps} if content else {}
     environment = next(
         (step["environment"] for step in reversed(list(steps.values())) if step.get("environment")),
         content,

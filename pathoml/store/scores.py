@@ -4,6 +4,7 @@ to score the patients (fold, seed).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import atomic_path
-from pathoml.store.tables import Table, parse_number, read_table, write_table
+from pathoml.store.tables import Table, parse_number, read_own_table, write_table
 from pathoml.types import NOTICE, Array, Cohort, Floats, RiskScore
 
 SCORES = "scores.csv"
@@ -121,7 +122,7 @@ def read_scores(run_folder: Path) -> ScoreTable:
     if not path.is_file():
         raise StoreError(f"{path} is missing. Run `pathoml train`, or pathoml.train(study), first.")
     try:
-        table = read_table(path)
+        table = read_own_table(path)
         table.require(SCORE_COLUMNS)
     except CohortError as error:  # this table is not one that people fill in
         raise StoreError(f"{path}: {error} Or run `pathoml train` again.") from error
@@ -161,7 +162,7 @@ def _score_number(table: Table, row: Mapping[str, str], column: str) -> float:
     value = parse_number(cell)
     if value is None and cell == "" and column in MAY_BE_EMPTY:
         return float("nan")
-    if value is None:
+    if value is None or not math.isfinite(value):
         raise StoreError(
             f"{table.path}: patient {row['patient_id']} has {column} = {cell!r}, expected a number."
             " Run `pathoml train` again."
@@ -190,7 +191,7 @@ def read_columns(path: Path, patient_ids: Sequence[str], prefix: str) -> dict[st
     """
     if not path.exists():
         return None
-    rows = {row["patient_id"]: row for row in read_table(path).rows}
+    rows = {row["patient_id"]: row for row in read_own_table(path).rows}
     if set(patient_ids) - set(rows):
         raise StoreError(
             f"{path} lacks patient {min(set(patient_ids) - set(rows))}. Run `pathoml train` again."
@@ -221,7 +222,7 @@ def read_repeats(path: Path, patient_ids: Sequence[str]) -> RepeatTable | None:
     """
     if not path.exists():
         return None
-    table = read_table(path)
+    table = read_own_table(path)
     names = [c for c in table.columns if c not in ("patient_id", "repeat", "fold")]
     rows = {(row["repeat"], row["patient_id"]): row for row in table.rows}
     repeats = tuple(dict.fromkeys(row["repeat"] for row in table.rows))

@@ -13,8 +13,7 @@ import numpy as np
 
 from pathoml.config import DatesConfig, EndpointConfig, Study
 from pathoml.errors import CohortError, ConfigError
-from pathoml.store.tables import Table
-from pathoml.study.cohort import cohort_of, read_tables
+from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import Bools, Cohort, Fold, Json, Split
 
@@ -80,9 +79,7 @@ def secondary_endpoints(study: Study, primary: Cohort) -> list[SecondaryEndpoint
         ConfigError: two endpoints of one name; dates that count from another day than the endpoint.
         CohortError: patients.csv lacks a column, or rows are refused.
     """
-    studies = endpoint_studies(study)
-    tables = read_tables(study) if studies else None
-    return [_endpoint(one, primary, tables) for one in studies] if tables else []
+    return [_endpoint(one, primary) for one in endpoint_studies(study)]
 
 
 def endpoint_studies(study: Study) -> list[Study]:
@@ -143,11 +140,9 @@ def untrainable(endpoint: SecondaryEndpoint, splits: Sequence[Split]) -> str:
     return ""
 
 
-def _endpoint(
-    study: Study, primary: Cohort, tables: tuple[Table, Table | None]
-) -> SecondaryEndpoint:
+def _endpoint(study: Study, primary: Cohort) -> SecondaryEndpoint:
     try:
-        whole = cohort_of(study, *tables)
+        whole = read_cohort(study)
     except CohortError as error:
         raise CohortError(f"secondary_endpoints, {study.config.endpoint.name}: {error}") from error
     analysed, left_out = set(primary.patient_ids), dict(primary.excluded)

@@ -26,7 +26,7 @@ class RunFolder:
 
     @property
     def resolved(self) -> Path:
-        """The configuration that the run was made with."""
+        """The configuration that the run was made, or last evaluated, with."""
         return self.path / "study.resolved.yaml"
 
     @property
@@ -52,6 +52,11 @@ class RunFolder:
     def scores(self) -> Path:
         """A row per patient."""
         return self.path / SCORES
+
+    @property
+    def imported(self) -> Path:
+        """The scores as they were imported."""
+        return self.path / "imported.csv"
 
     @property
     def baselines(self) -> Path:
@@ -82,6 +87,16 @@ class RunFolder:
     def start_stop(self) -> Path:
         """Patients as intervals, for a model with a treatment that begins later."""
         return self.path / "start_stop.csv"
+
+    @property
+    def cohort_table(self) -> Path:
+        """The analysed patients as they were read, for R."""
+        return self.path / "cohort.csv"
+
+    @property
+    def imputed(self) -> Path:
+        """The covariates with their empty cells drawn, one set below another."""
+        return self.path / "imputed.csv"
 
     @property
     def permutation(self) -> Path:

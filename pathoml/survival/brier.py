@@ -41,7 +41,7 @@ def brier_score(
         counts: (R, B) bootstrap draws (concordance.draw_counts); None: no interval.
 
     Raises:
-        CohortError: fewer than 10 patients are followed beyond the horizon.
+        CohortError: no event by the horizon, or fewer than 10 patients are followed beyond it.
 
     >>> brier_score([0.9, 0.2, 0.1], [1, 5, 5], [1, 0, 0], months=2.0)
     Traceback (most recent call last):
@@ -50,6 +50,8 @@ def brier_score(
     time, seen = checked_outcome(time_months, event)
     probability = checked_score(risk, len(time), "risk")
     require_at_risk(time, months)
+    if not (seen & (time <= months)).any():
+        raise CohortError(f"not estimable: no event by {months:g} months.")
     value = float(_brier(probability, time, seen, months, np.ones((1, len(time))))[0])
     draws = None if counts is None else _brier(probability, time, seen, months, counts)
     return percentile_estimate(

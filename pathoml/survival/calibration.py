@@ -23,6 +23,8 @@ from pathoml.survival.outcome import checked_outcome, checked_score
 from pathoml.survival.spline import spline_basis, spline_knots
 from pathoml.types import Array
 
+# of log hazards: below, one SD changes a hazard by less than a thousandth; above, 20,000-fold
+LOG_HAZARD_SD = (1e-3, 10.0)
 LARGEST_RISK = 1 - 1e-9  # the complementary log-log of 1 is infinite
 
 
@@ -36,13 +38,28 @@ class CalibrationCurve:
 
 
 def calibration_slope(
-    log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike
+    log_risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
 ) -> Estimate:
     """Return the Cox coefficient of the log-risk as the models gave it: 1 is right, below 1 is
     overfitted, 0 is worthless.
+
+    Raises:
+        CohortError: the SD of the values cannot be that of log hazards (LOG_HAZARD_SD), so that a
+            slope would say nothing but their unit.
     """
     time, seen = checked_outcome(time_months, event)
-    fit = fit_cox(checked_score(log_risk, len(time))[:, None], time, seen, names=["log_risk"])
+    given = checked_score(log_risk, len(time))
+    sd = float(given.std(ddof=1)) if len(given) > 1 else 0.0
+    if not LOG_HAZARD_SD[0] <= sd <= LOG_HAZARD_SD[1]:
+        raise CohortError(
+            f"not estimable: the SD of the log-risks is {sd:.2g}, which is not on the scale of a"
+            " log hazard; a slope would say nothing but their unit."
+        )
+    fit = fit_cox(given[:, None], time, seen, entry_months=entry_months, names=["log_risk"])
     return normal_estimate(
         float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0])), n=fit.n, events=fit.events
     )
@@ -53,7 +70,8 @@ def observed_to_expected(expected_hazard: npt.ArrayLike, event: npt.ArrayLike) -
     below 1 risks are too high.
 
     Args:
-        expected_hazard: (B,) cumulative hazard foretold to each patient at the patient's own time.
+        expected_hazard: (B,) cumulative hazard foretold to each patient from the patient's entry to
+            the patient's own time.
         event: (B,) bool or 0/1.
     """
     seen = np.asarray(event).astype(bool)
@@ -66,10 +84,16 @@ def observed_to_expected(expected_hazard: npt.ArrayLike, event: npt.ArrayLike) -
     )
 
 
-def observed_risk(time_months: npt.ArrayLike, event: npt.ArrayLike, months: float) -> Estimate:
+def observed_risk(
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    months: float,
+    *,
+    entry_months: npt.ArrayLike | None = None,
+) -> Estimate:
     """Return one minus Kaplan-Meier at the horizon with its log-log interval."""
     time, seen = checked_outcome(time_months, event)
-    curve = kaplan_meier(time, seen)
+    curve = kaplan_meier(time, seen, entry_months=entry_months)
     survival = float(survival_at(curve, months))
     last = int(np.searchsorted(curve.times, months, side="right")) - 1
     low, high = (1 - curve.high[last], 1 - curve.low[last]) if last >= 0 else (np.nan, np.nan)
@@ -96,7 +120,12 @@ def risk_groups(risk: npt.ArrayLike, groups: int) -> npt.NDArray[np.int64]:
 
 
 def calibration_curve(
-    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, *, months: float
+    risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    months: float,
+    entry_months: npt.ArrayLike | None = None,
 ) -> CalibrationCurve:
     """Return the smooth curve: a Cox model on a 3-knot spline of cloglog(risk), read off at the
     horizon.
@@ -111,8 +140,9 @@ def calibration_curve(
     link = np.log(-np.log1p(-given))
     knots = spline_knots(link, 3)
     basis = spline_basis(link, knots)
-    fit = fit_cox(basis, time, seen)
-    hazard = float(baseline_hazard(basis @ fit.coefficients, time, seen).at(months))
+    fit = fit_cox(basis, time, seen, entry_months=entry_months)
+    baseline = baseline_hazard(basis @ fit.coefficients, time, seen, entry_months=entry_months)
+    hazard = float(baseline.at(months))
     order = np.argsort(given)
     observed = -np.expm1(-hazard * np.exp(basis @ fit.coefficients))  # (B,)
     return CalibrationCurve(

@@ -339,6 +339,8 @@ def c_interval(
     normal = normal_estimate(found.estimate, standard_error, n=n, events=found.events, level=level)
     lowest = -1.0 if signed else 0.0
     low, high = normal.low, normal.high
+    if standard_error == 0 and found.estimate == 0.5 and not signed:
+        raise CohortError("not estimable: the scores of all patients who are compared are equal.")
     if standard_error == 0 or low is None or high is None:
         return replace(normal, low=None, high=None)
     return replace(normal, low=max(low, lowest), high=min(high, 1.0))

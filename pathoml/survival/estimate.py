@@ -10,6 +10,8 @@ from scipy import stats
 
 from pathoml.types import Estimate as Estimate  # whoever takes estimates finds it here
 
+SMALLEST_WIDTH = 1e-12  # of an interval between 0 and 1: less is the rounding of sums
+
 
 def interval_text(
     value: float, low: float | None, high: float | None, *, digits: str = ".2f", without: str = ""
@@ -30,8 +32,8 @@ def interval_text(
 def percentile_estimate(
     value: float, draws: npt.NDArray[np.float64] | None, *, n: int, events: int, level: float = 0.95
 ) -> Estimate:
-    """Return the value with the percentile interval of its bootstrap draws, (R,); without draws
-    there is no interval.
+    """Return the value with the percentile interval of its bootstrap draws, (R,); without draws, or
+    where all of them are the same, there is no interval.
 
     >>> percentile_estimate(0.5, np.array([0.0, 0.25, 0.5, 0.75, 1.0]), n=3, events=2, level=0.5)
     0.50 (50 % interval 0.25 to 0.75)
@@ -39,6 +41,8 @@ def percentile_estimate(
     if draws is None or len(draws) == 0:
         return Estimate(estimate=value, low=None, high=None, n=n, events=events, level=level)
     low, high = (float(end) for end in np.nanquantile(draws, ((1 - level) / 2, (1 + level) / 2)))
+    if not high - low > SMALLEST_WIDTH:  # a perfect order, or a level that decides everything
+        return Estimate(estimate=value, low=None, high=None, n=n, events=events, level=level)
     return Estimate(estimate=value, low=low, high=high, n=n, events=events, level=level)
 
 
@@ -51,7 +55,8 @@ def normal_estimate(
     level: float = 0.95,
     exponential: bool = False,
 ) -> Estimate:
-    """Return the value with a normal interval from its standard error, or exp of all three.
+    """Return the value with a normal interval from its standard error, or exp of all three; of an
+    error of 0 there is no interval: nothing was seen that could vary.
 
     >>> normal_estimate(0.0, 1.0, n=3, events=2).high
     1.959963984540054
@@ -59,4 +64,6 @@ def normal_estimate(
     reach = float(stats.norm.ppf((1 + level) / 2)) * error
     ends = (value, value - reach, value + reach)
     estimate, low, high = (math.exp(end) for end in ends) if exponential else ends
+    if error == 0:
+        return Estimate(estimate=estimate, low=None, high=None, n=n, events=events, level=level)
     return Estimate(estimate=estimate, low=low, high=high, n=n, events=events, level=level)

@@ -15,6 +15,7 @@ from pathoml.errors import CohortError
 from pathoml.store.scores import RepeatTable
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.design import fit_design
+from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.scoring import SMALLEST_SD, FoldScores, averaged, repeat_table
 from pathoml.types import Array, Bag, Cohort, Split
@@ -73,16 +74,22 @@ def ridge_cox_folds(
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
         model = fit_ridge_cox(
-            means[train], cohort.time_months[train], cohort.event[train], seed=seed
+            means[train],
+            cohort.time_months[train],
+            cohort.event[train],
+            seed=seed,
+            entry_months=at_rows(cohort.entry_months, train),
         )
         return model.predict(means)
 
-    return _by_fold(cohort, splits, fit)
+    return score_by_fold(cohort, splits, fit)
 
 
 def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
-    """Return the covariates of study.yaml as columns, in the cohort's order."""
-    names = list(cohort.patients[0].covariates)
+    """Return the covariates of study.yaml as columns, in the cohort's order, without a treatment
+    that began under observation: from time zero it is not known yet.
+    """
+    names = [n for n in cohort.patients[0].covariates if n not in cohort.later_covariates]
     return {name: [p.covariates[name] for p in cohort.patients] for name in names}
 
 
@@ -102,26 +109,43 @@ def clinical_folds(cohort: Cohort, splits: Sequence[Split]) -> list[FoldScores]:
     if not columns:
         return []
 
-    def fit(train: npt.NDArray[np.bool_], _seed: int) -> Array:
-        design = fit_design(
-            {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
-        )
-        covariates = design.transform(columns)  # (B, p)
-        if not covariates.shape[1]:
-            return np.zeros(len(train))
-        model = fit_cox(
-            covariates[train],
-            cohort.time_months[train],
-            cohort.event[train],
-            ridge=CLINICAL_RIDGE,
-            names=design.names,
-        )
-        return covariates @ model.coefficients
-
-    return _by_fold(cohort, splits, fit)
+    return score_by_fold(
+        cohort, splits, lambda train, _seed: clinical_predictor(cohort, columns, train)
+    )
 
 
-def _by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
+def clinical_predictor(
+    cohort: Cohort, columns: Mapping[str, Sequence[object]], train: npt.NDArray[np.bool_]
+) -> Array:
+    """Return everyone's (B,) log-risk by a ridge Cox model of these covariates, fitted to the
+    training rows; zero for everyone where no covariate varies in training.
+    """
+    design = fit_design(
+        {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
+    )
+    covariates = design.transform(columns)  # (B, p)
+    if not covariates.shape[1]:
+        return np.zeros(len(train))
+    model = fit_cox(
+        covariates[train],
+        cohort.time_months[train],
+        cohort.event[train],
+        ridge=CLINICAL_RIDGE,
+        entry_months=at_rows(cohort.entry_months, train),
+        names=design.names,
+    )
+    return covariates @ model.coefficients
+
+
+def score_by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
+    """Return how the model of each fold scores everyone.
+
+    Args:
+        fit: training rows and the seed of the partition to everyone's (B,) log-risk.
+
+    Raises:
+        CohortError: a fold's model cannot be fitted; the sentence names the fold.
+    """
     folds = []
     for split in splits:
         for fold in split.folds:

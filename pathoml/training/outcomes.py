@@ -24,6 +24,11 @@ class Outcome:
     event: Bools  # (B,)
     entry_months: Array  # (B,)
 
+    @property
+    def late_entry_months(self) -> Array | None:
+        """(B,) as Cohort.entry_months: None where nobody came late."""
+        return self.entry_months if self.entry_months.any() else None
+
 
 Outcomes = Mapping[str, Outcome]  # of each endpoint by its name; the primary one is the cohort's
 

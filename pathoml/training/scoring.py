@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.store.scores import RepeatTable
+from pathoml.survival.fold_concordance import FoldedScores
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import models_sha256
 from pathoml.types import Bag, Cohort, RiskScore
@@ -154,6 +155,12 @@ def repeat_table(by_name: Mapping[str, Sequence[FoldScores]]) -> RepeatTable:
         fold=fold.astype(str),
         scores={name: out_of_fold(folds) for name, folds in present.items()},
     )
+
+
+def folded_scores(folds: Sequence[FoldScores]) -> FoldedScores:
+    """Return the scores of a cross-validation as C takes them: by partition, with their folds."""
+    table = repeat_table({"score": folds})
+    return FoldedScores(scores=table.scores["score"], fold=table.fold, mean=averaged(folds))
 
 
 def seed_folds(

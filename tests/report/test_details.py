@@ -206,3 +206,40 @@ def test_what_readers_saw_stands_beside_the_phenotypes_and_their_interactions(st
     assert "1.90 (1.20 to 3.00)" in page
     for name in ("phenotypes.csv", "labels.json"):
         (features / name).unlink()
+
+
+def test_three_answers_to_empty_cells_stand_in_one_table(study):
+    page = page_of(study)
+    section = json.loads((study.run_folder / "metrics.json").read_text(encoding="utf-8"))[
+        "missing_covariates"
+    ]
+    assert f"{section['incomplete']} patients" in page
+    assert f"{section['imputations']} imputed sets" in page
+    for answer in ("complete_case", "median", "multiple_imputation"):
+        ratio = section["hazard_ratios"][0][answer]
+        assert f"{ratio['estimate']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" in page
+
+
+def test_few_incomplete_patients_are_not_counted_on_a_page_to_be_published(study):
+    path = study.run_folder / "metrics.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    few = {**whole["missing_covariates"], "incomplete": 3, "share": 3 / whole["n"]}
+    write_json(path, {**whole, "missing_covariates": few})
+    try:
+        assert "3 patients (2 %)" in page_of(study)
+        page = page_of(study, smallest=5)
+        assert "&lt;5 patients lack" in page
+        assert "(2 %) lack" not in page
+    finally:
+        write_json(path, whole)
+
+
+def test_a_study_without_empty_cells_says_so(study):
+    path = study.run_folder / "metrics.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    said = "No covariate is empty in any patient: nothing is imputed."
+    write_json(path, {**whole, "missing_covariates": {"incomplete": 0, "note": said}})
+    try:
+        assert said in page_of(study)
+    finally:
+        write_json(path, whole)

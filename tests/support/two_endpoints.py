@@ -22,7 +22,7 @@ QUICK = (
     "train.nested=false",
     "splits.repeats=2",
     "significance.permutations=3",
-    "significance.bootstraps=20",
+    "significance.bootstraps=0",
 )
 
 

@@ -15,37 +15,33 @@ NASTY = "Alter `bei\" ] OP\\'; stop(1) # @tau@ (Jahre, é)"
 
 
 def test_the_script_is_ascii_whatever_the_columns_are_called():
-    assert analysis_script(time_column="Überleben", event_column="é", covariates=[NASTY]).isascii()
+    named = {NASTY: "number", "Überleben": "category"}
+    assert analysis_script(covariates=named, treatment="é").isascii()
 
 
 def test_a_column_name_stays_inside_its_string():
-    script = analysis_script(time_column="t", event_column="e", covariates=[NASTY])
+    script = analysis_script(covariates={NASTY: "number"})
     assert f"clinical_names <- c({r_string(NASTY)})" in script
 
 
 def test_every_placeholder_is_filled():
-    script = analysis_script(time_column="t", event_column="e")
+    script = analysis_script()
     assert re.findall(r"@\w+@", script) == []
 
 
 def test_the_script_says_that_its_p_values_are_anticonservative():
-    assert "anticonservative" in analysis_script(time_column="t", event_column="e")
+    assert "anticonservative" in analysis_script()
 
 
 def test_a_script_without_covariates_has_no_clinical_model():
-    assert "clinical_names <- c()" in analysis_script(time_column="t", event_column="e")
+    assert "clinical_names <- c()" in analysis_script()
 
 
 def test_a_subgroup_becomes_a_comparison_of_an_escaped_column():
-    script = analysis_script(
-        time_column="t", event_column="e", subgroups=["age <= 60 and subtype == 'L\"MS'"]
-    )
-    assert (
-        '(as.numeric(patients[["age"]]) <= 60.0) & (as.character(patients[["subtype"]]) =='
-        ' "L\\"MS")' in script
-    )
+    script = analysis_script(subgroups=["age <= 60 and subtype == 'L\"MS'"])
+    assert 'holds("age", "<=", 60.0) & holds("subtype", "==", "L\\"MS")' in script
 
 
 def test_a_tau_of_zero_is_refused():
     with pytest.raises(CohortError, match="expected a positive number of months"):
-        analysis_script(time_column="t", event_column="e", tau_months=0.0)
+        analysis_script(tau_months=0.0)
