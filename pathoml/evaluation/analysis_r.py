@@ -16,6 +16,7 @@ from pathoml.evaluation.cohort_table import covariate_types
 from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import write_table
+from pathoml.study.endpoints import endpoint_studies
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.subgroups import Condition, parse_expression
 
@@ -36,6 +37,11 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         tau_months=tau_months,
         horizons_months=config.evaluate.horizons_months,
         is_log_hazard=evidence.is_log_hazard,
+        endpoints=[
+            one.run_folder.name
+            for one in endpoint_studies(evidence.study)
+            if RunFolder(one.run_folder).scores.exists()
+        ],
         ledger_path=f"{_way_up(evidence.study)}/ledger.csv",
     )
     path = RunFolder(evidence.study.run_folder).analysis_r
@@ -80,6 +86,7 @@ def analysis_script(
     tau_months: float | None = None,
     horizons_months: Sequence[float] = (12.0, 24.0, 36.0, 60.0),
     is_log_hazard: bool = True,
+    endpoints: Sequence[str] = (),
     scores_path: str = "scores.csv",
     cohort_path: str = "cohort.csv",
     ledger_path: str = "../ledger.csv",
@@ -97,6 +104,7 @@ def analysis_script(
         tau_months: for Uno's C; None for all follow-up.
         horizons_months: at which risks are judged.
         is_log_hazard: whether a slope of log_risk has a meaning.
+        endpoints: folders in endpoints/ of the secondary endpoints that have a score.
         scores_path: from the folder of the run, as the next two.
         cohort_path: the patients as they were read (evaluation/cohort_table.py).
         ledger_path: the hypotheses that the study tested.
@@ -119,6 +127,7 @@ def analysis_script(
         "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
         "expressions": ", ".join(r_string(expression) for expression in subgroups),
         "is_log_hazard": "TRUE" if is_log_hazard else "FALSE",
+        "endpoints": ", ".join(r_string(name) for name in endpoints),
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),
         "horizons": ", ".join(repr(float(months)) for months in horizons_months),
     }

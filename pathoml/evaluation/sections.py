@@ -99,6 +99,7 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
     for one in read_endpoints(evidence):
         if one.evidence:
             own = content["endpoints"][one.endpoint.name]
+            write_json(one.endpoint.run.metrics, own)  # which R compares with
             write_numbers(one.endpoint.run.metrics_table, own)
             write_cohort_table(one.endpoint.run.cohort_table, one.evidence)
             write_analysis(one.evidence, own["tau_months"])
