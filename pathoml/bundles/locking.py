@@ -33,7 +33,7 @@ from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
-from pathoml.training.heads import is_installed
+from pathoml.training.heads import find_head, is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -114,6 +114,9 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             "events": int(cohort.event.sum()),
             "models": seeds,
             "train": vars(config.train),
+            "solved": bool(
+                getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
+            ),
         },
         "out_of_fold": out_of_fold_scale(run),
         "reference": float(

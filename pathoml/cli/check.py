@@ -41,6 +41,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.study.cohort import cohort_of, read_tables
     from pathoml.study.column_summaries import summarise_columns
     from pathoml.study.endpoints import secondary_endpoints
+    from pathoml.study.event_codes import refuse_no_event
     from pathoml.study.layout import embeddings_folder
     from pathoml.study.oddities import odd_things
     from pathoml.study.splits import make_splits
@@ -53,6 +54,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     if cohort.slides:  # scores from elsewhere need neither
         embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
         refuse_unknown_head(config.train.head, study.folder)
+    refuse_no_event(patients_table, config.endpoint)
     splits = make_splits(cohort, config.splits)
     secondary = secondary_endpoints(study, cohort)
     console.heading(f"check  {study.folder}")

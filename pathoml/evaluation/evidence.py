@@ -150,11 +150,11 @@ class Evidence:
             column = "log_risk" if name == "image" else name
             if table is not None and column in table.scores:
                 found[name] = FoldedScores(scores=table.scores[column], fold=table.fold, mean=mean)
+            else:  # made elsewhere: by folds where their table names them
+                fold = np.asarray(self.fold)[None]
+                found[name] = FoldedScores(scores=mean[None], fold=fold, mean=mean)
         if not self.was_cross_validated:
             found["image"] = frozen_scores(self.score)
-        elif "image" not in found:  # made elsewhere: by folds where their table names them
-            fold = np.asarray(self.fold)
-            found["image"] = FoldedScores(scores=self.score[None], fold=fold[None], mean=self.score)
         return found
 
     @cached_property
@@ -165,8 +165,13 @@ class Evidence:
     @cached_property
     def imputed(self) -> tuple[dict[str, list[object]], ...]:
         """The covariates of the imputed sets, (B,) each; no set where no cell is empty."""
+        cohort = self.cohort
         return impute_covariates(
-            self.clinical, self.cohort.time_months, self.cohort.event, score=self.score
+            self.clinical,
+            cohort.time_months,
+            cohort.event,
+            score=self.score,
+            entry_months=cohort.entry_months,
         )
 
     @cached_property

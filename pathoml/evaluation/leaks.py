@@ -19,6 +19,7 @@ from pathoml.errors import CohortError
 from pathoml.evaluation.cross_fitted import halved, tested
 from pathoml.evaluation.evidence import Evidence
 from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
+from pathoml.survival.concordance import EQUAL_SCORES
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.fold_concordance import fold_c_interval
@@ -88,6 +89,8 @@ def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
         alarms.append({"name": "centre", "message": message})
     for name, estimate in section["harrell_c_within"].items():
         c = estimate["estimate"]
+        if c is None and EQUAL_SCORES in str(estimate.get("note")):
+            c = 0.5  # nothing at all is left of it
         if c is not None and pooled_c is not None and pooled_c > 0.5 and pooled_c - c > BETWEEN:
             message = (
                 f"C is {pooled_c:.2f} pooled, but {c:.2f} within {name}: the score tells"

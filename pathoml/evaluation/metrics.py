@@ -233,10 +233,57 @@ class Missing(TypedDict):
     share: float
 
 
+class CentreConcordance(Estimated):
+    """C of one hospital's patients; its error is None where it cannot be pooled."""
+
+    standard_error: float | None
+
+
+class NoCentreConcordance(NotEstimable):
+    """A hospital whose C is not pooled, and why."""
+
+    standard_error: None
+
+
+class OfCentre(TypedDict):
+    """One hospital: its C, and the events seen over those that the image score foretold."""
+
+    n: int
+    events: int
+    expected: float | None
+    harrell_c: CentreConcordance | NoCentreConcordance
+    observed_to_expected: Number
+
+
+class PooledCentres(Estimated):
+    """The mean over hospitals, and the interval of the next one."""
+
+    prediction_low: float | None  # None of two hospitals
+    prediction_high: float | None
+    hospitals: int
+    standard_error: float  # this, tau2: of the logit of C, or the log of observed over expected
+    tau2: float
+    i2: float
+    q: float
+    q_p_value: float
+
+
+class BetweenCentres(TypedDict):
+    """Whether the score travels: random effects over hospitals."""
+
+    centres: dict[str, OfCentre]
+    harrell_c: PooledCentres | NotEstimable
+    observed_to_expected: PooledCentres | NotEstimable
+    meaning: str  # what the models knew of a hospital that they scored
+    method: str
+    sentence: str  # on the next hospital
+    left_out: str  # hospitals that are in a mean not, and why
+
+
 class PooledRatio(Estimated):
     """A hazard ratio; over imputed sets by Rubin's rules, with their parts on the log scale."""
 
-    wald_p: float
+    wald_p: float | None  # None of a score where no such test holds
     log_hazard_ratio: NotRequired[float]
     standard_error: NotRequired[float]
     df: NotRequired[float]  # Barnard & Rubin
@@ -257,7 +304,7 @@ class Gain(TypedDict):
     statistic: float
     df: int
     denominator_df: float | None
-    p_value_anticonservative: float
+    p_value_anticonservative: float | None
     hazard_ratio_per_sd: PooledRatio | NotEstimable
 
 
@@ -432,6 +479,7 @@ class Metrics(TypedDict):
     restricted_mean: dict[str, Any]  # event-free months of high and low, their difference
     power: dict[str, Any]  # what n and events can show
     missing: list[Missing]
+    between_centres: BetweenCentres
     missing_covariates: MissingCovariates | NothingMissing
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks

@@ -10,6 +10,7 @@ import numpy as np
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+from pathoml.evaluation.between_centres import between_centres_section
 from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
 from pathoml.evaluation.discrimination import (
@@ -52,6 +53,7 @@ from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.scores import write_repeats
 from pathoml.study.cohort import share_treated
 from pathoml.study.run_folder import RunFolder
+from pathoml.survival.kaplan_meier import median_follow_up
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.run import load_run
 from pathoml.types import Json, Progress
@@ -73,6 +75,10 @@ CAVEATS = {  # by score_type; any other is out of fold
         " from none of these outcomes."
     ),
     "insample": "The score learned from these very outcomes: no p value of it means anything.",
+}
+CUT_OFFS = {
+    "locked": "cut-off: the median that was locked with the model",
+    "external": "cut-off: as the scores' owner says, else the median of these patients",
 }
 STATISTIC = "Harrell's C over pairs of one fold and centre"
 NOT_TRAINED = (
@@ -138,12 +144,16 @@ def metrics(evidence: Evidence) -> Json:
         "events": int(cohort.event.sum()),
         "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
+        "median_follow_up_months": median_follow_up(
+            cohort.time_months, cohort.event, entry_months=cohort.entry_months
+        ),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
-        "kaplan_meier": kaplan_meier_section(cohort, groups),
+        "kaplan_meier": kaplan_meier_section(cohort, groups) | _cut_off(evidence),
         **risk_sections(evidence),
         **form_sections(evidence),
+        "between_centres": between_centres_section(evidence),
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
@@ -155,6 +165,7 @@ def metrics(evidence: Evidence) -> Json:
             cohort.patient_ids,
             [p for p, _ in cohort.excluded],
             names=[study.config.cohort.centre, *clinical, study.config.endpoint.event],
+            categories=[study.config.cohort.centre, *study.config.cohort.categorical],
         )
         if cohort.excluded
         else [],
@@ -172,6 +183,12 @@ def metrics(evidence: Evidence) -> Json:
     ]
     content["heterogeneity"] = _heterogeneity(evidence)
     return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)
+
+
+def _cut_off(evidence: Evidence) -> Json:
+    """Return the note on the two groups where no fold of this cohort divided them."""
+    kind = "external" if evidence.score_type == "insample" else evidence.score_type
+    return {"note": CUT_OFFS[kind]} if kind in CUT_OFFS else {}
 
 
 def _heterogeneity(evidence: Evidence) -> Json:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.errors import CohortError, nearest
 from pathoml.store.dates import parse_date as parse_date
-from pathoml.store.raw_tables import RawTable, header_place, read_csv
-from pathoml.store.workbooks import read_workbook
+from pathoml.store.raw_tables import RawTable, header_place
+from pathoml.store.raw_tables import read_csv as _read_csv
+from pathoml.store.workbooks import read_workbook as _read_xlsx
 
 MISSING = {
     "",
@@ -168,7 +170,7 @@ def read_table(path: Path, missing: Iterable[str] = (), *, needs: Collection[str
     if not path.exists():
         raise CohortError(f"{path} does not exist. Give the path of a CSV or .xlsx file.")
     workbook = path.suffix.lower() in (".xlsx", ".xlsm")
-    raw = read_workbook(path, needs) if workbook else read_csv(path, needs)
+    raw = _read_xlsx(path, needs) if workbook else _read_csv(path, needs)
     if not raw.rows:
         raise CohortError(f"{path.name} is empty. It needs a header line and one line a row.")
     place = header_place(raw.rows, needs)
@@ -250,12 +252,12 @@ def _columns(path: Path, raw: RawTable, place: int) -> dict[int, str]:
 def _merged_cells(raw: RawTable, header_line: int) -> dict[tuple[int, int], str]:
     """Return what a spreadsheet shows in the rows of a merged cell, by row and column from 1."""
     cells = dict(raw.rows)
+    lines = [line for line, _ in raw.rows]
     return {
         (line, column): cells[first][column - 1]
         for first, last, column in raw.merged
         if first > header_line and column <= len(cells.get(first, ()))
-        for line in range(first + 1, last + 1)
-        if line in cells
+        for line in lines[bisect_right(lines, first) : bisect_right(lines, last)]
     }
 
 

@@ -35,6 +35,7 @@ from pathoml.types import Array
 # one or two patients with an event are close to 0 by construction
 MIN_PATIENTS = 10
 MIN_EVENTS = 5
+EQUAL_SCORES = "the scores of all patients who are compared are equal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,7 +341,7 @@ def c_interval(
     lowest = -1.0 if signed else 0.0
     low, high = normal.low, normal.high
     if standard_error == 0 and found.estimate == 0.5 and not signed:
-        raise CohortError("not estimable: the scores of all patients who are compared are equal.")
+        raise CohortError(f"not estimable: {EQUAL_SCORES}.")
     if standard_error == 0 or low is None or high is None:
         return replace(normal, low=None, high=None)
     return replace(normal, low=max(low, lowest), high=min(high, 1.0))

@@ -15,7 +15,7 @@ from pathoml.store.files import sha256_of_file
 from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.endpoints import SecondaryEndpoint, secondary_endpoints, untrainable
 from pathoml.study.run_folder import RunFolder
-from pathoml.study.splits import write_splits
+from pathoml.study.splits import about_splits, write_splits
 from pathoml.training.baselines import Baselines, clinical_folds, ridge_cox_folds
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, TrainedBlock
@@ -28,7 +28,6 @@ from pathoml.training.scoring import (
     averaged,
     fold_scores,
     risk_scores,
-    score_type_of,
     seed_folds,
 )
 from pathoml.types import NOTICE, Array, Bag, Cohort, Split
@@ -186,6 +185,7 @@ def write_endpoint(
     hashes: Sequence[str],
     inner: tuple[Sequence[ModelSpec], Array] | None,
     means: Array,
+    score_type: str,
     log: Sequence[LogRow],
     settings: Mapping[str, Any],
 ) -> None:
@@ -199,13 +199,14 @@ def write_endpoint(
         inner: its inner models and their (M', B) log-risks of the primary cohort; None = no nested
             scores.
         means: (B, D) mean embeddings of the bags.
+        score_type: of the primary endpoint's scores.
         log: the losses of all endpoints' models.
         settings: the section `train`.
     """
     endpoint, config = one.endpoint, one.endpoint.study.config
     cohort, run, known = endpoint.cohort, endpoint.run, endpoint.known
     own = [bag for bag, has in zip(bags, known) if has]
-    write_splits(run.splits, one.splits, config.splits.scheme)
+    write_splits(run.splits, one.splits, **about_splits(config.splits))
     folds = fold_scores(raw, specs, cohort.patient_ids)
     scores = risk_scores(
         cohort,
@@ -213,7 +214,7 @@ def write_endpoint(
         folds,
         model_hashes=hashes,
         splits_sha256=sha256_of_file(run.splits),
-        score_type=score_type_of(config.splits.scheme),
+        score_type=score_type,
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(run.path, scores, endpoint=endpoint.name)

@@ -58,6 +58,8 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         models=trained.models,
         encoder=trained.encoder,
         tiles=trained.tiles,
+        solved=trained.solved,
+        features=trained.features,
         **({ENDPOINT_SCORES: trained.endpoint_scores} if trained.endpoint_scores else {}),
     )
     return trained

@@ -56,6 +56,8 @@ def test_a_number_that_stands_for_missing_is_named_with_its_line(
 
 def test_an_old_patient_among_old_patients_is_not_odd(tmp_path: Path) -> None:
     assert said(tmp_path, twelve(age=[99, 97, 96, 88, *range(80, 88)])) == ""
+    assert said(tmp_path / "one", twelve(age=[88, *range(60, 71)])) == ""
+    assert "age = 88 in lines 2, 3" in said(tmp_path / "two", twelve(age=[88, 88, *range(60, 70)]))
 
 
 def test_a_nine_among_codes_is_odd(tmp_path: Path) -> None:

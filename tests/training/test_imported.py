@@ -39,7 +39,7 @@ def study(tmp_path: Path) -> Study:
     (tmp_path / "study.yaml").write_text(
         "endpoint: {name: PFS, time_zero: diagnosis, time: months, event: event}\n"
         "cohort: {covariates: [age], without_slides: keep}\nsplits: {folds: 2, repeats: 1}\n"
-        "significance: {permutations: 0, bootstraps: 20}\n",
+        "significance: {permutations: 0, bootstraps: 100}\n",
         encoding="utf-8",
     )
     write_patients(tmp_path, events=12)
@@ -72,7 +72,7 @@ def test_corrected_events_are_in_the_report_without_another_import(study: Study)
 
 
 def test_the_clinical_baseline_is_fitted_to_the_corrected_table(
-    study: Study, tmp_path: Path
+    study: Study,
 ) -> None:
     write_patients(study.folder, events=20)
     evaluate_study(study)
