@@ -89,7 +89,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(
             f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})"
         )
-    _say_endpoints(cohort, secondary, splits, console)
+    _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
         where = f"paths in slides.csv are absolute, or start in {study.folder}"
@@ -112,9 +112,14 @@ def _say_endpoints(
     secondary: Sequence[SecondaryEndpoint],
     splits: Sequence[Split],
     console: Console,
+    *,
+    divided_here: bool,
 ) -> None:
     """Say of each endpoint, beside the primary one, whom it has and how many events, and which
     cannot be trained.
+
+    Args:
+        divided_here: the folds will be these, and not another program's.
     """
     from pathoml.study.endpoints import untrainable
 
@@ -136,7 +141,7 @@ def _say_endpoints(
             console.say(f"  {one.name}: left out, {reason}: {count}")
         if one.cohort.time_zero != cohort.time_zero:
             console.say(f"  {one.name}: time counts from {one.cohort.time_zero}")
-        if why := untrainable(one, splits):
+        if why := untrainable(one, splits) if divided_here else "":
             console.say(f"  {one.name}: NOT TRAINED, since {why}")
 
 

@@ -46,6 +46,11 @@ def test_the_endpoints_stand_side_by_side_with_their_numbers(study):
     assert "Correlation of the scores for progression and overall survival" in said
 
 
+def test_the_methods_say_how_further_endpoints_were_trained(study):
+    said = text_of(section(report_page(study), "methods"))
+    assert f"Models of {OS} were trained on the same folds, those of the primary endpoint" in said
+
+
 def test_a_study_of_one_endpoint_has_no_such_part(tmp_path):
     alone = two_endpoint_study(tmp_path, yaml="")
     train_study(alone)

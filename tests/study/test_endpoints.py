@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 from support.two_endpoints import BESIDE, ENDPOINT, OS, two_endpoint_study
 
+from pathoml.cli import guarded, main
 from pathoml.errors import CohortError, ConfigError
 from pathoml.study.cohort import read_cohort
 from pathoml.study.endpoints import secondary_endpoints, untrainable
@@ -105,3 +107,39 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path):
     study = two_endpoint_study(tmp_path, yaml=BESIDE.replace("os_months", "os_days"))
     with pytest.raises(CohortError, match="os_days"):
         endpoints(study)
+
+
+def test_check_prints_the_flow_and_the_events_of_each_endpoint(tmp_path, capsys):
+    two_endpoint_study(tmp_path, without_os={"P3", "P8"}, deaths=["P0"])
+    assert guarded(lambda: main(["check", str(tmp_path)])) == 0
+    said = capsys.readouterr().out
+    lines = [line.split() for line in said.splitlines()]
+    assert ["overall", "survival", "28", "1", "0", "27"] in lines
+    assert "overall survival: left out, no follow-up: 2" in said
+    assert "folds of the primary one (progression), whose events stratify them" in said
+    assert "overall survival: NOT TRAINED, since repeat-1, fold" in said
+    assert "NOT ANALYSED" not in said
+
+
+def test_a_late_entry_holds_for_every_endpoint_and_the_day_of_exit_for_the_primary_one(tmp_path):
+    dates = "dates: {time_zero: zero, entry: entered, exit: progressed}\n"
+    study = two_endpoint_study(tmp_path, yaml=BESIDE + dates)
+    path = tmp_path / "patients.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    last = {  # of progression; overall survival ends another day
+        row.split(",")[0]: dt.date(2020, 1, 1)
+        + dt.timedelta(days=30.4375 * float(row.split(",")[2]))
+        for row in rows
+    }
+    late = next(row.split(",")[0] for row in rows if min(map(float, row.split(",")[2:6:3])) > 3)
+    added = [
+        f"{row},2020-01-01,{'2020-02-01' if row.split(',')[0] == late else ''},"
+        f"{max(last[row.split(',')[0]], dt.date(2020, 1, 2))}"
+        for row in rows
+    ]
+    path.write_text("\n".join([f"{header},zero,entered,progressed", *added]), encoding="utf-8")
+    [one] = endpoints(study)
+    entry = {p.patient_id: p.entry_months for p in one.cohort.patients}
+    assert entry.pop(late) == pytest.approx(31 / 30.4375)
+    assert set(entry.values()) == {0.0}
+    assert len(entry) == 29
