@@ -312,7 +312,7 @@ class HeadOutput(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RiskScore:
-    """One row of scores.csv. Higher = earlier progression."""
+    """One row of scores.csv. Higher = earlier event."""
 
     patient_id: str
     centre: str

@@ -42,6 +42,11 @@ def model_card(
         "| | |",
         "| --- | --- |",
         f"| predicts | relative risk of: {bundle['endpoint']}, from {bundle['time_zero']} |",
+        *(
+            [f"| does not predict | {', '.join(others)}, which the study trained beside it |"]
+            if (others := bundle.get("not_predicted"))
+            else []
+        ),
         (
             f"| trained on | {training['patients']} patients, {training['events']} events;"
             f" {_counts(centres)} |"

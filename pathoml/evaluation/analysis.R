@@ -994,3 +994,29 @@ for (k in seq_along(clinical_names)) {
   show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
   show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))
 }
+
+endpoint_folders <- c(@endpoints@)  # of secondary endpoints that have a score of their own
+if (length(endpoint_folders)) section("endpoint_comparison", local({
+  of <- lapply(c("scores.csv", file.path("endpoints", endpoint_folders, "scores.csv")), function(path) {
+    read <- read.csv(path, check.names = FALSE, encoding = "UTF-8", colClasses = "character")
+    setNames(as.numeric(read$score_sd), read$patient_id)
+  })
+  pair <- 0
+  for (i in seq_along(of)) for (j in seq_along(of)) if (i < j) {
+    pair <- pair + 1
+    both <- intersect(names(of[[i]]), names(of[[j]]))
+    a <- of[[i]][both]
+    b <- of[[j]][both]
+    where <- paste0("endpoint_comparison.correlation.", pair)
+    show(paste0(where, ".n"), length(both))
+    pearson <- cor.test(a, b)
+    rho <- cor(a, b, method = "spearman")
+    ends <- tanh(atanh(rho) + c(-1, 1) * qnorm(0.975) * sqrt(1.06 / (length(both) - 3)))
+    estimate(paste0(where, ".pearson"), c(pearson$estimate, pearson$conf.int))
+    estimate(paste0(where, ".spearman"), c(rho, ends))
+    for (kind in c("pearson", "spearman")) {
+      show(paste0(where, ".", kind, ".n"), length(both))
+      show(paste0(where, ".", kind, ".events"), 0)
+    }
+  }
+}))

@@ -9,6 +9,7 @@ from pathoml.config import Study
 from pathoml.errors import PathomlError
 from pathoml.evaluation.analysis_plan import PLAN, STAMP
 from pathoml.store.provenance import file_hash, file_hashes
+from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import columns_read, patients_read, slides_read, stored_content
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
@@ -62,9 +63,26 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             STAMP: file_hash(study.folder / STAMP),
             BUNDLE: "" if trained else file_hash(study.bundles_folder / config.run / BUNDLE),
             "embeddings": {} if trained else _embeddings(study, cohort),
+            **_secondary(study, cohort),
             "version": EVALUATION_VERSION,
         },
     )
+
+
+def _secondary(study: Study, cohort: Cohort) -> dict[str, Any]:
+    """Return the secondary endpoints with the hashes of their files; nothing where there is none,
+    so that runs of before stay up to date.
+    """
+    found = {
+        one.name: {
+            **file_hashes(one.study.run_folder, EVALUATE_READS),
+            "patients": patients_read(one.cohort),
+            "time_zero": one.cohort.time_zero,
+            "left out": [list(pair) for pair in one.cohort.excluded],
+        }
+        for one in secondary_endpoints(study, cohort)
+    }
+    return {"secondary_endpoints": found} if found else {}
 
 
 def permutation_recipe(study: Study, cohort: Cohort) -> Recipe:

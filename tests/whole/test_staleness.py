@@ -55,8 +55,8 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "endpoint.competing_codes": ("[2]", REPORT),
     "endpoint.data_cut": ("2031-01-01", TRAIN),  # a column of scores.csv
     "secondary_endpoints": (
-        "[{name: OS, time_zero: ablation, time: pfs_months, event: pfs_event}]",
-        REPORT,
+        "[{name: OS, time_zero: first local ablative therapy, time: pfs_months, event: pfs_event}]",
+        TRAIN,
     ),
     "cohort.centre": ("hospital", REPORT),  # the same centres
     "cohort.covariates": ("[systemic]", TRAIN),
