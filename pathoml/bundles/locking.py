@@ -33,7 +33,7 @@ from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
-from pathoml.training.heads import is_installed
+from pathoml.training.heads import find_head, is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -107,12 +107,16 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
+        "not_predicted": [endpoint.name for endpoint in config.secondary_endpoints],
         "input": input_of(study, first),
         "training": {
             "patients": len(cohort.patients),
             "events": int(cohort.event.sum()),
             "models": seeds,
             "train": vars(config.train),
+            "solved": bool(
+                getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
+            ),
         },
         "out_of_fold": out_of_fold_scale(run),
         "reference": float(

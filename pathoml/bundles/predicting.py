@@ -27,6 +27,7 @@ from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, opened
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.packs import is_stored
 from pathoml.store.provenance import MODELS, record_step
 from pathoml.store.scores import write_scores
@@ -81,6 +82,10 @@ def predict(
         return replace(done, failures=explain_predicted(study, folder, bar))
 
 
+def _imported_from(study: Study, slide_id: str) -> str:
+    return stored_attr(embeddings_folder(study) / f"{slide_id}.h5", "imported_from")
+
+
 def _score(study: Study, bundle_folder: Path) -> Predicted:
     bundle = open_bundle(bundle_folder)
     everyone = cohort_without_outcomes(study)
@@ -110,7 +115,7 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
         )
         for patient, bag, risk, spread in zip(cohort.patients, bags, log_risk, between_models)
     ]
-    write_scores(folder, scores)
+    write_scores(folder, scores, endpoint=str(bundle.get("endpoint", "")))
     of_patient = {s.patient_id: s.log_risk for s in scores}
     rows = []
     for slide in cohort.slides:
@@ -122,7 +127,14 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
     with atomic_path(RunFolder(folder).drift) as temporary:
         write_table(temporary, COLUMNS, rows)
     recipe = predict_recipe(study, everyone, sha256_of_file(bundle_folder / BUNDLE))
-    record_step(folder, recipe, bundle=bundle["name"], training=bundle["training"])
+    record_step(
+        folder,
+        recipe,
+        bundle=bundle["name"],
+        endpoint=f"{bundle.get('endpoint', '')}, from {bundle.get('time_zero', '')}",
+        training=bundle["training"],
+        input={**bundle["input"], "imported_from": _imported_from(study, first.slide_id)},
+    )
     worst: dict[str, str] = defaultdict(lambda: "green")
     for row in rows:
         worst[str(row[0])] = max(

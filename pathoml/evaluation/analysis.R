@@ -1,7 +1,7 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
-# Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv and start_stop.csv,
-# and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
-# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates.
+# Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, imputed.csv and
+# start_stop.csv, and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
+# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation), metafor for the mean over hospitals (else by own lines).
 library(survival)
 
 printed <- list()  # by path: numbers, texts, TRUE or FALSE
@@ -60,8 +60,14 @@ scores <- of_cohort(scores)
 
 time_months <- number(cohort[["time_months"]])
 code <- number(cohort[["event"]])
+entry_months <- number(cohort[["entry_months"]])  # at risk from then on: (entry, time], as Surv(entry, time, event) counts
+late <- any(entry_months > 0)
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
-y <- Surv(time_months, event)
+surv <- function(rows = TRUE, event_of = event) {
+  if (late) Surv(entry_months[rows], time_months[rows], event_of[rows]) else Surv(time_months[rows], event_of[rows])
+}
+y <- surv()
+observed_beyond <- function(h, rows = TRUE) sum((time_months > h & entry_months <= h)[rows])
 if (anyNA(y)) stop("follow-up is missing for ", paste(ids[is.na(y)], collapse = ", "))
 score <- number(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
 log_risk <- number(scores$log_risk)
@@ -71,7 +77,7 @@ n <- length(score)
 everyone <- rep(TRUE, n)
 show("n", n)
 show("events", sum(event))
-show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 1), 0.5, conf.int = FALSE))
+show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1), 0.5, conf.int = FALSE))
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
 is_varied <- function(x) length(unique(x)) > 1
@@ -96,7 +102,7 @@ show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Un
 show_c("harrell_c", c_of(score))
 show_c("harrell_c_centre_stratified", within_c(score))
 for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
-show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
+if (!late) show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
 fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
@@ -177,29 +183,70 @@ two_digits <- function(values) {  # the two leading digits, a half up, as people
 }
 clinical <- learn(clinical_names, everyone)
 x <- do.call(cbind, clinical)
+# A level none of whose patients had an event has a hazard ratio of 0, one whose patients all had theirs before anybody else an
+# infinite one: in that limit, exactly, its patients are a stratum of their own. Of columns that determine one another the later go.
+estimable <- function(z, start = entry_months, stop = time_months, seen = event) {
+  own <- rep(1, nrow(z))
+  extreme <- rep(0, nrow(z))
+  kept <- rep(TRUE, ncol(z))
+  for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1)) && any(z[, k] == 1)) {
+    mine <- z[, k] == 1
+    if (!any(seen[mine] == 1)) {
+      kept[k] <- FALSE
+      extreme[mine] <- -1
+    } else if (!all(mine)) {
+      met <- compared <- FALSE
+      for (s in unique(own[mine])) {
+        inside <- own == s
+        under <- function(who, at) any(outer(stop[who], at, ">=") & outer(start[who], at, "<"))
+        met <- met || under(inside & mine, stop[inside & !mine & seen == 1])
+        compared <- compared || under(inside & !mine, stop[inside & mine & seen == 1])
+      }
+      if (!met && compared) {
+        kept[k] <- FALSE
+        extreme[mine & extreme == 0] <- 1
+      }
+    }
+    if (!kept[k]) own <- own * 2 + mine
+  }
+  if (any(kept)) {
+    within <- apply(z, 2, function(v) v - ave(v, own))
+    if (is.null(dim(within))) within <- matrix(within, nrow(z))
+    for (k in which(kept)) {
+      before <- within[, seq_len(k - 1)[kept[seq_len(k - 1)]], drop = FALSE]
+      rest <- if (ncol(before)) qr.resid(qr(before), within[, k]) else within[, k]
+      if (sqrt(sum(rest^2)) <= 1e-4 * sqrt(sum(within[, k]^2)) || all(within[, k] == 0)) kept[k] <- FALSE
+    }
+  }
+  list(kept = kept, stratum = own, extreme = extreme)
+}
+cox_of <- function(z, own, outcome = y) {
+  if (ncol(z)) coxph(outcome ~ z + strata(own), control = strict) else coxph(outcome ~ strata(own))
+}
 if (length(clinical)) section("added_value", {
-  # A level none of whose patients had an event has a hazard ratio of 0: in that limit its patients leave the fit.
-  eventless <- apply(x, 2, function(v) all(v %in% c(0, 1)) && any(v == 1) && !any(event[v == 1] == 1))
-  kept <- rowSums(x[, eventless, drop = FALSE]) == 0
-  varies <- !eventless & apply(x[kept, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
-  rest <- list(y = y[kept], x = x[kept, varies, drop = FALSE], score = score[kept])
-  clinical_fit <- coxph(y ~ x, data = rest, control = strict)
-  both <- coxph(y ~ x + score, data = rest, control = strict)
+  found <- estimable(x)
+  own <- found$stratum
+  clinical_fit <- cox_of(x[, found$kept, drop = FALSE], own)
+  both <- cox_of(cbind(x[, found$kept, drop = FALSE], score), own)
   everyones <- function(fit) {
-    value <- numeric(n)
-    value[kept] <- round(fit$linear.predictors, 10)  # equal covariates are equal risks
-    value[!kept] <- min(value[kept]) - 1
-    value
+    b <- if (length(coef(fit))) ifelse(is.na(coef(fit)), 0, coef(fit)) else numeric(0)
+    value <- drop(round(cbind(x[, found$kept, drop = FALSE], score)[, seq_along(b), drop = FALSE] %*% b, 10))  # equal covariates are equal risks
+    ends <- range(value) + c(-1, 1)
+    ifelse(found$extreme < 0, ends[1], ifelse(found$extreme > 0, ends[2], value))
   }
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
   show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
-  estimate("added_value.hazard_ratio_per_sd", ratio(both), kept)
-  terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
-  data <- lapply(terms, as.matrix)
-  table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
-  for (k in seq_len(nrow(table))) keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical), "score_sd", "all")[k])
+  estimate("added_value.hazard_ratio_per_sd", ratio(both))
+  columns <- split(which(found$kept), rep(seq_along(clinical), sapply(clinical, NCOL))[found$kept])
+  terms <- setNames(columns, paste0("term_", seq_along(columns)))
+  data <- lapply(terms, function(k) x[, k, drop = FALSE])
+  formula <- reformulate(c(names(terms), "score", "strata(own)"), quote(y))
+  table <- cox.zph(coxph(formula, data = c(data, list(score = score, own = own)), control = strict))$table
+  for (k in seq_len(nrow(table))) {
+    keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical)[as.integer(names(columns))], "score_sd", "all")[k])
+  }
   for (k in seq_len(nrow(table))) for (m in 1:3) {
     show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
   }
@@ -208,11 +255,11 @@ if (length(clinical)) section("added_value", {
 # Missing covariates: complete cases, medians (an empty category is a level), and the imputed sets of imputed.csv pooled by
 # mice::pool, on one scale: mean and SD of the cells that are there, levels against the commonest. D3 is that of Meng and Rubin (1992).
 # mice's own imputation stands beside it: other draws of the same missing cells.
-if (!length(clinical_names) || !anyNA(patients[clinical_names])) show("missing_covariates.incomplete", 0)
-if (length(clinical_names) && anyNA(patients[clinical_names])) section("missing_covariates", {
+if (!length(clinical_names) || !anyNA(patients, recursive = TRUE)) show("missing_covariates.incomplete", 0)
+if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missing_covariates", local({
   suppressWarnings(suppressMessages(library(mice)))
   covariates <- patients[clinical_names]
-  there <- !is.na(covariates)
+  there <- sapply(covariates, function(v) !is.na(v))
   varying <- clinical_names[sapply(covariates, function(v) length(unique(v[!is.na(v)])) > 1)]
   matrix_of <- function(values, with_level = FALSE) {
     columns <- lapply(varying, function(name) {
@@ -234,20 +281,23 @@ if (length(clinical_names) && anyNA(patients[clinical_names])) section("missing_
     colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
     z
   }
-  # Levels without an event in any of the sets leave all of them, with their patients.
+  # A level without an event in any of the sets leaves all of them: its patients are a stratum of their own.
   fits_of <- function(sets, among) {
+    sets <- lapply(sets, function(z) z[among, , drop = FALSE])
     kept <- Reduce(`&`, lapply(sets, function(z) {
-      eventless <- apply(z[among, , drop = FALSE], 2, function(v) all(v %in% 0:1) && any(v == 1) && !any(event[among][v == 1] == 1))
-      stay <- among & rowSums(z[, eventless, drop = FALSE] == 1) == 0
-      !eventless & apply(z[stay, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
+      apply(z, 2, function(v) !(all(v %in% 0:1) && !any(event[among][v == 1] == 1)) && diff(range(v)) > 0)
     }))
     lapply(sets, function(z) {
-      rows <- among & rowSums(z[, !kept, drop = FALSE] == 1) == 0
-      data <- list(y = y[rows], z = z[rows, kept, drop = FALSE], score = score[rows])
-      list(data = data, kept = kept, full = coxph(y ~ z + score, data = data, control = strict),
-           reduced = coxph(y ~ z, data = data, control = strict))
+      own <- interaction(as.data.frame(cbind(0, z[, !kept, drop = FALSE])))
+      data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
+      list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
+           reduced = coxph(y ~ z + strata(own), data = data, control = strict))
     })
   }
+  # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
+  trained <- scores$score_type[1] %in% c("oof", "loco")
+  widening <- if (trained) sqrt(2) else 1
+  tested <- function(p) if (trained && is_varied(centre)) NA else p
   complete <- rowSums(!there) == 0
   # The median answer has the level of the empty beside the others; its coefficient is not shown.
   place <- function(kept, with_level) {
@@ -258,23 +308,40 @@ if (length(clinical_names) && anyNA(patients[clinical_names])) section("missing_
     at <- ifelse(kept, cumsum(kept), NA)
     c(at[shown], sum(kept) + 1)
   }
+  rows_of <- list(complete_case = complete, median = everyone, multiple_imputation = everyone)
   show_one <- function(answer, fit, at) {
     for (k in seq_along(at)) if (!is.na(at[k])) {
+      wider <- if (k == length(at)) widening else 1
       name <- paste0("missing_covariates.hazard_ratios.", k, ".", answer)
-      estimate(name, ratio(fit$full, at[k]))
-      show(paste0(name, ".wald_p"), wald_p(fit$full, at[k]))
+      estimate(name, ratio(fit$full, at[k], vcov(fit$full) * wider^2), rows_of[[answer]])
+      p <- 2 * pnorm(-abs(coef(fit$full)[at[k]] / sqrt(vcov(fit$full)[at[k], at[k]]) / wider))
+      show(paste0(name, ".wald_p"), if (k == length(at)) tested(p) else p)
     }
     name <- paste0("missing_covariates.added_value.", answer)
     show(paste0(name, ".statistic"), gain(fit$full, fit$reduced))
     show(paste0(name, ".df"), 1)
-    show(paste0(name, ".p_value_anticonservative"), p_chi2(gain(fit$full, fit$reduced)))
-    estimate(paste0(name, ".hazard_ratio_per_sd"), ratio(fit$full))
-    show(paste0(name, ".hazard_ratio_per_sd.wald_p"), wald_p(fit$full))
+    show(paste0(name, ".p_value_anticonservative"), tested(p_chi2(gain(fit$full, fit$reduced) / widening^2)))
+    estimate(paste0(name, ".hazard_ratio_per_sd"), ratio(fit$full, variance = vcov(fit$full) * widening^2), rows_of[[answer]])
+    show(paste0(name, ".hazard_ratio_per_sd.wald_p"), tested(p))
   }
   show("missing_covariates.incomplete", sum(!complete))
   show("missing_covariates.share", mean(!complete))
-  if (exists("baselines") && "clinical" %in% names(baselines) && !anyNA(baselines$clinical))
-    show("missing_covariates.clinical_harrell_c.median.estimate", c_of(baselines$clinical))
+  labels <- unlist(lapply(varying, function(name) {
+    known <- covariates[[name]][there[, name]]
+    if (is.numeric(known)) {
+      sd_of <- sqrt(mean((known - mean(known))^2))
+      return(setNames(if (all(known %in% 0:1)) "1 against 0" else paste0("SD (", format(signif(sd_of, 3), digits = 3), ")"), name))
+    }
+    count <- table(known)
+    commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+    rest <- setdiff(sort(names(count), method = "radix"), commonest)
+    setNames(rep(paste("against", commonest), length(rest)), paste0(name, "=", rest))
+  }))
+  labels <- c(labels, "image score" = "SD")
+  for (k in seq_along(labels)) {
+    keep(paste0("missing_covariates.hazard_ratios.", k, ".covariate"), names(labels)[k])
+    keep(paste0("missing_covariates.hazard_ratios.", k, ".unit"), unname(labels[k]))
+  }
   section("complete cases", {
     fit <- fits_of(list(matrix_of(covariates)), complete)[[1]]
     show_one("complete_case", fit, place(fit$kept, FALSE))
@@ -284,21 +351,30 @@ if (length(clinical_names) && anyNA(patients[clinical_names])) section("missing_
     show_one("median", fit, place(fit$kept, TRUE))
   })
   if (file.exists("imputed.csv")) section("imputed sets", {
-    imputed <- read.csv("imputed.csv", check.names = FALSE, colClasses = "character", encoding = "UTF-8", na.strings = character())
-    sets <- lapply(split(imputed, as.integer(imputed$imputation)), function(s) s[match(scores$patient_id, s$patient_id), , drop = FALSE])
+    imputed <- text_table("imputed.csv")
+    sets <- lapply(split(imputed, as.integer(imputed$imputation)), of_cohort)
     m <- length(sets)
     show("missing_covariates.imputations", m)
     fits <- fits_of(lapply(sets, matrix_of), everyone)
-    pooled <- pool(as.mira(lapply(fits, function(f) f$full)))
-    table <- pooled$pooled
-    said <- summary(pooled, conf.int = TRUE, exponentiate = TRUE)
+    table <- pool(as.mira(lapply(fits, function(f) f$full)))$pooled
     show_pooled <- function(name, k) {
-      estimate(name, as.numeric(said[k, c("estimate", "2.5 %", "97.5 %")]))
-      show(paste0(name, ".wald_p"), said$p.value[k])
+      error <- sqrt(table$t[k])
+      df <- table$df[k]
+      fmi <- table$fmi[k]
+      if (k == nrow(table) && widening > 1) {  # the pooling of widened variances, by the same rules
+        within <- table$ubar[k] * widening^2
+        error <- sqrt(within + (1 + 1 / m) * table$b[k])
+        df <- mice:::barnard.rubin(m, table$b[k], error^2, table$dfcom[k])
+        riv <- (1 + 1 / m) * table$b[k] / within
+        fmi <- (riv + 2 / (df + 3)) / (riv + 1)
+      }
+      estimate(name, exp(table$estimate[k] + c(0, -1, 1) * qt(0.975, df) * error))
+      p <- 2 * pt(-abs(table$estimate[k] / error), df)
+      show(paste0(name, ".wald_p"), if (k == nrow(table)) tested(p) else p)
       show(paste0(name, ".log_hazard_ratio"), table$estimate[k])
-      show(paste0(name, ".standard_error"), sqrt(table$t[k]))
-      show(paste0(name, ".df"), table$df[k])
-      show(paste0(name, ".missing_information"), table$fmi[k])
+      show(paste0(name, ".standard_error"), error)
+      show(paste0(name, ".df"), df)
+      show(paste0(name, ".missing_information"), fmi)
     }
     at <- place(fits[[1]]$kept, FALSE)
     for (k in seq_along(at)) if (!is.na(at[k])) show_pooled(paste0("missing_covariates.hazard_ratios.", k, ".multiple_imputation"), at[k])
@@ -315,20 +391,25 @@ if (length(clinical_names) && anyNA(patients[clinical_names])) section("missing_
     show(paste0(name, ".statistic"), d3)
     show(paste0(name, ".df"), 1)
     if (is.finite(below)) show(paste0(name, ".denominator_df"), below)
-    show(paste0(name, ".p_value_anticonservative"), pf(d3, 1, below, lower.tail = FALSE))
+    show(paste0(name, ".p_value_anticonservative"), tested(pf(d3 / widening^2, 1, below, lower.tail = FALSE)))
   })
   section("mice", {
     filled <- data.frame(lapply(covariates, function(v) if (is.numeric(v)) v else factor(v)))
     names(filled) <- paste0("covariate_", seq_along(filled))
     outcome <- data.frame(time_months, event)
-    frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+    run_up <- function() {  # with delayed entry, what each has run up since entry
+      if (!late) return(nelsonaalen(outcome, time_months, event))
+      curve <- survfit(y ~ 1, ctype = 1, timefix = FALSE)
+      at <- function(t) c(0, curve$cumhaz)[findInterval(t, curve$time) + 1]
+      at(time_months) - at(entry_months)
+    }
+    frame <- cbind(filled, score, event, hazard = run_up())
     sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
     fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
     pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
     pooled <- pooled[pooled$term == "score", ]
-    estimate("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
-  })
-})
+    ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  })}))
 
 section("spline", {
   knots <- quantile(score, c(0.05, 0.35, 0.65, 0.95))
@@ -360,8 +441,17 @@ for (name in intersect(c("high", "low"), group)) {
   for (part in names(parts)) show(paste0("kaplan_meier.groups.", name, ".", part), parts[[part]])
 }
 if (all(c("high", "low") %in% group)) section("score groups", {
-  show("kaplan_meier.log_rank_p", p_chi2(survdiff(y ~ group)$chisq))
-  reached <- horizons[sapply(horizons, function(h) min(sum(time_months[group == "high"] > h), sum(time_months[group == "low"] > h)) >= 10)]
+  log_rank <- function() {  # survdiff refuses delayed entry: Mantel-Haenszel over the risk sets
+    parts <- sapply(sort(unique(time_months[event == 1])), function(t) {
+      risk <- time_months >= t & entry_months < t
+      dead <- time_months == t & event == 1
+      r <- sum(risk); d <- sum(dead); share <- mean(group[risk] == "high")
+      c(sum(dead & group == "high") - d * share, if (r > 1) d * share * (1 - share) * (r - d) / (r - 1) else 0)
+    })
+    sum(parts[1, ])^2 / sum(parts[2, ])
+  }
+  show("kaplan_meier.log_rank_p", p_chi2(if (late) log_rank() else survdiff(y ~ group)$chisq))
+  reached <- horizons[sapply(horizons, function(h) min(observed_beyond(h, group == "high"), observed_beyond(h, group == "low")) >= 10)]
   if (length(reached)) {
     until <- max(reached)
     show("restricted_mean.until_months", until)
@@ -378,7 +468,7 @@ if (all(c("high", "low") %in% group)) section("score groups", {
 efron_hazard <- function(predictor, rows) {
   times <- sort(unique(time_months[rows & event == 1]))
   jump <- sapply(times, function(t) {
-    at_risk <- sum(exp(predictor[rows & time_months >= t]))
+    at_risk <- sum(exp(predictor[rows & time_months >= t & entry_months < t]))
     tied <- exp(predictor[rows & time_months == t & event == 1])
     sum(1 / (at_risk - (seq_along(tied) - 1) / length(tied) * sum(tied)))
   })
@@ -386,12 +476,12 @@ efron_hazard <- function(predictor, rows) {
 }
 fitted_by <- function(covariates, train, penalised) {
   if (!ncol(covariates)) return(rep(0, n))
-  data <- list(z = covariates[train, , drop = FALSE], time = time_months[train], event = event[train])
-  fit <- if (penalised) coxph(Surv(time, event) ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
-         else coxph(Surv(time, event) ~ z, data = data, control = strict)
+  data <- list(z = covariates[train, , drop = FALSE], followed = surv(train))
+  fit <- if (penalised) coxph(followed ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
+         else coxph(followed ~ z, data = data, control = strict)
   drop(covariates %*% coef(fit))
 }
-reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
+reached <- horizons[sapply(horizons, function(h) observed_beyond(h) >= 10)]
 grid <- if (length(reached)) max(reached) * (1:24) / 24
 months <- c(horizons, grid)
 # Nested scores: for each fold, scores of the other folds' patients by models that saw neither them nor the fold. Without them the
@@ -412,7 +502,7 @@ predicted <- function(with_score, with_clinical) {
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
     risk[!train, ] <- 1 - exp(-outer(exp(predictor[!train]), hazard(months)))
-    own[!train] <- exp(predictor[!train]) * hazard(time_months[!train])
+    own[!train] <- exp(predictor[!train]) * (hazard(time_months[!train]) - hazard(entry_months[!train]))
   }
   list(risk = risk, own = own)
 }
@@ -421,7 +511,103 @@ if (length(clinical_names)) section("clinical risks", {
   models$clinical <- predicted(FALSE, TRUE)
   models$clinical_and_image <- predicted(TRUE, TRUE)
 })
-if (length(reached)) section("riskRegression", {
+# Between hospitals: each one's C over pairs of its patients in one fold, over all partitions, and its events over those foretold, pooled
+# by random effects (REML; Hartung-Knapp, never narrower than without heterogeneity). By metafor where it is installed.
+if (is_varied(centre)) section("between_centres", local({
+  score_type <- scores$score_type[1]
+  trained <- score_type %in% c("oof", "loco")
+  entry <- number(cohort[["entry_months"]])
+  partitions <- list(list(score = score, fold = if (trained) sub(";.*", "", scores$fold) else rep("", n)))
+  if (trained && file.exists("repeat_scores.csv")) {
+    stored <- text_table("repeat_scores.csv")
+    if ("log_risk" %in% names(stored)) partitions <- lapply(split(stored, factor(stored[["repeat"]], unique(stored[["repeat"]]))), function(part) {
+      part <- of_cohort(part)
+      list(score = number(part$log_risk), fold = part$fold)
+    })
+  }
+  pairs_of <- function(parts, rows) {  # C, and its error by the infinitesimal jackknife
+    concordant <- comparable <- numeric(sum(rows))
+    t <- time_months[rows]
+    seen <- event[rows] == 1
+    for (part in parts) {
+      s <- part$score[rows]
+      f <- part$fold[rows]
+      later <- outer(t, t, function(a, b) b > a) | (outer(t, t, "==") & outer(seen, !seen))
+      pair <- later & seen & outer(f, f, "==") & outer(t, entry[rows], ">")
+      credit <- pair * (outer(s, s, ">") + 0.5 * outer(s, s, "=="))
+      concordant <- concordant + rowSums(credit) + colSums(credit)
+      comparable <- comparable + rowSums(pair) + colSums(pair)
+    }
+    total <- sum(comparable) / 2
+    value <- sum(concordant) / 2 / total
+    c(value, sqrt(sum(((concordant - value * comparable) / total)^2)))
+  }
+  hospitals <- sort(unique(centre), method = "radix")
+  own <- sapply(hospitals, function(name) {
+    rows <- centre == name
+    at <- paste0("between_centres.centres.", name)
+    counted(at, rows)
+    if (sum(rows) < 10 || sum(event[rows] == 1) < 5) return(c(NA, NA))
+    within <- pairs_of(partitions, rows)
+    whole <- pairs_of(list(list(score = score, fold = rep("", n))), rows)
+    se <- max((if (trained) sqrt(2) else 1) * whole[2], within[2])
+    if (!is.finite(within[1]) || within[1] <= 0 || within[1] >= 1 || se == 0) return(c(NA, NA))
+    ends(paste0(at, ".harrell_c"), pmin(pmax(within[1] + c(0, -1, 1) * qnorm(0.975) * se, 0), 1))
+    counted(paste0(at, ".harrell_c"), rows)
+    show(paste0(at, ".harrell_c.standard_error"), se)
+    c(within[1], se)
+  })
+  pooled <- function(name, y, se, back, rows) section(name, {
+    k <- length(y)
+    if (k < 2) stop("fewer than two hospitals")
+    v <- se^2
+    found <- if (requireNamespace("metafor", quietly = TRUE)) {
+      fit <- metafor::rma(yi = y, sei = se, method = "REML", test = "adhoc", control = list(threshold = 1e-14, maxiter = 10000))
+      list(mean = c(fit$beta), error = fit$se, tau2 = fit$tau2, i2 = fit$I2 / 100, q = fit$QE)
+    } else {
+      slope <- function(t) {
+        w <- 1 / (v + t)
+        sum(w^2 * (y - weighted.mean(y, w))^2) - (sum(w) - sum(w^2) / sum(w))
+      }
+      tau2 <- if (slope(0) <= 0) 0 else uniroot(slope, c(0, 100 * (var(y) + max(v))), tol = 1e-15)$root
+      w <- 1 / (v + tau2)
+      typical <- (k - 1) * sum(1 / v) / (sum(1 / v)^2 - sum(1 / v^2))
+      m <- weighted.mean(y, w)
+      list(mean = m, error = sqrt(max(1, sum(w * (y - m)^2) / (k - 1)) / sum(w)), tau2 = tau2,
+           i2 = tau2 / (tau2 + typical), q = sum((y - weighted.mean(y, 1 / v))^2 / v))
+    }
+    name <- paste0("between_centres.", name)
+    estimate(name, back(found$mean + c(0, -1, 1) * qt(0.975, k - 1) * found$error), rows)
+    if (k > 2) {  # Higgins, Thompson and Spiegelhalter
+      ahead <- back(found$mean + c(-1, 1) * qt(0.975, k - 2) * sqrt(found$error^2 + found$tau2))
+      show(paste0(name, ".prediction_low"), ahead[1])
+      show(paste0(name, ".prediction_high"), ahead[2])
+    }
+    show(paste0(name, ".hospitals"), k)
+    show(paste0(name, ".standard_error"), found$error)
+    show(paste0(name, ".tau2"), found$tau2)
+    show(paste0(name, ".i2"), found$i2)
+    show(paste0(name, ".q"), found$q)
+    show(paste0(name, ".q_p_value"), p_chi2(found$q, k - 1))
+  })
+  has_c <- !is.na(own[1, ])
+  of_c <- own[1, has_c]
+  pooled("harrell_c", qlogis(of_c), own[2, has_c] / (of_c * (1 - of_c)), plogis, centre %in% hospitals[has_c])
+  if (score_type != "locked") {  # a locked score's expected events are its bundle's
+    foretold <- sapply(hospitals, function(name) sum(models$image$own[centre == name]))
+    seen <- sapply(hospitals, function(name) sum(event[centre == name]))
+    for (name in hospitals) {
+      at <- paste0("between_centres.centres.", name)
+      show(paste0(at, ".expected"), foretold[[name]])
+      if (seen[[name]]) estimate(paste0(at, ".observed_to_expected"),
+                                 exp(log(seen[[name]] / foretold[[name]]) + c(0, -1, 1) * qnorm(0.975) / sqrt(seen[[name]])), centre == name)
+    }
+    some <- seen > 0
+    pooled("observed_to_expected", log(seen[some] / foretold[some]), 1 / sqrt(seen[some]), exp, centre %in% hospitals[some])
+  }}))
+# AUC, Brier score and net benefit are not estimable with delayed entry: no weight stands for who had the event before they could come.
+if (length(reached)) show("integrated_brier.until_months", max(grid))
+if (length(reached) && !late) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(
     c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
@@ -442,7 +628,6 @@ if (length(reached)) section("riskRegression", {
     }
   }
   over_time <- judged(grid, length(horizons) + seq_along(grid), "brier")$Brier$score
-  show("integrated_brier.until_months", max(grid))
   for (m in names(models)) {
     b <- c(0, over_time$Brier[over_time$model == m])
     show(paste0("integrated_brier.", m, ".estimate"), sum((head(b, -1) + tail(b, -1)) / 2) * diff(grid)[1] / max(grid))
@@ -466,13 +651,13 @@ groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  show(paste0(name, ".expected"), mean(risk))
+  if (!late) show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
     observed <- observed_at(everyone, h)
     estimate(paste0(name, ".observed"), observed, everyone, h)
-    estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    if (!late) estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
   }
-  if (groups) {
+  if (groups && !late) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
@@ -480,9 +665,11 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
       if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h), rows, h)
     }
   }
-  if (sum(time_months > h) >= 10) {
+  if (observed_beyond(h) >= 10) {
     link <- log(-log(1 - pmin(pmax(risk, 1e-9), 1 - 1e-9)))  # a certain risk has no link
-    bent <- Hmisc::rcspline.eval(link, knots = quantile(link, c(0.1, 0.5, 0.9)), inclx = TRUE)
+    knots <- quantile(link, c(0.1, 0.5, 0.9))
+    if (anyDuplicated(knots)) stop("the risks have too many ties for a curve")
+    bent <- Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE)
     fit <- coxph(y ~ bent, control = strict)
     predictor <- drop(bent %*% coef(fit))
     smooth <- 1 - exp(-efron_hazard(predictor, everyone)(h) * exp(predictor))
@@ -490,16 +677,18 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
-    benefit <- function(probability, p) {
-      rows <- probability >= p
-      if (!any(rows)) return(0)
-      s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
-      mean(rows) * ((1 - s) - s * p / (1 - p))
+    if (!late) {
+      benefit <- function(probability, p) {
+        rows <- probability >= p
+        if (!any(rows)) return(0)
+        s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
+        mean(rows) * ((1 - s) - s * p / (1 - p))
+      }
+      thresholds <- (1:19) / 20
+      show(paste0("decision_curve.", h, ".threshold"), thresholds)
+      show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
+      show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
     }
-    thresholds <- (1:19) / 20
-    show(paste0("decision_curve.", h, ".threshold"), thresholds)
-    show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
-    show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
   }
 })
 
@@ -564,8 +753,9 @@ if ("stratum subtype" %in% names(cohort)) {
   label <- cohort[["stratum subtype"]]
   section("gain over subtype", {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
-    full <- coxph(y ~ known + score + strata(centre), control = strict)
-    chi2 <- gain(full, coxph(y ~ known + strata(centre), control = strict))
+    own <- paste(estimable(known)$stratum, centre)
+    known <- known[, estimable(known)$kept, drop = FALSE]
+    chi2 <- gain(cox_of(cbind(known, score), own), cox_of(known, own))
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
     show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
@@ -581,8 +771,13 @@ section("tile count", {
 
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
-effects <- function(name, variable, member, parts) {
+# A treatment that began under observation: nobody is treated before it began, and weights for it do not exist.
+later <- @treatment_began_later@
+intervals_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
+patient_of <- if (later) match(intervals_of$patient_id, ids)
+effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
   known <- !is.na(variable)
+  for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
   outside <- coxph(y ~ variable, subset = known & member %in% FALSE, control = strict)
   rows <- known & !is.na(member)
@@ -612,10 +807,35 @@ for (k in seq_along(members)) {
   show(paste0(name, "unknown"), sum(is.na(members[[k]])))
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
-    p_values[[paste("treatment", k)]] <- effects(name, treated, members[[k]], c("treatment", "treatment_complement", "treatment_"))
+    parts <- c("treatment", "treatment_complement", "treatment_")
+    p_values[[paste("treatment", k)]] <- if (later) {
+      effects(name, intervals_of$treated, members[[k]][patient_of], parts, with(intervals_of, Surv(start_months, stop_months, event == 1)))
+    } else effects(name, treated, members[[k]], parts)
   })
 }
-if (!is.null(treatment)) section("treatment_interaction", {
+adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen) {
+  found <- estimable(reasons, start, stop, seen)
+  z <- reasons[, found$kept, drop = FALSE]
+  full <- cox_of(cbind(z, t, s, t * s), found$stratum, outcome)
+  chi2 <- gain(full, cox_of(cbind(z, t, s), found$stratum, outcome))
+  estimate("treatment_interaction.interaction", ratio(full))
+  show("treatment_interaction.chi2", chi2)
+  show("treatment_interaction.df", 1)
+  show("treatment_interaction.p_value", p_chi2(chi2))
+  p_chi2(chi2)
+}
+if (!is.null(treatment) && later) section("treatment_interaction", {
+  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), everyone))
+  if (is.null(reasons)) reasons <- matrix(0, n, 0)
+  keep("treatment_interaction.treatment", treatment)
+  show("treatment_interaction.treated", sum(treated == 1, na.rm = TRUE))
+  show("treatment_interaction.untreated", sum(treated == 0, na.rm = TRUE))
+  show("treatment_interaction.began_under_observation", nrow(intervals_of) - n)
+  p_values[["interaction"]] <- with(intervals_of, adjusted_interaction(
+    reasons[patient_of, , drop = FALSE], treated, score[patient_of], Surv(start_months, stop_months, event == 1),
+    start_months, stop_months, as.numeric(event == 1)))
+})
+if (!is.null(treatment) && !later) section("treatment_interaction", {
   rows <- !is.na(treated)
   keep("treatment_interaction.treatment", treatment)
   show("treatment_interaction.treated", sum(treated[rows] == 1))
@@ -625,17 +845,25 @@ if (!is.null(treatment)) section("treatment_interaction", {
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
   if (min(sum(event[rows][t == 1]), sum(event[rows][t == 0])) < 10) stop("fewer than 10 events with or without the treatment")
   reasons <- if (length(parts)) do.call(cbind, parts)[rows, , drop = FALSE]
-  model <- function(effects) coxph(reformulate(c(if (length(parts)) "reasons", effects), quote(yr)), control = strict)
-  product <- model("t * s")
-  chi2 <- gain(product, model(c("t", "s")))
+  if (is.null(reasons)) reasons <- matrix(0, sum(rows), 0)
   name <- "treatment_interaction."
-  estimate(paste0(name, "interaction"), ratio(product), rows)
-  show(paste0(name, "chi2"), chi2)
-  show(paste0(name, "df"), 1)
-  show(paste0(name, "p_value"), p_chi2(chi2))
-  p_values[["interaction"]] <- p_chi2(chi2)
+  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows])
   z <- cbind(reasons, s)
-  e <- fitted(glm(t ~ z, family = binomial, control = glm.control(epsilon = 1e-14, maxit = 100)))
+  # A level all or none of whose patients were treated has a propensity of 1 or 0: weights of 0, exactly.
+  decided <- rep(FALSE, length(t))
+  repeat {
+    before <- sum(decided)
+    for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1))) {
+      mine <- !decided & z[, k] == 1
+      if (any(mine) && length(unique(t[mine])) == 1) decided[mine] <- TRUE
+    }
+    if (sum(decided) == before) break
+  }
+  rest <- list(t = t[!decided], z = z[!decided, , drop = FALSE])
+  basis <- qr(sweep(rest$z, 2, colMeans(rest$z)))  # glm finds no aliased column at so small an epsilon
+  rest$z <- rest$z[, sort(basis$pivot[seq_len(basis$rank)]), drop = FALSE]
+  e <- as.numeric(t)
+  e[!decided] <- fitted(glm(t ~ z, family = binomial, data = rest, control = glm.control(epsilon = 1e-14, maxit = 100)))
   w <- ifelse(t == 1, 1 - e, e)
   for (k in seq_len(ncol(z))) {
     pooled <- sqrt((var(z[t == 1, k]) + var(z[t == 0, k])) / 2)
@@ -644,7 +872,8 @@ if (!is.null(treatment)) section("treatment_interaction", {
     show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
     show(paste0(name, "balance.", k, ".after"), distance(w))
   }
-  weighted <- coxph(yr ~ t * s, weights = w, robust = TRUE, control = strict)
+  of <- list(yr = yr[w > 0], t = t[w > 0], s = s[w > 0], w = w[w > 0], id = which(w > 0))
+  weighted <- coxph(yr ~ t * s, data = of, weights = w, cluster = id, control = strict)
   estimate(paste0(name, "overlap_weighted"), ratio(weighted), rows)
   at <- quantile(s, (1:19) / 20)
   v <- vcov(weighted)
@@ -677,7 +906,8 @@ if (length(hypotheses) && file.exists(@ledger_path@)) {
 
 # Competing events: cumulative incidence, cause-specific hazards; Fine-Gray's subdistribution hazard stands here only.
 if (any(code == 2)) section("competing_risks", {
-  curve <- survfit(Surv(time_months, factor(code, 0:2)) ~ 1, timefix = FALSE)
+  states <- if (late) Surv(entry_months, time_months, factor(code, 0:2)) else Surv(time_months, factor(code, 0:2))
+  curve <- survfit(states ~ 1, id = seq_len(n), timefix = FALSE)
   jumps <- rowSums(curve$n.event[, 2:3]) > 0
   loglog <- function(f, se) {
     reach <- qnorm(0.975) * se / (f * abs(log(f)))
@@ -696,12 +926,18 @@ if (any(code == 2)) section("competing_risks", {
       show(paste0("competing_risks.at.", h, ".", name, ".n"), n)
       show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
-    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
     show(paste0("competing_risks.cause_specific.", name, ".n"), n)
     show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
   }
-  fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
-  ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  if (late) {  # crr knows no delayed entry; Geskus' weights do (Biometrics 67 (2011) 39-49)
+    weighed <- finegray(states ~ ., data = data.frame(score, id = seq_len(n)), id = id)
+    fine_gray <- coxph(Surv(fgstart, fgstop, fgstatus) ~ score, data = weighed, weights = fgwt, id = id, robust = TRUE)
+    ends("fine_gray.event", ratio(fine_gray))
+  } else {
+    fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
+    ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  }
 })
 
 # Delayed entry and a treatment that begins under observation: start-stop rows.
@@ -710,14 +946,24 @@ if (file.exists("start_stop.csv")) section("timing", {
   for (column in c("start_months", "stop_months", "event", "treated", "score_sd")) rows[[column]] <- number(rows[[column]])
   first <- !duplicated(rows$patient_id)
   show("timing.rows", nrow(rows))
-  show("timing.delayed_entry", sum(rows$start_months[first] > 0))
+  show("timing.n", sum(first))
+  show("timing.events", sum(rows$event == 1))
+  show("timing.delayed_entry", sum(entry_months > 0))
+  if (late) {
+    show("timing.first_entry_months", min(entry_months))
+    show("timing.median_entry_months", median(entry_months[entry_months > 0]))
+  }
   show("timing.treated_under_observation", nrow(rows) - sum(first))
   if (nrow(rows) == sum(first) && !any(rows$start_months > 0)) stop("nobody enters late or is treated on the way")
   formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
   if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
   fit <- coxph(formula, data = rows, control = strict)
   estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
-  if ("treated" %in% names(coef(fit))) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+  show("timing.hazard_ratio_per_sd.rows", nrow(rows))
+  if (any(!first)) {
+    estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+    show("timing.treatment_hazard_ratio.rows", nrow(rows))
+  }
 })
 
 # What this cohort can show, and what is missing.
@@ -735,6 +981,7 @@ show("power.treated_share", share)
 show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
 first <- which(event == 1)
 outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
+outlives <- outlives & outer(time_months[first], entry_months, ">")  # who had not come yet cannot be compared
 balance <- -colSums(outlives)
 balance[first] <- balance[first] + rowSums(outlives)
 show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))
@@ -747,3 +994,29 @@ for (k in seq_along(clinical_names)) {
   show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
   show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))
 }
+
+endpoint_folders <- c(@endpoints@)  # of secondary endpoints that have a score of their own
+if (length(endpoint_folders)) section("endpoint_comparison", local({
+  of <- lapply(c("scores.csv", file.path("endpoints", endpoint_folders, "scores.csv")), function(path) {
+    read <- read.csv(path, check.names = FALSE, encoding = "UTF-8", colClasses = "character")
+    setNames(as.numeric(read$score_sd), read$patient_id)
+  })
+  pair <- 0
+  for (i in seq_along(of)) for (j in seq_along(of)) if (i < j) {
+    pair <- pair + 1
+    both <- intersect(names(of[[i]]), names(of[[j]]))
+    a <- of[[i]][both]
+    b <- of[[j]][both]
+    where <- paste0("endpoint_comparison.correlation.", pair)
+    show(paste0(where, ".n"), length(both))
+    pearson <- cor.test(a, b)
+    rho <- cor(a, b, method = "spearman")
+    ends <- tanh(atanh(rho) + c(-1, 1) * qnorm(0.975) * sqrt(1.06 / (length(both) - 3)))
+    estimate(paste0(where, ".pearson"), c(pearson$estimate, pearson$conf.int))
+    estimate(paste0(where, ".spearman"), c(rho, ends))
+    for (kind in c("pearson", "spearman")) {
+      show(paste0(where, ".", kind, ".n"), length(both))
+      show(paste0(where, ".", kind, ".events"), 0)
+    }
+  }
+}))

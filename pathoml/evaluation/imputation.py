@@ -55,7 +55,12 @@ def missing_rows(columns: Covariates) -> Bools:
 
 
 def impute_covariates(
-    columns: Covariates, time_months: Array, event: Bools, *, score: Array
+    columns: Covariates,
+    time_months: Array,
+    event: Bools,
+    *,
+    score: Array,
+    entry_months: Array | None = None,
 ) -> tuple[dict[str, list[object]], ...]:
     """Return as many imputed sets as are needed, for estimates: every patient's cells are drawn
     with their outcome and their (B,) image score; no set where no cell is empty.
@@ -63,20 +68,27 @@ def impute_covariates(
     incomplete = missing_rows(columns)
     if not incomplete.any():
         return ()
-    known = np.column_stack([outcome_columns(time_months, event), score])
+    outcome = outcome_columns(time_months, event, entry_months=entry_months)
+    known = np.column_stack([outcome, score])
     imputer = fit_imputer(columns, np.ones(len(known), dtype=np.bool_), known)
     sets = imputations_needed(int(incomplete.sum()), len(known))
     return tuple(imputer.draw((SEED, k)) for k in range(sets))
 
 
-def outcome_columns(time_months: Array, event: Bools) -> Array:
+def outcome_columns(
+    time_months: Array, event: Bools, *, entry_months: Array | None = None
+) -> Array:
     """Return (B, 2) what an outcome is to an imputation: the event, and Nelson and Aalen's
-    cumulative hazard at each patient's time.
+    cumulative hazard that each patient has run up under observation.
+
+    >>> outcome_columns(np.array([1.0, 2.0, 3.0]), np.array([True, True, False])).round(4).tolist()
+    [[1.0, 0.3333], [1.0, 0.8333], [0.0, 0.8333]]
     """
     if not event.any():
-        return event[:, None].astype(np.float64)
-    hazard = baseline_hazard(np.zeros(len(event)), time_months, event).at(time_months)
-    return np.column_stack([event.astype(np.float64), hazard])
+        return np.zeros((len(event), 2))
+    curve = baseline_hazard(np.zeros(len(event)), time_months, event, entry_months=entry_months)
+    before = 0.0 if entry_months is None else curve.at(entry_months)
+    return np.column_stack([event.astype(np.float64), curve.at(time_months) - before])
 
 
 class MatchedDraw:

@@ -98,10 +98,17 @@ def interaction_sections(evidence: Evidence, family_size: FamilySize) -> Json:
 def _subgroup(expression: str, evidence: Evidence, arms: Array | None, member: Array) -> Json:
     cohort, score = evidence.cohort, evidence.score
     event, later = cohort.event, evidence.config.cohort.treatment in cohort.later_covariates
+    columns = {condition.column for condition in parse_expression(expression)}
+    known_later = sorted(columns & set(cohort.later_covariates))
     none = {"score": None, "complement": None, "chi2": None, "p_value": None}
 
     def part(compute: Callable[[], SubgroupEffect]) -> Json:
         try:
+            if known_later:
+                raise CohortError(
+                    f"{', '.join(map(repr, known_later))} began under observation: who belongs to"
+                    " the subgroup is not known at time zero (immortal time)"
+                )
             effect = compute()
         except CohortError as error:
             return {

@@ -233,10 +233,57 @@ class Missing(TypedDict):
     share: float
 
 
+class CentreConcordance(Estimated):
+    """C of one hospital's patients; its error is None where it cannot be pooled."""
+
+    standard_error: float | None
+
+
+class NoCentreConcordance(NotEstimable):
+    """A hospital whose C is not pooled, and why."""
+
+    standard_error: None
+
+
+class OfCentre(TypedDict):
+    """One hospital: its C, and the events seen over those that the image score foretold."""
+
+    n: int
+    events: int
+    expected: float | None
+    harrell_c: CentreConcordance | NoCentreConcordance
+    observed_to_expected: Number
+
+
+class PooledCentres(Estimated):
+    """The mean over hospitals, and the interval of the next one."""
+
+    prediction_low: float | None  # None of two hospitals
+    prediction_high: float | None
+    hospitals: int
+    standard_error: float  # this, tau2: of the logit of C, or the log of observed over expected
+    tau2: float
+    i2: float
+    q: float
+    q_p_value: float
+
+
+class BetweenCentres(TypedDict):
+    """Whether the score travels: random effects over hospitals."""
+
+    centres: dict[str, OfCentre]
+    harrell_c: PooledCentres | NotEstimable
+    observed_to_expected: PooledCentres | NotEstimable
+    meaning: str  # what the models knew of a hospital that they scored
+    method: str
+    sentence: str  # on the next hospital
+    left_out: str  # hospitals that are in a mean not, and why
+
+
 class PooledRatio(Estimated):
     """A hazard ratio; over imputed sets by Rubin's rules, with their parts on the log scale."""
 
-    wald_p: float
+    wald_p: float | None  # None of a score where no such test holds
     log_hazard_ratio: NotRequired[float]
     standard_error: NotRequired[float]
     df: NotRequired[float]  # Barnard & Rubin
@@ -257,7 +304,7 @@ class Gain(TypedDict):
     statistic: float
     df: int
     denominator_df: float | None
-    p_value_anticonservative: float
+    p_value_anticonservative: float | None
     hazard_ratio_per_sd: PooledRatio | NotEstimable
 
 
@@ -315,6 +362,78 @@ class Alarm(TypedDict):
     message: str
 
 
+class SecondaryEndpoint(TypedDict):
+    """A secondary endpoint with the numbers that the primary one has at the top of the file; those
+    of a score only where one was trained on it.
+    """
+
+    endpoint: str
+    time_zero: str
+    n: int
+    events: int
+    flow: dict[str, Any]  # patients, analysed, events, competing_events, censored, excluded
+    trained: bool
+    note: str  # whose folds, or why no score was trained on it
+    median_follow_up_months: float | None
+    tau_months: NotRequired[float]
+    harrell_c: NotRequired[Number]
+    harrell_c_centre_stratified: NotRequired[Number]
+    harrell_c_fold_mean: NotRequired[float | None]
+    harrell_c_by_centre: NotRequired[dict[str, Number]]
+    uno_c: NotRequired[Number]
+    ridge_cox: NotRequired[Concordances]
+    clinical: NotRequired[Clinical]
+    interval_note: NotRequired[str]
+    headline: NotRequired[str]
+    differences: NotRequired[dict[str, Number]]
+    nested_scores: NotRequired[Used]
+    horizons_months: NotRequired[list[float]]
+    time_dependent_auc: NotRequired[dict[str, Number]]
+    brier: NotRequired[dict[str, dict[str, Number]]]
+    integrated_brier: NotRequired[IntegratedBrier]
+    calibration: NotRequired[Calibration]
+    decision_curve: NotRequired[dict[str, Any]]
+    seeds: NotRequired[Seeds]
+    hazard_ratio_per_sd: NotRequired[HazardRatio | NotEstimable]
+    added_value: NotRequired[AddedValue | NotEstimable]
+    kaplan_meier: NotRequired[KaplanMeier]
+    hazard_ratio_per_sd_centre_stratified: NotRequired[HazardRatio | NotEstimable]
+    proportional_hazards: NotRequired[ProportionalHazards]
+    spline: NotRequired[Spline | NotEstimable]
+    competing_risks: NotRequired[dict[str, Any]]
+    restricted_mean: NotRequired[dict[str, Any]]
+
+
+class JudgedScore(TypedDict):
+    """A score judged on one endpoint, in the patients who have it and the score."""
+
+    harrell_c: Number
+    harrell_c_centre_stratified: Number
+    hazard_ratio_per_sd: HazardRatio | NotEstimable
+
+
+class ScoreCorrelation(TypedDict):
+    """How alike the scores of two endpoints are, with Fisher's intervals."""
+
+    between: list[str]
+    n: int | None
+    pearson: NotRequired[Estimated]
+    spearman: NotRequired[Estimated]
+    estimate: NotRequired[None]  # where there is no correlation: why
+    low: NotRequired[None]
+    high: NotRequired[None]
+    events: NotRequired[None]
+    note: NotRequired[str]
+
+
+class EndpointComparison(TypedDict):
+    """Every score on every endpoint."""
+
+    note: str
+    trained_on: dict[str, dict[str, JudgedScore]]  # endpoint: judged on endpoint
+    correlation: list[ScoreCorrelation]
+
+
 class Metrics(TypedDict):
     """metrics.json."""
 
@@ -360,8 +479,12 @@ class Metrics(TypedDict):
     restricted_mean: dict[str, Any]  # event-free months of high and low, their difference
     power: dict[str, Any]  # what n and events can show
     missing: list[Missing]
+    between_centres: BetweenCentres
     missing_covariates: MissingCovariates | NothingMissing
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks
     alarms: list[Alarm]
+    # by their names, where study.yaml has secondary_endpoints
+    endpoints: NotRequired[dict[str, SecondaryEndpoint]]
+    endpoint_comparison: NotRequired[EndpointComparison]
     heterogeneity: dict[str, Any]  # shift and agreement of primary and metastasis of one patient

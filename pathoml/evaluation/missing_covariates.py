@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.evaluation.cross_fitted import halved, p_note, tested, widened
 from pathoml.evaluation.evidence import Evidence
 from pathoml.evaluation.imputation import (
     ALARMING_SHARE,
@@ -48,12 +49,12 @@ from pathoml.survival.design import (
     Design,
     NumericColumn,
     fit_design,
-    without_eventless_levels,
 )
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.fold_concordance import FoldedScores, fold_c_interval
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
 from pathoml.survival.outcome import at_rows
+from pathoml.survival.rare_levels import estimable_columns, is_level
 from pathoml.survival.rubin import (
     FEWEST_SETS,
     PooledEstimate,
@@ -61,7 +62,7 @@ from pathoml.survival.rubin import (
     pool_likelihood_ratio,
 )
 from pathoml.training.baselines import clinical_folds, clinical_predictor, score_by_fold
-from pathoml.training.scoring import folded_scores
+from pathoml.training.scoring import FoldScores, folded_scores
 from pathoml.types import Array, Json, Split
 
 Bools = npt.NDArray[np.bool_]
@@ -69,6 +70,7 @@ Covariates = Mapping[str, Sequence[object]]
 
 SCORE = "image score"
 ANSWERS = ("complete_case", "median", "multiple_imputation")
+NOBODY = "not estimable: no patient has all covariates."
 COMPLETE = "No covariate is empty in any patient: nothing is imputed."
 NO_COVARIATES = "No covariates in study.yaml: nothing can be missing."
 METHOD = (
@@ -90,6 +92,22 @@ class _Fitted:
     x: Array  # (n, p + 1), the score last
     time_months: Array  # (n,)
     event: Bools  # (n,)
+    stratum: npt.NDArray[np.int64]  # (n,)
+    entry_months: Array | None  # (n,)
+
+    def gain_at(self, full: Array, reduced: Array) -> float:
+        """Twice the difference in log-likelihood of two given models."""
+        both = [
+            partial_log_likelihood(
+                x @ coefficients,
+                self.time_months,
+                self.event,
+                stratum=self.stratum,
+                entry_months=self.entry_months,
+            )
+            for x, coefficients in ((self.x, full), (self.x[:, :-1], reduced))
+        ]
+        return 2 * (both[0] - both[1])
 
 
 def missing_covariates_section(evidence: Evidence) -> Json:
@@ -108,14 +126,17 @@ def missing_covariates_section(evidence: Evidence) -> Json:
         "incomplete": int(incomplete.sum()),
         "share": float(incomplete.mean()),
         "imputations": len(evidence.imputed),
-        "method": METHOD,
+        "method": METHOD + p_note(evidence),
         "clinical_harrell_c": _clinical_c(evidence, incomplete),
-        "added_value": {name: _added_value(answer) for name, answer in answers.items()},
+        "added_value": {name: _added_value(evidence, answer) for name, answer in answers.items()},
         "hazard_ratios": [
             {
                 "covariate": name,
                 "unit": unit,
-                **{answer: _hazard_ratio(found, name) for answer, found in answers.items()},
+                **{
+                    answer: _hazard_ratio(evidence, found, name)
+                    for answer, found in answers.items()
+                },
             }
             for name, unit in [*_units(design), (SCORE, "SD")]
         ],
@@ -235,83 +256,111 @@ def _answers(
 def _fits(
     evidence: Evidence, design: Design, sets: Sequence[Covariates], among: Bools
 ) -> tuple[list[_Fitted], list[str]]:
-    """Fit both models to each set; a level without an event in any of them leaves all, with its
-    patients.
+    """Fit both models to each set; a column that one of the sets can say nothing of leaves all, the
+    patients of such a level being a stratum of their own.
     """
-    cohort, score = evidence.cohort, evidence.score
-    time, event = cohort.time_months, cohort.event
+    cohort = evidence.cohort
     if not among.any():
-        raise CohortError("not estimable: no patient has all covariates.")
-    matrices = [design.transform(columns) for columns in sets]  # (B, p) each
-    kept = np.all([without_eventless_levels(x[among], event[among])[1] for x in matrices], axis=0)
+        raise CohortError(NOBODY)
+    outcome, score = (cohort.time_months[among], cohort.event[among]), evidence.score[among]
+    entry = at_rows(cohort.entry_months, among)
+    matrices = [design.transform(columns)[among] for columns in sets]  # (n, p) each
+    found = [
+        estimable_columns(x, *outcome, names=design.names, entry_months=entry) for x in matrices
+    ]
+    kept = np.all([one.columns for one in found], axis=0)
     names = [name for name, k in zip(design.names, kept) if k]
     fitted = []
-    for x in matrices:
-        rows = among & ~(x[:, ~kept] == 1).any(axis=1)
-        both = np.column_stack([x[:, kept], score])[rows]
-        outcome = time[rows], event[rows]
-        reduced = fit_cox(both[:, :-1], *outcome, names=names)
-        full = fit_cox(both, *outcome, names=[*names, SCORE])
+    for x, one in zip(matrices, found):
+        elsewhere = x[:, one.columns & ~kept & is_level(x)]  # levels that other sets left out
+        _, stratum = np.unique(
+            np.column_stack([one.stratum, elsewhere]), axis=0, return_inverse=True
+        )
+        both = np.column_stack([x[:, kept], score])
+        shared: dict[str, Any] = {"stratum": stratum.ravel(), "entry_months": entry}
+        reduced = fit_cox(both[:, :-1], *outcome, names=names, **shared)
+        full = fit_cox(both, *outcome, names=[*names, SCORE], **shared)
         fitted.append(
-            _Fitted(full=full, reduced=reduced, x=both, time_months=outcome[0], event=outcome[1])
+            _Fitted(
+                full=full,
+                reduced=reduced,
+                x=both,
+                time_months=outcome[0],
+                event=outcome[1],
+                **shared,
+            )
         )
     return fitted, [*names, SCORE]
 
 
-def _added_value(answer: tuple[list[_Fitted], list[str]] | str) -> Json:
+def _added_value(evidence: Evidence, answer: tuple[list[_Fitted], list[str]] | str) -> Json:
     if isinstance(answer, str):
         return not_estimable(answer)
-    return or_not_estimable(lambda: _gain(answer))
+    return or_not_estimable(lambda: _gain(evidence, answer))
 
 
-def _gain(answer: tuple[list[_Fitted], list[str]]) -> Json:
+def _gain(evidence: Evidence, answer: tuple[list[_Fitted], list[str]]) -> Json:
     fitted, _ = answer
     tests = [likelihood_ratio_test(one.full, one.reduced) for one in fitted]
-    shared = {"hazard_ratio_per_sd": _hazard_ratio(answer, SCORE)}
+    shared = {"hazard_ratio_per_sd": _hazard_ratio(evidence, answer, SCORE)}
     if len(fitted) == 1:
+        test = tests[0]
         return {
-            "statistic": tests[0].chi2,
-            "df": tests[0].df,
+            "statistic": test.chi2,
+            "df": test.df,
             "denominator_df": None,
-            "p_value_anticonservative": tests[0].p,
+            "p_value_anticonservative": tested(
+                evidence, lambda: halved(evidence, test.chi2, test.df)
+            ),
             **shared,
         }
     full = np.mean([one.full.coefficients for one in fitted], axis=0)
     reduced = np.mean([one.reduced.coefficients for one in fitted], axis=0)
-    held = [
-        2
-        * (
-            partial_log_likelihood(one.x @ full, one.time_months, one.event)
-            - partial_log_likelihood(one.x[:, :-1] @ reduced, one.time_months, one.event)
-        )
-        for one in fitted
-    ]
+    held = [one.gain_at(full, reduced) for one in fitted]
     pooled = pool_likelihood_ratio([test.chi2 for test in tests], held, tests[0].df)
     below = pooled.denominator_df
     return {
         "statistic": pooled.f,
         "df": pooled.df,
         "denominator_df": below if math.isfinite(below) else None,
-        "p_value_anticonservative": pooled.p_value,
+        "p_value_anticonservative": tested(
+            evidence, lambda: pooled.p_value_of(pooled.f / evidence.widening**2)
+        ),
         **shared,
     }
 
 
-def _hazard_ratio(answer: tuple[list[_Fitted], list[str]] | str, name: str) -> Json:
+def _hazard_ratio(
+    evidence: Evidence, answer: tuple[list[_Fitted], list[str]] | str, name: str
+) -> Json:
+    """Return a hazard ratio with its interval and p value; those of the score as cross-validation
+    leaves them.
+    """
     if isinstance(answer, str):
         return not_estimable(answer)
     fitted, names = answer
     if name not in names:
-        return not_estimable("no patient of this level had an event, or all of them are of it")
-    column, first = names.index(name), fitted[0].full
-    if len(fitted) == 1:
-        return {**hazard_ratio(first, column).to_json(), "wald_p": wald_test(first, column)}
+        return not_estimable(
+            "the patients of this level, or of this imputed level, say nothing of it"
+        )
+    column = names.index(name)
+    trained = name == SCORE
+    fits = [widened(one.full, evidence) if trained else one.full for one in fitted]
+
+    def p_of(p_value: float) -> float | None:
+        return tested(evidence, lambda: p_value) if trained else p_value
+
+    if len(fits) == 1:
+        return {
+            **hazard_ratio(fits[0], column).to_json(),
+            "wald_p": p_of(wald_test(fits[0], column)),
+        }
     pooled = pool_estimate(
-        [one.full.coefficients[column] for one in fitted],
-        [one.full.covariance[column, column] for one in fitted],
-        df_complete=max(first.events - len(names), 1),
+        [fit.coefficients[column] for fit in fits],
+        [fit.covariance[column, column] for fit in fits],
+        df_complete=max(fits[0].events - len(names), 1),
     )
-    return _pooled_ratio(pooled, first)
+    return {**_pooled_ratio(pooled, fits[0]), "wald_p": p_of(pooled.p_value)}
 
 
 def _pooled_ratio(pooled: PooledEstimate, first: CoxFit) -> Json:
@@ -322,7 +371,6 @@ def _pooled_ratio(pooled: PooledEstimate, first: CoxFit) -> Json:
         "high": math.exp(high),
         "n": first.n,
         "events": first.events,
-        "wald_p": pooled.p_value,
         "log_hazard_ratio": pooled.estimate,
         "standard_error": pooled.standard_error,
         "df": pooled.df,
@@ -331,39 +379,43 @@ def _pooled_ratio(pooled: PooledEstimate, first: CoxFit) -> Json:
 
 
 def _clinical_c(evidence: Evidence, incomplete: Bools) -> Json:
-    """Return C of the clinical model, out of fold on the run's own splits, by each answer."""
+    """Return the headline C of the clinical model, out of fold on the run's own splits, by each
+    answer: within centres where there are several.
+    """
     cohort, splits = evidence.cohort, evidence.splits
-    if "clinical" not in evidence.folded or not splits:
+    if "clinical" not in evidence.baselines or not splits:
         none = not_estimable("these scores come without a clinical model on the same folds")
         return dict.fromkeys(ANSWERS, none)
-    complete = np.flatnonzero(~incomplete)
-    alone = replace(cohort, patients=tuple(cohort.patients[row] for row in complete))
+    rows = {name: np.ones(len(incomplete), dtype=np.bool_) for name in ANSWERS}
+    rows["complete_case"] = ~incomplete
+    alone = replace(
+        cohort, patients=tuple(p for p, gone in zip(cohort.patients, incomplete) if not gone)
+    )
+    scores: dict[str, Callable[[], FoldedScores]] = {
+        "complete_case": lambda: folded_scores(clinical_folds(alone, splits)),
+        "median": lambda: (
+            evidence.folded.get("clinical") or folded_scores(clinical_folds(cohort, splits))
+        ),
+        "multiple_imputation": lambda: folded_scores(_imputed_folds(evidence, splits)),
+    }
 
-    def judged(score: Callable[[], FoldedScores], rows: npt.NDArray[np.intp]) -> Estimate:
+    def judged(name: str) -> Estimate:
+        chosen = rows[name]
+        if not chosen.any():
+            raise CohortError(NOBODY)
         return fold_c_interval(
-            score(),
-            cohort.time_months[rows],
-            cohort.event[rows],
-            stratum=at_rows(evidence.compared_within, rows),
-            entry_months=at_rows(cohort.entry_months, rows),
+            scores[name](),
+            cohort.time_months[chosen],
+            cohort.event[chosen],
+            stratum=at_rows(evidence.compared_within, chosen),
+            entry_months=at_rows(cohort.entry_months, chosen),
         )
 
-    everyone = np.arange(len(incomplete))
-    wanted = {
-        "complete_case": (lambda: folded_scores(clinical_folds(alone, splits)), complete),
-        "median": (lambda: evidence.folded["clinical"], everyone),
-        "multiple_imputation": (lambda: _imputed_scores(evidence, splits), everyone),
-    }
-    if not len(complete):
-        del wanted["complete_case"]
-    found = {name: or_not_estimable(partial(judged, *of)) for name, of in wanted.items()}
-    return {
-        name: found.get(name, not_estimable("no patient has all covariates")) for name in ANSWERS
-    }
+    return {name: or_not_estimable(partial(judged, name)) for name in ANSWERS}
 
 
-def _imputed_scores(evidence: Evidence, splits: Sequence[Split]) -> FoldedScores:
-    """Return out-of-fold clinical scores, each the mean over imputed sets.
+def _imputed_folds(evidence: Evidence, splits: Sequence[Split]) -> list[FoldScores]:
+    """Return how clinical models score everyone, by fold, each score the mean over imputed sets.
 
     A fold's imputation is learned from its training patients alone, and takes the outcomes of
     nobody else; 20 sets are shared out among the repeats.
@@ -374,7 +426,9 @@ def _imputed_scores(evidence: Evidence, splits: Sequence[Split]) -> FoldedScores
 
     def fit(train: Bools, seed: int) -> Array:
         known = np.full((len(train), 2), np.nan)
-        known[train] = outcome_columns(time[train], event[train])
+        known[train] = outcome_columns(
+            time[train], event[train], entry_months=at_rows(cohort.entry_months, train)
+        )
         imputer = fit_imputer(columns, train, known)
         fold = zlib.crc32(train.tobytes())
         drawn = (imputer.draw((SEED, seed, fold, k)) for k in range(sets))
@@ -382,4 +436,4 @@ def _imputed_scores(evidence: Evidence, splits: Sequence[Split]) -> FoldedScores
         mean: Array = np.mean(predictors, axis=0)
         return mean
 
-    return folded_scores(score_by_fold(cohort, splits, fit))
+    return score_by_fold(cohort, splits, fit)

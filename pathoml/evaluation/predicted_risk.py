@@ -67,19 +67,19 @@ RESTS_ON = {  # how the image scores of the other folds were made: nested, or by
 }
 WITH_ENTRY = {  # why not, where patients come under observation late
     "AUC": (
-        "not estimable with delayed entry: cases by the horizon who had the event before they could"
-        " come are not here, and no weight stands for them"
+        "not estimable: with delayed entry, who had the event before they could come is not here,"
+        " and no weight stands for them"
     ),
     "Brier score": (
-        "not estimable with delayed entry: its weights stand for patients lost to follow-up, not"
+        "not estimable: with delayed entry, its weights stand for patients lost to follow-up, not"
         " for those who had the event before they could come"
     ),
     "net benefit": (
-        "not estimable with delayed entry: the share of patients above a threshold is that of those"
-        " who lived to come, not of those at time zero"
+        "not estimable: with delayed entry, the share of patients above a threshold is that of"
+        " those who lived to come, not of those at time zero"
     ),
     "mean risk": (
-        "not estimable with delayed entry: the mean foretold risk is that of patients who lived to"
+        "not estimable: with delayed entry, the mean foretold risk is that of patients who lived to"
         " come, the observed one that of everybody from time zero; compare the curve, and observed"
         " over expected events over all follow-up"
     ),
@@ -97,17 +97,9 @@ def risk_sections(evidence: Evidence) -> Json:
     cohort, score, counts = evidence.cohort, evidence.score, evidence.draws
     time, event, score_type = cohort.time_months, cohort.event, evidence.score_type
     horizons_months = evidence.config.evaluate.horizons_months
-    divided = len(set(evidence.fold)) > 1
-    label = np.asarray(evidence.fold) if divided else patterned_folds(event)
+    label, used, models = _models_of(evidence)
     grid = _grid(cohort, horizons_months)
     months = [*horizons_months, *grid]
-    nested = evidence.nested
-    used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
-    models = linear_predictors(
-        cohort,
-        (lambda train: used[str(label[~train][0])]) if used else lambda _: score,
-        evidence.clinical,
-    )
     hazards, problem = _cross_fitted(models, cohort, label, months)
     risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
 
@@ -168,6 +160,35 @@ def risk_sections(evidence: Evidence) -> Json:
         ),
     }
     return sections
+
+
+def expected_events(evidence: Evidence) -> Array:
+    """Return (B,) the events that the image score foretold each patient until their own time: the
+    cumulative hazard by a Cox model of the other folds.
+
+    Raises:
+        CohortError: the model cannot be fitted.
+    """
+    label, _, models = _models_of(evidence)
+    wanted = {"image": models["image"]}
+    hazards, problem = _cross_fitted(wanted, evidence.cohort, label, ())
+    return _own(hazards, problem, "image")
+
+
+def _models_of(
+    evidence: Evidence,
+) -> tuple[npt.NDArray[np.str_], Mapping[str, Array] | None, dict[str, Callable[[Bools], Array]]]:
+    """Return the folds, the nested scores where every fold has them, and the models."""
+    divided = len(set(evidence.fold)) > 1
+    label = np.asarray(evidence.fold) if divided else patterned_folds(evidence.cohort.event)
+    nested = evidence.nested
+    used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
+    models = linear_predictors(
+        evidence.cohort,
+        (lambda train: used[str(label[~train][0])]) if used else lambda _: evidence.score,
+        evidence.clinical,
+    )
+    return label, used, models
 
 
 def _slope(evidence: Evidence) -> Estimate:

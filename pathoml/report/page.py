@@ -25,15 +25,19 @@ from PIL import Image
 from pathoml.config import Study, opened
 from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, detail_sections
-from pathoml.report.figures import Curve, ForestRow
+from pathoml.report.endpoints import endpoint_context, survival_curves
+from pathoml.report.figures import ForestRow
+from pathoml.report.methods import methods
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
 from pathoml.report.staleness import refuse_other_tables, stale_alarms
 from pathoml.report.suppression import pooled_centres, suppressed
+from pathoml.report.what_ran import read_what_ran
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.store.scores import ScoreTable, read_scores
-from pathoml.store.tables import parse_number
+from pathoml.store.tables import parse_number, table_names
+from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
 
@@ -114,6 +118,8 @@ def report_page(study: Study) -> str:
     """
     folder = RunFolder(study.run_folder)
     scores, table_facts = _scored_patients(read_scores(folder.path))
+    centre_of = _centres(study)
+    scores = [replace(p, centre=centre_of.get(p.patient_id, p.centre)) for p in scores]
     metrics = read_json(folder.metrics)
     if stale := stale_alarms(study):
         metrics["alarms"] = [*(metrics.get("alarms") or []), *stale]
@@ -129,13 +135,15 @@ def report_page(study: Study) -> str:
         _read_optional(folder.splits),
         _read_optional(folder.provenance),
     )
+    ran = read_what_ran(study, score_type=table_facts["score_type"])
     checked = _read_optional(folder.faithfulness).get("slides") or {}
     context = {
         **_discrimination(metrics, scores),
         **_survival(metrics, study),
         **_permutation(permutation),
         **_flow(metrics, scores),
-        **detail_sections(study, metrics, permutation),
+        **endpoint_context(metrics, permutation, smallest),
+        **detail_sections(study, metrics, permutation, ran=ran),
         "config": study.config,
         "metrics": metrics,
         "permutation": permutation,
@@ -147,15 +155,11 @@ def report_page(study: Study) -> str:
             metrics,
             permutation,
             score_type=table_facts["score_type"],
-            centres=len({patient.centre for patient in scores}),
+            centres=len(flow_centres(metrics) or {patient.centre for patient in scores}),
+            origin=ran.origin,
         ),
-        "methods": wording.methods(
-            study.config,
-            metrics,
-            permutation,
-            splits=splits.get("splits") or [],
-            tiles_seen=(provenance.get("steps") or {}).get("train", {}).get("tiles", ""),
-        ),
+        "methods": methods(ran, metrics, permutation),
+        "ran": ran,
         "ends": []
         if smallest
         else _ends(
@@ -170,6 +174,20 @@ def report_page(study: Study) -> str:
         "has_r_script": folder.analysis_r.is_file(),
     }
     return _render(context, smallest)
+
+
+def _centres(study: Study) -> dict[str, str]:
+    """Return patient_id -> centre by patients.csv; {} where a run is read without it. A locked
+    model scores patients whose centre it is not told.
+    """
+    if not any((study.folder / name).exists() for name in table_names("patients")):
+        return {}
+    return {p.patient_id: p.centre for p in read_cohort(study).patients}
+
+
+def flow_centres(metrics: Json) -> Json:
+    """Return the centres of the analysed patients, as `evaluate` counted them."""
+    return (metrics.get("flow") or {}).get("by_centre") or {}
 
 
 def _render(context: Json, smallest: int) -> str:
@@ -274,14 +292,7 @@ def _forest_row(label: str, kind: str, content: Json | None) -> ForestRow:
 
 
 def _survival(metrics: Json, study: Study) -> dict[str, Any]:
-    smallest = study.config.report.smallest_cell
-    fields = ("times", "survival", "low", "high", "at_risk", "events")
-    groups = (metrics.get("kaplan_meier") or {}).get("groups") or {}
-    curves = {
-        name: Curve(**{f: groups[name][f] for f in fields}, smallest=smallest)
-        for name in ("high", "low")
-        if groups.get(name, {}).get("times")
-    }
+    curves = survival_curves(metrics, study.config.report.smallest_cell)
     svg = figures.kaplan_meier_figure(curves, study.config.endpoint.name) if curves else ""
     return {"survival_svg": Markup(svg), "groups": list(curves)}
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-Order = Literal["day_first", "month_first"]
 Format = Literal["auto", "day_first", "month_first", "excel", "excel_1904"]
 
 CLOCK = re.compile(  # 2021-03-01T00:00:00.000+01:00, 01.03.2021 0:00

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -250,12 +251,12 @@ def _columns(path: Path, raw: RawTable, place: int) -> dict[int, str]:
 def _merged_cells(raw: RawTable, header_line: int) -> dict[tuple[int, int], str]:
     """Return what a spreadsheet shows in the rows of a merged cell, by row and column from 1."""
     cells = dict(raw.rows)
+    lines = [line for line, _ in raw.rows]
     return {
         (line, column): cells[first][column - 1]
         for first, last, column in raw.merged
         if first > header_line and column <= len(cells.get(first, ()))
-        for line in range(first + 1, last + 1)
-        if line in cells
+        for line in lines[bisect_right(lines, first) : bisect_right(lines, last)]
     }
 
 

@@ -285,7 +285,7 @@ def _mixture(table: Table, name: str) -> str:
         if len(found) < len(others) or different <= MOST_CODES or len(units) > MOST_UNITS:
             return ""
     else:
-        codes, whole = set(numbers), all(n == int(n) for n in numbers)
+        codes, whole = set(numbers), all(n.is_integer() for n in numbers)
         small = max(map(abs, numbers)) <= LARGEST_CODE or OFTEN * len(codes) <= len(numbers)
         if whole and len(codes) <= MOST_CODES and small:
             return ""

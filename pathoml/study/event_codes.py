@@ -86,19 +86,27 @@ def median_times(table: Table, endpoint: EndpointConfig) -> dict[int, float]:
 
 def refuse_no_censored(table: Table, endpoint: EndpointConfig) -> None:
     """Raise CohortError where codes are 1 and 2 and never 0: is 1 the event, or censored?"""
-    stated = (*endpoint.censored_codes, *endpoint.event_codes, *endpoint.competing_codes)
-    cells = [row[endpoint.event] for row in table.rows if row[endpoint.event]]
-    codes = {event_code(cell, endpoint) for cell in cells} if not stated else set()
-    if codes in ({2}, {0, 2}):
-        raise CohortError(
-            f"{table.path.name}: {endpoint.event} holds 2 (a competing event) and 1 (the event) "
-            "never. If 2 means the event, state endpoint.event_codes: [2] and "
-            "endpoint.censored_codes, such as [0]."
-        )
-    if codes == {1, 2}:
+    if _codes_not_stated(table, endpoint) == {1, 2}:
         raise CohortError(
             f"{table.path.name}: {endpoint.event} holds 1 and 2, and 0 (censored) never. State "
             "which is which: endpoint.censored_codes: [1] and endpoint.event_codes: [2] where 1 "
             "means censored, as in R's survival::lung; or endpoint.event_codes: [1] and "
             "endpoint.competing_codes: [2] where nobody was censored."
         )
+
+
+def refuse_no_event(table: Table, endpoint: EndpointConfig) -> None:
+    """Raise CohortError where codes are 2 and never 1: is 2 the event?"""
+    if _codes_not_stated(table, endpoint) in ({2}, {0, 2}):
+        raise CohortError(
+            f"{table.path.name}: {endpoint.event} holds 2 (a competing event) and 1 (the event) "
+            "never. If 2 means the event, state endpoint.event_codes: [2] and "
+            "endpoint.censored_codes, such as [0]."
+        )
+
+
+def _codes_not_stated(table: Table, endpoint: EndpointConfig) -> set[int | None]:
+    if endpoint.censored_codes or endpoint.event_codes or endpoint.competing_codes:
+        return set()
+    cells = [row[endpoint.event] for row in table.rows]
+    return {event_code(cell, endpoint) for cell in cells if cell}

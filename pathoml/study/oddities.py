@@ -21,14 +21,17 @@ from pathoml.study.columns import (
     slides_as_understood,
 )
 from pathoml.study.event_codes import event_code, median_times
-from pathoml.study.patient_ids import near_ids
+from pathoml.study.patient_ids import near_ids, near_twins
 from pathoml.study.timing import UNITS_A_MONTH, date_columns
 
-CENSORSHIP = re.compile(r"(?<![a-zäöü])[cz]ens", re.IGNORECASE)  # a name that begins so
+CENSORSHIP = re.compile(  # names of columns in which 1 may mean that nothing happened
+    r"(?<![a-zäöü])([cz]ens|(alive|living|survived|lebt)(?![a-z]))|free$", re.IGNORECASE
+)
 SHORTENED = re.compile(r"^\d([.,]\d+)?E\+\d+$")
 AGE = re.compile(r"(?<![a-z])(age|alter|âge|edad|leeftijd|età)(?![a-z])", re.IGNORECASE)
 OLDEST = 120  # years
 NINES = (9, 88, 99, 777, 888, 999, 8888, 9999, 99999)  # spellings of "not known"
+AGES = (88,)  # of those, ages that a patient may have: odd only where they come again
 BELOW_ZERO = (-1, -7, -8, -9, -77, -88, -99, -777, -888, -999, -9999)
 LARGEST_OF_CODES = 4  # beside which 9 stands for "not known"
 APART = 0.95  # a spelling of "not known" stands apart: the next is below this share of it
@@ -86,10 +89,8 @@ def _odd_notes(table: Table) -> list[str]:
 def _odd_ids(patients: Table, slides: Table | None) -> list[str]:
     said = []
     ids = [row["patient_id"] for row in patients.rows if row["patient_id"]]
-    for place, one in enumerate(ids):
-        twin = near_ids([one], ids[:place])
-        if twin and one not in ids[:place]:
-            said.append(f"{patients.path.name}: patient {one!r} has a near twin.{twin[one]}")
+    for one, sentence in near_twins(ids).items():
+        said.append(f"{patients.path.name}: patient {one!r} has a near twin.{sentence}")
     if slides is not None:
         of_slides = {row["patient_id"] for row in slides.rows}
         near = near_ids([i for i in ids if i not in of_slides], of_slides - set(ids))
@@ -115,9 +116,9 @@ def _odd_outcome(table: Table, endpoint: EndpointConfig) -> list[str]:
     stated = (*endpoint.event_codes, *endpoint.censored_codes, *endpoint.competing_codes)
     if CENSORSHIP.search(endpoint.event) and not stated:
         said.append(
-            f"column {endpoint.event!r} is read as 1 = event, and its name says censoring. If 1"
-            " means censored there, state endpoint.event_codes: [0] and endpoint.censored_codes:"
-            " [1]"
+            f"column {endpoint.event!r} is read as 1 = event, and its name says censoring, or that"
+            " nothing happened. If 1 means censored there, state endpoint.event_codes: [0] and"
+            " endpoint.censored_codes: [1]"
         )
     codes = Counter(event_code(row[endpoint.event], endpoint) for row in table.rows)
     medians = median_times(table, endpoint)
@@ -154,9 +155,11 @@ def _odd_numbers(table: Table, name: str) -> list[str]:
         return []
     odd = [v for v in values if v in BELOW_ZERO and all(w >= 0 for w in values if w != v)]
     codes = [v for v in values if v not in odd]
-    whole = all(v == int(v) for v in codes)
+    whole = all(v.is_integer() for v in codes)
     while len(codes) > 1 and codes[-1] in NINES and codes[-2] < APART * codes[-1]:
         if codes[-1] == NINES[0] and not (whole and codes[-2] <= LARGEST_OF_CODES):
+            break
+        if codes[-1] in AGES and numbers.count(codes[-1]) == 1:
             break
         odd.append(codes.pop())
     if AGE.search(name) and values[-1] > OLDEST and values[-1] not in odd:

@@ -22,14 +22,35 @@ def near_ids(wanted: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     ['007', 'P 12']
     """
     known = list(known)
-    by_key: dict[str, list[str]] = {}
-    for one in known:
-        by_key.setdefault(_key(one), []).append(one)
+    by_key = _by_key(known)
+    short = [one for one in known if EXPONENT.match(one)]
     found = {}
     for one in wanted:
-        near = by_key.get(_key(one)) or [k for k in known if _is_shortened(one, k)]
+        others = known if EXPONENT.match(one) else short
+        near = by_key.get(_key(one)) or [other for other in others if _is_shortened(one, other)]
         if len(near) == 1:
             found[one] = f" Is it {near[0]!r} there? {_reason(one, near[0])}"
+    return found
+
+
+def near_twins(ids: Iterable[str]) -> dict[str, str]:
+    """Return a sentence for each id of one table that another, before it, differs from in writing
+    only.
+
+    >>> near_twins(["P1", "P2", "p1"])
+    {'p1': " Is it 'P1'? Small and large letters differ: write both alike."}
+    """
+    return {
+        later: f" Is it {first!r}? {_reason(later, first)}"
+        for first, *rest in _by_key(dict.fromkeys(ids)).values()
+        for later in rest
+    }
+
+
+def _by_key(ids: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in ids:
+        found.setdefault(_key(one), []).append(one)
     return found
 
 

@@ -54,8 +54,17 @@ class PooledLikelihoodRatio:
 
     f: float
     df: int  # of the numerator: the coefficients that are tested
-    denominator_df: float
-    p_value: float
+    denominator_df: float  # infinite: a chi-square over its degrees of freedom
+
+    @property
+    def p_value(self) -> float:
+        return self.p_value_of(self.f)
+
+    def p_value_of(self, f: float) -> float:
+        """Return the p value that another F of these degrees of freedom would have."""
+        if math.isinf(self.denominator_df):
+            return float(stats.chi2.sf(self.df * f, self.df))
+        return float(stats.f.sf(f, self.df, self.denominator_df))
 
 
 def imputations_needed(incomplete: int, patients: int) -> int:
@@ -143,17 +152,10 @@ def pool_likelihood_ratio(
     statistic = max(held, 0.0) / (df * (1 + ratio))
     t = df * (m - 1)
     if ratio == 0:
-        return PooledLikelihoodRatio(
-            f=statistic,
-            df=df,
-            denominator_df=math.inf,
-            p_value=float(stats.chi2.sf(df * statistic, df)),
-        )
+        return PooledLikelihoodRatio(f=statistic, df=df, denominator_df=math.inf)
     below = (
         4 + (t - 4) * (1 + (1 - 2 / t) / ratio) ** 2
         if t > 4
         else t * (1 + 1 / df) * (1 + 1 / ratio) ** 2 / 2
     )
-    return PooledLikelihoodRatio(
-        f=statistic, df=df, denominator_df=below, p_value=float(stats.f.sf(statistic, df, below))
-    )
+    return PooledLikelihoodRatio(f=statistic, df=df, denominator_df=below)

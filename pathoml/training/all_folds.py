@@ -4,29 +4,45 @@ baselines in runs/RUN/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from pathoml.bags.projection import choose_projection
-from pathoml.bags.reading import read_bags
+from pathoml.bags.reading import mean_features, read_bags
 from pathoml.bags.tile_bank import where_tiles_lie
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
-from pathoml.study.splits import check_splits, make_splits, write_splits
+from pathoml.study.splits import (
+    about_splits,
+    check_splits,
+    leave_out_centres,
+    make_splits,
+    write_splits,
+)
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
 from pathoml.training.baselines import Baselines, clinical_columns
+from pathoml.training.endpoints import (
+    ModelFolders,
+    all_endpoints,
+    remove_endpoints,
+    write_endpoint,
+)
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import find_head
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
-from pathoml.training.models import save_block, save_index, save_raw_scores
-from pathoml.training.nested import nested_scores, nested_specs, write_nested
+from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
 from pathoml.training.scoring import (
     averaged,
     fold_scores,
@@ -35,12 +51,12 @@ from pathoml.training.scoring import (
     seed_folds,
 )
 from pathoml.training.trained import Trained
-from pathoml.types import NOTICE, Cohort, Split
+from pathoml.types import Cohort, Split
 
 
 def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav),
-    baselines.csv and log.csv.
+    baselines.csv and log.csv, and the same of each secondary endpoint into endpoints/NAME.
 
     Raises:
         CohortError: the cohort cannot be split or trained on; says why.
@@ -54,69 +70,78 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
+    endpoints = all_endpoints(study, cohort, splits, specs=specs)
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
     run = RunFolder(folder)
     write_text(run.resolved, resolved_yaml(config))
-    write_splits(run.splits, splits, config.splits.scheme)
+    write_splits(run.splits, splits, **about_splits(config.splits))
     for stale in run.models.glob("*.safetensors"):
         stale.unlink()
+    remove_endpoints(run)
     log: list[LogRow] = []
-    entries = []
+    models = ModelFolders(run, endpoints)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    outer_part, inner_part = _progress(on_epoch, config.train.epochs, len(specs), len(inner))
+    nesting = endpoints.nested(inner)
+    outer_part, inner_part = _progress(
+        on_epoch, config.train.epochs, len(endpoints.specs), len(nesting.specs)
+    )
     blocks = fit_models(
         cohort,
         bags,
-        specs,
+        endpoints.specs,
         config=config.train,
         device=device,
         seed=config.splits.seed,
+        outcomes=endpoints.outcomes,
         on_epoch=outer_part,
         log=log,
     )
-    raw = []
+    every = np.empty((len(endpoints.specs), len(bags)))  # (M, B) of all endpoints
     for block in blocks:
-        raw.append(block.raw)
-        entries += save_block(run.models, block.stack, specs[block.models])
-        spec = block.stack.spec
-    encoder = {
+        every[block.models] = block.raw
+        models.save(block)
+    raw = every[endpoints.primary]
+    encoder: dict[str, Any] = {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
         "tile_px": slide.grid.tile_px,
         "mpp": slide.grid.mpp,
     }
-    scored = save_raw_scores(run.models, np.concatenate(raw))
-    save_index(run.models, spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
-    hashes = [entry["sha256"] for entry in entries]
-    folds = fold_scores(np.concatenate(raw), specs, cohort.patient_ids)
+    hashes = models.finish(raw, **encoder)
+    folds = fold_scores(raw, specs, cohort.patient_ids)
     scores = risk_scores(
         cohort,
         bags,
         folds,
         model_hashes=hashes,
         splits_sha256=sha256_of_file(run.splits),
-        score_type=score_type_of(config.splits.scheme),
+        score_type=_score_type(cohort, splits, config),
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
-    write_scores(folder, scores)
-    by_seed = seed_folds(np.concatenate(raw), specs, cohort.patient_ids)
+    write_scores(folder, scores, endpoint=config.endpoint.name)
+    by_seed = seed_folds(raw, specs, cohort.patient_ids)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
         {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
-    baselines = Baselines.fitted(cohort, bags, splits)
+    means = mean_features(bags)  # (B, D)
+    baselines = Baselines.fitted(cohort, bags, splits, means=means)
     table = baselines.repeats(folds, by_seed)
     write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
+    within = np.empty((0, len(bags)))  # (M', B) of the inner models of all endpoints
     if inner:
-        nested = nested_scores(
-            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train,
-            device=device, seed=config.splits.seed, on_epoch=inner_part
+        within = inner_scores(
+            cohort, bags, nesting.specs, config=config.train, device=device,
+            seed=config.splits.seed, outcomes=endpoints.outcomes, on_epoch=inner_part
         )  # fmt: skip
+        nested = nested_of(
+            within[nesting.primary], inner, cohort.patient_ids, outer=splits[0], outer_scores=folds
+        )
         write_nested(folder, cohort.patient_ids, nested)
     write_baselines(
         run.baselines,
@@ -124,21 +149,65 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         ridge=averaged(baselines.ridge_cox),
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
-    write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
+    settings = config.train.model_dump(mode="json")
+    write_logs(
+        folder, [row for row in log if not row["endpoint"]], settings, mlflow=config.compute.mlflow
+    )
+    for one in endpoints.others:
+        own = every[one.models][:, one.endpoint.known]
+        write_endpoint(
+            one,
+            bags,
+            own,
+            specs=endpoints.specs[one.models],
+            hashes=models.finish(own, endpoint=one.endpoint.name, **encoder),
+            inner=nesting.of(one.endpoint.name, within),
+            means=means,
+            score_type=scores[0].score_type,
+            log=log,
+            settings=settings,
+        )
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
     return Trained(
         folder=folder,
-        models=len(specs),
+        models=len(endpoints.specs),
         patients=len(bags),
         events=events,
         excluded=cohort.excluded,
         tiles=tiles,
         over_budget=budget,
         device=device.type,
+        solved=bool(
+            getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
+        ),
+        features=_features(study, slide.slide_id),
         encoder=encoder,
+        endpoints=endpoints.said,
+        endpoint_scores=tuple(
+            one.endpoint.run.scores.relative_to(folder).as_posix() for one in endpoints.others
+        ),
     )
+
+
+def _score_type(cohort: Cohort, splits: Sequence[Split], config: StudyConfig) -> str:
+    """Return what the scores are: of splits that were read from a file, by what they are."""
+    scheme = config.splits.scheme
+    if config.splits.file:
+        scheme = "leave_one_centre_out" if leave_out_centres(splits, cohort) else "stratified"
+    return score_type_of(scheme)
+
+
+def _features(study: Study, slide_id: str) -> dict[str, object]:
+    """Return what was done to tiles before the encoder, of features that were made here."""
+    path = embeddings_folder(study) / f"{slide_id}.h5"
+    if tool := stored_attr(path, "imported_from"):
+        return {"imported_from": tool}
+    tiles = study.config.tiles.model_dump(
+        mode="json", include={"min_tissue", "exclude", "context_mpp"}
+    )
+    return {**tiles, "stain": study.config.stain.model_dump(mode="json")}
 
 
 def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:

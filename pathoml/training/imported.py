@@ -29,7 +29,7 @@ from pathoml.store.tables import (
 from pathoml.study.columns import number_cells
 from pathoml.study.inputs import patients_read, what_changed
 from pathoml.study.run_folder import RunFolder
-from pathoml.study.splits import check_splits, make_splits, write_splits
+from pathoml.study.splits import about_splits, check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_folds
 from pathoml.training.recipe import NOT_TRAINED_ON, splits_read
 from pathoml.training.scoring import averaged, repeat_table, standardise
@@ -73,9 +73,10 @@ def write_imported_run(
     folder.mkdir(parents=True, exist_ok=True)
     _keep(run.imported, rows, column)
     write_text(run.resolved, resolved_yaml(study.config))
-    write_splits(run.splits, splits, study.config.splits.scheme)
+    own = study.config.splits.model_copy(update={"file": None})
+    write_splits(run.splits, splits, **about_splits(own))
     scores = _risk_scores(study, cohort, splits, values, [rows[p] for p in scored])
-    write_scores(folder, scores)
+    write_scores(folder, scores, endpoint=study.config.endpoint.name)
     for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
         stale.unlink(missing_ok=True)
     clinical = clinical_folds(cohort, splits)

@@ -42,6 +42,7 @@ class ModelSpec:
     permutation: int = 0  # or resample, from 1; 0 = the cohort as it is
     bag_of: tuple[int, ...] | None = None  # (B,) index of each patient's bag; None = their own
     drawn: tuple[int, ...] | None = None  # (B,) copies of each patient in the sample; None = one
+    endpoint: str = ""  # whose outcome it learns; "" = the cohort's, which is the primary one
 
     @property
     def name(self) -> str:
@@ -51,7 +52,9 @@ class ModelSpec:
 
     @property
     def tiles_seen(self) -> tuple[str, str, int]:
-        """Models of which this is equal learn from the same tiles and share a projection."""
+        """Models of which this is equal learn from the same tiles and share a projection, whatever
+        their endpoint.
+        """
         return self.repeat, self.fold, self.permutation
 
     def copies(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

@@ -35,6 +35,8 @@ NOT_COMPARED = re.compile(
     r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
     r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
     r"|^flow\.(patients|by_centre\..*\.slides)$"
+    # of models that R does not fit again: out of fold by complete cases and by imputed sets
+    r"|^missing_covariates\.clinical_harrell_c\."
     r"|^heterogeneity\.|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
     r"|^leaks\.harrell_c_within\..*\.(low|high)$"
 )

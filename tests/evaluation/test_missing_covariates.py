@@ -17,9 +17,13 @@ from pathoml.evaluation.missing_covariates import (
     write_imputed,
 )
 from pathoml.evaluation.sections import metrics
+from pathoml.store.scores import write_repeats
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.cox import fit_cox
+from pathoml.training.baselines import clinical_folds
+from pathoml.training.scoring import repeat_table
 
-QUICK = {"permutations": 0, "bootstraps": 100}
+QUICK = {"permutations": 0, "bootstraps": 0}
 
 
 def rewritten(folder, change):
@@ -38,6 +42,10 @@ def rewritten(folder, change):
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory):
     study = write_score_study(tmp_path_factory.mktemp("missing"), n=150, significance=QUICK)
+    evidence = read_evidence(study)  # and what `train` leaves of each partition
+    folds = clinical_folds(evidence.cohort, evidence.splits)
+    path = RunFolder(study.run_folder).repeat_scores
+    write_repeats(path, evidence.cohort.patient_ids, repeat_table({"clinical": folds}))
     return read_evidence(study)
 
 
@@ -90,9 +98,12 @@ def test_the_median_answer_is_that_of_the_rest_of_the_file(evidence, section):
     content = metrics(evidence)
     ours = section["added_value"]["median"]
     assert ours["statistic"] == pytest.approx(content["added_value"]["likelihood_ratio_chi2"])
-    same = content["added_value"]["hazard_ratio_per_sd"]["estimate"]
-    assert ours["hazard_ratio_per_sd"]["estimate"] == pytest.approx(same)
-    assert section["clinical_harrell_c"]["median"] == content["clinical"][content["headline"]]
+    same = content["added_value"]["hazard_ratio_per_sd"]
+    for end in ("estimate", "low", "high"):
+        assert ours["hazard_ratio_per_sd"][end] == pytest.approx(same[end])
+    assert ours["p_value_anticonservative"] == content["added_value"]["p_value_anticonservative"]
+    headline = content["headline"]
+    assert section["clinical_harrell_c"]["median"] == content["clinical"][headline]
 
 
 def test_a_pooled_interval_carries_what_is_not_known(section):
@@ -183,7 +194,7 @@ def test_a_level_without_an_event_is_said_and_the_rest_is_estimated(tmp_path):
     rewritten(tmp_path, rare)
     section = missing_covariates_section(read_evidence(study))
     rows = {row["covariate"]: row for row in section["hazard_ratios"]}
-    assert "no patient of this level had an event" in rows["subtype=rare"]["median"]["note"]
+    assert "say nothing of it" in rows["subtype=rare"]["median"]["note"]
     assert rows["subtype=UPS"]["multiple_imputation"]["estimate"] > 0
 
 

@@ -203,7 +203,8 @@ def lock(study, log_hazard_ratio, monthly_hazard):
 def test_a_locked_score_is_validated_against_the_bundle_that_made_it(tmp_path):
     study = write_score_study(tmp_path, significance=QUICK, competing=False)
     lock(study, 0.8, 1 / 16)  # drawn with 0.4 a SD and about 16 months to an event
-    content = evaluated(study)["prospective"]
+    whole = evaluated(study)
+    content, hospitals = whole["prospective"], whole["between_centres"]
     assert content["slope"]["estimate"] == pytest.approx(0.5, abs=0.15)
     assert (
         content["hazard_ratio_per_sd"]["low"]
@@ -218,6 +219,9 @@ def test_a_locked_score_is_validated_against_the_bundle_that_made_it(tmp_path):
     assert content["in_the_large"]["estimate"] == pytest.approx(
         read_cohort(study).event.sum() / expected.sum(), rel=1e-9
     )
+    of_hospitals = sum(h["expected"] for h in hospitals["centres"].values())
+    assert of_hospitals == pytest.approx(expected.sum())  # foretold by the bundle, not fitted here
+    assert hospitals["sentence"].startswith("In a new hospital of this kind")
 
 
 def scores_of(study):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.hospital_tables import twelve, write_hospital_study
 
+from pathoml.cli.check import run as check
+from pathoml.cli.console import Console
 from pathoml.errors import CohortError
 from pathoml.study.cohort import read_cohort
 
@@ -57,8 +59,9 @@ def test_one_and_two_without_nought_ask_which_is_the_event(
 
 
 def test_two_without_one_asks_whether_it_is_the_event(tmp_path: Path) -> None:
+    study = write_hospital_study(tmp_path, spelt(0, 2))
     with pytest.raises(CohortError, match=r"If 2 means the event, state endpoint.event_codes"):
-        read_cohort(write_hospital_study(tmp_path, spelt(0, 2)))
+        check(study, Console())
 
 
 def test_a_code_that_is_not_stated_is_refused_once_codes_are(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_zeros_that_one_table_lost_are_said(tmp_path: Path, there: str, here: st
 def test_twins_of_one_table_are_said(tmp_path: Path) -> None:
     columns = twelve()
     columns["patient_id"][5] = "p0"
-    assert "patient 'p0' has a near twin. Is it 'P00' there?" in warnings_of(
+    assert "patient 'p0' has a near twin. Is it 'P00'?" in warnings_of(
         write_hospital_study(tmp_path, columns)
     )
 

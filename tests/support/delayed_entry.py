@@ -21,7 +21,8 @@ d <- survival::mgus2
 born <- round(d$age * 365.25)
 end <- ifelse(d$pstat == 1, d$ptime, d$futime)
 of$mgus2_age <- data.frame(entry = born, time = born + pmax(1, round(end * 30.4375)),
-  code = ifelse(d$pstat == 1, 1, 2 * d$death), score = (d$hgb - 13) / 2, x = d$mspike, g = as.numeric(d$sex == "M"))
+  code = ifelse(d$pstat == 1, 1, 2 * d$death), score = (d$hgb - 13) / 2, x = d$mspike,
+  g = as.numeric(d$sex == "M"))
 of$mgus2_age <- subset(of$mgus2_age, complete.cases(of$mgus2_age))
 f <- survival::nafld1[1:700, ]
 born <- round(f$age * 365.25)

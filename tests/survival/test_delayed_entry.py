@@ -41,8 +41,10 @@ put("times", curve$time); put("survival", curve$surv); put("n.risk", curve$n.ris
 put("low", curve$lower); put("high", curve$upper)
 put("median", summary(curve)$table["median"])
 put("survival_at", summary(curve, times = at)$surv)
-put("follow_up", quantile(survfit(with(d, Surv(entry, time, code != 1)) ~ 1), 0.5, conf.int = FALSE))
-parts <- sapply(sort(unique(d$time[d$code == 1])), function(t) {  # survdiff refuses delayed entry
+reversed <- survfit(with(d, Surv(entry, time, code != 1)) ~ 1)
+put("follow_up", quantile(reversed, 0.5, conf.int = FALSE))
+# survdiff refuses delayed entry
+parts <- sapply(sort(unique(d$time[d$code == 1])), function(t) {
   risk <- d$entry < t & d$time >= t; dead <- d$time == t & d$code == 1
   n <- sum(risk); k <- sum(dead); p <- mean(d$g[risk])
   c(sum(d$g[dead]) - k * p, if (n > 1) k * p * (1 - p) * (n - k) / (n - 1) else 0)
@@ -66,7 +68,8 @@ e <- fitted(glm(g ~ x + score, binomial, d, control = glm.control(epsilon = 1e-1
 w <- ifelse(d$g == 1, 1 - e, e)
 weighted <- coxph(y ~ g * score, d, weights = w, cluster = seq_len(nrow(d)), control = strict)
 put("weighted", c(coef(weighted)[3], sqrt(vcov(weighted)[3, 3])))
-aj <- survfit(with(d, Surv(entry, time, factor(code, 0:2))) ~ 1, id = seq_len(nrow(d)), timefix = FALSE)
+states <- with(d, Surv(entry, time, factor(code, 0:2)))
+aj <- survfit(states ~ 1, id = seq_len(nrow(d)), timefix = FALSE)
 jumps <- rowSums(aj$n.event[, -1, drop = FALSE]) > 0
 put("aj", aj$pstate[jumps, 2]); put("aj_se", aj$std.err[jumps, 2])
 """
@@ -210,10 +213,10 @@ def test_what_is_foretold_to_a_patient_counts_from_entry():
     entry = np.array([0, 1, 0, 2, 0, 3.0])
     fold = np.array(["a", "b"] * 3)
     _, own = cross_fitted_hazard(
-        lambda train: np.zeros(6), time, event, fold=fold, months=[2.0], entry_months=entry
+        lambda _: np.zeros(6), time, event, fold=fold, months=[2.0], entry_months=entry
     )
-    # of fold b, entering at 1, 2 and 3: at 2 one of two is at risk and dies? Rows 1, 3 and 5
-    # (2, 4, 6) entered at 1, 2 and 3, so that at 2 the risk set is row 1 alone, at 4 rows 3 and 5
+    # fold b has events at 2, 4 and 6 of patients who entered at 1, 2 and 3: at 2 the first of them
+    # is alone at risk, at 4 the two others are
     assert own[0] == 0.0  # followed to month 1, before the others' first event
     assert own[2] == pytest.approx(1.0)  # to 3: the jump at 2, 1/1
     assert own[4] == pytest.approx(1.5)  # to 5: and 1/2 at 4
@@ -231,7 +234,8 @@ def test_a_locked_score_is_not_charged_with_events_before_entry():
     late = validate_locked_score(
         predictor, predictor, time[seen], entry_months=entry[seen], **shared
     )
-    assert late.in_the_large is not None and late.slope.estimate == pytest.approx(1, abs=0.06)
+    assert late.in_the_large is not None
+    assert late.slope.estimate == pytest.approx(1, abs=0.06)
     assert late.in_the_large.estimate == pytest.approx(1, abs=0.06)
 
 

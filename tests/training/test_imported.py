@@ -72,7 +72,7 @@ def test_corrected_events_are_in_the_report_without_another_import(study: Study)
 
 
 def test_the_clinical_baseline_is_fitted_to_the_corrected_table(
-    study: Study, tmp_path: Path
+    study: Study,
 ) -> None:
     write_patients(study.folder, events=20)
     evaluate_study(study)
