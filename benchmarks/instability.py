@@ -46,8 +46,8 @@ def resampling(tiles: int) -> None:
         seconds[count] = time.process_time() - started
     each = (seconds[FEW[1]] - seconds[FEW[0]]) / (FEW[1] - FEW[0])
     print(
-        f"{PATIENTS} x {tiles} x {DIM}: {each:.2f} CPU s a resample ({pipeline.models_each} models),"
-        f" {ALL * each / 60:.1f} CPU minutes for {ALL}, extrapolated from {FEW[1]}",
+        f"{PATIENTS} x {tiles} x {DIM}: {each:.2f} CPU s a resample of {pipeline.models_each}"
+        f" models, {ALL * each / 60:.1f} CPU minutes for {ALL}, extrapolated from {FEW[1]}",
         flush=True,
     )
     rng, first = np.random.default_rng(1), scores[0]
@@ -56,9 +56,7 @@ def resampling(tiles: int) -> None:
         for _ in range(ALL)
     ]
     started = time.process_time()
-    summarised(
-        cohort, first, again, drawn=list(pipeline.drawn), horizons=(12.0, 24.0, 36.0, 60.0)
-    )
+    summarised(cohort, first, again, drawn=list(pipeline.drawn), horizons=(12.0, 24.0, 36.0, 60.0))
     print(f"summary of {ALL}, 4 horizons: {time.process_time() - started:.1f} CPU s", flush=True)
 
 

@@ -47,6 +47,11 @@ def tell(found: Evaluated, console: Console) -> int:
         console.say(
             f"  permutation p = {p_value:.3f} ({found.permutation['permutations']} permutations)"
         )
+    for months, risk in (found.instability.get("risk") or {}).items():
+        console.say(
+            f"  in {found.instability['resamples']} resamples a patient's risk by {months} months"
+            f" moves by {risk['mean_absolute_error']:.3f} on average"
+        )
     say_metrics(found.metrics, console)
     say_endpoints(found.metrics, found.permutation, console)
     return 0

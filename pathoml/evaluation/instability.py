@@ -46,6 +46,7 @@ from pathoml.types import Array, Cohort, Json, Progress
 RIDGE = 1e-6  # of the Cox model of one score, as in a locked bundle: equal scores are equal risks
 CURVE_GRID = tuple(k / 20 for k in range(1, 20))  # risks at which calibration curves are compared
 UNSTABLE = 0.2  # share of resamples that put a patient into the other group
+MIDDLE = 0.2  # share of the patients, by original risk, who are called typical
 NOT_TRAINED = "not estimable: these scores were not trained here, so nothing can be repeated"
 NOT_ASKED = (
     "not asked for: significance.resamples in study.yaml is 0; 200 or more repeat the whole"
@@ -159,7 +160,7 @@ def summarised(
         key = f"{months:g}"
         spread = instability(first[:, h], repeated[:, :, h])
         table |= _columns(f"risk_{key}", first[:, h], spread)
-        risk[key] = _in_all(spread)
+        risk[key] = {**_in_all(spread), "typical": _typical(first[:, h], spread)}
         calibration[key] = _calibration(cohort, months, first[:, h], repeated[:, :, h])
     summary: Json = {
         "score": _in_all(score),
@@ -233,6 +234,16 @@ def _in_all(spread: Instability) -> Json:
             "ninetieth_percentile": float(ninetieth),
         },
     }
+
+
+def _typical(original: Array, spread: Instability) -> Json:
+    """Return what the patients of the middle fifth by original risk are given, and could have been
+    given, on average: what one may tell of a typical patient.
+    """
+    rank = np.argsort(np.argsort(original, kind="stable")) / max(len(original) - 1, 1)
+    middle = np.abs(rank - 0.5) <= MIDDLE / 2
+    found = {"original": original, "low": spread.low, "high": spread.high}
+    return {name: float(values[middle].mean()) for name, values in found.items()}
 
 
 def _horizons(evidence: Evidence) -> list[float]:

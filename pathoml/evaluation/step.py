@@ -23,11 +23,14 @@ from pathoml.types import SILENT, Json, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What metrics.json and permutation.json say; empty where only a part was computed."""
+    """What metrics.json, permutation.json and instability.json say; empty where only a part was
+    computed.
+    """
 
     fresh: bool  # nothing had to be done
     metrics: Json
     permutation: Json
+    instability: Json
 
 
 def evaluate_study(
@@ -74,6 +77,10 @@ def evaluate_study(
             now = file_hashes(study.run_folder, (REPEATS,))
             record_step(study.run_folder, replace(recipe, inputs={**recipe.inputs, **now}))
     if shard:
-        return Evaluated(fresh=fresh, metrics={}, permutation={})
-    said = read_json(files.metrics), read_json(files.permutation)
-    return Evaluated(fresh=fresh, metrics=said[0], permutation=said[1])
+        return Evaluated(fresh=fresh, metrics={}, permutation={}, instability={})
+    return Evaluated(
+        fresh=fresh,
+        metrics=read_json(files.metrics),
+        permutation=read_json(files.permutation),
+        instability=read_json(files.instability),
+    )
