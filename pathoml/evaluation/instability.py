@@ -43,7 +43,6 @@ from pathoml.training.run import LoadedRun
 from pathoml.training.scoring import out_of_fold, standardise
 from pathoml.types import Array, Cohort, Json, Progress
 
-RIDGE = 1e-6  # of the Cox model of one score, as in a locked bundle: equal scores are equal risks
 CURVE_GRID = tuple(k / 20 for k in range(1, 20))  # risks at which calibration curves are compared
 UNSTABLE = 0.2  # share of resamples that put a patient into the other group
 MIDDLE = 0.2  # share of the patients, by original risk, who are called typical
@@ -117,9 +116,13 @@ def instability_section(
 
 
 def resample_part(study: Study, run: LoadedRun, *, shard: Shard, progress: Progress) -> None:
-    """Compute a part of the resamples."""
-    with progress.bar("resample", "model epochs") as bar:
-        compute_kept(RESAMPLES, study, resampled_pipeline(study, run), on_epoch=bar, shard=shard)
+    """Compute a part of the resamples; where they are not estimable the whole says so too."""
+    pipeline = resampled_pipeline(study, run)
+    try:
+        with progress.bar("resample", "model epochs") as bar:
+            compute_kept(RESAMPLES, study, pipeline, on_epoch=bar, shard=shard)
+    except CohortError as error:
+        progress.say(f"  resamples: {error}")
 
 
 def summarised(
@@ -145,8 +148,13 @@ def summarised(
     score = instability(original.score, np.stack([one.score for one in again]))
     other = classification_instability(original.is_high, np.stack([one.is_high for one in again]))
     once = np.ones(len(original.score), dtype=np.int64)
-    first = absolute_risks(cohort, original.score, drawn=once, horizons=horizons)  # (B, H)
-    repeated = _risks_of_resamples(cohort, again, drawn, horizons)  # (R', B, H)
+    note = "" if horizons else "not estimable: too few patients are followed to any horizon"
+    try:
+        first = absolute_risks(cohort, original.score, drawn=once, horizons=horizons)  # (B, H)
+        repeated = _risks_of_resamples(cohort, again, drawn, horizons)  # (R', B, H)
+    except CohortError as error:  # scores and groups have their spread all the same
+        horizons, note = (), str(error)
+        first, repeated = np.empty((len(once), 0)), np.empty((0, len(once), 0))
     table: dict[str, Sequence[object]] = {
         "patient_id": cohort.patient_ids,
         "centre": cohort.centre.tolist(),
@@ -170,6 +178,7 @@ def summarised(
             "unstable_above": UNSTABLE,
         },
         "resamples_with_risk": len(repeated),
+        **({"risk_note": note} if note else {}),
         "risk": risk,
         "calibration": calibration,
     }
@@ -188,8 +197,12 @@ def absolute_risks(
     rows = np.repeat(np.arange(len(score)), drawn)
     time, event = cohort.time_months[rows], cohort.event[rows]
     entry = at_rows(cohort.entry_months, rows)
-    fit = fit_cox(score[rows][:, None], time, event, ridge=RIDGE, entry_months=entry)
-    predictor = score * fit.coefficients[0]
+    known = score[rows]
+    if np.ptp(known) > 0:
+        fit = fit_cox(known[:, None], time, event, entry_months=entry)
+        predictor = score * fit.coefficients[0]
+    else:  # nothing was learned: everybody has the same risk
+        predictor = np.zeros(len(score))
     baseline = baseline_hazard(predictor[rows], time, event, entry_months=entry)
     hazard = np.exp(predictor)[:, None] * baseline.at(list(horizons))
     risk: Array = -np.expm1(-hazard)

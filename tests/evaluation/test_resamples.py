@@ -191,6 +191,18 @@ def test_equal_scores_give_everybody_the_risk_of_the_drawn_patients(planted):
     assert risks == pytest.approx(1 - np.exp(-np.array([[5 / 6, 11 / 6]] * 3)))
 
 
+def test_a_score_that_separates_has_a_spread_though_no_risk(planted):
+    cohort = planted[0]
+    order = np.argsort(np.argsort(-cohort.time_months)).astype(float)  # the first event on top
+    one = Scored(score=order, is_high=order > 17)
+    everybody = [np.ones(36, dtype=np.int64)] * 3
+    summary, table = summarised(cohort, one, [one] * 3, drawn=everybody, horizons=(12.0,))
+    assert summary["score"]["mean_absolute_error"] == 0
+    assert summary["risk"] == {}
+    assert "infin" in summary["risk_note"]
+    assert not [name for name in table if name.startswith("risk")]
+
+
 @pytest.mark.ci
 def test_the_risk_is_that_of_r_on_the_resampled_rows(planted):
     cohort, rng = planted[0], np.random.default_rng(7)

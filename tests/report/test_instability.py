@@ -18,7 +18,7 @@ from pathoml.study.run_folder import RunFolder
 def write_found(folder: Path, *, patients: int = 40, noise: float = 0.5) -> dict[str, object]:
     """Write the files of resamples whose scores move by `noise` SD; return the summary."""
     cohort, rng = planted_cohort(patients, seed=1)[0], np.random.default_rng(2)
-    score = -cohort.time_months / cohort.time_months.std()
+    score = rng.normal(size=patients) - cohort.time_months / cohort.time_months.std()
     first = Scored(score=score, is_high=score > np.median(score))
     moved = [score + noise * rng.normal(size=patients) for _ in range(30)]
     again = [Scored(score=one, is_high=one > np.median(one)) for one in moved]
