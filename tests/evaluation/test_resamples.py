@@ -17,6 +17,7 @@ from pathoml.errors import CohortError
 from pathoml.evaluation.instability import absolute_risks, summarised
 from pathoml.evaluation.resamples import ResampledPipeline, Scored, scored
 from pathoml.study.splits import make_splits
+from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
@@ -97,11 +98,26 @@ def test_a_sample_of_everybody_once_is_the_run_itself(planted):
     assert (raw_scores(cohort, bags, once) == raw_scores(cohort, bags, specs)).all()
 
 
-@pytest.mark.parametrize("head", ["mean_pool", "ridge_cox"])
-def test_a_patient_drawn_twice_is_two_patients_of_the_table(planted, head):
+@pytest.mark.parametrize(
+    ("head", "loss", "late"),
+    [
+        ("mean_pool", "cox", False),
+        ("mean_pool", "cox", True),
+        ("mean_pool", "discrete_time", False),
+        ("ridge_cox", "cox", False),
+        ("ridge_cox", "cox", True),
+    ],
+)
+def test_a_patient_drawn_twice_is_two_patients_of_the_table(planted, head, loss, late):
     """A table with the drawn rows repeated, trained as any other, gives the same model."""
     cohort, bags = planted[0], with_equal_tiles(planted[1])
-    config = QUICK.model_copy(update={"head": head})
+    if late:  # every third patient came under observation halfway
+        people = [
+            replace(p, entry_months=p.time_months / 2) if row % 3 == 0 else p
+            for row, p in enumerate(cohort.patients)
+        ]
+        cohort = replace(cohort, patients=tuple(people))
+    config = QUICK.model_copy(update={"head": head, "loss": loss})
     drawn = np.random.default_rng(3).multinomial(len(bags), [1 / len(bags)] * len(bags))
     spec = ModelSpec(repeat="a", fold="1", seed=1, train=cohort.patient_ids)
     [weighted] = raw_scores(cohort, bags, [replace(spec, drawn=tuple(drawn.tolist()))], config)
@@ -109,7 +125,12 @@ def test_a_patient_drawn_twice_is_two_patients_of_the_table(planted, head):
     if head == "ridge_cox":
         means = np.stack([bag.features.mean(axis=0, dtype=np.float64) for bag in bags])
         model = fit_ridge_cox(
-            means[rows], cohort.time_months[rows], cohort.event[rows], seed=1, copy_of=rows
+            means[rows],
+            cohort.time_months[rows],
+            cohort.event[rows],
+            seed=1,
+            entry_months=at_rows(cohort.entry_months, rows),
+            copy_of=rows,
         )
         assert weighted == pytest.approx(model.predict(means), abs=1e-3)
         return
@@ -121,6 +142,31 @@ def test_a_patient_drawn_twice_is_two_patients_of_the_table(planted, head):
     # the projection turns by rounding and by its sample; the scores it leads to do not
     assert np.corrcoef(weighted, repeated[len(rows) :])[0, 1] > 0.999
     assert weighted.std() == pytest.approx(repeated[len(rows) :].std(), rel=0.05)
+
+
+def test_a_fold_is_centred_and_cut_by_its_copies():
+    """Raw 0, 1, 5; the first drawn three times, the second once, the third is scored: mean 1/4, SD
+    1/2, median 0.
+    """
+    spec = ModelSpec(repeat="a", fold="1", seed=1, train=("A", "B"), drawn=(3, 1, 2))
+    [fold] = fold_scores(np.array([[0.0, 1.0, 5.0]]), [spec], ["A", "B", "C"])
+    assert (fold.reference, fold.sd, fold.cutoff) == (0.25, 0.5, -0.25)
+    assert fold.standardised[2] == pytest.approx((5 - 0.25) / 0.5)
+
+
+def test_scores_are_in_sd_of_the_drawn_patients(planted):
+    pipeline = pipeline_of(*planted, resamples=2)
+    for one, drawn in zip(pipeline.scores(range(2)), pipeline.drawn):
+        assert np.repeat(one.score, drawn).std(ddof=1) == pytest.approx(1)
+        assert one.score.std(ddof=1) != pytest.approx(1, abs=1e-3)
+
+
+def test_where_a_centre_is_left_out_others_score_it(planted):
+    cohort, bags = planted
+    [split] = make_splits(cohort, SplitsConfig(scheme="leave_one_centre_out", repeats=1))
+    pipeline = replace(pipeline_of(cohort, bags, resamples=2), split=split)
+    assert pipeline.models_each == 2
+    assert all(np.isfinite(one.score).all() for one in pipeline.scores(range(2)))
 
 
 def test_copies_of_a_patient_stay_in_one_inner_fold():
