@@ -423,7 +423,13 @@ class StudyConfig(Section):
     """The whole of study.yaml."""
 
     endpoint: EndpointConfig
-    secondary_endpoints: tuple[EndpointConfig, ...] = ()
+    secondary_endpoints: tuple[EndpointConfig, ...] = Field(
+        (),
+        description=(
+            "further endpoints, a list of the same shape: trained on the same folds, reported"
+            " beside the endpoint, each name a folder in runs/RUN/endpoints"
+        ),
+    )
     cohort: CohortConfig = CohortConfig()
     dates: DatesConfig = DatesConfig()
     slides: SlidesConfig = SlidesConfig()
@@ -688,6 +694,8 @@ def schema_rows() -> list[tuple[str, str, str, str]]:
                 (name, _type_text(field.annotation), _default_text(field), field.description or "")
             )
             continue
+        if field.description:  # a list of sections
+            rows.append((name, "list of sections", _default_text(field), field.description))
         for key, inner in section.model_fields.items():
             rows.append(
                 (

@@ -10,11 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.evaluation.cohort_table import covariate_types
 from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import write_table
+from pathoml.study.endpoints import endpoint_studies
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.subgroups import Condition, parse_expression
 
@@ -36,6 +38,12 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         horizons_months=config.evaluate.horizons_months,
         later_covariates=evidence.cohort.later_covariates,
         is_log_hazard=evidence.is_log_hazard,
+        endpoints=[
+            one.run_folder.name
+            for one in endpoint_studies(evidence.study)
+            if RunFolder(one.run_folder).scores.exists()
+        ],
+        ledger_path=f"{_way_up(evidence.study)}/ledger.csv",
     )
     path = RunFolder(evidence.study.run_folder).analysis_r
     write_text(path, script)
@@ -66,6 +74,11 @@ def _numbers(node: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
         yield path, float(node)
 
 
+def _way_up(study: Study) -> str:
+    """Return runs/ as seen from the run's folder: .., or further up from an endpoint's."""
+    return "/".join([".."] * len(study.run_folder.relative_to(study.runs_folder).parts))
+
+
 def analysis_script(
     *,
     covariates: Mapping[str, str] | None = None,
@@ -75,6 +88,7 @@ def analysis_script(
     horizons_months: Sequence[float] = (12.0, 24.0, 36.0, 60.0),
     later_covariates: Sequence[str] = (),
     is_log_hazard: bool = True,
+    endpoints: Sequence[str] = (),
     scores_path: str = "scores.csv",
     cohort_path: str = "cohort.csv",
     ledger_path: str = "../ledger.csv",
@@ -93,6 +107,7 @@ def analysis_script(
         horizons_months: at which risks are judged.
         later_covariates: columns of treatments that began under observation.
         is_log_hazard: whether a slope of log_risk has a meaning.
+        endpoints: folders in endpoints/ of the secondary endpoints that have a score.
         scores_path: from the folder of the run, as the next two.
         cohort_path: the patients as they were read (evaluation/cohort_table.py).
         ledger_path: the hypotheses that the study tested.
@@ -120,6 +135,7 @@ def analysis_script(
         ),
         "expressions": ", ".join(r_string(expression) for expression in subgroups),
         "is_log_hazard": "TRUE" if is_log_hazard else "FALSE",
+        "endpoints": ", ".join(r_string(name) for name in endpoints),
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),
         "horizons": ", ".join(repr(float(months)) for months in horizons_months),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from pathoml.evaluation.discrimination import (
     score_hazard_ratio,
     seed_section,
 )
+from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
 from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
@@ -41,6 +42,7 @@ from pathoml.evaluation.permutation_blocks import (
     repeated_validation,
     seeds_of,
 )
+from pathoml.evaluation.permutation_endpoints import endpoint_multiplicity, endpoint_tests
 from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
@@ -99,6 +101,13 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
     write_cohort_table(files.cohort_table, evidence)
     write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
+    for one in read_endpoints(evidence):
+        if one.evidence:
+            own = content["endpoints"][one.endpoint.name]
+            write_json(one.endpoint.run.metrics, own)  # which R compares with
+            write_numbers(one.endpoint.run.metrics_table, own)
+            write_cohort_table(one.endpoint.run.cohort_table, one.evidence)
+            write_analysis(one.evidence, own["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
 
@@ -169,7 +178,7 @@ def metrics(evidence: Evidence) -> Json:
         *shortcuts,
     ]
     content["heterogeneity"] = _heterogeneity(evidence)
-    return content
+    return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)
 
 
 def _cut_off(evidence: Evidence) -> Json:
@@ -194,9 +203,10 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
         "note": CAVEATS.get(evidence.score_type, CAVEAT),
     }
     if not wanted.permutations:
-        return {"p_value": None, **shared}
+        return {"p_value": None, **shared, **_family(evidence, None, {})}
     if not evidence.was_trained:
-        return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
+        untested = {"permutations": 0, "note": NOT_TRAINED, **_family(evidence, None, {})}
+        return {"p_value": None, **shared, **untested}
     validation, missing = repeated_validation(study, evidence.run)
     null = kept_statistics(study, validation)
     if null is None:
@@ -206,6 +216,7 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     seeds = seeds_of(study)
     folds = evidence.run.some_folds(len(validation.splits), seeds)
     concordance, gain = validation.tests(folds, null)
+    others = endpoint_tests(validation.endpoints, null)
     return {
         "recipe_sha256": recipe_of(study, validation),
         "p_value": concordance.p_value,
@@ -221,7 +232,24 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
             "null": list(gain.null),
             "note": missing,
         },
+        **({"endpoints": others} if others else {}),
+        **_family(evidence, concordance.p_value, others),
     }
+
+
+def _family(evidence: Evidence, p_value: float | None, others: Mapping[str, Json]) -> Json:
+    """Return endpoint_multiplicity, where this or another run of the study has a second endpoint.
+
+    Args:
+        p_value: of the primary endpoint, None where it was not tested.
+        others: the section `endpoints` of permutation.json.
+    """
+    secondary = [one.name for one in evidence.config.secondary_endpoints]
+    p_values = {evidence.cohort.endpoint: p_value} | {
+        name: others.get(name, {}).get("p_value") for name in secondary
+    }
+    family = endpoint_multiplicity(evidence.study, p_values)
+    return {"endpoint_multiplicity": family} if family["size"] > 1 else {}
 
 
 def _flow(evidence: Evidence) -> Json:
@@ -251,8 +279,8 @@ def _alarms(content: Json) -> list[Json]:
     c = content[headline]["estimate"]
     if c is not None and c > LEAK_C:
         message = (
-            f"Internal C is {c:.2f}, above {LEAK_C}. Progression is rarely that predictable: look"
-            " for a leak before believing it."
+            f"Internal C is {c:.2f}, above {LEAK_C}. Slides rarely predict {content['endpoint']} so"
+            " well: look for a leak before believing it."
         )
         alarms.append({"name": "leak", "message": message})
     ridge = content["ridge_cox"][headline]["estimate"]

@@ -25,7 +25,8 @@ from PIL import Image
 from pathoml.config import Study, opened
 from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, detail_sections
-from pathoml.report.figures import Curve, ForestRow
+from pathoml.report.endpoints import endpoint_context, survival_curves
+from pathoml.report.figures import ForestRow
 from pathoml.report.methods import methods
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
 from pathoml.report.staleness import refuse_other_tables, stale_alarms
@@ -141,6 +142,7 @@ def report_page(study: Study) -> str:
         **_survival(metrics, study),
         **_permutation(permutation),
         **_flow(metrics, scores),
+        **endpoint_context(metrics, permutation, smallest),
         **detail_sections(study, metrics, permutation, ran=ran),
         "config": study.config,
         "metrics": metrics,
@@ -290,14 +292,7 @@ def _forest_row(label: str, kind: str, content: Json | None) -> ForestRow:
 
 
 def _survival(metrics: Json, study: Study) -> dict[str, Any]:
-    smallest = study.config.report.smallest_cell
-    fields = ("times", "survival", "low", "high", "at_risk", "events")
-    groups = (metrics.get("kaplan_meier") or {}).get("groups") or {}
-    curves = {
-        name: Curve(**{f: groups[name][f] for f in fields}, smallest=smallest)
-        for name in ("high", "low")
-        if groups.get(name, {}).get("times")
-    }
+    curves = survival_curves(metrics, study.config.report.smallest_cell)
     svg = figures.kaplan_meier_figure(curves, study.config.endpoint.name) if curves else ""
     return {"survival_svg": Markup(svg), "groups": list(curves)}
 
