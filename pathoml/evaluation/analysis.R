@@ -281,19 +281,18 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
     z
   }
-  # A level without an event in any of the sets leaves all of them: its patients are a stratum of their own.
+  # A column that one of the sets can say nothing of leaves all of them; the patients of such a level are a stratum of their own.
   fits_of <- function(sets, among) {
     sets <- lapply(sets, function(z) z[among, , drop = FALSE])
-    found <- lapply(sets, estimable, entry_months[among], time_months[among], event[among])
+    found <- lapply(sets, estimable, start = entry_months[among], stop = time_months[among], seen = event[among])
     kept <- Reduce(`&`, lapply(found, function(f) f$kept))
-    lapply(seq_along(sets), function(set) {
-      z <- sets[[set]]
-      elsewhere <- found[[set]]$kept & !kept & apply(z, 2, function(v) all(v %in% 0:1))
-      own <- interaction(as.data.frame(cbind(found[[set]]$stratum, z[, elsewhere, drop = FALSE])))
+    Map(function(z, f) {
+      elsewhere <- which(f$kept & !kept & apply(z, 2, function(v) all(v %in% 0:1)))
+      own <- interaction(as.data.frame(cbind(f$stratum, z[, elsewhere, drop = FALSE])), drop = TRUE)
       data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
       list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
            reduced = coxph(y ~ z + strata(own), data = data, control = strict))
-    })
+    }, sets, found)
   }
   # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
   trained <- scores$score_type[1] %in% c("oof", "loco")
