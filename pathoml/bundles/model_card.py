@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pathoml.study.fitted import fitted_by
 from pathoml.survival.estimate import interval_text
-from pathoml.training.described import fitted_by
 from pathoml.types import Cohort
 
 TO_FILL_IN = "_to fill in_"

@@ -1,7 +1,7 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
 # Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, imputed.csv and
 # start_stop.csv, and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
-# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation).
+# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation), metafor for the mean over hospitals (else by own lines).
 library(survival)
 
 printed <- list()  # by path: numbers, texts, TRUE or FALSE
@@ -209,7 +209,7 @@ if (length(clinical)) section("added_value", {
 # mice::pool, on one scale: mean and SD of the cells that are there, levels against the commonest. D3 is that of Meng and Rubin (1992).
 # mice's own imputation stands beside it: other draws of the same missing cells.
 if (!length(clinical_names) || !anyNA(patients, recursive = TRUE)) show("missing_covariates.incomplete", 0)
-if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missing_covariates", {
+if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missing_covariates", local({
   suppressWarnings(suppressMessages(library(mice)))
   covariates <- patients[clinical_names]
   there <- sapply(covariates, function(v) !is.na(v))
@@ -356,8 +356,7 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
     pooled <- pooled[pooled$term == "score", ]
     ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
-  })
-})
+  })}))
 
 section("spline", {
   knots <- quantile(score, c(0.05, 0.35, 0.65, 0.95))
@@ -450,6 +449,100 @@ if (length(clinical_names)) section("clinical risks", {
   models$clinical <- predicted(FALSE, TRUE)
   models$clinical_and_image <- predicted(TRUE, TRUE)
 })
+# Between hospitals: each one's C over pairs of its patients in one fold, over all partitions, and its events over those foretold, pooled
+# by random effects (REML; Hartung-Knapp, never narrower than without heterogeneity). By metafor where it is installed.
+if (is_varied(centre)) section("between_centres", local({
+  score_type <- scores$score_type[1]
+  trained <- score_type %in% c("oof", "loco")
+  entry <- number(cohort[["entry_months"]])
+  partitions <- list(list(score = score, fold = if (trained) sub(";.*", "", scores$fold) else rep("", n)))
+  if (trained && file.exists("repeat_scores.csv")) {
+    stored <- text_table("repeat_scores.csv")
+    if ("log_risk" %in% names(stored)) partitions <- lapply(split(stored, factor(stored[["repeat"]], unique(stored[["repeat"]]))), function(part) {
+      part <- of_cohort(part)
+      list(score = number(part$log_risk), fold = part$fold)
+    })
+  }
+  pairs_of <- function(parts, rows) {  # C, and its error by the infinitesimal jackknife
+    concordant <- comparable <- numeric(sum(rows))
+    t <- time_months[rows]
+    seen <- event[rows] == 1
+    for (part in parts) {
+      s <- part$score[rows]
+      f <- part$fold[rows]
+      later <- outer(t, t, function(a, b) b > a) | (outer(t, t, "==") & outer(seen, !seen))
+      pair <- later & seen & outer(f, f, "==") & outer(t, entry[rows], ">")
+      credit <- pair * (outer(s, s, ">") + 0.5 * outer(s, s, "=="))
+      concordant <- concordant + rowSums(credit) + colSums(credit)
+      comparable <- comparable + rowSums(pair) + colSums(pair)
+    }
+    total <- sum(comparable) / 2
+    value <- sum(concordant) / 2 / total
+    c(value, sqrt(sum(((concordant - value * comparable) / total)^2)))
+  }
+  hospitals <- sort(unique(centre), method = "radix")
+  own <- sapply(hospitals, function(name) {
+    rows <- centre == name
+    at <- paste0("between_centres.centres.", name)
+    counted(at, rows)
+    if (sum(rows) < 10 || sum(event[rows] == 1) < 5) return(c(NA, NA))
+    within <- pairs_of(partitions, rows)
+    whole <- pairs_of(list(list(score = score, fold = rep("", n))), rows)
+    se <- max((if (trained) sqrt(2) else 1) * whole[2], within[2])
+    if (!is.finite(within[1]) || within[1] <= 0 || within[1] >= 1 || se == 0) return(c(NA, NA))
+    ends(paste0(at, ".harrell_c"), pmin(pmax(within[1] + c(0, -1, 1) * qnorm(0.975) * se, 0), 1))
+    counted(paste0(at, ".harrell_c"), rows)
+    show(paste0(at, ".harrell_c.standard_error"), se)
+    c(within[1], se)
+  })
+  pooled <- function(name, y, se, back, rows) section(name, {
+    k <- length(y)
+    if (k < 2) stop("fewer than two hospitals")
+    v <- se^2
+    found <- if (requireNamespace("metafor", quietly = TRUE)) {
+      fit <- metafor::rma(yi = y, sei = se, method = "REML", test = "adhoc", control = list(threshold = 1e-14, maxiter = 10000))
+      list(mean = c(fit$beta), error = fit$se, tau2 = fit$tau2, i2 = fit$I2 / 100, q = fit$QE)
+    } else {
+      slope <- function(t) {
+        w <- 1 / (v + t)
+        sum(w^2 * (y - weighted.mean(y, w))^2) - (sum(w) - sum(w^2) / sum(w))
+      }
+      tau2 <- if (slope(0) <= 0) 0 else uniroot(slope, c(0, 100 * (var(y) + max(v))), tol = 1e-15)$root
+      w <- 1 / (v + tau2)
+      typical <- (k - 1) * sum(1 / v) / (sum(1 / v)^2 - sum(1 / v^2))
+      m <- weighted.mean(y, w)
+      list(mean = m, error = sqrt(max(1, sum(w * (y - m)^2) / (k - 1)) / sum(w)), tau2 = tau2,
+           i2 = tau2 / (tau2 + typical), q = sum((y - weighted.mean(y, 1 / v))^2 / v))
+    }
+    name <- paste0("between_centres.", name)
+    estimate(name, back(found$mean + c(0, -1, 1) * qt(0.975, k - 1) * found$error), rows)
+    if (k > 2) {  # Higgins, Thompson and Spiegelhalter
+      ahead <- back(found$mean + c(-1, 1) * qt(0.975, k - 2) * sqrt(found$error^2 + found$tau2))
+      show(paste0(name, ".prediction_low"), ahead[1])
+      show(paste0(name, ".prediction_high"), ahead[2])
+    }
+    show(paste0(name, ".hospitals"), k)
+    show(paste0(name, ".standard_error"), found$error)
+    show(paste0(name, ".tau2"), found$tau2)
+    show(paste0(name, ".i2"), found$i2)
+    show(paste0(name, ".q"), found$q)
+    show(paste0(name, ".q_p_value"), p_chi2(found$q, k - 1))
+  })
+  has_c <- !is.na(own[1, ])
+  of_c <- own[1, has_c]
+  pooled("harrell_c", qlogis(of_c), own[2, has_c] / (of_c * (1 - of_c)), plogis, centre %in% hospitals[has_c])
+  if (score_type != "locked") {  # a locked score's expected events are its bundle's
+    foretold <- sapply(hospitals, function(name) sum(models$image$own[centre == name]))
+    seen <- sapply(hospitals, function(name) sum(event[centre == name]))
+    for (name in hospitals) {
+      at <- paste0("between_centres.centres.", name)
+      show(paste0(at, ".expected"), foretold[[name]])
+      if (seen[[name]]) estimate(paste0(at, ".observed_to_expected"),
+                                 exp(log(seen[[name]] / foretold[[name]]) + c(0, -1, 1) * qnorm(0.975) / sqrt(seen[[name]])), centre == name)
+    }
+    some <- seen > 0
+    pooled("observed_to_expected", log(seen[some] / foretold[some]), 1 / sqrt(seen[some]), exp, centre %in% hospitals[some])
+  }}))
 if (length(reached)) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(

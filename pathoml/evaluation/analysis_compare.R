@@ -8,6 +8,7 @@ not_repeated <- c(
   "^missing_covariates\\.clinical_harrell_c\\." = "needs clinical models out of fold, fitted to complete cases and to imputed sets",
   "^leaks\\.(centre_from_embeddings|rank_correlation\\.mpp)\\." = "needs the embeddings",
   "^prospective\\." = "needs the locked bundle",
+  "^between_centres\\.(observed_to_expected\\.|centres\\..*\\.(expected$|observed_to_expected\\.))" = "needs the locked bundle",
   "^(included_excluded\\.|flow\\.patients$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
   "^flow\\.by_centre\\..*\\.slides$" = "slides are not in cohort.csv",
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",
@@ -15,7 +16,7 @@ not_repeated <- c(
   "^endpoint_comparison\\.trained_on\\." = "needs the outcomes of other endpoints",
   "^(trained|flow\\.(events|competing_events|censored))$" = "says whom a secondary endpoint has"
 )
-wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^alarms\\.|\\.between\\.[0-9]+$"
+wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
 parse_json <- function(lines) {  # objects as lists of class "object", lists as lists, null as NA

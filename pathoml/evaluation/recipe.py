@@ -45,15 +45,6 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
     """Return everything that decides metrics.json and what stands beside it."""
     config, run = study.config, RunFolder(study.run_folder)
     trained = run.models_index.exists()  # then `train` is fresh, or `evaluate` refuses
-    named = {
-        "time": config.endpoint.time,  # as analysis.R calls the columns
-        "event": config.endpoint.event,
-        "unit": config.endpoint.unit,
-        "centre": config.cohort.centre,
-        "covariates": list(config.cohort.covariates),
-        "treatment": config.cohort.treatment,
-        "missing": list(config.cohort.missing),
-    }
     return Recipe(
         step="evaluate",
         inputs={
@@ -61,11 +52,12 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             "patients": patients_read(cohort),
             "columns": columns_read(cohort, _columns(study, cohort)),
             "slides": slides_read(cohort, SLIDE_COLUMNS),
-            "written": dict(cohort.written),  # R reads the tables themselves
             "endpoint": cohort.endpoint,
             "time_zero": cohort.time_zero,
             "left out": [list(one) for one in cohort.excluded],
-            "names": named,
+            "treatment": config.cohort.treatment,
+            "treatment starts": [vars(start) for start in cohort.treatment_starts],
+            "compared": _compared_with_excluded(study, cohort),
             **config.model_dump(mode="json", include={"significance", "evaluate"}),
             PLAN: file_hash(study.folder / PLAN),
             STAMP: file_hash(study.folder / STAMP),
@@ -115,13 +107,22 @@ def _columns(study: Study, cohort: Cohort) -> Sequence[str]:
     config = study.config
     subtype = next((n for n in SUBTYPE_COLUMNS if n in cohort.columns), None)
     return [
-        config.cohort.centre,
-        config.endpoint.event,
-        *config.cohort.covariates,
-        *([config.cohort.treatment] if config.cohort.treatment else []),
+        *_compared_with_excluded(study, cohort)[:-1],
         *([subtype] if subtype else []),
         *_compared(config.evaluate.subgroups),
     ]
+
+
+def _compared_with_excluded(study: Study, cohort: Cohort) -> list[Any]:
+    """Return the columns in which the analysed are held against who was left out, and last those
+    of them that are categories; [] where nobody was.
+    """
+    config, mine = study.config.cohort, [*study.config.cohort.covariates]
+    if not cohort.excluded:
+        return []
+    treatment = [config.treatment] if config.treatment else []
+    names = dict.fromkeys([config.centre, *mine, *treatment, study.config.endpoint.event])
+    return [*names, list(config.categorical)]
 
 
 def _compared(expressions: Iterable[str]) -> Sequence[str]:

@@ -30,7 +30,9 @@ class Item:
     where: str
 
 
-def remark(metrics: Json, permutation: Json, config: Any, ran: WhatRan | None = None) -> list[Item]:
+def remark(
+    metrics: Json, permutation: Json, config: Any, *, ran: WhatRan | None = None
+) -> list[Item]:
     """Return the items of REMARK with the values of this run."""
     flow = metrics.get("flow") or {}
     n, events, power = metrics.get("n"), metrics.get("events"), metrics.get("power") or {}
@@ -151,7 +153,7 @@ def remark(metrics: Json, permutation: Json, config: Any, ran: WhatRan | None = 
 
 
 def tripod_ai(
-    metrics: Json, permutation: Json, config: Any, ran: WhatRan | None = None
+    metrics: Json, permutation: Json, config: Any, *, ran: WhatRan | None = None
 ) -> list[Item]:
     """Return the items of TRIPOD+AI with the values of this run."""
     flow, calibration = metrics.get("flow") or {}, metrics.get("calibration") or {}

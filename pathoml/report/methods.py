@@ -7,7 +7,7 @@ from typing import Any
 
 from pathoml.report.what_ran import WhatRan
 from pathoml.report.wording import is_number, number, within_centres
-from pathoml.training.described import fitted_by
+from pathoml.study.fitted import fitted_by
 from pathoml.types import Json
 
 STAINS = {"macenko": "Macenko", "reinhard": "Reinhard"}

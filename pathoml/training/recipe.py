@@ -40,6 +40,7 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
         step="train",
         inputs={
             "patients": patients_read(cohort, without=NOT_TRAINED_ON),
+            "begun later": list(cohort.later_covariates),  # which no clinical model takes
             "data_cut": cut.isoformat() if cut else "",  # a column of scores.csv
             "splits": splits_read(config.splits, nested=config.train.nested),
             "train": config.train.model_dump(mode="json"),
