@@ -76,6 +76,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )
+    for line in _timing(cohort):
+        console.say(f"  {line}")
     slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
     rows = [
         (c, int((cohort.centre == c).sum()), int(cohort.event[cohort.centre == c].sum()), slides[c])
@@ -105,6 +107,29 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         else 0
     )
     return int(bool(missing) or unreadable > 0)
+
+
+def _timing(cohort: Cohort) -> list[str]:
+    """Return what is understood of entry and of the start of treatments."""
+    lines, entry = [], cohort.entry_months
+    if entry is not None:
+        lines.append(
+            f"entry: {int((entry > 0).sum())} of {len(entry)} patients come under observation after"
+            " time zero; everything counts them from then on"
+        )
+    for start in cohort.treatment_starts:
+        if not start.dated:
+            lines.append(
+                f"treatment {start.column}: {start.treated} treated, no date of it"
+                " (dates.treatment): whether it began at time zero is not known"
+            )
+        elif start.later:
+            models = "the landmark decides" if start.by_landmark else "in no model from time zero"
+            lines.append(
+                f"treatment {start.column}: {start.later} of {start.treated} treated began it under"
+                f" observation; {models}"
+            )
+    return lines
 
 
 def _say_endpoints(

@@ -60,8 +60,14 @@ scores <- of_cohort(scores)
 
 time_months <- number(cohort[["time_months"]])
 code <- number(cohort[["event"]])
+entry_months <- number(cohort[["entry_months"]])  # at risk from then on: (entry, time], as Surv(entry, time, event) counts
+late <- any(entry_months > 0)
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
-y <- Surv(time_months, event)
+surv <- function(rows = TRUE, event_of = event) {
+  if (late) Surv(entry_months[rows], time_months[rows], event_of[rows]) else Surv(time_months[rows], event_of[rows])
+}
+y <- surv()
+observed_beyond <- function(h, rows = TRUE) sum((time_months > h & entry_months <= h)[rows])
 if (anyNA(y)) stop("follow-up is missing for ", paste(ids[is.na(y)], collapse = ", "))
 score <- number(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
 log_risk <- number(scores$log_risk)
@@ -71,7 +77,7 @@ n <- length(score)
 everyone <- rep(TRUE, n)
 show("n", n)
 show("events", sum(event))
-show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 1), 0.5, conf.int = FALSE))
+show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1), 0.5, conf.int = FALSE))
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
 is_varied <- function(x) length(unique(x)) > 1
@@ -96,7 +102,7 @@ show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Un
 show_c("harrell_c", c_of(score))
 show_c("harrell_c_centre_stratified", within_c(score))
 for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
-show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
+if (!late) show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
 fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
@@ -177,29 +183,70 @@ two_digits <- function(values) {  # the two leading digits, a half up, as people
 }
 clinical <- learn(clinical_names, everyone)
 x <- do.call(cbind, clinical)
+# A level none of whose patients had an event has a hazard ratio of 0, one whose patients all had theirs before anybody else an
+# infinite one: in that limit, exactly, its patients are a stratum of their own. Of columns that determine one another the later go.
+estimable <- function(z, start = entry_months, stop = time_months, seen = event) {
+  own <- rep(1, nrow(z))
+  extreme <- rep(0, nrow(z))
+  kept <- rep(TRUE, ncol(z))
+  for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1)) && any(z[, k] == 1)) {
+    mine <- z[, k] == 1
+    if (!any(seen[mine] == 1)) {
+      kept[k] <- FALSE
+      extreme[mine] <- -1
+    } else if (!all(mine)) {
+      met <- compared <- FALSE
+      for (s in unique(own[mine])) {
+        inside <- own == s
+        under <- function(who, at) any(outer(stop[who], at, ">=") & outer(start[who], at, "<"))
+        met <- met || under(inside & mine, stop[inside & !mine & seen == 1])
+        compared <- compared || under(inside & !mine, stop[inside & mine & seen == 1])
+      }
+      if (!met && compared) {
+        kept[k] <- FALSE
+        extreme[mine & extreme == 0] <- 1
+      }
+    }
+    if (!kept[k]) own <- own * 2 + mine
+  }
+  if (any(kept)) {
+    within <- apply(z, 2, function(v) v - ave(v, own))
+    if (is.null(dim(within))) within <- matrix(within, nrow(z))
+    for (k in which(kept)) {
+      before <- within[, seq_len(k - 1)[kept[seq_len(k - 1)]], drop = FALSE]
+      rest <- if (ncol(before)) qr.resid(qr(before), within[, k]) else within[, k]
+      if (sqrt(sum(rest^2)) <= 1e-4 * sqrt(sum(within[, k]^2)) || all(within[, k] == 0)) kept[k] <- FALSE
+    }
+  }
+  list(kept = kept, stratum = own, extreme = extreme)
+}
+cox_of <- function(z, own, outcome = y) {
+  if (ncol(z)) coxph(outcome ~ z + strata(own), control = strict) else coxph(outcome ~ strata(own))
+}
 if (length(clinical)) section("added_value", {
-  # A level none of whose patients had an event has a hazard ratio of 0: in that limit its patients leave the fit.
-  eventless <- apply(x, 2, function(v) all(v %in% c(0, 1)) && any(v == 1) && !any(event[v == 1] == 1))
-  kept <- rowSums(x[, eventless, drop = FALSE]) == 0
-  varies <- !eventless & apply(x[kept, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
-  rest <- list(y = y[kept], x = x[kept, varies, drop = FALSE], score = score[kept])
-  clinical_fit <- coxph(y ~ x, data = rest, control = strict)
-  both <- coxph(y ~ x + score, data = rest, control = strict)
+  found <- estimable(x)
+  own <- found$stratum
+  clinical_fit <- cox_of(x[, found$kept, drop = FALSE], own)
+  both <- cox_of(cbind(x[, found$kept, drop = FALSE], score), own)
   everyones <- function(fit) {
-    value <- numeric(n)
-    value[kept] <- round(fit$linear.predictors, 10)  # equal covariates are equal risks
-    value[!kept] <- min(value[kept]) - 1
-    value
+    b <- if (length(coef(fit))) ifelse(is.na(coef(fit)), 0, coef(fit)) else numeric(0)
+    value <- drop(round(cbind(x[, found$kept, drop = FALSE], score)[, seq_along(b), drop = FALSE] %*% b, 10))  # equal covariates are equal risks
+    ends <- range(value) + c(-1, 1)
+    ifelse(found$extreme < 0, ends[1], ifelse(found$extreme > 0, ends[2], value))
   }
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
   show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
-  estimate("added_value.hazard_ratio_per_sd", ratio(both), kept)
-  terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
-  data <- lapply(terms, as.matrix)
-  table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
-  for (k in seq_len(nrow(table))) keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical), "score_sd", "all")[k])
+  estimate("added_value.hazard_ratio_per_sd", ratio(both))
+  columns <- split(which(found$kept), rep(seq_along(clinical), sapply(clinical, NCOL))[found$kept])
+  terms <- setNames(columns, paste0("term_", seq_along(columns)))
+  data <- lapply(terms, function(k) x[, k, drop = FALSE])
+  formula <- reformulate(c(names(terms), "score", "strata(own)"), quote(y))
+  table <- cox.zph(coxph(formula, data = c(data, list(score = score, own = own)), control = strict))$table
+  for (k in seq_len(nrow(table))) {
+    keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical)[as.integer(names(columns))], "score_sd", "all")[k])
+  }
   for (k in seq_len(nrow(table))) for (m in 1:3) {
     show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
   }
@@ -350,7 +397,13 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     filled <- data.frame(lapply(covariates, function(v) if (is.numeric(v)) v else factor(v)))
     names(filled) <- paste0("covariate_", seq_along(filled))
     outcome <- data.frame(time_months, event)
-    frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+    run_up <- function() {  # with delayed entry, what each has run up since entry
+      if (!late) return(nelsonaalen(outcome, time_months, event))
+      curve <- survfit(y ~ 1, ctype = 1, timefix = FALSE)
+      at <- function(t) c(0, curve$cumhaz)[findInterval(t, curve$time) + 1]
+      at(time_months) - at(entry_months)
+    }
+    frame <- cbind(filled, score, event, hazard = run_up())
     sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
     fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
     pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
@@ -388,8 +441,17 @@ for (name in intersect(c("high", "low"), group)) {
   for (part in names(parts)) show(paste0("kaplan_meier.groups.", name, ".", part), parts[[part]])
 }
 if (all(c("high", "low") %in% group)) section("score groups", {
-  show("kaplan_meier.log_rank_p", p_chi2(survdiff(y ~ group)$chisq))
-  reached <- horizons[sapply(horizons, function(h) min(sum(time_months[group == "high"] > h), sum(time_months[group == "low"] > h)) >= 10)]
+  log_rank <- function() {  # survdiff refuses delayed entry: Mantel-Haenszel over the risk sets
+    parts <- sapply(sort(unique(time_months[event == 1])), function(t) {
+      risk <- time_months >= t & entry_months < t
+      dead <- time_months == t & event == 1
+      r <- sum(risk); d <- sum(dead); share <- mean(group[risk] == "high")
+      c(sum(dead & group == "high") - d * share, if (r > 1) d * share * (1 - share) * (r - d) / (r - 1) else 0)
+    })
+    sum(parts[1, ])^2 / sum(parts[2, ])
+  }
+  show("kaplan_meier.log_rank_p", p_chi2(if (late) log_rank() else survdiff(y ~ group)$chisq))
+  reached <- horizons[sapply(horizons, function(h) min(observed_beyond(h, group == "high"), observed_beyond(h, group == "low")) >= 10)]
   if (length(reached)) {
     until <- max(reached)
     show("restricted_mean.until_months", until)
@@ -406,7 +468,7 @@ if (all(c("high", "low") %in% group)) section("score groups", {
 efron_hazard <- function(predictor, rows) {
   times <- sort(unique(time_months[rows & event == 1]))
   jump <- sapply(times, function(t) {
-    at_risk <- sum(exp(predictor[rows & time_months >= t]))
+    at_risk <- sum(exp(predictor[rows & time_months >= t & entry_months < t]))
     tied <- exp(predictor[rows & time_months == t & event == 1])
     sum(1 / (at_risk - (seq_along(tied) - 1) / length(tied) * sum(tied)))
   })
@@ -414,12 +476,12 @@ efron_hazard <- function(predictor, rows) {
 }
 fitted_by <- function(covariates, train, penalised) {
   if (!ncol(covariates)) return(rep(0, n))
-  data <- list(z = covariates[train, , drop = FALSE], time = time_months[train], event = event[train])
-  fit <- if (penalised) coxph(Surv(time, event) ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
-         else coxph(Surv(time, event) ~ z, data = data, control = strict)
+  data <- list(z = covariates[train, , drop = FALSE], followed = surv(train))
+  fit <- if (penalised) coxph(followed ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
+         else coxph(followed ~ z, data = data, control = strict)
   drop(covariates %*% coef(fit))
 }
-reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
+reached <- horizons[sapply(horizons, function(h) observed_beyond(h) >= 10)]
 grid <- if (length(reached)) max(reached) * (1:24) / 24
 months <- c(horizons, grid)
 # Nested scores: for each fold, scores of the other folds' patients by models that saw neither them nor the fold. Without them the
@@ -440,7 +502,7 @@ predicted <- function(with_score, with_clinical) {
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
     risk[!train, ] <- 1 - exp(-outer(exp(predictor[!train]), hazard(months)))
-    own[!train] <- exp(predictor[!train]) * hazard(time_months[!train])
+    own[!train] <- exp(predictor[!train]) * (hazard(time_months[!train]) - hazard(entry_months[!train]))
   }
   list(risk = risk, own = own)
 }
@@ -543,7 +605,9 @@ if (is_varied(centre)) section("between_centres", local({
     some <- seen > 0
     pooled("observed_to_expected", log(seen[some] / foretold[some]), 1 / sqrt(seen[some]), exp, centre %in% hospitals[some])
   }}))
-if (length(reached)) section("riskRegression", {
+# AUC, Brier score and net benefit are not estimable with delayed entry: no weight stands for who had the event before they could come.
+if (length(reached)) show("integrated_brier.until_months", max(grid))
+if (length(reached) && !late) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(
     c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
@@ -564,7 +628,6 @@ if (length(reached)) section("riskRegression", {
     }
   }
   over_time <- judged(grid, length(horizons) + seq_along(grid), "brier")$Brier$score
-  show("integrated_brier.until_months", max(grid))
   for (m in names(models)) {
     b <- c(0, over_time$Brier[over_time$model == m])
     show(paste0("integrated_brier.", m, ".estimate"), sum((head(b, -1) + tail(b, -1)) / 2) * diff(grid)[1] / max(grid))
@@ -588,13 +651,13 @@ groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  show(paste0(name, ".expected"), mean(risk))
+  if (!late) show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
     observed <- observed_at(everyone, h)
     estimate(paste0(name, ".observed"), observed, everyone, h)
-    estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    if (!late) estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
   }
-  if (groups) {
+  if (groups && !late) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
@@ -602,9 +665,11 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
       if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h), rows, h)
     }
   }
-  if (sum(time_months > h) >= 10) {
+  if (observed_beyond(h) >= 10) {
     link <- log(-log(1 - pmin(pmax(risk, 1e-9), 1 - 1e-9)))  # a certain risk has no link
-    bent <- Hmisc::rcspline.eval(link, knots = quantile(link, c(0.1, 0.5, 0.9)), inclx = TRUE)
+    knots <- quantile(link, c(0.1, 0.5, 0.9))
+    if (anyDuplicated(knots)) stop("the risks have too many ties for a curve")
+    bent <- Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE)
     fit <- coxph(y ~ bent, control = strict)
     predictor <- drop(bent %*% coef(fit))
     smooth <- 1 - exp(-efron_hazard(predictor, everyone)(h) * exp(predictor))
@@ -612,16 +677,18 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
-    benefit <- function(probability, p) {
-      rows <- probability >= p
-      if (!any(rows)) return(0)
-      s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
-      mean(rows) * ((1 - s) - s * p / (1 - p))
+    if (!late) {
+      benefit <- function(probability, p) {
+        rows <- probability >= p
+        if (!any(rows)) return(0)
+        s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
+        mean(rows) * ((1 - s) - s * p / (1 - p))
+      }
+      thresholds <- (1:19) / 20
+      show(paste0("decision_curve.", h, ".threshold"), thresholds)
+      show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
+      show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
     }
-    thresholds <- (1:19) / 20
-    show(paste0("decision_curve.", h, ".threshold"), thresholds)
-    show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
-    show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
   }
 })
 
@@ -686,8 +753,9 @@ if ("stratum subtype" %in% names(cohort)) {
   label <- cohort[["stratum subtype"]]
   section("gain over subtype", {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
-    full <- coxph(y ~ known + score + strata(centre), control = strict)
-    chi2 <- gain(full, coxph(y ~ known + strata(centre), control = strict))
+    own <- paste(estimable(known)$stratum, centre)
+    known <- known[, estimable(known)$kept, drop = FALSE]
+    chi2 <- gain(cox_of(cbind(known, score), own), cox_of(known, own))
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
     show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
@@ -703,8 +771,13 @@ section("tile count", {
 
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
-effects <- function(name, variable, member, parts) {
+# A treatment that began under observation: nobody is treated before it began, and weights for it do not exist.
+later <- @treatment_began_later@
+intervals_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
+patient_of <- if (later) match(intervals_of$patient_id, ids)
+effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
   known <- !is.na(variable)
+  for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
   outside <- coxph(y ~ variable, subset = known & member %in% FALSE, control = strict)
   rows <- known & !is.na(member)
@@ -734,10 +807,35 @@ for (k in seq_along(members)) {
   show(paste0(name, "unknown"), sum(is.na(members[[k]])))
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
-    p_values[[paste("treatment", k)]] <- effects(name, treated, members[[k]], c("treatment", "treatment_complement", "treatment_"))
+    parts <- c("treatment", "treatment_complement", "treatment_")
+    p_values[[paste("treatment", k)]] <- if (later) {
+      effects(name, intervals_of$treated, members[[k]][patient_of], parts, with(intervals_of, Surv(start_months, stop_months, event == 1)))
+    } else effects(name, treated, members[[k]], parts)
   })
 }
-if (!is.null(treatment)) section("treatment_interaction", {
+adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen) {
+  found <- estimable(reasons, start, stop, seen)
+  z <- reasons[, found$kept, drop = FALSE]
+  full <- cox_of(cbind(z, t, s, t * s), found$stratum, outcome)
+  chi2 <- gain(full, cox_of(cbind(z, t, s), found$stratum, outcome))
+  estimate("treatment_interaction.interaction", ratio(full))
+  show("treatment_interaction.chi2", chi2)
+  show("treatment_interaction.df", 1)
+  show("treatment_interaction.p_value", p_chi2(chi2))
+  p_chi2(chi2)
+}
+if (!is.null(treatment) && later) section("treatment_interaction", {
+  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), everyone))
+  if (is.null(reasons)) reasons <- matrix(0, n, 0)
+  keep("treatment_interaction.treatment", treatment)
+  show("treatment_interaction.treated", sum(treated == 1, na.rm = TRUE))
+  show("treatment_interaction.untreated", sum(treated == 0, na.rm = TRUE))
+  show("treatment_interaction.began_under_observation", nrow(intervals_of) - n)
+  p_values[["interaction"]] <- with(intervals_of, adjusted_interaction(
+    reasons[patient_of, , drop = FALSE], treated, score[patient_of], Surv(start_months, stop_months, event == 1),
+    start_months, stop_months, as.numeric(event == 1)))
+})
+if (!is.null(treatment) && !later) section("treatment_interaction", {
   rows <- !is.na(treated)
   keep("treatment_interaction.treatment", treatment)
   show("treatment_interaction.treated", sum(treated[rows] == 1))
@@ -747,17 +845,25 @@ if (!is.null(treatment)) section("treatment_interaction", {
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
   if (min(sum(event[rows][t == 1]), sum(event[rows][t == 0])) < 10) stop("fewer than 10 events with or without the treatment")
   reasons <- if (length(parts)) do.call(cbind, parts)[rows, , drop = FALSE]
-  model <- function(effects) coxph(reformulate(c(if (length(parts)) "reasons", effects), quote(yr)), control = strict)
-  product <- model("t * s")
-  chi2 <- gain(product, model(c("t", "s")))
+  if (is.null(reasons)) reasons <- matrix(0, sum(rows), 0)
   name <- "treatment_interaction."
-  estimate(paste0(name, "interaction"), ratio(product), rows)
-  show(paste0(name, "chi2"), chi2)
-  show(paste0(name, "df"), 1)
-  show(paste0(name, "p_value"), p_chi2(chi2))
-  p_values[["interaction"]] <- p_chi2(chi2)
+  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows])
   z <- cbind(reasons, s)
-  e <- fitted(glm(t ~ z, family = binomial, control = glm.control(epsilon = 1e-14, maxit = 100)))
+  # A level all or none of whose patients were treated has a propensity of 1 or 0: weights of 0, exactly.
+  decided <- rep(FALSE, length(t))
+  repeat {
+    before <- sum(decided)
+    for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1))) {
+      mine <- !decided & z[, k] == 1
+      if (any(mine) && length(unique(t[mine])) == 1) decided[mine] <- TRUE
+    }
+    if (sum(decided) == before) break
+  }
+  rest <- list(t = t[!decided], z = z[!decided, , drop = FALSE])
+  basis <- qr(sweep(rest$z, 2, colMeans(rest$z)))  # glm finds no aliased column at so small an epsilon
+  rest$z <- rest$z[, sort(basis$pivot[seq_len(basis$rank)]), drop = FALSE]
+  e <- as.numeric(t)
+  e[!decided] <- fitted(glm(t ~ z, family = binomial, data = rest, control = glm.control(epsilon = 1e-14, maxit = 100)))
   w <- ifelse(t == 1, 1 - e, e)
   for (k in seq_len(ncol(z))) {
     pooled <- sqrt((var(z[t == 1, k]) + var(z[t == 0, k])) / 2)
@@ -766,7 +872,8 @@ if (!is.null(treatment)) section("treatment_interaction", {
     show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
     show(paste0(name, "balance.", k, ".after"), distance(w))
   }
-  weighted <- coxph(yr ~ t * s, weights = w, robust = TRUE, control = strict)
+  of <- list(yr = yr[w > 0], t = t[w > 0], s = s[w > 0], w = w[w > 0], id = which(w > 0))
+  weighted <- coxph(yr ~ t * s, data = of, weights = w, cluster = id, control = strict)
   estimate(paste0(name, "overlap_weighted"), ratio(weighted), rows)
   at <- quantile(s, (1:19) / 20)
   v <- vcov(weighted)
@@ -799,7 +906,8 @@ if (length(hypotheses) && file.exists(@ledger_path@)) {
 
 # Competing events: cumulative incidence, cause-specific hazards; Fine-Gray's subdistribution hazard stands here only.
 if (any(code == 2)) section("competing_risks", {
-  curve <- survfit(Surv(time_months, factor(code, 0:2)) ~ 1, timefix = FALSE)
+  states <- if (late) Surv(entry_months, time_months, factor(code, 0:2)) else Surv(time_months, factor(code, 0:2))
+  curve <- survfit(states ~ 1, id = seq_len(n), timefix = FALSE)
   jumps <- rowSums(curve$n.event[, 2:3]) > 0
   loglog <- function(f, se) {
     reach <- qnorm(0.975) * se / (f * abs(log(f)))
@@ -818,12 +926,18 @@ if (any(code == 2)) section("competing_risks", {
       show(paste0("competing_risks.at.", h, ".", name, ".n"), n)
       show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
-    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
     show(paste0("competing_risks.cause_specific.", name, ".n"), n)
     show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
   }
-  fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
-  ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  if (late) {  # crr knows no delayed entry; Geskus' weights do (Biometrics 67 (2011) 39-49)
+    weighed <- finegray(states ~ ., data = data.frame(score, id = seq_len(n)), id = id)
+    fine_gray <- coxph(Surv(fgstart, fgstop, fgstatus) ~ score, data = weighed, weights = fgwt, id = id, robust = TRUE)
+    ends("fine_gray.event", ratio(fine_gray))
+  } else {
+    fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
+    ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  }
 })
 
 # Delayed entry and a treatment that begins under observation: start-stop rows.
@@ -832,14 +946,24 @@ if (file.exists("start_stop.csv")) section("timing", {
   for (column in c("start_months", "stop_months", "event", "treated", "score_sd")) rows[[column]] <- number(rows[[column]])
   first <- !duplicated(rows$patient_id)
   show("timing.rows", nrow(rows))
-  show("timing.delayed_entry", sum(rows$start_months[first] > 0))
+  show("timing.n", sum(first))
+  show("timing.events", sum(rows$event == 1))
+  show("timing.delayed_entry", sum(entry_months > 0))
+  if (late) {
+    show("timing.first_entry_months", min(entry_months))
+    show("timing.median_entry_months", median(entry_months[entry_months > 0]))
+  }
   show("timing.treated_under_observation", nrow(rows) - sum(first))
   if (nrow(rows) == sum(first) && !any(rows$start_months > 0)) stop("nobody enters late or is treated on the way")
   formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
   if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
   fit <- coxph(formula, data = rows, control = strict)
   estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
-  if ("treated" %in% names(coef(fit))) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+  show("timing.hazard_ratio_per_sd.rows", nrow(rows))
+  if (any(!first)) {
+    estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+    show("timing.treatment_hazard_ratio.rows", nrow(rows))
+  }
 })
 
 # What this cohort can show, and what is missing.
@@ -857,6 +981,7 @@ show("power.treated_share", share)
 show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
 first <- which(event == 1)
 outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
+outlives <- outlives & outer(time_months[first], entry_months, ">")  # who had not come yet cannot be compared
 balance <- -colSums(outlives)
 balance[first] <- balance[first] + rowSums(outlives)
 show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))

@@ -12,6 +12,8 @@ not_repeated <- c(
   "^(included_excluded\\.|flow\\.patients$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
   "^flow\\.by_centre\\..*\\.slides$" = "slides are not in cohort.csv",
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",
+  "^timing\\.treatments\\." = "counts of dates, which are not in cohort.csv",
+  "^(added_value|treatment_interaction)\\.left_out\\." = "says which columns, in words",
   "^nested_scores\\.used$" = "says which file was used",
   "^endpoint_comparison\\.trained_on\\." = "needs the outcomes of other endpoints",
   "^(trained|flow\\.(events|competing_events|censored))$" = "says whom a secondary endpoint has"

@@ -36,6 +36,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
         horizons_months=config.evaluate.horizons_months,
+        later_covariates=evidence.cohort.later_covariates,
         is_log_hazard=evidence.is_log_hazard,
         endpoints=[
             one.run_folder.name
@@ -85,6 +86,7 @@ def analysis_script(
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
     horizons_months: Sequence[float] = (12.0, 24.0, 36.0, 60.0),
+    later_covariates: Sequence[str] = (),
     is_log_hazard: bool = True,
     endpoints: Sequence[str] = (),
     scores_path: str = "scores.csv",
@@ -103,6 +105,7 @@ def analysis_script(
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
         horizons_months: at which risks are judged.
+        later_covariates: columns of treatments that began under observation.
         is_log_hazard: whether a slope of log_risk has a meaning.
         endpoints: folders in endpoints/ of the secondary endpoints that have a score.
         scores_path: from the folder of the run, as the next two.
@@ -124,7 +127,13 @@ def analysis_script(
         "covariates": ", ".join(r_string(name) for name in covariates),
         "covariate_types": ", ".join(r_string(kind) for kind in covariates.values()),
         "treatment": r_string(treatment) if treatment else "NULL",
-        "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
+        "treatment_began_later": "TRUE" if treatment in later_covariates else "FALSE",
+        "subgroups": ", ".join(
+            "rep(NA, n)"  # who belongs to it is known only later
+            if any(c.column in later_covariates for c in parts)
+            else " & ".join(_r_condition(c) for c in parts)
+            for parts in members
+        ),
         "expressions": ", ".join(r_string(expression) for expression in subgroups),
         "is_log_hazard": "TRUE" if is_log_hazard else "FALSE",
         "endpoints": ", ".join(r_string(name) for name in endpoints),

@@ -206,7 +206,7 @@ def kaplan_meier_figure(
                 label=label,
             )
             left = np.append(np.asarray(curve.at_risk)[1:], 0)
-            # who comes late fills up the numbers at risk: where nobody had the event, one was censored
+            # late entries fill up the numbers at risk: where nobody had the event, one was censored
             events = np.asarray(curve.events)
             censored = (np.asarray(curve.at_risk) - left - events > 0) | (events == 0)
             axes.plot(
