@@ -25,7 +25,9 @@ estimate <- function(name, value, rows = everyone, until = Inf) {  # value, low,
   counted(name, rows, until)
 }
 section <- function(name, code) {
-  tryCatch(force(code), error = function(e) {
+  tryCatch(withCallingHandlers(force(code), warning = function(w) {
+    if (grepl("may be infinite|infinite coefficient", conditionMessage(w))) stop("a coefficient runs to infinity")
+  }), error = function(e) {
     failed[name] <<- conditionMessage(e)
     message(name, ": not estimable: ", conditionMessage(e))
   })
@@ -132,10 +134,14 @@ section("hazard_ratio_per_sd", {
   estimate("hazard_ratio_per_sd", ratio(fit))
   show("hazard_ratio_per_sd.wald_p", wald_p(fit))
   show("hazard_ratio_per_sd.likelihood_ratio_p", p_chi2(2 * diff(fit$loglik)))
+})
+section("hazard_ratio_per_sd_centre_stratified", {
   by_centre <- coxph(y ~ score + strata(centre), control = strict)
   estimate("hazard_ratio_per_sd_centre_stratified", ratio(by_centre))
   show("hazard_ratio_per_sd_centre_stratified.wald_p", wald_p(by_centre))
-  test <- cox.zph(fit, global = FALSE)$table
+})
+section("proportional_hazards.score", {
+  test <- cox.zph(coxph(y ~ score, control = strict), global = FALSE)$table
   for (k in 1:3) show(paste0("proportional_hazards.score.", c("chi2", "df", "p_value")[k]), test[1, k])
 })
 
@@ -196,7 +202,11 @@ if (length(clinical)) section("added_value", {
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
   show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
   estimate("added_value.hazard_ratio_per_sd", ratio(both), kept)
+})
+if (length(clinical_names)) section("proportional hazards with clinical", {
+  keep("proportional_hazards.with_clinical.1.covariate", "all")  # where nothing more can be said
   terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
+  if (!isTRUE(all(is.finite(coef(coxph(y ~ cbind(do.call(cbind, clinical), score), control = strict)))))) stop("a covariate is constant, or one of others")
   data <- lapply(terms, as.matrix)
   table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
   for (k in seq_len(nrow(table))) keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical), "score_sd", "all")[k])
@@ -279,6 +289,7 @@ fitted_by <- function(covariates, train, penalised) {
   data <- list(z = covariates[train, , drop = FALSE], time = time_months[train], event = event[train])
   fit <- if (penalised) coxph(Surv(time, event) ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
          else coxph(Surv(time, event) ~ z, data = data, control = strict)
+  if (anyNA(coef(fit))) stop("a covariate does not vary")
   drop(covariates %*% coef(fit))
 }
 reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
@@ -306,15 +317,14 @@ predicted <- function(with_score, with_clinical) {
   }
   list(risk = risk, own = own)
 }
-models <- list(no_model = predicted(FALSE, FALSE), image = predicted(TRUE, FALSE))
-if (length(clinical_names)) section("clinical risks", {
-  models$clinical <- predicted(FALSE, TRUE)
-  models$clinical_and_image <- predicted(TRUE, TRUE)
-})
+parts_of <- list(no_model = c(FALSE, FALSE), clinical = c(FALSE, TRUE), image = c(TRUE, FALSE), clinical_and_image = c(TRUE, TRUE))
+if (!length(clinical_names)) parts_of <- parts_of[c("no_model", "image")]
+models <- list()
+for (m in names(parts_of)) section(paste("risks of", m), models[[m]] <- predicted(parts_of[[m]][1], parts_of[[m]][2]))
 if (length(reached)) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(
-    c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
+    c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(rank(score) / (n + 1), n, length(columns)))),
     formula = Surv(time_months, event) ~ 1, data = data.frame(time_months, event), times = times, metrics = metrics,
     null.model = FALSE, se.fit = FALSE, cens.model = "km"))
   at <- judged(reached, match(reached, months), c("auc", "brier"))
@@ -478,8 +488,9 @@ effects <- function(name, variable, member, parts) {
   rows <- known & !is.na(member)
   g <- as.numeric(member)
   chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
-  estimate(paste0(name, parts[1]), ratio(inside), known & member %in% TRUE)
-  estimate(paste0(name, parts[2]), ratio(outside), known & member %in% FALSE)
+  two <- list(ratio(inside), ratio(outside))
+  estimate(paste0(name, parts[1]), two[[1]], known & member %in% TRUE)
+  estimate(paste0(name, parts[2]), two[[2]], known & member %in% FALSE)
   show(paste0(name, parts[3], "chi2"), chi2)
   show(paste0(name, parts[3], "p_value"), p_chi2(chi2))
   p_chi2(chi2)
@@ -586,9 +597,11 @@ if (any(code == 2)) section("competing_risks", {
       show(paste0("competing_risks.at.", h, ".", name, ".n"), n)
       show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
-    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
-    show(paste0("competing_risks.cause_specific.", name, ".n"), n)
-    show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
+    section(paste("cause-specific", name), {
+      ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
+      show(paste0("competing_risks.cause_specific.", name, ".n"), n)
+      show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
+    })
   }
   fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
   ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))

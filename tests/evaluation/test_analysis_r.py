@@ -120,7 +120,7 @@ def both(request, tmp_path_factory):
                 )
     folder = tmp_path_factory.mktemp(request.param)
     study = write_score_study(
-        folder, significance={"permutations": 0, "bootstraps": 50}, **STUDIES[request.param]
+        folder, significance={"permutations": 0, "bootstraps": 100}, **STUDIES[request.param]
     )
     return evaluated_twice(study)
 
@@ -361,7 +361,7 @@ def test_r_hands_over_multiple_imputation_beside_the_filled_in_covariates(both):
 
 def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_r(tmp_path):
     study = write_score_study(
-        tmp_path, n=150, seed=8, competing=False, significance={"permutations": 0, "bootstraps": 50}
+        tmp_path, n=150, seed=8, competing=False, significance={"permutations": 0, "bootstraps": 100}
     )
     table = tmp_path / "patients.csv"
     head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
@@ -378,7 +378,7 @@ def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_
 
 def test_r_fits_nested_scores_as_we_do(tmp_path):
     study = write_score_study(
-        tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 50}
+        tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 100}
     )
     evidence = read_evidence(study)
     rng = np.random.default_rng(3)
@@ -393,7 +393,7 @@ def test_r_fits_nested_scores_as_we_do(tmp_path):
 
 
 def test_a_german_table_in_days_is_read_alike_by_r(tmp_path):
-    study = write_score_study(tmp_path, significance={"permutations": 0, "bootstraps": 50})
+    study = write_score_study(tmp_path, significance={"permutations": 0, "bootstraps": 100})
     in_days_and_german(tmp_path)
     endpoint = study.config.endpoint.model_copy(update={"unit": "days"})
     study = study.model_copy(
@@ -410,7 +410,7 @@ def test_a_number_that_r_does_not_print_is_found(both):
 
 def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
     study = write_score_study(
-        tmp_path, n=120, seed=9, significance={"permutations": 0, "bootstraps": 50}
+        tmp_path, n=120, seed=9, significance={"permutations": 0, "bootstraps": 100}
     )
     evidence = read_evidence(study)
     ids, score = evidence.cohort.patient_ids, evidence.score
@@ -424,7 +424,7 @@ def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
 
 def test_r_reads_events_and_treatment_in_words_and_numbers_as_we_do(tmp_path):
     study = write_score_study(
-        tmp_path, n=150, seed=8, significance={"permutations": 0, "bootstraps": 50}
+        tmp_path, n=150, seed=8, significance={"permutations": 0, "bootstraps": 100}
     )
     table = tmp_path / "patients.csv"
     head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
@@ -447,7 +447,7 @@ def test_r_reads_events_and_treatment_in_words_and_numbers_as_we_do(tmp_path):
 def test_r_takes_the_studys_word_for_missing_in_the_table_of_slides_too(tmp_path):
     cohort = {"covariates": ["age"], "missing": ["Not done"]}
     study = write_score_study(
-        tmp_path, n=80, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 50}
+        tmp_path, n=80, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 100}
     )
     head, *rows = (tmp_path / "slides.csv").read_text(encoding="utf-8").splitlines()
     organs = ["lung", "", "not done", "liver", " not done"]
@@ -465,7 +465,7 @@ def test_r_reads_a_study_whose_tables_are_workbooks_with_their_own_word_for_miss
 
     cohort = {"covariates": ["age", "subtype"], "treatment": "systemic", "missing": ["not done"]}
     study = write_score_study(
-        tmp_path, n=120, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 50}
+        tmp_path, n=120, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 100}
     )
     for name in ("patients", "slides"):
         table = pd.read_csv(tmp_path / f"{name}.csv", dtype=str).fillna("not done")
