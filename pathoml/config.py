@@ -290,9 +290,9 @@ class SignificanceConfig(Section):
     def _enough_for_an_interval(cls, bootstraps: int) -> int:
         if 0 < bootstraps < FEWEST_BOOTSTRAPS:
             raise ValueError(
-                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th of"
-                f" 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to have"
-                " no intervals"
+                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th"
+                f" of 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to"
+                " have no intervals"
             )
         return bootstraps
 

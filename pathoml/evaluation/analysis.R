@@ -25,18 +25,28 @@ estimate <- function(name, value, rows = everyone, until = Inf) {  # value, low,
   counted(name, rows, until)
 }
 section <- function(name, code) {
-  tryCatch(withCallingHandlers(force(code), warning = function(w) {
-    if (grepl("may be infinite|infinite coefficient", conditionMessage(w))) stop("a coefficient runs to infinity")
-  }), error = function(e) {
+  tryCatch(force(code), error = function(e) {
     failed[name] <<- conditionMessage(e)
     message(name, ": not estimable: ", conditionMessage(e))
   })
   invisible()
 }
 strict <- coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100, outer.max = 100, timefix = FALSE)
+coxph <- function(...) {  # as survival's, but a coefficient per SD that is far out, and of which nothing is known there, is no estimate
+  call <- sys.call()
+  call[[1]] <- quote(survival::coxph)
+  call$x <- TRUE
+  fit <- eval(call, parent.frame())
+  if (length(coef(fit)) && !inherits(fit, "coxph.penal") && !anyNA(coef(fit))) {
+    sds <- apply(fit$x, 2, function(v) sqrt(mean((v - mean(v))^2)))
+    error <- 1 / (sqrt(pmax(diag(solve(fit$var)), 1e-300)) * sds)
+    if (any(abs(coef(fit)) * sds > 5 & error > 5)) stop("a coefficient runs to infinity")
+  }
+  fit
+}
 ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
   reach <- qnorm(0.975) * sqrt(variance[column, column])
-  if (!isTRUE(abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
+  if (!isTRUE(reach > 0 && abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
 wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
@@ -77,14 +87,14 @@ show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
 is_varied <- function(x) length(unique(x)) > 1
-c_from <- function(fit) {
-  pairs <- rbind(fit$count)  # a row for each stratum
-  if (!sum(pairs[, c("concordant", "discordant")])) stop("all scores are equal, or no pair can be compared")
-  fit$concordance
+c_of <- function(x, rows = everyone) {
+  if (!is_varied(x[rows])) stop("all scores are equal")
+  concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
 }
-c_of <- function(x, rows = everyone) c_from(concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE))
 within_c <- function(x, label = centre) {
-  if (is_varied(label)) c_from(concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)) else c_of(x)
+  if (!is_varied(label)) return(c_of(x))
+  if (!is_varied(x)) stop("all scores are equal")
+  concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)$concordance
 }
 show_c <- function(name, code, rows = everyone) section(name, {
   if (sum(rows) < 10) stop("fewer than 10 patients")
@@ -98,7 +108,10 @@ show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Un
 show_c("harrell_c", c_of(score))
 show_c("harrell_c_centre_stratified", within_c(score))
 for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
-show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
+show_c("uno_c", {
+  if (!is_varied(score)) stop("all scores are equal")
+  concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)$concordance
+})
 fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
@@ -191,6 +204,7 @@ if (length(clinical)) section("added_value", {
   rest <- list(y = y[kept], x = x[kept, varies, drop = FALSE], score = score[kept])
   clinical_fit <- coxph(y ~ x, data = rest, control = strict)
   both <- coxph(y ~ x + score, data = rest, control = strict)
+  if (anyNA(coef(both)) || !all(diag(vcov(both)) > 0)) stop("a covariate is constant, or determined by others")
   everyones <- function(fit) {
     value <- numeric(n)
     value[kept] <- round(fit$linear.predictors, 10)  # equal covariates are equal risks
@@ -205,7 +219,7 @@ if (length(clinical)) section("added_value", {
 })
 if (length(clinical_names)) section("proportional hazards with clinical", {
   keep("proportional_hazards.with_clinical.1.covariate", "all")  # where nothing more can be said
-  terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
+  terms <- setNames(clinical, sprintf("term_%d", seq_along(clinical)))
   if (!isTRUE(all(is.finite(coef(coxph(y ~ cbind(do.call(cbind, clinical), score), control = strict)))))) stop("a covariate is constant, or one of others")
   data <- lapply(terms, as.matrix)
   table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
@@ -370,7 +384,10 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
     observed <- observed_at(everyone, h)
     estimate(paste0(name, ".observed"), observed, everyone, h)
-    estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    section(paste(name, "observed to expected"), {
+      if (observed[1] <= 0 || mean(risk) <= 0) stop("no event expected, or none observed")
+      estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    })
   }
   if (groups) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
@@ -406,7 +423,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
 # Points of the clinical prognostic score: clinical covariates and the score in one ridge fit, scaled so that the widest has 100.
 section("prognostic_score", {
   z <- (score - mean(score)) / sqrt(mean((score - mean(score))^2))
-  parts <- c(clinical, list("image score (SD)" = matrix(z)))
+  parts <- c(clinical, if (is_varied(score)) list("image score (SD)" = matrix(z)))
   design <- do.call(cbind, parts)
   fit <- coxph(y ~ ridge(design, theta = 1, scale = FALSE), control = strict)
   predictor <- drop(design %*% coef(fit))
@@ -465,6 +482,7 @@ if ("stratum subtype" %in% names(cohort)) {
   section("gain over subtype", {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
     full <- coxph(y ~ known + score + strata(centre), control = strict)
+    if (!isTRUE(tail(diag(vcov(full)), 1) > 0)) stop("the score is the same for all at risk")
     chi2 <- gain(full, coxph(y ~ known + strata(centre), control = strict))
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
@@ -579,7 +597,7 @@ if (length(hypotheses) && file.exists(@ledger_path@)) {
 # Competing events: cumulative incidence, cause-specific hazards; Fine-Gray's subdistribution hazard stands here only.
 if (any(code == 2)) section("competing_risks", {
   curve <- survfit(Surv(time_months, factor(code, 0:2)) ~ 1, timefix = FALSE)
-  jumps <- rowSums(curve$n.event[, 2:3]) > 0
+  jumps <- rowSums(curve$n.event[, 2:3, drop = FALSE]) > 0
   loglog <- function(f, se) {
     reach <- qnorm(0.975) * se / (f * abs(log(f)))
     list(low = ifelse(f > 0 & f < 1, f^exp(reach), NA), high = ifelse(f > 0 & f < 1, f^exp(-reach), NA))
@@ -633,9 +651,9 @@ for (name in unique(centre)) {
 }
 show("power.events", sum(event))
 show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
-share <- if (is.null(treatment)) 0.5 else mean(treated, na.rm = TRUE)
+share <- if (is.null(treatment) || all(is.na(treated))) 0.5 else mean(treated, na.rm = TRUE)
 show("power.treated_share", share)
-show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
+if (share > 0 && share < 1) show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
 first <- which(event == 1)
 outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
 balance <- -colSums(outlives)

@@ -12,6 +12,7 @@ not_repeated <- c(
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",
   "^nested_scores\\.used$" = "says which file was used"
 )
+too_few_draws <- "of the bootstrap draws have no comparable pair"
 wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^alarms\\."
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
@@ -81,6 +82,11 @@ compare <- function(path) {
     reason <- not_repeated[vapply(names(not_repeated), grepl, TRUE, x = name)]
     if (name %in% names(printed) && name %in% names(ours)) {
       why <- apart(here, there)
+      note <- ours[[sub("[^.]*$", "note", name)]]
+      if (all(is.na(there)) && any(grepl(too_few_draws, note))) {  # the estimate went with its interval
+        left[["not estimable from bootstrap draws"]] <- c(left[["not estimable from bootstrap draws"]], name)
+        next
+      }
       if (why != "") say(why) else if (all(is.na(there))) neither <- neither + 1 else equal <- equal + 1
     } else if (name %in% names(printed)) {
       if (!grepl(only_here, name) && !all(is.na(here))) say("not in metrics.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -125,6 +126,8 @@ def added_value(evidence: Evidence, caveat: str) -> Json:
         event=cohort.event,
         **evidence.draw,
     )
+    if delta.low == delta.high:  # nobody changes place: no draw could show another change
+        delta = replace(delta, low=None, high=None)
     eventless = (
         ""
         if rows.all()

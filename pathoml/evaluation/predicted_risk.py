@@ -155,9 +155,7 @@ def _slope(evidence: Evidence) -> Estimate:
     return calibration_slope(evidence.log_risk, *outcome)
 
 
-def _auc(
-    score: Array, time: Array, event: Bools, months: float, counts: Array | None
-) -> Estimate:
+def _auc(score: Array, time: Array, event: Bools, months: float, counts: Array | None) -> Estimate:
     if np.ptp(score) == 0:
         raise CohortError("not estimable: all scores are equal.")
     return time_dependent_auc(score, time, event, months=months, counts=counts)

@@ -52,8 +52,8 @@ def calibration_slope(
     sd = float(given.std(ddof=1)) if len(given) > 1 else 0.0
     if not LOG_HAZARD_SD[0] <= sd <= LOG_HAZARD_SD[1]:
         raise CohortError(
-            f"not estimable: the SD of the log-risks is {sd:.2g}, which is not on the scale of a log"
-            " hazard; a slope would say nothing but their unit."
+            f"not estimable: the SD of the log-risks is {sd:.2g}, which is not on the scale of a"
+            " log hazard; a slope would say nothing but their unit."
         )
     fit = fit_cox(given[:, None], time, seen, names=["log_risk"])
     return normal_estimate(

@@ -19,6 +19,8 @@ Checked against R in tests/survival/test_concordance.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -132,8 +134,7 @@ def harrell_c_interval(
 
     Raises:
         CohortError: fewer than 10 patients, no event, or too many draws without a comparable pair
-            ("not estimable: ..."), or scores that are equal in every pair: their C of one half says
-            nothing.
+            ("not estimable: ..."), or scores that are all equal: their C of one half says nothing.
     """
     pairs = _Pairs(log_risk, time_months, event, stratum=stratum)
     counts = draw_counts(pairs.n, bootstraps, seed, resample_within=resample_within)
@@ -189,9 +190,11 @@ def harrell_c_difference(
     estimate = _estimate(pairs_a.concordance(everyone), pairs_a) - _estimate(
         pairs_b.concordance(everyone), pairs_b
     )
-    return _interval(
-        estimate, pairs_a.concordance(counts) - pairs_b.concordance(counts), pairs_a, level
-    )
+    draws = pairs_a.concordance(counts) - pairs_b.concordance(counts)
+    found = _interval(estimate, draws, pairs_a, level)
+    if len(draws) and not draws.any():  # the two order everybody alike: 0, whoever is drawn
+        return replace(found, low=0.0, high=0.0)
+    return found
 
 
 def draw_counts(
@@ -236,6 +239,7 @@ class _Pairs:
         self.n = len(self.time)
         self.stratified = stratum is not None
         score = checked_score(log_risk, self.n)
+        self.constant = not np.ptp(score) > 0
         first = np.flatnonzero(self.event)  # (E,)
         self.first = first
         outlived = (self.time > self.time[first, None]) | (
@@ -251,10 +255,11 @@ class _Pairs:
         self.credit = self.comparable * (lower + np.float32(0.5) * equal)  # (E, B)
 
     def require_different_scores(self) -> None:
-        """Raise CohortError where the scores of every comparable pair are equal."""
-        if (self.credit == np.float32(0.5) * self.comparable).all():
-            within = " within a stratum" if self.stratified else ""
-            raise CohortError(f"not estimable: all scores{within} are equal.")
+        """Raise CohortError where all scores are equal; a score that is so within strata only knows
+        the stratum, and gets one half there.
+        """
+        if self.constant:
+            raise CohortError("not estimable: all scores are equal.")
 
     def concordance(self, counts: Array, weight: Array | float = 1.0) -> Array:
         """Return C of every draw, (R,) from counts (R, B) and the weight of each event, (R, E); NaN

@@ -10,7 +10,6 @@ from scipy import stats
 
 from pathoml.types import Estimate as Estimate  # whoever takes estimates finds it here
 
-
 SMALLEST_WIDTH = 1e-12  # of an interval between 0 and 1: less is the rounding of sums
 
 

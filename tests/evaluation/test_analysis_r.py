@@ -361,7 +361,11 @@ def test_r_hands_over_multiple_imputation_beside_the_filled_in_covariates(both):
 
 def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_r(tmp_path):
     study = write_score_study(
-        tmp_path, n=150, seed=8, competing=False, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path,
+        n=150,
+        seed=8,
+        competing=False,
+        significance={"permutations": 0, "bootstraps": 100},
     )
     table = tmp_path / "patients.csv"
     head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]

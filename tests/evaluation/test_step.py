@@ -139,12 +139,18 @@ def test_a_treatment_column_with_other_words_is_refused(tmp_path):
         evaluated(study)
 
 
-def test_a_constant_score_gives_one_half_and_no_hazard_ratio(tmp_path):
+def test_of_a_constant_score_neither_concordance_nor_hazard_ratio_is_estimable(tmp_path):
     study = write_score_study(tmp_path, significance=QUICK)
     write_run(study, dict.fromkeys(read_cohort(study).patient_ids, 0.0))
     content = evaluated(study)
-    assert content["harrell_c"]["estimate"] == 0.5
-    for name in ("hazard_ratio_per_sd", "spline", "hazard_ratio_per_sd_centre_stratified"):
+    assert content["harrell_c"]["note"] == "not estimable: all scores are equal."
+    for name in (
+        "harrell_c",
+        "uno_c",
+        "hazard_ratio_per_sd",
+        "spline",
+        "hazard_ratio_per_sd_centre_stratified",
+    ):
         assert content[name]["estimate"] is None
         assert content[name]["note"].startswith("not estimable")
 
