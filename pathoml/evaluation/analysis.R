@@ -161,6 +161,7 @@ section("proportional_hazards.score", {
 # Covariates of the clinical model, learned on training rows: numbers get the median where missing and are standardised, categories
 # get the level "missing" and an indicator for each level but the commonest.
 clinical_names <- c(@covariates@)
+bound <- function(columns) if (length(columns)) do.call(cbind, columns)
 clinical_types <- c(@covariate_types@)  # number or category, by the whole column of the table that people filled in
 patients <- lapply(seq_along(clinical_names), function(k) {
   cells <- cohort[[paste("covariate", clinical_names[k])]]
@@ -195,7 +196,7 @@ two_digits <- function(values) {  # the two leading digits, a half up, as people
   sprintf("%g", sort(unique(sign(values) * as.numeric(paste0(leading, "e", as.numeric(sub(".*e", "", parts)) - 1)))))
 }
 clinical <- learn(clinical_names, everyone)
-x <- do.call(cbind, clinical)
+x <- bound(clinical)
 if (length(clinical)) section("added_value", {
   # A level none of whose patients had an event has a hazard ratio of 0: in that limit its patients leave the fit.
   eventless <- apply(x, 2, function(v) all(v %in% c(0, 1)) && any(v == 1) && !any(event[v == 1] == 1))
@@ -220,7 +221,7 @@ if (length(clinical)) section("added_value", {
 if (length(clinical_names)) section("proportional hazards with clinical", {
   keep("proportional_hazards.with_clinical.1.covariate", "all")  # where nothing more can be said
   terms <- setNames(clinical, sprintf("term_%d", seq_along(clinical)))
-  if (!isTRUE(all(is.finite(coef(coxph(y ~ cbind(do.call(cbind, clinical), score), control = strict)))))) stop("a covariate is constant, or one of others")
+  if (!isTRUE(all(is.finite(coef(coxph(y ~ cbind(bound(clinical), score), control = strict)))))) stop("a covariate is constant, or one of others")
   data <- lapply(terms, as.matrix)
   table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
   for (k in seq_len(nrow(table))) keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical), "score_sd", "all")[k])
@@ -322,7 +323,7 @@ predicted <- function(with_score, with_clinical) {
   own <- numeric(n)
   for (f in unique(fold)) {
     train <- fold != f
-    z <- cbind(if (with_score) score_of(f), if (with_clinical) do.call(cbind, learn(clinical_names, train)))
+    z <- cbind(if (with_score) score_of(f), if (with_clinical) bound(learn(clinical_names, train)))
     if (is.null(z)) z <- matrix(0, n, 0)
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
@@ -380,8 +381,8 @@ groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
+    show(paste0(name, ".expected"), mean(risk))
     observed <- observed_at(everyone, h)
     estimate(paste0(name, ".observed"), observed, everyone, h)
     section(paste(name, "observed to expected"), {
@@ -389,7 +390,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
       estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
     })
   }
-  if (groups) {
+  if (groups && (h <= max(time_months) || min(curve_of(everyone)$surv) == 0)) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
@@ -407,6 +408,11 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
+  }
+})
+for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("decision curve", m, h), {
+  risk <- models[[m]]$risk[, match(h, horizons)]
+  if (sum(time_months > h) >= 10) {
     benefit <- function(probability, p) {
       rows <- probability >= p
       if (!any(rows)) return(0)
@@ -424,7 +430,7 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
 section("prognostic_score", {
   z <- (score - mean(score)) / sqrt(mean((score - mean(score))^2))
   parts <- c(clinical, if (is_varied(score)) list("image score (SD)" = matrix(z)))
-  design <- do.call(cbind, parts)
+  design <- bound(parts)
   fit <- coxph(y ~ ridge(design, theta = 1, scale = FALSE), control = strict)
   predictor <- drop(design %*% coef(fit))
   hazard <- efron_hazard(predictor, everyone)
@@ -543,7 +549,7 @@ if (!is.null(treatment)) section("treatment_interaction", {
   reason_names <- unlist(lapply(names(parts), function(part) term_names(part, parts[[part]])))
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
   if (min(sum(event[rows][t == 1]), sum(event[rows][t == 0])) < 10) stop("fewer than 10 events with or without the treatment")
-  reasons <- if (length(parts)) do.call(cbind, parts)[rows, , drop = FALSE]
+  reasons <- if (length(parts)) bound(parts)[rows, , drop = FALSE]
   model <- function(effects) coxph(reformulate(c(if (length(parts)) "reasons", effects), quote(yr)), control = strict)
   product <- model("t * s")
   chi2 <- gain(product, model(c("t", "s")))
