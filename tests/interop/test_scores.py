@@ -166,7 +166,7 @@ def test_the_clinical_baseline_of_tcga_sarc_is_that_of_a_plain_ridge_cox(
 def test_a_score_that_is_not_a_finite_number_is_refused_with_the_patient(tmp_path, word):
     study, path = small_study(tmp_path), scores_file(tmp_path)
     path.write_text(path.read_text().replace("P3,17", f'P3,"{word}"'))
-    with pytest.raises(CohortError, match="patient P3: score = .* is not a finite number"):
+    with pytest.raises(CohortError, match=r"patient P3: score = .* is not a finite number"):
         import_into(study, path, column="score")
 
 
