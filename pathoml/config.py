@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -26,6 +27,7 @@ from pathoml.errors import ConfigError, nearest
 
 FEWEST_BOOTSTRAPS = 100  # below, the ends of a percentile interval are single extreme draws
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Cell = Annotated[str, BeforeValidator(lambda value: _cell_text(value))]
 FlagName = Literal["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"]
 
 
@@ -47,9 +49,24 @@ class EndpointConfig(Section):
     time_zero: str = Field(description="the day that time counts from, as a sentence")
     time: str = Field(description="column of patients.csv with the time to event or last visit")
     event: str = Field(description="column of patients.csv: 0 censored, 1 event, 2 competing event")
-    unit: Literal["months", "days"] = Field("months", description="unit of the time column")
+    unit: Literal["months", "days", "weeks", "years"] = Field(
+        "months", description="unit of the time column"
+    )
     data_cut: dt.date | None = Field(
         None, description="the day that follow-up was closed, yyyy-mm-dd"
+    )
+    event_codes: tuple[Cell, ...] = Field(
+        (),
+        description=(
+            "cells of the event column that mean the event, where they are not 0, 1, 2 or usual"
+            " words: [2], [relapse]"
+        ),
+    )
+    censored_codes: tuple[Cell, ...] = Field(
+        (), description="cells that mean censored, then: [1], [disease free]"
+    )
+    competing_codes: tuple[Cell, ...] = Field(
+        (), description="cells that mean a competing event, then"
     )
 
 
@@ -59,6 +76,9 @@ class CohortConfig(Section):
     centre: str = Field("centre", description="column of patients.csv with the hospital")
     covariates: tuple[str, ...] = Field(
         (), description="columns of the clinical model; numbers or categories"
+    )
+    categorical: tuple[str, ...] = Field(
+        (), description="covariates that are categories though their cells are numbers: [grade]"
     )
     treatment: str | None = Field(None, description="column with the treatment: 0 or 1, yes or no")
     without_slides: Literal["exclude", "refuse", "keep"] = Field(
@@ -99,6 +119,13 @@ class DatesConfig(Section):
         ge=0,
         lt=600,
         description="time counts from here; who is not followed beyond it is left out",
+    )
+    format: Literal["auto", "day_first", "month_first", "excel", "excel_1904"] = Field(
+        "auto",
+        description=(
+            "what 03/04/2021 is, where no cell of the column shows it; excel = days counted by a"
+            " spreadsheet, such as 44256"
+        ),
     )
 
 
@@ -269,8 +296,12 @@ class SignificanceConfig(Section):
         le=100_000,
         description="repetitions of the whole cross-validation with permuted bags",
     )
-    repeats: int = Field(
-        1, ge=1, le=100, description="partitions on both sides of the permutation test"
+    repeats: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = Field(
+        "auto",
+        description=(
+            "partitions on both sides of the permutation test; auto = as many as score 600"
+            " patients in all, at most those of the run: few patients have few pairs in a fold"
+        ),
     )
     seeds: int = Field(
         1,
@@ -450,6 +481,17 @@ class Study(Section):
         return self.folder / "readings" / "readings.sqlite"
 
 
+def _cell_text(value: object) -> object:
+    """Return a value of YAML as the cell of a table that it stands for.
+
+    >>> _cell_text(2), _cell_text(1.0), _cell_text(True), _cell_text("relapse")
+    ('2', '1', 'true', 'relapse')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else value
+
+
 def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
     """Read STUDY/study.yaml and apply `section.key=value` overrides.
 
@@ -527,9 +569,14 @@ def changed_section(section: AnySection, changed: Mapping[str, object]) -> AnySe
         raise ConfigError("\n".join(one.removeprefix("study.yaml: ") for one in wrong)) from error
 
 
-def resolved_yaml(config: StudyConfig) -> str:
-    """Return every key with the value in force, as YAML."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def resolved_yaml(config: StudyConfig, *, without: Sequence[str] = ()) -> str:
+    """Return every key with the value in force, as YAML.
+
+    Args:
+        without: sections to leave out.
+    """
+    content = config.model_dump(mode="json", exclude=set(without))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 class _StrictLoader(yaml.SafeLoader):

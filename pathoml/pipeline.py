@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, opened
-from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
+from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe, labels_recipe
+from pathoml.embedding.jobs import embedded_otherwise
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
-from pathoml.store.provenance import is_fresh
+from pathoml.store.provenance import is_fresh, recorded_inputs
 from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import named, what_changed
+from pathoml.study.layout import scales
+from pathoml.tiling.jobs import tiled_otherwise
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
+from pathoml.training.score_source import ELSEWHERE, score_source
 from pathoml.types import SILENT, Cohort, Progress, Recipe
+
+PER_SLIDE = ("tile", "embed")  # steps that have a recipe for each slide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,9 @@ class Step:
     # of the step as a whole; None where each slide has a recipe of its own
     recipe: Callable[[Study, Cohort], Recipe] | None = None
     outputs: tuple[str, ...] = ()  # of the run's folder, which are there when it is done
+    after: tuple[str, ...] = ()  # steps that it stands on
+    uses: tuple[str, ...] = ()  # steps of which it takes what is there
+    needs_models: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +58,8 @@ def run(
     on_step: Callable[[str, object], None] = lambda step, found: None,  # noqa: ARG005
 ) -> RunSummary:
     """Run every step that is stale, in order. Slides that fail do not stop the others; a step that
-    cannot be done raises, and what was finished is kept.
+    cannot be done raises, and what was finished is kept. Scores that were imported or predicted are
+    evaluated and reported, and nothing is trained.
 
     Args:
         study: a study or its folder.
@@ -58,26 +69,85 @@ def run(
         PathomlError: of the first step that cannot be done.
     """
     study, found = opened(study), {}
+    elsewhere = score_source(study, read_cohort(study)) is not None
     for step in STEPS:
+        if elsewhere and (step.needs_models or step.name in PER_SLIDE):
+            continue
         found[step.name] = step.run(study, progress)
         on_step(step.name, found[step.name])
     return RunSummary(found=found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepState:
+    """How a step of a run stands."""
+
+    state: str  # "done", "to do", or "to do again"
+    why: tuple[str, ...] = ()  # what changed since, where it is to do again
 
 
 def run_states(study: Study, cohort: Cohort) -> dict[str, str]:
     """Return step -> "done", "to do", or "to do again" where something that the step rests on has
     changed since.
     """
-    states, before = {}, True
+    states = step_states(study, cohort)
+    return {step: one.state for step, one in states.items() if step not in PER_SLIDE}
+
+
+def step_states(study: Study, cohort: Cohort) -> dict[str, StepState]:
+    """Return step -> how it stands and why.
+
+    A step stands on others: while one of those is to do again, what it will leave is not known, and
+    the step is taken to be to do again too. Scores that came from elsewhere have a step of their
+    own, "import" or "predict", in place of those that need models.
+    """
+    source = score_source(study, cohort)
+    states: dict[str, StepState] = {}
+    if source is not None:
+        changed = what_changed(recorded_inputs(study.run_folder, source.step), source.inputs)
+        states[source.step] = StepState(
+            state="to do again" if changed else "done", why=tuple(changed)
+        )
+    else:
+        states |= _slide_states(study, cohort)
     for step in STEPS:
-        if step.recipe is None:
+        if step.recipe is None or (source is not None and step.needs_models):
             continue
+        recipe = step.recipe(study, cohort)
         there = all((study.run_folder / name).exists() for name in step.outputs)
-        before = before and is_fresh(
-            study.run_folder, step.recipe(study, cohort), step.outputs
-        )  # a step stands on those before it
-        states[step.name] = "done" if before else "to do again" if there else "to do"
+        waits = [
+            f"{name} is {one.state}"
+            for name, one in states.items()
+            if (name in step.after and one.state != "done")
+            or (name in step.uses and one.state == "to do again")
+        ]
+        if there and not waits and is_fresh(study.run_folder, recipe, step.outputs):
+            states[step.name] = StepState(state="done")
+        elif not there:
+            states[step.name] = StepState(state="to do")
+        else:
+            recorded = recorded_inputs(study.run_folder, step.name)
+            found = what_changed(recorded, recipe.inputs) if recorded else ["it was not finished"]
+            states[step.name] = StepState(state="to do again", why=(*waits, *found))
+    if recorded := recorded_inputs(study.run_folder, "labels"):
+        changed = what_changed(recorded, labels_recipe(study, cohort).inputs)
+        states["labels"] = StepState(state="to do again" if changed else "done", why=tuple(changed))
     return states
+
+
+def _slide_states(study: Study, cohort: Cohort) -> dict[str, StepState]:
+    """Return how the steps stand that have a recipe for each slide: to do again where one was made
+    by another recipe. Of slides without a file `pathoml status` says how many there are.
+    """
+    parts = scales(study)
+    tiles = [job.slide.slide_id for part in parts for job in tiled_otherwise(part, cohort)]
+    features = [job.slide_id for part in parts for job in embedded_otherwise(part, cohort)]
+    return {
+        name: StepState(state="to do again", why=(f"other settings for {named(slides)}",))
+        if slides
+        else StepState(state="done")
+        for name, slides in (("tile", tiles), ("embed", features))
+    }
 
 
 def status(study: Study | Path | str) -> dict[str, str]:
@@ -143,29 +213,44 @@ def _report(study: Study, progress: Progress) -> object:
 STEPS = (
     Step(name="tile", run=_tile),
     Step(name="embed", run=_embed),
-    Step(name="train", run=_train, recipe=train_recipe, outputs=TRAIN_OUTPUTS),
+    Step(
+        name="train",
+        run=_train,
+        recipe=train_recipe,
+        outputs=TRAIN_OUTPUTS,
+        after=("tile", "embed"),
+        needs_models=True,
+    ),
     Step(
         name="evaluate",
         run=_evaluate,
-        recipe=lambda study, _: evaluate_recipe(study),
+        recipe=evaluate_recipe,
         outputs=EVALUATE_OUTPUTS,
+        after=("train", *ELSEWHERE),
     ),
     Step(
         name="explain",
         run=_explain,
-        recipe=lambda study, _: explain_recipe(study),
+        recipe=explain_recipe,
         outputs=EXPLAIN_OUTPUTS,
+        after=("train",),
+        needs_models=True,
     ),
     Step(
         name="discover",
         run=_discover,
-        recipe=lambda study, _: discover_recipe(study),
+        recipe=discover_recipe,
         outputs=DISCOVER_OUTPUTS,
+        after=("train",),
+        uses=("explain",),
+        needs_models=True,
     ),
     Step(
         name="report",
         run=_report,
         recipe=lambda study, _: report_recipe(study),
         outputs=REPORT_OUTPUTS,
+        after=("evaluate",),
+        uses=("explain", "discover"),
     ),
 )

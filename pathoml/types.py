@@ -162,6 +162,21 @@ class Patient:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreatmentStart:
+    """When the treatment of one column of patients.csv began, in patients."""
+
+    column: str
+    dated: bool  # whether dates.treatment is the date of this treatment
+    treated: int
+    later: int = 0  # began after time zero and after the patient came under observation
+    after_follow_up: int = 0  # of these, not before the event or the last visit
+    undated: int = 0  # treated, without a date
+    contradicted: int = 0  # not treated, with a date within follow-up
+    median_months: float | None = None  # to the start, of those who began later
+    by_landmark: bool = False  # the column holds what had begun by the landmark
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cohort:
     """The patients who are analysed, in the order of patients.csv, and who was left out and why."""
 
@@ -170,8 +185,11 @@ class Cohort:
     endpoint: str
     time_zero: str
     excluded: tuple[tuple[str, str], ...]  # (patient_id, reason)
+    treatment_starts: tuple[TreatmentStart, ...] = ()
     # patient_id -> the row of patients.csv as text, of everyone in the table; never shown
     rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    # table -> its file and how that is written ("patients.csv, semicolon, UTF-8"), for R
+    written: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def columns(self) -> dict[str, list[str]]:
@@ -190,6 +208,21 @@ class Cohort:
     @property
     def event(self) -> Bools:
         return np.array([p.event == 1 for p in self.patients], dtype=bool)
+
+    @property
+    def entry_months(self) -> npt.NDArray[np.float64] | None:
+        """(B,) months from which each patient was under observation; None where nobody came late.
+
+        A patient is at risk from just after entry until their time, (entry, time]: whoever had the
+        event before could not have come.
+        """
+        entry = np.array([p.entry_months for p in self.patients], dtype=np.float64)
+        return entry if entry.any() else None
+
+    @property
+    def later_covariates(self) -> tuple[str, ...]:
+        """Columns of a treatment that began under observation: no covariate from time zero."""
+        return tuple(s.column for s in self.treatment_starts if s.later and not s.by_landmark)
 
     @property
     def centre(self) -> npt.NDArray[np.str_]:

@@ -26,12 +26,14 @@ from pathoml.config import Study, opened
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
-from pathoml.store.provenance import MODELS
+from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
+from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import changed_tables
 from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
-from pathoml.training.heads import is_installed
+from pathoml.training.heads import find_head, is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -111,6 +113,9 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             "events": int(cohort.event.sum()),
             "models": seeds,
             "train": vars(config.train),
+            "solved": bool(
+                getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
+            ),
         },
         "out_of_fold": out_of_fold_scale(run),
         "reference": float(
@@ -127,9 +132,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             "recipe_sha256"
         ],
     }
-    metrics, permutation = (
-        _if_there(study.run_folder / name) for name in ("metrics.json", "permutation.json")
-    )
+    metrics, permutation = (_if_there(study, name) for name in ("metrics.json", "permutation.json"))
     write_text(folder / CARD, model_card(content, cohort, metrics, permutation=permutation))
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
@@ -138,8 +141,14 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     return folder
 
 
-def _if_there(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.exists() else {}
+def _if_there(study: Study, name: str) -> dict[str, Any]:
+    """Return what `evaluate` found; {} where it did not, or of other scores or tables."""
+    path, recorded = study.run_folder / name, recorded_inputs(study.run_folder, "evaluate")
+    scores = file_hash(RunFolder(study.run_folder).scores)
+    other = recorded and (
+        recorded.get("scores.csv") != scores or changed_tables(recorded, read_cohort(study))
+    )
+    return read_json(path) if path.exists() and not other else {}
 
 
 def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
@@ -177,13 +186,13 @@ def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
     """
     cohort: Cohort = run.cohort
     score = standardise(out_of_fold(run.folds, "standardised"))
-    fit = fit_cox(score[:, None], cohort.time_months, cohort.event, ridge=1e-6)
+    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
+    fit = fit_cox(score[:, None], time, event, ridge=1e-6, entry_months=entry)
     hazard = np.exp(score * fit.coefficients[0])
-    times = np.unique(cohort.time_months[cohort.event])
+    times = np.unique(time[event])
+    entered = np.zeros(len(time)) if entry is None else entry
     steps = [
-        float(
-            ((cohort.time_months == t) & cohort.event).sum() / hazard[cohort.time_months >= t].sum()
-        )
+        float(((time == t) & event).sum() / hazard[(time >= t) & (entered < t)].sum())
         for t in times
     ]
     survival = np.exp(-np.cumsum(steps))

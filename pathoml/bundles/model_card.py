@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pathoml.survival.estimate import interval_text
+from pathoml.training.described import fitted_by
 from pathoml.types import Cohort
 
 TO_FILL_IN = "_to fill in_"
@@ -55,10 +56,11 @@ def model_card(
             f" {of['min_tissue']:.0%} tissue |"
         ),
         f"| is | an ensemble of {training['models']} models, head {training['train']['head']} |",
+        f"| fitted so | {_fitted(training)} |",
         f"| made with | pathoml {bundle['pathoml_version']} |",
         f"| contact, ethics approval, data access | {TO_FILL_IN} |",
         "",
-        "## What it was found to do, out of fold, on the patients above",
+        f"## What it was found to do, {_judged(metrics)}, on the patients above",
         "",
         *_performance(metrics, permutation),
         "",
@@ -87,6 +89,18 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _judged(metrics: Mapping[str, Any]) -> str:
+    loco = metrics.get("score_type") == "loco"
+    return "by models of the other centres" if loco else "out of fold"
+
+
+def _fitted(training: Mapping[str, Any]) -> str:
+    """Return how one model of the ensemble was fitted."""
+    one = {**training["train"], "seeds": 1}  # how many there are stands above
+    said = fitted_by(one, solved=training.get("solved"))
+    return said.replace("; 1 initialisation a fold", "")
 
 
 def _performance(metrics: Mapping[str, Any], permutation: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, opened
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.packs import is_stored
 from pathoml.store.provenance import MODELS, record_step
 from pathoml.store.scores import write_scores
@@ -35,7 +36,8 @@ from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
-from pathoml.types import SILENT, Progress, Recipe, RiskScore
+from pathoml.training.score_source import predict_recipe
+from pathoml.types import SILENT, Progress, RiskScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +82,14 @@ def predict(
         return replace(done, failures=explain_predicted(study, folder, bar))
 
 
+def _imported_from(study: Study, slide_id: str) -> str:
+    return stored_attr(embeddings_folder(study) / f"{slide_id}.h5", "imported_from")
+
+
 def _score(study: Study, bundle_folder: Path) -> Predicted:
     bundle = open_bundle(bundle_folder)
-    cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
+    everyone = cohort_without_outcomes(study)
+    cohort, bags, first = read_bags(everyone, embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
     stack, _, _ = load_models(bundle_folder / MODELS, prepare_device(study.config.compute))
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
@@ -119,11 +126,15 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
             )
     with atomic_path(RunFolder(folder).drift) as temporary:
         write_table(temporary, COLUMNS, rows)
-    inputs = {
-        "bundle": sha256_of_file(bundle_folder / BUNDLE),
-        "slides": [s.slide_id for s in cohort.slides],
-    }
-    record_step(folder, Recipe(step="predict", inputs=inputs), bundle=bundle["name"])
+    recipe = predict_recipe(study, everyone, sha256_of_file(bundle_folder / BUNDLE))
+    record_step(
+        folder,
+        recipe,
+        bundle=bundle["name"],
+        endpoint=f"{bundle.get('endpoint', '')}, from {bundle.get('time_zero', '')}",
+        training=bundle["training"],
+        input={**bundle["input"], "imported_from": _imported_from(study, first.slide_id)},
+    )
     worst: dict[str, str] = defaultdict(lambda: "green")
     for row in rows:
         worst[str(row[0])] = max(

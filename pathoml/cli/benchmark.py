@@ -62,7 +62,7 @@ def run(
             c["encoder"],
             c["head"],
             interval_text(c["harrell_c"]),
-            f"{c['harrell_c_centre_stratified']:.3f}",
+            interval_text(c["harrell_c_centre_stratified"]),
             interval_text(c["difference_to_winner"]) if c["difference_to_winner"] else "the winner",
             f"{c['cpu_seconds']:.0f}",
         )
@@ -74,7 +74,7 @@ def run(
             "encoder",
             "head",
             "C (95 %)",
-            "within centres",
+            "within centres (95 %)",
             "difference to the winner (95 %)",
             "CPU s",
         ),
@@ -85,8 +85,9 @@ def run(
         if selection["p_value"] is not None
         else "not computed (--permutations 199)"
     )
+    chosen = selection["harrell_c_of_the_choice"]
+    corrected = f"{chosen:.3f}" if chosen is not None else "not estimable"
     console.say(
-        f"  C of the choice, corrected for choosing: {selection['harrell_c_of_the_choice']:.3f};"
-        f" permutation p of the best: {p}"
+        f"  C of the choice, corrected for choosing: {corrected}; permutation p of the best: {p}"
     )
     return 0

@@ -37,23 +37,39 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
             that are there twice.
     """
     from pathoml.plugins import load_plugin
-    from pathoml.store.tables import read_study_table
-    from pathoml.study.cohort import read_cohort
+    from pathoml.study.cohort import cohort_of, read_tables
+    from pathoml.study.column_summaries import summarise_columns
+    from pathoml.study.event_codes import refuse_no_event
     from pathoml.study.layout import embeddings_folder
+    from pathoml.study.oddities import odd_things
     from pathoml.study.splits import make_splits
     from pathoml.training.heads import refuse_unknown_head
 
     config = study.config
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
-    cohort = read_cohort(study)
+    patients_table, slides_table = read_tables(study)
+    cohort = cohort_of(study, patients_table, slides_table)
     if cohort.slides:  # scores from elsewhere need neither
         embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
         refuse_unknown_head(config.train.head, study.folder)
+    refuse_no_event(patients_table, config.endpoint)
     make_splits(cohort, config.splits)
     console.heading(f"check  {study.folder}")
-    for stem in ("slides", "patients") if cohort.slides else ("patients",):
-        table = read_study_table(study, stem)
+    tables = [table for table in (slides_table, patients_table) if table is not None]
+    for table in tables:
         console.say(f"  {table.path.name}: {len(table.rows)} rows, read as {table.understood}")
+        for note in table.notes:
+            if not note.startswith("WARNING"):
+                console.say(f"  {table.path.name}: {note}")
+    console.table(
+        [
+            (c.table, c.column, c.used_as, c.read_as, c.holds, c.missing)
+            for c in summarise_columns(study, patients_table, slides_table)
+        ],
+        ("table", "column", "used as", "read as", "holds", "missing"),
+    )
+    for sentence in odd_things(study, patients_table, slides_table):
+        console.say(f"  WARNING {sentence}{'' if sentence.endswith(('.', '?')) else '.'}")
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )

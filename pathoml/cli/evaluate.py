@@ -42,11 +42,10 @@ def tell(found: Evaluated, console: Console) -> int:
     """Print p, C with its interval beside the baselines, and the alarms. Returns 0."""
     if found.fresh or not found.metrics:
         return 0
-    p_value, wald_p = found.permutation["p_value"], found.permutation["wald_p"]
+    p_value = found.permutation["p_value"]
     if p_value is not None:
         console.say(
-            f"  permutation p = {p_value:.3f} ({found.permutation['permutations']} permutations),"
-            f" Wald p {_short(wald_p)} (anticonservative)"
+            f"  permutation p = {p_value:.3f} ({found.permutation['permutations']} permutations)"
         )
     say_metrics(found.metrics, console)
     return 0
@@ -68,7 +67,8 @@ def say_metrics(content: dict[str, Any], console: Console) -> None:
         (name, content["harrell_c"]),
         ("  within centres", content["harrell_c_centre_stratified"]),
         ("ridge Cox on mean embeddings", content["ridge_cox"]["harrell_c"]),
-        ("clinical only", content["clinical"]["harrell_c"]),
+        ("  within centres", content["ridge_cox"]["harrell_c_centre_stratified"]),
+        ("clinical only", content["clinical"][content["headline"]]),
     ]
     console.table(
         [(name, interval_text(c)) for name, c in rows],
@@ -88,17 +88,3 @@ def interval_text(estimate: dict[str, Any]) -> str:
     if estimate["low"] is None:
         return f"{estimate['estimate']:.3f}"
     return f"{estimate['estimate']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
-
-
-def _short(p_value: float | None) -> str:
-    """
-    >>> _short(2.77e-05), _short(0.0312), _short(None)
-    ('< 0.001', '= 0.031', 'not estimable')
-    """
-    return (
-        "not estimable"
-        if p_value is None
-        else f"= {p_value:.3f}"
-        if p_value >= 0.001
-        else "< 0.001"
-    )

@@ -57,6 +57,7 @@ def run(
     tables are read.
     """
     from pathoml.errors import CohortError
+    from pathoml.survival.fold_concordance import WIDENING
     from pathoml.survival.power import (
         affordable_parameters,
         c_standard_error,
@@ -73,6 +74,7 @@ def run(
     not_understood = ""
     if patients is not None and events is not None:
         time, seen = planned_follow_up(patients, events)
+        entry = None
     else:
         from pathoml.config import load_study
         from pathoml.study.cohort import read_cohort, share_treated, treated
@@ -81,14 +83,15 @@ def run(
 
         study = load_study(folder, settings)
         cohort = read_cohort(study)
-        time, seen = cohort.time_months, cohort.event
+        time, seen, entry = cohort.time_months, cohort.event, cohort.entry_months
         patients, events = len(time), int(seen.sum())
         columns = clinical_columns(cohort)
         covariates = len(fit_design(columns).names) if columns else 0
         treatment = study.config.cohort.treatment
         if treated_share is None and treatment:
+            cells = [p.covariates.get(treatment) for p in cohort.patients]
             try:
-                treated_share = share_treated(treated(columns[treatment], treatment))
+                treated_share = share_treated(treated(cells, treatment))
             except CohortError as error:
                 not_understood = str(error)
     if events == 0:
@@ -98,14 +101,22 @@ def run(
     share = 0.5 if treated_share is None else treated_share
     budget = affordable_parameters(patients, events)
     rows = [
-        ("hazard ratio per SD of the score", f"{detectable_hazard_ratio(events):.2f}"),
+        (
+            "hazard ratio per SD of a score that these patients train",
+            f"{detectable_hazard_ratio(events, widening=WIDENING):.2f}",
+        ),
+        ("hazard ratio per SD of a locked score", f"{detectable_hazard_ratio(events):.2f}"),
         (
             f"interaction with a treatment given to {share:.0%}",
             f"{detectable_interaction(events, treated_share=share):.2f}",
         ),
         (
-            "Harrell's C, half-width of the 95 % interval",
-            f"+/- {INTERVAL * c_standard_error(time, seen):.3f}",
+            "Harrell's C of a score that these patients train, half-width of the 95 % interval",
+            f"+/- {INTERVAL * WIDENING * c_standard_error(time, seen, entry_months=entry):.3f}",
+        ),
+        (
+            "Harrell's C of a locked score, half-width",
+            f"+/- {INTERVAL * c_standard_error(time, seen, entry_months=entry):.3f}",
         ),
         ("parameters, ten events each", f"{budget['ten_events_each']:.0f}"),
         ("parameters, shrinkage 0.9 (Riley)", f"{budget['riley_shrinkage']:.0f}"),

@@ -24,17 +24,21 @@ MANY_FILES = 10_000  # a shared file system's quota of files is felt from here o
 
 
 def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
-    """Say which steps are done, for how many slides, what failed, which cluster jobs still run."""
+    """Say which steps are done, for how many slides, what failed, why a step is to do again, which
+    cluster jobs still run.
+    """
     from pathoml.config import load_study
 
     raise Exit(run(load_study(study, settings or ()), ctx.obj))
 
 
 def run(study: Study, console: Console) -> int:
-    """Print one line a step; nothing is changed. Returns 1 if a slide failed."""
+    """Print one line a step, and why one is to do again; nothing is changed. Returns 1 if a slide
+    failed.
+    """
     from pathoml.compute.slurm import job_states
     from pathoml.errors import ConfigError
-    from pathoml.pipeline import run_states
+    from pathoml.pipeline import PER_SLIDE, step_states
     from pathoml.store.failures import failed_slides
     from pathoml.store.packs import pack_paths, stored_paths
     from pathoml.study.cohort import read_cohort
@@ -70,13 +74,18 @@ def run(study: Study, console: Console) -> int:
         rows.append(
             (label, f"{len(done)} of {len(ids)} slides", len(failed) or "", said.get(step, ""))
         )
-    for step, state in run_states(study, cohort).items():
-        rows.append((step, state, "", said.get(JOB_OF.get(step, ""), "")))
+    states = step_states(study, cohort)
+    for step, one in states.items():
+        if step not in PER_SLIDE:
+            rows.append((step, one.state, "", said.get(JOB_OF.get(step, ""), "")))
     console.table(rows, ("step", f"runs/{study.config.run}", "failed", "jobs"))
     if len(ids) > MANY_FILES and not pack_paths(embeddings_folder(study)):
         console.say(
             f"  over {MANY_FILES} files of embeddings; `pathoml pack` puts them into few large ones"
         )
+    for step, one in states.items():
+        if one.state == "to do again":
+            console.say(f"  {step} is to do again: {'; '.join(one.why)}")
     for slide, reason in sorted(failures.items()):
         console.say(f"  FAILED {slide}: {reason}")
     if unknown:

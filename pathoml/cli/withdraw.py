@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def command(
     ctx: Context,
-    patient: Annotated[str, Argument(help="patient_id, as in patients.csv.")],
+    patient: Annotated[
+        str, Argument(help="patient_id, as in patients.csv; after -- if it begins with -.")
+    ],
     study: StudyArgument = Path(),
     confirm: Annotated[
         bool, Option("--confirm", help="Do it; without it only a list is printed.")

@@ -9,8 +9,9 @@ patients of a centre; Benjamini-Hochberg runs over everything that was ever test
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, w
 from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.martingale import martingale_residuals, permutation_p
+from pathoml.survival.outcome import at_rows
+from pathoml.survival.rare_levels import estimable_columns
 from pathoml.types import Array, Cohort
 
 PERMUTATIONS = 1999
@@ -51,31 +54,41 @@ def log_ratios(counts: Array) -> Array:
     return ratio
 
 
-def clinical_design(cohort: Cohort, names: Sequence[str]) -> Array:
-    """Return (B, p) the clinical covariates as a Cox model takes them."""
-    columns: Mapping[str, Sequence[object]] = {
-        name: [p.covariates[name] for p in cohort.patients] for name in names
+def clinical_columns_of(cohort: Cohort, names: Sequence[str]) -> dict[str, list[object]]:
+    """Return the named covariates as columns, without a treatment that began under observation."""
+    return {
+        name: [p.covariates[name] for p in cohort.patients]
+        for name in names
+        if name not in cohort.later_covariates
     }
-    return (
-        fit_design(columns).transform(columns) if columns else np.empty((len(cohort.patients), 0))
-    )
 
 
 def estimable_design(cohort: Cohort, names: Sequence[str]) -> tuple[Array, str]:
-    """Return the clinical covariates, or none with a sentence where their own Cox model, stratified
-    by centre, cannot be fitted.
+    """Return the clinical covariates without levels that have no coefficient, or none where their
+    own Cox model, stratified by centre, cannot be fitted; with a sentence.
     """
-    clinical = clinical_design(cohort, names)
+    columns = clinical_columns_of(cohort, names)
+    design = fit_design(columns) if columns else None
+    clinical = design.transform(columns) if design else np.empty((len(cohort.patients), 0))
+    outcome, within = (cohort.time_months, cohort.event), cohort.centre
     try:
-        fit_cox(clinical, cohort.time_months, cohort.event, stratum=cohort.centre)
+        found = estimable_columns(
+            clinical,
+            *outcome,
+            names=design.names if design else (),
+            stratum=within,
+            entry_months=cohort.entry_months,
+        )
+        kept = clinical[:, found.columns]
+        fit_cox(kept, *outcome, stratum=within, entry_months=cohort.entry_months)
     except CohortError as error:
         return clinical[
             :, :0
-        ], f"Not adjusted for {', '.join(names)}: their own model is not estimable ({error})"
+        ], f"Not adjusted for {', '.join(columns)}: their own model is not estimable ({error})"
     return (
-        clinical,
-        f"Adjusted for {', '.join(names)}, stratified by centre."
-        if names
+        kept,
+        f"Adjusted for {', '.join(columns)}, stratified by centre. {found.said}".rstrip()
+        if columns
         else "Stratified by centre; study.yaml names no covariates.",
     )
 
@@ -86,6 +99,12 @@ def treatment_arms(cohort: Cohort, column: str | None) -> tuple[Array | None, st
     """
     if column is None:
         return None, ""
+    if column in cohort.later_covariates:
+        return (
+            None,
+            f"Interactions with the treatment are left out: {column!r} began under observation, and"
+            " who was treated is who lived to be (immortal time).",
+        )
     try:
         arms = treated([p.covariates[column] for p in cohort.patients], column)
     except CohortError as error:
@@ -111,15 +130,16 @@ def weigh(
         arms: (B,) 1 treated, 0 not, NaN unknown, for the exploratory interaction.
     """
     time, event, centre = cohort.time_months, cohort.event, cohort.centre
-    base = fit_cox(clinical, time, event, stratum=centre)
-    residual = martingale_residuals(clinical @ base.coefficients, time, event, stratum=centre)
+    shared: dict[str, Any] = {"stratum": centre, "entry_months": cohort.entry_months}
+    base = fit_cox(clinical, time, event, **shared)
+    residual = martingale_residuals(clinical @ base.coefficients, time, event, **shared)
     sd = values.std(axis=0, ddof=1)
     scaled = (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1.0)  # (B, C)
     p_values = permutation_p(residual, scaled, centre, permutations=PERMUTATIONS, seed=seed)
     found = []
     for column, p in zip(scaled.T, p_values):
         try:
-            fit = fit_cox(np.column_stack([column, clinical]), time, event, stratum=centre)
+            fit = fit_cox(np.column_stack([column, clinical]), time, event, **shared)
             ratio, wald = hazard_ratio(fit, 0), wald_test(fit, 0)
         except CohortError:  # constant, or it separates the events
             ratio, wald = None, None
@@ -143,10 +163,14 @@ def _interaction(
         return None, None
     known = ~np.isnan(arms)
     main = np.column_stack([value, arms, clinical])[known]
-    time, event, centre = cohort.time_months[known], cohort.event[known], cohort.centre[known]
+    time, event = cohort.time_months[known], cohort.event[known]
+    shared: dict[str, Any] = {
+        "stratum": cohort.centre[known],
+        "entry_months": at_rows(cohort.entry_months, known),
+    }
     try:
-        full = fit_cox(np.column_stack([main, (value * arms)[known]]), time, event, stratum=centre)
-        test = likelihood_ratio_test(full, fit_cox(main, time, event, stratum=centre))
+        full = fit_cox(np.column_stack([main, (value * arms)[known]]), time, event, **shared)
+        test = likelihood_ratio_test(full, fit_cox(main, time, event, **shared))
         return test.p, float(np.exp(full.coefficients[-1]))
     except CohortError:
         return None, None

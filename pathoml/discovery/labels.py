@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from pathoml.config import Study
-from pathoml.discovery.evidence import clinical_design, weigh
+from pathoml.discovery.evidence import estimable_design, weigh
+from pathoml.discovery.recipe import labels_recipe
 from pathoml.errors import CohortError
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
-from pathoml.store.tables import parse_number, read_table
+from pathoml.store.provenance import record_step
+from pathoml.store.tables import parse_number, read_own_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.estimate import Estimate, interval_text
@@ -64,13 +66,15 @@ def read_labels(study: Study, path: Path) -> list[Label]:
         CohortError: a column is missing, an item is unknown, a score is not 1 to 5, or nobody
             scored anything.
     """
-    table = read_table(path)
+    table = read_own_table(path)
     table.require(("rater", "phenotype", "item", "presence"))
     slides = {s.slide_id: s.slide_id for s in read_cohort(study).slides}
     key = RunFolder(study.run_folder).naming_key
-    items = {row["item"]: row["slide_id"] for row in read_table(key).rows} if key.exists() else {}
+    items = (
+        {row["item"]: row["slide_id"] for row in read_own_table(key).rows} if key.exists() else {}
+    )
     labels, refused = [], []
-    for number, row in enumerate(table.rows, 2):
+    for number, row in table.numbered():
         if not row["presence"]:
             continue
         slide_id, presence = (items | slides).get(row["item"]), parse_number(row["presence"])
@@ -108,7 +112,6 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     human score, a phenotype each.
     """
     cohort = read_cohort(study)
-    clinical = clinical_design(cohort, study.config.cohort.covariates)
     patient_of = {s.slide_id: s.patient_id for s in cohort.slides}
     content: dict[str, Any] = {}
     for phenotype in sorted({one.phenotype for one in labels}):
@@ -127,8 +130,9 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         rows = [b for b, p in enumerate(cohort.patients) if p.patient_id in scores]
         value = np.array([np.mean(scores[cohort.patients[b].patient_id]) for b in rows])
         part = type(cohort)(**{**vars(cohort), "patients": tuple(cohort.patients[b] for b in rows)})
+        clinical, _ = estimable_design(part, study.config.cohort.covariates)
         try:
-            evidence = weigh(value[:, None], part, clinical[rows])[0]
+            evidence = weigh(value[:, None], part, clinical)[0]
         except CohortError as error:
             content[phenotype]["reason"] = str(error)
             continue
@@ -150,6 +154,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     ):
         content[phenotype]["q_value"] = float(q)
     write_json(RunFolder(study.run_folder).labels, {"phenotypes": content, "family_size": size})
+    record_step(study.run_folder, labels_recipe(study, cohort))
     raters = len({one.rater for one in labels})
     return LabelResults(raters=raters, rows=[_row(p, content[p]) for p in content])
 

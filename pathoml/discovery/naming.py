@@ -7,10 +7,8 @@ comes twice, to measure the rater.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from pathoml.slides.pictures import png_bytes
 from pathoml.slides.reading import open_slide, read_overview
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_text
+from pathoml.store.tables import write_table
 from pathoml.types import Cohort
 
 RATERS = ("rater1", "rater2", "rater3")
@@ -104,7 +103,5 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    write_text(path, buffer.getvalue())
+    with atomic_path(path) as temporary:
+        write_table(temporary, columns, rows)

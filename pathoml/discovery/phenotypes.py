@@ -30,6 +30,7 @@ from pathoml.store.files import atomic_path, write_json, write_text
 from pathoml.store.hdf5 import sha256_of_arrays
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.maps import read_attention, write_assignments
+from pathoml.store.tables import disarmed
 from pathoml.store.tiles import read_tiles
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
@@ -319,7 +320,7 @@ def _row(
 def _write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_cell(name) for name in columns])
     for row in rows:
         writer.writerow([_cell(row[c]) for c in columns])
     write_text(path, buffer.getvalue())
@@ -328,6 +329,8 @@ def _write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, An
 def _cell(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return ""
+    if isinstance(value, str):
+        return disarmed(value)
     return f"{value:.6g}" if isinstance(value, float) else value
 
 

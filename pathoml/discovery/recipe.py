@@ -1,23 +1,50 @@
-"""Everything that decides the phenotypes of a run, and the files that `discover` leaves."""
+"""Everything that decides the phenotypes of a run and what is made of their readings, and the
+files that `discover` leaves.
+"""
 
 from __future__ import annotations
 
 from pathoml.config import Study
-from pathoml.store.provenance import file_hashes
-from pathoml.types import Recipe
+from pathoml.store.provenance import file_hashes, recorded_recipe
+from pathoml.study.inputs import patients_read, slides_read, stored_content
+from pathoml.study.layout import tiles_folder
+from pathoml.types import Cohort, Recipe
 
-DISCOVER_VERSION = 6
+DISCOVER_VERSION = 7
+LABELS_VERSION = 1
 DISCOVER_OUTPUTS = ("features/phenotypes.csv",)
+NOT_TESTED_BY = ("treatment_months",)  # fields of Patient
+SLIDE_COLUMNS = ("specimen", "stain")
 
 
-def discover_recipe(study: Study) -> Recipe:
+def labels_recipe(study: Study, cohort: Cohort) -> Recipe:
+    """Return what the scores of raters are weighed against, beside what they wrote."""
+    return Recipe(
+        step="labels",
+        inputs={
+            **file_hashes(study.run_folder, ("features/codebook.json",)),
+            "patients": patients_read(cohort, without=NOT_TESTED_BY),
+            "slides": slides_read(cohort),
+            "covariates": list(study.config.cohort.covariates),
+            "version": LABELS_VERSION,
+        },
+    )
+
+
+def discover_recipe(study: Study, cohort: Cohort) -> Recipe:
     """Return what decides the features; the covariates of study.yaml are adjusted for."""
-    cohort = study.config.cohort.model_dump(mode="json")
+    config = study.config.cohort
     return Recipe(
         step="discover",
         inputs={
-            **file_hashes(study.run_folder, ("scores.csv",)),
-            "cohort": cohort,
+            **file_hashes(study.run_folder, ("models/models.json", "scores.csv")),
+            "patients": patients_read(cohort, without=NOT_TESTED_BY),
+            "slides": slides_read(cohort, SLIDE_COLUMNS),
+            "pictures": [slide.path is not None for slide in cohort.slides],
+            "tiles": stored_content(tiles_folder(study), cohort),  # the tissue's border
+            "maps": recorded_recipe(study.run_folder, "explain"),
+            "covariates": list(config.covariates),
+            "treatment": config.treatment,
             "version": DISCOVER_VERSION,
         },
     )

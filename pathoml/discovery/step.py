@@ -10,7 +10,10 @@ from pathoml.config import Study, opened
 from pathoml.discovery.discovered import Discovered
 from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
 from pathoml.store.provenance import is_fresh, record_step
+from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import say_why
 from pathoml.study.run_folder import RunFolder
+from pathoml.training.score_source import refuse_stale_scores
 from pathoml.types import SILENT, Progress
 
 __all__ = ["Discovered", "discover_study"]
@@ -26,11 +29,15 @@ def discover_study(study: Study | Path | str, *, progress: Progress = SILENT) ->
         StoreError: not trained yet, or its data changed since.
     """
     study = opened(study)
-    folder, recipe = study.run_folder, discover_recipe(study)
+    folder = study.run_folder
+    cohort = read_cohort(study)
+    recipe = discover_recipe(study, cohort)
+    refuse_stale_scores(study, cohort)
     if is_fresh(folder, recipe, DISCOVER_OUTPUTS):
         progress.heading(f"discover  runs/{study.config.run}: up to date")
         return Discovered(folder=RunFolder(folder).features, fresh=True)
     progress.heading(f"discover  runs/{study.config.run}: phenotypes of the whole cohort")
+    say_why(progress, folder, recipe)
     from pathoml.discovery.phenotypes import find_phenotypes  # here: loading torch takes seconds
 
     with progress.bar("discover", "slides") as bar:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pathoml.config import StainConfig, Study
 from pathoml.errors import ConfigError, StoreError
-from pathoml.store.hdf5 import stored_attr
+from pathoml.store.hdf5 import stored_attr, stored_attrs
 from pathoml.store.provenance import recipe_sha256
 from pathoml.store.tiles import kept_tiles, read_tiles
 from pathoml.study.layout import AS_SCANNED, embeddings_folder, is_imported, tiles_folder
@@ -60,6 +60,25 @@ def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str)
         if stored_attr(job.embeddings_path, "recipe_sha256")
         != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, job))
     ]
+
+
+def embedded_otherwise(study: Study, cohort: Cohort) -> list[EmbedJob]:
+    """Return the jobs, at one of the study's `scales`, whose embeddings were made of other tiles or
+    by other settings; the weights are taken to be the same, since no network is loaded.
+    """
+    try:
+        jobs = embed_jobs(study, cohort)
+    except ConfigError:  # there are no tiles yet
+        return []
+    found = []
+    for job in jobs:
+        stored, weights = stored_attrs(
+            job.embeddings_path, ("recipe_sha256", "encoder_sha256")
+        ).values()
+        recipe = embed_recipe(study.config.encoder, weights, job)
+        if stored and stored != recipe_sha256(recipe):
+            found.append(job)
+    return found
 
 
 def tiles_of(jobs: Sequence[EmbedJob], *, enough: float = math.inf) -> int:

@@ -1,7 +1,7 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
-# Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv and start_stop.csv,
-# and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
-# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates.
+# Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, imputed.csv and
+# start_stop.csv, and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
+# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation).
 library(survival)
 
 printed <- list()  # by path: numbers, texts, TRUE or FALSE
@@ -230,19 +230,158 @@ if (length(clinical_names)) section("proportional hazards with clinical", {
   }
 })
 
-# Missing covariates by multiple imputation (20 sets; the outcome enters as the Nelson-Aalen hazard, White and Royston 2009). Not in
-# metrics.json, whose clinical model fills numbers with their median and calls an empty category "missing": compare the two.
-if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("multiple_imputation", {
+# Missing covariates: complete cases, medians (an empty category is a level), and the imputed sets of imputed.csv pooled by
+# mice::pool, on one scale: mean and SD of the cells that are there, levels against the commonest. D3 is that of Meng and Rubin (1992).
+# mice's own imputation stands beside it: other draws of the same missing cells.
+if (!length(clinical_names) || !anyNA(patients, recursive = TRUE)) show("missing_covariates.incomplete", 0)
+if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missing_covariates", {
   suppressWarnings(suppressMessages(library(mice)))
-  filled <- data.frame(lapply(patients[clinical_names], function(v) if (is.numeric(v)) v else factor(v)))
-  names(filled) <- paste0("covariate_", seq_along(filled))
-  outcome <- data.frame(time_months, event)
-  frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
-  sets <- complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
-  fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
-  pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
-  pooled <- pooled[pooled$term == "score", ]
-  ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  covariates <- patients[clinical_names]
+  there <- sapply(covariates, function(v) !is.na(v))
+  varying <- clinical_names[sapply(covariates, function(v) length(unique(v[!is.na(v)])) > 1)]
+  matrix_of <- function(values, with_level = FALSE) {
+    columns <- lapply(varying, function(name) {
+      v <- values[[name]]
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) {
+        v <- as.numeric(v)
+        v[is.na(v)] <- median(known)
+        if (all(known %in% 0:1)) cbind(v) else cbind((v - mean(known)) / sqrt(mean((known - mean(known))^2)))
+      } else {
+        count <- table(known)
+        commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+        levels <- setdiff(sort(names(count), method = "radix"), commonest)
+        if (with_level && anyNA(covariates[[name]])) levels <- c(levels, NA)
+        sapply(levels, function(l) as.numeric(if (is.na(l)) is.na(v) else v %in% l))
+      }
+    })
+    z <- do.call(cbind, columns)
+    colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
+    z
+  }
+  # A level without an event in any of the sets leaves all of them: its patients are a stratum of their own.
+  fits_of <- function(sets, among) {
+    sets <- lapply(sets, function(z) z[among, , drop = FALSE])
+    kept <- Reduce(`&`, lapply(sets, function(z) {
+      apply(z, 2, function(v) !(all(v %in% 0:1) && !any(event[among][v == 1] == 1)) && diff(range(v)) > 0)
+    }))
+    lapply(sets, function(z) {
+      own <- interaction(as.data.frame(cbind(0, z[, !kept, drop = FALSE])))
+      data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
+      list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
+           reduced = coxph(y ~ z + strata(own), data = data, control = strict))
+    })
+  }
+  # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
+  trained <- scores$score_type[1] %in% c("oof", "loco")
+  widening <- if (trained) sqrt(2) else 1
+  tested <- function(p) if (trained && is_varied(centre)) NA else p
+  complete <- rowSums(!there) == 0
+  # The median answer has the level of the empty beside the others; its coefficient is not shown.
+  place <- function(kept, with_level) {
+    shown <- if (!with_level) rep(TRUE, length(kept)) else unlist(lapply(varying, function(name) {
+      known <- covariates[[name]][there[, name]]
+      if (is.numeric(known)) TRUE else c(rep(TRUE, length(unique(known)) - 1), if (anyNA(covariates[[name]])) FALSE)
+    }))
+    at <- ifelse(kept, cumsum(kept), NA)
+    c(at[shown], sum(kept) + 1)
+  }
+  rows_of <- list(complete_case = complete, median = everyone, multiple_imputation = everyone)
+  show_one <- function(answer, fit, at) {
+    for (k in seq_along(at)) if (!is.na(at[k])) {
+      wider <- if (k == length(at)) widening else 1
+      name <- paste0("missing_covariates.hazard_ratios.", k, ".", answer)
+      estimate(name, ratio(fit$full, at[k], vcov(fit$full) * wider^2), rows_of[[answer]])
+      p <- 2 * pnorm(-abs(coef(fit$full)[at[k]] / sqrt(vcov(fit$full)[at[k], at[k]]) / wider))
+      show(paste0(name, ".wald_p"), if (k == length(at)) tested(p) else p)
+    }
+    name <- paste0("missing_covariates.added_value.", answer)
+    show(paste0(name, ".statistic"), gain(fit$full, fit$reduced))
+    show(paste0(name, ".df"), 1)
+    show(paste0(name, ".p_value_anticonservative"), tested(p_chi2(gain(fit$full, fit$reduced) / widening^2)))
+    estimate(paste0(name, ".hazard_ratio_per_sd"), ratio(fit$full, variance = vcov(fit$full) * widening^2), rows_of[[answer]])
+    show(paste0(name, ".hazard_ratio_per_sd.wald_p"), tested(p))
+  }
+  show("missing_covariates.incomplete", sum(!complete))
+  show("missing_covariates.share", mean(!complete))
+  labels <- unlist(lapply(varying, function(name) {
+    known <- covariates[[name]][there[, name]]
+    if (is.numeric(known)) {
+      sd_of <- sqrt(mean((known - mean(known))^2))
+      return(setNames(if (all(known %in% 0:1)) "1 against 0" else paste0("SD (", format(signif(sd_of, 3), digits = 3), ")"), name))
+    }
+    count <- table(known)
+    commonest <- sort(names(count)[count == max(count)], method = "radix")[1]
+    rest <- setdiff(sort(names(count), method = "radix"), commonest)
+    setNames(rep(paste("against", commonest), length(rest)), paste0(name, "=", rest))
+  }))
+  labels <- c(labels, "image score" = "SD")
+  for (k in seq_along(labels)) {
+    keep(paste0("missing_covariates.hazard_ratios.", k, ".covariate"), names(labels)[k])
+    keep(paste0("missing_covariates.hazard_ratios.", k, ".unit"), unname(labels[k]))
+  }
+  section("complete cases", {
+    fit <- fits_of(list(matrix_of(covariates)), complete)[[1]]
+    show_one("complete_case", fit, place(fit$kept, FALSE))
+  })
+  section("medians", {
+    fit <- fits_of(list(matrix_of(covariates, with_level = TRUE)), everyone)[[1]]
+    show_one("median", fit, place(fit$kept, TRUE))
+  })
+  if (file.exists("imputed.csv")) section("imputed sets", {
+    imputed <- text_table("imputed.csv")
+    sets <- lapply(split(imputed, as.integer(imputed$imputation)), of_cohort)
+    m <- length(sets)
+    show("missing_covariates.imputations", m)
+    fits <- fits_of(lapply(sets, matrix_of), everyone)
+    table <- pool(as.mira(lapply(fits, function(f) f$full)))$pooled
+    show_pooled <- function(name, k) {
+      error <- sqrt(table$t[k])
+      df <- table$df[k]
+      fmi <- table$fmi[k]
+      if (k == nrow(table) && widening > 1) {  # the pooling of widened variances, by the same rules
+        within <- table$ubar[k] * widening^2
+        error <- sqrt(within + (1 + 1 / m) * table$b[k])
+        df <- mice:::barnard.rubin(m, table$b[k], error^2, table$dfcom[k])
+        riv <- (1 + 1 / m) * table$b[k] / within
+        fmi <- (riv + 2 / (df + 3)) / (riv + 1)
+      }
+      estimate(name, exp(table$estimate[k] + c(0, -1, 1) * qt(0.975, df) * error))
+      p <- 2 * pt(-abs(table$estimate[k] / error), df)
+      show(paste0(name, ".wald_p"), if (k == nrow(table)) tested(p) else p)
+      show(paste0(name, ".log_hazard_ratio"), table$estimate[k])
+      show(paste0(name, ".standard_error"), error)
+      show(paste0(name, ".df"), df)
+      show(paste0(name, ".missing_information"), fmi)
+    }
+    at <- place(fits[[1]]$kept, FALSE)
+    for (k in seq_along(at)) if (!is.na(at[k])) show_pooled(paste0("missing_covariates.hazard_ratios.", k, ".multiple_imputation"), at[k])
+    name <- "missing_covariates.added_value.multiple_imputation"
+    show_pooled(paste0(name, ".hazard_ratio_per_sd"), nrow(table))
+    mean_of <- function(part) Reduce(`+`, lapply(fits, function(f) coef(f[[part]]))) / m
+    held <- function(f, part) coxph(formula(f[[part]]), data = f$data, init = mean_of(part),
+                                    control = coxph.control(iter.max = 0, timefix = FALSE))$loglik[2]
+    own <- mean(sapply(fits, function(f) gain(f$full, f$reduced)))
+    at_mean <- mean(sapply(fits, function(f) 2 * (held(f, "full") - held(f, "reduced"))))
+    r <- max((m + 1) / (m - 1) * (own - at_mean), 0)
+    d3 <- max(at_mean, 0) / (1 + r)
+    below <- if (r == 0) Inf else if (m - 1 > 4) 4 + (m - 5) * (1 + (1 - 2 / (m - 1)) / r)^2 else (m - 1) * (1 + 1 / r)^2
+    show(paste0(name, ".statistic"), d3)
+    show(paste0(name, ".df"), 1)
+    if (is.finite(below)) show(paste0(name, ".denominator_df"), below)
+    show(paste0(name, ".p_value_anticonservative"), tested(pf(d3 / widening^2, 1, below, lower.tail = FALSE)))
+  })
+  section("mice", {
+    filled <- data.frame(lapply(covariates, function(v) if (is.numeric(v)) v else factor(v)))
+    names(filled) <- paste0("covariate_", seq_along(filled))
+    outcome <- data.frame(time_months, event)
+    frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+    sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
+    fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
+    pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
+    pooled <- pooled[pooled$term == "score", ]
+    ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+  })
 })
 
 section("spline", {

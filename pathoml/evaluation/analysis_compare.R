@@ -5,6 +5,7 @@ not_repeated <- c(
   "(^|\\.)(harrell_c|harrell_c_centre_stratified|uno_c|delta_harrell_c)\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
   "^(harrell_c_by_centre|leaks\\.harrell_c_within|time_dependent_auc|brier|integrated_brier)\\..*\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
   "^heterogeneity\\." = "needs the models and the embeddings",
+  "^missing_covariates\\.clinical_harrell_c\\." = "needs clinical models out of fold, fitted to complete cases and to imputed sets",
   "^leaks\\.(centre_from_embeddings|rank_correlation\\.mpp)\\." = "needs the embeddings",
   "^prospective\\." = "needs the locked bundle",
   "^(included_excluded\\.|flow\\.patients$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
@@ -13,7 +14,7 @@ not_repeated <- c(
   "^nested_scores\\.used$" = "says which file was used"
 )
 too_few_draws <- "of the bootstrap draws have no comparable pair"
-wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^alarms\\."
+wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^alarms\\."
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
 parse_json <- function(lines) {  # objects as lists of class "object", lists as lists, null as NA

@@ -17,6 +17,7 @@ import yaml
 from pathoml.errors import ConfigError
 
 KEYS = {"treatment_interaction", "subgroups"}
+PLAN, STAMP = "analysis_plan.yaml", "analysis_plan.sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ def read_analysis_plan(study_folder: Path) -> AnalysisPlan:
         ConfigError: the plan is not stamped, was changed after it was, or has a key that is not
             known.
     """
-    path, stamp = study_folder / "analysis_plan.yaml", study_folder / "analysis_plan.sha256"
+    path, stamp = study_folder / PLAN, study_folder / STAMP
     if not path.exists():
         return AnalysisPlan()
     content = path.read_bytes()

@@ -12,31 +12,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.evaluation.permutation import PermutationTest, permuted_specs
+from pathoml.evaluation.permutation import PermutationTest, partitions_of, permuted_specs
 from pathoml.store.files import write_json
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.splits import make_splits
-from pathoml.survival.concordance import (
-    draw_counts,
-    harrell_c,
-    harrell_c_difference,
-    harrell_c_interval,
-    stratified_harrell_c,
+from pathoml.survival.concordance import draw_counts, pooled_concordance
+from pathoml.survival.estimate import Estimate
+from pathoml.survival.fold_concordance import (
+    FoldedScores,
+    fold_c_difference,
+    fold_c_interval,
 )
-from pathoml.training.baselines import clinical_scores
+from pathoml.survival.not_estimable import or_not_estimable
+from pathoml.training.baselines import clinical_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
-from pathoml.training.scoring import fold_scores, out_of_fold, standardise
-from pathoml.types import Array, Bag, Cohort, Split
+from pathoml.training.scoring import fold_scores, folded_scores
+from pathoml.types import Bag, Cohort, Split
 
 Say = Callable[[str], None]
 CLINICAL = "clinical"
@@ -49,7 +52,7 @@ class Candidate:
 
     encoder: str
     head: str
-    score: Array  # (B,)
+    scores: FoldedScores  # on the same folds for all
     cpu_seconds: float
 
     @property
@@ -87,13 +90,11 @@ def compare(
             candidates.append(
                 _candidate(study, cohort, everything[encoder][1], splits, encoder, head)
             )
-            say(
-                f"  {candidates[-1].name}: C"
-                f" {harrell_c(candidates[-1].score, cohort.time_months, cohort.event):.3f}"
-            )
-    clinical = clinical_scores(cohort, splits)
-    if clinical is not None:
-        candidates.append(Candidate(encoder="none", head=CLINICAL, score=clinical, cpu_seconds=0.0))
+            say(f"  {candidates[-1].name}: C {_statistic(candidates[-1].scores, cohort):.3f}")
+    clinical = clinical_folds(cohort, splits)
+    if clinical:
+        scores = folded_scores(clinical)
+        candidates.append(Candidate(encoder="none", head=CLINICAL, scores=scores, cpu_seconds=0.0))
     null = (
         _null_of_the_maximum(study, cohort, everything, splits, heads, permutations, say)
         if permutations
@@ -124,14 +125,26 @@ def _candidate(
             )
         ]
     )
-    score = standardise(out_of_fold(fold_scores(raw, specs, cohort.patient_ids), "standardised"))
+    scores = folded_scores(fold_scores(raw, specs, cohort.patient_ids))
     return Candidate(
-        encoder=encoder, head=head, score=score, cpu_seconds=time.process_time() - started
+        encoder=encoder, head=head, scores=scores, cpu_seconds=time.process_time() - started
     )
 
 
-def _statistic(score: Array, cohort: Cohort) -> float:
-    return stratified_harrell_c(score, cohort.time_months, cohort.event, stratum=cohort.centre)
+def _statistic(scores: FoldedScores, cohort: Cohort) -> float:
+    """C over pairs of one fold and centre."""
+    count = partial(
+        pooled_concordance,
+        scores.scores,
+        cohort.time_months,
+        cohort.event,
+        group=scores.fold,
+        entry_months=cohort.entry_months,
+    )
+    try:
+        return count(stratum=cohort.centre).estimate
+    except CohortError:  # no pair of one centre in one fold
+        return count().estimate
 
 
 def _null_of_the_maximum(
@@ -146,7 +159,8 @@ def _null_of_the_maximum(
     """Return, for each permutation, the largest C of all recipes; all of them see the same permuted
     bags.
     """
-    splits = splits[: study.config.significance.repeats]
+    wanted = study.config.significance
+    splits = splits[: partitions_of(wanted, len(cohort.patients), len(splits))]
     seed, seeds = (
         study.config.splits.seed,
         min(study.config.significance.seeds, study.config.train.seeds),
@@ -168,12 +182,8 @@ def _null_of_the_maximum(
             )
             for b in range(permutations):
                 mine = slice(b * each, (b + 1) * each)
-                score = standardise(
-                    out_of_fold(
-                        fold_scores(raw[mine], specs[mine], cohort.patient_ids), "standardised"
-                    )
-                )
-                largest[b] = max(largest[b], _statistic(score, cohort))
+                scores = folded_scores(fold_scores(raw[mine], specs[mine], cohort.patient_ids))
+                largest[b] = max(largest[b], _statistic(scores, cohort))
             say(f"  permuted {encoder} + {head}")
     return [float(v) for v in largest]
 
@@ -181,30 +191,30 @@ def _null_of_the_maximum(
 def _content(
     study: Study, cohort: Cohort, candidates: Sequence[Candidate], null: Sequence[float]
 ) -> dict[str, Any]:
-    draw: dict[str, Any] = {
-        "bootstraps": study.config.significance.bootstraps,
-        "seed": 1,
-        "resample_within": cohort.centre,
+    centre = cohort.centre
+    about: dict[str, Any] = {
+        "stratum": centre if len(np.unique(centre)) > 1 else None,
+        "entry_months": cohort.entry_months,
     }
     outcome = cohort.time_months, cohort.event
     images = [c for c in candidates if c.head != CLINICAL]
-    winner = max(images, key=lambda c: _statistic(c.score, cohort))
+    winner = max(images, key=lambda c: _statistic(c.scores, cohort))
     rows = [
         {
             "encoder": c.encoder,
             "head": c.head,
-            "harrell_c": harrell_c_interval(c.score, *outcome, **draw).to_json(),
-            "harrell_c_centre_stratified": _statistic(c.score, cohort),
-            "difference_to_winner": harrell_c_difference(
-                c.score, winner.score, outcome[0], event=outcome[1], **draw
-            ).to_json()
+            "harrell_c": or_not_estimable(partial(fold_c_interval, c.scores, *outcome)),
+            "harrell_c_centre_stratified": or_not_estimable(
+                partial(fold_c_interval, c.scores, *outcome, **about)
+            ),
+            "difference_to_winner": or_not_estimable(partial(_behind, c, winner, cohort, about))
             if c is not winner
             else None,
             "cpu_seconds": round(c.cpu_seconds, 2),
         }
         for c in candidates
     ]
-    test = PermutationTest(observed=_statistic(winner.score, cohort), null=tuple(null))
+    test = PermutationTest(observed=_statistic(winner.scores, cohort), null=tuple(null))
     return {
         "folds": study.config.splits.model_dump(mode="json"),
         "candidates": rows,
@@ -215,9 +225,7 @@ def _content(
                 " for the choice (maximum over all recipes, bags permuted within centres);"
                 " harrell_c_of_the_choice judges each draw's winner on patients who were not drawn."
             ),
-            "harrell_c_of_the_choice": choice_corrected_c(
-                np.stack([c.score for c in images]), cohort
-            ),
+            "harrell_c_of_the_choice": choice_corrected_c([c.scores for c in images], cohort),
             "permutations": len(null),
             "p_value": test.p_value if null else None,
             "null": list(null),
@@ -225,25 +233,37 @@ def _content(
     }
 
 
-def choice_corrected_c(scores: Array, cohort: Cohort, draws: int = DRAWS) -> float:
-    """Return the mean C, on patients not drawn, of whichever of (K, B) scores was best on those
-    drawn.
+def _behind(one: Candidate, winner: Candidate, cohort: Cohort, about: dict[str, Any]) -> Estimate:
+    return fold_c_difference(
+        one.scores, winner.scores, cohort.time_months, event=cohort.event, **about
+    )
+
+
+def choice_corrected_c(
+    scores: Sequence[FoldedScores], cohort: Cohort, draws: int = DRAWS
+) -> float | None:
+    """Return the mean C, on patients not drawn, of whichever of K scores was best on those drawn;
+    None where no draw has a pair on both sides.
     """
-    counts = draw_counts(scores.shape[1], draws, 1, resample_within=cohort.centre)  # (draws, B)
+    counts = draw_counts(len(cohort.patients), draws, 1, resample_within=cohort.centre)
     values = []
     for drawn in counts:
         inside = np.repeat(np.arange(len(drawn)), drawn.astype(int))
         outside = np.flatnonzero(drawn == 0)
         try:
-            best = max(
-                range(len(scores)),
-                key=lambda k: harrell_c(
-                    scores[k][inside], cohort.time_months[inside], cohort.event[inside]
-                ),
-            )
-            values.append(
-                harrell_c(scores[best][outside], cohort.time_months[outside], cohort.event[outside])
-            )
+            best = max(scores, key=lambda one: _c_of(one, inside, cohort))
+            values.append(_c_of(best, outside, cohort))
         except CohortError:
             continue  # a draw without a comparable pair says nothing
-    return float(np.mean(values))
+    return float(np.mean(values)) if values else None
+
+
+def _c_of(scores: FoldedScores, rows: npt.NDArray[np.int64], cohort: Cohort) -> float:
+    some, entry = scores.rows(rows), cohort.entry_months
+    return pooled_concordance(
+        some.scores,
+        cohort.time_months[rows],
+        cohort.event[rows],
+        group=some.fold,
+        entry_months=None if entry is None else entry[rows],
+    ).estimate

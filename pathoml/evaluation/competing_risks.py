@@ -12,6 +12,7 @@ from pathoml.survival.brier import MIN_AT_RISK
 from pathoml.survival.competing_risks import cumulative_incidence, incidence_at, incidence_interval
 from pathoml.survival.cox import fit_cox, hazard_ratio
 from pathoml.survival.not_estimable import json_numbers, not_estimable, or_not_estimable
+from pathoml.survival.outcome import at_rows
 from pathoml.survival.restricted_mean import restricted_mean, restricted_mean_difference
 from pathoml.types import Array, Cohort, Json
 
@@ -21,6 +22,7 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
     competing one.
     """
     time, code = cohort.time_months, np.array([p.event for p in cohort.patients])
+    entry = cohort.entry_months
     if not (code == 2).any():
         return {"note": "no competing event (code 2) in the event column"}
     section: Json = {
@@ -31,7 +33,7 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
     for name, cause in (("event", 1), ("competing", 2)):
         section["cause_specific"][name] = _cause_specific(cohort, score, code == cause)
         try:
-            curve = cumulative_incidence(time, code, cause)
+            curve = cumulative_incidence(time, code, cause, entry_months=entry)
         except CohortError as error:
             section["cumulative_incidence"][name] = not_estimable(str(error))
             continue
@@ -41,7 +43,7 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
             key: json_numbers(values) for key, values in drawn.items()
         }
         for horizon in horizons_months:
-            followed = (time > horizon).sum() >= MIN_AT_RISK
+            followed = under_observation(cohort, horizon) >= MIN_AT_RISK
             section["at"][f"{horizon:g}"][name] = (
                 incidence_at(curve, horizon).to_json()
                 if followed
@@ -52,8 +54,21 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
 
 def _cause_specific(cohort: Cohort, score: Array, of_cause: npt.NDArray[np.bool_]) -> Json:
     return or_not_estimable(
-        lambda: hazard_ratio(fit_cox(score[:, None], cohort.time_months, of_cause), 0)
+        lambda: hazard_ratio(
+            fit_cox(score[:, None], cohort.time_months, of_cause, entry_months=cohort.entry_months),
+            0,
+        )
     )
+
+
+def under_observation(
+    cohort: Cohort, months: float, rows: npt.NDArray[np.bool_] | None = None
+) -> int:
+    """Return how many are followed beyond these months, and had come under observation by then."""
+    followed = cohort.time_months > months
+    if cohort.entry_months is not None:
+        followed &= cohort.entry_months <= months
+    return int((followed if rows is None else followed & rows).sum())
 
 
 def restricted_mean_section(
@@ -63,9 +78,12 @@ def restricted_mean_section(
     are followed to.
     """
     time, event, label = cohort.time_months, cohort.event, np.asarray(groups)
+    entry = cohort.entry_months
     both = [label == "high", label == "low"]
     reached = [
-        h for h in horizons_months if all((time[rows] > h).sum() >= MIN_AT_RISK for rows in both)
+        h
+        for h in horizons_months
+        if all(under_observation(cohort, h, rows) >= MIN_AT_RISK for rows in both)
     ]
     if not reached:
         why = f"no horizon beyond which {MIN_AT_RISK} patients of both score groups are followed"
@@ -79,7 +97,10 @@ def restricted_mean_section(
     until = max(reached)
 
     def compare() -> Json:
-        high, low = (restricted_mean(time[rows], event[rows], until) for rows in both)
+        high, low = (
+            restricted_mean(time[rows], event[rows], until, entry_months=at_rows(entry, rows))
+            for rows in both
+        )
         difference, p = restricted_mean_difference(high, low)
         return {
             "high": high.estimate().to_json(),

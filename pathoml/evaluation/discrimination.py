@@ -2,151 +2,189 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pathoml.errors import CohortError
-from pathoml.evaluation.evidence import Evidence
-from pathoml.survival.concordance import (
-    harrell_c,
-    harrell_c_difference,
-    harrell_c_interval,
-    uno_c_interval,
+from pathoml.evaluation.cross_fitted import (
+    cross_fitted_change,
+    differences,
+    halved,
+    p_note,
+    tested,
+    widened,
 )
-from pathoml.survival.cox import CoxFit, fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
-from pathoml.survival.design import fit_design, without_eventless_levels
+from pathoml.evaluation.evidence import Evidence
+from pathoml.survival.concordance import harrell_c, uno_weights
+from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
+from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate
-from pathoml.survival.kaplan_meier import kaplan_meier, log_rank, median_follow_up
+from pathoml.survival.fold_concordance import (
+    FoldedScores,
+    fold_c_interval,
+    fold_concordance,
+)
+from pathoml.survival.kaplan_meier import (
+    KaplanMeierCurve,
+    emptied_at,
+    kaplan_meier,
+    log_rank,
+    median_follow_up,
+)
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
-from pathoml.types import Array, Cohort, Json, Labels
+from pathoml.survival.outcome import at_rows
+from pathoml.survival.rare_levels import Estimable, estimable_columns
+from pathoml.types import Cohort, Json, Labels
 
 # tau is this quantile of follow-up, so that a few late patients do not carry the weights
 UNO_QUANTILE = 0.9
-INTERVAL_NOTE = (
-    "95 % interval by bootstrap over patients within centres, conditional on the fitted models: "
-    "it leaves out that other training data would give other models."
-)
+INTERVAL_NOTE = {  # by whether other patients of the cohort trained the models
+    True: (
+        "If the study were done again, with other patients and models trained on them, its C would"
+        " lie in such an interval 95 times in 100. Pairs of patients of one fold, scored by one"
+        " model, over all partitions; +- 1.96 sqrt(2) standard errors given the models"
+        " (infinitesimal jackknife), because each patient is scored by models that learned from the"
+        " others, which doubles the variance of a cross-validated concordance; or 1.96 standard"
+        " errors of the pairs within folds alone, where that is wider."
+    ),
+    False: (
+        "If other patients of this kind were scored by the same model, its C would lie in such an"
+        " interval 95 times in 100: +- 1.96 standard errors (infinitesimal jackknife). The model"
+        " learned from none of these patients, so nothing has to be added for its training."
+    ),
+}
+CHANGE_NOTE = "The change of C is cross-fitted: no model knew the patients it is judged on."
 
 
 def concordance_sections(evidence: Evidence) -> Json:
-    """Return C of the score, of the baselines and within centres, with intervals; Uno's C."""
-    cohort, score, draw = evidence.cohort, evidence.score, evidence.draw
+    """Return C of the score, of the baselines and within centres, with intervals; Uno's C; and
+    differences on the same pairs.
+
+    `headline` names the one to quote: within folds and centres where there are several centres.
+    """
+    cohort, folded = evidence.cohort, evidence.folded
     time, event, centre = cohort.time_months, cohort.event, cohort.centre
     tau = float(np.quantile(time, UNO_QUANTILE))
-
-    def interval(values: Array, **options: Any) -> Json:
-        return or_not_estimable(lambda: harrell_c_interval(values, time, event, **draw, **options))
-
-    def both(values: Array) -> Json:
-        return {
-            "harrell_c": interval(values),
-            "harrell_c_centre_stratified": interval(values, stratum=centre),
-        }
-
-    def within(name: str) -> Estimate:
-        rows = centre == name
-        alone = {k: v for k, v in draw.items() if k != "resample_within"}
-        return harrell_c_interval(score[rows], time[rows], event[rows], **alone)
-
-    baselines = evidence.baselines
+    entry = cohort.entry_months
     none = not_estimable("the scores were imported, without embeddings")
-    no_clinical = (
+    no_clinical = not_estimable(
         "these scores come without a clinical model on the same folds"
         if evidence.config.cohort.covariates
         else "no covariates in study.yaml"
     )
+
+    def interval(scores: FoldedScores, stratum: Labels | None = None) -> Json:
+        return or_not_estimable(
+            lambda: fold_c_interval(scores, time, event, stratum=stratum, entry_months=entry)
+        )
+
+    def both(name: str, without: Json) -> Json:
+        if name not in folded:
+            return {"harrell_c": without, "harrell_c_centre_stratified": without}
+        return {
+            "harrell_c": interval(folded[name]),
+            "harrell_c_centre_stratified": interval(folded[name], centre),
+        }
+
+    def of_centre(name: str) -> Estimate:
+        rows = centre == name
+        return fold_c_interval(
+            folded["image"].rows(rows),
+            time[rows],
+            event[rows],
+            entry_months=at_rows(entry, rows),
+        )
+
+    def uno() -> Estimate:
+        if entry is not None:
+            raise CohortError(
+                "not estimable with delayed entry: the weights would need the chance of being"
+                " censored of patients who were never seen."
+            )
+        weight = uno_weights(time, event, tau=tau)
+        return fold_c_interval(folded["image"], time, event, weight=weight)
+
     return {
         "tau_months": tau,
-        "median_follow_up_months": median_follow_up(time, event),
-        **both(score),
+        "median_follow_up_months": median_follow_up(time, event, entry_months=entry),
+        "headline": "harrell_c"
+        if evidence.compared_within is None
+        else "harrell_c_centre_stratified",
+        **both("image", none),
         "harrell_c_fold_mean": fold_mean(evidence),
         "harrell_c_by_centre": {
-            str(c): or_not_estimable(partial(within, c)) for c in np.unique(centre)
+            str(c): or_not_estimable(partial(of_centre, c)) for c in np.unique(centre)
         },
-        "uno_c": or_not_estimable(lambda: uno_c_interval(score, time, event, tau=tau, **draw)),
-        "ridge_cox": both(baselines["ridge_cox"])
-        if "ridge_cox" in baselines
-        else {"harrell_c": none, "harrell_c_centre_stratified": none},
-        "clinical": {
-            "covariates": list(evidence.clinical),
-            "harrell_c": interval(baselines["clinical"])
-            if "clinical" in baselines
-            else not_estimable(no_clinical),
-        },
-        "interval_note": INTERVAL_NOTE,
+        "uno_c": or_not_estimable(uno),
+        "ridge_cox": both("ridge_cox", none),
+        "clinical": {"covariates": list(evidence.clinical), **both("clinical", no_clinical)},
+        "differences": differences(evidence),
+        "interval_note": INTERVAL_NOTE[evidence.was_cross_validated],
     }
 
 
-def score_hazard_ratio(score: Array, cohort: Cohort, caveat: str) -> Json:
-    """Return the hazard ratio of a (B,) score with its Wald and likelihood-ratio p."""
-    fit = fit_cox(score[:, None], cohort.time_months, cohort.event)
-    nothing = fit_cox(score[:, None][:, :0], cohort.time_months, cohort.event)
+def score_hazard_ratio(evidence: Evidence, caveat: str) -> Json:
+    """Return the hazard ratio of the score with its Wald and likelihood-ratio p."""
+    score, cohort = evidence.score, evidence.cohort
+    outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+    fit = fit_cox(score[:, None], *outcome, entry_months=entry)
+    nothing = fit_cox(score[:, None][:, :0], *outcome, entry_months=entry)
+    test = likelihood_ratio_test(fit, nothing)
     return {
-        **hazard_ratio(fit, 0).to_json(),
-        "wald_p": wald_test(fit, 0),
-        "likelihood_ratio_p": likelihood_ratio_test(fit, nothing).p,
-        "note": caveat,
+        **hazard_ratio(widened(fit, evidence), 0).to_json(),
+        "wald_p": tested(evidence, lambda: wald_test(widened(fit, evidence), 0)),
+        "likelihood_ratio_p": tested(evidence, lambda: halved(evidence, test.chi2, test.df)),
+        "note": caveat + p_note(evidence),
     }
 
 
 def added_value(evidence: Evidence, caveat: str) -> Json:
-    """Clinical against clinical + score on the same rows; fitted and judged on all of them, which
-    the note says.
+    """Clinical against clinical + score: likelihood ratio on the same rows, and the change of C of
+    models that did not see the patients they are judged on.
     """
     cohort, score, columns = evidence.cohort, evidence.score, evidence.clinical
+    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
     design = fit_design(columns) if columns else None
     clinical = design.transform(columns) if design else np.zeros((len(score), 0))
     if not clinical.shape[1]:
         raise CohortError("no clinical covariates in study.yaml (cohort.covariates)")
-    rows, kept = without_eventless_levels(clinical, cohort.event)
-    time, event = cohort.time_months[rows], cohort.event[rows]
-    names = [name for name, k in zip(design.names if design else (), kept) if k]
-    reduced = fit_cox(clinical[rows][:, kept], time, event, names=names)
-    full = fit_cox(
-        np.column_stack([clinical[:, kept], score])[rows],
-        time,
-        event,
-        names=[*names, "the image score"],
-    )
+    names = design.names if design else ()
+    found = estimable_columns(clinical, time, event, names=names, entry_months=entry)
+    clinical = clinical[:, found.columns]
+    kept = [name for name, stays in zip(names, found.columns) if stays]
+    with_score = np.column_stack([clinical, score])
+    shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
+    reduced = fit_cox(clinical, time, event, names=kept, **shared)
+    full = fit_cox(with_score, time, event, names=[*kept, "the image score"], **shared)
     test = likelihood_ratio_test(full, reduced)
-
-    def predictor(fit: CoxFit, x: Array) -> Array:
-        values = np.round(
-            x @ fit.coefficients, 10
-        )  # equal covariates are equal risks, whatever the order of a sum
-        return np.where(rows, values, values[rows].min() - 1)  # nobody is lower than a hazard of 0
-
-    delta = harrell_c_difference(
-        predictor(full, np.column_stack([clinical[:, kept], score])),
-        predictor(reduced, clinical[:, kept]),
-        cohort.time_months,
-        event=cohort.event,
-        **evidence.draw,
-    )
-    if delta.low == delta.high:  # nobody changes place: no draw could show another change
-        delta = replace(delta, low=None, high=None)
-    eventless = (
-        ""
-        if rows.all()
-        else (
-            f" {(~rows).sum()} patients of levels without an event have a hazard of 0 in both"
-            " models."
-        )
-    )
     return {
         "likelihood_ratio_chi2": test.chi2,
         "df": test.df,
-        "p_value_anticonservative": test.p,
-        "delta_harrell_c": delta.to_json(),
-        "hazard_ratio_per_sd": hazard_ratio(full, int(kept.sum())).to_json(),
-        "note": (
-            f"{caveat} The change of C is apparent: both models are fitted and judged on the same"
-            f" patients.{eventless}"
+        "p_value_anticonservative": tested(evidence, lambda: halved(evidence, test.chi2, test.df)),
+        "delta_harrell_c": or_not_estimable(lambda: cross_fitted_change(evidence)),
+        "hazard_ratio_per_sd": hazard_ratio(widened(full, evidence), len(kept)).to_json(),
+        "left_out": [{"name": name, "reason": why} for name, why in found.left_out],
+        "note": " ".join(
+            filter(None, [caveat + p_note(evidence), CHANGE_NOTE, _of_extreme(found)])
         ),
     }
+
+
+def _of_extreme(found: Estimable) -> str:
+    """Return what both models say of patients whose level has no finite coefficient, and what was
+    left out.
+    """
+    said = [found.said]
+    lowest, highest = int((found.extreme < 0).sum()), int((found.extreme > 0).sum())
+    if lowest:
+        said.append(
+            f"{lowest} patients of levels without an event have a hazard of 0 in both models."
+        )
+    if highest:
+        said.append(f"{highest} patients of levels before all others have the highest in both.")
+    return " ".join(filter(None, said))
 
 
 def fold_mean(evidence: Evidence) -> float | None:
@@ -162,7 +200,8 @@ def fold_mean(evidence: Evidence) -> float | None:
         if not rows.any() or np.ptp(evidence.log_risk[rows]) == 0:
             return None  # of equal scores, one half says nothing
         try:
-            values.append(harrell_c(evidence.log_risk[rows], *outcome))
+            late = at_rows(cohort.entry_months, rows)
+            values.append(harrell_c(evidence.log_risk[rows], *outcome, entry_months=late))
         except CohortError:
             return None
     return float(np.mean(values))
@@ -180,7 +219,18 @@ def seed_section(evidence: Evidence) -> Json:
             "score_sd": None,
             "note": "fewer than two seeds were trained (train.seeds)",
         }
-    c = [harrell_c(values, cohort.time_months, cohort.event) for values in scores.values()]
+    c = [
+        fold_concordance(
+            evidence.folded[f"seed {name}"],
+            cohort.time_months,
+            cohort.event,
+            stratum=evidence.compared_within,
+            entry_months=cohort.entry_months,
+        ).estimate
+        if f"seed {name}" in evidence.folded
+        else harrell_c(values, cohort.time_months, cohort.event)
+        for name, values in scores.items()
+    ]
     spread = np.std(list(scores.values()), axis=0, ddof=1)  # (B,)
     return {
         "harrell_c": c,
@@ -190,6 +240,10 @@ def seed_section(evidence: Evidence) -> Json:
 
 
 def kaplan_meier_section(cohort: Cohort, groups: Labels) -> Json:
+    """Return the curves of the score groups and their log-rank test; with delayed entry, of those
+    under observation.
+    """
+    entry = cohort.entry_months
     content: Json = {
         "note": "cut-off: median of each model's own training patients",
         "groups": {},
@@ -198,11 +252,41 @@ def kaplan_meier_section(cohort: Cohort, groups: Labels) -> Json:
     for name in ("high", "low"):
         rows = groups == name
         if rows.any():
-            curve = kaplan_meier(cohort.time_months[rows], cohort.event[rows])
+            late = at_rows(entry, rows)
+            curve = kaplan_meier(cohort.time_months[rows], cohort.event[rows], entry_months=late)
+            emptied = emptied_at(curve)
+            if emptied is not None:
+                content["note"] += "; " + emptied_sentence(
+                    f"the curve of the group {name}", emptied, curve
+                )
             content["groups"][name] = {
                 key: [None if v != v else v for v in getattr(curve, key).tolist()]
                 for key in ("times", "survival", "low", "high", "at_risk", "events")
             }
     if len(content["groups"]) == 2:
-        content["log_rank_p"] = log_rank(cohort.time_months, cohort.event, groups).p
+        test = or_not_estimable(
+            lambda: {
+                "log_rank_p": log_rank(
+                    cohort.time_months, cohort.event, groups, entry_months=entry
+                ).p
+            }
+        )
+        content["log_rank_p"] = test.get("log_rank_p")
+        if test.get("note"):
+            content["note"] += f"; log-rank test: {test['note']}"
     return content
+
+
+def emptied_sentence(what: str, months: float, curve: KaplanMeierCurve) -> str:
+    """Return why a curve that is 0 in the middle of follow-up is not to be believed.
+
+    >>> curve = kaplan_meier([1, 5, 6], [1, 1, 0], entry_months=[0, 2, 2])
+    >>> emptied_sentence("the curve", 1.0, curve)[:66]
+    'the curve is 0 from 1.0 months on, when the one patient under obse'
+    """
+    at_risk = curve.at_risk[int(np.searchsorted(curve.times, months))]
+    who = "the one patient" if at_risk == 1 else f"all {at_risk} patients"
+    return (
+        f"{what} is 0 from {months:.1f} months on, when {who} under observation had the event:"
+        " nobody who is followed later can raise it"
+    )

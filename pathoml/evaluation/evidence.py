@@ -17,24 +17,37 @@ import numpy as np
 from pathoml.config import Study, StudyConfig
 from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
+from pathoml.evaluation.imputation import impute_covariates
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
-from pathoml.store.scores import BASELINES, SEEDS, ScoreTable, read_columns, read_scores
-from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.store.scores import (
+    BASELINES,
+    SEEDS,
+    RepeatTable,
+    ScoreTable,
+    read_columns,
+    read_repeats,
+    read_scores,
+)
+from pathoml.store.tables import Table, parse_number, read_own_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
-from pathoml.training.baselines import clinical_columns
+from pathoml.survival.fold_concordance import WIDENING, FoldedScores, frozen_scores
+from pathoml.training.baselines import Baselines, clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
+from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
 
 LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
-SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
+Tables = tuple[Table, Table | None]  # of patients and slides
 DRAW_SEED = 1  # of every bootstrap
+CROSS_VALIDATED = ("oof", "loco")  # score types
 FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
 
 
@@ -64,7 +77,9 @@ class Evidence:
     baselines: Mapping[str, Array]  # (B,) ridge_cox, clinical, where they were trained
     nested: Mapping[str, Array] | None = None  # (B,) by fold
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
+    stored_repeats: RepeatTable | None = None  # repeat_scores.csv
     split: Split | None = None  # the first partition
+    splits: Sequence[Split] = ()  # all of them
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
     bundle: LockedBundle | None = None  # bundles/RUN of a locked score
     patients: Table | None = None  # as R is to read it
@@ -98,10 +113,66 @@ class Evidence:
         counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=label)
         return counts if len(counts) else None
 
+    @property
+    def was_cross_validated(self) -> bool:
+        """Whether other patients of this cohort trained the models that scored each of them."""
+        return self.score_type in CROSS_VALIDATED
+
+    @property
+    def widening(self) -> float:
+        """Of a standard error given the models: what these patients trained varies with them."""
+        return WIDENING if self.was_cross_validated else 1.0
+
+    @property
+    def compared_within(self) -> Labels | None:
+        """(B,) centres, where there are several: the headline C compares within them."""
+        centre = self.cohort.centre
+        return centre if len(np.unique(centre)) > 1 else None
+
+    @cached_property
+    def repeats(self) -> RepeatTable | None:
+        """Each partition's own scores: from repeat_scores.csv, or from the run's models where they
+        were trained before that file was written; None for scores that came without.
+        """
+        if self.stored_repeats is None and self.was_trained:
+            return _repeats_of(self.run, list(self.cohort.patient_ids))
+        return self.stored_repeats
+
+    @cached_property
+    def folded(self) -> dict[str, FoldedScores]:
+        """Scores as their partitions made them: image, ridge_cox, clinical, "seed 1", ... where
+        there are such.
+        """
+        means = {"image": self.score, **self.baselines}
+        means |= {f"seed {name}": values for name, values in (self.seeds or {}).items()}
+        table, found = self.repeats, dict[str, FoldedScores]()
+        for name, mean in means.items():
+            column = "log_risk" if name == "image" else name
+            if table is not None and column in table.scores:
+                found[name] = FoldedScores(scores=table.scores[column], fold=table.fold, mean=mean)
+            else:  # made elsewhere: by folds where their table names them
+                fold = np.asarray(self.fold)[None]
+                found[name] = FoldedScores(scores=mean[None], fold=fold, mean=mean)
+        if not self.was_cross_validated:
+            found["image"] = frozen_scores(self.score)
+        return found
+
     @cached_property
     def clinical(self) -> dict[str, list[object]]:
         """The covariates of study.yaml, (B,) each."""
         return clinical_columns(self.cohort)
+
+    @cached_property
+    def imputed(self) -> tuple[dict[str, list[object]], ...]:
+        """The covariates of the imputed sets, (B,) each; no set where no cell is empty."""
+        cohort = self.cohort
+        return impute_covariates(
+            self.clinical,
+            cohort.time_months,
+            cohort.event,
+            score=self.score,
+            entry_months=cohort.entry_months,
+        )
 
     @cached_property
     def table(self) -> Columns:
@@ -112,7 +183,9 @@ class Evidence:
     def arms(self) -> Array | None:
         """(B,) 1 treated, 0 not, NaN unknown; None where study.yaml names no treatment."""
         name = self.config.cohort.treatment
-        return treated(self.cohort.columns[name], name) if name else None
+        if not name:
+            return None
+        return treated([p.covariates.get(name) for p in self.cohort.patients], name)
 
     @cached_property
     def strata(self) -> dict[str, Labels]:
@@ -158,15 +231,18 @@ def was_trained(run_folder: Path) -> bool:
     return RunFolder(run_folder).models_index.exists()
 
 
-def read_evidence(study: Study) -> Evidence:
+def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
     """Read what stands in a run's folder and the study's tables.
+
+    Args:
+        tables: those of patients and slides, where they were read already.
 
     Raises:
         StoreError: scores or baselines are missing, broken, or name other patients than the cohort.
         CohortError: the tables of patients and slides are refused.
     """
     folder = study.run_folder
-    patients, slides = read_tables(study)
+    patients, slides = tables or read_tables(study)
     everyone = cohort_of(study, patients, slides)
     scores = read_scores(folder)
     baselines = _baseline_rows(folder, scores)
@@ -180,7 +256,8 @@ def read_evidence(study: Study) -> Evidence:
     ids = [p for p in known if p in place]
     left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
     rows = [place[p] for p in ids]
-    splits = RunFolder(folder).splits
+    file = RunFolder(folder).splits
+    splits = read_splits(file) if file.exists() else ()
     return Evidence(
         study=study,
         everyone=everyone,
@@ -204,11 +281,25 @@ def read_evidence(study: Study) -> Evidence:
         },
         nested=read_nested(folder, ids),
         seeds=read_columns(folder / SEEDS, ids, "seed "),
-        split=read_splits(splits)[0] if splits.exists() else None,
+        stored_repeats=read_repeats(RunFolder(folder).repeat_scores, ids),
+        split=splits[0] if splits else None,
+        splits=splits,
         plan=read_analysis_plan(study.folder),
         bundle=_locked_bundle(study, scores.score_type[rows[0]]),
         patients=patients,
         slides=slides,
+    )
+
+
+def _repeats_of(run: LoadedRun, patient_ids: Sequence[str]) -> RepeatTable:
+    ids = run.cohort.patient_ids
+    by_seed = seed_folds(run.raw, run.specs, ids)
+    table = Baselines.fitted(run.cohort, run.bags, run.splits).repeats(run.folds, by_seed)
+    order = [list(ids).index(p) for p in patient_ids]
+    return replace(
+        table,
+        fold=table.fold[:, order],
+        scores={name: values[:, order] for name, values in table.scores.items()},
     )
 
 
@@ -223,7 +314,7 @@ def _is_log_hazard(run_folder: Path, score_type: str) -> bool:
 def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str, str]]:
     path = folder / BASELINES
     if path.exists():
-        return {row["patient_id"]: row for row in read_table(path).rows}
+        return {row["patient_id"]: row for row in read_own_table(path).rows}
     if set(scores.score_type) == {"locked"}:  # `predict` trains no baseline beside a locked score
         return {p: {} for p in scores.patient_ids}
     raise StoreError(f"{path} is missing. Run `pathoml train` first.")

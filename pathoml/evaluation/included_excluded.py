@@ -10,7 +10,7 @@ Source: Austin, Stat Med 28 (2009) 3083-3107.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,14 @@ def included_against_excluded(
     excluded: Sequence[str],
     *,
     names: Sequence[str],
+    categories: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return one row a variable or level: how it is among the analysed and among the others.
 
     Args:
         rows: patient_id -> cells of patients.csv.
         names: the columns to compare.
+        categories: those of them that are levels though their cells are numbers.
 
     Returns:
         {"variable", "included", "excluded": {"mean", "sd"} or {"count", "share"}, each with
@@ -43,6 +45,11 @@ def included_against_excluded(
     (65.0, 55.0)
     >>> round(row["difference"], 3)  # 10 years of an SD of 7.07
     1.414
+    >>> rows = included_against_excluded(
+    ...     cells, ["a", "b"], ["c", "d"], names=["age"], categories=["age"]
+    ... )
+    >>> [row["variable"] for row in rows]
+    ['age: 60', 'age: 70', 'age: 50']
     """
     table: list[dict[str, Any]] = []
     for name in names:
@@ -52,7 +59,8 @@ def included_against_excluded(
         known = [[cell for cell in side if cell] for side in sides]
         if not any(known):
             continue
-        if all(parse_number(cell) is not None for side in known for cell in side):
+        numbers = all(parse_number(cell) is not None for side in known for cell in side)
+        if numbers and name not in categories:
             table.append(_numeric(name, known))
         else:
             table.extend(_levels(name, known))

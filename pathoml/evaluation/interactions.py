@@ -6,6 +6,7 @@ many hypotheses that was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +15,33 @@ from pathoml.errors import CohortError
 from pathoml.evaluation.analysis_plan import AnalysisPlan
 from pathoml.evaluation.evidence import Evidence
 from pathoml.evaluation.model_form import test_json
+from pathoml.evaluation.start_stop import intervals, of_patients, start_stop_rows
 from pathoml.survival.cox import fit_cox, hazard_ratio
 from pathoml.survival.design import Design, fit_design
 from pathoml.survival.interaction import (
     CURVE_QUANTILES,
     TreatmentInteraction,
+    interaction_on_the_way,
     treatment_interaction,
     verdict,
 )
 from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.not_estimable import json_numbers, not_estimable
-from pathoml.survival.subgroups import membership, parse_expression, subgroup_effect
+from pathoml.survival.outcome import at_rows
+from pathoml.survival.propensity import decided_by_a_level
+from pathoml.survival.rare_levels import estimable_columns, is_level
+from pathoml.survival.subgroups import (
+    SubgroupEffect,
+    membership,
+    parse_expression,
+    subgroup_effect,
+)
 from pathoml.types import Array, Cohort, Columns, Json
 
 FAMILY = "interactions"
+IMMORTAL = (
+    "the treatment began under observation, so that nobody's chance of it is known at time zero"
+)
 FamilySize = Callable[[Iterable[str]], int]
 
 
@@ -46,10 +60,13 @@ def interaction_sections(evidence: Evidence, family_size: FamilySize) -> Json:
         parse_expression(expression)
         membership(expression, table)
     rows = [
-        _subgroup(expression, cohort, score, arms, membership(expression, table), plan)
+        _subgroup(expression, evidence, arms, membership(expression, table))
         for expression in subgroups
     ]
-    interaction = _treatment_section(cohort, score, reasons, treatment, arms, plan)
+    on_the_way = treatment in cohort.later_covariates
+    interaction = (_on_the_way if on_the_way else _treatment_section)(
+        cohort, score, reasons, treatment, arms, plan
+    )
     tests = {f"score x ({row['expression']})": row["p_value"] for row in rows}
     if treatment:
         tests |= {f"{treatment} x ({row['expression']})": row["treatment_p_value"] for row in rows}
@@ -78,20 +95,21 @@ def interaction_sections(evidence: Evidence, family_size: FamilySize) -> Json:
     }
 
 
-def _subgroup(
-    expression: str,
-    cohort: Cohort,
-    score: Array,
-    arms: Array | None,
-    member: Array,
-    plan: AnalysisPlan,
-) -> Json:
-    time, event = cohort.time_months, cohort.event
+def _subgroup(expression: str, evidence: Evidence, arms: Array | None, member: Array) -> Json:
+    cohort, score = evidence.cohort, evidence.score
+    event, later = cohort.event, evidence.config.cohort.treatment in cohort.later_covariates
+    columns = {condition.column for condition in parse_expression(expression)}
+    known_later = sorted(columns & set(cohort.later_covariates))
     none = {"score": None, "complement": None, "chi2": None, "p_value": None}
 
-    def part(variable: Array, rows: npt.NDArray[np.bool_]) -> Json:
+    def part(compute: Callable[[], SubgroupEffect]) -> Json:
         try:
-            effect = subgroup_effect(variable[rows], member[rows], time[rows], event=event[rows])
+            if known_later:
+                raise CohortError(
+                    f"{', '.join(map(repr, known_later))} began under observation: who belongs to"
+                    " the subgroup is not known at time zero (immortal time)"
+                )
+            effect = compute()
         except CohortError as error:
             return {
                 **none,
@@ -101,20 +119,33 @@ def _subgroup(
         test = {"chi2": effect.test.chi2, "p_value": effect.test.p}
         return {"score": effect.inside.to_json(), "complement": effect.outside.to_json(), **test}
 
+    def fixed(variable: Array, rows: npt.NDArray[np.bool_]) -> SubgroupEffect:
+        return subgroup_effect(
+            variable[rows],
+            member[rows],
+            cohort.time_months[rows],
+            event=event[rows],
+            entry_months=at_rows(cohort.entry_months, rows),
+        )
+
     row = {
         "expression": expression,
         "n": int((member == 1).sum()),
         "events": int(event[member == 1].sum()),
         "unknown": int(np.isnan(member).sum()),
-        "planned": expression in plan.subgroups,
-        **part(score, np.ones(len(score), dtype=bool)),
+        "planned": expression in evidence.plan.subgroups,
+        **part(lambda: fixed(score, np.ones(len(score), dtype=bool))),
         "treatment": None,
         "treatment_complement": None,
         "treatment_chi2": None,
         "treatment_p_value": None,
     }
     if arms is not None:
-        of_treatment = part(arms, ~np.isnan(arms))
+        of_treatment = part(
+            (lambda: _started_later(cohort, member))
+            if later
+            else lambda: fixed(arms, ~np.isnan(arms))
+        )
         row |= {
             "treatment": of_treatment["score"],
             "treatment_complement": of_treatment["complement"],
@@ -124,6 +155,70 @@ def _subgroup(
             "treatment_p_value": of_treatment["p_value"],
         }
     return row
+
+
+def _started_later(cohort: Cohort, member: Array) -> SubgroupEffect:
+    """Return the treatment's effect in a subgroup, untreated until it began; n are patients."""
+    rows = start_stop_rows(cohort)
+    part = intervals(rows)
+    effect = subgroup_effect(
+        part.treated,
+        member[part.patient],
+        part.stop_months,
+        event=part.event,
+        entry_months=part.start_months,
+    )
+    inside, outside = (
+        of_patients(estimate, [r for r in rows if member[r.patient] == value])
+        for estimate, value in ((effect.inside, 1), (effect.outside, 0))
+    )
+    return replace(effect, inside=inside, outside=outside)
+
+
+def _on_the_way(
+    cohort: Cohort,
+    score: Array,
+    clinical: Columns,
+    treatment: str | None,
+    arms: Array | None,
+    plan: AnalysisPlan,
+) -> Json:
+    """The interaction with a treatment that began under observation, by start-stop rows. Overlap
+    weights need a treatment that is decided at time zero, so that it is not called predictive.
+    """
+    rows = start_stop_rows(cohort)
+    part = intervals(rows)
+    known = np.zeros(len(score)) if arms is None else arms
+    section: Json = {
+        "treatment": treatment,
+        "treated": int((known == 1).sum()),
+        "untreated": int((known == 0).sum()),
+        "began_under_observation": len(rows) - len(score),
+        "exploratory": not plan.treatment_interaction,
+        "overlap_weighted": not_estimable(IMMORTAL),
+    }
+    try:
+        design = fit_design(clinical) if clinical else Design(columns=())
+        x = design.transform(clinical) if clinical else np.empty((len(score), 0))
+        estimate, test = interaction_on_the_way(
+            score[part.patient],
+            part.treated,
+            x[part.patient],
+            start_months=part.start_months,
+            stop_months=part.stop_months,
+            event=part.event,
+        )
+    except CohortError as error:
+        return {**section, "interaction": not_estimable(str(error)), "verdict": None}
+    return {
+        **section,
+        "interaction": of_patients(estimate, rows).to_json(),
+        **test_json(test),
+        "verdict": (
+            "The treatment began under observation: its interaction with the score is that of"
+            " start-stop rows, and without overlap weights it cannot be called predictive."
+        ),
+    }
 
 
 def _treatment_section(
@@ -145,6 +240,7 @@ def _treatment_section(
         name: [v for v, known in zip(values, rows) if known] for name, values in clinical.items()
     }
     time, event = cohort.time_months[rows], cohort.event[rows]
+    late = at_rows(cohort.entry_months, rows)
     counts = {
         "treatment": treatment,
         "treated": int((arms == 1).sum()),
@@ -154,8 +250,13 @@ def _treatment_section(
     try:
         design = fit_design(kept) if kept else Design(columns=())
         x = design.transform(kept) if kept else np.empty((int(rows.sum()), 0))
-        result = treatment_interaction(score[rows], arms[rows], x, time_months=time, event=event)
-        effect = hazard_ratio(fit_cox(np.column_stack([x, score[rows]]), time, event), x.shape[1])
+        result = treatment_interaction(
+            score[rows], arms[rows], x, time_months=time, event=event, entry_months=late
+        )
+        found = estimable_columns(x, time, event, names=design.names, entry_months=late)
+        adjusted = np.column_stack([x[:, found.columns], score[rows]])
+        fit = fit_cox(adjusted, time, event, stratum=found.stratum, entry_months=late)
+        effect = hazard_ratio(fit, adjusted.shape[1] - 1)
     except CohortError as error:
         return {
             **counts,
@@ -166,9 +267,23 @@ def _treatment_section(
     return {
         **counts,
         **_interaction_json(result, [*design.names, "score_sd"]),
+        "left_out": [
+            {"name": name, "reason": why}
+            for name, why in [*found.left_out, *_certain(x, arms[rows], design.names)]
+        ],
         "exploratory": not planned,
         "verdict": verdict(result, effect, planned=planned),
     }
+
+
+def _certain(x: Array, given: Array, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the levels that decide the treatment: their patients have an overlap weight of 0."""
+    _, undecided = decided_by_a_level(x, given)
+    return [
+        (name, "decides the treatment: overlap weights of 0")
+        for name, level, values in zip(names, is_level(x), x.T)
+        if level and (values == 1).any() and not undecided[values == 1].any()
+    ]
 
 
 def _interaction_json(result: TreatmentInteraction, names: Sequence[str]) -> Json:

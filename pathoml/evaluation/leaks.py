@@ -16,12 +16,16 @@ from typing import Any
 import numpy as np
 
 from pathoml.errors import CohortError
-from pathoml.evaluation.evidence import SUBTYPE_COLUMNS, Evidence
-from pathoml.survival.concordance import harrell_c_interval
+from pathoml.evaluation.cross_fitted import halved, tested
+from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
+from pathoml.survival.concordance import EQUAL_SCORES
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
+from pathoml.survival.fold_concordance import fold_c_interval
 from pathoml.survival.not_estimable import or_not_estimable
-from pathoml.types import Array, Cohort, Json, Labels
+from pathoml.survival.rare_levels import estimable_columns
+from pathoml.types import Array, Json, Labels
 
 COMPONENTS = 16  # of the mean embeddings from which the centre is predicted
 FEWEST_IN_CENTRE = 4  # smaller centres are left out of that prediction
@@ -43,7 +47,9 @@ def leak_section(evidence: Evidence, pooled_c: float | None) -> tuple[Json, list
     strata = {"centre": cohort.centre, **evidence.strata}
     means, mpp = evidence.mean_embeddings
     outcome = cohort.time_months, cohort.event
-    c_within = partial(harrell_c_interval, score, *outcome, **evidence.draw)
+    c_within = partial(
+        fold_c_interval, evidence.folded["image"], *outcome, entry_months=cohort.entry_months
+    )
     section: Json = {
         "centre_from_embeddings": or_not_estimable(
             lambda: centre_from_embeddings(means, cohort.centre)
@@ -52,9 +58,7 @@ def leak_section(evidence: Evidence, pooled_c: float | None) -> tuple[Json, list
         "harrell_c_within": {
             name: or_not_estimable(partial(c_within, stratum=s)) for name, s in strata.items()
         },
-        "gain_over_subtype": or_not_estimable(
-            lambda: gain_over(strata.get("subtype"), score, cohort)
-        ),
+        "gain_over_subtype": or_not_estimable(lambda: gain_over(strata.get("subtype"), evidence)),
         "rank_correlation": {
             "tile_count": or_not_estimable(lambda: rank_correlation(score, evidence.n_tiles)),
             "mpp": or_not_estimable(lambda: rank_correlation(score, mpp)),
@@ -85,6 +89,8 @@ def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
         alarms.append({"name": "centre", "message": message})
     for name, estimate in section["harrell_c_within"].items():
         c = estimate["estimate"]
+        if c is None and EQUAL_SCORES in str(estimate.get("note")):
+            c = 0.5  # nothing at all is left of it
         if c is not None and pooled_c is not None and pooled_c > 0.5 and pooled_c - c > BETWEEN:
             message = (
                 f"C is {pooled_c:.2f} pooled, but {c:.2f} within {name}: the score tells"
@@ -167,20 +173,32 @@ def share_between(score: Array, centre: Labels) -> Json:
     return {"share": float(between / ((score - score.mean()) ** 2).sum()), "p_value": p_value}
 
 
-def gain_over(label: Labels | None, score: Array, cohort: Cohort) -> Json:
-    """Return what the score adds to a label such as the subtype, within centres; the p value is
-    anticonservative.
+def gain_over(label: Labels | None, evidence: Evidence) -> Json:
+    """Return what the score adds to a label such as the subtype, within centres; a p value only
+    where such a test holds.
     """
+    score, cohort = evidence.score, evidence.cohort
     if label is None:
         raise CohortError(f"patients.csv has none of the columns {', '.join(SUBTYPE_COLUMNS)}")
     columns: dict[str, list[object]] = {"label": [str(v) for v in label]}
-    known = fit_design(columns).transform(columns)
+    design = fit_design(columns)
+    known = design.transform(columns)
+    outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+    found = estimable_columns(
+        known, *outcome, names=design.names, stratum=cohort.centre, entry_months=entry
+    )
+    known = known[:, found.columns]
     full, reduced = (
-        fit_cox(columns_of, cohort.time_months, cohort.event, stratum=cohort.centre)
+        fit_cox(columns_of, *outcome, stratum=found.stratum, entry_months=entry)
         for columns_of in (np.column_stack([known, score]), known)
     )
     test = likelihood_ratio_test(full, reduced)
-    return {"likelihood_ratio_chi2": test.chi2, "df": test.df, "p_value_anticonservative": test.p}
+    content = {
+        "likelihood_ratio_chi2": test.chi2,
+        "df": test.df,
+        "p_value_anticonservative": tested(evidence, lambda: halved(evidence, test.chi2, test.df)),
+    }
+    return content | ({"note": found.said} if found.said else {})
 
 
 def rank_correlation(score: Array, other: Array | None) -> Json:

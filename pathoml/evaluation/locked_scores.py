@@ -7,6 +7,7 @@ has, and the section says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pathoml.study.run_folder import BUNDLE
 from pathoml.survival.absolute_risk import BaselineHazard
 from pathoml.survival.locked_score import validate_locked_score
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
+from pathoml.types import Array
 
 
 def prospective_section(evidence: Evidence) -> dict[str, Any]:
@@ -39,10 +41,7 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
             " the right one there, or predict again."
         )
     locked = evidence.bundle.baseline_survival
-    baseline = BaselineHazard(
-        times=np.array(locked["times_months"], dtype=np.float64),
-        cumulative=-np.log(np.clip(np.array(locked["survival"], dtype=np.float64), 1e-300, 1.0)),
-    )
+    baseline = _baseline(locked)
 
     def validate() -> dict[str, Any]:
         result = validate_locked_score(
@@ -51,8 +50,8 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
             cohort.time_months,
             event=cohort.event,
             baseline=baseline,
-            resample_within=cohort.centre,
-            bootstraps=study.config.significance.bootstraps,
+            stratum=evidence.compared_within,
+            entry_months=cohort.entry_months,
         )
         in_the_large = (
             result.in_the_large.to_json() if result.in_the_large else not_estimable("no baseline")
@@ -66,6 +65,27 @@ def prospective_section(evidence: Evidence) -> dict[str, Any]:
         }
 
     return {"bundle": study.config.run, **or_not_estimable(validate)}
+
+
+def locked_expected_events(evidence: Evidence) -> Array | None:
+    """Return (B,) the events that the locked model foretold each patient under observation; None
+    where the bundle that made the scores is not beside the study.
+    """
+    if evidence.bundle is None or evidence.made_by != {evidence.bundle.sha256}:
+        return None
+    cohort, locked = evidence.cohort, evidence.bundle.baseline_survival
+    baseline, entry = _baseline(locked), cohort.entry_months
+    before = 0.0 if entry is None else baseline.at(entry)
+    relative = np.exp(locked["log_hazard_ratio_per_sd"] * evidence.score)
+    expected: Array = relative * (baseline.at(cohort.time_months) - before)
+    return expected
+
+
+def _baseline(locked: Mapping[str, Any]) -> BaselineHazard:
+    return BaselineHazard(
+        times=np.array(locked["times_months"], dtype=np.float64),
+        cumulative=-np.log(np.clip(np.array(locked["survival"], dtype=np.float64), 1e-300, 1.0)),
+    )
 
 
 def _none(note: str) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Clinical(TypedDict):
 
     covariates: list[str]
     harrell_c: Number
+    harrell_c_centre_stratified: Number
 
 
 class Seeds(TypedDict):
@@ -66,9 +67,16 @@ class Seeds(TypedDict):
 class HazardRatio(Estimated):
     """A hazard ratio with its tests."""
 
-    wald_p: float
-    likelihood_ratio_p: NotRequired[float]
+    wald_p: float | None  # None where no such test holds: cross-validated, several centres
+    likelihood_ratio_p: NotRequired[float | None]
     note: NotRequired[str]
+
+
+class LeftOut(TypedDict):
+    """A column of the clinical model that the data say nothing of."""
+
+    name: str
+    reason: str
 
 
 class AddedValue(TypedDict):
@@ -76,9 +84,10 @@ class AddedValue(TypedDict):
 
     likelihood_ratio_chi2: float
     df: int
-    p_value_anticonservative: float
+    p_value_anticonservative: float | None  # of half the chi2; None as wald_p
     delta_harrell_c: Number
     hazard_ratio_per_sd: Number
+    left_out: list[LeftOut]
     note: str
 
 
@@ -130,7 +139,7 @@ class CalibrationCurve(TypedDict):
 class CalibrationAt(TypedDict):
     """Calibration of a model's risks at one horizon."""
 
-    expected: float
+    expected: float | None  # None with delayed entry: who lived to come is not who started
     observed: Number
     observed_to_expected: Number
     groups: list[RiskGroup | UnseenRiskGroup]
@@ -173,7 +182,7 @@ class Test(TypedDict):
     """A chi-square test."""
 
     chi2: float | None
-    df: int
+    df: int | None
     p_value: float | None
 
 
@@ -181,6 +190,7 @@ class TermTest(Test):
     """A test of one covariate, the levels of a category together, or of all ("GLOBAL")."""
 
     covariate: str
+    note: NotRequired[str]  # why there is no test
 
 
 class ProportionalHazards(TypedDict):
@@ -223,6 +233,118 @@ class Missing(TypedDict):
     share: float
 
 
+class CentreConcordance(Estimated):
+    """C of one hospital's patients; its error is None where it cannot be pooled."""
+
+    standard_error: float | None
+
+
+class NoCentreConcordance(NotEstimable):
+    """A hospital whose C is not pooled, and why."""
+
+    standard_error: None
+
+
+class OfCentre(TypedDict):
+    """One hospital: its C, and the events seen over those that the image score foretold."""
+
+    n: int
+    events: int
+    expected: float | None
+    harrell_c: CentreConcordance | NoCentreConcordance
+    observed_to_expected: Number
+
+
+class PooledCentres(Estimated):
+    """The mean over hospitals, and the interval of the next one."""
+
+    prediction_low: float | None  # None of two hospitals
+    prediction_high: float | None
+    hospitals: int
+    standard_error: float  # this, tau2: of the logit of C, or the log of observed over expected
+    tau2: float
+    i2: float
+    q: float
+    q_p_value: float
+
+
+class BetweenCentres(TypedDict):
+    """Whether the score travels: random effects over hospitals."""
+
+    centres: dict[str, OfCentre]
+    harrell_c: PooledCentres | NotEstimable
+    observed_to_expected: PooledCentres | NotEstimable
+    meaning: str  # what the models knew of a hospital that they scored
+    method: str
+    sentence: str  # on the next hospital
+    left_out: str  # hospitals that are in a mean not, and why
+
+
+class PooledRatio(Estimated):
+    """A hazard ratio; over imputed sets by Rubin's rules, with their parts on the log scale."""
+
+    wald_p: float | None  # None of a score where no such test holds
+    log_hazard_ratio: NotRequired[float]
+    standard_error: NotRequired[float]
+    df: NotRequired[float]  # Barnard & Rubin
+    missing_information: NotRequired[float]  # share of it that empty cells took
+
+
+class ThreeConcordances(TypedDict):
+    """C of the clinical model, out of fold, by what is done with empty cells."""
+
+    complete_case: Number
+    median: Number
+    multiple_imputation: Number
+
+
+class Gain(TypedDict):
+    """What the score adds: chi-square, or F of Meng & Rubin where it has a denominator_df."""
+
+    statistic: float
+    df: int
+    denominator_df: float | None
+    p_value_anticonservative: float | None
+    hazard_ratio_per_sd: PooledRatio | NotEstimable
+
+
+class ThreeGains(TypedDict):
+    """The added value of the score, by what is done with empty cells."""
+
+    complete_case: Gain | NotEstimable
+    median: Gain | NotEstimable
+    multiple_imputation: Gain | NotEstimable
+
+
+class ThreeRatios(TypedDict):
+    """The hazard ratio of a covariate, or a level of one, beside the others and the score."""
+
+    covariate: str
+    unit: str  # the SD of the cells that are there, or the level that it is held against
+    complete_case: PooledRatio | NotEstimable
+    median: PooledRatio | NotEstimable
+    multiple_imputation: PooledRatio | NotEstimable
+
+
+class MissingCovariates(TypedDict):
+    """What empty cells do to the clinical answers."""
+
+    incomplete: int  # patients who lack a covariate
+    share: float
+    imputations: int
+    method: str
+    clinical_harrell_c: ThreeConcordances
+    added_value: ThreeGains
+    hazard_ratios: list[ThreeRatios]
+
+
+class NothingMissing(TypedDict):
+    """Nobody lacks a covariate, or there is none: nothing was imputed."""
+
+    incomplete: int
+    note: str
+
+
 class Leaks(TypedDict):
     """What the score, or the embeddings, know of centre, subtype, specimen, organ and size."""
 
@@ -258,6 +380,8 @@ class Metrics(TypedDict):
     ridge_cox: Concordances  # on mean embeddings, same folds
     clinical: Clinical
     interval_note: str
+    headline: str  # which C to quote: harrell_c or harrell_c_centre_stratified
+    differences: dict[str, Number]  # of the headline C: image_minus_ridge_cox, image_minus_clinical
     seeds: Seeds
     hazard_ratio_per_sd: HazardRatio | NotEstimable
     added_value: AddedValue | NotEstimable
@@ -283,6 +407,8 @@ class Metrics(TypedDict):
     restricted_mean: dict[str, Any]  # event-free months of high and low, their difference
     power: dict[str, Any]  # what n and events can show
     missing: list[Missing]
+    between_centres: BetweenCentres
+    missing_covariates: MissingCovariates | NothingMissing
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks
     alarms: list[Alarm]

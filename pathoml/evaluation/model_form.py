@@ -5,28 +5,42 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.evaluation.cross_fitted import tested, widened
+from pathoml.evaluation.evidence import Evidence
 from pathoml.survival.cox import fit_cox, hazard_ratio, wald_test
 from pathoml.survival.design import CategoryColumn, Design, fit_design
 from pathoml.survival.not_estimable import json_numbers, or_not_estimable
 from pathoml.survival.proportional_hazards import ProportionalHazards, proportional_hazards_test
+from pathoml.survival.rare_levels import estimable_columns
 from pathoml.survival.spline import spline_form
 from pathoml.types import Array, Cohort, Columns, Json
 
 
-def form_sections(cohort: Cohort, score: Array, clinical: Columns) -> Json:
+def form_sections(evidence: Evidence) -> Json:
     """Return proportional_hazards, spline and the centre-stratified hazard ratio: what stands
     beside every Cox model.
     """
-    time, event = cohort.time_months, cohort.event
+    cohort, score, clinical = evidence.cohort, evidence.score, evidence.clinical
+    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
 
     def stratified() -> Json:
-        fit = fit_cox(score[:, None], time, event, stratum=cohort.centre, names=["score_sd"])
-        return {**hazard_ratio(fit, 0).to_json(), "wald_p": wald_test(fit, 0)}
+        fit = fit_cox(
+            score[:, None],
+            time,
+            event,
+            stratum=cohort.centre,
+            entry_months=entry,
+            names=["score_sd"],
+        )
+        wide = widened(fit, evidence)
+        p_value = tested(evidence, lambda: wald_test(wide, 0))
+        return {**hazard_ratio(wide, 0).to_json(), "wald_p": p_value}
 
     def spline() -> Json:
-        form = spline_form(score, time, event)
+        form = spline_form(score, time, event, entry_months=entry)
         curve = {
             "score": form.score,
             "hazard_ratio": form.hazard_ratio,
@@ -54,31 +68,35 @@ def test_json(test: Any) -> Json:
 
 
 def _proportional(covariates: Array, cohort: Cohort) -> Json:
-    fit = fit_cox(covariates, cohort.time_months, cohort.event)
+    time, entry = cohort.time_months, cohort.entry_months
+    fit = fit_cox(covariates, time, cohort.event, entry_months=entry)
     return test_json(
-        proportional_hazards_test(fit, covariates, cohort.time_months, event=cohort.event)[1]
+        proportional_hazards_test(fit, covariates, time, event=cohort.event, entry_months=entry)[1]
     )
 
 
 def _proportional_by_term(cohort: Cohort, score: Array, clinical: Columns) -> list[Json]:
     """Return a row for each covariate (the levels of a category together), the score, and all of
-    them.
+    them. A level without a coefficient is left out, which its row says.
     """
     if not clinical:
         return []
     design = fit_design(clinical)
-    covariates = np.column_stack([design.transform(clinical), score])
-    names, terms = _terms(design)
+    x, outcome = design.transform(clinical), (cohort.time_months, cohort.event)
+    entry = cohort.entry_months
     try:
-        fit = fit_cox(
-            covariates, cohort.time_months, cohort.event, names=[*design.names, "score_sd"]
-        )
+        found = estimable_columns(x, *outcome, names=design.names, entry_months=entry)
+        covariates = np.column_stack([x[:, found.columns], score])
+        names, terms = _terms(design, found.columns)
+        shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
+        fit = fit_cox(covariates, *outcome, **shared)
         each, together = proportional_hazards_test(
             fit,
             covariates,
-            cohort.time_months,
-            event=cohort.event,
+            outcome[0],
+            event=outcome[1],
             terms=[*terms, [covariates.shape[1] - 1]],
+            **shared,
         )
     except CohortError as error:
         return [{"covariate": "all", "chi2": None, "df": None, "p_value": None, "note": str(error)}]
@@ -86,14 +104,22 @@ def _proportional_by_term(cohort: Cohort, score: Array, clinical: Columns) -> li
         *zip([*names, "score_sd"], each),
         ("all", together),
     ]
-    return [{"covariate": name, **test_json(test)} for name, test in tests]
+    rows = [{"covariate": name, **test_json(test)} for name, test in tests]
+    return rows + [
+        {"covariate": name, "chi2": None, "df": None, "p_value": None, "note": f"left out: {why}"}
+        for name, why in found.left_out
+    ]
 
 
-def _terms(design: Design) -> tuple[list[str], list[list[int]]]:
+def _terms(design: Design, kept: npt.NDArray[np.bool_]) -> tuple[list[str], list[list[int]]]:
+    """Return the columns of each covariate that stay, counted among those that do."""
     names, terms, start = [], [], 0
+    place = np.cumsum(kept) - 1
     for column in design.columns:
         width = len(column.levels) if isinstance(column, CategoryColumn) else 1
-        names.append(column.name)
-        terms.append(list(range(start, start + width)))
+        stays = [int(place[k]) for k in range(start, start + width) if kept[k]]
+        if stays:
+            names.append(column.name)
+            terms.append(stays)
         start += width
     return names, terms

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from pathoml.evaluation.competing_risks import under_observation
 from pathoml.survival.absolute_risk import baseline_hazard
 from pathoml.survival.brier import MIN_AT_RISK
 from pathoml.survival.cox import fit_cox
@@ -54,8 +55,9 @@ def prognostic_score(
     columns: dict[str, Sequence[object]] = {**clinical, IMAGE_SCORE: [float(s) for s in score]}
     design = fit_design(columns)
     x = design.transform(columns)  # (B, p)
-    fit = fit_cox(x, cohort.time_months, cohort.event, ridge=RIDGE, names=design.names)
-    baseline = baseline_hazard(x @ fit.coefficients, cohort.time_months, cohort.event)
+    outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+    fit = fit_cox(x, *outcome, ridge=RIDGE, names=design.names, entry_months=entry)
+    baseline = baseline_hazard(x @ fit.coefficients, *outcome, entry_months=entry)
     effects: dict[str, list[tuple[str, float]]] = {}
     for column in design.columns:
         shown = _values(column, columns[column.name])
@@ -77,7 +79,7 @@ def prognostic_score(
     )
     per_point = per_point or 1.0
     zero = sum(lowest.values())
-    horizons = [h for h in horizons_months if (cohort.time_months > h).sum() >= MIN_AT_RISK]
+    horizons = [h for h in horizons_months if under_observation(cohort, h) >= MIN_AT_RISK]
 
     def risk(total: float) -> dict[str, float]:
         return {

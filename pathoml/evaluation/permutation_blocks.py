@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,11 +20,17 @@ from pathoml.compute.processes import gpus_each, processes, threads_each
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.errors import CohortError, StoreError
-from pathoml.evaluation.permutation import ClinicalModel, RepeatedValidation, Statistics
-from pathoml.evaluation.recipe import evaluate_recipe
+from pathoml.evaluation.permutation import (
+    ClinicalModel,
+    RepeatedValidation,
+    Statistics,
+    partitions_of,
+)
+from pathoml.evaluation.recipe import permutation_recipe
 from pathoml.plugins import load_plugin
 from pathoml.store.files import read_json, write_json
 from pathoml.store.provenance import recipe_sha256
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.design import fit_design
 from pathoml.training.baselines import clinical_columns
 from pathoml.training.loop import OnEpoch
@@ -48,7 +54,9 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
     validation = RepeatedValidation(
         cohort=loaded.cohort,
         bags=loaded.bags,
-        splits=loaded.splits[: config.significance.repeats],
+        splits=loaded.splits[
+            : partitions_of(config.significance, len(loaded.bags), len(loaded.splits))
+        ],
         clinical=clinical,
         config=config.train.model_copy(update={"seeds": seeds_of(study)}),
         permutations=config.significance.permutations,
@@ -87,6 +95,7 @@ class PermutationBlock:
     study: Study
     block: range
     threads: int
+    recipe: str = ""  # hash of what decides its statistics; "" where it is not known yet
 
     @property
     def path(self) -> Path:
@@ -110,20 +119,20 @@ def compute_blocks(
         StoreError: a process died twice over the same block.
         CohortError, and what else training raises.
     """
-    compute, recipe = study.config.compute, recipe_sha256(evaluate_recipe(study))
+    compute, recipe = study.config.compute, recipe_of(study, validation)
     count = processes(compute)
     every = [
-        PermutationBlock(study=study, block=block, threads=threads_each(compute, count))
+        PermutationBlock(
+            study=study, block=block, threads=threads_each(compute, count), recipe=recipe
+        )
         for block in validation.blocks()
     ]
-    mine = [
-        item for item in (shard.of(every) if shard else every) if _statistics(item, recipe) is None
-    ]
+    mine = [item for item in (shard.of(every) if shard else every) if _statistics(item) is None]
     epochs = validation.config.epochs * validation.models_each
     total, done = epochs * sum(len(item.block) for item in mine), 0
     if count == 1 and compute.engine == "local":
         for item in mine:
-            _keep(item, recipe, validation.null(item.block, _part(on_epoch, done, total)))
+            _keep(item, validation.null(item.block, _part(on_epoch, done, total)))
             done += epochs * len(item.block)
         return
     items = {str(number): item for number, item in enumerate(mine)}
@@ -150,7 +159,8 @@ def work(item: PermutationBlock) -> None:
     torch.set_num_threads(item.threads)
     prepare_device(item.study.config.compute)  # which has the last word on threads
     validation = _validation(item.study.model_dump_json())
-    _keep(item, recipe_sha256(evaluate_recipe(item.study)), validation.null(item.block))
+    item = replace(item, recipe=item.recipe or recipe_of(item.study, validation))
+    _keep(item, validation.null(item.block))
 
 
 @lru_cache(maxsize=1)
@@ -159,15 +169,16 @@ def _validation(study: str) -> RepeatedValidation:
     return repeated_validation(read, load_run(read))[0]
 
 
-def _keep(item: PermutationBlock, recipe: str, statistics: Sequence[Statistics]) -> None:
-    write_json(item.path, {"recipe": recipe, "statistics": [list(one) for one in statistics]})
+def _keep(item: PermutationBlock, statistics: Sequence[Statistics]) -> None:
+    content = {"recipe": item.recipe, "statistics": [list(one) for one in statistics]}
+    write_json(item.path, content)
 
 
-def _statistics(item: PermutationBlock, recipe: str) -> list[Statistics] | None:
+def _statistics(item: PermutationBlock) -> list[Statistics] | None:
     if not item.path.exists():
         return None
     content = read_json(item.path)
-    if content.get("recipe") != recipe or len(content["statistics"]) != len(item.block):
+    if content.get("recipe") != item.recipe or len(content["statistics"]) != len(item.block):
         return None
     return [(concordance, gain) for concordance, gain in content["statistics"]]
 
@@ -178,16 +189,34 @@ def read_blocks(study: Study, validation: RepeatedValidation) -> list[Statistics
     Raises:
         StoreError: a block is missing.
     """
-    recipe, null = recipe_sha256(evaluate_recipe(study)), list[Statistics]()
+    recipe, null = recipe_of(study, validation), list[Statistics]()
     for block in validation.blocks():
-        item = PermutationBlock(study=study, block=block, threads=1)
-        statistics = _statistics(item, recipe)
+        item = PermutationBlock(study=study, block=block, threads=1, recipe=recipe)
+        statistics = _statistics(item)
         if statistics is None:
             raise StoreError(
                 f"{item.path} is missing, or of other scores. Run `pathoml evaluate` again."
             )
         null += statistics
     return null
+
+
+def recipe_of(study: Study, validation: RepeatedValidation) -> str:
+    """Return the hash of everything that decides the statistics of the permutations."""
+    return recipe_sha256(permutation_recipe(study, validation.cohort))
+
+
+def kept_statistics(study: Study, validation: RepeatedValidation) -> list[Statistics] | None:
+    """Return the statistics of all permutations from permutation.json, in order; None if it is
+    missing, or of another training.
+    """
+    path = RunFolder(study.run_folder).permutation
+    content = read_json(path) if path.is_file() else {}
+    if content.get("recipe_sha256") != recipe_of(study, validation):
+        return None
+    gain = content.get("added_value") or {}
+    null = list(zip(content.get("null") or [], gain.get("null") or []))
+    return null if len(null) == validation.permutations else None
 
 
 def remove_blocks(study: Study) -> None:

@@ -18,8 +18,14 @@ from pathoml.types import Cohort, Columns, Json
 NORMAL_QUANTILE = 1.959963984540054  # half-width of a 95 % interval in standard errors
 
 
-def planning_sections(cohort: Cohort, clinical: Columns, treated_share: float | None) -> Json:
-    """Return what n and events can show (power), and the table of missing values."""
+def planning_sections(
+    cohort: Cohort, clinical: Columns, treated_share: float | None, *, widening: float
+) -> Json:
+    """Return what n and events can show (power), and the table of missing values.
+
+    Args:
+        widening: of the score's standard errors: sqrt(2) where these patients trained it.
+    """
     n, events = len(cohort.patients), int(cohort.event.sum())
     share = 0.5 if treated_share is None else treated_share
     parameters = parameters_with_score(clinical)
@@ -30,10 +36,14 @@ def planning_sections(cohort: Cohort, clinical: Columns, treated_share: float | 
     }
     power |= {"parameters": parameters, "over_budget": over_budget(n, events, parameters)}
     numbers: dict[str, Callable[[], float]] = {
-        "detectable_hazard_ratio_per_sd": lambda: detectable_hazard_ratio(events),
+        "detectable_hazard_ratio_per_sd": lambda: detectable_hazard_ratio(
+            events, widening=widening
+        ),
         "detectable_interaction": lambda: detectable_interaction(events, treated_share=share),
         "c_half_width": lambda: (
-            NORMAL_QUANTILE * c_standard_error(cohort.time_months, cohort.event)
+            NORMAL_QUANTILE
+            * widening
+            * c_standard_error(cohort.time_months, cohort.event, entry_months=cohort.entry_months)
         ),
     }
     for name, compute in numbers.items():

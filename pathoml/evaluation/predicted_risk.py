@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.evaluation.competing_risks import under_observation
 from pathoml.evaluation.evidence import Evidence
 from pathoml.survival.absolute_risk import cross_fitted_hazard, patterned_folds
 from pathoml.survival.brier import MIN_AT_RISK, brier_score, integrated_brier_score
@@ -32,7 +33,8 @@ from pathoml.survival.cox import fit_cox
 from pathoml.survival.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_treating_all
 from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate, normal_estimate
-from pathoml.survival.not_estimable import json_numbers, or_not_estimable
+from pathoml.survival.not_estimable import json_numbers, not_estimable, or_not_estimable
+from pathoml.survival.outcome import at_rows
 from pathoml.survival.time_dependent_auc import time_dependent_auc
 from pathoml.types import Array, Cohort, Json
 
@@ -63,6 +65,25 @@ RESTS_ON = {  # how the image scores of the other folds were made: nested, or by
         " them are slightly optimistic."
     ),
 }
+WITH_ENTRY = {  # why not, where patients come under observation late
+    "AUC": (
+        "not estimable: with delayed entry, who had the event before they could come is not here,"
+        " and no weight stands for them"
+    ),
+    "Brier score": (
+        "not estimable: with delayed entry, its weights stand for patients lost to follow-up, not"
+        " for those who had the event before they could come"
+    ),
+    "net benefit": (
+        "not estimable: with delayed entry, the share of patients above a threshold is that of"
+        " those who lived to come, not of those at time zero"
+    ),
+    "mean risk": (
+        "not estimable: with delayed entry, the mean foretold risk is that of patients who lived to"
+        " come, the observed one that of everybody from time zero; compare the curve, and observed"
+        " over expected events over all follow-up"
+    ),
+}
 MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 
 
@@ -76,18 +97,10 @@ def risk_sections(evidence: Evidence) -> Json:
     cohort, score, counts = evidence.cohort, evidence.score, evidence.draws
     time, event, score_type = cohort.time_months, cohort.event, evidence.score_type
     horizons_months = evidence.config.evaluate.horizons_months
-    divided = len(set(evidence.fold)) > 1
-    label = np.asarray(evidence.fold) if divided else patterned_folds(event)
-    grid = _grid(time, horizons_months)
+    label, used, models = _models_of(evidence)
+    grid = _grid(cohort, horizons_months)
     months = [*horizons_months, *grid]
-    nested = evidence.nested
-    used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
-    models = _models(
-        cohort,
-        (lambda train: used[str(label[~train][0])]) if used else lambda _: score,
-        evidence.clinical,
-    )
-    hazards, problem = _cross_fitted(models, time, event, label, months)
+    hazards, problem = _cross_fitted(models, cohort, label, months)
     risks = {name: -np.expm1(-at_months) for name, (at_months, _) in hazards.items()}
 
     def each_model(judge: Callable[[str], Any]) -> Json:
@@ -118,31 +131,64 @@ def risk_sections(evidence: Evidence) -> Json:
     for m, horizon in enumerate(horizons_months):
         key = f"{horizon:g}"
         sections["time_dependent_auc"][key] = or_not_estimable(
-            lambda horizon=horizon: _auc(score, time, event, horizon, counts)  # type: ignore[misc]
+            lambda horizon=horizon: (
+                _observed_from_zero(cohort, "AUC") and _auc(score, time, event, horizon, counts)
+            )  # type: ignore[misc]
         )
         sections["brier"][key] = each_model(
-            lambda name, m=m, horizon=horizon: brier_score(
-                risk_of(name)[:, m], time, event, months=horizon, counts=counts
+            lambda name, m=m, horizon=horizon: (
+                _observed_from_zero(cohort, "Brier score")
+                and brier_score(risk_of(name)[:, m], time, event, months=horizon, counts=counts)
             )  # type: ignore[misc]
         )
         for name in sections["calibration"].keys() - {"slope", "in_the_large"}:
             sections["calibration"][name][key] = or_not_estimable(
                 lambda name=name, m=m, horizon=horizon: _calibration(
-                    risk_of(name)[:, m], time, event, horizon
+                    risk_of(name)[:, m], cohort, horizon
                 )  # type: ignore[misc]
             )
         sections["decision_curve"][key] = _decision_curve(
-            {n: r[:, m] for n, r in risks.items() if n != "no_model"}, time, event, horizon
+            {n: r[:, m] for n, r in risks.items() if n != "no_model"}, cohort, horizon
         )
     sections["integrated_brier"] = {
         "until_months": grid[-1] if grid else None,
         **each_model(
-            lambda name: _integrated(
-                risk_of(name)[:, len(horizons_months) :], time, event, grid, counts
+            lambda name: (
+                _observed_from_zero(cohort, "Brier score")
+                and _integrated(risk_of(name)[:, len(horizons_months) :], time, event, grid, counts)
             )
         ),
     }
     return sections
+
+
+def expected_events(evidence: Evidence) -> Array:
+    """Return (B,) the events that the image score foretold each patient until their own time: the
+    cumulative hazard by a Cox model of the other folds.
+
+    Raises:
+        CohortError: the model cannot be fitted.
+    """
+    label, _, models = _models_of(evidence)
+    wanted = {"image": models["image"]}
+    hazards, problem = _cross_fitted(wanted, evidence.cohort, label, ())
+    return _own(hazards, problem, "image")
+
+
+def _models_of(
+    evidence: Evidence,
+) -> tuple[npt.NDArray[np.str_], Mapping[str, Array] | None, dict[str, Callable[[Bools], Array]]]:
+    """Return the folds, the nested scores where every fold has them, and the models."""
+    divided = len(set(evidence.fold)) > 1
+    label = np.asarray(evidence.fold) if divided else patterned_folds(evidence.cohort.event)
+    nested = evidence.nested
+    used = nested if nested is not None and set(label.tolist()) <= set(nested) else None
+    models = linear_predictors(
+        evidence.cohort,
+        (lambda train: used[str(label[~train][0])]) if used else lambda _: evidence.score,
+        evidence.clinical,
+    )
+    return label, used, models
 
 
 def _slope(evidence: Evidence) -> Estimate:
@@ -151,8 +197,9 @@ def _slope(evidence: Evidence) -> Estimate:
             "not estimable: the score is on a scale of its own, not known to be that of a log"
             " hazard. If it is one, call its column log_risk and import it again."
         )
-    outcome = evidence.cohort.time_months, evidence.cohort.event
-    return calibration_slope(evidence.log_risk, *outcome)
+    cohort = evidence.cohort
+    outcome = cohort.time_months, cohort.event
+    return calibration_slope(evidence.log_risk, *outcome, entry_months=cohort.entry_months)
 
 
 def _auc(score: Array, time: Array, event: Bools, months: float, counts: Array | None) -> Estimate:
@@ -163,8 +210,7 @@ def _auc(score: Array, time: Array, event: Bools, months: float, counts: Array |
 
 def _cross_fitted(
     models: Mapping[str, Callable[[Bools], Array]],
-    time: Array,
-    event: Bools,
+    cohort: Cohort,
     label: npt.NDArray[np.str_],
     months: Sequence[float],
 ) -> tuple[dict[str, tuple[Array, Array]], dict[str, str]]:
@@ -173,15 +219,31 @@ def _cross_fitted(
     problem: dict[str, str] = {}
     for name, fit in models.items():
         try:
-            hazards[name] = cross_fitted_hazard(fit, time, event, fold=label, months=months)
+            hazards[name] = cross_fitted_hazard(
+                fit,
+                cohort.time_months,
+                cohort.event,
+                fold=label,
+                months=months,
+                entry_months=cohort.entry_months,
+            )
         except CohortError as error:
             problem[name] = str(error)
     return hazards, problem
 
 
-def _grid(time: Array, horizons_months: Sequence[float]) -> list[float]:
+def _observed_from_zero(cohort: Cohort, what: str) -> bool:
+    """Raise CohortError where patients enter late, and a number cannot do without those who had the
+    event before they could.
+    """
+    if cohort.entry_months is not None:
+        raise CohortError(WITH_ENTRY[what])
+    return True
+
+
+def _grid(cohort: Cohort, horizons_months: Sequence[float]) -> list[float]:
     """Return even steps up to the last horizon beyond which ten patients are followed."""
-    reached = [h for h in horizons_months if (time > h).sum() >= MIN_AT_RISK]
+    reached = [h for h in horizons_months if under_observation(cohort, h) >= MIN_AT_RISK]
     return [max(reached) * k / GRID_POINTS for k in range(1, GRID_POINTS + 1)] if reached else []
 
 
@@ -203,13 +265,13 @@ def _own(
     return hazards[name][1]
 
 
-def _models(
+def linear_predictors(
     cohort: Cohort, score_of: Callable[[Bools], Array], clinical: Mapping[str, Sequence[object]]
 ) -> dict[str, Callable[[Bools], Array]]:
     """Return a function for each model that fits it to training rows and returns everyone's linear
     predictor.
     """
-    time, event = cohort.time_months, cohort.event
+    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
 
     def fit_with(with_score: bool, with_clinical: bool) -> Callable[[Bools], Array]:
         def fit(train: Bools) -> Array:
@@ -225,12 +287,14 @@ def _models(
             x = np.concatenate([np.empty((len(time), 0)), *blocks], axis=1)
             if not x.shape[1]:
                 return np.zeros(len(time))
-            predictor: Array = (
-                x
-                @ fit_cox(
-                    x[train], time[train], event[train], ridge=RIDGE if with_clinical else 0.0
-                ).coefficients
+            fitted = fit_cox(
+                x[train],
+                time[train],
+                event[train],
+                ridge=RIDGE if with_clinical else 0.0,
+                entry_months=at_rows(entry, train),
             )
+            predictor: Array = x @ fitted.coefficients
             return predictor
 
         return fit
@@ -241,16 +305,24 @@ def _models(
     return {name: models[name] for name in MODELS if name in models}
 
 
-def _calibration(risk: Array, time: Array, event: Bools, months: float) -> Json:
-    observed = observed_risk(time, event, months)
+def _calibration(risk: Array, cohort: Cohort, months: float) -> Json:
+    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
+    observed = observed_risk(time, event, months, entry_months=entry)
     expected = float(risk.mean())
     events = int(event.sum())
-    curve = or_not_estimable(lambda: _curve(risk, time, event, months))
+    curve = or_not_estimable(lambda: _curve(risk, cohort, months))
+    shared = {
+        "observed": observed.to_json(),
+        "curve": {key: curve.get(key) for key in ("predicted", "observed")},
+        "integrated_index": curve.get("integrated_index"),
+    }
+    if entry is not None:
+        ratio = not_estimable(WITH_ENTRY["mean risk"])
+        return {"expected": None, "observed_to_expected": ratio, "groups": [], **shared}
     groups = next((k for least, k in GROUPS_BY_EVENTS if events >= least), 0)
     member = risk_groups(risk, groups) if groups else np.full(len(risk), -1)
     return {
         "expected": expected,
-        "observed": observed.to_json(),
         "observed_to_expected": or_not_estimable(
             lambda: _ratio(
                 observed.estimate, observed.low, observed.high, expected, observed.n, events
@@ -264,8 +336,7 @@ def _calibration(risk: Array, time: Array, event: Bools, months: float) -> Json:
             for g in range(groups)
             if (member == g).any()
         ],
-        "curve": {key: curve.get(key) for key in ("predicted", "observed")},
-        "integrated_index": curve.get("integrated_index"),
+        **shared,
     }
 
 
@@ -299,8 +370,19 @@ def _observed(time: Array, event: Bools, rows: Bools, months: float) -> Any:
     return observed_risk(time[rows], event[rows], months)
 
 
-def _curve(risk: Array, time: Array, event: Bools, months: float) -> Json:
-    curve = calibration_curve(risk, time, event, months=months)
+def _curve(risk: Array, cohort: Cohort, months: float) -> Json:
+    if under_observation(cohort, months) < MIN_AT_RISK:
+        raise CohortError(
+            f"not estimable: fewer than {MIN_AT_RISK} patients are followed beyond {months:g}"
+            " months."
+        )
+    curve = calibration_curve(
+        risk,
+        cohort.time_months,
+        cohort.event,
+        months=months,
+        entry_months=cohort.entry_months,
+    )
     shown = np.round(np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk)))).astype(int)
     return {
         "predicted": json_numbers(curve.predicted[shown]),
@@ -309,8 +391,10 @@ def _curve(risk: Array, time: Array, event: Bools, months: float) -> Json:
     }
 
 
-def _decision_curve(risks: Mapping[str, Array], time: Array, event: Bools, months: float) -> Json:
+def _decision_curve(risks: Mapping[str, Array], cohort: Cohort, months: float) -> Json:
+    time, event = cohort.time_months, cohort.event
     try:
+        _observed_from_zero(cohort, "net benefit")
         curves = {
             name: json_numbers(net_benefit(risk, time, event, months=months))
             for name, risk in risks.items()

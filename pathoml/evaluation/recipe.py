@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from pathoml.config import Study
-from pathoml.store.provenance import file_hashes
-from pathoml.types import Recipe
+from pathoml.errors import PathomlError
+from pathoml.evaluation.analysis_plan import PLAN, STAMP
+from pathoml.store.provenance import file_hash, file_hashes
+from pathoml.study.inputs import columns_read, patients_read, slides_read, stored_content
+from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import BUNDLE, RunFolder
+from pathoml.survival.subgroups import parse_expression
+from pathoml.training.recipe import train_recipe
+from pathoml.types import Cohort, Recipe
 
 EVALUATION_VERSION = 9  # and so on: each when the same inputs give other files
 EVALUATE_OUTPUTS = (
@@ -14,22 +23,102 @@ EVALUATE_OUTPUTS = (
     "analysis.R",
     "start_stop.csv",
     "cohort.csv",
+    "imputed.csv",
 )
+EVALUATE_READS = (
+    "scores.csv",
+    "baselines.csv",
+    "nested_scores.csv",
+    "seed_scores.csv",
+    "repeat_scores.csv",
+    "splits.json",
+    "models/models.json",
+)
+# the columns of patients.csv that are looked for without being asked for
+SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
+SLIDE_COLUMNS = ("specimen", "organ")
 
 
-def evaluate_recipe(study: Study) -> Recipe:
+def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
     """Return everything that decides metrics.json and what stands beside it."""
-    names = (
-        "scores.csv",
-        "baselines.csv",
-        "nested_scores.csv",
-        "seed_scores.csv",
-        "models/models.json",
-    )
-    sections = study.config.model_dump(
-        mode="json", include={"significance", "endpoint", "cohort", "dates", "evaluate"}
-    )
+    config, run = study.config, RunFolder(study.run_folder)
+    trained = run.models_index.exists()  # then `train` is fresh, or `evaluate` refuses
+    named = {
+        "time": config.endpoint.time,  # as analysis.R calls the columns
+        "event": config.endpoint.event,
+        "unit": config.endpoint.unit,
+        "centre": config.cohort.centre,
+        "covariates": list(config.cohort.covariates),
+        "treatment": config.cohort.treatment,
+        "missing": list(config.cohort.missing),
+    }
     return Recipe(
         step="evaluate",
-        inputs={**file_hashes(study.run_folder, names), **sections, "version": EVALUATION_VERSION},
+        inputs={
+            **file_hashes(study.run_folder, EVALUATE_READS),
+            "patients": patients_read(cohort),
+            "columns": columns_read(cohort, _columns(study, cohort)),
+            "slides": slides_read(cohort, SLIDE_COLUMNS),
+            "written": dict(cohort.written),  # R reads the tables themselves
+            "endpoint": cohort.endpoint,
+            "time_zero": cohort.time_zero,
+            "left out": [list(one) for one in cohort.excluded],
+            "names": named,
+            **config.model_dump(mode="json", include={"significance", "evaluate"}),
+            PLAN: file_hash(study.folder / PLAN),
+            STAMP: file_hash(study.folder / STAMP),
+            BUNDLE: "" if trained else file_hash(study.bundles_folder / config.run / BUNDLE),
+            "embeddings": {} if trained else _embeddings(study, cohort),
+            "version": EVALUATION_VERSION,
+        },
     )
+
+
+def permutation_recipe(study: Study, cohort: Cohort) -> Recipe:
+    """Return everything that decides the statistics of the permutations: what the run was trained
+    on, and how often and with how many models it is repeated.
+
+    A subgroup or a horizon does not, and so costs no training.
+    """
+    train = dict(train_recipe(study, cohort).inputs)
+    train["train"] = {k: v for k, v in train["train"].items() if k != "nested"}
+    significance = study.config.significance.model_dump(
+        mode="json", include={"permutations", "repeats", "seeds"}
+    )
+    return Recipe(
+        step="permute",
+        inputs={**train, "significance": significance, "evaluation version": EVALUATION_VERSION},
+    )
+
+
+def _columns(study: Study, cohort: Cohort) -> Sequence[str]:
+    """Return the columns of patients.csv of which cells are read as they stand."""
+    config = study.config
+    subtype = next((n for n in SUBTYPE_COLUMNS if n in cohort.columns), None)
+    return [
+        config.cohort.centre,
+        config.endpoint.event,
+        *config.cohort.covariates,
+        *([config.cohort.treatment] if config.cohort.treatment else []),
+        *([subtype] if subtype else []),
+        *_compared(config.evaluate.subgroups),
+    ]
+
+
+def _compared(expressions: Iterable[str]) -> Sequence[str]:
+    """Return the columns that expressions compare; none of one that `evaluate` will refuse."""
+    found: list[str] = []
+    for expression in expressions:
+        try:
+            found += [condition.column for condition in parse_expression(expression)]
+        except PathomlError:
+            continue
+    return found
+
+
+def _embeddings(study: Study, cohort: Cohort) -> dict[str, str]:
+    """Return what a score that was not trained here is held against, where there is any."""
+    try:
+        return stored_content(embeddings_folder(study), cohort)
+    except PathomlError:  # no encoder is needed by scores from elsewhere
+        return {}

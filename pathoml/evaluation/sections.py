@@ -10,6 +10,7 @@ import numpy as np
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
+from pathoml.evaluation.between_centres import between_centres_section
 from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.competing_risks import competing_section, restricted_mean_section
 from pathoml.evaluation.discrimination import (
@@ -19,16 +20,23 @@ from pathoml.evaluation.discrimination import (
     score_hazard_ratio,
     seed_section,
 )
-from pathoml.evaluation.evidence import Evidence, read_evidence, was_trained
+from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
+from pathoml.evaluation.missing_covariates import (
+    missing_alarms,
+    missing_covariates_section,
+    write_imputed,
+)
 from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
+    kept_statistics,
     read_blocks,
+    recipe_of,
     remove_blocks,
     repeated_validation,
     seeds_of,
@@ -37,10 +45,13 @@ from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
 from pathoml.evaluation.start_stop import timing_section, write_start_stop
+from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.scores import write_repeats
 from pathoml.study.cohort import share_treated
 from pathoml.study.run_folder import RunFolder
+from pathoml.survival.kaplan_meier import median_follow_up
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.run import load_run
 from pathoml.types import Json, Progress
@@ -63,6 +74,11 @@ CAVEATS = {  # by score_type; any other is out of fold
     ),
     "insample": "The score learned from these very outcomes: no p value of it means anything.",
 }
+CUT_OFFS = {
+    "locked": "cut-off: the median that was locked with the model",
+    "external": "cut-off: as the scores' owner says, else the median of these patients",
+}
+STATISTIC = "Harrell's C over pairs of one fold and centre"
 NOT_TRAINED = (
     "The scores were not trained here, so no cross-validation can be repeated: Wald and likelihood"
     " ratio are all there is."
@@ -70,16 +86,19 @@ NOT_TRAINED = (
 ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
-def evaluate_scores(study: Study, progress: Progress) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, start_stop.csv, cohort.csv and
-    analysis.R.
+def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
+    """Write metrics.json, metrics.csv, permutation.json, analysis.R and what it reads:
+    start_stop.csv, cohort.csv, imputed.csv.
     """
-    files, evidence = RunFolder(study.run_folder), read_evidence(study)
+    files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
+    if evidence.repeats is not None and not files.repeat_scores.exists():
+        write_repeats(files.repeat_scores, evidence.cohort.patient_ids, evidence.repeats)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_cohort_table(files.cohort_table, evidence)
+    write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
@@ -107,23 +126,28 @@ def metrics(evidence: Evidence) -> Json:
     def family_size(tests: Iterable[str]) -> int:
         return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
 
+    # what respects time stands before what rests on it
     content: Json = {
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
         "score_type": evidence.score_type,
         "n": len(score),
         "events": int(cohort.event.sum()),
+        "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
+        "median_follow_up_months": median_follow_up(
+            cohort.time_months, cohort.event, entry_months=cohort.entry_months
+        ),
         "seeds": seed_section(evidence),
-        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(score, cohort, caveat)),
+        "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
-        "kaplan_meier": kaplan_meier_section(cohort, groups),
+        "kaplan_meier": kaplan_meier_section(cohort, groups) | _cut_off(evidence),
         **risk_sections(evidence),
-        **form_sections(cohort, score, clinical),
+        **form_sections(evidence),
+        "between_centres": between_centres_section(evidence),
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
         "competing_risks": competing_section(cohort, score, horizons),
-        "timing": timing_section(cohort, score),
         "prognostic_score": or_not_estimable(
             lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),
@@ -132,17 +156,30 @@ def metrics(evidence: Evidence) -> Json:
             cohort.patient_ids,
             [p for p, _ in cohort.excluded],
             names=[study.config.cohort.centre, *clinical, study.config.endpoint.event],
+            categories=[study.config.cohort.centre, *study.config.cohort.categorical],
         )
         if cohort.excluded
         else [],
         "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
-        **planning_sections(cohort, clinical, share),
+        **planning_sections(cohort, clinical, share, widening=evidence.widening),
+        "missing_covariates": missing_covariates_section(evidence),
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
-    content["alarms"] = _alarms(content) + shortcuts
+    content["alarms"] = [
+        *timing_alarms(cohort, content["timing"]),
+        *_alarms(content),
+        *missing_alarms(content["missing"]),
+        *shortcuts,
+    ]
     content["heterogeneity"] = _heterogeneity(evidence)
     return content
+
+
+def _cut_off(evidence: Evidence) -> Json:
+    """Return the note on the two groups where no fold of this cohort divided them."""
+    kind = "external" if evidence.score_type == "insample" else evidence.score_type
+    return {"note": CUT_OFFS[kind]} if kind in CUT_OFFS else {}
 
 
 def _heterogeneity(evidence: Evidence) -> Json:
@@ -165,17 +202,21 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     if not evidence.was_trained:
         return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
     validation, missing = repeated_validation(study, evidence.run)
-    with progress.bar("permute", "model epochs") as bar:
-        compute_blocks(study, validation, bar)
+    null = kept_statistics(study, validation)
+    if null is None:
+        with progress.bar("permute", "model epochs") as bar:
+            compute_blocks(study, validation, bar)
+        null = read_blocks(study, validation)
     seeds = seeds_of(study)
-    folds = evidence.run.some_folds(wanted.repeats, seeds)
-    concordance, gain = validation.tests(folds, read_blocks(study, validation))
+    folds = evidence.run.some_folds(len(validation.splits), seeds)
+    concordance, gain = validation.tests(folds, null)
     return {
+        "recipe_sha256": recipe_of(study, validation),
         "p_value": concordance.p_value,
         **shared,
         "repeats": len(validation.splits),
         "seeds": seeds,
-        "statistic": "centre-stratified Harrell's C",
+        "statistic": STATISTIC,
         "observed": concordance.observed,
         "null": list(concordance.null),
         "added_value": {
@@ -210,14 +251,15 @@ def _flow(evidence: Evidence) -> Json:
 
 def _alarms(content: Json) -> list[Json]:
     alarms = []
-    c = content["harrell_c"]["estimate"]
+    headline = content["headline"]
+    c = content[headline]["estimate"]
     if c is not None and c > LEAK_C:
         message = (
             f"Internal C is {c:.2f}, above {LEAK_C}. Progression is rarely that predictable: look"
             " for a leak before believing it."
         )
         alarms.append({"name": "leak", "message": message})
-    ridge = content["ridge_cox"]["harrell_c"]["estimate"]
+    ridge = content["ridge_cox"][headline]["estimate"]
     if c is not None and ridge is not None and ridge > c:
         message = (
             f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."

@@ -10,16 +10,19 @@ event).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import write_table
 from pathoml.survival.cox import fit_cox, hazard_ratio
+from pathoml.survival.estimate import Estimate
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.types import Cohort, Floats
 
@@ -100,17 +103,25 @@ def write_start_stop(path: Path, cohort: Cohort, score: Floats) -> None:
 
 def timing_section(cohort: Cohort, score: Floats) -> dict[str, Any]:
     """Return what metrics.json says of timing: how many enter late or are treated on the way, and
-    the models that respect it.
+    the models that respect it. n are patients; rows are theirs in start_stop.csv.
     """
     rows = start_stop_rows(cohort)
-    late = sum(p.entry_months > 0 for p in cohort.patients)
+    entry = cohort.entry_months
     on_the_way = len(rows) - len(cohort.patients)
     content: dict[str, Any] = {
+        "n": len(cohort.patients),
+        "events": int(cohort.event.sum()),
         "rows": len(rows),
-        "delayed_entry": late,
+        "delayed_entry": 0 if entry is None else int((entry > 0).sum()),
         "treated_under_observation": on_the_way,
+        "treatments": [vars(start) for start in cohort.treatment_starts],
     }
-    if late or on_the_way:
+    if entry is not None:
+        content |= {
+            "first_entry_months": float(entry.min()),
+            "median_entry_months": float(np.median(entry[entry > 0])),
+        }
+    if entry is not None or on_the_way:
         content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _model(rows, score, "score_sd"))
     if on_the_way:
         content["treatment_hazard_ratio"] = or_not_estimable(lambda: _model(rows, score, "treated"))
@@ -120,15 +131,42 @@ def timing_section(cohort: Cohort, score: Floats) -> dict[str, Any]:
 def _model(rows: list[StartStop], score: Floats, wanted: str) -> dict[str, Any]:
     """Return the hazard ratio of one column of Surv(start, stop, event) ~ score_sd [+ treated]."""
     columns = {"score_sd": np.array([score[r.patient] for r in rows])}
-    treated = np.array([float(r.treated) for r in rows])
-    if np.ptp(treated) > 0:
-        columns["treated"] = treated
+    part = intervals(rows)
+    if np.ptp(part.treated) > 0:
+        columns["treated"] = part.treated
     fit = fit_cox(
         np.column_stack(list(columns.values())),
-        np.array([r.stop_months for r in rows]),
-        np.array([r.event == 1 for r in rows]),
-        entry_months=np.array([r.start_months for r in rows]),
+        part.stop_months,
+        part.event,
+        entry_months=part.start_months,
         names=list(columns),
     )
-    found = hazard_ratio(fit, list(columns).index(wanted))
-    return replace(found, n=len({r.patient for r in rows})).to_json()  # a patient may have two rows
+    ratio = of_patients(hazard_ratio(fit, list(columns).index(wanted)), rows)
+    return {**ratio.to_json(), "rows": len(rows)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Start-stop rows as columns, (R,) each."""
+
+    patient: npt.NDArray[np.int64]
+    start_months: Floats
+    stop_months: Floats
+    event: npt.NDArray[np.bool_]
+    treated: Floats
+
+
+def intervals(rows: Sequence[StartStop]) -> Intervals:
+    """Return the rows as columns; a competing event is a censoring."""
+    return Intervals(
+        patient=np.array([r.patient for r in rows]),
+        start_months=np.array([r.start_months for r in rows]),
+        stop_months=np.array([r.stop_months for r in rows]),
+        event=np.array([r.event == 1 for r in rows]),
+        treated=np.array([float(r.treated) for r in rows]),
+    )
+
+
+def of_patients(estimate: Estimate, rows: Sequence[StartStop]) -> Estimate:
+    """Return an estimate from start-stop rows whose n is the patients, not their rows."""
+    return replace(estimate, n=len({r.patient for r in rows}))

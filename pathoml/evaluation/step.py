@@ -4,15 +4,20 @@ the scores, the tables or the configuration changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pathoml.compute.shards import Shard, in_part
-from pathoml.config import Study, opened
+from pathoml.config import Study, opened, resolved_yaml
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
-from pathoml.store.files import read_json
-from pathoml.store.provenance import is_fresh, record_step
+from pathoml.store.files import read_json, write_text
+from pathoml.store.provenance import file_hashes, is_fresh, record_step
+from pathoml.store.scores import REPEATS
+from pathoml.study.cohort import cohort_of, read_tables
+from pathoml.study.inputs import say_why
 from pathoml.study.run_folder import RunFolder
+from pathoml.training.imported import renew_imported_run
+from pathoml.training.score_source import refuse_stale_scores
 from pathoml.types import SILENT, Json, Progress
 
 
@@ -39,22 +44,32 @@ def evaluate_study(
         CohortError: the tables are refused.
     """
     study = opened(study)
-    files, recipe = RunFolder(study.run_folder), evaluate_recipe(study)
+    files, tables = RunFolder(study.run_folder), read_tables(study)
+    cohort = cohort_of(study, *tables)
+    refuse_stale_scores(study, cohort)
+    renewed = renew_imported_run(study, cohort)
+    recipe = evaluate_recipe(study, cohort)
     fresh = is_fresh(study.run_folder, recipe, EVALUATE_OUTPUTS)
     permutations = study.config.significance.permutations if files.models_index.exists() else 0
     wanted = f"{permutations or 'no'} permutations{in_part(shard)}"
     if not permutations and study.config.significance.permutations:
         wanted += ": these scores were not trained here"
     progress.heading(f"evaluate  runs/{study.config.run}: {'up to date' if fresh else wanted}")
+    if renewed:
+        progress.say(f"  clinical baseline of the imported scores again: {'; '.join(renewed)}")
     if not fresh:
+        say_why(progress, study.run_folder, recipe)
         # here, because loading torch takes seconds
         from pathoml.evaluation.sections import evaluate_scores, permute_part
 
         if shard:
             permute_part(study, shard, progress)
         else:
-            evaluate_scores(study, progress)
-            record_step(study.run_folder, recipe)
+            evaluate_scores(study, progress, tables)
+            write_text(files.resolved, resolved_yaml(study.config))
+            # a run of before has no repeat_scores.csv: `evaluate` writes it
+            now = file_hashes(study.run_folder, (REPEATS,))
+            record_step(study.run_folder, replace(recipe, inputs={**recipe.inputs, **now}))
     if shard:
         return Evaluated(fresh=fresh, metrics={}, permutation={})
     said = read_json(files.metrics), read_json(files.permutation)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from pathoml.config import Study
 from pathoml.store.provenance import file_hashes
-from pathoml.types import Recipe
+from pathoml.study.inputs import slides_read, stored_content
+from pathoml.study.layout import tiles_folder
+from pathoml.types import Cohort, Recipe
 
-EXPLAIN_VERSION = 5
+EXPLAIN_VERSION = 6
 EXPLAIN_OUTPUTS = ("attention", "faithfulness.json")
 
 
-def explain_recipe(study: Study) -> Recipe:
+def explain_recipe(study: Study, cohort: Cohort) -> Recipe:
     """Return everything that decides the maps."""
     return Recipe(
         step="explain",
         inputs={
             **file_hashes(study.run_folder, ("models/models.json", "scores.csv")),
+            "events": int(cohort.event.sum()),  # faithfulness.json says how many there were
+            "slides": slides_read(cohort),
+            "pictures": [slide.path is not None for slide in cohort.slides],
+            "tiles": stored_content(tiles_folder(study), cohort),  # their flags
             "version": EXPLAIN_VERSION,
         },
     )

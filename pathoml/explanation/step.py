@@ -12,8 +12,11 @@ from pathoml.config import Study, opened
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.store.files import read_json
 from pathoml.store.provenance import is_fresh
+from pathoml.store.scores import read_scores
 from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import say_why
 from pathoml.study.run_folder import RunFolder
+from pathoml.training.score_source import refuse_stale_scores
 from pathoml.types import SILENT, Json, Progress
 
 
@@ -40,16 +43,18 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
         StoreError: not trained yet, or its data changed since.
     """
     study = opened(study)
-    folder, recipe, cohort = study.run_folder, explain_recipe(study), read_cohort(study)
+    folder, cohort = study.run_folder, read_cohort(study)
+    recipe = explain_recipe(study, cohort)
     files = RunFolder(folder)
+    refuse_stale_scores(study, cohort)
     if is_fresh(folder, recipe, EXPLAIN_OUTPUTS):
         progress.heading(f"explain  runs/{study.config.run}: up to date")
         return Explained(folder=files.attention, fresh=True)
     progress.heading(f"explain  runs/{study.config.run}: {len(cohort.slides)} slides")
+    say_why(progress, folder, recipe)
     from pathoml.explanation.contributions import explain_bag  # here: loading torch takes seconds
     from pathoml.explanation.maps import Subject, write_maps
     from pathoml.training.run import load_run
-    from pathoml.training.scoring import score_type_of
 
     run = load_run(study)
     subject = Subject(
@@ -58,7 +63,7 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
         bags=run.bags,
         stack=run.stack,
         explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position=position),
-        score_type=score_type_of(study.config.splits.scheme),
+        score_type=read_scores(folder).score_type[0],
     )
     with progress.bar("explain", "slides") as bar:
         failures = write_maps(study, subject, recipe, on_slide=bar)

@@ -8,24 +8,19 @@ the scores were made is not known here; `score_type` says what their owner says,
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
-
-from pathoml.config import Study, resolved_yaml
+from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.store.files import sha256_of_file, write_text
-from pathoml.store.provenance import record_step
-from pathoml.store.scores import write_baselines, write_scores
-from pathoml.store.tables import Table, parse_number, read_table
+from pathoml.store.files import sha256_of_file
+from pathoml.store.tables import Table, as_it_was, parse_number, read_table
 from pathoml.study.cohort import read_cohort
+from pathoml.study.columns import number_cells
+from pathoml.study.patient_ids import near_ids
 from pathoml.study.run_folder import RunFolder
-from pathoml.study.splits import check_splits, make_splits, write_splits
-from pathoml.training.baselines import clinical_scores
-from pathoml.training.scoring import standardise
-from pathoml.types import Cohort, Exchange, Floats, RiskScore, Split
+from pathoml.training.imported import INSIDE, write_imported_run
+from pathoml.types import Exchange
 
 USUAL_NAMES = (
     "log_risk",
@@ -33,8 +28,6 @@ USUAL_NAMES = (
     "score",
     "risk",
 )  # in this order, where a table has several columns
-SMALLEST_SHARE = 1e-12  # of the largest score: a smaller range is that of a constant
-SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
 def import_into(study: Study, source: Path, *, column: str | None = None) -> Exchange:
@@ -50,51 +43,50 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
         CohortError: no such column, a patient twice, a score that is not a number, nobody of the
             cohort is scored, or the run holds trained models.
     """
-    table = read_table(source, study.config.cohort.missing)
+    table = read_table(source, study.config.cohort.missing, needs=("patient_id",))
     table.require(("patient_id",))
     name = _score_column(table, column)
-    rows = _by_patient(table)
+    table.require((name,))
+    understood = number_cells(table, name)  # refuses what may be 1483 or 1.483
     cohort = read_cohort(study)
+    known = {p.patient_id for p in cohort.patients}
+    rows = _by_patient(table, known)
+    for row in rows.values():
+        row[name] = understood.get(row[name], row[name])
     scored = [p for p in cohort.patients if rows.get(p.patient_id, {}).get(name)]
+    near = near_ids((p for p in rows if p not in known), known - rows.keys())
     failures = {
         p.patient_id: f"no {name} in {source.name}"
         for p in cohort.patients
         if not rows.get(p.patient_id, {}).get(name)
     }
-    failures |= {
-        p: "not in the cohort" for p in rows if p not in {q.patient_id for q in cohort.patients}
-    }
+    failures |= {p: f"not in the cohort.{near.get(p, '')}" for p in rows if p not in known}
     if len(scored) < 2:
+        hint = next((f" {p!r}:{sentence}" for p, sentence in near.items()), "")
         raise CohortError(
             f"{source.name} has a {name} of {len(scored)} patients of the cohort. Compare"
-            " patient_id in both tables."
+            f" patient_id in both tables.{hint}"
         )
-    cohort = _scored_cohort(cohort, [p.patient_id for p in scored])
-    values = np.array([_value(rows[p.patient_id], name, source) for p in scored])
-    splits = make_splits(cohort, study.config.splits)
-    check_splits(splits, cohort)
-    folder = study.run_folder
-    run = RunFolder(folder)
+    run = RunFolder(study.run_folder)
     if run.models_index.exists():
         raise CohortError(
-            f"{folder} holds models that were trained there. Import into a run of its own: add"
+            f"{run.path} holds models that were trained there. Import into a run of its own: add"
             " --set run=imported."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(run.resolved, resolved_yaml(study.config))
-    write_splits(run.splits, splits, study.config.splits.scheme)
-    scores = _risk_scores(study, cohort, splits, values, [rows[p.patient_id] for p in scored])
-    write_scores(folder, scores)
-    for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
-        stale.unlink(missing_ok=True)
-    clinical = clinical_scores(cohort, splits)
-    write_baselines(run.baselines, cohort, ridge=None, clinical=clinical)
-    record_imported(study, source, name)
+    scores = write_imported_run(
+        study,
+        cohort,
+        rows,
+        column=name,
+        file=_file_name(study, source),
+        sha256=sha256_of_file(source),
+    )
     notes = (
         (
             f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher ="
             " earlier progression is assumed"
         ),
+        *(f"{source.name}: {note}" for note in table.notes),
     )
     return Exchange(
         files=(run.scores, run.baselines, run.splits),
@@ -103,17 +95,11 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
     )
 
 
-def record_imported(study: Study, source: Path, column: str) -> None:
-    """Write into provenance.json which file the scores came from."""
-    from pathoml.types import Recipe
-
-    record_step(
-        study.run_folder,
-        Recipe(
-            step="import",
-            inputs={"file": source.name, "sha256": sha256_of_file(source), "column": column},
-        ),
-    )
+def _file_name(study: Study, source: Path) -> str:
+    """Return a file's name, with its place where that is in the study's folder."""
+    path, folder = source.resolve(), study.folder.resolve()
+    inside = path.is_relative_to(folder)
+    return f"{INSIDE}{path.relative_to(folder).as_posix()}" if inside else source.name
 
 
 def _score_column(table: Table, wanted: str | None) -> str:
@@ -139,85 +125,15 @@ def _score_column(table: Table, wanted: str | None) -> str:
     return numeric[0]
 
 
-def _by_patient(table: Table) -> dict[str, dict[str, str]]:
+def _by_patient(table: Table, known: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the rows by patient; an id that one of our own tables disarmed is as it was."""
     rows: dict[str, dict[str, str]] = {}
     for row in table.rows:
-        if row["patient_id"] in rows:
+        written = row["patient_id"]
+        patient = written if written in known else as_it_was(written)
+        if patient in rows:
             raise CohortError(
-                f"{table.path.name} has two rows for patient {row['patient_id']!r}; it needs"
-                " exactly one."
+                f"{table.path.name} has two rows for patient {patient!r}; it needs exactly one."
             )
-        rows[row["patient_id"]] = dict(row)
+        rows[patient] = {**row, "patient_id": patient}
     return rows
-
-
-def _value(row: dict[str, str], name: str, source: Path) -> float:
-    value = parse_number(row[name])
-    if value is None or not math.isfinite(value):
-        raise CohortError(
-            f"{source.name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a finite"
-            " number. Correct it, or leave the cell empty to leave the patient out."
-        )
-    return value
-
-
-def _scored_cohort(cohort: Cohort, ids: Sequence[str]) -> Cohort:
-    from dataclasses import replace
-
-    chosen = set(ids)
-    left_out = tuple(
-        (p.patient_id, "no score") for p in cohort.patients if p.patient_id not in chosen
-    )
-    return replace(
-        cohort,
-        patients=tuple(p for p in cohort.patients if p.patient_id in chosen),
-        slides=tuple(s for s in cohort.slides if s.patient_id in chosen),
-        excluded=cohort.excluded + left_out,
-    )
-
-
-def _risk_scores(
-    study: Study,
-    cohort: Cohort,
-    splits: Sequence[Split],
-    values: Floats,
-    rows: Sequence[dict[str, str]],
-) -> list[RiskScore]:
-    middle = values.mean()
-    scale = float(np.abs(values).max()) * SMALLEST_SHARE  # below it, differences are rounding
-    centred = values - middle if np.ptp(values) > scale else np.zeros_like(values)
-    standard = standardise(centred[None, :] / (centred.std() or 1.0))  # whatever the unit
-    median = float(np.median(values))
-    fold = {
-        p: ";".join(f.name for split in splits for f in split.folds if p in f.test)
-        for p in cohort.patient_ids
-    }
-    cut = study.config.endpoint.data_cut
-    scores = []
-    for b, (patient, row) in enumerate(zip(cohort.patients, rows)):
-        kind = row.get("score_type", "").lower() or "external"
-        if kind not in SCORE_TYPES:
-            raise CohortError(
-                f"Patient {patient.patient_id} has score_type {kind!r}; it must be one of"
-                f" {', '.join(SCORE_TYPES)}."
-            )
-        scores.append(
-            RiskScore(
-                patient_id=patient.patient_id,
-                centre=patient.centre,
-                log_risk=float(centred[b]),
-                score_sd=float(standard[b]),
-                score_type=kind,
-                fold=row.get("fold") or fold[patient.patient_id],
-                n_repeats=1,
-                repeat_sd=float("nan"),
-                n_slides=len(patient.slide_ids),
-                n_tiles=0,
-                model_sha256=row.get("model_sha256", ""),
-                splits_sha256=sha256_of_file(RunFolder(study.run_folder).splits),
-                data_cut=cut.isoformat() if cut else "",
-                score_group=row.get("score_group", "").lower()
-                or ("high" if values[b] > median else "low"),
-            )
-        )
-    return scores

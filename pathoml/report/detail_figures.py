@@ -29,9 +29,8 @@ def calibration_figure(calibration: Json, model: str, horizons: Sequence[str]) -
     """Draw observed against predicted risk at each horizon: the smooth curve, and groups with 95 %
     intervals.
     """
-    shown = [h for h in horizons if ((calibration.get(model) or {}).get(h) or {}).get("groups")][
-        :PANELS
-    ]
+    own = calibration.get(model) or {}
+    shown = [h for h in horizons if _has_something(own.get(h) or {})][:PANELS]
     if not shown:
         return ""
 
@@ -68,6 +67,11 @@ def calibration_figure(calibration: Json, model: str, horizons: Sequence[str]) -
         (2.6 * len(shown) + 0.6, 3.1),
         draw=draw,
     )
+
+
+def _has_something(content: Json) -> bool:
+    """Return whether there are groups, or, as with delayed entry, a curve alone."""
+    return bool(content.get("groups") or (content.get("curve") or {}).get("observed"))
 
 
 def decision_figure(decision: Json, horizons: Sequence[str]) -> str:

@@ -15,9 +15,11 @@ from pathoml.config import Study
 from pathoml.report import detail_figures as figures
 from pathoml.report import wording
 from pathoml.report.guidelines import guideline_tables
+from pathoml.report.hospitals import hospital_figure, hospital_rows
 from pathoml.report.nomogram import nomogram_figure
+from pathoml.report.what_ran import WhatRan
 from pathoml.store.files import read_json
-from pathoml.store.tables import read_table
+from pathoml.store.tables import read_own_table
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import Json
 
@@ -26,7 +28,9 @@ MODELS = ("no_model", "clinical", "image", "clinical_and_image")
 MOST_PHENOTYPES = 20
 
 
-def detail_sections(study: Study, metrics: Json, permutation: Json) -> dict[str, Any]:
+def detail_sections(
+    study: Study, metrics: Json, permutation: Json, *, ran: WhatRan | None = None
+) -> dict[str, Any]:
     """Return the context of details.html.j2; what a run does not have is empty."""
     calibration, effect = (
         metrics.get("calibration") or {},
@@ -55,6 +59,7 @@ def detail_sections(study: Study, metrics: Json, permutation: Json) -> dict[str,
             "score, SD",
             ylabel="hazard ratio of treatment",
         ),
+        "hospital_svg": hospital_figure(metrics.get("between_centres") or {}),
         "incidence_svg": figures.incidence_figure(competing.get("cumulative_incidence") or {}),
     }
     return {
@@ -75,8 +80,10 @@ def detail_sections(study: Study, metrics: Json, permutation: Json) -> dict[str,
         "faithful_slides": sum(
             bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()
         ),
-        "guidelines": guideline_tables(metrics, permutation, study.config),
+        "guidelines": guideline_tables(metrics, permutation, study.config, ran=ran),
         "smallest_cell": study.config.report.smallest_cell,
+        "hospital_rows": hospital_rows(metrics.get("between_centres") or {}),
+        "missing_answers": ("complete_case", "median", "multiple_imputation"),
     }
 
 
@@ -167,7 +174,7 @@ def _phenotypes(path: Path, readers: Sequence[Mapping[str, Any]]) -> list[Mappin
         "interaction_p",
     )
     named = {row["phenotype"]: row["names"] for row in readers}
-    rows = read_table(path).rows[:MOST_PHENOTYPES]
+    rows = read_own_table(path).rows[:MOST_PHENOTYPES]
     return [
         {
             **{n: _short(row.get(n, "")) for n in names},

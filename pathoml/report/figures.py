@@ -203,7 +203,9 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
                 label=label,
             )
             left = np.append(np.asarray(curve.at_risk)[1:], 0)
-            censored = np.asarray(curve.at_risk) - left - np.asarray(curve.events) > 0
+            # who comes late fills up the numbers at risk: where nobody had the event, one was censored
+            events = np.asarray(curve.events)
+            censored = (np.asarray(curve.at_risk) - left - events > 0) | (events == 0)
             axes.plot(
                 times[1:][censored],
                 survival[1:][censored],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathoml.report import wording
+from pathoml.report.what_ran import WhatRan
 from pathoml.types import Json
 
 AUTHORS = "the authors"
@@ -29,7 +30,7 @@ class Item:
     where: str
 
 
-def remark(metrics: Json, permutation: Json, config: Any) -> list[Item]:
+def remark(metrics: Json, permutation: Json, config: Any, ran: WhatRan | None = None) -> list[Item]:
     """Return the items of REMARK with the values of this run."""
     flow = metrics.get("flow") or {}
     n, events, power = metrics.get("n"), metrics.get("events"), metrics.get("power") or {}
@@ -94,7 +95,7 @@ def remark(metrics: Json, permutation: Json, config: Any) -> list[Item]:
         _item(
             "11",
             "Handling of marker values",
-            "continuous, per SD; groups by the median of training folds",
+            f"continuous, per SD; groups by {_cut_off(ran)}",
             "scores.csv",
         ),
         _item(
@@ -149,7 +150,9 @@ def remark(metrics: Json, permutation: Json, config: Any) -> list[Item]:
     ]
 
 
-def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
+def tripod_ai(
+    metrics: Json, permutation: Json, config: Any, ran: WhatRan | None = None
+) -> list[Item]:
     """Return the items of TRIPOD+AI with the values of this run."""
     flow, calibration = metrics.get("flow") or {}, metrics.get("calibration") or {}
     return [
@@ -193,14 +196,14 @@ def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
         _item(
             "11",
             "Missing data",
-            "training medians and a level 'missing'; section 'What is missing'",
+            "training medians and a level 'missing', beside complete cases and multiple"
+            " imputation; section 'What is missing'",
             "metrics.json",
         ),
         _item(
             "12a-d",
             "Model, training, internal validation",
-            f"{config.train.head}; {config.splits.scheme.replace('_', ' ')}, by patient",
-            "splits.json, models/",
+            *_trained_how(ran, config),
         ),
         _item(
             "12e",
@@ -208,7 +211,7 @@ def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
             "C, time-dependent AUC, Brier score, calibration, net benefit",
             "metrics.json",
         ),
-        _item("13", "Class imbalance", "none applied: partial likelihood", "study.resolved.yaml"),
+        _item("13", "Class imbalance", _imbalance(ran, config), "study.resolved.yaml"),
         _item(
             "14",
             "Fairness",
@@ -225,8 +228,7 @@ def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
         _item(
             "16",
             "Training against evaluation data",
-            "same patients, out of fold, unless score_type is locked",
-            "splits.json",
+            *_apart(ran),
         ),
         _written("17-18", "Ethics, funding, registration, data", "to be written"),
         _item("18f", "Code and versions", "section 'Provenance'", "provenance.json"),
@@ -241,9 +243,11 @@ def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
         _item(
             "21-22",
             "Model development, specification",
-            "full model: coefficients and baseline survival in 'Points and absolute risk'; weights"
-            " in models/",
-            "metrics.json, models/",
+            "full model: coefficients and baseline survival in 'Points and absolute risk'"
+            + {"imported": "", "predicted": "; weights in the bundle"}.get(
+                _origin(ran), "; weights in models/"
+            ),
+            "metrics.json, models/" if _origin(ran) == "trained" else "metrics.json",
         ),
         _item(
             "23",
@@ -263,13 +267,58 @@ def tripod_ai(metrics: Json, permutation: Json, config: Any) -> list[Item]:
 
 
 def guideline_tables(
-    metrics: Json, permutation: Json, config: Any
+    metrics: Json, permutation: Json, config: Any, *, ran: WhatRan | None = None
 ) -> Sequence[tuple[str, list[Item]]]:
     """Return both tables by name."""
     return (
-        ("REMARK", remark(metrics, permutation, config)),
-        ("TRIPOD+AI", tripod_ai(metrics, permutation, config)),
+        ("REMARK", remark(metrics, permutation, config, ran=ran)),
+        ("TRIPOD+AI", tripod_ai(metrics, permutation, config, ran=ran)),
     )
+
+
+def _origin(ran: WhatRan | None) -> str:
+    return ran.origin if ran else "trained"
+
+
+def _cut_off(ran: WhatRan | None) -> str:
+    return {
+        "imported": "their owner, else by the median of these patients",
+        "predicted": "the median that was locked with the model",
+    }.get(_origin(ran), "the median of training folds")
+
+
+def _trained_how(ran: WhatRan | None, config: Any) -> tuple[str, str]:
+    if _origin(ran) == "imported":
+        return "made by another program: for its owner to say", AUTHORS
+    head = (ran.train if ran else {}).get("head") or config.train.head
+    if ran and ran.origin == "predicted":
+        return f"{head}; locked before, on other patients", "bundle.json, MODEL_CARD.md"
+    splits = ran.splits if ran else {}
+    scheme = str(splits.get("scheme") or config.splits.scheme)
+    said = f"as in {splits.get('file')}" if scheme == "file" else scheme.replace("_", " ")
+    return f"{head}; {said}, by patient", "splits.json, models/"
+
+
+def _imbalance(ran: WhatRan | None, config: Any) -> str:
+    if _origin(ran) == "imported":
+        return "not known here"
+    loss = (ran.train if ran else {}).get("loss") or config.train.loss
+    return "none applied: " + {"cox": "partial likelihood"}.get(
+        str(loss), "likelihood of the interval of time"
+    )
+
+
+def _apart(ran: WhatRan | None) -> tuple[str, str]:
+    if _origin(ran) == "predicted":
+        return "other patients: the model was locked before", "bundle.json"
+    if _origin(ran) == "imported":
+        return "for the scores' owner to say", AUTHORS
+    loco = ran is not None and ran.score_type == "loco"
+    return (
+        "same patients, each scored by a model of the other centres"
+        if loco
+        else "same patients, out of fold"
+    ), "splits.json"
 
 
 def _item(number: str, asks: str, answer: str, where: str) -> Item:

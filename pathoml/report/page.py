@@ -26,13 +26,17 @@ from pathoml.config import Study, opened
 from pathoml.report import figures, wording
 from pathoml.report.details import count_filters, detail_sections
 from pathoml.report.figures import Curve, ForestRow
-from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
+from pathoml.report.methods import methods
+from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
+from pathoml.report.staleness import refuse_other_tables, stale_alarms
 from pathoml.report.suppression import pooled_centres, suppressed
+from pathoml.report.what_ran import read_what_ran
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.store.scores import ScoreTable, read_scores
-from pathoml.store.tables import parse_number
+from pathoml.store.tables import parse_number, table_names
+from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
 
@@ -89,9 +93,11 @@ def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> P
         study: a study or its folder.
 
     Raises:
-        StoreError: scores.csv or metrics.json is missing or unreadable.
+        StoreError: scores.csv or metrics.json is missing or unreadable, or of other tables than
+            there are now.
     """
     study = opened(study)
+    refuse_other_tables(study)
     folder, recipe = study.run_folder, report_recipe(study)
     page = RunFolder(folder).report
     fresh = is_fresh(folder, recipe, REPORT_OUTPUTS)
@@ -111,7 +117,11 @@ def report_page(study: Study) -> str:
     """
     folder = RunFolder(study.run_folder)
     scores, table_facts = _scored_patients(read_scores(folder.path))
+    centre_of = _centres(study)
+    scores = [replace(p, centre=centre_of.get(p.patient_id, p.centre)) for p in scores]
     metrics = read_json(folder.metrics)
+    if stale := stale_alarms(study):
+        metrics["alarms"] = [*(metrics.get("alarms") or []), *stale]
     smallest = study.config.report.smallest_cell
     if smallest:
         names = pooled_centres((metrics.get("flow") or {}).get("by_centre") or {}, smallest)
@@ -124,32 +134,30 @@ def report_page(study: Study) -> str:
         _read_optional(folder.splits),
         _read_optional(folder.provenance),
     )
+    ran = read_what_ran(study, score_type=table_facts["score_type"])
     checked = _read_optional(folder.faithfulness).get("slides") or {}
     context = {
         **_discrimination(metrics, scores),
         **_survival(metrics, study),
         **_permutation(permutation),
         **_flow(metrics, scores),
-        **detail_sections(study, metrics, permutation),
+        **detail_sections(study, metrics, permutation, ran=ran),
         "config": study.config,
         "metrics": metrics,
         "permutation": permutation,
         "facts": table_facts,
+        "headline": wording.headline_of(metrics),
         "anticonservative": table_facts["score_type"] in ("oof", "loco"),
         "splits": {**splits, "splits": []} if smallest else splits,
         "summary": wording.summary(
             metrics,
             permutation,
             score_type=table_facts["score_type"],
-            centres=len({patient.centre for patient in scores}),
+            centres=len(flow_centres(metrics) or {patient.centre for patient in scores}),
+            origin=ran.origin,
         ),
-        "methods": wording.methods(
-            study.config,
-            metrics,
-            permutation,
-            splits=splits.get("splits") or [],
-            tiles_seen=(provenance.get("steps") or {}).get("train", {}).get("tiles", ""),
-        ),
+        "methods": methods(ran, metrics, permutation),
+        "ran": ran,
         "ends": []
         if smallest
         else _ends(
@@ -158,12 +166,26 @@ def report_page(study: Study) -> str:
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
         "has_attention": folder.attention.is_dir(),
-        "resolved": _read_text(folder.resolved),
+        "resolved": shown_yaml(study),
         "provenance": _provenance(provenance),
         "show_ids": not smallest,
         "has_r_script": folder.analysis_r.is_file(),
     }
     return _render(context, smallest)
+
+
+def _centres(study: Study) -> dict[str, str]:
+    """Return patient_id -> centre by patients.csv; {} where a run is read without it. A locked
+    model scores patients whose centre it is not told.
+    """
+    if not any((study.folder / name).exists() for name in table_names("patients")):
+        return {}
+    return {p.patient_id: p.centre for p in read_cohort(study).patients}
+
+
+def flow_centres(metrics: Json) -> Json:
+    """Return the centres of the analysed patients, as `evaluate` counted them."""
+    return (metrics.get("flow") or {}).get("by_centre") or {}
 
 
 def _render(context: Json, smallest: int) -> str:
@@ -236,7 +258,9 @@ def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str,
         _forest_row(
             "Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")
         ),
-        _forest_row("Clinical covariates alone", "comparator", clinical.get("harrell_c")),
+        _forest_row(
+            "Clinical covariates alone", "comparator", wording.headline_of(clinical, metrics)
+        ),
     ]
     centres = sorted({patient.centre for patient in scores})
     own = {
@@ -375,7 +399,8 @@ def _provenance(content: Json) -> dict[str, Any]:
     """Return the versions and hashes to show: packages, python, and all of it but single patients
     and long lists.
     """
-    steps = content.get("steps") or {}
+    steps = {k: v for k, v in (content.get("steps") or {}).items() if k != "report"}
+    content = {**content, "steps": steps} if content else {}
     environment = next(
         (step["environment"] for step in reversed(list(steps.values())) if step.get("environment")),
         content,

@@ -7,10 +7,16 @@ blanked, until no cell is small.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+SENTENCES = ("message", "note", "reason")
+# a whole number of people in a sentence, not a part of a decimal one
+PEOPLE = re.compile(
+    r"(?<![\d.])\d+(?= (?:of \d|patients?\b|treated\b|untreated\b|not before\b|events?\b|are\b))"
+)
 POOLED = "other centres"
 POOLED_REASON = "for several reasons"
 
@@ -56,10 +62,35 @@ def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
     content["harrell_c_by_centre"] = {
         c: e for c, e in (content.get("harrell_c_by_centre") or {}).items() if names.get(c) == c
     }
+    if content.get("between_centres"):
+        content["between_centres"] = _without_small_centres(content["between_centres"], names)
     content["subgroups"] = [
         row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)
     ]
-    return content
+    return {name: _with_few(value, smallest) for name, value in content.items()}
+
+
+def _with_few(node: Any, smallest: int) -> Any:
+    """Return a section whose sentences name no number of patients under the smallest."""
+    if isinstance(node, Mapping):
+        return {
+            key: few_in_words(value, smallest)
+            if key in SENTENCES and isinstance(value, str)
+            else _with_few(value, smallest)
+            for key, value in node.items()
+        }
+    return [_with_few(value, smallest) for value in node] if isinstance(node, list) else node
+
+
+def few_in_words(text: str, smallest: int) -> str:
+    """Return a sentence with "<5" for a number of people under 5.
+
+    >>> few_in_words("2 of 30 treated patients began it after 0.3 months; 12 patients did not.", 5)
+    '<5 of 30 treated patients began it after 0.3 months; 12 patients did not.'
+    """
+    hidden = f"<{smallest}"
+    text = text.replace("the one patient under", f"all {hidden} patients under")
+    return PEOPLE.sub(lambda found: hidden if 0 < int(found[0]) < smallest else found[0], text)
 
 
 def _added_up(
@@ -71,6 +102,20 @@ def _added_up(
         for key, count in cell.items():
             own[key] = own.get(key, 0) + (count or 0)
     return shown
+
+
+def _without_small_centres(section: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the hospitals that are shown under their own name; the means stay, with how many they
+    are of, but not with their patients: the small ones would follow from the totals.
+    """
+    shown = {c: own for c, own in (section.get("centres") or {}).items() if names.get(c) == c}
+    small = len(shown) < len(section.get("centres") or {})
+    means = {
+        name: {**(section.get(name) or {}), **({"n": None, "events": None} if small else {})}
+        for name in ("harrell_c", "observed_to_expected")
+    }
+    left_out = "Small hospitals are not shown." if small else section.get("left_out", "")
+    return {**section, **means, "centres": shown, "left_out": left_out}
 
 
 def _small_subgroup(row: Mapping[str, Any], smallest: int) -> bool:

@@ -4,7 +4,6 @@ the numbers carry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from pathoml.survival.estimate import interval_text
@@ -75,39 +74,45 @@ def p_value(value: Any) -> str:
     return f"p = {value:.2f}" if value >= 0.1 else f"p = {value:.3f}"
 
 
-def summary(metrics: Json, permutation: Json, *, score_type: str, centres: int) -> list[str]:
-    """Return the sentences of "In one paragraph"."""
+def summary(
+    metrics: Json, permutation: Json, *, score_type: str, centres: int, origin: str = ""
+) -> list[str]:
+    """Return the sentences of "In one paragraph".
+
+    Args:
+        score_type: as scores.csv says.
+        centres: of the patients who are analysed.
+        origin: "imported" or "predicted" where nothing was trained here.
+    """
     return [
-        _who(metrics, score_type, centres),
+        _who(metrics, score_type, centres, origin),
         *_how_well(metrics),
-        _chance(permutation),
+        _chance(metrics, permutation, score_type, origin),
         _compared(metrics),
-        _added(metrics.get("added_value"), permutation),
+        _added(metrics.get("added_value"), permutation, origin),
     ]
 
 
-def _who(metrics: Json, score_type: str, centres: int) -> str:
+def _who(metrics: Json, score_type: str, centres: int, origin: str) -> str:
     flow = metrics.get("flow") or {}
     n, events = number(metrics.get("n"), 0), number(metrics.get("events"), 0)
     where = f"{centres} centre" + ("s" if centres != 1 else "")
     slides = f", {flow['slides']} slides" if is_number(flow.get("slides")) else ""
-    return (
-        f"{n} patients from {where} ({events} with an event{slides}) were"
-        f" {SCORED_BY.get(score_type, f'scored ({score_type})')}."
-    )
+    how = SCORED_BY.get(score_type, f"scored ({score_type})")
+    if origin == "imported" and score_type != "external":  # it is not for us to say
+        how = f"scored by another program, whose owner says of them: {how}"
+    return f"{n} patients from {where} ({events} with an event{slides}) were {how}."
 
 
 def _how_well(metrics: Json) -> list[str]:
-    pooled, within = (
-        metrics.get("harrell_c") or {},
-        metrics.get("harrell_c_centre_stratified") or {},
-    )
-    value, low, high = (pooled.get(k) for k in ("estimate", "low", "high"))
+    headline = headline_of(metrics)
+    value, low, high = (headline.get(k) for k in ("estimate", "low", "high"))
     if not is_number(value):
-        return [f"How well the image score orders the patients is {estimate(pooled)}."]
+        return [f"How well the image score orders the patients is {estimate(headline)}."]
+    where = " of the same hospital" if within_centres(metrics) else ""
     sentences = [
-        "Of two patients of whom one was known to progress first, the image score put "
-        f"{100 * value:.0f} % in the right order: C {estimate(pooled)}, where 0.5 is a coin."
+        f"Of two patients{where} of whom one was known to progress first, the image score put "
+        f"{100 * value:.0f} % in the right order: C {estimate(headline)}, where 0.5 is a coin."
     ]
     if not (is_number(low) and is_number(high)):
         sentences.append("Without an interval, this number alone shows nothing.")
@@ -123,18 +128,30 @@ def _how_well(metrics: Json) -> list[str]:
             "The interval includes 0.5: these data do not show that the score is better than a"
             " coin."
         )
-    if is_number(within.get("estimate")):
+    pooled = metrics.get("harrell_c") or {}
+    if within_centres(metrics) and is_number(pooled.get("estimate")):
         sentences.append(
-            "Compared within centres only, so that no hospital can be recognised instead, C is"
-            f" {estimate(within)}."
+            "Patients of different hospitals are not compared, so that no hospital can be"
+            f" recognised instead; with them C is {estimate(pooled)}."
         )
     return sentences
 
 
-def _chance(permutation: Json) -> str:
+def within_centres(metrics: Json) -> bool:
+    """Whether the C to quote compares patients of one centre only."""
+    return metrics.get("headline") == "harrell_c_centre_stratified"
+
+
+def headline_of(content: Json, metrics: Json | None = None) -> Json:
+    """Return the C to quote of `content`: metrics, or its section of a baseline."""
+    key = (metrics or content).get("headline") or "harrell_c"
+    return content.get(key) or {}
+
+
+def _chance(metrics: Json, permutation: Json, score_type: str, origin: str) -> str:
     p, rounds = permutation.get("p_value"), permutation.get("permutations") or 0
     if not is_number(p):
-        return "No permutation test was run, so chance is not excluded."
+        return _without_permutations(metrics, score_type, origin)
     smallest = (
         ", the smallest that so few can give" if rounds and abs(p - 1 / (rounds + 1)) < 1e-9 else ""
     )
@@ -149,8 +166,33 @@ def _chance(permutation: Json) -> str:
     )
 
 
+def _without_permutations(metrics: Json, score_type: str, origin: str) -> str:
+    wald = (metrics.get("hazard_ratio_per_sd") or {}).get("wald_p")
+    if origin not in ("imported", "predicted"):
+        return "No permutation test was run, so chance is not excluded."
+    if score_type == "insample":
+        return "The score learned from these very outcomes: no test of it means anything."
+    if not is_number(wald):
+        return "Its training cannot be repeated here, so chance is not excluded."
+    verdict = (
+        "chance alone rarely does as well"
+        if wald < LEVEL
+        else "chance alone does as well often enough; nothing is shown"
+    )
+    if origin == "predicted":
+        return (
+            "The score was fixed before these outcomes were seen, so that the Wald test of its"
+            f" hazard ratio holds: {p_value(wald)}: {verdict}."
+        )
+    return (
+        f"Its training cannot be repeated here. The Wald test of its hazard ratio, {p_value(wald)},"
+        " holds only if the score learned from none of these outcomes"
+        + (f": then {verdict}." if score_type in ("external", "locked") else ", which it did.")
+    )
+
+
 def _compared(metrics: Json) -> str:
-    compared = (metrics.get("ridge_cox") or {}).get("harrell_c") or {}
+    compared = headline_of(metrics.get("ridge_cox") or {}, metrics)
     ridge = estimate(compared)
     clinical = metrics.get("clinical") or {}
     covariates = [str(c) for c in clinical.get("covariates") or []]
@@ -158,20 +200,23 @@ def _compared(metrics: Json) -> str:
     if not is_number(compared.get("estimate")):
         return (
             f"For comparison, the clinical covariates alone{named} reach C"
-            f" {estimate(clinical.get('harrell_c'))}."
+            f" {estimate(headline_of(clinical, metrics))}."
         )
     return (
         f"For comparison, a ridge Cox model on the slides' average features reaches C {ridge}; "
-        f"the clinical covariates alone{named}: {estimate(clinical.get('harrell_c'))}."
+        f"the clinical covariates alone{named}: {estimate(headline_of(clinical, metrics))}."
     )
 
 
-def _added(added: Json | None, permutation: Json) -> str:
+def _added(added: Json | None, permutation: Json, origin: str) -> str:
     if not added:
         return "Whether the score adds to the clinical model was not tested."
     delta = added.get("delta_harrell_c") or {}
-    p = (permutation.get("added_value") or {}).get("p_value")
-    change = f"(change in C {estimate(delta, 3, signed=True)}; permutation {p_value(p)})"
+    p, test = (permutation.get("added_value") or {}).get("p_value"), "permutation"
+    frozen = added.get("p_value_anticonservative")
+    if not is_number(p) and origin == "predicted" and is_number(frozen):
+        p, test = frozen, "likelihood ratio"  # which holds for a score that was fixed before
+    change = f"(change in C {estimate(delta, 3, signed=True)}; {test} {p_value(p)})"
     low = delta.get("low")
     if not is_number(p):
         return (
@@ -186,110 +231,3 @@ def _added(added: Json | None, permutation: Json) -> str:
         "The score adds to the clinical model's fit, but the interval of the change in C includes"
         f" zero {change}."
     )
-
-
-def _recoloured(stain: Any) -> str:
-    methods = {"macenko": "Macenko", "reinhard": "Reinhard"}
-    parts = (
-        [f"normalised to a fixed reference stain by the method of {methods[stain.normalise]}"]
-        if stain.normalise
-        else []
-    )
-    parts += [f"jittered in its stain by {stain.augment:g}"] if stain.augment else []
-    return f", {' and '.join(parts)}," if parts else ""
-
-
-def methods(
-    config: Any, metrics: Json, permutation: Json, *, splits: Sequence[Json], tiles_seen: str = ""
-) -> str:
-    """Return the methods paragraph, from the configuration in force and what was done.
-
-    Args:
-        tiles_seen: what `train` recorded of the projection that it chose.
-    """
-    tiles, train, split = config.tiles, config.train, config.splits
-    if metrics.get("score_type") == "external":
-        return _imported_methods(config, metrics, splits)
-    side = f"{tiles.tile_px} px" if tiles.tile_px else "the encoder's own size"
-    scale = f"{tiles.mpp:g} micrometres per pixel" if tiles.mpp else "the encoder's own resolution"
-    parts = [
-        f"Tissue was cut into tiles of {side} at {scale} (at least {100 * tiles.min_tissue:.0f} % "
-        "tissue"
-        + (f"; tiles flagged {' or '.join(tiles.exclude)} left out)" if tiles.exclude else ")")
-        + f" and each tile{_recoloured(config.stain)} was turned into a vector by the pretrained"
-        f" encoder {config.encoder}, which saw no "
-        + "outcome."
-        + (
-            f" Behind it stands the vector of the tile around it at {tiles.context_mpp:g} "
-            "micrometres per pixel."
-            if tiles.context_mpp
-            else ""
-        ),
-        f"All tiles of all slides of a patient were one bag. The head {train.head} was fitted on "
-        f"Cox's partial likelihood for {train.epochs} epochs, fixed beforehand "
-        f"({train.tiles_per_patient} tiles per patient and epoch, all tiles when scoring; learning "
-        f"rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, dropout "
-        f"{train.dropout:g}"
-        + (
-            f"; {tiles_seen}"
-            if tiles_seen
-            else f"; {train.projection} principal components"
-            if train.projection
-            else ""
-        )
-        + f"; {train.seeds} initialisation"
-        + ("s averaged" if train.seeds > 1 else "")
-        + " a fold).",
-        _partition(split, splits),
-        (
-            "Each model's score was centred on its training patients and expressed in their"
-            " standard deviation; a patient's score is the mean over the models that did not see"
-            " the patient. No epoch, cut-off or scaling used the scored fold."
-        ),
-    ]
-    tau = metrics.get("tau_months")
-    uno = f"; Uno's C up to {tau:.1f} months" if is_number(tau) else ""
-    parts.append(
-        f"Discrimination is Harrell's C{uno}; intervals from {config.significance.bootstraps} "
-        "draws of patients, models as fitted."
-    )
-    rounds = permutation.get("permutations") or 0
-    if rounds:
-        repeats = permutation.get("repeats") or 1
-        parts.append(
-            f"The permutation test repeated the whole cross-validation {rounds} times ({repeats} "
-            f"partition{'s' if repeats != 1 else ''} on both sides) with the bags shuffled between "
-            "patients of the same centre; p = (1 + number at least as large) / (permutations + 1)."
-        )
-    else:
-        parts.append("No permutation test was run.")
-    return " ".join(parts)
-
-
-def _imported_methods(config: Any, metrics: Json, splits: Sequence[Json]) -> str:
-    """Return the methods paragraph of scores that were made elsewhere."""
-    return (
-        "The scores were made by another program and imported as they were, centred and divided "
-        "by their standard deviation; who trained them on whom is for their owner to say. The "
-        "clinical baseline was fitted here: " + _partition(config.splits, splits) + " It is a Cox "
-        "model with a small ridge penalty; missing numbers became the training median, missing "
-        "categories a level of their own. Discrimination is Harrell's C; intervals from "
-        f"{config.significance.bootstraps} draws of patients within centres. The score covers "
-        f"{number(metrics.get('n'), 0)} patients."
-    )
-
-
-def _partition(config: Any, splits: Sequence[Json]) -> str:
-    folds = len(splits[0].get("folds") or ()) if splits else config.folds
-    repeats = len(splits) or config.repeats
-    if config.scheme == "leave_one_centre_out":
-        return (
-            f"Each of {folds} centres was scored by a model trained on all others (leave one centre"
-            " out)."
-        )
-    kind = {
-        "stratified": "stratified by event",
-        "centre_preserving": "with whole centres kept together",
-    }[config.scheme]
-    times = f"repeated {repeats} times with new partitions" if repeats > 1 else "once"
-    return f"Patients were divided {kind} into {folds} folds, {times} (seed {config.seed})."

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathoml.store.files import atomic_path, sweep_temporaries
-from pathoml.store.tables import read_table, write_table
+from pathoml.store.tables import read_own_table, write_table
 
 
 def failed_slides(folder: Path) -> dict[str, str]:
@@ -15,7 +15,7 @@ def failed_slides(folder: Path) -> dict[str, str]:
     return {
         row["slide_id"]: row["reason"]
         for path in sorted(folder.glob("failures*.csv"))
-        for row in read_table(path).rows
+        for row in read_own_table(path).rows
     }
 
 

@@ -6,13 +6,11 @@ Rows are only added: a subgroup that was tried in another run and given up still
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from pathoml.store.files import write_text
-from pathoml.store.tables import read_table
+from pathoml.store.files import atomic_path
+from pathoml.store.tables import read_own_table, write_table
 
 COLUMNS = ("family", "hypothesis", "run")
 
@@ -30,13 +28,13 @@ def record_hypotheses(
     """
     path = runs_folder / "ledger.csv"
     rows = (
-        [tuple(row[c] for c in COLUMNS) for row in read_table(path).rows] if path.exists() else []
+        [tuple(row[c] for c in COLUMNS) for row in read_own_table(path).rows]
+        if path.exists()
+        else []
     )
     known = {hypothesis for name, hypothesis, _ in rows if name == family}
     new = [text for text in dict.fromkeys(hypotheses) if text not in known]
     if new:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([COLUMNS, *rows, *((family, text, run) for text in new)])
-        write_text(path, buffer.getvalue())
+        with atomic_path(path) as temporary:
+            write_table(temporary, COLUMNS, [*rows, *((family, text, run) for text in new)])
     return len(known) + len(new)

@@ -78,9 +78,22 @@ def recipe_sha256(recipe: Recipe) -> str:
 
 def recorded_recipe(run_folder: Path, step: str) -> str:
     """Return the hash of the recipe that a step of a run was done with, "" if it was not done."""
+    return recorded_recipes(run_folder).get(step, "")
+
+
+def recorded_recipes(run_folder: Path) -> dict[str, str]:
+    """Return step -> hash of the recipe that it was done with, of the steps that were done."""
+    return {name: str(one.get("recipe_sha256", "")) for name, one in _steps(run_folder).items()}
+
+
+def recorded_inputs(run_folder: Path, step: str) -> dict[str, Any]:
+    """Return the inputs of the recipe that a step of a run was done with, {} if it was not done."""
+    return dict(_steps(run_folder).get(step, {}).get("inputs", {}))
+
+
+def _steps(run_folder: Path) -> dict[str, Any]:
     path = run_folder / PROVENANCE
-    done = read_json(path).get("steps", {}).get(step, {}) if path.exists() else {}
-    return str(done.get("recipe_sha256", ""))
+    return dict(read_json(path).get("steps", {})) if path.exists() else {}
 
 
 def file_hashes(run_folder: Path, names: Sequence[str]) -> dict[str, str]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import atomic_path
-from pathoml.store.tables import Table, parse_number, read_table, write_table
+from pathoml.store.tables import Table, parse_number, read_own_table, write_table
 from pathoml.types import NOTICE, Array, Cohort, Floats, RiskScore
 
 SCORES = "scores.csv"
@@ -23,6 +24,7 @@ SCORES_SPSS = "scores.sav"
 BASELINES = "baselines.csv"  # out-of-fold scores of the models that the image score is held against
 NESTED = "nested_scores.csv"  # training patients scored by inner models, for fair coefficients
 SEEDS = "seed_scores.csv"  # score_sd by each seed alone
+REPEATS = "repeat_scores.csv"  # every partition's own scores: what C is counted on
 SCORE_COLUMNS = tuple(RiskScore.__dataclass_fields__)
 DESCRIPTIONS = {
     "patient_id": ("patient, as in patients.csv", ""),
@@ -86,6 +88,17 @@ class ScoreTable:
         return 100 * (not_above / len(self.log_risk))
 
 
+@dataclass(frozen=True, kw_only=True)
+class RepeatTable:
+    """repeat_scores.csv: who was in which fold of each of R partitions, and how the models scored
+    them that did not see them. Scores are comparable within a fold only.
+    """
+
+    repeats: tuple[str, ...]
+    fold: npt.NDArray[np.str_]  # (R, B)
+    scores: Mapping[str, Array]  # (R, B) by name: log_risk, ridge_cox, clinical, "seed 1", ...
+
+
 MAY_BE_EMPTY = ("repeat_sd",)  # one repeat has no SD between repeats
 
 
@@ -100,7 +113,7 @@ def read_scores(run_folder: Path) -> ScoreTable:
     if not path.is_file():
         raise StoreError(f"{path} is missing. Run `pathoml train`, or pathoml.train(study), first.")
     try:
-        table = read_table(path)
+        table = read_own_table(path)
         table.require(SCORE_COLUMNS)
     except CohortError as error:  # this table is not one that people fill in
         raise StoreError(f"{path}: {error} Or run `pathoml train` again.") from error
@@ -169,7 +182,7 @@ def read_columns(path: Path, patient_ids: Sequence[str], prefix: str) -> dict[st
     """
     if not path.exists():
         return None
-    rows = {row["patient_id"]: row for row in read_table(path).rows}
+    rows = {row["patient_id"]: row for row in read_own_table(path).rows}
     if set(patient_ids) - set(rows):
         raise StoreError(
             f"{path} lacks patient {min(set(patient_ids) - set(rows))}. Run `pathoml train` again."
@@ -179,6 +192,46 @@ def read_columns(path: Path, patient_ids: Sequence[str], prefix: str) -> dict[st
         name.removeprefix(prefix): np.array([_number(rows[p][name], path, p) for p in patient_ids])
         for name in columns
     } or None
+
+
+def write_repeats(path: Path, patient_ids: Sequence[str], table: RepeatTable) -> None:
+    """Write repeat_scores.csv: a row for each patient and partition; a column for each score."""
+    rows = [
+        [p, repeat, table.fold[r, b], *(float(values[r, b]) for values in table.scores.values())]
+        for r, repeat in enumerate(table.repeats)
+        for b, p in enumerate(patient_ids)
+    ]
+    with atomic_path(path) as temporary:
+        write_table(temporary, ("patient_id", "repeat", "fold", *table.scores), rows)
+
+
+def read_repeats(path: Path, patient_ids: Sequence[str]) -> RepeatTable | None:
+    """Read repeat_scores.csv for these patients in this order; None if there is no such file.
+
+    Raises:
+        StoreError: a patient is missing from a partition, or a cell is not a number.
+    """
+    if not path.exists():
+        return None
+    table = read_own_table(path)
+    names = [c for c in table.columns if c not in ("patient_id", "repeat", "fold")]
+    rows = {(row["repeat"], row["patient_id"]): row for row in table.rows}
+    repeats = tuple(dict.fromkeys(row["repeat"] for row in table.rows))
+    for wanted in ((r, p) for r in repeats for p in patient_ids):
+        if wanted not in rows:
+            raise StoreError(
+                f"{path} lacks patient {wanted[1]} in {wanted[0]}. Run `pathoml train` again."
+            )
+    return RepeatTable(
+        repeats=repeats,
+        fold=np.array([[rows[r, p]["fold"] for p in patient_ids] for r in repeats], dtype=str),
+        scores={
+            name: np.array(
+                [[_number(rows[r, p][name], path, p) for p in patient_ids] for r in repeats]
+            )
+            for name in names
+        },
+    )
 
 
 def _number(cell: str, path: Path, patient_id: str) -> float:

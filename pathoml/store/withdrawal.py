@@ -24,6 +24,7 @@ from pathoml.errors import CohortError
 from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.packs import drop_packed, packed_files
 from pathoml.store.provenance import MODELS, MODELS_INDEX
+from pathoml.store.raw_tables import CODECS, SEPARATORS, plain_cell
 from pathoml.store.readings import Readings
 from pathoml.store.tables import find_table, read_study_table, read_table
 
@@ -148,20 +149,17 @@ def remove_rows(path: Path, column: str, values: Iterable[str]) -> None:
     """Remove the rows of a CSV that have one of the values; separator, encoding and all other cells
     stay as they are.
     """
-    table = read_table(path)
-    separator, encoding = (
-        {"comma": ",", "semicolon": ";", "tab": "\t"}[table.understood.split(", ")[0]],
-        table.understood.split(", ")[1],
-    )
-    codec = "cp1252" if encoding == "Latin-1" else "utf-8"
+    table = read_table(path, needs=(column,))
+    mark, encoding = table.understood.split(", ")
+    separator, codec = SEPARATORS[mark], CODECS[encoding]
     raw = path.read_bytes().decode("utf-8-sig" if codec == "utf-8" else codec)
     rows = list(csv.reader(io.StringIO(raw, newline=""), delimiter=separator))
-    first = next(n for n, cells in enumerate(rows) if any(cells))
-    place, unwanted = [cell.strip() for cell in rows[first]].index(column), set(values)
+    first = table.header_line - 1
+    place, unwanted = [plain_cell(cell) for cell in rows[first]].index(column), set(values)
     kept = [
         cells
         for n, cells in enumerate(rows)
-        if n <= first or len(cells) <= place or cells[place].strip() not in unwanted
+        if n <= first or len(cells) <= place or plain_cell(cells[place]) not in unwanted
     ]
     text = io.StringIO(newline="")
     csv.writer(

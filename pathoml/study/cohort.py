@@ -14,17 +14,18 @@ import numpy.typing as npt
 from pathoml.config import EndpointConfig, Study, opened
 from pathoml.errors import CohortError
 from pathoml.store.tables import Table, parse_number, read_study_table, table_names
-from pathoml.study.timing import DAYS_A_MONTH, check_timing, date_columns
+from pathoml.study.columns import as_understood, kind_of, level, slides_as_understood
+from pathoml.study.event_codes import event_code, refuse_no_censored, yes_or_no
+from pathoml.study.patient_ids import near_ids
+from pathoml.study.timing import (
+    UNITS_A_MONTH,
+    check_timing,
+    date_columns,
+    refuse_dates_without_time_zero,
+)
+from pathoml.study.treatment_start import treatment_starts
 from pathoml.types import Cohort, Patient, Slide
 
-YES_NO = {
-    "no": 0,
-    "yes": 1,
-    "nein": 0,
-    "ja": 1,
-    "false": 0,
-    "true": 1,
-}  # evaluation/analysis.R knows the same
 SPECIMENS = {
     "primary": "primary",
     "primaertumor": "primary",
@@ -67,24 +68,35 @@ def read_tables(study: Study) -> tuple[Table, Table | None]:
 
 
 def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -> Cohort:
-    """Return the cohort of two tables that were read; see `read_cohort`."""
+    """Return the cohort of two tables that were read; see `read_cohort`. Its rows hold the cells as
+    they are understood: numbers with a decimal point, dates as yyyy-mm-dd.
+    """
     slides = slides_of(study, slides_table) if slides_table else []
+    _require_columns(study, patients_table)
+    patients_table = as_understood(study, patients_table)
     patients, excluded = _read_patients(study, patients_table, slides)
     if not patients:
         raise CohortError(
             "No patient has both a slide and follow-up. Compare patient_id in slides.csv and"
             " patients.csv."
         )
+    with_arms, starts = treatment_starts(patients, study.config, treated)
     chosen = {p.patient_id for p in patients}
     landmark = study.config.dates.landmark_months
     return Cohort(
-        patients=tuple(patients),
+        patients=with_arms,
+        treatment_starts=starts,
         slides=tuple(s for s in slides if s.patient_id in chosen),
         endpoint=study.config.endpoint.name,
         time_zero=study.config.endpoint.time_zero
         + (f" + {landmark:g} months (landmark)" if landmark else ""),
         excluded=tuple(excluded),
         rows={row["patient_id"]: row for row in patients_table.rows},
+        written={
+            table.path.stem: f"{table.path.name}, {table.understood}"
+            for table in (patients_table, slides_table)
+            if table
+        },
     )
 
 
@@ -112,27 +124,12 @@ def cohort_without_outcomes(study: Study) -> Cohort:
     return Cohort(patients=patients, slides=tuple(slides), endpoint="", time_zero="", excluded=())
 
 
-def yes_or_no(cell: str, *, most: int = 1) -> int | None:
-    """Return 0 or 1 (or up to `most`) from a cell that says it as a number or in a word; None if it
-    says something else.
-
-    >>> yes_or_no("1,0"), yes_or_no("Ja"), yes_or_no("no"), yes_or_no("0.0")
-    (1, 1, 0, 0)
-    >>> yes_or_no("2"), yes_or_no("2", most=2)
-    (None, 2)
-    """
-    number = parse_number(cell)
-    if number is None:
-        return YES_NO.get(cell.strip().lower())
-    return int(number) if number in range(most + 1) else None
-
-
 def treated(cells: Iterable[object], column: str) -> npt.NDArray[np.float64]:
     """Return (B,) 1 treated, 0 not, NaN where the cell is empty.
 
     Raises:
-        CohortError: a cell is neither a 0 or 1 nor one of YES_NO; the sentence names what was
-            found.
+        CohortError: a cell is neither a 0 or 1 nor a word such as yes or no; the sentence names
+            what was found.
 
     >>> treated(["yes", "no", "", 1.0, None], "lat").tolist()
     [1.0, 0.0, nan, 1.0, nan]
@@ -175,18 +172,21 @@ def read_slides(study: Study) -> list[Slide]:
 def slides_of(study: Study, table: Table) -> list[Slide]:
     """Return the slides of a table that was read; see `read_slides`."""
     table.require(("slide_id", "patient_id", "path"))
+    table = slides_as_understood(table, study.config.dates.format)
     slides, refused = [], _duplicates(table, "slide_id")
-    for number, row in enumerate(table.rows, 2):
+    for number, row in table.numbered():
         where = f"{table.path.name} line {number}, slide {row['slide_id']!r}"
         mpp = parse_number(row["mpp"]) if row.get("mpp") else None
         specimen = SPECIMENS.get(row.get("specimen", "").lower())
         if not SAFE_ID.match(row["slide_id"]):
             refused.append(
-                f"{where}: a slide_id needs letters, digits, '.', '_', '-' only, since it names"
-                " files."
+                f"{where}: a slide_id needs letters, digits, '.', '_', '-' only, and begins with a"
+                " letter or digit, since it names files."
+                + _word_for_missing(table, number, "slide_id")
             )
         elif not row["patient_id"]:
-            refused.append(f"{where} has no patient_id.")
+            said = _word_for_missing(table, number, "patient_id")
+            refused.append(f"{where} has no patient_id.{said}")
         elif row.get("mpp") and mpp is None:
             refused.append(f"{where}: mpp {row['mpp']!r} is not a number.")
         elif specimen is None:
@@ -214,12 +214,9 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
     return slides
 
 
-def _read_patients(
-    study: Study, table: Table, slides: Iterable[Slide]
-) -> tuple[list[Patient], list[tuple[str, str]]]:
+def _require_columns(study: Study, table: Table) -> None:
     config, endpoint = study.config.cohort, study.config.endpoint
-    dates = study.config.dates
-    treatment = (config.treatment,) if config.treatment else ()
+    refuse_dates_without_time_zero(study.config.dates)
     table.require(
         (
             "patient_id",
@@ -227,10 +224,19 @@ def _read_patients(
             endpoint.time,
             endpoint.event,
             *config.covariates,
-            *treatment,
-            *date_columns(dates),
+            *((config.treatment,) if config.treatment else ()),
+            *date_columns(study.config.dates),
         )
     )
+    table.require(config.categorical)
+
+
+def _read_patients(
+    study: Study, table: Table, slides: Iterable[Slide]
+) -> tuple[list[Patient], list[tuple[str, str]]]:
+    config, endpoint = study.config.cohort, study.config.endpoint
+    dates = study.config.dates
+    treatment = (config.treatment,) if config.treatment else ()
     slide_ids: dict[str, list[str]] = defaultdict(list)
     sampled: dict[str, dict[str, str]] = defaultdict(dict)
     for slide in slides:
@@ -238,21 +244,26 @@ def _read_patients(
         sampled[slide.patient_id][slide.slide_id] = slide.extras.get("sampled_on", "")
     known = {row["patient_id"] for row in table.rows}
     refused = _duplicates(table, "patient_id")
+    near = near_ids((p for p in slide_ids if p not in known), known - slide_ids.keys())
     refused += [
         f"Slide {s!r} belongs to patient {p!r}, who has no row in {table.path.name}."
+        + near.get(p, "")
         for p in slide_ids
         if p not in known
         for s in slide_ids[p]
     ]
     covariates = [*config.covariates, *(t for t in treatment if t not in config.covariates)]
     read_covariate = {
-        name: _covariate_reader(row[name] for row in table.rows) for name in covariates
+        name: _covariate_reader(kind_of(table, name, config.categorical)) for name in covariates
     }
+    refuse_no_censored(table, endpoint)
+    _refuse_centre_of_few(table, config.centre)
     patients, excluded = [], []
-    for number, row in enumerate(table.rows, 2):
+    for number, row in table.numbered():
         who = row["patient_id"]
         if not who:
-            refused.append(f"{table.path.name} line {number} has no patient_id.")
+            said = _word_for_missing(table, number, "patient_id")
+            refused.append(f"{table.path.name} line {number} has no patient_id.{said}")
         elif not row[endpoint.time] or not row[endpoint.event]:
             excluded.append((who, "no follow-up"))
         elif who not in slide_ids and config.without_slides == "refuse":
@@ -312,20 +323,38 @@ def _outcome(row: Mapping[str, str], endpoint: EndpointConfig, where: str) -> tu
             f"{where}: {endpoint.time} = {time:g} {endpoint.unit}; it must be over 0, counted from "
             f"{endpoint.time_zero}. Correct the dates or drop the row."
         )
-    event = yes_or_no(row[endpoint.event], most=2)
+    event = event_code(row[endpoint.event], endpoint)
     if event is None:
         raise CohortError(
             f"{where}: {endpoint.event} = {row[endpoint.event]!r}; it must be 0 censored, 1 event"
-            " or 2 competing event."
+            " or 2 competing event, or state what the cells mean: endpoint.event_codes,"
+            " endpoint.censored_codes and endpoint.competing_codes."
         )
-    return time / (DAYS_A_MONTH if endpoint.unit == "days" else 1.0), event
+    return time / UNITS_A_MONTH[endpoint.unit], event
 
 
-def _covariate_reader(cells: Iterable[str]) -> Callable[[str], float | str | None]:
-    """A column is numeric if all its cells are numbers; else it is a category."""
-    if all(parse_number(cell) is not None for cell in cells if cell):
+def _covariate_reader(kind: str) -> Callable[[str], float | str | None]:
+    if kind == "number":
         return lambda cell: parse_number(cell) if cell else None
-    return lambda cell: cell or None
+    return lambda cell: level(cell) if cell else None
+
+
+def _refuse_centre_of_few(table: Table, column: str) -> None:
+    """Raise CohortError where a centre is known of the fewer patients: cells that were merged, or
+    filled in once for many rows, look so.
+    """
+    empty = [number for number, row in table.numbered() if not row[column]]
+    if len(table.rows) / 2 < len(empty) < len(table.rows):
+        raise CohortError(
+            f"{table.path.name}: {column} is empty in {len(empty)} of {len(table.rows)} rows (line "
+            f"{empty[0]} is the first). Is it written once for several rows? Fill it in for each "
+            "(in a spreadsheet: unmerge, and fill down); write 'unknown' where it is not known."
+        )
+
+
+def _word_for_missing(table: Table, line: int, column: str) -> str:
+    word = table.words_for_missing.get((line, column))
+    return f" {word!r} stands for a missing cell: use another id." if word else ""
 
 
 def _duplicates(table: Table, column: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathoml.errors import StoreError
 from pathoml.store.files import read_json
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
-from pathoml.store.scores import BASELINES, NESTED, SCORES, SEEDS
+from pathoml.store.scores import BASELINES, NESTED, REPEATS, SCORES, SEEDS
 from pathoml.study.layout import grid_name
 
 BUNDLE = "bundle.json"  # of bundles/NAME: what a locked model is; written last
@@ -26,7 +26,7 @@ class RunFolder:
 
     @property
     def resolved(self) -> Path:
-        """The configuration that the run was made with."""
+        """The configuration that the run was made, or last evaluated, with."""
         return self.path / "study.resolved.yaml"
 
     @property
@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / SCORES
 
     @property
+    def imported(self) -> Path:
+        """The scores as they were imported."""
+        return self.path / "imported.csv"
+
+    @property
     def baselines(self) -> Path:
         return self.path / BASELINES
 
@@ -64,6 +69,11 @@ class RunFolder:
     @property
     def seed_scores(self) -> Path:
         return self.path / SEEDS
+
+    @property
+    def repeat_scores(self) -> Path:
+        """A row per patient and partition: comparable within a fold."""
+        return self.path / REPEATS
 
     @property
     def metrics(self) -> Path:
@@ -82,6 +92,11 @@ class RunFolder:
     def cohort_table(self) -> Path:
         """The analysed patients as they were read, for R."""
         return self.path / "cohort.csv"
+
+    @property
+    def imputed(self) -> Path:
+        """The covariates with their empty cells drawn, one set below another."""
+        return self.path / "imputed.csv"
 
     @property
     def permutation(self) -> Path:

@@ -177,8 +177,13 @@ def check_splits(splits: Sequence[Split], cohort: Cohort) -> None:
                 )
 
 
-def write_splits(path: Path, splits: Sequence[Split], scheme: str) -> None:
-    """Write splits.json."""
+def write_splits(path: Path, splits: Sequence[Split], scheme: str, **about: Any) -> None:
+    """Write splits.json.
+
+    Args:
+        scheme: how they were made; "file" where they were made elsewhere.
+        about: what else decided them (seed, stratify_by, file), for whoever describes them.
+    """
     content = [
         {
             "name": s.name,
@@ -189,7 +194,26 @@ def write_splits(path: Path, splits: Sequence[Split], scheme: str) -> None:
         }
         for s in splits
     ]
-    write_json(path, {"scheme": scheme, "splits": content})
+    write_json(path, {"scheme": scheme, **about, "splits": content})
+
+
+def leave_out_centres(splits: Sequence[Split], cohort: Cohort) -> bool:
+    """Return whether each fold scores the whole of one centre, and no more."""
+    centre = {p.patient_id: p.centre for p in cohort.patients}
+    return all(
+        len({centre[p] for p in fold.test}) == 1
+        and {centre[p] for p in fold.test}.isdisjoint(centre[p] for p in fold.train)
+        for split in splits
+        for fold in split.folds
+    )
+
+
+def about_splits(config: SplitsConfig) -> dict[str, Any]:
+    """Return what splits.json says of how splits were made, beside the splits."""
+    if config.file:
+        return {"scheme": "file", "file": Path(config.file).name}
+    about: dict[str, Any] = {"scheme": config.scheme, "seed": config.seed}
+    return about | ({"stratify_by": config.stratify_by} if config.scheme == "stratified" else {})
 
 
 def read_splits(path: Path) -> tuple[Split, ...]:

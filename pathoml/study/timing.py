@@ -20,6 +20,12 @@ from pathoml.errors import CohortError
 from pathoml.store.tables import parse_date
 
 DAYS_A_MONTH = 365.25 / 12
+UNITS_A_MONTH = {
+    "months": 1.0,
+    "days": DAYS_A_MONTH,
+    "weeks": DAYS_A_MONTH / 7,
+    "years": 1 / 12,
+}  # of endpoint.unit
 TOLERATED_DAYS = 31  # between the time column and the dates: tables round to whole months
 
 
@@ -40,6 +46,19 @@ def date_columns(dates: DatesConfig) -> list[str]:
         for c in (dates.time_zero, dates.entry, dates.exit, dates.treatment, dates.metastasis)
         if c
     ]
+
+
+def refuse_dates_without_time_zero(dates: DatesConfig) -> None:
+    """Raise CohortError where entry or treatment is a date and time zero is none: nothing could be
+    counted from it, and everybody would silently enter at time zero.
+    """
+    for key, column in (("entry", dates.entry), ("treatment", dates.treatment)):
+        if column and not dates.time_zero:
+            raise CohortError(
+                f"study.yaml: dates.{key} is {column!r}, but dates.time_zero names no column: the"
+                f" months from time zero to the {key} cannot be counted. Name the column with the"
+                f" day of time zero, or remove dates.{key}."
+            )
 
 
 def check_timing(
@@ -102,6 +121,19 @@ def check_timing(
             last,
             "Nothing was observed: drop the row.",
         )
+    for key, day in (("entry", entry), ("treatment", treated)):
+        if day and not zero:
+            raise CohortError(
+                f"{where}: {key} {day}, but no day of time zero ({dates.time_zero} is empty), from"
+                " which it would be counted. Fill it in, or drop the row."
+            )
+    entered = _months(zero, entry) or 0.0
+    if entered >= time_months:
+        raise CohortError(
+            f"{where}: entry {entry} is {entered:.1f} months after time zero ({zero}), but"
+            f" {endpoint.time} says {time_months:.1f} months: who has left cannot enter. Correct"
+            " the dates, or drop the row: nothing was observed."
+        )
     if treated and metastasis:
         _refuse_unless(
             treated >= metastasis,
@@ -132,7 +164,7 @@ def check_timing(
     shift = dates.landmark_months
     begun = _months(zero, treated)
     return Timing(
-        entry_months=max(0.0, (_months(zero, entry) or 0.0) - shift),
+        entry_months=max(0.0, entered - shift),
         treatment_months=None if begun is None else begun - shift,
     )
 
@@ -153,7 +185,10 @@ def _parsed(cell: str, where: str) -> dt.date | None:
         return None
     day = parse_date(cell)
     if day is None:
-        raise CohortError(f"{where} = {cell!r} is not a date. Write yyyy-mm-dd or dd.mm.yyyy.")
+        raise CohortError(
+            f"{where} = {cell!r} is not a date. Write yyyy-mm-dd or dd.mm.yyyy, or state"
+            " dates.format."
+        )
     return day
 
 

@@ -17,6 +17,7 @@ from .concordance import (
 from .cox import CoxFit, fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
 from .decision_curve import net_benefit
 from .estimate import Estimate
+from .fold_concordance import FoldedScores, fold_c_difference, fold_c_interval
 from .interaction import treatment_interaction
 from .kaplan_meier import log_rank, median_follow_up
 from .multiplicity import benjamini_hochberg
@@ -27,6 +28,7 @@ from .ridge_cox import fit_ridge_cox
 __all__ = [
     "CoxFit",
     "Estimate",
+    "FoldedScores",
     "baseline_hazard",
     "benjamini_hochberg",
     "brier_score",
@@ -36,6 +38,8 @@ __all__ = [
     "detectable_hazard_ratio",
     "fit_cox",
     "fit_ridge_cox",
+    "fold_c_difference",
+    "fold_c_interval",
     "harrell_c",
     "harrell_c_difference",
     "harrell_c_interval",

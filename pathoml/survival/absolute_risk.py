@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.survival.cox import RiskSets
-from pathoml.survival.outcome import checked_entry, checked_outcome, checked_score
+from pathoml.survival.outcome import at_rows, checked_entry, checked_outcome, checked_score
 from pathoml.types import Array
 
 FitLinear = Callable[
@@ -71,6 +71,7 @@ def cross_fitted_hazard(
     *,
     fold: npt.ArrayLike,
     months: Sequence[float],
+    entry_months: npt.ArrayLike | None = None,
 ) -> tuple[Array, Array]:
     """Return the cumulative hazard that models of the other folds foretell each patient.
 
@@ -80,20 +81,25 @@ def cross_fitted_hazard(
         fold: (B,) labels; a fold's patients are predicted by a model and a baseline of all the
             other patients.
         months: M horizons.
+        entry_months: (B,) when observation began; None: at time zero for all.
 
     Returns:
-        (B, M) at the horizons, and (B,) at each patient's own time.
+        (B, M) from time zero to the horizons, and (B,) from each patient's entry to the patient's
+        own time.
     """
     time, seen = checked_outcome(time_months, event)
-    label = np.asarray(fold)
+    entry, label = checked_entry(entry_months, time), np.asarray(fold)
     at_months, at_own = np.empty((len(time), len(months))), np.empty(len(time))
     for name in np.unique(label):
         test, train = label == name, label != name
         predictor = fit(train)
-        baseline = baseline_hazard(predictor[train], time[train], seen[train])
+        baseline = baseline_hazard(
+            predictor[train], time[train], seen[train], entry_months=at_rows(entry, train)
+        )
         relative = np.exp(predictor[test])
         at_months[test] = relative[:, None] * baseline.at(months)
-        at_own[test] = relative * baseline.at(time[test])
+        before = 0.0 if entry is None else baseline.at(entry[test])
+        at_own[test] = relative * (baseline.at(time[test]) - before)
     return at_months, at_own
 
 

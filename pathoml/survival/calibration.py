@@ -38,7 +38,11 @@ class CalibrationCurve:
 
 
 def calibration_slope(
-    log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike
+    log_risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
 ) -> Estimate:
     """Return the Cox coefficient of the log-risk as the models gave it: 1 is right, below 1 is
     overfitted, 0 is worthless.
@@ -55,7 +59,7 @@ def calibration_slope(
             f"not estimable: the SD of the log-risks is {sd:.2g}, which is not on the scale of a"
             " log hazard; a slope would say nothing but their unit."
         )
-    fit = fit_cox(given[:, None], time, seen, names=["log_risk"])
+    fit = fit_cox(given[:, None], time, seen, entry_months=entry_months, names=["log_risk"])
     return normal_estimate(
         float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0])), n=fit.n, events=fit.events
     )
@@ -66,7 +70,8 @@ def observed_to_expected(expected_hazard: npt.ArrayLike, event: npt.ArrayLike) -
     below 1 risks are too high.
 
     Args:
-        expected_hazard: (B,) cumulative hazard foretold to each patient at the patient's own time.
+        expected_hazard: (B,) cumulative hazard foretold to each patient from the patient's entry to
+            the patient's own time.
         event: (B,) bool or 0/1.
     """
     seen = np.asarray(event).astype(bool)
@@ -79,10 +84,16 @@ def observed_to_expected(expected_hazard: npt.ArrayLike, event: npt.ArrayLike) -
     )
 
 
-def observed_risk(time_months: npt.ArrayLike, event: npt.ArrayLike, months: float) -> Estimate:
+def observed_risk(
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    months: float,
+    *,
+    entry_months: npt.ArrayLike | None = None,
+) -> Estimate:
     """Return one minus Kaplan-Meier at the horizon with its log-log interval."""
     time, seen = checked_outcome(time_months, event)
-    curve = kaplan_meier(time, seen)
+    curve = kaplan_meier(time, seen, entry_months=entry_months)
     survival = float(survival_at(curve, months))
     last = int(np.searchsorted(curve.times, months, side="right")) - 1
     low, high = (1 - curve.high[last], 1 - curve.low[last]) if last >= 0 else (np.nan, np.nan)
@@ -109,7 +120,12 @@ def risk_groups(risk: npt.ArrayLike, groups: int) -> npt.NDArray[np.int64]:
 
 
 def calibration_curve(
-    risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, *, months: float
+    risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    months: float,
+    entry_months: npt.ArrayLike | None = None,
 ) -> CalibrationCurve:
     """Return the smooth curve: a Cox model on a 3-knot spline of cloglog(risk), read off at the
     horizon.
@@ -124,8 +140,9 @@ def calibration_curve(
     link = np.log(-np.log1p(-given))
     knots = spline_knots(link, 3)
     basis = spline_basis(link, knots)
-    fit = fit_cox(basis, time, seen)
-    hazard = float(baseline_hazard(basis @ fit.coefficients, time, seen).at(months))
+    fit = fit_cox(basis, time, seen, entry_months=entry_months)
+    baseline = baseline_hazard(basis @ fit.coefficients, time, seen, entry_months=entry_months)
+    hazard = float(baseline.at(months))
     order = np.argsort(given)
     observed = -np.expm1(-hazard * np.exp(basis @ fit.coefficients))  # (B,)
     return CalibrationCurve(

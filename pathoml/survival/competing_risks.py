@@ -20,7 +20,8 @@ from scipy import stats
 
 from pathoml.errors import CohortError
 from pathoml.survival.estimate import Estimate
-from pathoml.survival.outcome import checked_score
+from pathoml.survival.kaplan_meier import at_risk
+from pathoml.survival.outcome import checked_entry, checked_score
 from pathoml.types import Array
 
 ROWS_AT_ONCE = 500  # patients whose influence is held in memory together, (500, T) floats
@@ -48,7 +49,11 @@ class CumulativeIncidence:
 
 
 def cumulative_incidence(
-    time_months: npt.ArrayLike, event_code: npt.ArrayLike, cause: int
+    time_months: npt.ArrayLike,
+    event_code: npt.ArrayLike,
+    cause: int,
+    *,
+    entry_months: npt.ArrayLike | None = None,
 ) -> CumulativeIncidence:
     """Return the Aalen-Johansen estimate of one cause; events before censorings at the same time,
     ties as they are.
@@ -57,6 +62,7 @@ def cumulative_incidence(
         time_months: (B,) months to the first event or the last visit.
         event_code: (B,) whole numbers: 0 censored, 1, 2, ... the cause.
         cause: the code asked for.
+        entry_months: (B,) when observation began; None: at time zero for all.
 
     Raises:
         CohortError: a code is not a whole number of at least 0, or nobody had the event.
@@ -68,13 +74,14 @@ def cumulative_incidence(
     events = int((code == cause).sum())
     if events == 0:
         raise CohortError(f"not estimable: no event of cause {cause} among {len(time)} patients.")
-    times, _, of_cause, risk, before = _tables(time, code, cause)
+    entry = checked_entry(entry_months, time)
+    times, _, of_cause, risk, before = _tables(time, code, cause, entry)
     incidence = np.cumsum(before * of_cause / risk)
     return CumulativeIncidence(
         cause=cause,
         times=times,
         incidence=incidence,
-        standard_error=_standard_error(time, code, cause),
+        standard_error=_standard_error(time, code, cause, entry),
         n=len(time),
         events=events,
     )
@@ -117,7 +124,7 @@ def _checked(
 
 
 def _tables(
-    time: Array, code: npt.NDArray[np.int64], cause: int
+    time: Array, code: npt.NDArray[np.int64], cause: int, entry: Array | None
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Return event times and, at each: events of any cause, of the cause, patients at risk,
     survival just before.
@@ -127,29 +134,33 @@ def _tables(
     of_cause = np.bincount(at, weights=code[code > 0] == cause, minlength=len(times)).astype(
         np.float64
     )
-    risk = (len(time) - np.searchsorted(np.sort(time), times, side="left")).astype(np.float64)
+    risk = at_risk(time, times, entry_months=entry).astype(np.float64)
     after = np.cumprod(1 - of_any / risk)
     return times, of_any, of_cause, risk, np.append(1.0, after[:-1])
 
 
-def _standard_error(time: Array, code: npt.NDArray[np.int64], cause: int) -> Array:
+def _standard_error(
+    time: Array, code: npt.NDArray[np.int64], cause: int, entry: Array | None
+) -> Array:
     """Return sqrt of the sum over patients of squared influence, (T,): how the curve moves when a
     patient's weight does.
     """
-    times, of_any, of_cause, risk, before = _tables(time, code, cause)
+    times, of_any, of_cause, risk, before = _tables(time, code, cause, entry)
     variance = np.zeros(len(times))
     left = np.where(
         risk > of_any, risk - of_any, np.inf
     )  # the last step to zero has nobody left to be influenced
     for start in range(0, len(time), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        at_risk = time[rows, None] >= times  # (b, T)
+        under = time[rows, None] >= times  # (b, T)
+        if entry is not None:
+            under &= entry[rows, None] < times
         own = (time[rows, None] == times) & (code[rows, None] > 0)
         own_cause = own & (code[rows, None] == cause)
-        shift = np.cumsum((own - at_risk * (of_any / risk)) / left, axis=1)  # minus d log S(t)
+        shift = np.cumsum((own - under * (of_any / risk)) / left, axis=1)  # minus d log S(t)
         shift_before = np.concatenate([np.zeros((len(shift), 1)), shift[:, :-1]], axis=1)
         influence = np.cumsum(
-            before / risk * (own_cause - at_risk * (of_cause / risk) - shift_before * of_cause),
+            before / risk * (own_cause - under * (of_cause / risk) - shift_before * of_cause),
             axis=1,
         )
         variance += (influence**2).sum(axis=0)

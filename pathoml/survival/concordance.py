@@ -1,41 +1,72 @@
-"""Concordance of a risk score with follow-up, and what the bootstrap over patients says of its
-precision.
+"""Concordance of a risk score with follow-up, and its standard error given the score.
 
 Conventions, those of R `survival::concordance(Surv(time, event) ~ log_risk, reverse = TRUE)`:
 
 - Higher log_risk means an earlier event.
 - A pair is comparable if the earlier of the two had the event. At one and the same time, a censored
-  patient has outlived one with the event; two events are not comparable.
+  patient has outlived one with the event; two events are not comparable. With delayed entry the
+  other must have been under observation when the event came (entry < time).
 - Equal scores count one half. Equal means the same float: there is no tolerance, so C does not
   depend on the score's scale.
 
-Every statistic is a ratio of two sums over pairs. A bootstrap draw is a count for each patient, so
-the sums of all draws are two matrix products, and a patient drawn twice makes no pair with itself
-because nobody outlives themselves.
+The standard error is R's `concordance()$var`: C is a ratio of two sums over pairs, its derivative
+by the weight of one patient is that patient's influence, and the sum of squared influences is the
+variance (infinitesimal jackknife).
 
-Source: Harrell et al., JAMA 247 (1982) 2543-2546; Uno et al., Stat Med 30 (2011) 1105-1117.
-Checked against R in tests/survival/test_concordance.py.
+Source: Harrell et al., JAMA 247 (1982) 2543-2546; Uno et al., Stat Med 30 (2011) 1105-1117;
+Therneau & Watson, The concordance statistic and the Cox model, Mayo report 85 (2015). Checked
+against R in tests/survival/test_concordance.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.survival.censoring import uncensored_before
-from pathoml.survival.estimate import Estimate, percentile_estimate
-from pathoml.survival.outcome import checked_groups, checked_outcome, checked_score
+from pathoml.survival.estimate import Estimate, normal_estimate
+from pathoml.survival.outcome import checked_entry, checked_groups, checked_outcome, checked_score
 from pathoml.types import Array
 
-MIN_PATIENTS = 10  # below this an interval is "not estimable": it would rest on a few pairs
-# share of bootstrap draws without a comparable pair; above it the percentiles mean little
-MAX_EMPTY_DRAWS = 0.05
+# below these an interval is "not estimable": it would rest on a few pairs, and the influences of
+# one or two patients with an event are close to 0 by construction
+MIN_PATIENTS = 10
+MIN_EVENTS = 5
+EQUAL_SCORES = "the scores of all patients who are compared are equal"
 
 
-def harrell_c(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Concordance:
+    """C of one score, or of several added up, with what each patient contributes to its error."""
+
+    estimate: float
+    influence: Array  # (B,) derivative of C by the weight of a patient
+    events: int
+
+    @property
+    def standard_error(self) -> float:
+        """Given the scores: R's sqrt(concordance()$var)."""
+        return float(np.sqrt((self.influence**2).sum()))
+
+    def minus(self, other: Concordance) -> Concordance:
+        """The difference of two C of the same patients, with its own influences."""
+        return Concordance(
+            estimate=self.estimate - other.estimate,
+            influence=self.influence - other.influence,
+            events=self.events,
+        )
+
+
+def harrell_c(
+    log_risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
+) -> float:
     """Return Harrell's C: the share of comparable pairs in which the higher score had the earlier
     event.
 
@@ -43,6 +74,7 @@ def harrell_c(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.Ar
         log_risk: (B,) higher means earlier event.
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1, True if the event was seen.
+        entry_months: (B,) months at which observation began; None is 0 for everybody.
 
     Raises:
         CohortError: lengths differ, a value is missing, or no pair is comparable.
@@ -52,8 +84,7 @@ def harrell_c(log_risk: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.Ar
     >>> harrell_c([3.0, 2.0, 2.0, 1.0], [1, 2, 3, 3], [1, 1, 1, 0])
     0.9166666666666666
     """
-    pairs = _Pairs(log_risk, time_months, event)
-    return _estimate(pairs.concordance(np.ones((1, pairs.n))), pairs)
+    return concordance(log_risk, time_months, event, entry_months=entry_months).estimate
 
 
 def stratified_harrell_c(
@@ -62,6 +93,7 @@ def stratified_harrell_c(
     event: npt.ArrayLike,
     *,
     stratum: npt.ArrayLike,
+    entry_months: npt.ArrayLike | None = None,
 ) -> float:
     """Return Harrell's C over the pairs within a stratum, as R does with `+ strata(centre)`.
 
@@ -71,8 +103,8 @@ def stratified_harrell_c(
     >>> stratified_harrell_c(score, time, event, stratum=["A", "A", "B", "B"])
     0.5
     """
-    pairs = _Pairs(log_risk, time_months, event, stratum=stratum)
-    return _estimate(pairs.concordance(np.ones((1, pairs.n))), pairs)
+    found = concordance(log_risk, time_months, event, stratum=stratum, entry_months=entry_months)
+    return found.estimate
 
 
 def uno_c(
@@ -101,8 +133,129 @@ def uno_c(
     >>> uno_c([3.0, 1.0, 2.0, 0.0], [1, 2, 3, 4], [1, 0, 1, 0])
     1.0
     """
-    pairs = _Pairs(log_risk, time_months, event)
-    return _estimate(pairs.uno_concordance(np.ones((1, pairs.n)), tau), pairs, tau)
+    weight = uno_weights(time_months, event, tau=tau)
+    if tau is not None and not weight.any():
+        raise CohortError(f"No comparable pair until {tau:g} months: no event comes before.")
+    return concordance(log_risk, time_months, event, weight=weight).estimate
+
+
+def uno_weights(
+    time_months: npt.ArrayLike, event: npt.ArrayLike, *, tau: float | None = None
+) -> Array:
+    """Return (B,) the weight of the pairs whose earlier event is a patient's: 1 / G(t-)^2, and 0
+    after tau months or without an event.
+    """
+    time, seen = checked_outcome(time_months, event)
+    uncensored = uncensored_before(np.ones((1, len(time))), time, seen)[0]  # (B,)
+    counted = seen if tau is None else seen & (time <= tau)
+    return np.where(counted, 1 / np.where(counted, uncensored, 1) ** 2, 0.0)
+
+
+def concordance(
+    log_risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    stratum: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
+    weight: npt.ArrayLike | None = None,
+) -> Concordance:
+    """Return C with each patient's influence, as R `concordance(..., influence = 1)`.
+
+    Args:
+        log_risk: (B,) higher means earlier event.
+        time_months: (B,) months to the event or the last visit.
+        event: (B,) bool or 0/1.
+        stratum: (B,) labels; only pairs within a stratum count. None counts every pair.
+        entry_months: (B,) months at which observation began; None is 0 for everybody.
+        weight: (B,) of the pairs whose earlier event is this patient's; None is 1.
+
+    Raises:
+        CohortError: no pair is comparable, or an argument is refused.
+    """
+    stacked = np.asarray(log_risk, dtype=np.float64)[None]
+    return pooled_concordance(
+        stacked, time_months, event, stratum=stratum, entry_months=entry_months, weight=weight
+    )
+
+
+def pooled_concordance(
+    log_risk: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    group: npt.ArrayLike | None = None,
+    stratum: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
+    weight: npt.ArrayLike | None = None,
+) -> Concordance:
+    """Return concordant over comparable pairs, both summed over R scores of the same patients.
+
+    Args:
+        log_risk: (R, B) one score a row.
+        group: (R, B) labels, such as the fold; in each row only pairs of one label count.
+        stratum, entry_months, weight: as in `concordance`, for every row.
+
+    Raises:
+        CohortError: as `concordance`.
+
+    The two rows have 1 of 1 and 0 of 1 pair:
+
+    >>> pooled_concordance([[2.0, 1.0], [1.0, 2.0]], [1, 2], [1, 1]).estimate
+    0.5
+    """
+    time, seen = checked_outcome(time_months, event)
+    n = len(time)
+    rows = np.asarray(log_risk, dtype=np.float64)
+    stratum_of = np.zeros(n, int) if stratum is None else checked_groups(stratum, n, "stratum")
+    groups = np.zeros(rows.shape, int) if group is None else np.asarray(group)
+    entry = checked_entry(entry_months, time)
+    heavy = np.ones(n) if weight is None else checked_score(weight, n, "weight")
+    concordant, comparable = np.zeros(n), np.zeros(n)  # of the pairs of each patient
+    for row, labels in zip(rows, groups, strict=True):
+        score, label = checked_score(row, n), checked_groups(labels, n, "group")
+        cell = label * (stratum_of.max() + 1) + stratum_of
+        for value in np.unique(cell):
+            members = np.flatnonzero(cell == value)
+            some = _pair_sums(
+                score[members],
+                time[members],
+                seen[members],
+                entry=None if entry is None else entry[members],
+                weight=heavy[members],
+            )
+            concordant[members] += some[0]
+            comparable[members] += some[1]
+    total = float(comparable.sum()) / 2
+    if not total > 0:
+        within = "" if stratum is None and group is None else " within a stratum"
+        raise CohortError(
+            f"No comparable pair{within}: {n} patients, {int(seen.sum())} events. "
+            "Concordance needs a patient with an event and another who was followed for longer."
+        )
+    estimate = float(concordant.sum()) / 2 / total
+    influence = (concordant - estimate * comparable) / total
+    return Concordance(estimate=estimate, influence=influence, events=int(seen.sum()))
+
+
+def _pair_sums(
+    score: Array, time: Array, event: npt.NDArray[np.bool_], *, entry: Array | None, weight: Array
+) -> tuple[Array, Array]:
+    """Return for each of B patients the weight of their concordant pairs and of their comparable
+    ones, each pair at both of its patients.
+    """
+    first = np.flatnonzero(event & (weight > 0))  # (E,)
+    outlived = (time > time[first, None]) | ((time == time[first, None]) & ~event)  # (E, B)
+    if entry is not None:
+        outlived &= entry < time[first, None]
+    heavy = np.where(outlived, weight[first, None], 0.0)
+    credit = heavy * ((score < score[first, None]) + 0.5 * (score == score[first, None]))
+    sums = []
+    for pairs in (credit, heavy):
+        of_patient = pairs.sum(axis=0)
+        of_patient[first] += pairs.sum(axis=1)
+        sums.append(of_patient)
+    return sums[0], sums[1]
 
 
 def harrell_c_interval(
@@ -111,36 +264,25 @@ def harrell_c_interval(
     event: npt.ArrayLike,
     *,
     stratum: npt.ArrayLike | None = None,
-    resample_within: npt.ArrayLike | None = None,
-    bootstraps: int = 1000,
-    seed: int = 1,
+    entry_months: npt.ArrayLike | None = None,
+    widening: float = 1.0,
     level: float = 0.95,
 ) -> Estimate:
-    """Return Harrell's C with a percentile interval from the bootstrap over patients.
-
-    The interval is conditional on the scores: it says nothing of how another training run would
-    have scored.
+    """Return Harrell's C with a normal interval from its standard error given the scores.
 
     Args:
-        log_risk: (B,) higher means earlier event.
-        time_months: (B,) months to the event or the last visit.
-        event: (B,) bool or 0/1.
-        stratum: (B,) labels; only pairs within a stratum count. None counts every pair.
-        resample_within: (B,) labels; each draw keeps the number of patients of every label. None
-            draws from all.
-        bootstraps: number of draws.
-        seed: of the draws; the same seed gives the same interval.
+        log_risk, time_months, event, stratum, entry_months: as in `concordance`.
+        widening: of the standard error; 1 where the score is frozen, fold_concordance.WIDENING
+            where other patients of the cohort trained it.
         level: coverage aimed at, between 0 and 1.
 
     Raises:
-        CohortError: fewer than 10 patients, no event, or too many draws without a comparable pair
-            ("not estimable: ..."), or scores that are all equal: their C of one half says nothing.
+        CohortError: fewer than 10 patients or 5 events, no comparable pair, or all scores equal
+            ("not estimable: ...").
     """
-    pairs = _Pairs(log_risk, time_months, event, stratum=stratum)
-    counts = draw_counts(pairs.n, bootstraps, seed, resample_within=resample_within)
-    estimate = _estimate(pairs.concordance(np.ones((1, pairs.n))), pairs)
-    pairs.require_different_scores()
-    return _interval(estimate, pairs.concordance(counts), pairs, level)
+    found = concordance(log_risk, time_months, event, stratum=stratum, entry_months=entry_months)
+    checked_spread(log_risk)
+    return c_interval(found, found.standard_error * widening, level=level)
 
 
 def uno_c_interval(
@@ -149,21 +291,60 @@ def uno_c_interval(
     event: npt.ArrayLike,
     *,
     tau: float | None = None,
-    resample_within: npt.ArrayLike | None = None,
-    bootstraps: int = 1000,
-    seed: int = 1,
+    widening: float = 1.0,
     level: float = 0.95,
 ) -> Estimate:
-    """Return Uno's C with a percentile interval; the censoring weights are estimated anew in every
-    draw.
+    """Return Uno's C with a normal interval; its error takes the censoring weights as given, as R's
+    does.
 
     Arguments and errors as in harrell_c_interval and uno_c.
     """
-    pairs = _Pairs(log_risk, time_months, event)
-    counts = draw_counts(pairs.n, bootstraps, seed, resample_within=resample_within)
-    estimate = _estimate(pairs.uno_concordance(np.ones((1, pairs.n)), tau), pairs, tau)
-    pairs.require_different_scores()
-    return _interval(estimate, pairs.uno_concordance(counts, tau), pairs, level)
+    weight = uno_weights(time_months, event, tau=tau)
+    if tau is not None and not weight.any():
+        raise CohortError(f"No comparable pair until {tau:g} months: no event comes before.")
+    found = concordance(log_risk, time_months, event, weight=weight)
+    checked_spread(log_risk)
+    return c_interval(found, found.standard_error * widening, level=level)
+
+
+def checked_spread(log_risk: npt.ArrayLike) -> None:
+    """Refuse scores that are all equal: their C is 0.5 whatever happened.
+
+    Raises:
+        CohortError: they are.
+    """
+    score = np.asarray(log_risk, dtype=np.float64)
+    if len(score) and np.ptp(score, axis=-1).max() == 0:
+        raise CohortError(
+            f"not estimable: all {score.shape[-1]} scores are equal ({score.flat[0]:g}); they put"
+            " nobody before anybody."
+        )
+
+
+def c_interval(
+    found: Concordance, standard_error: float, *, level: float = 0.95, signed: bool = False
+) -> Estimate:
+    """Return C, or a difference of two (`signed`), with a normal interval cut at what is possible.
+
+    Raises:
+        CohortError: fewer than 10 patients or 5 events.
+
+    No interval is given where every pair says the same, so that the error is 0.
+    """
+    n = len(found.influence)
+    if n < MIN_PATIENTS or found.events < MIN_EVENTS:
+        raise CohortError(
+            f"not estimable: {n} patients with {found.events} events; an interval of the"
+            f" concordance needs {MIN_PATIENTS} patients and {MIN_EVENTS} events."
+        )
+    normal = normal_estimate(found.estimate, standard_error, n=n, events=found.events, level=level)
+    lowest = -1.0 if signed else 0.0
+    low, high = normal.low, normal.high
+    if standard_error == 0 and found.estimate == 0.5 and not signed:
+        raise CohortError(f"not estimable: {EQUAL_SCORES}.")
+    if standard_error == 0 or low is None or high is None:
+        return replace(normal, low=None, high=None)
+    return replace(normal, low=max(low, lowest), high=min(high, 1.0))
 
 
 def harrell_c_difference(
@@ -173,28 +354,21 @@ def harrell_c_difference(
     *,
     event: npt.ArrayLike,
     stratum: npt.ArrayLike | None = None,
-    resample_within: npt.ArrayLike | None = None,
-    bootstraps: int = 1000,
-    seed: int = 1,
+    entry_months: npt.ArrayLike | None = None,
+    widening: float = 1.0,
     level: float = 0.95,
 ) -> Estimate:
-    """Return C of score_a minus C of score_b with a percentile interval, both scores on the same
-    draws of patients.
+    """Return C of score_a minus C of score_b with a normal interval: influences are subtracted
+    patient by patient, so what both scores share cancels.
 
     Arguments and errors as in harrell_c_interval.
     """
-    pairs_a = _Pairs(score_a, time_months, event, stratum=stratum)
-    pairs_b = _Pairs(score_b, time_months, event, stratum=stratum)
-    counts = draw_counts(pairs_a.n, bootstraps, seed, resample_within=resample_within)
-    everyone = np.ones((1, pairs_a.n))
-    estimate = _estimate(pairs_a.concordance(everyone), pairs_a) - _estimate(
-        pairs_b.concordance(everyone), pairs_b
-    )
-    draws = pairs_a.concordance(counts) - pairs_b.concordance(counts)
-    found = _interval(estimate, draws, pairs_a, level)
-    if len(draws) and not draws.any():  # the two order everybody alike: 0, whoever is drawn
-        return replace(found, low=0.0, high=0.0)
-    return found
+    both = [
+        concordance(score, time_months, event, stratum=stratum, entry_months=entry_months)
+        for score in (score_a, score_b)
+    ]
+    difference = both[0].minus(both[1])
+    return c_interval(difference, difference.standard_error * widening, level=level, signed=True)
 
 
 def draw_counts(
@@ -220,94 +394,3 @@ def draw_counts(
         share = np.full(len(members), 1 / len(members))
         counts[:, members] = rng.multinomial(len(members), share, size=bootstraps)
     return counts
-
-
-class _Pairs:
-    """The pairs of one score that can be compared: rows are the E patients with an event, columns
-    all B patients.
-    """
-
-    def __init__(
-        self,
-        log_risk: npt.ArrayLike,
-        time_months: npt.ArrayLike,
-        event: npt.ArrayLike,
-        *,
-        stratum: npt.ArrayLike | None = None,
-    ) -> None:
-        self.time, self.event = checked_outcome(time_months, event)
-        self.n = len(self.time)
-        self.stratified = stratum is not None
-        score = checked_score(log_risk, self.n)
-        self.constant = not np.ptp(score) > 0
-        first = np.flatnonzero(self.event)  # (E,)
-        self.first = first
-        outlived = (self.time > self.time[first, None]) | (
-            (self.time == self.time[first, None]) & ~self.event
-        )  # (E, B)
-        if stratum is not None:
-            group = checked_groups(stratum, self.n, "stratum")
-            outlived &= group == group[first, None]
-        # float32 halves the time of the products, and sums of halves stay exact up to 2**23 pairs
-        # an event
-        self.comparable = outlived.astype(np.float32)  # (E, B)
-        lower, equal = score < score[first, None], score == score[first, None]
-        self.credit = self.comparable * (lower + np.float32(0.5) * equal)  # (E, B)
-
-    def require_different_scores(self) -> None:
-        """Raise CohortError where all scores are equal; a score that is so within strata only knows
-        the stratum, and gets one half there.
-        """
-        if self.constant:
-            raise CohortError("not estimable: all scores are equal.")
-
-    def concordance(self, counts: Array, weight: Array | float = 1.0) -> Array:
-        """Return C of every draw, (R,) from counts (R, B) and the weight of each event, (R, E); NaN
-        where no pair is.
-        """
-        drawn = counts.astype(np.float32)
-        of_event = counts[:, self.first] * weight  # (R, E)
-        concordant = (of_event * (drawn @ self.credit.T)).sum(axis=1)  # (R,)
-        comparable = (of_event * (drawn @ self.comparable.T)).sum(axis=1)  # (R,)
-        concordance = np.full(len(counts), np.nan)
-        np.divide(concordant, comparable, out=concordance, where=comparable > 0)
-        return concordance
-
-    def uno_concordance(self, counts: Array, tau: float | None) -> Array:
-        """Return Uno's C of every draw, (R,)."""
-        uncensored = uncensored_before(counts, self.time, self.event)[:, self.first]  # (R, E)
-        counted = (
-            np.ones(len(self.first))
-            if tau is None
-            else (self.time[self.first] <= tau).astype(float)
-        )
-        return self.concordance(counts, counted / uncensored**2)
-
-
-def _estimate(concordance: Array, pairs: _Pairs, tau: float | None = None) -> float:
-    if np.isnan(concordance[0]):
-        within = " within a stratum" if pairs.stratified else ""
-        until = "" if tau is None else f" until {tau:g} months"
-        raise CohortError(
-            f"No comparable pair{within}{until}: {pairs.n} patients, {len(pairs.first)} events. "
-            "Concordance needs a patient with an event and another who was followed for longer."
-        )
-    return float(concordance[0])
-
-
-def _interval(estimate: float, draws: Array, pairs: _Pairs, level: float) -> Estimate:
-    n, events = pairs.n, len(pairs.first)
-    if n < MIN_PATIENTS:
-        raise CohortError(
-            f"not estimable: {n} patients with {events} events; an interval of the concordance "
-            f"needs {MIN_PATIENTS} patients."
-        )
-    if not len(draws):  # bootstraps: 0
-        return Estimate(estimate=estimate, low=None, high=None, n=n, events=events)
-    empty = float(np.isnan(draws).mean())
-    if empty > MAX_EMPTY_DRAWS:
-        raise CohortError(
-            f"not estimable: {empty:.0%} of the bootstrap draws have no comparable pair"
-            f" ({n} patients, {events} events)."
-        )
-    return percentile_estimate(estimate, draws, n=n, events=events, level=level)

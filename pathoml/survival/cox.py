@@ -68,6 +68,14 @@ class CoxFit:
     converged: bool
 
 
+class NotIdentified(CohortError):
+    """The data do not say what a coefficient is: which columns of the covariates that concerns."""
+
+    def __init__(self, message: str, columns: Sequence[int]) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
+
+
 class LikelihoodRatio(NamedTuple):
     """Twice the gain in log-likelihood, the number of coefficients it took, and the p value."""
 
@@ -106,9 +114,9 @@ def fit_cox(
         names: (p,) of the covariates, for messages.
 
     Raises:
-        CohortError: no event; a covariate that is constant, or a combination of others, and no
-            ridge; a coefficient that runs to infinity because its covariate separates events from
-            the rest.
+        CohortError: no event.
+        NotIdentified: a covariate that is constant, or a combination of others, and no ridge; a
+            coefficient that runs to infinity because its covariate separates events from the rest.
 
     >>> fit = fit_cox([[0.0], [1.0], [0.0], [1.0]], [4, 1, 2, 3], [1, 1, 1, 1])
     >>> np.exp(fit.coefficients).round(4)  # (1 + sqrt(17)) / 2, from r**2 - r - 4 = 0
@@ -180,6 +188,7 @@ def partial_log_likelihood(
     event: npt.ArrayLike,
     *,
     stratum: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
 ) -> float:
     """Return the log partial likelihood (Efron) of a given linear predictor; it does not depend on
     the predictor's level.
@@ -193,7 +202,8 @@ def partial_log_likelihood(
         if stratum is None
         else checked_groups(stratum, len(time), "stratum")
     )
-    return RiskSets(time, seen, strata).log_likelihood(checked_score(log_risk, len(time)))
+    risk_sets = RiskSets(time, seen, strata, entry=checked_entry(entry_months, time))
+    return risk_sets.log_likelihood(checked_score(log_risk, len(time)))
 
 
 def likelihood_ratio_test(full: CoxFit, reduced: CoxFit) -> LikelihoodRatio:
@@ -525,14 +535,14 @@ def _newton(
             step_value = penalised(coefficients + step)
         coefficients, value = coefficients + step, step_value
         if not penalty.any() and np.ptp(covariates @ coefficients) > FARTHEST:
-            _raise_separated(labels[int(np.argmax(np.abs(coefficients)))])
+            _raise_separated(int(np.argmax(np.abs(coefficients))), labels)
         if np.abs(step).max() < STEP_TOLERANCE * (1 + np.abs(coefficients).max()):
             information = _information(covariates, risk_sets, offset, penalty, coefficients)
             if not penalty.any():
                 _refuse_separated(coefficients, information, labels)
             return coefficients, information, True
     if not penalty.any() and np.abs(step).max() > 1e-3:
-        _raise_separated(labels[int(np.argmax(np.abs(step)))])
+        _raise_separated(int(np.argmax(np.abs(step))), labels)
     return coefficients, _information(covariates, risk_sets, offset, penalty, coefficients), False
 
 
@@ -553,13 +563,15 @@ def _refuse_separated(coefficients: Array, information: Array, labels: Sequence[
     )  # per SD, the other coefficients held
     runaway = np.flatnonzero((np.abs(coefficients) > RUNAWAY) & (error > RUNAWAY))
     if len(runaway):
-        _raise_separated(labels[int(runaway[0])])
+        _raise_separated(int(runaway[0]), labels)
 
 
-def _raise_separated(label: str) -> NoReturn:
-    raise CohortError(
-        f"The coefficient of covariate {label} runs to infinity: its values separate patients with "
-        "early events from the others. Merge rare levels, leave it out, or fit with ridge > 0."
+def _raise_separated(column: int, labels: Sequence[str]) -> NoReturn:
+    raise NotIdentified(
+        f"The coefficient of covariate {labels[column]} runs to infinity: its values separate"
+        " patients with early events from the others. Merge rare levels, leave it out, or fit with"
+        " ridge > 0.",
+        [column],
     )
 
 
@@ -569,14 +581,17 @@ def _refuse_singular(information: Array, labels: Sequence[str]) -> None:
     """
     diagonal = np.sqrt(np.diag(information).clip(min=0))
     if not (diagonal > 1e-6).all():
-        raise CohortError(
-            f"Covariate {labels[int(np.argmin(diagonal))]} is the same for all patients at risk at "
-            "every event. Leave it out."
+        constant = int(np.argmin(diagonal))
+        raise NotIdentified(
+            f"Covariate {labels[constant]} is the same for all patients at risk at every event."
+            " Leave it out.",
+            [constant],
         )
     values, vectors = np.linalg.eigh(information / np.outer(diagonal, diagonal))
     if values[0] < SINGULAR:
-        involved = [label for label, share in zip(labels, np.abs(vectors[:, 0])) if share > 0.1]
-        raise CohortError(
-            f"Covariates {', '.join(involved)} determine one another. Leave one out, or fit with"
-            " ridge > 0."
+        involved = np.flatnonzero(np.abs(vectors[:, 0]) > 0.1).tolist()
+        raise NotIdentified(
+            f"Covariates {', '.join(labels[k] for k in involved)} determine one another. Leave one"
+            " out, or fit with ridge > 0.",
+            involved,
         )

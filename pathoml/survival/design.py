@@ -164,7 +164,7 @@ def _learn_category(name: str, values: Sequence[object]) -> CategoryColumn | Non
 def _numbers(name: str, values: Sequence[object]) -> Array:
     number = np.empty(len(values))
     for row, value in enumerate(values):
-        if _is_missing(value):
+        if is_missing(value):
             number[row] = math.nan
         elif isinstance(value, (Real, np.bool_)) and math.isfinite(value):
             number[row] = float(value)
@@ -177,14 +177,19 @@ def _numbers(name: str, values: Sequence[object]) -> Array:
 
 
 def _level(value: object) -> str:
-    return MISSING if _is_missing(value) else str(value).strip()
+    return MISSING if is_missing(value) else str(value).strip()
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not _is_missing(value)
+    return isinstance(value, str) and not is_missing(value)
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Return whether a covariate's cell is empty: None, NaN, or text of nothing but spaces.
+
+    >>> [is_missing(cell) for cell in (None, float("nan"), " ", 0, "no")]
+    [True, True, True, False, False]
+    """
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, Real) and math.isnan(value))

@@ -12,6 +12,7 @@ tests/survival/test_agreement_with_r.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from scipy import stats
 
 from pathoml.errors import CohortError
 from pathoml.survival.cox import (
+    CoxFit,
     LikelihoodRatio,
     fit_cox,
     hazard_ratio,
@@ -26,8 +28,9 @@ from pathoml.survival.cox import (
     robust_covariance,
 )
 from pathoml.survival.estimate import Estimate, normal_estimate
-from pathoml.survival.outcome import checked_outcome, checked_score
+from pathoml.survival.outcome import at_rows, checked_entry, checked_outcome, checked_score
 from pathoml.survival.propensity import overlap_weights, propensity, standardised_differences
+from pathoml.survival.rare_levels import estimable_columns
 from pathoml.types import Array
 
 CURVE_QUANTILES = tuple(k / 20 for k in range(1, 20))
@@ -68,6 +71,7 @@ def treatment_interaction(
     *,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
+    entry_months: npt.ArrayLike | None = None,
 ) -> TreatmentInteraction:
     """Test treatment x score, and draw the treatment's hazard ratio along the score.
 
@@ -78,6 +82,7 @@ def treatment_interaction(
             them.
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1.
+        entry_months: (B,) when observation began; None: at time zero for all.
 
     Raises:
         CohortError: fewer than 10 events with or without the treatment, or patients who do not
@@ -88,18 +93,15 @@ def treatment_interaction(
     x = np.asarray(covariates, dtype=np.float64)
     reasons = np.column_stack([x, s])
     weight = overlap_weights(propensity(reasons, given), given)
-    events = int(seen[given == 1].sum()), int(seen[given == 0].sum())
-    if min(events) < MIN_PER_ARM:
-        raise CohortError(
-            f"not estimable: {events[0]} events with the treatment and {events[1]} without; it"
-            f" needs {MIN_PER_ARM} in each."
-        )
-    main = np.column_stack([given, s])
-    product = np.column_stack([main, given * s])
-    full = fit_cox(np.column_stack([x, product]), time, seen)
-    test = likelihood_ratio_test(full, fit_cox(np.column_stack([x, main]), time, seen))
-    weighted = fit_cox(product, time, seen, weight=weight)
-    covariance = robust_covariance(weighted, product, time, event=seen, weight=weight)
+    full, test = _adjusted(s, given, x, time, seen, entry_months)
+    product = np.column_stack([given, s, given * s])
+    compared = weight > 0  # whoever has a weight of 0 was certain to be treated as they were
+    late = at_rows(checked_entry(entry_months, time), compared)
+    rows, outcome = product[compared], (time[compared], seen[compared])
+    weighted = fit_cox(rows, *outcome, weight=weight[compared], entry_months=late)
+    covariance = robust_covariance(
+        weighted, rows, outcome[0], event=outcome[1], weight=weight[compared], entry_months=late
+    )
     ratio = normal_estimate(
         float(weighted.coefficients[2]),
         float(np.sqrt(covariance[2, 2])),
@@ -122,6 +124,60 @@ def treatment_interaction(
         low=np.exp(effect - reach),
         high=np.exp(effect + reach),
     )
+
+
+def interaction_on_the_way(
+    score: npt.ArrayLike,
+    treated: npt.ArrayLike,
+    covariates: npt.ArrayLike,
+    *,
+    start_months: npt.ArrayLike,
+    stop_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+) -> tuple[Estimate, LikelihoodRatio]:
+    """Return the interaction with a treatment that begins under observation, and its test.
+
+    Args:
+        score: (R,) of the patient of each start-stop row.
+        treated: (R,) 0 or 1 during the row.
+        covariates: (R, p) of the patient.
+        start_months: (R,) when the row begins.
+        stop_months: (R,) when it ends.
+        event: (R,) bool or 0/1, at its end.
+
+    Raises:
+        CohortError: fewer than 10 events with or without the treatment.
+    """
+    stop, seen = checked_outcome(stop_months, event)
+    s, given = checked_score(score, len(stop)), checked_score(treated, len(stop), "treatment")
+    x = np.asarray(covariates, dtype=np.float64)
+    full, test = _adjusted(s, given, x, stop, seen, start_months)
+    return hazard_ratio(full, full.coefficients.size - 1), test
+
+
+def _adjusted(
+    score: Array,
+    given: Array,
+    x: Array,
+    time: Array,
+    seen: npt.NDArray[np.bool_],
+    entry_months: npt.ArrayLike | None,
+) -> tuple[CoxFit, LikelihoodRatio]:
+    """Return the fit of covariates, treatment, score and their product, the product last, and the
+    test of the product. A level that has no coefficient leaves the covariates (rare_levels.py).
+    """
+    events = int(seen[given == 1].sum()), int(seen[given == 0].sum())
+    if min(events) < MIN_PER_ARM:
+        raise CohortError(
+            f"not estimable: {events[0]} events with the treatment and {events[1]} without; it"
+            f" needs {MIN_PER_ARM} in each."
+        )
+    names = [f"column {k}" for k in range(x.shape[1])]
+    found = estimable_columns(x, time, seen, names=names, entry_months=entry_months)
+    main = np.column_stack([x[:, found.columns], given, score])
+    shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry_months}
+    full = fit_cox(np.column_stack([main, given * score]), time, seen, **shared)
+    return full, likelihood_ratio_test(full, fit_cox(main, time, seen, **shared))
 
 
 def verdict(result: TreatmentInteraction, score_effect: Estimate, *, planned: bool) -> str:

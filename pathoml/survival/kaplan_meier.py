@@ -116,7 +116,28 @@ def median_survival(curve: KaplanMeierCurve) -> float | None:
     return float((curve.times[first] + end) / 2)
 
 
-def median_follow_up(time_months: npt.ArrayLike, event: npt.ArrayLike) -> float | None:
+def emptied_at(curve: KaplanMeierCurve) -> float | None:
+    """Return the months at which everybody at risk had the event while others came under
+    observation or were followed later; None where that never was.
+
+    The curve is 0 from there on, however many enter afterwards: with delayed entry that may rest on
+    a single early patient.
+
+    >>> emptied_at(kaplan_meier([1, 5, 6], [1, 1, 0], entry_months=[0, 2, 2]))
+    1.0
+    >>> emptied_at(kaplan_meier([1, 5, 6], [1, 1, 1])) is None
+    True
+    """
+    zero = np.flatnonzero(curve.survival <= 0)
+    return float(curve.times[zero[0]]) if len(zero) and zero[0] < len(curve.times) - 1 else None
+
+
+def median_follow_up(
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
+) -> float | None:
     """Return the median follow-up by the reverse Kaplan-Meier estimate, in which an event censors;
     None if not reached.
 
@@ -124,23 +145,40 @@ def median_follow_up(time_months: npt.ArrayLike, event: npt.ArrayLike) -> float 
     3.0
     """
     time, seen = checked_outcome(time_months, event)
-    return median_survival(kaplan_meier(time, ~seen))
+    return median_survival(kaplan_meier(time, ~seen, entry_months=entry_months))
 
 
-def at_risk(time_months: npt.ArrayLike, months: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return how many patients are still followed just before each of the given months.
+def at_risk(
+    time_months: npt.ArrayLike,
+    months: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
+) -> npt.NDArray[np.int64]:
+    """Return how many patients are under observation just before each of the given months.
 
     >>> at_risk([1, 2, 2, 3], [0, 2, 2.5])
     array([4, 3, 1])
+    >>> at_risk([1, 2, 2, 3], [2, 2.5], entry_months=[0, 0, 1, 2.2])
+    array([2, 1])
     """
     ascending = np.sort(np.asarray(time_months, dtype=np.float64))
-    return len(ascending) - np.searchsorted(
-        ascending, np.asarray(months, dtype=np.float64), side="left"
-    )
+    asked = np.asarray(months, dtype=np.float64)
+    followed = len(ascending) - np.searchsorted(ascending, asked, side="left")
+    entry = checked_entry(entry_months, np.asarray(time_months, dtype=np.float64))
+    if entry is not None:  # whoever enters at this time or later is not at risk yet
+        followed = followed - (len(entry) - np.searchsorted(np.sort(entry), asked, side="left"))
+    return followed
 
 
-def log_rank(time_months: npt.ArrayLike, event: npt.ArrayLike, group: npt.ArrayLike) -> LogRank:
-    """Test whether two or more groups have the same survival (Mantel-Haenszel), as R survdiff.
+def log_rank(
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    group: npt.ArrayLike,
+    *,
+    entry_months: npt.ArrayLike | None = None,
+) -> LogRank:
+    """Test whether two or more groups have the same survival (Mantel-Haenszel), as R survdiff, or
+    with delayed entry, which survdiff refuses, as the score test of coxph(ties = "exact").
 
     Raises:
         CohortError: one group only, or no event while two groups are at risk.
@@ -154,7 +192,11 @@ def log_rank(time_months: npt.ArrayLike, event: npt.ArrayLike, group: npt.ArrayL
     event_times, at = np.unique(time[seen], return_inverse=True)
     observed = np.zeros((len(event_times), member.shape[1]))  # (T, G)
     np.add.at(observed, at, member[seen])
-    risk = (time >= event_times[:, None]).astype(np.float64) @ member  # (T, G)
+    under_risk = time >= event_times[:, None]  # (T, B)
+    entry = checked_entry(entry_months, time)
+    if entry is not None:
+        under_risk &= entry < event_times[:, None]
+    risk = under_risk.astype(np.float64) @ member  # (T, G)
     all_observed, all_risk = observed.sum(axis=1), risk.sum(axis=1)  # (T,)
     share = risk / all_risk[:, None]  # (T, G)
     expected = (share * all_observed[:, None]).sum(axis=0)  # (G,)

@@ -17,7 +17,7 @@ from pathoml.survival.calibration import calibration_slope, observed_to_expected
 from pathoml.survival.concordance import harrell_c_interval
 from pathoml.survival.cox import fit_cox, hazard_ratio
 from pathoml.survival.estimate import Estimate
-from pathoml.survival.outcome import checked_outcome, checked_score
+from pathoml.survival.outcome import checked_entry, checked_outcome, checked_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,8 @@ def validate_locked_score(
     *,
     event: npt.ArrayLike,
     baseline: BaselineHazard | None = None,
-    resample_within: npt.ArrayLike | None = None,
-    bootstraps: int = 1000,
-    seed: int = 1,
+    stratum: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
 ) -> LockedValidation:
     """Return C, the hazard ratio per development SD, the calibration slope and calibration in the
     large.
@@ -52,20 +51,24 @@ def validate_locked_score(
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1.
         baseline: of the locked model.
+        stratum: (B,) labels, such as the centre; C compares within them only.
+        entry_months: (B,) when observation began; None: at time zero for all.
     """
     time, seen = checked_outcome(time_months, event)
     score, predictor = (
         checked_score(score_sd, len(time)),
         checked_score(linear_predictor, len(time), "linear_predictor"),
     )
-    expected = None if baseline is None else baseline.at(time) * np.exp(predictor)
+    entry = checked_entry(entry_months, time)
+    expected = None
+    if baseline is not None:
+        before = 0.0 if entry is None else baseline.at(entry)
+        expected = (baseline.at(time) - before) * np.exp(predictor)
     return LockedValidation(
-        harrell_c=harrell_c_interval(
-            score, time, seen, resample_within=resample_within, bootstraps=bootstraps, seed=seed
-        ),
+        harrell_c=harrell_c_interval(score, time, seen, stratum=stratum, entry_months=entry),
         hazard_ratio_per_sd=hazard_ratio(
-            fit_cox(score[:, None], time, seen, names=["score_sd"]), 0
+            fit_cox(score[:, None], time, seen, entry_months=entry, names=["score_sd"]), 0
         ),
-        slope=calibration_slope(predictor, time, seen),
+        slope=calibration_slope(predictor, time, seen, entry_months=entry),
         in_the_large=None if expected is None else observed_to_expected(expected, seen),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.survival.outcome import checked_groups, checked_outcome, checked_score
+from pathoml.survival.outcome import checked_entry, checked_groups, checked_outcome, checked_score
 from pathoml.types import Array
 
 
@@ -19,12 +19,15 @@ def martingale_residuals(
     event: npt.ArrayLike,
     *,
     stratum: npt.ArrayLike,
+    entry_months: npt.ArrayLike | None = None,
 ) -> Array:
     """Return (B,) event minus expected events under a linear predictor; they sum to zero in each
     stratum.
 
     Args:
         log_risk: (B,) the linear predictor.
+        entry_months: (B,) when observation began: what is expected before is not counted; None: at
+            time zero for all.
 
     >>> martingale_residuals([0.0, 0.0], [1, 2], [1, 1], stratum=["A", "A"])  # hazards 1/2, 1
     array([ 0.5, -0.5])
@@ -32,16 +35,22 @@ def martingale_residuals(
     time, seen = checked_outcome(time_months, event)
     hazard = np.exp(checked_score(log_risk, len(time)))
     group = checked_groups(stratum, len(time), "stratum")
+    entry = checked_entry(entry_months, time)
     residual = np.zeros(len(time))
     for value in np.unique(group):
         rows = np.flatnonzero(group == value)
         at = np.unique(time[rows][seen[rows]])  # event times
         events = np.array([(seen[rows] & (time[rows] == t)).sum() for t in at])
-        at_risk = np.array([hazard[rows][time[rows] >= t].sum() for t in at])
+        under = time[rows] >= at[:, None]  # (T, b)
+        if entry is not None:
+            under &= entry[rows] < at[:, None]
+        at_risk = under @ hazard[rows]
         run_up = np.concatenate([[0.0], np.cumsum(events / at_risk)])
         residual[rows] = (
             seen[rows] - hazard[rows] * run_up[np.searchsorted(at, time[rows], side="right")]
         )
+        if entry is not None:
+            residual[rows] += hazard[rows] * run_up[np.searchsorted(at, entry[rows], side="right")]
     return residual
 
 

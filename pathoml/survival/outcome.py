@@ -75,6 +75,15 @@ def checked_entry(
     return entry
 
 
+def at_rows(values: npt.NDArray[Any] | None, rows: Any) -> npt.NDArray[Any] | None:
+    """Return the values of some rows; None stays None, as entry times may be.
+
+    >>> at_rows(np.array([0.0, 3.0]), [1]), at_rows(None, [1])
+    (array([3.]), None)
+    """
+    return None if values is None else values[rows]
+
+
 def checked_weight(weight: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64] | None:
     """Return weights as float64, none negative and one at least positive; None stays None."""
     if weight is None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.survival.rare_levels import independent_columns, is_level
 from pathoml.types import Array
 
 MAX_ITERATIONS = 50
@@ -25,12 +26,16 @@ def propensity(covariates: npt.ArrayLike, treated: npt.ArrayLike) -> Array:
     """Return each patient's probability of treatment by logistic regression with an intercept,
     (B,).
 
+    A level all or none of whose patients are treated has a probability of 1 or 0, exactly, and
+    leaves the model with them: overlap weights then give them 0, since nobody compares. Of columns
+    that determine one another the later ones stay out; the probabilities are the same.
+
     Args:
         covariates: (B, p) without missing values; p may be 0.
         treated: (B,) 0 or 1.
 
     Raises:
-        CohortError: everybody or nobody is treated, or a covariate decides who is.
+        CohortError: everybody or nobody is treated, or a number decides who is.
 
     The shares of both groups:
 
@@ -44,6 +49,40 @@ def propensity(covariates: npt.ArrayLike, treated: npt.ArrayLike) -> Array:
             f"not estimable: treatment must be 0 and 1 with patients in both; {int(given.sum())} "
             f"of {len(given)} are treated."
         )
+    chance, undecided = decided_by_a_level(x, given)
+    if undecided.all():
+        return _logistic(x[:, independent_columns(x)], given)
+    if len(np.unique(given[undecided])) < 2:
+        raise CohortError(
+            "not estimable: a covariate decides who was treated; patients with and without do"
+            " not overlap."
+        )
+    rest = x[undecided]
+    chance[undecided] = _logistic(rest[:, independent_columns(rest)], given[undecided])
+    return chance
+
+
+def decided_by_a_level(x: Array, given: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Return the treatment (B,) of those whose level decides it, and who the others are, (B,).
+
+    >>> x, given = np.array([[1.0], [1.0], [0.0], [0.0]]), np.array([1.0, 1.0, 0.0, 1.0])
+    >>> decided_by_a_level(x, given)[1].tolist()
+    [False, False, True, True]
+    """
+    undecided = np.ones(len(x), dtype=bool)
+    levels = np.flatnonzero(is_level(x))
+    found = True
+    while found:  # without these patients, another level may decide
+        found = False
+        for column in levels:
+            mine = undecided & (x[:, column] == 1)
+            if mine.any() and np.ptp(given[mine]) == 0:
+                undecided &= ~mine
+                found = True
+    return np.where(undecided, np.nan, given), undecided
+
+
+def _logistic(x: Array, given: Array) -> Array:
     design = np.column_stack([np.ones(len(given)), x])  # (B, p + 1)
     coefficients = np.zeros(design.shape[1])
     for _ in range(MAX_ITERATIONS):

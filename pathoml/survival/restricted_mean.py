@@ -33,7 +33,11 @@ class RestrictedMean(NamedTuple):
 
 
 def restricted_mean(
-    time_months: npt.ArrayLike, event: npt.ArrayLike, until_months: float
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    until_months: float,
+    *,
+    entry_months: npt.ArrayLike | None = None,
 ) -> RestrictedMean:
     """Return the area under the Kaplan-Meier curve up to until_months.
 
@@ -44,7 +48,7 @@ def restricted_mean(
     2.5
     """
     time, seen = checked_outcome(time_months, event)
-    curve = kaplan_meier(time, seen)
+    curve = kaplan_meier(time, seen, entry_months=entry_months)
     if until_months > curve.times[-1] and curve.survival[-1] > 0:
         raise CohortError(
             f"not estimable: the longest follow-up is {curve.times[-1]:g} months, asked for are"

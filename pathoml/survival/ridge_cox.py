@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pathoml.errors import CohortError
 from pathoml.survival.cox import fit_cox, partial_log_likelihood
 from pathoml.survival.one_thread import one_blas_thread
-from pathoml.survival.outcome import checked_outcome
+from pathoml.survival.outcome import at_rows, checked_entry, checked_outcome
 from pathoml.types import Array
 
 MAX_COMPONENTS = 64
@@ -62,6 +62,7 @@ def fit_ridge_cox(
     *,
     seed: int,
     components: int | None = None,
+    entry_months: npt.ArrayLike | None = None,
 ) -> RidgeCox:
     """Fit the baseline to the training rows; the penalty is chosen by cross-validation inside them.
 
@@ -73,6 +74,7 @@ def fit_ridge_cox(
         seed: of the inner folds.
         components: principal components to keep; None keeps at most 64, and at most half as many as
             there are patients.
+        entry_months: (B,) when observation began; None: at time zero for all.
 
     Raises:
         CohortError: fewer than two events, or no covariate that varies.
@@ -101,8 +103,8 @@ def fit_ridge_cox(
     keep = max(1, min(keep, int((size > RANK_TOLERANCE * size[0]).sum())))
     unit = size[0] / np.sqrt(n)  # SD of the first component
     scores = left[:, :keep] * (size[:keep] / unit)  # (B, K)
-    ridge = choose_ridge(scores, time, seen, seed=seed)
-    fit = fit_cox(scores, time, seen, ridge=ridge)
+    ridge = choose_ridge(scores, time, seen, seed=seed, entry_months=entry_months)
+    fit = fit_cox(scores, time, seen, ridge=ridge, entry_months=entry_months)
     weights = per_sd * (directions[:keep].T @ fit.coefficients) / unit  # (D,)
     return RidgeCox(
         mean=mean, weights=weights, ridge=ridge, components=keep, n=n, events=int(seen.sum())
@@ -117,6 +119,7 @@ def choose_ridge(
     seed: int,
     grid: Sequence[float] | None = None,
     folds: int = INNER_FOLDS,
+    entry_months: npt.ArrayLike | None = None,
 ) -> float:
     """Return the penalty with the largest cross-validated partial likelihood; of equals, the
     largest penalty.
@@ -132,10 +135,11 @@ def choose_ridge(
         seed: of the folds.
         grid: penalties to try; None tries nine, from 0.01 to 100 for each event.
         folds: number of inner folds, each with its share of the events.
+        entry_months: (B,) when observation began; None: at time zero for all.
     """
     time, seen = checked_outcome(time_months, event)
     x = np.asarray(covariates, dtype=np.float64)
-    events = int(seen.sum())
+    entry, events = checked_entry(entry_months, time), int(seen.sum())
     if events < 2:
         raise CohortError(
             f"{len(time)} training patients have {events} events; choosing a penalty needs two or"
@@ -148,16 +152,18 @@ def choose_ridge(
     gain = np.zeros(len(penalties))
     for held_out in range(int(fold.max()) + 1):
         train = fold != held_out
+        training = time[train], seen[train]
+        late = at_rows(entry, train)
         coefficients = np.zeros(x.shape[1])
         for k, ridge in enumerate(
             penalties
         ):  # from the strongest down, each fit starting where the last one ended
             coefficients = fit_cox(
-                x[train], time[train], seen[train], ridge=ridge, start=coefficients
+                x[train], *training, ridge=ridge, start=coefficients, entry_months=late
             ).coefficients
             log_risk = x @ coefficients
-            gain[k] += partial_log_likelihood(log_risk, time, seen)
-            gain[k] -= partial_log_likelihood(log_risk[train], time[train], seen[train])
+            gain[k] += partial_log_likelihood(log_risk, time, seen, entry_months=entry)
+            gain[k] -= partial_log_likelihood(log_risk[train], *training, entry_months=late)
     return float(penalties[int(np.argmax(gain))])
 
 

@@ -77,14 +77,20 @@ def spline_knots(values: npt.ArrayLike, knots: int = 4) -> Array:
 
 
 def spline_form(
-    score: npt.ArrayLike, time_months: npt.ArrayLike, event: npt.ArrayLike, *, knots: int = 4
+    score: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    *,
+    knots: int = 4,
+    entry_months: npt.ArrayLike | None = None,
 ) -> SplineForm:
     """Test a spline of the score against a straight line, and return its curve."""
     time, seen = checked_outcome(time_months, event)
     x = checked_score(score, len(time))
     placed = spline_knots(x, knots)
-    full = fit_cox(spline_basis(x, placed), time, seen)
-    test = likelihood_ratio_test(full, fit_cox(x[:, None], time, seen))
+    full = fit_cox(spline_basis(x, placed), time, seen, entry_months=entry_months)
+    straight = fit_cox(x[:, None], time, seen, entry_months=entry_months)
+    test = likelihood_ratio_test(full, straight)
     grid = np.linspace(float(np.quantile(x, 0.025)), float(np.quantile(x, 0.975)), CURVE_POINTS)
     against_median = spline_basis(grid, placed) - spline_basis(
         [float(np.median(x))], placed

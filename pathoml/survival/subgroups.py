@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pathoml.errors import CohortError, nearest
 from pathoml.survival.cox import LikelihoodRatio, fit_cox, hazard_ratio, likelihood_ratio_test
 from pathoml.survival.estimate import Estimate
-from pathoml.survival.outcome import checked_outcome, checked_score
+from pathoml.survival.outcome import at_rows, checked_entry, checked_outcome, checked_score
 from pathoml.types import Array
 
 COMPARISON = re.compile(r"^\s*(?P<column>.+?)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<value>.+?)\s*$")
@@ -148,6 +148,7 @@ def subgroup_effect(
     *,
     event: npt.ArrayLike,
     adjust: npt.ArrayLike | None = None,
+    entry_months: npt.ArrayLike | None = None,
 ) -> SubgroupEffect:
     """Return the variable's hazard ratio inside and outside the subgroup, and the likelihood-ratio
     test of their difference.
@@ -158,6 +159,7 @@ def subgroup_effect(
         time_months: (B,) months to the event or the last visit.
         event: (B,) bool or 0/1.
         adjust: (B, p) covariates of the interaction model; None: none.
+        entry_months: (B,) when observation began; None: at time zero for all.
 
     Raises:
         CohortError: no event in one of the groups, or a variable that is constant there.
@@ -166,20 +168,27 @@ def subgroup_effect(
     x, group = checked_score(variable, len(time), "variable"), np.asarray(member, dtype=np.float64)
     inside, outside = group == 1, group == 0
     known = inside | outside
+    entry = checked_entry(entry_months, time)
     ratios = []
     for name, rows in (("in", inside), ("outside", outside)):
         if not seen[rows].any():
             raise CohortError(
                 f"not estimable: no event among the {int(rows.sum())} patients {name} the subgroup."
             )
-        ratios.append(
-            hazard_ratio(fit_cox(x[rows, None], time[rows], seen[rows], names=["the variable"]), 0)
+        alone = fit_cox(
+            x[rows, None],
+            time[rows],
+            seen[rows],
+            entry_months=at_rows(entry, rows),
+            names=["the variable"],
         )
+        ratios.append(hazard_ratio(alone, 0))
     others = np.empty((len(time), 0)) if adjust is None else np.asarray(adjust, dtype=np.float64)
     main = np.column_stack([others, x, group])[known]
-    full = fit_cox(np.column_stack([main, (x * group)[known]]), time[known], seen[known])
+    outcome, late = (time[known], seen[known]), at_rows(entry, known)
+    full = fit_cox(np.column_stack([main, (x * group)[known]]), *outcome, entry_months=late)
     return SubgroupEffect(
         inside=ratios[0],
         outside=ratios[1],
-        test=likelihood_ratio_test(full, fit_cox(main, time[known], seen[known])),
+        test=likelihood_ratio_test(full, fit_cox(main, *outcome, entry_months=late)),
     )

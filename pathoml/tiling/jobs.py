@@ -84,6 +84,22 @@ def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
     return [job for job in jobs if not _is_fresh(job)]
 
 
+def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
+    """Return the jobs, at one of the study's `scales`, whose tiles were made by other settings; no
+    slide is opened, so that a slide whose file changed is not among them.
+
+    Raises:
+        ConfigError: tiles.regions is not a folder.
+    """
+    found = []
+    for job in tile_jobs(study, cohort):
+        path = job.folder / f"{job.slide.slide_id}.h5"
+        stored, slide = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
+        if stored and stored != recipe_sha256(tile_recipe(job, slide)):
+            found.append(job)
+    return found
+
+
 def _is_fresh(job: TileJob) -> bool:
     path = job.folder / f"{job.slide.slide_id}.h5"
     stored, unchanged = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()

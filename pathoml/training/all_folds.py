@@ -4,6 +4,8 @@ baselines in runs/RUN/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pathoml.bags.projection import choose_projection
@@ -13,21 +15,35 @@ from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
-from pathoml.store.scores import write_baselines, write_columns, write_scores
+from pathoml.store.hdf5 import stored_attr
+from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
-from pathoml.study.splits import check_splits, make_splits, write_splits
+from pathoml.study.splits import (
+    about_splits,
+    check_splits,
+    leave_out_centres,
+    make_splits,
+    write_splits,
+)
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
-from pathoml.training.baselines import clinical_columns, clinical_scores, ridge_cox_scores
+from pathoml.training.baselines import Baselines, clinical_columns
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import find_head
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index, save_raw_scores
 from pathoml.training.nested import nested_scores, nested_specs, write_nested
-from pathoml.training.scoring import fold_scores, risk_scores, score_type_of, seed_scores
+from pathoml.training.scoring import (
+    averaged,
+    fold_scores,
+    risk_scores,
+    score_type_of,
+    seed_folds,
+)
 from pathoml.training.trained import Trained
 from pathoml.types import NOTICE, Cohort, Split
 
@@ -53,7 +69,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     sweep_temporaries(folder)
     run = RunFolder(folder)
     write_text(run.resolved, resolved_yaml(config))
-    write_splits(run.splits, splits, config.splits.scheme)
+    write_splits(run.splits, splits, **about_splits(config.splits))
     for stale in run.models.glob("*.safetensors"):
         stale.unlink()
     log: list[LogRow] = []
@@ -91,16 +107,20 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         folds,
         model_hashes=hashes,
         splits_sha256=sha256_of_file(run.splits),
-        score_type=score_type_of(config.splits.scheme),
+        score_type=_score_type(cohort, splits, config),
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
     write_scores(folder, scores)
+    by_seed = seed_folds(np.concatenate(raw), specs, cohort.patient_ids)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
-        seed_scores(np.concatenate(raw), specs, cohort.patient_ids),
+        {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
+    baselines = Baselines.fitted(cohort, bags, splits)
+    table = baselines.repeats(folds, by_seed)
+    write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
     if inner:
         nested = nested_scores(
@@ -111,8 +131,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     write_baselines(
         run.baselines,
         cohort,
-        ridge=ridge_cox_scores(cohort, bags, splits),
-        clinical=clinical_scores(cohort, splits),
+        ridge=averaged(baselines.ridge_cox),
+        clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
     write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
@@ -127,8 +147,31 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         tiles=tiles,
         over_budget=budget,
         device=device.type,
+        solved=bool(
+            getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
+        ),
+        features=_features(study, slide.slide_id),
         encoder=encoder,
     )
+
+
+def _score_type(cohort: Cohort, splits: Sequence[Split], config: StudyConfig) -> str:
+    """Return what the scores are: of splits that were read from a file, by what they are."""
+    scheme = config.splits.scheme
+    if config.splits.file:
+        scheme = "leave_one_centre_out" if leave_out_centres(splits, cohort) else "stratified"
+    return score_type_of(scheme)
+
+
+def _features(study: Study, slide_id: str) -> dict[str, object]:
+    """Return what was done to tiles before the encoder, of features that were made here."""
+    path = embeddings_folder(study) / f"{slide_id}.h5"
+    if tool := stored_attr(path, "imported_from"):
+        return {"imported_from": tool}
+    tiles = study.config.tiles.model_dump(
+        mode="json", include={"min_tissue", "exclude", "context_mpp"}
+    )
+    return {**tiles, "stain": study.config.stain.model_dump(mode="json")}
 
 
 def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:

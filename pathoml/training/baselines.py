@@ -4,17 +4,20 @@ embeddings, and the clinical model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.bags.reading import mean_features
 from pathoml.errors import CohortError
+from pathoml.store.scores import RepeatTable
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.design import fit_design
+from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
-from pathoml.training.scoring import SMALLEST_SD, FoldScores, out_of_fold, standardise
+from pathoml.training.scoring import SMALLEST_SD, FoldScores, averaged, repeat_table
 from pathoml.types import Array, Bag, Cohort, Split
 
 FitAndScore = Callable[
@@ -23,55 +26,111 @@ FitAndScore = Callable[
 CLINICAL_RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite
 
 
-def ridge_cox_scores(cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split]) -> Array:
-    """Return (B,) out-of-fold scores of a ridge Cox model on the mean embedding of each bag, in SD
-    units.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """The models that the image score is held against, by fold, on the image score's folds."""
+
+    ridge_cox: Sequence[FoldScores]
+    clinical: Sequence[FoldScores]  # empty without covariates
+
+    @classmethod
+    def fitted(cls, cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split]) -> Baselines:
+        """Fit both on the training patients of every fold."""
+        return cls(
+            ridge_cox=ridge_cox_folds(cohort, bags, splits),
+            clinical=clinical_folds(cohort, splits),
+        )
+
+    def repeats(
+        self, image: Sequence[FoldScores], by_seed: Mapping[str, Sequence[FoldScores]]
+    ) -> RepeatTable:
+        """Return every partition's scores: the image score's, the baselines', each seed's."""
+        seeds = {f"seed {name}": folds for name, folds in by_seed.items()}
+        return repeat_table(
+            {"log_risk": image, "ridge_cox": self.ridge_cox, "clinical": self.clinical, **seeds}
+        )
+
+
+def ridge_cox_folds(
+    cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split]
+) -> list[FoldScores]:
+    """Return how a ridge Cox model on the mean embedding of each bag scores everyone, by fold."""
     means = mean_features(bags)  # (B, D)
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
         model = fit_ridge_cox(
-            means[train], cohort.time_months[train], cohort.event[train], seed=seed
+            means[train],
+            cohort.time_months[train],
+            cohort.event[train],
+            seed=seed,
+            entry_months=at_rows(cohort.entry_months, train),
         )
         return model.predict(means)
 
-    return _score_out_of_fold(cohort, splits, fit)
+    return score_by_fold(cohort, splits, fit)
 
 
 def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
-    """Return the covariates of study.yaml as columns, in the cohort's order."""
-    names = list(cohort.patients[0].covariates)
+    """Return the covariates of study.yaml as columns, in the cohort's order, without a treatment
+    that began under observation: from time zero it is not known yet.
+    """
+    names = [n for n in cohort.patients[0].covariates if n not in cohort.later_covariates]
     return {name: [p.covariates[name] for p in cohort.patients] for name in names}
 
 
 def clinical_scores(cohort: Cohort, splits: Sequence[Split]) -> Array | None:
-    """Return (B,) out-of-fold scores of a Cox model on the covariates of study.yaml, or None if
-    there are none.
+    """Return (B,) out-of-fold scores, in SD, of a Cox model on the covariates of study.yaml, or
+    None if there are none.
+    """
+    folds = clinical_folds(cohort, splits)
+    return averaged(folds) if folds else None
+
+
+def clinical_folds(cohort: Cohort, splits: Sequence[Split]) -> list[FoldScores]:
+    """Return how a Cox model on the covariates of study.yaml scores everyone, by fold; nothing
+    where there are none.
     """
     columns = clinical_columns(cohort)
     if not columns:
-        return None
+        return []
 
-    def fit(train: npt.NDArray[np.bool_], _seed: int) -> Array:
-        design = fit_design(
-            {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
-        )
-        covariates = design.transform(columns)  # (B, p)
-        if not covariates.shape[1]:
-            return np.zeros(len(train))
-        model = fit_cox(
-            covariates[train],
-            cohort.time_months[train],
-            cohort.event[train],
-            ridge=CLINICAL_RIDGE,
-            names=design.names,
-        )
-        return covariates @ model.coefficients
-
-    return _score_out_of_fold(cohort, splits, fit)
+    return score_by_fold(
+        cohort, splits, lambda train, _seed: clinical_predictor(cohort, columns, train)
+    )
 
 
-def _score_out_of_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> Array:
+def clinical_predictor(
+    cohort: Cohort, columns: Mapping[str, Sequence[object]], train: npt.NDArray[np.bool_]
+) -> Array:
+    """Return everyone's (B,) log-risk by a ridge Cox model of these covariates, fitted to the
+    training rows; zero for everyone where no covariate varies in training.
+    """
+    design = fit_design(
+        {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
+    )
+    covariates = design.transform(columns)  # (B, p)
+    if not covariates.shape[1]:
+        return np.zeros(len(train))
+    model = fit_cox(
+        covariates[train],
+        cohort.time_months[train],
+        cohort.event[train],
+        ridge=CLINICAL_RIDGE,
+        entry_months=at_rows(cohort.entry_months, train),
+        names=design.names,
+    )
+    return covariates @ model.coefficients
+
+
+def score_by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:
+    """Return how the model of each fold scores everyone.
+
+    Args:
+        fit: training rows and the seed of the partition to everyone's (B,) log-risk.
+
+    Raises:
+        CohortError: a fold's model cannot be fitted; the sentence names the fold.
+    """
     folds = []
     for split in splits:
         for fold in split.folds:
@@ -94,4 +153,4 @@ def _score_out_of_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore
                     models=(),
                 )
             )
-    return standardise(out_of_fold(folds, "standardised"))
+    return folds

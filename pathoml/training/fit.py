@@ -12,6 +12,7 @@ import torch
 from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
+from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.heads import find_head
 from pathoml.training.loop import LogRow, OnEpoch, TrainedBlock, check_bags, train_models
@@ -68,7 +69,11 @@ def _solve(
             rows = np.array([index[p] for p in one.train])
             of_patient = means if one.bag_of is None else means[list(one.bag_of)]
             model = fit_ridge_cox(
-                of_patient[rows], cohort.time_months[rows], cohort.event[rows], seed=seed
+                of_patient[rows],
+                cohort.time_months[rows],
+                cohort.event[rows],
+                seed=seed,
+                entry_months=at_rows(cohort.entry_months, rows),
             )
             head = spec.build()
             head.load_state_dict({"risk.weight": torch.from_numpy(model.weights).float()[None]})

@@ -4,43 +4,60 @@ without torch.
 
 from __future__ import annotations
 
-from pathoml.config import Study
+from typing import Any
+
+from pathoml.config import SplitsConfig, Study
 from pathoml.store.files import sha256_of_json
-from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import file_hash
+from pathoml.study.inputs import patients_read, stored_content
 from pathoml.study.layout import embeddings_folder
 from pathoml.training.heads import source_sha256
 from pathoml.types import Cohort, Recipe
 
-TRAINING_VERSION = 4  # raise it when the same data and configuration train other models
+TRAINING_VERSION = 5  # raise it when the same data and configuration train other models
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
+NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
+# keys of `splits` that a scheme goes by, beside its own name and the seed
+SPLIT_KEYS = {
+    "stratified": {"folds", "repeats", "stratify_by"},
+    "centre_preserving": {"folds", "repeats"},
+    "leave_one_centre_out": set[str](),
+}
+INNER_KEYS = {"scheme", "folds", "stratify_by"}  # of nested scores
 
 
 def train_recipe(study: Study, cohort: Cohort) -> Recipe:
-    """Return everything that decides the models and scores of a run."""
-    config, folder = study.config, embeddings_folder(study)
-    hashes = {
-        s.slide_id: stored_attr(folder / f"{s.slide_id}.h5", "content_sha256")
-        for s in cohort.slides
-    }
-    patients = [
-        [p.patient_id, p.centre, p.time_months, p.event, list(p.slide_ids), dict(p.covariates)]
-        for p in cohort.patients
-    ]
-    sections = config.model_dump(
-        mode="json", include={"endpoint", "cohort", "splits", "train", "encoder"}
-    )
+    """Return everything that decides the models and scores of a run.
+
+    What a table or a key of study.yaml is understood as counts, not how it is written: a column
+    may be renamed, or a time be given in days.
+    """
+    config, cut = study.config, study.config.endpoint.data_cut
     return Recipe(
         step="train",
         inputs={
-            **sections,
-            "patients": patients,
-            "embeddings": hashes,
+            "patients": patients_read(cohort, without=NOT_TRAINED_ON),
+            "data_cut": cut.isoformat() if cut else "",  # a column of scores.csv
+            "splits": splits_read(config.splits, nested=config.train.nested),
+            "train": config.train.model_dump(mode="json"),
+            "encoder": config.encoder,
+            "embeddings": stored_content(embeddings_folder(study), cohort),
             "version": TRAINING_VERSION,
             **split_file_hash(study),
             **head_source_hash(study),
         },
     )
+
+
+def splits_read(splits: SplitsConfig, *, nested: bool) -> dict[str, Any]:
+    """Return the keys of the section that decide who trains and who is scored.
+
+    Args:
+        nested: training patients are scored by inner folds too.
+    """
+    own = set() if splits.file else {"scheme", *SPLIT_KEYS[splits.scheme]}
+    used = {"seed"} | own | (INNER_KEYS if nested else set())
+    return splits.model_dump(mode="json", include=used)
 
 
 def head_source_hash(study: Study) -> dict[str, str]:
@@ -59,4 +76,4 @@ def split_file_hash(study: Study) -> dict[str, str]:
         return {}
     path = study.folder / study.config.splits.file
     files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
-    return {"split_files": sha256_of_json([file_hash(f) for f in files])}
+    return {"split_files": sha256_of_json([[f.name, file_hash(f)] for f in files])}

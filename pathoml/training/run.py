@@ -16,6 +16,7 @@ from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.store.provenance import is_fresh
 from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import why_stale
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, read_splits
@@ -57,10 +58,13 @@ def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
         StoreError: not trained yet, or the cohort, embeddings or configuration changed since.
     """
     cohort = cohort or read_cohort(study)
-    if not is_fresh(study.run_folder, train_recipe(study, cohort), TRAIN_OUTPUTS):
+    recipe = train_recipe(study, cohort)
+    if not is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS):
+        changed = why_stale(study.run_folder, recipe)
         raise StoreError(
-            f"{study.run_folder} is not trained, or its data or configuration changed since. Run"
-            " `pathoml train`, or pathoml.train(study), first."
+            f"{study.run_folder} is not trained, or its data or configuration changed since"
+            f"{f' ({changed})' if changed else ''}. Run `pathoml train`, or pathoml.train(study),"
+            " first."
         )
     cohort, bags, _ = read_bags(cohort, embeddings_folder(study))
     folder = RunFolder(study.run_folder)

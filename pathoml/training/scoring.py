@@ -8,13 +8,15 @@ SD(training patients' r), scaled to SD 1 over the cohort.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
+from pathoml.store.scores import RepeatTable
+from pathoml.survival.fold_concordance import FoldedScores
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import models_sha256
 from pathoml.types import Bag, Cohort, RiskScore
@@ -129,21 +131,51 @@ def standardise(standardised: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     return mean / sd if sd > SMALLEST_SD else np.zeros_like(mean)
 
 
-def seed_scores(
+def averaged(folds: Sequence[FoldScores]) -> npt.NDArray[np.float64]:
+    """Return (B,) score_sd: by the models that did not see a patient, in SD of their training
+    patients, averaged over repeats.
+    """
+    return standardise(out_of_fold(folds, "standardised"))
+
+
+def repeat_table(by_name: Mapping[str, Sequence[FoldScores]]) -> RepeatTable:
+    """Return every partition's own scores, of several models on the same folds.
+
+    Args:
+        by_name: name of a column -> its folds; names without folds are left out.
+    """
+    present = {name: folds for name, folds in by_name.items() if folds}
+    first = next(iter(present.values()))
+    repeats = tuple(dict.fromkeys(f.repeat for f in first))
+    fold = np.empty((len(repeats), len(first[0].centred)), dtype=object)
+    for one in first:
+        fold[repeats.index(one.repeat), ~one.is_training] = one.fold
+    return RepeatTable(
+        repeats=repeats,
+        fold=fold.astype(str),
+        scores={name: out_of_fold(folds) for name, folds in present.items()},
+    )
+
+
+def folded_scores(folds: Sequence[FoldScores]) -> FoldedScores:
+    """Return the scores of a cross-validation as C takes them: by partition, with their folds."""
+    table = repeat_table({"score": folds})
+    return FoldedScores(scores=table.scores["score"], fold=table.fold, mean=averaged(folds))
+
+
+def seed_folds(
     raw: npt.NDArray[np.float64], specs: Sequence[ModelSpec], patient_ids: Sequence[str]
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return for each seed (B,) score_sd as it would be if only the models of that seed had been
-    trained.
+) -> dict[str, list[FoldScores]]:
+    """Return for each seed its folds, as if only the models of that seed had been trained.
 
     Args:
         raw: (M, B) log-risks of full bags.
     """
-    scores = {}
+    folds = {}
     for seed in sorted({spec.seed for spec in specs}):
         mine = [m for m, spec in enumerate(specs) if spec.seed == seed]
-        folds = fold_scores(raw[mine], [specs[m] for m in mine], patient_ids)
-        scores[str(seed)] = standardise(out_of_fold(folds, "standardised"))
-    return scores
+        folds[str(seed)] = fold_scores(raw[mine], [specs[m] for m in mine], patient_ids)
+    return folds
 
 
 def risk_scores(

@@ -7,9 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pathoml.config import Study, opened
+from pathoml.errors import StoreError
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import say_why
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
+from pathoml.training.score_source import score_source
 from pathoml.training.trained import Trained
 from pathoml.types import SILENT, Cohort, Progress
 
@@ -24,9 +27,16 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
 
     Raises:
         CohortError: the cohort cannot be split or trained on; says why.
+        StoreError: the run holds scores from elsewhere, which would be lost.
     """
     study = opened(study)
     cohort, config = read_cohort(study), study.config
+    source = score_source(study, cohort)
+    if source is not None:
+        raise StoreError(
+            f"{study.run_folder} holds scores that were not trained there (`pathoml"
+            f" {source.step}`). Train in a run of its own: add --set run=trained."
+        )
     recipe = train_recipe(study, cohort)
     if is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS):
         progress.heading(f"train  runs/{config.run}: up to date")
@@ -35,6 +45,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme},"
         f" {config.splits.repeats} repeats, {config.train.seeds} seeds"
     )
+    say_why(progress, study.run_folder, recipe)
     # here, because loading torch takes seconds
     from pathoml.training.all_folds import train_all_folds
 
@@ -47,6 +58,8 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         models=trained.models,
         encoder=trained.encoder,
         tiles=trained.tiles,
+        solved=trained.solved,
+        features=trained.features,
     )
     return trained
 

@@ -20,4 +20,7 @@ class Trained:
     over_budget: str = ""  # a warning if clinical model and score need more events than there are
     excluded: tuple[tuple[str, str], ...] = ()  # (patient_id, reason)
     device: str = ""  # cpu or cuda
+    solved: bool = False  # the head is solved, not trained by epochs
+    # what was done to tiles before the models saw them, as far as the encoder does not say it
+    features: Mapping[str, object] = field(default_factory=dict)
     encoder: Mapping[str, object] = field(default_factory=dict)  # with weights, tile_px and mpp

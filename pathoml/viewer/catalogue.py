@@ -21,7 +21,7 @@ from pathoml.slides.sheets import few_of_each
 from pathoml.store.files import read_json
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
-from pathoml.store.tables import read_table
+from pathoml.store.tables import read_own_table
 from pathoml.store.tiles import flags_at, flags_of, read_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder, run_tiles_folder
@@ -396,7 +396,7 @@ def _faithfulness(study: Study, problems: list[str]) -> dict[str, Row]:
 
 def _phenotypes(study: Study) -> tuple[Row, ...]:
     path = RunFolder(study.run_folder).phenotypes
-    return tuple(dict(row) for row in read_table(path).rows) if path.is_file() else ()
+    return tuple(dict(row) for row in read_own_table(path).rows) if path.is_file() else ()
 
 
 def _map(study: Study, slide_id: str) -> AttentionMap | str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pathoml.store.tables import read_table
+from pathoml.store.tables import read_own_table
 from pathoml.study.run_folder import RunFolder
 
 REPEATED_SHARE = 0.1  # of the items, read a second time for the agreement of a rater with himself
@@ -48,7 +48,7 @@ def reading_items(run_folder: Path, slide_ids: Sequence[str]) -> list[Item]:
     key = RunFolder(run_folder).naming_key
     known = set(slide_ids)
     if key.is_file():
-        table = read_table(key)
+        table = read_own_table(key)
         table.require(("item", "slide_id", "phenotype"))
         return [
             Item(item=r["item"], slide_id=r["slide_id"], phenotype=r["phenotype"])

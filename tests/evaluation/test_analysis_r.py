@@ -18,6 +18,7 @@ from support.score_study import write_score_study
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
 from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.evidence import read_evidence
+from pathoml.evaluation.missing_covariates import write_imputed
 from pathoml.evaluation.sections import metrics
 from pathoml.evaluation.start_stop import write_start_stop
 from pathoml.store.files import write_json
@@ -34,6 +35,8 @@ NOT_COMPARED = re.compile(
     r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
     r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
     r"|^flow\.(patients|by_centre\..*\.slides)$"
+    # of models that R does not fit again: out of fold by complete cases and by imputed sets
+    r"|^missing_covariates\.clinical_harrell_c\."
     r"|^heterogeneity\.|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
     r"|^leaks\.harrell_c_within\..*\.(low|high)$"
 )
@@ -137,6 +140,7 @@ def evaluated_once(study):
     content = metrics(evidence)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_cohort_table(files.cohort_table, evidence)
+    write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
     return content
 
@@ -354,6 +358,10 @@ def test_r_hands_over_multiple_imputation_beside_the_filled_in_covariates(both):
     if not content["clinical"]["covariates"]:
         assert f"{pooled}.estimate" not in of_r
         return
+    ours = content["missing_covariates"]["added_value"]["multiple_imputation"]
+    assert of_r[f"{pooled}.estimate"] == pytest.approx(
+        ours["hazard_ratio_per_sd"]["estimate"], rel=0.02
+    )  # other draws of the same cells
     ours = adjusted["hazard_ratio_per_sd"]
     assert of_r[f"{pooled}.estimate"] == pytest.approx(ours["estimate"], rel=0.05)
     assert of_r[f"{pooled}.low"] == pytest.approx(ours["low"], rel=0.1)

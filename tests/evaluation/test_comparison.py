@@ -11,6 +11,7 @@ from support.learning import planted_cohort, write_study
 from pathoml.config import load_study
 from pathoml.evaluation.comparison import choice_corrected_c, compare
 from pathoml.survival.concordance import harrell_c
+from pathoml.survival.fold_concordance import frozen_scores
 
 
 def test_a_comparison_has_every_recipe_the_clinical_model_a_winner_and_a_corrected_p(
@@ -23,10 +24,12 @@ def test_a_comparison_has_every_recipe_the_clinical_model_a_winner_and_a_correct
     assert [c["head"] for c in content["candidates"]] == ["mean_pool", "ridge_cox", "clinical"]
     assert content["selection"]["p_value"] == pytest.approx(0.1)
     assert content["candidates"][0]["cpu_seconds"] > 0
-    best = max(c["harrell_c_centre_stratified"] for c in content["candidates"][:2])
+    best = max(c["harrell_c_centre_stratified"]["estimate"] for c in content["candidates"][:2])
     winner = content["selection"]["winner"]["head"]
     assert best == next(
-        c["harrell_c_centre_stratified"] for c in content["candidates"] if c["head"] == winner
+        c["harrell_c_centre_stratified"]["estimate"]
+        for c in content["candidates"]
+        if c["head"] == winner
     )
 
 
@@ -35,4 +38,4 @@ def test_the_best_of_many_scores_of_pure_noise_is_corrected_to_chance() -> None:
     noise = np.random.default_rng(0).normal(size=(20, 80))
     best = max(harrell_c(score, cohort.time_months, cohort.event) for score in noise)
     assert best > 0.56
-    assert abs(choice_corrected_c(noise, cohort) - 0.5) < 0.04
+    assert abs(choice_corrected_c([frozen_scores(score) for score in noise], cohort) - 0.5) < 0.04

@@ -36,7 +36,7 @@ def test_one_evaluate_opens_every_table_once_and_the_run_once(tmp_path: Path, mo
     study = load_study(tmp_path, FEW)
     train_study(study)
     read: Counter[str] = Counter()
-    for reader in ("_read_csv", "_read_xlsx"):
+    for reader in ("read_csv", "read_workbook"):
         whole = getattr(tables, reader)
 
         def counted(path: Path, *rest: object, whole=whole) -> object:

@@ -139,11 +139,10 @@ def test_a_treatment_column_with_other_words_is_refused(tmp_path):
         evaluated(study)
 
 
-def test_of_a_constant_score_neither_concordance_nor_hazard_ratio_is_estimable(tmp_path):
+def test_a_constant_score_has_neither_c_nor_hazard_ratio(tmp_path):
     study = write_score_study(tmp_path, significance=QUICK)
     write_run(study, dict.fromkeys(read_cohort(study).patient_ids, 0.0))
     content = evaluated(study)
-    assert content["harrell_c"]["note"] == "not estimable: all scores are equal."
     for name in (
         "harrell_c",
         "uno_c",
@@ -204,7 +203,8 @@ def lock(study, log_hazard_ratio, monthly_hazard):
 def test_a_locked_score_is_validated_against_the_bundle_that_made_it(tmp_path):
     study = write_score_study(tmp_path, significance=QUICK, competing=False)
     lock(study, 0.8, 1 / 16)  # drawn with 0.4 a SD and about 16 months to an event
-    content = evaluated(study)["prospective"]
+    whole = evaluated(study)
+    content, hospitals = whole["prospective"], whole["between_centres"]
     assert content["slope"]["estimate"] == pytest.approx(0.5, abs=0.15)
     assert (
         content["hazard_ratio_per_sd"]["low"]
@@ -219,6 +219,9 @@ def test_a_locked_score_is_validated_against_the_bundle_that_made_it(tmp_path):
     assert content["in_the_large"]["estimate"] == pytest.approx(
         read_cohort(study).event.sum() / expected.sum(), rel=1e-9
     )
+    of_hospitals = sum(h["expected"] for h in hospitals["centres"].values())
+    assert of_hospitals == pytest.approx(expected.sum())  # foretold by the bundle, not fitted here
+    assert hospitals["sentence"].startswith("In a new hospital of this kind")
 
 
 def scores_of(study):

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 
 from pathoml.cli.check import run as check
@@ -18,6 +19,7 @@ from pathoml.cli.evaluate import run as evaluate
 from pathoml.cli.report import run as report
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError
+from pathoml.evaluation.evidence import read_evidence
 from pathoml.interop.scores import import_into
 from pathoml.study.cohort import read_cohort
 from pathoml.training.nested import read_nested, write_nested
@@ -212,3 +214,68 @@ def test_check_asks_nothing_of_an_encoder_that_a_study_without_slides_does_not_u
     small_study(tmp_path)
     study = load_study(tmp_path, ["encoder=of_our_own"])
     assert check(study, Console()) == 0
+
+
+IDS = ["-P003", "=P001", "+S1", "@x", "00012", "1e5", "TRUE", "'=Q", "-4", "=1+1"]
+
+
+def with_odd_ids(folder: Path) -> tuple[Study, Path]:
+    study, source = small_study(folder), scores_file(folder)
+    for path in (folder / "patients.csv", source):
+        text = path.read_text()
+        for k, one in enumerate(IDS):
+            text = text.replace(f"P{k},", f"{one},", 1)
+        path.write_text(text)
+    return study, source
+
+
+def test_ids_that_a_spreadsheet_would_run_or_change_go_through_a_whole_run(tmp_path: Path) -> None:
+    study, source = with_odd_ids(tmp_path)
+    exchange = import_into(study, source)
+    assert exchange.failures == {}
+    assert evaluate(study, Console()) == 0
+    assert report(study, Console()) == 0
+    assert read_evidence(study).cohort.patient_ids[:10] == IDS
+    run = study.run_folder
+    cells = [cell for path in run.glob("*.csv") for row in read_rows(path) for cell in row.values()]
+    assert [c for c in cells if c[:1] in ("=", "+", "@")] == []
+    assert [c for c in cells if c[:1] == "-" and not c[1:2].isdigit()] == []
+
+
+def test_our_own_scores_come_back_with_such_ids(tmp_path: Path) -> None:
+    study, source = with_odd_ids(tmp_path)
+    import_into(study, source)
+    again = tmp_path / "again.csv"
+    again.write_bytes((study.run_folder / "scores.csv").read_bytes())
+    assert import_into(study, again).failures == {}
+
+
+def test_scores_that_may_be_thousands_are_refused_with_the_line(tmp_path: Path) -> None:
+    study, source = small_study(tmp_path), scores_file(tmp_path)
+    source.write_text(source.read_text().replace(",19\n", ',"1,900"\n'))
+    with pytest.raises(CohortError, match=r"theirs.csv line 3: score = '1,900' may be 1900 or 1.9"):
+        import_into(study, source)
+
+
+def test_ids_that_lost_their_zeros_are_proposed(tmp_path: Path) -> None:
+    study, source = small_study(tmp_path), scores_file(tmp_path)
+    source.write_text(source.read_text().replace("\nP7,", "\nP007,"))
+    found = import_into(study, source).failures
+    assert found["P007"].startswith("not in the cohort. Is it 'P7' there?")
+
+
+def test_scores_on_another_sheet_under_a_title_are_found(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    book = openpyxl.Workbook()
+    book.active.append(["Notes"])
+    data = book.create_sheet("Scores")
+    for line in (
+        ["Model of 2024"],
+        ["patient_id", "score"],
+        *([f"P{k}", k / 7] for k in range(20)),
+    ):
+        data.append(line)
+    book.save(tmp_path / "theirs.xlsx")
+    found = import_into(study, tmp_path / "theirs.xlsx")
+    assert found.failures == {}
+    assert "theirs.xlsx: the table is on sheet 'Scores'" in found.notes

@@ -13,6 +13,7 @@ from pathoml.config import StainConfig
 from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.sections import metrics
+from pathoml.report import wording
 from pathoml.report.nomogram import risk_marks
 from pathoml.report.page import report_page
 from pathoml.store.files import write_json
@@ -206,3 +207,78 @@ def test_what_readers_saw_stands_beside_the_phenotypes_and_their_interactions(st
     assert "1.90 (1.20 to 3.00)" in page
     for name in ("phenotypes.csv", "labels.json"):
         (features / name).unlink()
+
+
+def test_three_answers_to_empty_cells_stand_in_one_table(study):
+    page = page_of(study)
+    section = json.loads((study.run_folder / "metrics.json").read_text(encoding="utf-8"))[
+        "missing_covariates"
+    ]
+    assert f"{section['incomplete']} patients" in page
+    assert f"{section['imputations']} imputed sets" in page
+    for answer in ("complete_case", "median", "multiple_imputation"):
+        ratio = section["hazard_ratios"][0][answer]
+        assert f"{ratio['estimate']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" in page
+
+
+def test_few_incomplete_patients_are_not_counted_on_a_page_to_be_published(study):
+    path = study.run_folder / "metrics.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    few = {**whole["missing_covariates"], "incomplete": 3, "share": 3 / whole["n"]}
+    write_json(path, {**whole, "missing_covariates": few})
+    try:
+        assert "3 patients (2 %)" in page_of(study)
+        page = page_of(study, smallest=5)
+        assert "&lt;5 patients lack" in page
+        assert "(2 %) lack" not in page
+    finally:
+        write_json(path, whole)
+
+
+def test_a_study_without_empty_cells_says_so(study):
+    path = study.run_folder / "metrics.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    said = "No covariate is empty in any patient: nothing is imputed."
+    write_json(path, {**whole, "missing_covariates": {"incomplete": 0, "note": said}})
+    try:
+        assert said in page_of(study)
+    finally:
+        write_json(path, whole)
+
+
+def test_every_hospital_its_mean_and_the_next_stand_in_the_report(study):
+    page = page_of(study)
+    section = json.loads((study.run_folder / "metrics.json").read_text(encoding="utf-8"))[
+        "between_centres"
+    ]
+    assert section["sentence"] in page
+    for name, own in section["centres"].items():
+        row = re.search(rf"<tr><th>{name}</th>.*?</tr>", page[page.index('id="hospitals"') :])[0]
+        assert wording.estimate(own["harrell_c"]) in row
+        assert wording.estimate(own["observed_to_expected"]) in row
+    c = section["harrell_c"]
+    assert f"{c['prediction_low']:.2f} to {c['prediction_high']:.2f}" in page
+    assert 'aria-label="C and calibration of every hospital, and of the next"' in page
+
+
+def test_a_page_to_be_published_names_no_small_hospital_and_no_total_that_gives_it_away(study):
+    page = page_of(study, smallest=5)
+    part = page[page.index('id="hospitals"') : page.index('id="points"')]
+    assert "TINY" not in part
+    assert "Small hospitals are not shown" in part
+    mean = re.search(r"<tr><th>Mean of hospitals</th>(.*?)</tr>", part)[1]
+    assert mean.startswith('<td class="n"></td><td class="n"></td>')
+
+
+def test_one_centre_is_said_in_the_report_without_a_figure(study):
+    path = study.run_folder / "metrics.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    alone = {**whole["between_centres"], "centres": {}, "sentence": "All patients are of one."}
+    write_json(path, {**whole, "between_centres": alone})
+    try:
+        part = page_of(study)
+        part = part[part.index('id="hospitals"') : part.index('id="points"')]
+        assert "All patients are of one." in part
+        assert "<svg" not in part
+    finally:
+        write_json(path, whole)

@@ -4,17 +4,27 @@ a spreadsheet.
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import tempfile
 from pathlib import Path
 
 import openpyxl
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pathoml.errors import CohortError
-from pathoml.store.tables import find_table, parse_date, parse_number, read_table, write_table
+from pathoml.store.tables import (
+    MISSING,
+    find_table,
+    parse_date,
+    parse_number,
+    read_own_table,
+    read_table,
+    write_table,
+)
 
 GERMAN = "Patient;Zentrum;Größe;Ablation\nP1;Köln;12,5;01.03.2021\nP2;Zürich;7;\n"
 
@@ -159,3 +169,31 @@ def test_thousands_marks_are_told_from_decimal_marks(text, number):
 @pytest.mark.parametrize("text", ["31.02.2021", "2021-13-01", "03/04/2021", "gestern", ""])
 def test_what_is_no_date_is_none(text):
     assert parse_date(text) is None
+
+
+IDS = ["-P003", "=P001", "+S1", "@x", "'=Q", "''+R", "00012", "1e5", "TRUE", "-4", "'s Gravenhage"]
+
+
+def test_ids_that_a_spreadsheet_would_run_or_change_come_back_from_our_own_tables(tmp_path):
+    write_table(tmp_path / "t.csv", ("=id", "n"), [[one, 1] for one in IDS])
+    table = read_own_table(tmp_path / "t.csv")
+    assert table.columns == ("=id", "n")
+    assert [row["=id"] for row in table.rows] == IDS
+    with (tmp_path / "t.csv").open() as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert [c for c in cells if c[0] in "=+@\t" or (c[0] == "-" and c != "-4")] == []
+
+
+@given(st.text(alphabet="'=+-@aP1. ", min_size=1, max_size=6).map(str.strip))
+def test_any_text_that_is_no_word_for_missing_comes_back(text):
+    assume(text not in MISSING)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder) / "t.csv", ("a", "b"), [[text, "x"]])
+        (row,) = read_own_table(Path(folder) / "t.csv").rows
+    assert row["a"] == text
+
+
+def test_an_old_workbook_is_named_with_what_to_do(tmp_path):
+    write(tmp_path / "patients.xls", b"")
+    with pytest.raises(CohortError, match=r"has patients.xls, which is not read. Save it as"):
+        find_table(tmp_path, "patients")

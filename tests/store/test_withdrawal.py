@@ -142,6 +142,20 @@ def test_a_german_table_keeps_its_separator_its_letters_and_its_other_rows(tmp_p
     assert path.read_bytes() == 'patient_id;Größe;Notiz\r\nP10;4,5;"a;b"\r\n'.encode("cp1252")
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize("above", ["", "sep=;\n", "Größe 2024\n\n"])
+@pytest.mark.parametrize("patient", ["=P001", "-P003", "'=Q", "00012", "1e5", "TRUE", "P1"])
+def test_rows_go_by_the_id_as_it_is_read_whatever_it_begins_with(
+    tmp_path: Path, patient: str, above: str, codec: str
+) -> None:
+    path, others = tmp_path / "patients.csv", ["=P00", "P003", "=Q", "12", "100000", "true", "P10"]
+    lines = [f"{one};ü" for one in [*others, patient]]
+    path.write_bytes((above + "\n".join(["patient_id;Notiz", *lines]) + "\n").encode(codec))
+    remove_rows(path, "patient_id", [patient])
+    kept = path.read_bytes().decode(codec)
+    assert kept == above + "\n".join(["patient_id;Notiz", *lines[:-1]]) + "\n"
+
+
 def test_whoever_calls_withdraw_the_readings_of_the_patient_are_forgotten(study: Study) -> None:
     withdraw(study, plan_withdrawal(study, "P1"), bundles_too=True)
     readings = Readings(study.folder / "readings" / "readings.sqlite")

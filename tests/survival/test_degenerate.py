@@ -59,7 +59,7 @@ OF_A_SCORE = {
         s, TREATED[: len(s)], NO_COVARIATES[: len(s)], time_months=t, event=e
     ),
     "subgroup": lambda s, t, e: subgroup_effect(s, TREATED[: len(s)], t, event=e),
-    "locked": lambda s, t, e: validate_locked_score(s, s, t, event=e, bootstraps=50),
+    "locked": lambda s, t, e: validate_locked_score(s, s, t, event=e),
 }
 
 

@@ -93,7 +93,7 @@ def test_a_changed_key_redoes_only_the_steps_that_stand_on_it(
             "run",
             str(study),
             "--set",
-            "significance.bootstraps=100",
+            "significance.bootstraps=120",
             "--set",
             "significance.permutations=0",
         )

@@ -24,10 +24,17 @@ from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c
 from pathoml.synthetic.truth import roc_auc
 from pathoml.training import loop as training
-from pathoml.training.baselines import clinical_scores, ridge_cox_scores
+from pathoml.training.baselines import clinical_scores, ridge_cox_folds
 from pathoml.training.loop import model_specs, train_models
 from pathoml.training.models import load_models, save_block, save_index
-from pathoml.training.scoring import fold_scores, out_of_fold, risk_scores, seed_scores, standardise
+from pathoml.training.scoring import (
+    averaged,
+    fold_scores,
+    out_of_fold,
+    risk_scores,
+    seed_folds,
+    standardise,
+)
 
 CONFIG = TrainConfig(
     epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=2, learning_rate=1e-2
@@ -112,7 +119,9 @@ def test_score_sd_has_sd_one_and_rescaling_a_models_output_changes_nothing(train
 
 def test_the_score_of_one_seed_is_that_of_a_run_that_trained_no_other(trained) -> None:  # type: ignore[no-untyped-def]
     cohort, *_, specs, _, raw = trained
-    by_seed = seed_scores(raw, specs, cohort.patient_ids)
+    by_seed = {
+        seed: averaged(some) for seed, some in seed_folds(raw, specs, cohort.patient_ids).items()
+    }
     assert list(by_seed) == ["1", "2"]
     second = [m for m, s in enumerate(specs) if s.seed == 2]
     alone = fold_scores(
@@ -248,7 +257,8 @@ def test_baselines_are_out_of_fold_too() -> None:
     cohort, bags, _ = planted_cohort(60, effect=5.0)
     splits = make_splits(cohort, SplitsConfig(folds=3, repeats=2))
     assert (
-        harrell_c(ridge_cox_scores(cohort, bags, splits), cohort.time_months, cohort.event) > 0.65
+        harrell_c(averaged(ridge_cox_folds(cohort, bags, splits)), cohort.time_months, cohort.event)
+        > 0.65
     )
     noise = clinical_scores(cohort, splits)
     assert noise is not None

@@ -1,0 +1,205 @@
+"""The methods paragraph: what was done, by what the run's files say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pathoml.report.what_ran import WhatRan
+from pathoml.report.wording import is_number, number, within_centres
+from pathoml.training.described import fitted_by
+from pathoml.types import Json
+
+STAINS = {"macenko": "Macenko", "reinhard": "Reinhard"}
+CENTRED = (
+    "Each model's score was centred on its training patients and expressed in their standard"
+    " deviation; a patient's score is the mean over the models that did not see the patient. No"
+    " epoch, cut-off or scaling used the scored fold."
+)
+NESTED = (
+    "For models that combine the score with covariates, each fold's training patients were scored"
+    " by models of inner folds."
+)
+CLINICAL = (
+    "It is a Cox model with a small ridge penalty; missing numbers became the training median,"
+    " missing categories a level of their own."
+)
+OWNERS = {  # of imported scores, by the type that their table states
+    "oof": "out of fold, as their owner says; ",
+    "loco": "leave one centre out, as their owner says; ",
+    "locked": "by a model that was locked before, as their owner says; ",
+    "insample": "on the very patients that trained them, as their owner says; ",
+}
+
+
+def methods(ran: WhatRan, metrics: Json, permutation: Json) -> str:
+    """Return the methods paragraph."""
+    how = {"trained": _trained, "imported": _imported, "predicted": _predicted}[ran.origin]
+    return " ".join([*how(ran, metrics), _discrimination(ran, metrics), _chance(ran, permutation)])
+
+
+def _trained(ran: WhatRan, _: Json) -> list[str]:
+    return [
+        _features(ran.features),
+        fitted_by(ran.train, solved=ran.solved, tiles_seen=ran.tiles_seen) + ".",
+        partition(ran.splits),
+        CENTRED,
+        *([NESTED] if ran.nested else []),
+    ]
+
+
+def _imported(ran: WhatRan, metrics: Json) -> list[str]:
+    return [
+        "The scores were made by another program and imported as they were, centred and divided "
+        f"by their standard deviation; {OWNERS.get(ran.score_type, '')}who trained them on whom is"
+        " for their owner to say.",
+        f"The clinical baseline was fitted here: {partition(ran.splits)} {CLINICAL}",
+        f"The score covers {number(metrics.get('n'), 0)} patients.",
+    ]
+
+
+def _predicted(ran: WhatRan, _: Json) -> list[str]:
+    bundle, train = ran.bundle, ran.train
+    name = f"the locked bundle {bundle['name']}" if bundle.get("name") else "a locked bundle"
+    if not train:
+        return [
+            f"The scores were made by {name}, of which no model was trained on these patients; its"
+            " own files, which are not here, say how it was trained."
+        ]
+    where = (
+        f"on {bundle['patients']} patients of another table, {bundle['events']} of them with an"
+        " event"
+        if bundle.get("patients")
+        else "elsewhere"
+    )
+    endpoint = f" ({bundle['endpoint']})" if bundle.get("endpoint") else ""
+    models = f", an ensemble of {bundle['models']} models" if bundle.get("models") else ""
+    one = {**train, "seeds": 1}  # the ensemble is said
+    fitted = fitted_by(one, solved=ran.solved).replace("; 1 initialisation a fold", "")
+    return [
+        f"The scores were made by {name}{models}, trained {where}{endpoint} and fixed before these"
+        " patients were scored: nothing was trained, divided into folds or chosen on them.",
+        _features(ran.features),
+        f"{fitted}.",
+        "A score is the mean over the ensemble, centred on the patients that trained it, in units"
+        " of the standard deviation of its out-of-fold scores there; the two groups are divided at"
+        " the median of those.",
+    ]
+
+
+def _features(features: Mapping[str, Any]) -> str:
+    """Return how slides became vectors."""
+    side = f"{features['tile_px']} px" if features.get("tile_px") else "the encoder's own size"
+    scale = (
+        f"{features['mpp']:g} micrometres per pixel"
+        if features.get("mpp")
+        else "the encoder's own resolution"
+    )
+    encoder = features.get("encoder", "")
+    if features.get("imported_from"):
+        return (
+            f"The features of tiles of {side} at {scale} were made by another program"
+            f" ({features['imported_from']}) with the encoder {encoder} and imported as they were."
+        )
+    exclude, context = features.get("exclude") or (), features.get("context_mpp")
+    return (
+        f"Tissue was cut into tiles of {side} at {scale} (at least"
+        f" {100 * features.get('min_tissue', 0):.0f} % tissue"
+        + (f"; tiles flagged {' or '.join(exclude)} left out)" if exclude else ")")
+        + f" and each tile{_recoloured(features.get('stain'))} was turned into a vector by the"
+        f" pretrained encoder {encoder}, which saw no outcome."
+        + (
+            f" Behind it stands the vector of the tile around it at {context:g} micrometres per"
+            " pixel."
+            if context
+            else ""
+        )
+    )
+
+
+def _recoloured(stain: Any) -> str:
+    """Return what was done to the stain: of a section of study.yaml, or of a bundle's word for it
+    (study/layout.py).
+
+    >>> _recoloured("macenko-hed0.05") == _recoloured({"normalise": "macenko", "augment": 0.05})
+    True
+    """
+    if isinstance(stain, str):
+        words = stain.split("-")
+        method = next((w for w in words if w in STAINS), None)
+        jitter = next((float(w.removeprefix("hed")) for w in words if w.startswith("hed")), 0.0)
+    else:
+        method, jitter = (stain or {}).get("normalise"), float((stain or {}).get("augment") or 0)
+    parts = (
+        [f"normalised to a fixed reference stain by the method of {STAINS[method]}"]
+        if method
+        else []
+    )
+    parts += [f"jittered in its stain by {jitter:g}"] if jitter else []
+    return f", {' and '.join(parts)}," if parts else ""
+
+
+def partition(splits: Mapping[str, Any]) -> str:
+    """Return who trained and who was scored, as a sentence; of the content of splits.json."""
+    parts = splits.get("splits") or []
+    folds = sorted({len(part.get("folds") or ()) for part in parts}) or [splits.get("folds", 0)]
+    many = " or ".join(str(n) for n in folds)
+    repeats = len(parts) or splits.get("repeats", 1)
+    scheme = splits.get("scheme", "")
+    if scheme == "file":
+        times = f"{repeats} partitions" if repeats > 1 else "one partition"
+        return (
+            f"Who trained and who was scored was read from {splits.get('file') or 'a file'}: "
+            f"{times} of the patients into {many} folds, made elsewhere."
+        )
+    if scheme == "leave_one_centre_out":
+        return (
+            f"Each of {many} centres was scored by a model trained on all others (leave one centre"
+            " out)."
+        )
+    kind = {
+        ("stratified", "centre_and_event"): "stratified by centre and event",
+        ("centre_preserving", ""): "with whole centres kept together",
+    }.get((scheme, splits.get("stratify_by", "") if scheme == "stratified" else ""))
+    times = f"repeated {repeats} times with new partitions" if repeats > 1 else "once"
+    return (
+        f"Patients were divided {kind or 'stratified by event'} into {many} folds, {times} (seed"
+        f" {splits.get('seed')})."
+    )
+
+
+def _discrimination(ran: WhatRan, metrics: Json) -> str:
+    tau = metrics.get("tau_months")
+    uno = f"; Uno's C up to {tau:.1f} months" if is_number(tau) else ""
+    pairs = "one fold" if ran.was_cross_validated else ""
+    if within_centres(metrics):
+        pairs = f"{pairs} and centre" if pairs else "one centre"
+    errors = (
+        "1.96 sqrt(2) standard errors given the models"
+        if ran.was_cross_validated
+        else "1.96 standard errors, the score being as it is"
+    )
+    return (
+        f"Discrimination is Harrell's C{f' over pairs of {pairs}' if pairs else ''}{uno}; its"
+        f" interval is {errors} (infinitesimal jackknife); other intervals from {ran.bootstraps}"
+        " draws of patients within centres, models as fitted."
+    )
+
+
+def _chance(ran: WhatRan, permutation: Json) -> str:
+    rounds = permutation.get("permutations") or 0
+    if is_number(permutation.get("p_value")) and rounds:
+        repeats = permutation.get("repeats") or 1
+        return (
+            f"The permutation test repeated the whole cross-validation {rounds} times ({repeats} "
+            f"partition{'s' if repeats != 1 else ''} on both sides) with the bags shuffled between "
+            "patients of the same centre; p = (1 + number at least as large) / (permutations + 1)."
+        )
+    return {
+        "trained": "No permutation test was run.",
+        "imported": "Their training could not be repeated here, so no permutation test was run.",
+        "predicted": (
+            "No model was trained on these patients, so there was nothing for a permutation test to"
+            " repeat."
+        ),
+    }[ran.origin]
