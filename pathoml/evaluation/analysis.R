@@ -46,7 +46,7 @@ coxph <- function(...) {  # as survival's, but a coefficient per SD that is far 
 }
 ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
   reach <- qnorm(0.975) * sqrt(variance[column, column])
-  if (!isTRUE(reach > 0 && abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
+  if (!isTRUE(reach > 0 && abs(coef(fit)[column]) + reach <= 20)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
 wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
@@ -346,6 +346,7 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
         riv <- (1 + 1 / m) * table$b[k] / within
         fmi <- (riv + 2 / (df + 3)) / (riv + 1)
       }
+      if (!isTRUE(abs(table$estimate[k]) + qt(0.975, df) * error <= 20)) return(invisible())
       estimate(name, exp(table$estimate[k] + c(0, -1, 1) * qt(0.975, df) * error))
       p <- 2 * pt(-abs(table$estimate[k] / error), df)
       show(paste0(name, ".wald_p"), if (k == nrow(table)) tested(p) else p)
