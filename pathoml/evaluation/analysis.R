@@ -776,6 +776,7 @@ if (file.exists("start_stop.csv")) section("timing", {
   rows <- text_table("start_stop.csv")
   for (column in c("start_months", "stop_months", "event", "treated", "score_sd")) rows[[column]] <- number(rows[[column]])
   first <- !duplicated(rows$patient_id)
+  counted("timing", everyone)
   show("timing.rows", nrow(rows))
   show("timing.delayed_entry", sum(rows$start_months[first] > 0))
   show("timing.treated_under_observation", nrow(rows) - sum(first))

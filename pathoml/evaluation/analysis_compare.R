@@ -11,11 +11,12 @@ not_repeated <- c(
   "^(included_excluded\\.|flow\\.patients$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
   "^flow\\.by_centre\\..*\\.slides$" = "slides are not in cohort.csv",
   "^between_centres\\." = "random effects over hospitals need a package that this script does not ask for",
+  "^timing\\.treatments\\." = "dates of treatments are not in cohort.csv",
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",
   "^nested_scores\\.used$" = "says which file was used"
 )
 too_few_draws <- "of the bootstrap draws have no comparable pair"
-wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(method|sentence|left_out)$|^alarms\\."
+wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(method|sentence|left_out)$|^alarms\\."
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
 parse_json <- function(lines) {  # objects as lists of class "object", lists as lists, null as NA
