@@ -627,9 +627,10 @@ def _sentence(error: Any) -> str:
         return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
     if error["type"] == "missing":
         return f"{where}{key!r} is missing. {_describe(parents, key)}"
+    said = error["msg"].removeprefix("Value error, ")  # of a validator, whose words are ours
     return (
         f"{where}{key} = {error['input']!r} is refused:"
-        f" {error['msg'][0].lower()}{error['msg'][1:]}. {_describe(parents, key)}".rstrip()
+        f" {said[0].lower()}{said[1:]}. {_describe(parents, key)}".rstrip()
     )
 
 
