@@ -308,18 +308,18 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
     z
   }
-  # A level without an event in any of the sets leaves all of them: its patients are a stratum of their own.
+  # A column that one of the sets can say nothing of leaves all of them; the patients of such a level are a stratum of their own.
   fits_of <- function(sets, among) {
     sets <- lapply(sets, function(z) z[among, , drop = FALSE])
-    kept <- Reduce(`&`, lapply(sets, function(z) {
-      apply(z, 2, function(v) !(all(v %in% 0:1) && !any(event[among][v == 1] == 1)) && diff(range(v)) > 0)
-    }))
-    lapply(sets, function(z) {
-      own <- interaction(as.data.frame(cbind(0, z[, !kept, drop = FALSE])))
+    found <- lapply(sets, estimable, start = entry_months[among], stop = time_months[among], seen = event[among])
+    kept <- Reduce(`&`, lapply(found, function(f) f$kept))
+    Map(function(z, f) {
+      elsewhere <- which(f$kept & !kept & apply(z, 2, function(v) all(v %in% 0:1)))
+      own <- interaction(as.data.frame(cbind(f$stratum, z[, elsewhere, drop = FALSE])), drop = TRUE)
       data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
       list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
            reduced = coxph(y ~ z + strata(own), data = data, control = strict))
-    })
+    }, sets, found)
   }
   # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
   trained <- scores$score_type[1] %in% c("oof", "loco")
@@ -810,7 +810,7 @@ treatment <- @treatment@
 later <- @treatment_began_later@
 intervals_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
 patient_of <- if (later) match(intervals_of$patient_id, ids)
-effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
+effects <- function(name, variable, member, parts, y = get("y", globalenv()), of_patients = identity) {
   known <- !is.na(variable)
   for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
@@ -819,8 +819,8 @@ effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
   g <- as.numeric(member)
   chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
   two <- list(ratio(inside), ratio(outside))
-  estimate(paste0(name, parts[1]), two[[1]], known & member %in% TRUE)
-  estimate(paste0(name, parts[2]), two[[2]], known & member %in% FALSE)
+  estimate(paste0(name, parts[1]), two[[1]], of_patients(known & member %in% TRUE))
+  estimate(paste0(name, parts[2]), two[[2]], of_patients(known & member %in% FALSE))
   show(paste0(name, parts[3], "chi2"), chi2)
   show(paste0(name, parts[3], "p_value"), p_chi2(chi2))
   p_chi2(chi2)
@@ -836,25 +836,28 @@ holds <- function(column, operator, value) {  # of a cell that is a number its n
 }
 members <- list(@subgroups@)
 expressions <- c(@expressions@)
+known_later <- c(@known_later@)
 for (k in seq_along(members)) {
   name <- paste0("subgroups.", k, ".")
   keep(paste0(name, "expression"), expressions[k])
   counted(paste0("subgroups.", k), members[[k]] %in% TRUE)
   show(paste0(name, "unknown"), sum(is.na(members[[k]])))
+  if (known_later[k]) next  # who belongs to it is not known at time zero
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
     parts <- c("treatment", "treatment_complement", "treatment_")
     p_values[[paste("treatment", k)]] <- if (later) {
-      effects(name, intervals_of$treated, members[[k]][patient_of], parts, with(intervals_of, Surv(start_months, stop_months, event == 1)))
+      effects(name, intervals_of$treated, members[[k]][patient_of], parts, with(intervals_of, Surv(start_months, stop_months, event == 1)),
+              function(rows) seq_len(n) %in% patient_of[rows])
     } else effects(name, treated, members[[k]], parts)
   })
 }
-adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen) {
+adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen, of_patients = everyone) {
   found <- estimable(reasons, start, stop, seen)
   z <- reasons[, found$kept, drop = FALSE]
   full <- cox_of(cbind(z, t, s, t * s), found$stratum, outcome)
   chi2 <- gain(full, cox_of(cbind(z, t, s), found$stratum, outcome))
-  estimate("treatment_interaction.interaction", ratio(full))
+  estimate("treatment_interaction.interaction", ratio(full), of_patients)
   show("treatment_interaction.chi2", chi2)
   show("treatment_interaction.df", 1)
   show("treatment_interaction.p_value", p_chi2(chi2))
@@ -883,7 +886,7 @@ if (!is.null(treatment) && !later) section("treatment_interaction", {
   reasons <- if (length(parts)) bound(parts)[rows, , drop = FALSE]
   if (is.null(reasons)) reasons <- matrix(0, sum(rows), 0)
   name <- "treatment_interaction."
-  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows])
+  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows], rows)
   z <- cbind(reasons, s)
   # A level all or none of whose patients were treated has a propensity of 1 or 0: weights of 0, exactly.
   decided <- rep(FALSE, length(t))
