@@ -341,9 +341,9 @@ class SignificanceConfig(Section):
     def _enough_for_an_interval(cls, bootstraps: int) -> int:
         if 0 < bootstraps < FEWEST_BOOTSTRAPS:
             raise ValueError(
-                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th of"
-                f" 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to have"
-                " no intervals"
+                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th"
+                f" of 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to"
+                " have no intervals"
             )
         return bootstraps
 
@@ -647,9 +647,10 @@ def _sentence(error: Any) -> str:
         return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
     if error["type"] == "missing":
         return f"{where}{key!r} is missing. {_describe(parents, key)}"
+    said = error["msg"].removeprefix("Value error, ")  # of a validator, whose words are ours
     return (
         f"{where}{key} = {error['input']!r} is refused:"
-        f" {error['msg'][0].lower()}{error['msg'][1:]}. {_describe(parents, key)}".rstrip()
+        f" {said[0].lower()}{said[1:]}. {_describe(parents, key)}".rstrip()
     )
 
 

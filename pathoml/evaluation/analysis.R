@@ -32,9 +32,21 @@ section <- function(name, code) {
   invisible()
 }
 strict <- coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100, outer.max = 100, timefix = FALSE)
+coxph <- function(...) {  # as survival's, but a coefficient per SD that is far out, and of which nothing is known there, is no estimate
+  call <- sys.call()
+  call[[1]] <- quote(survival::coxph)
+  call$x <- TRUE
+  fit <- eval(call, parent.frame())
+  if (length(coef(fit)) && !inherits(fit, "coxph.penal") && !anyNA(coef(fit))) {
+    sds <- apply(fit$x, 2, function(v) sqrt(mean((v - mean(v))^2)))
+    error <- 1 / (sqrt(pmax(diag(solve(fit$var)), 1e-300)) * sds)
+    if (any(abs(coef(fit)) * sds > 5 & error > 5)) stop("a coefficient runs to infinity")
+  }
+  fit
+}
 ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
   reach <- qnorm(0.975) * sqrt(variance[column, column])
-  if (!isTRUE(abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
+  if (!isTRUE(reach > 0 && abs(coef(fit)[column]) + reach <= 20)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
 wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
@@ -81,14 +93,14 @@ show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1)
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
 is_varied <- function(x) length(unique(x)) > 1
-c_from <- function(fit) {
-  pairs <- rbind(fit$count)  # a row for each stratum
-  if (!sum(pairs[, c("concordant", "discordant")])) stop("all scores are equal, or no pair can be compared")
-  fit$concordance
+c_of <- function(x, rows = everyone) {
+  if (!is_varied(x[rows])) stop("all scores are equal")
+  concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
 }
-c_of <- function(x, rows = everyone) c_from(concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE))
 within_c <- function(x, label = centre) {
-  if (is_varied(label)) c_from(concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)) else c_of(x)
+  if (!is_varied(label)) return(c_of(x))
+  if (!is_varied(x)) stop("all scores are equal")
+  concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)$concordance
 }
 show_c <- function(name, code, rows = everyone) section(name, {
   if (sum(rows) < 10) stop("fewer than 10 patients")
@@ -102,7 +114,10 @@ show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Un
 show_c("harrell_c", c_of(score))
 show_c("harrell_c_centre_stratified", within_c(score))
 for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
-if (!late) show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
+if (!late) show_c("uno_c", {
+  if (!is_varied(score)) stop("all scores are equal")
+  concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)$concordance
+})
 fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
@@ -138,16 +153,21 @@ section("hazard_ratio_per_sd", {
   estimate("hazard_ratio_per_sd", ratio(fit))
   show("hazard_ratio_per_sd.wald_p", wald_p(fit))
   show("hazard_ratio_per_sd.likelihood_ratio_p", p_chi2(2 * diff(fit$loglik)))
+})
+section("hazard_ratio_per_sd_centre_stratified", {
   by_centre <- coxph(y ~ score + strata(centre), control = strict)
   estimate("hazard_ratio_per_sd_centre_stratified", ratio(by_centre))
   show("hazard_ratio_per_sd_centre_stratified.wald_p", wald_p(by_centre))
-  test <- cox.zph(fit, global = FALSE)$table
+})
+section("proportional_hazards.score", {
+  test <- cox.zph(coxph(y ~ score, control = strict), global = FALSE)$table
   for (k in 1:3) show(paste0("proportional_hazards.score.", c("chi2", "df", "p_value")[k]), test[1, k])
 })
 
 # Covariates of the clinical model, learned on training rows: numbers get the median where missing and are standardised, categories
 # get the level "missing" and an indicator for each level but the commonest.
 clinical_names <- c(@covariates@)
+bound <- function(columns) if (length(columns)) do.call(cbind, columns)
 clinical_types <- c(@covariate_types@)  # number or category, by the whole column of the table that people filled in
 patients <- lapply(seq_along(clinical_names), function(k) {
   cells <- cohort[[paste("covariate", clinical_names[k])]]
@@ -182,7 +202,7 @@ two_digits <- function(values) {  # the two leading digits, a half up, as people
   sprintf("%g", sort(unique(sign(values) * as.numeric(paste0(leading, "e", as.numeric(sub(".*e", "", parts)) - 1)))))
 }
 clinical <- learn(clinical_names, everyone)
-x <- do.call(cbind, clinical)
+x <- bound(clinical)
 # A level none of whose patients had an event has a hazard ratio of 0, one whose patients all had theirs before anybody else an
 # infinite one: in that limit, exactly, its patients are a stratum of their own. Of columns that determine one another the later go.
 estimable <- function(z, start = entry_months, stop = time_months, seen = event) {
@@ -228,6 +248,7 @@ if (length(clinical)) section("added_value", {
   own <- found$stratum
   clinical_fit <- cox_of(x[, found$kept, drop = FALSE], own)
   both <- cox_of(cbind(x[, found$kept, drop = FALSE], score), own)
+  if (anyNA(coef(both)) || !all(diag(vcov(both)) > 0)) stop("a covariate is constant, or determined by others")
   everyones <- function(fit) {
     b <- if (length(coef(fit))) ifelse(is.na(coef(fit)), 0, coef(fit)) else numeric(0)
     value <- drop(round(cbind(x[, found$kept, drop = FALSE], score)[, seq_along(b), drop = FALSE] %*% b, 10))  # equal covariates are equal risks
@@ -239,6 +260,12 @@ if (length(clinical)) section("added_value", {
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
   show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
   estimate("added_value.hazard_ratio_per_sd", ratio(both))
+})
+if (length(clinical_names)) section("proportional hazards with clinical", {
+  keep("proportional_hazards.with_clinical.1.covariate", "all")  # where nothing more can be said
+  found <- estimable(x)
+  own <- found$stratum
+  if (!isTRUE(all(is.finite(coef(cox_of(cbind(x[, found$kept, drop = FALSE], score), own)))))) stop("a covariate is constant, or one of others")
   columns <- split(which(found$kept), rep(seq_along(clinical), sapply(clinical, NCOL))[found$kept])
   terms <- setNames(columns, paste0("term_", seq_along(columns)))
   data <- lapply(terms, function(k) x[, k, drop = FALSE])
@@ -281,18 +308,18 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
     z
   }
-  # A level without an event in any of the sets leaves all of them: its patients are a stratum of their own.
+  # A column that one of the sets can say nothing of leaves all of them; the patients of such a level are a stratum of their own.
   fits_of <- function(sets, among) {
     sets <- lapply(sets, function(z) z[among, , drop = FALSE])
-    kept <- Reduce(`&`, lapply(sets, function(z) {
-      apply(z, 2, function(v) !(all(v %in% 0:1) && !any(event[among][v == 1] == 1)) && diff(range(v)) > 0)
-    }))
-    lapply(sets, function(z) {
-      own <- interaction(as.data.frame(cbind(0, z[, !kept, drop = FALSE])))
+    found <- lapply(sets, estimable, start = entry_months[among], stop = time_months[among], seen = event[among])
+    kept <- Reduce(`&`, lapply(found, function(f) f$kept))
+    Map(function(z, f) {
+      elsewhere <- which(f$kept & !kept & apply(z, 2, function(v) all(v %in% 0:1)))
+      own <- interaction(as.data.frame(cbind(f$stratum, z[, elsewhere, drop = FALSE])), drop = TRUE)
       data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
       list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
            reduced = coxph(y ~ z + strata(own), data = data, control = strict))
-    })
+    }, sets, found)
   }
   # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
   trained <- scores$score_type[1] %in% c("oof", "loco")
@@ -368,6 +395,7 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
         riv <- (1 + 1 / m) * table$b[k] / within
         fmi <- (riv + 2 / (df + 3)) / (riv + 1)
       }
+      if (!isTRUE(abs(table$estimate[k]) + qt(0.975, df) * error <= 20)) return(invisible())
       estimate(name, exp(table$estimate[k] + c(0, -1, 1) * qt(0.975, df) * error))
       p <- 2 * pt(-abs(table$estimate[k] / error), df)
       show(paste0(name, ".wald_p"), if (k == nrow(table)) tested(p) else p)
@@ -479,6 +507,7 @@ fitted_by <- function(covariates, train, penalised) {
   data <- list(z = covariates[train, , drop = FALSE], followed = surv(train))
   fit <- if (penalised) coxph(followed ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
          else coxph(followed ~ z, data = data, control = strict)
+  if (anyNA(coef(fit))) stop("a covariate does not vary")
   drop(covariates %*% coef(fit))
 }
 reached <- horizons[sapply(horizons, function(h) observed_beyond(h) >= 10)]
@@ -497,7 +526,7 @@ predicted <- function(with_score, with_clinical) {
   own <- numeric(n)
   for (f in unique(fold)) {
     train <- fold != f
-    z <- cbind(if (with_score) score_of(f), if (with_clinical) do.call(cbind, learn(clinical_names, train)))
+    z <- cbind(if (with_score) score_of(f), if (with_clinical) bound(learn(clinical_names, train)))
     if (is.null(z)) z <- matrix(0, n, 0)
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
@@ -506,11 +535,10 @@ predicted <- function(with_score, with_clinical) {
   }
   list(risk = risk, own = own)
 }
-models <- list(no_model = predicted(FALSE, FALSE), image = predicted(TRUE, FALSE))
-if (length(clinical_names)) section("clinical risks", {
-  models$clinical <- predicted(FALSE, TRUE)
-  models$clinical_and_image <- predicted(TRUE, TRUE)
-})
+parts_of <- list(no_model = c(FALSE, FALSE), clinical = c(FALSE, TRUE), image = c(TRUE, FALSE), clinical_and_image = c(TRUE, TRUE))
+if (!length(clinical_names)) parts_of <- parts_of[c("no_model", "image")]
+models <- list()
+for (m in names(parts_of)) section(paste("risks of", m), models[[m]] <- predicted(parts_of[[m]][1], parts_of[[m]][2]))
 # Between hospitals: each one's C over pairs of its patients in one fold, over all partitions, and its events over those foretold, pooled
 # by random effects (REML; Hartung-Knapp, never narrower than without heterogeneity). By metafor where it is installed.
 if (is_varied(centre)) section("between_centres", local({
@@ -610,7 +638,7 @@ if (length(reached)) show("integrated_brier.until_months", max(grid))
 if (length(reached) && !late) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(
-    c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
+    c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(rank(score) / (n + 1), n, length(columns)))),
     formula = Surv(time_months, event) ~ 1, data = data.frame(time_months, event), times = times, metrics = metrics,
     null.model = FALSE, se.fit = FALSE, cens.model = "km"))
   at <- judged(reached, match(reached, months), c("auc", "brier"))
@@ -651,13 +679,16 @@ groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  if (!late) show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
+    if (!late) show(paste0(name, ".expected"), mean(risk))
     observed <- observed_at(everyone, h)
     estimate(paste0(name, ".observed"), observed, everyone, h)
-    if (!late) estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    if (!late) section(paste(name, "observed to expected"), {
+      if (observed[1] <= 0 || mean(risk) <= 0) stop("no event expected, or none observed")
+      estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    })
   }
-  if (groups && !late) {
+  if (groups && !late && (h <= max(time_months) || min(curve_of(everyone)$surv) == 0)) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
@@ -677,26 +708,29 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
-    if (!late) {
-      benefit <- function(probability, p) {
-        rows <- probability >= p
-        if (!any(rows)) return(0)
-        s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
-        mean(rows) * ((1 - s) - s * p / (1 - p))
-      }
-      thresholds <- (1:19) / 20
-      show(paste0("decision_curve.", h, ".threshold"), thresholds)
-      show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
-      show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
+  }
+})
+for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("decision curve", m, h), {
+  risk <- models[[m]]$risk[, match(h, horizons)]
+  if (!late && observed_beyond(h) >= 10) {
+    benefit <- function(probability, p) {
+      rows <- probability >= p
+      if (!any(rows)) return(0)
+      s <- if (max(time_months[rows]) < h && min(curve_of(rows)$surv) > 0) NA else summary(curve_of(rows), times = h, extend = TRUE)$surv
+      mean(rows) * ((1 - s) - s * p / (1 - p))
     }
+    thresholds <- (1:19) / 20
+    show(paste0("decision_curve.", h, ".threshold"), thresholds)
+    show(paste0("decision_curve.", h, ".treat_all"), sapply(thresholds, function(p) benefit(rep(1, n), p)))
+    show(paste0("decision_curve.", h, ".", m), sapply(thresholds, function(p) benefit(risk, p)))
   }
 })
 
 # Points of the clinical prognostic score: clinical covariates and the score in one ridge fit, scaled so that the widest has 100.
 section("prognostic_score", {
   z <- (score - mean(score)) / sqrt(mean((score - mean(score))^2))
-  parts <- c(clinical, list("image score (SD)" = matrix(z)))
-  design <- do.call(cbind, parts)
+  parts <- c(clinical, if (is_varied(score)) list("image score (SD)" = matrix(z)))
+  design <- bound(parts)
   fit <- coxph(y ~ ridge(design, theta = 1, scale = FALSE), control = strict)
   predictor <- drop(design %*% coef(fit))
   hazard <- efron_hazard(predictor, everyone)
@@ -756,6 +790,7 @@ if ("stratum subtype" %in% names(cohort)) {
     own <- paste(estimable(known)$stratum, centre)
     known <- known[, estimable(known)$kept, drop = FALSE]
     chi2 <- gain(cox_of(cbind(known, score), own), cox_of(known, own))
+  if (!is_varied(score)) stop("the score is the same for all at risk")
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
     show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
@@ -775,7 +810,7 @@ treatment <- @treatment@
 later <- @treatment_began_later@
 intervals_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
 patient_of <- if (later) match(intervals_of$patient_id, ids)
-effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
+effects <- function(name, variable, member, parts, y = get("y", globalenv()), of_patients = identity) {
   known <- !is.na(variable)
   for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
@@ -783,8 +818,9 @@ effects <- function(name, variable, member, parts, y = get("y", globalenv())) {
   rows <- known & !is.na(member)
   g <- as.numeric(member)
   chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
-  estimate(paste0(name, parts[1]), ratio(inside), known & member %in% TRUE)
-  estimate(paste0(name, parts[2]), ratio(outside), known & member %in% FALSE)
+  two <- list(ratio(inside), ratio(outside))
+  estimate(paste0(name, parts[1]), two[[1]], of_patients(known & member %in% TRUE))
+  estimate(paste0(name, parts[2]), two[[2]], of_patients(known & member %in% FALSE))
   show(paste0(name, parts[3], "chi2"), chi2)
   show(paste0(name, parts[3], "p_value"), p_chi2(chi2))
   p_chi2(chi2)
@@ -800,25 +836,28 @@ holds <- function(column, operator, value) {  # of a cell that is a number its n
 }
 members <- list(@subgroups@)
 expressions <- c(@expressions@)
+known_later <- c(@known_later@)
 for (k in seq_along(members)) {
   name <- paste0("subgroups.", k, ".")
   keep(paste0(name, "expression"), expressions[k])
   counted(paste0("subgroups.", k), members[[k]] %in% TRUE)
   show(paste0(name, "unknown"), sum(is.na(members[[k]])))
+  if (known_later[k]) next  # who belongs to it is not known at time zero
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
     parts <- c("treatment", "treatment_complement", "treatment_")
     p_values[[paste("treatment", k)]] <- if (later) {
-      effects(name, intervals_of$treated, members[[k]][patient_of], parts, with(intervals_of, Surv(start_months, stop_months, event == 1)))
+      effects(name, intervals_of$treated, members[[k]][patient_of], parts, with(intervals_of, Surv(start_months, stop_months, event == 1)),
+              function(rows) seq_len(n) %in% patient_of[rows])
     } else effects(name, treated, members[[k]], parts)
   })
 }
-adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen) {
+adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen, of_patients = everyone) {
   found <- estimable(reasons, start, stop, seen)
   z <- reasons[, found$kept, drop = FALSE]
   full <- cox_of(cbind(z, t, s, t * s), found$stratum, outcome)
   chi2 <- gain(full, cox_of(cbind(z, t, s), found$stratum, outcome))
-  estimate("treatment_interaction.interaction", ratio(full))
+  estimate("treatment_interaction.interaction", ratio(full), of_patients)
   show("treatment_interaction.chi2", chi2)
   show("treatment_interaction.df", 1)
   show("treatment_interaction.p_value", p_chi2(chi2))
@@ -844,10 +883,10 @@ if (!is.null(treatment) && !later) section("treatment_interaction", {
   reason_names <- unlist(lapply(names(parts), function(part) term_names(part, parts[[part]])))
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
   if (min(sum(event[rows][t == 1]), sum(event[rows][t == 0])) < 10) stop("fewer than 10 events with or without the treatment")
-  reasons <- if (length(parts)) do.call(cbind, parts)[rows, , drop = FALSE]
+  reasons <- if (length(parts)) bound(parts)[rows, , drop = FALSE]
   if (is.null(reasons)) reasons <- matrix(0, sum(rows), 0)
   name <- "treatment_interaction."
-  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows])
+  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows], rows)
   z <- cbind(reasons, s)
   # A level all or none of whose patients were treated has a propensity of 1 or 0: weights of 0, exactly.
   decided <- rep(FALSE, length(t))
@@ -908,7 +947,7 @@ if (length(hypotheses) && file.exists(@ledger_path@)) {
 if (any(code == 2)) section("competing_risks", {
   states <- if (late) Surv(entry_months, time_months, factor(code, 0:2)) else Surv(time_months, factor(code, 0:2))
   curve <- survfit(states ~ 1, id = seq_len(n), timefix = FALSE)
-  jumps <- rowSums(curve$n.event[, 2:3]) > 0
+  jumps <- rowSums(curve$n.event[, 2:3, drop = FALSE]) > 0
   loglog <- function(f, se) {
     reach <- qnorm(0.975) * se / (f * abs(log(f)))
     list(low = ifelse(f > 0 & f < 1, f^exp(reach), NA), high = ifelse(f > 0 & f < 1, f^exp(-reach), NA))
@@ -926,9 +965,11 @@ if (any(code == 2)) section("competing_risks", {
       show(paste0("competing_risks.at.", h, ".", name, ".n"), n)
       show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
-    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
-    show(paste0("competing_risks.cause_specific.", name, ".n"), n)
-    show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
+    section(paste("cause-specific", name), {
+      ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
+      show(paste0("competing_risks.cause_specific.", name, ".n"), n)
+      show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
+    })
   }
   if (late) {  # crr knows no delayed entry; Geskus' weights do (Biometrics 67 (2011) 39-49)
     weighed <- finegray(states ~ ., data = data.frame(score, id = seq_len(n)), id = id)
@@ -945,6 +986,7 @@ if (file.exists("start_stop.csv")) section("timing", {
   rows <- text_table("start_stop.csv")
   for (column in c("start_months", "stop_months", "event", "treated", "score_sd")) rows[[column]] <- number(rows[[column]])
   first <- !duplicated(rows$patient_id)
+  counted("timing", everyone)
   show("timing.rows", nrow(rows))
   show("timing.n", sum(first))
   show("timing.events", sum(rows$event == 1))
@@ -976,9 +1018,9 @@ for (name in unique(centre)) {
 }
 show("power.events", sum(event))
 show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
-share <- if (is.null(treatment)) 0.5 else mean(treated, na.rm = TRUE)
+share <- if (is.null(treatment) || all(is.na(treated))) 0.5 else mean(treated, na.rm = TRUE)
 show("power.treated_share", share)
-show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
+if (share > 0 && share < 1) show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
 first <- which(event == 1)
 outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
 outlives <- outlives & outer(time_months[first], entry_months, ">")  # who had not come yet cannot be compared

@@ -18,7 +18,8 @@ not_repeated <- c(
   "^endpoint_comparison\\.trained_on\\." = "needs the outcomes of other endpoints",
   "^(trained|flow\\.(events|competing_events|censored))$" = "says whom a secondary endpoint has"
 )
-wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
+too_few_draws <- "of the bootstrap draws have no comparable pair"
+wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
 parse_json <- function(lines) {  # objects as lists of class "object", lists as lists, null as NA
@@ -90,6 +91,11 @@ compare <- function(path) {
     reason <- not_repeated[vapply(names(not_repeated), grepl, TRUE, x = name)]
     if (name %in% names(printed) && name %in% names(ours)) {
       why <- apart(here, there)
+      note <- ours[[sub("[^.]*$", "note", name)]]
+      if (all(is.na(there)) && any(grepl(too_few_draws, note))) {  # the estimate went with its interval
+        left[["not estimable from bootstrap draws"]] <- c(left[["not estimable from bootstrap draws"]], name)
+        next
+      }
       if (why != "") say(why) else if (all(is.na(there))) neither <- neither + 1 else equal <- equal + 1
     } else if (name %in% names(printed)) {
       part <- sub("\\..*", "", name)  # a secondary endpoint has not all parts

@@ -128,10 +128,9 @@ def analysis_script(
         "covariate_types": ", ".join(r_string(kind) for kind in covariates.values()),
         "treatment": r_string(treatment) if treatment else "NULL",
         "treatment_began_later": "TRUE" if treatment in later_covariates else "FALSE",
-        "subgroups": ", ".join(
-            "rep(NA, n)"  # who belongs to it is known only later
-            if any(c.column in later_covariates for c in parts)
-            else " & ".join(_r_condition(c) for c in parts)
+        "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
+        "known_later": ", ".join(
+            "TRUE" if any(c.column in later_covariates for c in parts) else "FALSE"
             for parts in members
         ),
         "expressions": ", ".join(r_string(expression) for expression in subgroups),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,8 @@ from pathoml.evaluation.kept_blocks import in_blocks
 from pathoml.study.endpoints import SecondaryEndpoint
 from pathoml.survival.concordance import pooled_concordance
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
-from pathoml.survival.design import fit_design, without_eventless_levels
+from pathoml.survival.design import fit_design
+from pathoml.survival.rare_levels import estimable_columns
 from pathoml.training.baselines import clinical_columns
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
@@ -86,19 +88,25 @@ def partitions_of(config: SignificanceConfig, patients: int, available: int) -> 
 
 
 class ClinicalModel:
-    """The model over which scores gain, fitted once; patients of levels without an event leave it
-    (hazard ratio 0).
+    """The model over which scores gain, fitted once; levels without a coefficient are as in
+    survival/rare_levels.py.
 
     Raises:
         CohortError: it is not estimable.
     """
 
     def __init__(self, clinical: Array, cohort: Cohort) -> None:
-        self._rows, kept = without_eventless_levels(clinical, cohort.event)
-        self._clinical = clinical[self._rows][:, kept]
-        self._outcome = cohort.time_months[self._rows], cohort.event[self._rows]
-        self._centre = cohort.centre[self._rows]
-        self._reduced = fit_cox(self._clinical, *self._outcome, stratum=self._centre)
+        self._outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+        found = estimable_columns(
+            clinical,
+            *self._outcome,
+            names=[f"column {k}" for k in range(clinical.shape[1])],
+            stratum=cohort.centre,
+            entry_months=entry,
+        )
+        self._clinical = clinical[:, found.columns]
+        self._shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
+        self._reduced = fit_cox(self._clinical, *self._outcome, **self._shared)
 
     def gain(self, score: Array) -> float:
         """Return the signed likelihood-ratio chi2 of adding a (B,) score; 0 for one that is the
@@ -107,12 +115,9 @@ class ClinicalModel:
         It is negative where the score enters with the wrong sign: a score that must be turned round
         has gained nothing.
         """
-        mine = score[self._rows]
-        if np.ptp(mine) == 0:
+        if np.ptp(score) == 0:
             return 0.0
-        full = fit_cox(
-            np.column_stack([self._clinical, mine]), *self._outcome, stratum=self._centre
-        )
+        full = fit_cox(np.column_stack([self._clinical, score]), *self._outcome, **self._shared)
         return (
             float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, self._reduced).chi2
         )

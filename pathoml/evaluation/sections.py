@@ -54,7 +54,6 @@ from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.scores import write_repeats
 from pathoml.study.cohort import share_treated
 from pathoml.study.run_folder import RunFolder
-from pathoml.survival.kaplan_meier import median_follow_up
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.run import load_run
 from pathoml.types import Json, Progress
@@ -152,9 +151,6 @@ def metrics(evidence: Evidence) -> Json:
         "events": int(cohort.event.sum()),
         "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
-        "median_follow_up_months": median_follow_up(
-            cohort.time_months, cohort.event, entry_months=cohort.entry_months
-        ),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),

@@ -40,9 +40,35 @@ def methods(ran: WhatRan, metrics: Json, permutation: Json) -> str:
             *how(ran, metrics),
             _discrimination(ran, metrics),
             _chance(ran, permutation),
+            *_imputed(metrics),
+            *_hospitals(metrics),
             *_secondary(metrics),
         ]
     )
+
+
+def _imputed(metrics: Json) -> list[str]:
+    """Return how empty covariates were imputed, where any was."""
+    gaps = metrics.get("missing_covariates") or {}
+    if not gaps.get("imputations"):
+        return []
+    return [
+        f"Covariates that {100 * gaps['share']:.0f} % of the patients lacked were besides imputed"
+        f" {gaps['imputations']} times by chained equations with predictive mean matching, in each"
+        " fold from its training patients alone, and the models pooled by Rubin's rules."
+    ]
+
+
+def _hospitals(metrics: Json) -> list[str]:
+    """Return how hospitals were pooled, where they were."""
+    pooled = (metrics.get("between_centres") or {}).get("harrell_c") or {}
+    if not pooled.get("hospitals"):
+        return []
+    return [
+        f"C of {pooled['hospitals']} hospitals was pooled on the logit scale, and observed over"
+        " expected events on the log scale, by random effects (restricted maximum likelihood,"
+        " Hartung-Knapp intervals), with a prediction interval of the next hospital."
+    ]
 
 
 def _secondary(metrics: Json) -> list[str]:

@@ -236,10 +236,6 @@ def _read_optional(path: Path) -> Json:
     return read_json(path) if path.exists() else {}
 
 
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
 def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     ridge, clinical = metrics.get("ridge_cox") or {}, metrics.get("clinical") or {}
     by_centre = metrics.get("harrell_c_by_centre") or {}
