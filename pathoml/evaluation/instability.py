@@ -18,7 +18,7 @@ from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.evaluation.competing_risks import under_observation
 from pathoml.evaluation.evidence import Evidence
-from pathoml.evaluation.kept_blocks import compute_kept, read_kept, remove_kept
+from pathoml.evaluation.kept_blocks import compute_kept, read_kept, remove_other
 from pathoml.evaluation.permutation_blocks import seeds_of
 from pathoml.evaluation.resamples import (
     RESAMPLES,
@@ -48,9 +48,8 @@ UNSTABLE = 0.2  # share of resamples that put a patient into the other group
 MIDDLE = 0.2  # share of the patients, by original risk, who are called typical
 NOT_TRAINED = "not estimable: these scores were not trained here, so nothing can be repeated"
 NOT_ASKED = (
-    "not asked for: significance.resamples in study.yaml is 0; 200 or more repeat the whole"
-    " cross-validation on bootstrap samples of the patients (pathoml evaluate --set"
-    " significance.resamples=200)"
+    "not asked for. With significance.resamples: 200 in study.yaml `pathoml run` repeats a"
+    " cross-validation on as many bootstrap samples of the patients"
 )
 METHOD = (
     "Each resample draws the patients of every centre with replacement and repeats one"
@@ -85,7 +84,6 @@ def instability_section(
     if not evidence.was_trained:
         return {**content, "note": NOT_TRAINED}, {}
     if not evidence.config.significance.resamples:
-        remove_kept(RESAMPLES, study)
         return {**content, "note": NOT_ASKED}, {}
     pipeline = resampled_pipeline(study, evidence.run)
     try:
@@ -99,7 +97,7 @@ def instability_section(
         )
     except CohortError as error:
         return {**content, "note": str(error)}, {}
-    remove_kept(RESAMPLES, study, pipeline.blocks())
+    remove_other(RESAMPLES, study, pipeline)
     others = _other_spreads(evidence)
     table |= {name: spread.tolist() for name, spread in others.items()}
     summary["score"] |= {

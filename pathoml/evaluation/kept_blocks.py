@@ -171,13 +171,14 @@ def read_kept(kind: Kind, study: Study, repeated: Repeated) -> list[Any]:
     return found
 
 
-def remove_kept(kind: Kind, study: Study, wanted: Sequence[range] = ()) -> None:
-    """Remove the files of blocks, but for the wanted ones."""
-    folder = study.run_folder / kind.folder
-    if not wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    names = {Block(kind=kind, study=study, block=one, threads=1).path.name for one in wanted}
-    for path in folder.glob("*.json"):
-        if path.name not in names:
+def remove_kept(kind: Kind, study: Study) -> None:
+    """Remove the files of all blocks."""
+    shutil.rmtree(study.run_folder / kind.folder, ignore_errors=True)
+
+
+def remove_other(kind: Kind, study: Study, repeated: Repeated) -> None:
+    """Remove the files of blocks of another training, which nobody can use."""
+    recipe = kind.recipe(study, repeated)
+    for path in (study.run_folder / kind.folder).glob("*.json"):
+        if read_json(path).get("recipe") != recipe:
             path.unlink()

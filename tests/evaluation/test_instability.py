@@ -142,16 +142,30 @@ def test_resamples_of_another_training_are_not_used(
     assert len(done) == 3
 
 
-def test_without_resamples_nothing_of_former_ones_is_left(trained: Study) -> None:
+def test_blocks_of_another_training_that_nobody_can_use_go(trained: Study) -> None:
+    folder, other = str(trained.folder), ["--set", "train.epochs=3"]
+    assert pathoml("evaluate", folder, "--set", "significance.resamples=24") == 0
+    assert pathoml("train", folder, *other) == 0
+    assert pathoml("evaluate", folder, *other) == 0
+    kept = sorted(path.stem for path in (trained.run_folder / FOLDER).glob("*.json"))
+    assert kept == ["00001-00008", "00009-00016", "00017-00020"]
+
+
+def test_without_resamples_the_files_say_so_and_what_was_trained_waits(
+    trained: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = str(trained.folder)
     assert pathoml("evaluate", folder) == 0
     assert pathoml("evaluate", folder, "--set", "significance.resamples=0") == 0
     content = read_json(trained.run_folder / "instability.json")
     assert content["resamples"] == 0
-    assert "significance.resamples=200" in content["note"]
+    assert "significance.resamples: 200" in content["note"]
     assert len(content["partitions"]["harrell_c"]) == 2
     assert not (trained.run_folder / "instability.csv").exists()
-    assert not (trained.run_folder / FOLDER).exists()
+    done = count_work(monkeypatch)
+    assert pathoml("evaluate", folder) == 0
+    assert done == []
+    assert (trained.run_folder / "instability.csv").exists()
 
 
 def test_scores_from_elsewhere_are_not_resampled(trained: Study) -> None:
