@@ -16,6 +16,7 @@ from pathoml.report import detail_figures as figures
 from pathoml.report import wording
 from pathoml.report.guidelines import guideline_tables
 from pathoml.report.hospitals import hospital_figure, hospital_rows
+from pathoml.report.instability import instability_context
 from pathoml.report.nomogram import nomogram_figure
 from pathoml.report.what_ran import WhatRan
 from pathoml.store.files import read_json
@@ -64,6 +65,7 @@ def detail_sections(
     }
     return {
         **{name: Markup(text) for name, text in drawn.items()},
+        **instability_context(folder, metrics),
         "horizons": horizons,
         "calibration": calibration,
         "best_model": best,
