@@ -9,7 +9,10 @@ Source: McShane et al., J Natl Cancer Inst 97 (2005) 1180-1184 (REMARK, items 16
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+
+import numpy as np
 
 from pathoml.evaluation.clinical_fits import ClinicalFits, clinical_fits
 from pathoml.evaluation.cross_fitted import tested, widened
@@ -35,7 +38,8 @@ def multivariable_section(evidence: Evidence) -> Json:
     fits = clinical_fits(evidence)
     reason = dict(fits.found.left_out)
     rows = [
-        {**row, **_ratios(fits, name, reason.get(name))} for name, row in _described(evidence, fits)
+        {**row, **_ratios(fits, name, reason.get(name), scale=_scale(evidence, fits, name))}
+        for name, row in _described(evidence, fits)
     ]
     wide = widened(fits.full, evidence)
     return {
@@ -46,6 +50,12 @@ def multivariable_section(evidence: Evidence) -> Json:
             column.name: column.reference
             for column in fits.design.columns
             if isinstance(column, CategoryColumn)
+        }
+        | {
+            column.name: f"{pair[0]:g}"
+            for column in fits.design.columns
+            if isinstance(column, NumericColumn)
+            and (pair := _two_values(evidence, column.name)) is not None
         },
         "score": or_not_estimable(
             lambda: {
@@ -64,7 +74,13 @@ def _described(evidence: Evidence, fits: ClinicalFits) -> list[tuple[str, Json]]
     for column in fits.design.columns:
         if isinstance(column, NumericColumn):
             number = {"variable": column.name, "level": None, "per": column.sd}
-            rows.append((column.name, {**number, **everyone}))
+            pair = _two_values(evidence, column.name)
+            if pair is None:
+                rows.append((column.name, {**number, **everyone}))
+                continue
+            mine = np.array([cell == pair[1] for cell in evidence.clinical[column.name]])
+            size = {"n": int(mine.sum()), "events": int((mine & event).sum())}
+            rows.append((column.name, {**number, "level": f"{pair[1]:g}", "per": None, **size}))
             continue
         for level in column.levels:
             name = f"{column.name}={level}"
@@ -75,13 +91,31 @@ def _described(evidence: Evidence, fits: ClinicalFits) -> list[tuple[str, Json]]
     return rows
 
 
-def _ratios(fits: ClinicalFits, name: str, reason: str | None) -> Json:
+def _two_values(evidence: Evidence, name: str) -> tuple[float, float] | None:
+    """Return both values of a number that has no more: one is held against the other, not an SD."""
+    found = {float(v) for v in evidence.clinical[name] if isinstance(v, int | float) and v == v}
+    return (min(found), max(found)) if len(found) == 2 else None
+
+
+def _scale(evidence: Evidence, fits: ClinicalFits, name: str) -> float:
+    """Return in how many units of the matrix the ratio of a column is given."""
+    column = next((c for c in fits.design.columns if c.name == name), None)
+    if not isinstance(column, NumericColumn):
+        return 1.0
+    pair = _two_values(evidence, name)
+    return (pair[1] - pair[0]) / column.sd if pair else 1.0
+
+
+def _ratios(fits: ClinicalFits, name: str, reason: str | None, *, scale: float) -> Json:
     if reason is not None:
         return {model: not_estimable(reason) for model in ("without_score", "with_score")}
     column = fits.kept.index(name)
 
     def ratio(fit: CoxFit) -> Json:
-        return {**hazard_ratio(fit, column).to_json(), "wald_p": wald_test(fit, column)}
+        scaled = replace(
+            fit, coefficients=fit.coefficients * scale, covariance=fit.covariance * scale**2
+        )
+        return {**hazard_ratio(scaled, column).to_json(), "wald_p": wald_test(fit, column)}
 
     return {
         "without_score": or_not_estimable(partial(ratio, fits.reduced)),
