@@ -321,9 +321,9 @@ class SignificanceConfig(Section):
     def _enough_for_an_interval(cls, bootstraps: int) -> int:
         if 0 < bootstraps < FEWEST_BOOTSTRAPS:
             raise ValueError(
-                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th of"
-                f" 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to have"
-                " no intervals"
+                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th"
+                f" of 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to"
+                " have no intervals"
             )
         return bootstraps
 
@@ -423,7 +423,13 @@ class StudyConfig(Section):
     """The whole of study.yaml."""
 
     endpoint: EndpointConfig
-    secondary_endpoints: tuple[EndpointConfig, ...] = ()
+    secondary_endpoints: tuple[EndpointConfig, ...] = Field(
+        (),
+        description=(
+            "further endpoints, a list of the same shape: trained on the same folds, reported"
+            " beside the endpoint, each name a folder in runs/RUN/endpoints"
+        ),
+    )
     cohort: CohortConfig = CohortConfig()
     dates: DatesConfig = DatesConfig()
     slides: SlidesConfig = SlidesConfig()
@@ -621,9 +627,10 @@ def _sentence(error: Any) -> str:
         return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
     if error["type"] == "missing":
         return f"{where}{key!r} is missing. {_describe(parents, key)}"
+    said = error["msg"].removeprefix("Value error, ")  # of a validator, whose words are ours
     return (
         f"{where}{key} = {error['input']!r} is refused:"
-        f" {error['msg'][0].lower()}{error['msg'][1:]}. {_describe(parents, key)}".rstrip()
+        f" {said[0].lower()}{said[1:]}. {_describe(parents, key)}".rstrip()
     )
 
 
@@ -688,6 +695,8 @@ def schema_rows() -> list[tuple[str, str, str, str]]:
                 (name, _type_text(field.annotation), _default_text(field), field.description or "")
             )
             continue
+        if field.description:  # a list of sections
+            rows.append((name, "list of sections", _default_text(field), field.description))
         for key, inner in section.model_fields.items():
             rows.append(
                 (

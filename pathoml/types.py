@@ -188,8 +188,6 @@ class Cohort:
     treatment_starts: tuple[TreatmentStart, ...] = ()
     # patient_id -> the row of patients.csv as text, of everyone in the table; never shown
     rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
-    # table -> its file and how that is written ("patients.csv, semicolon, UTF-8"), for R
-    written: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def columns(self) -> dict[str, list[str]]:
@@ -314,7 +312,7 @@ class HeadOutput(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RiskScore:
-    """One row of scores.csv. Higher = earlier progression."""
+    """One row of scores.csv. Higher = earlier event."""
 
     patient_id: str
     centre: str

@@ -128,6 +128,18 @@ def test_a_word_that_is_not_among_the_known_ones_is_refused_by_the_name_of_its_k
     ]
 
 
+@pytest.mark.parametrize("draws", [1, 50, 99])
+def test_so_few_bootstraps_that_they_give_no_interval_are_refused_with_the_reason(tmp_path, draws):
+    sentence = refusal(study(tmp_path), f"significance.bootstraps={draws}")
+    assert f"bootstraps = {draws} is refused: {draws} draws give no 95 % interval" in sentence
+
+
+@pytest.mark.parametrize("draws", [0, 100])
+def test_no_bootstraps_or_a_hundred_are_taken(tmp_path, draws):
+    read = load_study(study(tmp_path), [f"significance.bootstraps={draws}"])
+    assert read.config.significance.bootstraps == draws
+
+
 def test_a_value_in_place_of_a_section_says_which_keys_the_section_has():
     (slides,), (endpoints,) = (
         refused(inside("", {"slides": 5})),

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pathoml.study.fitted import fitted_by
 from pathoml.survival.estimate import interval_text
-from pathoml.training.described import fitted_by
 from pathoml.types import Cohort
 
 TO_FILL_IN = "_to fill in_"
@@ -42,6 +42,11 @@ def model_card(
         "| | |",
         "| --- | --- |",
         f"| predicts | relative risk of: {bundle['endpoint']}, from {bundle['time_zero']} |",
+        *(
+            [f"| does not predict | {', '.join(others)}, which the study trained beside it |"]
+            if (others := bundle.get("not_predicted"))
+            else []
+        ),
         (
             f"| trained on | {training['patients']} patients, {training['events']} events;"
             f" {_counts(centres)} |"

@@ -115,7 +115,7 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
         )
         for patient, bag, risk, spread in zip(cohort.patients, bags, log_risk, between_models)
     ]
-    write_scores(folder, scores)
+    write_scores(folder, scores, endpoint=str(bundle.get("endpoint", "")))
     of_patient = {s.patient_id: s.log_risk for s in scores}
     rows = []
     for slide in cohort.slides:

@@ -14,7 +14,8 @@ from pathoml.cli.console import Console
 
 if TYPE_CHECKING:
     from pathoml.config import Study
-    from pathoml.types import Slide
+    from pathoml.study.endpoints import SecondaryEndpoint
+    from pathoml.types import Cohort, Slide, Split
 
 MOST_LISTED = 20
 
@@ -39,6 +40,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.plugins import load_plugin
     from pathoml.study.cohort import cohort_of, read_tables
     from pathoml.study.column_summaries import summarise_columns
+    from pathoml.study.endpoints import secondary_endpoints
     from pathoml.study.event_codes import refuse_no_event
     from pathoml.study.layout import embeddings_folder
     from pathoml.study.oddities import odd_things
@@ -53,7 +55,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
         refuse_unknown_head(config.train.head, study.folder)
     refuse_no_event(patients_table, config.endpoint)
-    make_splits(cohort, config.splits)
+    splits = make_splits(cohort, config.splits)
+    secondary = secondary_endpoints(study, cohort)
     console.heading(f"check  {study.folder}")
     tables = [table for table in (slides_table, patients_table) if table is not None]
     for table in tables:
@@ -73,11 +76,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )
-    if config.secondary_endpoints:
-        console.say(
-            "  NOT ANALYSED: secondary_endpoints; run each as its own study.yaml endpoint with"
-            " another `run` for now"
-        )
+    for line in _timing(cohort):
+        console.say(f"  {line}")
     slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
     rows = [
         (c, int((cohort.centre == c).sum()), int(cohort.event[cohort.centre == c].sum()), slides[c])
@@ -91,6 +91,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(
             f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})"
         )
+    _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
         where = f"paths in slides.csv are absolute, or start in {study.folder}"
@@ -106,6 +107,67 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         else 0
     )
     return int(bool(missing) or unreadable > 0)
+
+
+def _timing(cohort: Cohort) -> list[str]:
+    """Return what is understood of entry and of the start of treatments."""
+    lines, entry = [], cohort.entry_months
+    if entry is not None:
+        lines.append(
+            f"entry: {int((entry > 0).sum())} of {len(entry)} patients come under observation after"
+            " time zero; everything counts them from then on"
+        )
+    for start in cohort.treatment_starts:
+        if not start.dated:
+            lines.append(
+                f"treatment {start.column}: {start.treated} treated, no date of it"
+                " (dates.treatment): whether it began at time zero is not known"
+            )
+        elif start.later:
+            models = "the landmark decides" if start.by_landmark else "in no model from time zero"
+            lines.append(
+                f"treatment {start.column}: {start.later} of {start.treated} treated began it under"
+                f" observation; {models}"
+            )
+    return lines
+
+
+def _say_endpoints(
+    cohort: Cohort,
+    secondary: Sequence[SecondaryEndpoint],
+    splits: Sequence[Split],
+    console: Console,
+    *,
+    divided_here: bool,
+) -> None:
+    """Say of each endpoint, beside the primary one, whom it has and how many events, and which
+    cannot be trained.
+
+    Args:
+        divided_here: the folds will be these, and not another program's.
+    """
+    from pathoml.study.endpoints import untrainable
+
+    if not secondary:
+        return
+    codes = Counter(p.event for p in cohort.patients)
+    table = [(f"{cohort.endpoint} (primary)", len(cohort.patients), codes[1], codes[2], codes[0])]
+    for one in secondary:
+        flow = one.flow
+        counts = (flow[key] for key in ("analysed", "events", "competing_events", "censored"))
+        table.append((one.name, *counts))
+    console.table(table, ("endpoint", "patients", "events", "competing", "censored"))
+    console.say(
+        "  secondary endpoints are trained and judged on the folds of the primary one"
+        f" ({cohort.endpoint}), whose events stratify them"
+    )
+    for one in secondary:
+        for reason, count in one.flow["excluded"].items():
+            console.say(f"  {one.name}: left out, {reason}: {count}")
+        if one.cohort.time_zero != cohort.time_zero:
+            console.say(f"  {one.name}: time counts from {one.cohort.time_zero}")
+        if why := untrainable(one, splits) if divided_here else "":
+            console.say(f"  {one.name}: NOT TRAINED, since {why}")
 
 
 def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:

@@ -48,6 +48,7 @@ def tell(found: Evaluated, console: Console) -> int:
             f"  permutation p = {p_value:.3f} ({found.permutation['permutations']} permutations)"
         )
     say_metrics(found.metrics, console)
+    say_endpoints(found.metrics, found.permutation, console)
     return 0
 
 
@@ -76,6 +77,39 @@ def say_metrics(content: dict[str, Any], console: Console) -> None:
     )
     for alarm in content["alarms"]:
         console.say(f"  ALARM {alarm['name']}: {alarm['message']}")
+
+
+def say_endpoints(metrics: dict[str, Any], permutation: dict[str, Any], console: Console) -> None:
+    """Print the endpoints side by side: each score's own C and permutation p, and how the primary
+    one's score does on it.
+    """
+    secondary = metrics.get("endpoints") or {}
+    if not secondary:
+        return
+    crossed, headline = metrics["endpoint_comparison"]["trained_on"], metrics["headline"]
+    tests = (permutation.get("endpoint_multiplicity") or {}).get("tests") or []
+    p_of = {row["endpoint"]: row for row in tests}
+    rows = []
+    for name, section in [(metrics["endpoint"], metrics), *secondary.items()]:
+        own = section.get(headline) or {"estimate": None, "note": "not trained"}
+        row = p_of.get(name) or {}
+        rows.append(
+            (
+                name,
+                section["n"],
+                section["events"],
+                interval_text(own),
+                interval_text(crossed[metrics["endpoint"]][name][headline]),
+                *(_plain_p(row.get(key)) for key in ("p_value", "p_holm")),
+            )
+        )
+    c = "C" if headline == "harrell_c" else "C within centres"
+    primary = f"{c} of the primary's score"
+    console.table(rows, ("endpoint", "patients", "events", c, primary, "p", "p (Holm)"))
+
+
+def _plain_p(value: float | None) -> str:
+    return "not tested" if value is None else f"{value:.3f}"
 
 
 def interval_text(estimate: dict[str, Any]) -> str:

@@ -32,6 +32,8 @@ endpoint:
   time: pfs_months                          # column of patients.csv
   event: pfs_event                          # column: 0 censored, 1 event, 2 competing event
   unit: months                              # or days
+# further endpoints, each with the keys of endpoint: trained on its folds, reported beside it
+secondary_endpoints: []
 cohort:
   centre: centre
   # columns of the clinical model, for example [age, n_lesions]

@@ -37,4 +37,10 @@ def run(study: Study, name: str, console: Console) -> int:
         f"  {folder}: give the whole folder to who shall score new patients with `pathoml predict"
         f" STUDY --bundle {folder.name}`"
     )
+    if secondary := study.config.secondary_endpoints:
+        names = ", ".join(endpoint.name for endpoint in secondary)
+        console.say(
+            f"  it predicts {study.config.endpoint.name} alone; to lock {names}, make it `endpoint`"
+            " in a study.yaml"
+        )
     return 0

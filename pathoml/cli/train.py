@@ -42,4 +42,6 @@ def tell(trained: Trained, console: Console) -> int:
         f"  {trained.models} models on {trained.patients} patients, {trained.events} events;"
         f" scores: {trained.folder}/scores.csv"
     )
+    for name, what in trained.endpoints:
+        console.say(f"  secondary endpoint {name}: {what}")
     return 0

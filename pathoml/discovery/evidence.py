@@ -1,4 +1,4 @@
-"""Does a patient's share of a phenotype go with earlier progression? Log-ratios, Cox per SD,
+"""Does a patient's share of a phenotype go with an earlier event? Log-ratios, Cox per SD,
 permutation within centres, one family.
 
 A share is part of a whole: its log-ratio to the rest is tested, with half a tile added to both,

@@ -44,6 +44,7 @@ def discover_recipe(study: Study, cohort: Cohort) -> Recipe:
             "tiles": stored_content(tiles_folder(study), cohort),  # the tissue's border
             "maps": recorded_recipe(study.run_folder, "explain"),
             "covariates": list(config.covariates),
+            "begun later": list(cohort.later_covariates),
             "treatment": config.treatment,
             "version": DISCOVER_VERSION,
         },

@@ -1,7 +1,7 @@
 # Written by pathoml. Run in the folder of the run: Rscript analysis.R
 # Reads cohort.csv (the patients, as pathoml read them), scores.csv, baselines.csv, nested_scores.csv, seed_scores.csv, imputed.csv and
 # start_stop.csv, and prints "name value ..." lines; the names are the paths in metrics.json, with which they are compared at the end, one by one.
-# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation).
+# Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation), metafor for the mean over hospitals (else by own lines).
 library(survival)
 
 printed <- list()  # by path: numbers, texts, TRUE or FALSE
@@ -32,9 +32,21 @@ section <- function(name, code) {
   invisible()
 }
 strict <- coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100, outer.max = 100, timefix = FALSE)
+coxph <- function(...) {  # as survival's, but a coefficient per SD that is far out, and of which nothing is known there, is no estimate
+  call <- sys.call()
+  call[[1]] <- quote(survival::coxph)
+  call$x <- TRUE
+  fit <- eval(call, parent.frame())
+  if (length(coef(fit)) && !inherits(fit, "coxph.penal") && !anyNA(coef(fit))) {
+    sds <- apply(fit$x, 2, function(v) sqrt(mean((v - mean(v))^2)))
+    error <- 1 / (sqrt(pmax(diag(solve(fit$var)), 1e-300)) * sds)
+    if (any(abs(coef(fit)) * sds > 5 & error > 5)) stop("a coefficient runs to infinity")
+  }
+  fit
+}
 ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
   reach <- qnorm(0.975) * sqrt(variance[column, column])
-  if (!isTRUE(abs(coef(fit)[column]) + reach <= 50)) stop("the log hazard ratio, or its error, has no bounds")
+  if (!isTRUE(reach > 0 && abs(coef(fit)[column]) + reach <= 20)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
 wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
@@ -60,8 +72,14 @@ scores <- of_cohort(scores)
 
 time_months <- number(cohort[["time_months"]])
 code <- number(cohort[["event"]])
+entry_months <- number(cohort[["entry_months"]])  # at risk from then on: (entry, time], as Surv(entry, time, event) counts
+late <- any(entry_months > 0)
 event <- as.numeric(code == 1)  # a competing event (2) is censored: cause-specific hazards
-y <- Surv(time_months, event)
+surv <- function(rows = TRUE, event_of = event) {
+  if (late) Surv(entry_months[rows], time_months[rows], event_of[rows]) else Surv(time_months[rows], event_of[rows])
+}
+y <- surv()
+observed_beyond <- function(h, rows = TRUE) sum((time_months > h & entry_months <= h)[rows])
 if (anyNA(y)) stop("follow-up is missing for ", paste(ids[is.na(y)], collapse = ", "))
 score <- number(scores$score_sd)  # higher means earlier event; one unit is the SD of the out-of-fold scores
 log_risk <- number(scores$log_risk)
@@ -71,18 +89,18 @@ n <- length(score)
 everyone <- rep(TRUE, n)
 show("n", n)
 show("events", sum(event))
-show("median_follow_up_months", quantile(survfit(Surv(time_months, 1 - event) ~ 1), 0.5, conf.int = FALSE))
+show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1), 0.5, conf.int = FALSE))
 
 # Discrimination. reverse = TRUE because a higher score means shorter survival.
 is_varied <- function(x) length(unique(x)) > 1
-c_from <- function(fit) {
-  pairs <- rbind(fit$count)  # a row for each stratum
-  if (!sum(pairs[, c("concordant", "discordant")])) stop("all scores are equal, or no pair can be compared")
-  fit$concordance
+c_of <- function(x, rows = everyone) {
+  if (!is_varied(x[rows])) stop("all scores are equal")
+  concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
 }
-c_of <- function(x, rows = everyone) c_from(concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE))
 within_c <- function(x, label = centre) {
-  if (is_varied(label)) c_from(concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)) else c_of(x)
+  if (!is_varied(label)) return(c_of(x))
+  if (!is_varied(x)) stop("all scores are equal")
+  concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)$concordance
 }
 show_c <- function(name, code, rows = everyone) section(name, {
   if (sum(rows) < 10) stop("fewer than 10 patients")
@@ -96,7 +114,10 @@ show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Un
 show_c("harrell_c", c_of(score))
 show_c("harrell_c_centre_stratified", within_c(score))
 for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
-show_c("uno_c", c_from(concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)))
+if (!late) show_c("uno_c", {
+  if (!is_varied(score)) stop("all scores are equal")
+  concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)$concordance
+})
 fold <- sub(";.*", "", scores$fold)  # of the first repeat
 if (length(unique(fold)) > 1) {
   section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
@@ -132,16 +153,21 @@ section("hazard_ratio_per_sd", {
   estimate("hazard_ratio_per_sd", ratio(fit))
   show("hazard_ratio_per_sd.wald_p", wald_p(fit))
   show("hazard_ratio_per_sd.likelihood_ratio_p", p_chi2(2 * diff(fit$loglik)))
+})
+section("hazard_ratio_per_sd_centre_stratified", {
   by_centre <- coxph(y ~ score + strata(centre), control = strict)
   estimate("hazard_ratio_per_sd_centre_stratified", ratio(by_centre))
   show("hazard_ratio_per_sd_centre_stratified.wald_p", wald_p(by_centre))
-  test <- cox.zph(fit, global = FALSE)$table
+})
+section("proportional_hazards.score", {
+  test <- cox.zph(coxph(y ~ score, control = strict), global = FALSE)$table
   for (k in 1:3) show(paste0("proportional_hazards.score.", c("chi2", "df", "p_value")[k]), test[1, k])
 })
 
 # Covariates of the clinical model, learned on training rows: numbers get the median where missing and are standardised, categories
 # get the level "missing" and an indicator for each level but the commonest.
 clinical_names <- c(@covariates@)
+bound <- function(columns) if (length(columns)) do.call(cbind, columns)
 clinical_types <- c(@covariate_types@)  # number or category, by the whole column of the table that people filled in
 patients <- lapply(seq_along(clinical_names), function(k) {
   cells <- cohort[[paste("covariate", clinical_names[k])]]
@@ -176,30 +202,78 @@ two_digits <- function(values) {  # the two leading digits, a half up, as people
   sprintf("%g", sort(unique(sign(values) * as.numeric(paste0(leading, "e", as.numeric(sub(".*e", "", parts)) - 1)))))
 }
 clinical <- learn(clinical_names, everyone)
-x <- do.call(cbind, clinical)
+x <- bound(clinical)
+# A level none of whose patients had an event has a hazard ratio of 0, one whose patients all had theirs before anybody else an
+# infinite one: in that limit, exactly, its patients are a stratum of their own. Of columns that determine one another the later go.
+estimable <- function(z, start = entry_months, stop = time_months, seen = event) {
+  own <- rep(1, nrow(z))
+  extreme <- rep(0, nrow(z))
+  kept <- rep(TRUE, ncol(z))
+  for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1)) && any(z[, k] == 1)) {
+    mine <- z[, k] == 1
+    if (!any(seen[mine] == 1)) {
+      kept[k] <- FALSE
+      extreme[mine] <- -1
+    } else if (!all(mine)) {
+      met <- compared <- FALSE
+      for (s in unique(own[mine])) {
+        inside <- own == s
+        under <- function(who, at) any(outer(stop[who], at, ">=") & outer(start[who], at, "<"))
+        met <- met || under(inside & mine, stop[inside & !mine & seen == 1])
+        compared <- compared || under(inside & !mine, stop[inside & mine & seen == 1])
+      }
+      if (!met && compared) {
+        kept[k] <- FALSE
+        extreme[mine & extreme == 0] <- 1
+      }
+    }
+    if (!kept[k]) own <- own * 2 + mine
+  }
+  if (any(kept)) {
+    within <- apply(z, 2, function(v) v - ave(v, own))
+    if (is.null(dim(within))) within <- matrix(within, nrow(z))
+    for (k in which(kept)) {
+      before <- within[, seq_len(k - 1)[kept[seq_len(k - 1)]], drop = FALSE]
+      rest <- if (ncol(before)) qr.resid(qr(before), within[, k]) else within[, k]
+      if (sqrt(sum(rest^2)) <= 1e-4 * sqrt(sum(within[, k]^2)) || all(within[, k] == 0)) kept[k] <- FALSE
+    }
+  }
+  list(kept = kept, stratum = own, extreme = extreme)
+}
+cox_of <- function(z, own, outcome = y) {
+  if (ncol(z)) coxph(outcome ~ z + strata(own), control = strict) else coxph(outcome ~ strata(own))
+}
 if (length(clinical)) section("added_value", {
-  # A level none of whose patients had an event has a hazard ratio of 0: in that limit its patients leave the fit.
-  eventless <- apply(x, 2, function(v) all(v %in% c(0, 1)) && any(v == 1) && !any(event[v == 1] == 1))
-  kept <- rowSums(x[, eventless, drop = FALSE]) == 0
-  varies <- !eventless & apply(x[kept, , drop = FALSE], 2, function(v) diff(range(v)) > 0)
-  rest <- list(y = y[kept], x = x[kept, varies, drop = FALSE], score = score[kept])
-  clinical_fit <- coxph(y ~ x, data = rest, control = strict)
-  both <- coxph(y ~ x + score, data = rest, control = strict)
+  found <- estimable(x)
+  own <- found$stratum
+  clinical_fit <- cox_of(x[, found$kept, drop = FALSE], own)
+  both <- cox_of(cbind(x[, found$kept, drop = FALSE], score), own)
+  if (anyNA(coef(both)) || !all(diag(vcov(both)) > 0)) stop("a covariate is constant, or determined by others")
   everyones <- function(fit) {
-    value <- numeric(n)
-    value[kept] <- round(fit$linear.predictors, 10)  # equal covariates are equal risks
-    value[!kept] <- min(value[kept]) - 1
-    value
+    b <- if (length(coef(fit))) ifelse(is.na(coef(fit)), 0, coef(fit)) else numeric(0)
+    value <- drop(round(cbind(x[, found$kept, drop = FALSE], score)[, seq_along(b), drop = FALSE] %*% b, 10))  # equal covariates are equal risks
+    ends <- range(value) + c(-1, 1)
+    ifelse(found$extreme < 0, ends[1], ifelse(found$extreme > 0, ends[2], value))
   }
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
   show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
   show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
-  estimate("added_value.hazard_ratio_per_sd", ratio(both), kept)
-  terms <- setNames(clinical, paste0("term_", seq_along(clinical)))
-  data <- lapply(terms, as.matrix)
-  table <- cox.zph(coxph(reformulate(c(names(terms), "score"), quote(y)), data = c(data, list(score = score)), control = strict))$table
-  for (k in seq_len(nrow(table))) keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical), "score_sd", "all")[k])
+  estimate("added_value.hazard_ratio_per_sd", ratio(both))
+})
+if (length(clinical_names)) section("proportional hazards with clinical", {
+  keep("proportional_hazards.with_clinical.1.covariate", "all")  # where nothing more can be said
+  found <- estimable(x)
+  own <- found$stratum
+  if (!isTRUE(all(is.finite(coef(cox_of(cbind(x[, found$kept, drop = FALSE], score), own)))))) stop("a covariate is constant, or one of others")
+  columns <- split(which(found$kept), rep(seq_along(clinical), sapply(clinical, NCOL))[found$kept])
+  terms <- setNames(columns, paste0("term_", seq_along(columns)))
+  data <- lapply(terms, function(k) x[, k, drop = FALSE])
+  formula <- reformulate(c(names(terms), "score", "strata(own)"), quote(y))
+  table <- cox.zph(coxph(formula, data = c(data, list(score = score, own = own)), control = strict))$table
+  for (k in seq_len(nrow(table))) {
+    keep(paste0("proportional_hazards.with_clinical.", k, ".covariate"), c(names(clinical)[as.integer(names(columns))], "score_sd", "all")[k])
+  }
   for (k in seq_len(nrow(table))) for (m in 1:3) {
     show(paste0("proportional_hazards.with_clinical.", k, ".", c("chi2", "df", "p_value")[m]), table[k, m])
   }
@@ -209,7 +283,7 @@ if (length(clinical)) section("added_value", {
 # mice::pool, on one scale: mean and SD of the cells that are there, levels against the commonest. D3 is that of Meng and Rubin (1992).
 # mice's own imputation stands beside it: other draws of the same missing cells.
 if (!length(clinical_names) || !anyNA(patients, recursive = TRUE)) show("missing_covariates.incomplete", 0)
-if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missing_covariates", {
+if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missing_covariates", local({
   suppressWarnings(suppressMessages(library(mice)))
   covariates <- patients[clinical_names]
   there <- sapply(covariates, function(v) !is.na(v))
@@ -234,18 +308,18 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     colnames(z) <- paste0("column_", seq_len(ncol(z)))  # mice::pool tells coefficients apart by name
     z
   }
-  # A level without an event in any of the sets leaves all of them: its patients are a stratum of their own.
+  # A column that one of the sets can say nothing of leaves all of them; the patients of such a level are a stratum of their own.
   fits_of <- function(sets, among) {
     sets <- lapply(sets, function(z) z[among, , drop = FALSE])
-    kept <- Reduce(`&`, lapply(sets, function(z) {
-      apply(z, 2, function(v) !(all(v %in% 0:1) && !any(event[among][v == 1] == 1)) && diff(range(v)) > 0)
-    }))
-    lapply(sets, function(z) {
-      own <- interaction(as.data.frame(cbind(0, z[, !kept, drop = FALSE])))
+    found <- lapply(sets, estimable, start = entry_months[among], stop = time_months[among], seen = event[among])
+    kept <- Reduce(`&`, lapply(found, function(f) f$kept))
+    Map(function(z, f) {
+      elsewhere <- which(f$kept & !kept & apply(z, 2, function(v) all(v %in% 0:1)))
+      own <- interaction(as.data.frame(cbind(f$stratum, z[, elsewhere, drop = FALSE])), drop = TRUE)
       data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
       list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
            reduced = coxph(y ~ z + strata(own), data = data, control = strict))
-    })
+    }, sets, found)
   }
   # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
   trained <- scores$score_type[1] %in% c("oof", "loco")
@@ -321,6 +395,7 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
         riv <- (1 + 1 / m) * table$b[k] / within
         fmi <- (riv + 2 / (df + 3)) / (riv + 1)
       }
+      if (!isTRUE(abs(table$estimate[k]) + qt(0.975, df) * error <= 20)) return(invisible())
       estimate(name, exp(table$estimate[k] + c(0, -1, 1) * qt(0.975, df) * error))
       p <- 2 * pt(-abs(table$estimate[k] / error), df)
       show(paste0(name, ".wald_p"), if (k == nrow(table)) tested(p) else p)
@@ -350,14 +425,19 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     filled <- data.frame(lapply(covariates, function(v) if (is.numeric(v)) v else factor(v)))
     names(filled) <- paste0("covariate_", seq_along(filled))
     outcome <- data.frame(time_months, event)
-    frame <- cbind(filled, score, event, hazard = nelsonaalen(outcome, time_months, event))
+    run_up <- function() {  # with delayed entry, what each has run up since entry
+      if (!late) return(nelsonaalen(outcome, time_months, event))
+      curve <- survfit(y ~ 1, ctype = 1, timefix = FALSE)
+      at <- function(t) c(0, curve$cumhaz)[findInterval(t, curve$time) + 1]
+      at(time_months) - at(entry_months)
+    }
+    frame <- cbind(filled, score, event, hazard = run_up())
     sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
     fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
     pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
     pooled <- pooled[pooled$term == "score", ]
     ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
-  })
-})
+  })}))
 
 section("spline", {
   knots <- quantile(score, c(0.05, 0.35, 0.65, 0.95))
@@ -389,8 +469,17 @@ for (name in intersect(c("high", "low"), group)) {
   for (part in names(parts)) show(paste0("kaplan_meier.groups.", name, ".", part), parts[[part]])
 }
 if (all(c("high", "low") %in% group)) section("score groups", {
-  show("kaplan_meier.log_rank_p", p_chi2(survdiff(y ~ group)$chisq))
-  reached <- horizons[sapply(horizons, function(h) min(sum(time_months[group == "high"] > h), sum(time_months[group == "low"] > h)) >= 10)]
+  log_rank <- function() {  # survdiff refuses delayed entry: Mantel-Haenszel over the risk sets
+    parts <- sapply(sort(unique(time_months[event == 1])), function(t) {
+      risk <- time_months >= t & entry_months < t
+      dead <- time_months == t & event == 1
+      r <- sum(risk); d <- sum(dead); share <- mean(group[risk] == "high")
+      c(sum(dead & group == "high") - d * share, if (r > 1) d * share * (1 - share) * (r - d) / (r - 1) else 0)
+    })
+    sum(parts[1, ])^2 / sum(parts[2, ])
+  }
+  show("kaplan_meier.log_rank_p", p_chi2(if (late) log_rank() else survdiff(y ~ group)$chisq))
+  reached <- horizons[sapply(horizons, function(h) min(observed_beyond(h, group == "high"), observed_beyond(h, group == "low")) >= 10)]
   if (length(reached)) {
     until <- max(reached)
     show("restricted_mean.until_months", until)
@@ -407,7 +496,7 @@ if (all(c("high", "low") %in% group)) section("score groups", {
 efron_hazard <- function(predictor, rows) {
   times <- sort(unique(time_months[rows & event == 1]))
   jump <- sapply(times, function(t) {
-    at_risk <- sum(exp(predictor[rows & time_months >= t]))
+    at_risk <- sum(exp(predictor[rows & time_months >= t & entry_months < t]))
     tied <- exp(predictor[rows & time_months == t & event == 1])
     sum(1 / (at_risk - (seq_along(tied) - 1) / length(tied) * sum(tied)))
   })
@@ -415,12 +504,13 @@ efron_hazard <- function(predictor, rows) {
 }
 fitted_by <- function(covariates, train, penalised) {
   if (!ncol(covariates)) return(rep(0, n))
-  data <- list(z = covariates[train, , drop = FALSE], time = time_months[train], event = event[train])
-  fit <- if (penalised) coxph(Surv(time, event) ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
-         else coxph(Surv(time, event) ~ z, data = data, control = strict)
+  data <- list(z = covariates[train, , drop = FALSE], followed = surv(train))
+  fit <- if (penalised) coxph(followed ~ ridge(z, theta = 1, scale = FALSE), data = data, control = strict)
+         else coxph(followed ~ z, data = data, control = strict)
+  if (anyNA(coef(fit))) stop("a covariate does not vary")
   drop(covariates %*% coef(fit))
 }
-reached <- horizons[sapply(horizons, function(h) sum(time_months > h) >= 10)]
+reached <- horizons[sapply(horizons, function(h) observed_beyond(h) >= 10)]
 grid <- if (length(reached)) max(reached) * (1:24) / 24
 months <- c(horizons, grid)
 # Nested scores: for each fold, scores of the other folds' patients by models that saw neither them nor the fold. Without them the
@@ -436,24 +526,119 @@ predicted <- function(with_score, with_clinical) {
   own <- numeric(n)
   for (f in unique(fold)) {
     train <- fold != f
-    z <- cbind(if (with_score) score_of(f), if (with_clinical) do.call(cbind, learn(clinical_names, train)))
+    z <- cbind(if (with_score) score_of(f), if (with_clinical) bound(learn(clinical_names, train)))
     if (is.null(z)) z <- matrix(0, n, 0)
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
     risk[!train, ] <- 1 - exp(-outer(exp(predictor[!train]), hazard(months)))
-    own[!train] <- exp(predictor[!train]) * hazard(time_months[!train])
+    own[!train] <- exp(predictor[!train]) * (hazard(time_months[!train]) - hazard(entry_months[!train]))
   }
   list(risk = risk, own = own)
 }
-models <- list(no_model = predicted(FALSE, FALSE), image = predicted(TRUE, FALSE))
-if (length(clinical_names)) section("clinical risks", {
-  models$clinical <- predicted(FALSE, TRUE)
-  models$clinical_and_image <- predicted(TRUE, TRUE)
-})
-if (length(reached)) section("riskRegression", {
+parts_of <- list(no_model = c(FALSE, FALSE), clinical = c(FALSE, TRUE), image = c(TRUE, FALSE), clinical_and_image = c(TRUE, TRUE))
+if (!length(clinical_names)) parts_of <- parts_of[c("no_model", "image")]
+models <- list()
+for (m in names(parts_of)) section(paste("risks of", m), models[[m]] <- predicted(parts_of[[m]][1], parts_of[[m]][2]))
+# Between hospitals: each one's C over pairs of its patients in one fold, over all partitions, and its events over those foretold, pooled
+# by random effects (REML; Hartung-Knapp, never narrower than without heterogeneity). By metafor where it is installed.
+if (is_varied(centre)) section("between_centres", local({
+  score_type <- scores$score_type[1]
+  trained <- score_type %in% c("oof", "loco")
+  entry <- number(cohort[["entry_months"]])
+  partitions <- list(list(score = score, fold = if (trained) sub(";.*", "", scores$fold) else rep("", n)))
+  if (trained && file.exists("repeat_scores.csv")) {
+    stored <- text_table("repeat_scores.csv")
+    if ("log_risk" %in% names(stored)) partitions <- lapply(split(stored, factor(stored[["repeat"]], unique(stored[["repeat"]]))), function(part) {
+      part <- of_cohort(part)
+      list(score = number(part$log_risk), fold = part$fold)
+    })
+  }
+  pairs_of <- function(parts, rows) {  # C, and its error by the infinitesimal jackknife
+    concordant <- comparable <- numeric(sum(rows))
+    t <- time_months[rows]
+    seen <- event[rows] == 1
+    for (part in parts) {
+      s <- part$score[rows]
+      f <- part$fold[rows]
+      later <- outer(t, t, function(a, b) b > a) | (outer(t, t, "==") & outer(seen, !seen))
+      pair <- later & seen & outer(f, f, "==") & outer(t, entry[rows], ">")
+      credit <- pair * (outer(s, s, ">") + 0.5 * outer(s, s, "=="))
+      concordant <- concordant + rowSums(credit) + colSums(credit)
+      comparable <- comparable + rowSums(pair) + colSums(pair)
+    }
+    total <- sum(comparable) / 2
+    value <- sum(concordant) / 2 / total
+    c(value, sqrt(sum(((concordant - value * comparable) / total)^2)))
+  }
+  hospitals <- sort(unique(centre), method = "radix")
+  own <- sapply(hospitals, function(name) {
+    rows <- centre == name
+    at <- paste0("between_centres.centres.", name)
+    counted(at, rows)
+    if (sum(rows) < 10 || sum(event[rows] == 1) < 5) return(c(NA, NA))
+    within <- pairs_of(partitions, rows)
+    whole <- pairs_of(list(list(score = score, fold = rep("", n))), rows)
+    se <- max((if (trained) sqrt(2) else 1) * whole[2], within[2])
+    if (!is.finite(within[1]) || within[1] <= 0 || within[1] >= 1 || se == 0) return(c(NA, NA))
+    ends(paste0(at, ".harrell_c"), pmin(pmax(within[1] + c(0, -1, 1) * qnorm(0.975) * se, 0), 1))
+    counted(paste0(at, ".harrell_c"), rows)
+    show(paste0(at, ".harrell_c.standard_error"), se)
+    c(within[1], se)
+  })
+  pooled <- function(name, y, se, back, rows) section(name, {
+    k <- length(y)
+    if (k < 2) stop("fewer than two hospitals")
+    v <- se^2
+    found <- if (requireNamespace("metafor", quietly = TRUE)) {
+      fit <- metafor::rma(yi = y, sei = se, method = "REML", test = "adhoc", control = list(threshold = 1e-14, maxiter = 10000))
+      list(mean = c(fit$beta), error = fit$se, tau2 = fit$tau2, i2 = fit$I2 / 100, q = fit$QE)
+    } else {
+      slope <- function(t) {
+        w <- 1 / (v + t)
+        sum(w^2 * (y - weighted.mean(y, w))^2) - (sum(w) - sum(w^2) / sum(w))
+      }
+      tau2 <- if (slope(0) <= 0) 0 else uniroot(slope, c(0, 100 * (var(y) + max(v))), tol = 1e-15)$root
+      w <- 1 / (v + tau2)
+      typical <- (k - 1) * sum(1 / v) / (sum(1 / v)^2 - sum(1 / v^2))
+      m <- weighted.mean(y, w)
+      list(mean = m, error = sqrt(max(1, sum(w * (y - m)^2) / (k - 1)) / sum(w)), tau2 = tau2,
+           i2 = tau2 / (tau2 + typical), q = sum((y - weighted.mean(y, 1 / v))^2 / v))
+    }
+    name <- paste0("between_centres.", name)
+    estimate(name, back(found$mean + c(0, -1, 1) * qt(0.975, k - 1) * found$error), rows)
+    if (k > 2) {  # Higgins, Thompson and Spiegelhalter
+      ahead <- back(found$mean + c(-1, 1) * qt(0.975, k - 2) * sqrt(found$error^2 + found$tau2))
+      show(paste0(name, ".prediction_low"), ahead[1])
+      show(paste0(name, ".prediction_high"), ahead[2])
+    }
+    show(paste0(name, ".hospitals"), k)
+    show(paste0(name, ".standard_error"), found$error)
+    show(paste0(name, ".tau2"), found$tau2)
+    show(paste0(name, ".i2"), found$i2)
+    show(paste0(name, ".q"), found$q)
+    show(paste0(name, ".q_p_value"), p_chi2(found$q, k - 1))
+  })
+  has_c <- !is.na(own[1, ])
+  of_c <- own[1, has_c]
+  pooled("harrell_c", qlogis(of_c), own[2, has_c] / (of_c * (1 - of_c)), plogis, centre %in% hospitals[has_c])
+  if (score_type != "locked") {  # a locked score's expected events are its bundle's
+    foretold <- sapply(hospitals, function(name) sum(models$image$own[centre == name]))
+    seen <- sapply(hospitals, function(name) sum(event[centre == name]))
+    for (name in hospitals) {
+      at <- paste0("between_centres.centres.", name)
+      show(paste0(at, ".expected"), foretold[[name]])
+      if (seen[[name]]) estimate(paste0(at, ".observed_to_expected"),
+                                 exp(log(seen[[name]] / foretold[[name]]) + c(0, -1, 1) * qnorm(0.975) / sqrt(seen[[name]])), centre == name)
+    }
+    some <- seen > 0
+    pooled("observed_to_expected", log(seen[some] / foretold[some]), 1 / sqrt(seen[some]), exp, centre %in% hospitals[some])
+  }}))
+# AUC, Brier score and net benefit are not estimable with delayed entry: no weight stands for who had the event before they could come.
+if (length(reached)) show("integrated_brier.until_months", max(grid))
+if (length(reached) && !late) section("riskRegression", {
   suppressWarnings(suppressMessages(library(riskRegression)))
   judged <- function(times, columns, metrics) suppressMessages(Score(
-    c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(plogis(score), n, length(columns)))),
+    c(lapply(models, function(m) m$risk[, columns, drop = FALSE]), list(score = matrix(rank(score) / (n + 1), n, length(columns)))),
     formula = Surv(time_months, event) ~ 1, data = data.frame(time_months, event), times = times, metrics = metrics,
     null.model = FALSE, se.fit = FALSE, cens.model = "km"))
   at <- judged(reached, match(reached, months), c("auc", "brier"))
@@ -471,7 +656,6 @@ if (length(reached)) section("riskRegression", {
     }
   }
   over_time <- judged(grid, length(horizons) + seq_along(grid), "brier")$Brier$score
-  show("integrated_brier.until_months", max(grid))
   for (m in names(models)) {
     b <- c(0, over_time$Brier[over_time$model == m])
     show(paste0("integrated_brier.", m, ".estimate"), sum((head(b, -1) + tail(b, -1)) / 2) * diff(grid)[1] / max(grid))
@@ -495,13 +679,16 @@ groups <- if (sum(event) >= 100) 5 else if (sum(event) >= 30) 3 else 0
 for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("calibration", m, h), {
   risk <- models[[m]]$risk[, match(h, horizons)]
   name <- paste0("calibration.", m, ".", h)
-  show(paste0(name, ".expected"), mean(risk))
   if (h <= max(time_months) || min(curve_of(everyone)$surv) == 0) {  # beyond the last patient a curve is known only at 0
+    if (!late) show(paste0(name, ".expected"), mean(risk))
     observed <- observed_at(everyone, h)
     estimate(paste0(name, ".observed"), observed, everyone, h)
-    estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    if (!late) section(paste(name, "observed to expected"), {
+      if (observed[1] <= 0 || mean(risk) <= 0) stop("no event expected, or none observed")
+      estimate(paste0(name, ".observed_to_expected"), observed / mean(risk))
+    })
   }
-  if (groups) {
+  if (groups && !late && (h <= max(time_months) || min(curve_of(everyone)$surv) == 0)) {
     member <- findInterval(risk, quantile(risk, seq_len(groups - 1) / groups), left.open = TRUE)
     for (g in seq_along(sort(unique(member)))) {
       rows <- member == sort(unique(member))[g]
@@ -509,9 +696,11 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
       if (any(time_months[rows] > h)) estimate(paste0(name, ".groups.", g), observed_at(rows, h), rows, h)
     }
   }
-  if (sum(time_months > h) >= 10) {
+  if (observed_beyond(h) >= 10) {
     link <- log(-log(1 - pmin(pmax(risk, 1e-9), 1 - 1e-9)))  # a certain risk has no link
-    bent <- Hmisc::rcspline.eval(link, knots = quantile(link, c(0.1, 0.5, 0.9)), inclx = TRUE)
+    knots <- quantile(link, c(0.1, 0.5, 0.9))
+    if (anyDuplicated(knots)) stop("the risks have too many ties for a curve")
+    bent <- Hmisc::rcspline.eval(link, knots = knots, inclx = TRUE)
     fit <- coxph(y ~ bent, control = strict)
     predictor <- drop(bent %*% coef(fit))
     smooth <- 1 - exp(-efron_hazard(predictor, everyone)(h) * exp(predictor))
@@ -519,6 +708,11 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
     show(paste0(name, ".integrated_index"), mean(abs(smooth - risk)))
     show(paste0(name, ".curve.predicted"), risk[shown])
     show(paste0(name, ".curve.observed"), smooth[shown])
+  }
+})
+for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste("decision curve", m, h), {
+  risk <- models[[m]]$risk[, match(h, horizons)]
+  if (!late && observed_beyond(h) >= 10) {
     benefit <- function(probability, p) {
       rows <- probability >= p
       if (!any(rows)) return(0)
@@ -535,8 +729,8 @@ for (m in setdiff(names(models), "no_model")) for (h in horizons) section(paste(
 # Points of the clinical prognostic score: clinical covariates and the score in one ridge fit, scaled so that the widest has 100.
 section("prognostic_score", {
   z <- (score - mean(score)) / sqrt(mean((score - mean(score))^2))
-  parts <- c(clinical, list("image score (SD)" = matrix(z)))
-  design <- do.call(cbind, parts)
+  parts <- c(clinical, if (is_varied(score)) list("image score (SD)" = matrix(z)))
+  design <- bound(parts)
   fit <- coxph(y ~ ridge(design, theta = 1, scale = FALSE), control = strict)
   predictor <- drop(design %*% coef(fit))
   hazard <- efron_hazard(predictor, everyone)
@@ -593,8 +787,10 @@ if ("stratum subtype" %in% names(cohort)) {
   label <- cohort[["stratum subtype"]]
   section("gain over subtype", {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
-    full <- coxph(y ~ known + score + strata(centre), control = strict)
-    chi2 <- gain(full, coxph(y ~ known + strata(centre), control = strict))
+    own <- paste(estimable(known)$stratum, centre)
+    known <- known[, estimable(known)$kept, drop = FALSE]
+    chi2 <- gain(cox_of(cbind(known, score), own), cox_of(known, own))
+  if (!is_varied(score)) stop("the score is the same for all at risk")
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
     show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
@@ -610,15 +806,21 @@ section("tile count", {
 
 # Subgroups, treatment, and how many hypotheses that was.
 treatment <- @treatment@
-effects <- function(name, variable, member, parts) {
+# A treatment that began under observation: nobody is treated before it began, and weights for it do not exist.
+later <- @treatment_began_later@
+intervals_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
+patient_of <- if (later) match(intervals_of$patient_id, ids)
+effects <- function(name, variable, member, parts, y = get("y", globalenv()), of_patients = identity) {
   known <- !is.na(variable)
+  for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
   outside <- coxph(y ~ variable, subset = known & member %in% FALSE, control = strict)
   rows <- known & !is.na(member)
   g <- as.numeric(member)
   chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
-  estimate(paste0(name, parts[1]), ratio(inside), known & member %in% TRUE)
-  estimate(paste0(name, parts[2]), ratio(outside), known & member %in% FALSE)
+  two <- list(ratio(inside), ratio(outside))
+  estimate(paste0(name, parts[1]), two[[1]], of_patients(known & member %in% TRUE))
+  estimate(paste0(name, parts[2]), two[[2]], of_patients(known & member %in% FALSE))
   show(paste0(name, parts[3], "chi2"), chi2)
   show(paste0(name, parts[3], "p_value"), p_chi2(chi2))
   p_chi2(chi2)
@@ -634,17 +836,45 @@ holds <- function(column, operator, value) {  # of a cell that is a number its n
 }
 members <- list(@subgroups@)
 expressions <- c(@expressions@)
+known_later <- c(@known_later@)
 for (k in seq_along(members)) {
   name <- paste0("subgroups.", k, ".")
   keep(paste0(name, "expression"), expressions[k])
   counted(paste0("subgroups.", k), members[[k]] %in% TRUE)
   show(paste0(name, "unknown"), sum(is.na(members[[k]])))
+  if (known_later[k]) next  # who belongs to it is not known at time zero
   section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
   if (!is.null(treatment)) section(name, {
-    p_values[[paste("treatment", k)]] <- effects(name, treated, members[[k]], c("treatment", "treatment_complement", "treatment_"))
+    parts <- c("treatment", "treatment_complement", "treatment_")
+    p_values[[paste("treatment", k)]] <- if (later) {
+      effects(name, intervals_of$treated, members[[k]][patient_of], parts, with(intervals_of, Surv(start_months, stop_months, event == 1)),
+              function(rows) seq_len(n) %in% patient_of[rows])
+    } else effects(name, treated, members[[k]], parts)
   })
 }
-if (!is.null(treatment)) section("treatment_interaction", {
+adjusted_interaction <- function(reasons, t, s, outcome, start, stop, seen, of_patients = everyone) {
+  found <- estimable(reasons, start, stop, seen)
+  z <- reasons[, found$kept, drop = FALSE]
+  full <- cox_of(cbind(z, t, s, t * s), found$stratum, outcome)
+  chi2 <- gain(full, cox_of(cbind(z, t, s), found$stratum, outcome))
+  estimate("treatment_interaction.interaction", ratio(full), of_patients)
+  show("treatment_interaction.chi2", chi2)
+  show("treatment_interaction.df", 1)
+  show("treatment_interaction.p_value", p_chi2(chi2))
+  p_chi2(chi2)
+}
+if (!is.null(treatment) && later) section("treatment_interaction", {
+  reasons <- do.call(cbind, learn(setdiff(clinical_names, treatment), everyone))
+  if (is.null(reasons)) reasons <- matrix(0, n, 0)
+  keep("treatment_interaction.treatment", treatment)
+  show("treatment_interaction.treated", sum(treated == 1, na.rm = TRUE))
+  show("treatment_interaction.untreated", sum(treated == 0, na.rm = TRUE))
+  show("treatment_interaction.began_under_observation", nrow(intervals_of) - n)
+  p_values[["interaction"]] <- with(intervals_of, adjusted_interaction(
+    reasons[patient_of, , drop = FALSE], treated, score[patient_of], Surv(start_months, stop_months, event == 1),
+    start_months, stop_months, as.numeric(event == 1)))
+})
+if (!is.null(treatment) && !later) section("treatment_interaction", {
   rows <- !is.na(treated)
   keep("treatment_interaction.treatment", treatment)
   show("treatment_interaction.treated", sum(treated[rows] == 1))
@@ -653,18 +883,26 @@ if (!is.null(treatment)) section("treatment_interaction", {
   reason_names <- unlist(lapply(names(parts), function(part) term_names(part, parts[[part]])))
   s <- score[rows]; t <- treated[rows]; yr <- y[rows]
   if (min(sum(event[rows][t == 1]), sum(event[rows][t == 0])) < 10) stop("fewer than 10 events with or without the treatment")
-  reasons <- if (length(parts)) do.call(cbind, parts)[rows, , drop = FALSE]
-  model <- function(effects) coxph(reformulate(c(if (length(parts)) "reasons", effects), quote(yr)), control = strict)
-  product <- model("t * s")
-  chi2 <- gain(product, model(c("t", "s")))
+  reasons <- if (length(parts)) bound(parts)[rows, , drop = FALSE]
+  if (is.null(reasons)) reasons <- matrix(0, sum(rows), 0)
   name <- "treatment_interaction."
-  estimate(paste0(name, "interaction"), ratio(product), rows)
-  show(paste0(name, "chi2"), chi2)
-  show(paste0(name, "df"), 1)
-  show(paste0(name, "p_value"), p_chi2(chi2))
-  p_values[["interaction"]] <- p_chi2(chi2)
+  p_values[["interaction"]] <- adjusted_interaction(reasons, t, s, yr, entry_months[rows], time_months[rows], event[rows], rows)
   z <- cbind(reasons, s)
-  e <- fitted(glm(t ~ z, family = binomial, control = glm.control(epsilon = 1e-14, maxit = 100)))
+  # A level all or none of whose patients were treated has a propensity of 1 or 0: weights of 0, exactly.
+  decided <- rep(FALSE, length(t))
+  repeat {
+    before <- sum(decided)
+    for (k in seq_len(ncol(z))) if (all(z[, k] %in% c(0, 1))) {
+      mine <- !decided & z[, k] == 1
+      if (any(mine) && length(unique(t[mine])) == 1) decided[mine] <- TRUE
+    }
+    if (sum(decided) == before) break
+  }
+  rest <- list(t = t[!decided], z = z[!decided, , drop = FALSE])
+  basis <- qr(sweep(rest$z, 2, colMeans(rest$z)))  # glm finds no aliased column at so small an epsilon
+  rest$z <- rest$z[, sort(basis$pivot[seq_len(basis$rank)]), drop = FALSE]
+  e <- as.numeric(t)
+  e[!decided] <- fitted(glm(t ~ z, family = binomial, data = rest, control = glm.control(epsilon = 1e-14, maxit = 100)))
   w <- ifelse(t == 1, 1 - e, e)
   for (k in seq_len(ncol(z))) {
     pooled <- sqrt((var(z[t == 1, k]) + var(z[t == 0, k])) / 2)
@@ -673,7 +911,8 @@ if (!is.null(treatment)) section("treatment_interaction", {
     show(paste0(name, "balance.", k, ".before"), distance(rep(1, length(t))))
     show(paste0(name, "balance.", k, ".after"), distance(w))
   }
-  weighted <- coxph(yr ~ t * s, weights = w, robust = TRUE, control = strict)
+  of <- list(yr = yr[w > 0], t = t[w > 0], s = s[w > 0], w = w[w > 0], id = which(w > 0))
+  weighted <- coxph(yr ~ t * s, data = of, weights = w, cluster = id, control = strict)
   estimate(paste0(name, "overlap_weighted"), ratio(weighted), rows)
   at <- quantile(s, (1:19) / 20)
   v <- vcov(weighted)
@@ -706,8 +945,9 @@ if (length(hypotheses) && file.exists(@ledger_path@)) {
 
 # Competing events: cumulative incidence, cause-specific hazards; Fine-Gray's subdistribution hazard stands here only.
 if (any(code == 2)) section("competing_risks", {
-  curve <- survfit(Surv(time_months, factor(code, 0:2)) ~ 1, timefix = FALSE)
-  jumps <- rowSums(curve$n.event[, 2:3]) > 0
+  states <- if (late) Surv(entry_months, time_months, factor(code, 0:2)) else Surv(time_months, factor(code, 0:2))
+  curve <- survfit(states ~ 1, id = seq_len(n), timefix = FALSE)
+  jumps <- rowSums(curve$n.event[, 2:3, drop = FALSE]) > 0
   loglog <- function(f, se) {
     reach <- qnorm(0.975) * se / (f * abs(log(f)))
     list(low = ifelse(f > 0 & f < 1, f^exp(reach), NA), high = ifelse(f > 0 & f < 1, f^exp(-reach), NA))
@@ -725,12 +965,20 @@ if (any(code == 2)) section("competing_risks", {
       show(paste0("competing_risks.at.", h, ".", name, ".n"), n)
       show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
-    ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(Surv(time_months, code == k) ~ score, control = strict)))
-    show(paste0("competing_risks.cause_specific.", name, ".n"), n)
-    show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
+    section(paste("cause-specific", name), {
+      ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
+      show(paste0("competing_risks.cause_specific.", name, ".n"), n)
+      show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
+    })
   }
-  fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
-  ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  if (late) {  # crr knows no delayed entry; Geskus' weights do (Biometrics 67 (2011) 39-49)
+    weighed <- finegray(states ~ ., data = data.frame(score, id = seq_len(n)), id = id)
+    fine_gray <- coxph(Surv(fgstart, fgstop, fgstatus) ~ score, data = weighed, weights = fgwt, id = id, robust = TRUE)
+    ends("fine_gray.event", ratio(fine_gray))
+  } else {
+    fine_gray <- cmprsk::crr(time_months, code, cbind(score = score))
+    ends("fine_gray.event", exp(fine_gray$coef + c(0, -1, 1) * qnorm(0.975) * sqrt(diag(fine_gray$var))))
+  }
 })
 
 # Delayed entry and a treatment that begins under observation: start-stop rows.
@@ -738,15 +986,26 @@ if (file.exists("start_stop.csv")) section("timing", {
   rows <- text_table("start_stop.csv")
   for (column in c("start_months", "stop_months", "event", "treated", "score_sd")) rows[[column]] <- number(rows[[column]])
   first <- !duplicated(rows$patient_id)
+  counted("timing", everyone)
   show("timing.rows", nrow(rows))
-  show("timing.delayed_entry", sum(rows$start_months[first] > 0))
+  show("timing.n", sum(first))
+  show("timing.events", sum(rows$event == 1))
+  show("timing.delayed_entry", sum(entry_months > 0))
+  if (late) {
+    show("timing.first_entry_months", min(entry_months))
+    show("timing.median_entry_months", median(entry_months[entry_months > 0]))
+  }
   show("timing.treated_under_observation", nrow(rows) - sum(first))
   if (nrow(rows) == sum(first) && !any(rows$start_months > 0)) stop("nobody enters late or is treated on the way")
   formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
   if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
   fit <- coxph(formula, data = rows, control = strict)
   estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
-  if ("treated" %in% names(coef(fit))) estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+  show("timing.hazard_ratio_per_sd.rows", nrow(rows))
+  if (any(!first)) {
+    estimate("timing.treatment_hazard_ratio", ratio(fit, 2))
+    show("timing.treatment_hazard_ratio.rows", nrow(rows))
+  }
 })
 
 # What this cohort can show, and what is missing.
@@ -759,11 +1018,12 @@ for (name in unique(centre)) {
 }
 show("power.events", sum(event))
 show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
-share <- if (is.null(treatment)) 0.5 else mean(treated, na.rm = TRUE)
+share <- if (is.null(treatment) || all(is.na(treated))) 0.5 else mean(treated, na.rm = TRUE)
 show("power.treated_share", share)
-show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
+if (share > 0 && share < 1) show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
 first <- which(event == 1)
 outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0))
+outlives <- outlives & outer(time_months[first], entry_months, ">")  # who had not come yet cannot be compared
 balance <- -colSums(outlives)
 balance[first] <- balance[first] + rowSums(outlives)
 show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))
@@ -776,3 +1036,29 @@ for (k in seq_along(clinical_names)) {
   show(paste0("missing.", k, ".missing"), sum(is.na(patients[[clinical_names[k]]])))
   show(paste0("missing.", k, ".share"), mean(is.na(patients[[clinical_names[k]]])))
 }
+
+endpoint_folders <- c(@endpoints@)  # of secondary endpoints that have a score of their own
+if (length(endpoint_folders)) section("endpoint_comparison", local({
+  of <- lapply(c("scores.csv", file.path("endpoints", endpoint_folders, "scores.csv")), function(path) {
+    read <- read.csv(path, check.names = FALSE, encoding = "UTF-8", colClasses = "character")
+    setNames(as.numeric(read$score_sd), read$patient_id)
+  })
+  pair <- 0
+  for (i in seq_along(of)) for (j in seq_along(of)) if (i < j) {
+    pair <- pair + 1
+    both <- intersect(names(of[[i]]), names(of[[j]]))
+    a <- of[[i]][both]
+    b <- of[[j]][both]
+    where <- paste0("endpoint_comparison.correlation.", pair)
+    show(paste0(where, ".n"), length(both))
+    pearson <- cor.test(a, b)
+    rho <- cor(a, b, method = "spearman")
+    ends <- tanh(atanh(rho) + c(-1, 1) * qnorm(0.975) * sqrt(1.06 / (length(both) - 3)))
+    estimate(paste0(where, ".pearson"), c(pearson$estimate, pearson$conf.int))
+    estimate(paste0(where, ".spearman"), c(rho, ends))
+    for (kind in c("pearson", "spearman")) {
+      show(paste0(where, ".", kind, ".n"), length(both))
+      show(paste0(where, ".", kind, ".events"), 0)
+    }
+  }
+}))

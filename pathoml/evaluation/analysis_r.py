@@ -10,11 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.evaluation.cohort_table import covariate_types
 from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import write_table
+from pathoml.study.endpoints import endpoint_studies
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.subgroups import Condition, parse_expression
 
@@ -34,7 +36,14 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
         horizons_months=config.evaluate.horizons_months,
+        later_covariates=evidence.cohort.later_covariates,
         is_log_hazard=evidence.is_log_hazard,
+        endpoints=[
+            one.run_folder.name
+            for one in endpoint_studies(evidence.study)
+            if RunFolder(one.run_folder).scores.exists()
+        ],
+        ledger_path=f"{_way_up(evidence.study)}/ledger.csv",
     )
     path = RunFolder(evidence.study.run_folder).analysis_r
     write_text(path, script)
@@ -65,6 +74,11 @@ def _numbers(node: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
         yield path, float(node)
 
 
+def _way_up(study: Study) -> str:
+    """Return runs/ as seen from the run's folder: .., or further up from an endpoint's."""
+    return "/".join([".."] * len(study.run_folder.relative_to(study.runs_folder).parts))
+
+
 def analysis_script(
     *,
     covariates: Mapping[str, str] | None = None,
@@ -72,7 +86,9 @@ def analysis_script(
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
     horizons_months: Sequence[float] = (12.0, 24.0, 36.0, 60.0),
+    later_covariates: Sequence[str] = (),
     is_log_hazard: bool = True,
+    endpoints: Sequence[str] = (),
     scores_path: str = "scores.csv",
     cohort_path: str = "cohort.csv",
     ledger_path: str = "../ledger.csv",
@@ -89,7 +105,9 @@ def analysis_script(
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
         horizons_months: at which risks are judged.
+        later_covariates: columns of treatments that began under observation.
         is_log_hazard: whether a slope of log_risk has a meaning.
+        endpoints: folders in endpoints/ of the secondary endpoints that have a score.
         scores_path: from the folder of the run, as the next two.
         cohort_path: the patients as they were read (evaluation/cohort_table.py).
         ledger_path: the hypotheses that the study tested.
@@ -109,9 +127,15 @@ def analysis_script(
         "covariates": ", ".join(r_string(name) for name in covariates),
         "covariate_types": ", ".join(r_string(kind) for kind in covariates.values()),
         "treatment": r_string(treatment) if treatment else "NULL",
+        "treatment_began_later": "TRUE" if treatment in later_covariates else "FALSE",
         "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),
+        "known_later": ", ".join(
+            "TRUE" if any(c.column in later_covariates for c in parts) else "FALSE"
+            for parts in members
+        ),
         "expressions": ", ".join(r_string(expression) for expression in subgroups),
         "is_log_hazard": "TRUE" if is_log_hazard else "FALSE",
+        "endpoints": ", ".join(r_string(name) for name in endpoints),
         "tau": "NULL" if tau_months is None else repr(float(tau_months)),
         "horizons": ", ".join(repr(float(months)) for months in horizons_months),
     }

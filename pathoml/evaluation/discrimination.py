@@ -124,6 +124,25 @@ def concordance_sections(evidence: Evidence) -> Json:
     }
 
 
+def judged_concordance(evidence: Evidence) -> Json:
+    """Return C of the score, over pairs within folds, and within folds and centres."""
+    cohort, image = evidence.cohort, evidence.folded["image"]
+
+    def interval(stratum: Labels | None) -> Estimate:
+        return fold_c_interval(
+            image,
+            cohort.time_months,
+            cohort.event,
+            stratum=stratum,
+            entry_months=cohort.entry_months,
+        )
+
+    return {
+        "harrell_c": or_not_estimable(lambda: interval(None)),
+        "harrell_c_centre_stratified": or_not_estimable(lambda: interval(cohort.centre)),
+    }
+
+
 def score_hazard_ratio(evidence: Evidence, caveat: str) -> Json:
     """Return the hazard ratio of the score with its Wald and likelihood-ratio p."""
     score, cohort = evidence.score, evidence.cohort

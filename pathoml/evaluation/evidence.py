@@ -42,7 +42,7 @@ from pathoml.training.baselines import Baselines, clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import seed_folds
-from pathoml.types import Array, Cohort, Columns, Json, Labels, Split
+from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split
 
 LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
 Tables = tuple[Table, Table | None]  # of patients and slides
@@ -199,6 +199,32 @@ class Evidence:
         """
         return _mean_embeddings(self.study, self.cohort)
 
+    def of_patients(self, rows: Bools, *, cohort: Cohort) -> Evidence:
+        """Return what is known of the scores of some patients.
+
+        Args:
+            rows: (B,) who they are.
+            cohort: they, in this order, with the outcome that the scores are judged on.
+        """
+
+        def kept(columns: Mapping[str, Array] | None) -> dict[str, Array] | None:
+            return None if columns is None else {n: v[rows] for n, v in columns.items()}
+
+        return replace(
+            self,
+            cohort=cohort,
+            score=self.score[rows],
+            log_risk=self.log_risk[rows],
+            n_slides=self.n_slides[rows],
+            n_tiles=self.n_tiles[rows],
+            groups=self.groups[rows],
+            fold=[name for name, row in zip(self.fold, rows) if row],
+            baselines=kept(self.baselines) or {},
+            nested=kept(self.nested),
+            seeds=kept(self.seeds),
+            stored_repeats=None if self.repeats is None else self.repeats.of_patients(rows),
+        )
+
     @property
     def was_trained(self) -> bool:
         """Whether this run has models: scores that were imported or locked have none here."""
@@ -295,12 +321,7 @@ def _repeats_of(run: LoadedRun, patient_ids: Sequence[str]) -> RepeatTable:
     ids = run.cohort.patient_ids
     by_seed = seed_folds(run.raw, run.specs, ids)
     table = Baselines.fitted(run.cohort, run.bags, run.splits).repeats(run.folds, by_seed)
-    order = [list(ids).index(p) for p in patient_ids]
-    return replace(
-        table,
-        fold=table.fold[:, order],
-        scores={name: values[:, order] for name, values in table.scores.items()},
-    )
+    return table.of_patients([list(ids).index(p) for p in patient_ids])
 
 
 def _is_log_hazard(run_folder: Path, score_type: str) -> bool:

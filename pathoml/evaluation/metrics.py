@@ -516,6 +516,78 @@ class Fairness(TypedDict):
     note: str
 
 
+class SecondaryEndpoint(TypedDict):
+    """A secondary endpoint with the numbers that the primary one has at the top of the file; those
+    of a score only where one was trained on it.
+    """
+
+    endpoint: str
+    time_zero: str
+    n: int
+    events: int
+    flow: dict[str, Any]  # patients, analysed, events, competing_events, censored, excluded
+    trained: bool
+    note: str  # whose folds, or why no score was trained on it
+    median_follow_up_months: float | None
+    tau_months: NotRequired[float]
+    harrell_c: NotRequired[Number]
+    harrell_c_centre_stratified: NotRequired[Number]
+    harrell_c_fold_mean: NotRequired[float | None]
+    harrell_c_by_centre: NotRequired[dict[str, Number]]
+    uno_c: NotRequired[Number]
+    ridge_cox: NotRequired[Concordances]
+    clinical: NotRequired[Clinical]
+    interval_note: NotRequired[str]
+    headline: NotRequired[str]
+    differences: NotRequired[dict[str, Number]]
+    nested_scores: NotRequired[Used]
+    horizons_months: NotRequired[list[float]]
+    time_dependent_auc: NotRequired[dict[str, Number]]
+    brier: NotRequired[dict[str, dict[str, Number]]]
+    integrated_brier: NotRequired[IntegratedBrier]
+    calibration: NotRequired[Calibration]
+    decision_curve: NotRequired[dict[str, Any]]
+    seeds: NotRequired[Seeds]
+    hazard_ratio_per_sd: NotRequired[HazardRatio | NotEstimable]
+    added_value: NotRequired[AddedValue | NotEstimable]
+    kaplan_meier: NotRequired[KaplanMeier]
+    hazard_ratio_per_sd_centre_stratified: NotRequired[HazardRatio | NotEstimable]
+    proportional_hazards: NotRequired[ProportionalHazards]
+    spline: NotRequired[Spline | NotEstimable]
+    competing_risks: NotRequired[dict[str, Any]]
+    restricted_mean: NotRequired[dict[str, Any]]
+
+
+class JudgedScore(TypedDict):
+    """A score judged on one endpoint, in the patients who have it and the score."""
+
+    harrell_c: Number
+    harrell_c_centre_stratified: Number
+    hazard_ratio_per_sd: HazardRatio | NotEstimable
+
+
+class ScoreCorrelation(TypedDict):
+    """How alike the scores of two endpoints are, with Fisher's intervals."""
+
+    between: list[str]
+    n: int | None
+    pearson: NotRequired[Estimated]
+    spearman: NotRequired[Estimated]
+    estimate: NotRequired[None]  # where there is no correlation: why
+    low: NotRequired[None]
+    high: NotRequired[None]
+    events: NotRequired[None]
+    note: NotRequired[str]
+
+
+class EndpointComparison(TypedDict):
+    """Every score on every endpoint."""
+
+    note: str
+    trained_on: dict[str, dict[str, JudgedScore]]  # endpoint: judged on endpoint
+    correlation: list[ScoreCorrelation]
+
+
 class Metrics(TypedDict):
     """metrics.json."""
 
@@ -571,4 +643,7 @@ class Metrics(TypedDict):
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks
     alarms: list[Alarm]
+    # by their names, where study.yaml has secondary_endpoints
+    endpoints: NotRequired[dict[str, SecondaryEndpoint]]
+    endpoint_comparison: NotRequired[EndpointComparison]
     heterogeneity: dict[str, Any]  # shift and agreement of primary and metastasis of one patient

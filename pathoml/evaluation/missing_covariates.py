@@ -36,6 +36,7 @@ from pathoml.evaluation.imputation import (
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import write_table
 from pathoml.survival.cox import (
+    LARGEST_LOG_RATIO,
     CoxFit,
     fit_cox,
     hazard_ratio,
@@ -134,7 +135,7 @@ def missing_covariates_section(evidence: Evidence) -> Json:
                 "covariate": name,
                 "unit": unit,
                 **{
-                    answer: _hazard_ratio(evidence, found, name)
+                    answer: or_not_estimable(partial(_hazard_ratio, evidence, found, name))
                     for answer, found in answers.items()
                 },
             }
@@ -302,7 +303,9 @@ def _added_value(evidence: Evidence, answer: tuple[list[_Fitted], list[str]] | s
 def _gain(evidence: Evidence, answer: tuple[list[_Fitted], list[str]]) -> Json:
     fitted, _ = answer
     tests = [likelihood_ratio_test(one.full, one.reduced) for one in fitted]
-    shared = {"hazard_ratio_per_sd": _hazard_ratio(evidence, answer, SCORE)}
+    shared = {
+        "hazard_ratio_per_sd": or_not_estimable(lambda: _hazard_ratio(evidence, answer, SCORE))
+    }
     if len(fitted) == 1:
         test = tests[0]
         return {
@@ -360,11 +363,17 @@ def _hazard_ratio(
         [fit.covariance[column, column] for fit in fits],
         df_complete=max(fits[0].events - len(names), 1),
     )
-    return {**_pooled_ratio(pooled, fits[0]), "wald_p": p_of(pooled.p_value)}
+    ratio = _pooled_ratio(pooled, fits[0])
+    return ratio if ratio["estimate"] is None else {**ratio, "wald_p": p_of(pooled.p_value)}
 
 
 def _pooled_ratio(pooled: PooledEstimate, first: CoxFit) -> Json:
     low, high = pooled.interval()
+    if not max(abs(low), abs(high)) <= LARGEST_LOG_RATIO:
+        return not_estimable(
+            f"the pooled log hazard ratio is {pooled.estimate:.3g} with a standard error of"
+            f" {pooled.standard_error:.2g}: too few events tell the values apart"
+        )
     return {
         "estimate": math.exp(pooled.estimate),
         "low": math.exp(low),

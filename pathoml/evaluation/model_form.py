@@ -77,7 +77,8 @@ def _proportional(covariates: Array, cohort: Cohort) -> Json:
 
 def _proportional_by_term(cohort: Cohort, score: Array, clinical: Columns) -> list[Json]:
     """Return a row for each covariate (the levels of a category together), the score, and all of
-    them. A level without a coefficient is left out, which its row says.
+    them. A level without a coefficient is left out, as added_value.left_out
+    says.
     """
     if not clinical:
         return []
@@ -104,11 +105,7 @@ def _proportional_by_term(cohort: Cohort, score: Array, clinical: Columns) -> li
         *zip([*names, "score_sd"], each),
         ("all", together),
     ]
-    rows = [{"covariate": name, **test_json(test)} for name, test in tests]
-    return rows + [
-        {"covariate": name, "chi2": None, "df": None, "p_value": None, "note": f"left out: {why}"}
-        for name, why in found.left_out
-    ]
+    return [{"covariate": name, **test_json(test)} for name, test in tests]
 
 
 def _terms(design: Design, kept: npt.NDArray[np.bool_]) -> tuple[list[str], list[list[int]]]:

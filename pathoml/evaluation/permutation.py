@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +19,21 @@ import numpy.typing as npt
 from pathoml.compute.devices import pick_device
 from pathoml.config import SignificanceConfig, TrainConfig
 from pathoml.errors import CohortError
+from pathoml.study.endpoints import SecondaryEndpoint
 from pathoml.survival.concordance import pooled_concordance
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
-from pathoml.survival.design import without_eventless_levels
+from pathoml.survival.design import fit_design
+from pathoml.survival.rare_levels import estimable_columns
+from pathoml.training.baselines import clinical_columns
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
+from pathoml.training.outcomes import endpoint_specs, outcomes_of
 from pathoml.training.scoring import FoldScores, averaged, fold_scores, repeat_table
 from pathoml.types import Array, Bag, Cohort, Split
 
-Statistics = tuple[float, float]  # centre-stratified C, and the gain over the clinical model
+# centre-stratified C, and the gain over the clinical model; of each endpoint, the primary one first
+Statistics = tuple[float, ...]
 TOGETHER = 10  # permutations of a block
 ENOUGH_SCORES = 600  # patients times partitions: from here on more partitions add little power
 
@@ -81,19 +87,25 @@ def partitions_of(config: SignificanceConfig, patients: int, available: int) -> 
 
 
 class ClinicalModel:
-    """The model over which scores gain, fitted once; patients of levels without an event leave it
-    (hazard ratio 0).
+    """The model over which scores gain, fitted once; levels without a coefficient are as in
+    survival/rare_levels.py.
 
     Raises:
         CohortError: it is not estimable.
     """
 
     def __init__(self, clinical: Array, cohort: Cohort) -> None:
-        self._rows, kept = without_eventless_levels(clinical, cohort.event)
-        self._clinical = clinical[self._rows][:, kept]
-        self._outcome = cohort.time_months[self._rows], cohort.event[self._rows]
-        self._centre = cohort.centre[self._rows]
-        self._reduced = fit_cox(self._clinical, *self._outcome, stratum=self._centre)
+        self._outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
+        found = estimable_columns(
+            clinical,
+            *self._outcome,
+            names=[f"column {k}" for k in range(clinical.shape[1])],
+            stratum=cohort.centre,
+            entry_months=entry,
+        )
+        self._clinical = clinical[:, found.columns]
+        self._shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
+        self._reduced = fit_cox(self._clinical, *self._outcome, **self._shared)
 
     def gain(self, score: Array) -> float:
         """Return the signed likelihood-ratio chi2 of adding a (B,) score; 0 for one that is the
@@ -102,14 +114,88 @@ class ClinicalModel:
         It is negative where the score enters with the wrong sign: a score that must be turned round
         has gained nothing.
         """
-        mine = score[self._rows]
-        if np.ptp(mine) == 0:
+        if np.ptp(score) == 0:
             return 0.0
-        full = fit_cox(
-            np.column_stack([self._clinical, mine]), *self._outcome, stratum=self._centre
-        )
+        full = fit_cox(np.column_stack([self._clinical, score]), *self._outcome, **self._shared)
         return (
             float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, self._reduced).chi2
+        )
+
+
+def clinical_model_of(cohort: Cohort) -> tuple[Array, str]:
+    """Return the (B, p) covariates over which a score may gain, and why there are none if there are
+    none.
+    """
+    nothing = np.zeros((len(cohort.patients), 0))
+    columns = clinical_columns(cohort)
+    if not columns:
+        return (
+            nothing,
+            "The gain is over no model at all: study.yaml names no covariates (cohort.covariates).",
+        )
+    clinical = fit_design(columns).transform(columns)
+    try:
+        ClinicalModel(clinical, cohort)
+    except CohortError as error:
+        return (
+            nothing,
+            f"The gain is over no model at all: the clinical one is not estimable ({error})",
+        )
+    return clinical, ""
+
+
+def statistics_of(
+    folds: Sequence[FoldScores], cohort: Cohort, clinical: ClinicalModel
+) -> Statistics:
+    """Return C over pairs within folds and centres, as it is printed, and the gain of the averaged
+    score over a clinical model.
+    """
+    return _concordance(folds, cohort), clinical.gain(averaged(folds))
+
+
+def _concordance(folds: Sequence[FoldScores], cohort: Cohort) -> float:
+    table = repeat_table({"log_risk": folds})
+    count = partial(
+        pooled_concordance,
+        table.scores["log_risk"],
+        cohort.time_months,
+        cohort.event,
+        group=table.fold,
+        entry_months=cohort.entry_months,
+    )
+    try:
+        return count(stratum=cohort.centre).estimate
+    except CohortError:  # no pair of one centre in one fold, whoever has which bag
+        return count().estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedEndpoint:
+    """A secondary endpoint whose cross-validation is repeated beside the primary one's."""
+
+    endpoint: SecondaryEndpoint
+    clinical: Array  # (B', p) covariates of the clinical model, of the patients who have it
+    note: str  # where the score gains over no clinical model
+    observed: Sequence[FoldScores]  # of the run's own models
+
+    @cached_property
+    def _model(self) -> ClinicalModel:
+        return ClinicalModel(self.clinical, self.endpoint.cohort)
+
+    def statistics(self, folds: Sequence[FoldScores]) -> Statistics:
+        """Return what the test compares, of out-of-fold scores of this endpoint."""
+        return statistics_of(folds, self.endpoint.cohort, self._model)
+
+    def tests(self, null: Sequence[Statistics]) -> tuple[PermutationTest, PermutationTest]:
+        """Return the test of discrimination and that of added value.
+
+        Args:
+            null: this endpoint's statistics of all permutations, in order.
+        """
+        concordance, gain = self.statistics(self.observed)
+        return (
+            PermutationTest(observed=concordance, null=tuple(one[0] for one in null)),
+            PermutationTest(observed=gain, null=tuple(one[1] for one in null)),
         )
 
 
@@ -146,6 +232,7 @@ class RepeatedValidation:
     permutations: int
     seed: int
     device: str
+    endpoints: Sequence[RepeatedEndpoint] = ()  # beside the primary one
 
     @cached_property
     def _model(self) -> ClinicalModel:
@@ -163,7 +250,11 @@ class RepeatedValidation:
 
     @property
     def models_each(self) -> int:
-        """Return how many models one permutation trains."""
+        """Return how many models one permutation trains, of all endpoints."""
+        return self._of_an_endpoint * (1 + len(self.endpoints))
+
+    @property
+    def _of_an_endpoint(self) -> int:
         return len(self._specs) // self.permutations
 
     def blocks(self) -> list[range]:
@@ -175,8 +266,10 @@ class RepeatedValidation:
         """Train the models of a block of permutations and return the statistics of each
         permutation.
         """
-        each = self.models_each
-        specs = self._specs[block.start * each : block.stop * each]
+        each = self._of_an_endpoint
+        own = self._specs[block.start * each : block.stop * each]
+        others = [endpoint_specs(own, one.endpoint) for one in self.endpoints]
+        specs = [spec for of_endpoint in (own, *others) for spec in of_endpoint]
         device = pick_device(self.device)
         trained = fit_models(
             self.cohort,
@@ -185,35 +278,28 @@ class RepeatedValidation:
             config=self.config,
             device=device,
             seed=self.seed,
+            outcomes=outcomes_of([one.endpoint for one in self.endpoints]),
             on_epoch=on_epoch,
         )
-        raw = np.concatenate([some.raw for some in trained])  # (M, B)
-        parts = [slice(first, first + each) for first in range(0, len(specs), each)]
-        return [
+        raw = np.empty((len(specs), len(self.bags)))  # (M, B)
+        for some in trained:
+            raw[some.models] = some.raw
+        found = [
             self.statistics(fold_scores(raw[part], specs[part], self.cohort.patient_ids))
-            for part in parts
+            for part in _parts(0, len(own), each)
         ]
+        for number, one in enumerate(self.endpoints, 1):
+            known, ids = one.endpoint.known, one.endpoint.cohort.patient_ids
+            theirs = [
+                one.statistics(fold_scores(raw[part][:, known], specs[part], ids))
+                for part in _parts(number * len(own), len(own), each)
+            ]
+            found = [(*before, *more) for before, more in zip(found, theirs)]
+        return found
 
     def statistics(self, folds: Sequence[FoldScores]) -> Statistics:
-        """Return C over pairs within folds and centres, as it is printed, and the gain of the
-        averaged score over the clinical model.
-        """
-        return self._concordance(folds), self._model.gain(averaged(folds))
-
-    def _concordance(self, folds: Sequence[FoldScores]) -> float:
-        cohort, table = self.cohort, repeat_table({"log_risk": folds})
-        count = partial(
-            pooled_concordance,
-            table.scores["log_risk"],
-            cohort.time_months,
-            cohort.event,
-            group=table.fold,
-            entry_months=cohort.entry_months,
-        )
-        try:
-            return count(stratum=cohort.centre).estimate
-        except CohortError:  # no pair of one centre in one fold, whoever has which bag
-            return count().estimate
+        """Return what the test compares, of out-of-fold scores of the primary endpoint."""
+        return statistics_of(folds, self.cohort, self._model)
 
     def tests(
         self, observed: Sequence[FoldScores], null: Sequence[Statistics]
@@ -227,9 +313,13 @@ class RepeatedValidation:
         """
         concordance, gain = self.statistics(observed)
         return (
-            PermutationTest(observed=concordance, null=tuple(c for c, _ in null)),
-            PermutationTest(observed=gain, null=tuple(g for _, g in null)),
+            PermutationTest(observed=concordance, null=tuple(one[0] for one in null)),
+            PermutationTest(observed=gain, null=tuple(one[1] for one in null)),
         )
+
+
+def _parts(first: int, models: int, each: int) -> list[slice]:
+    return [slice(start, start + each) for start in range(first, first + models, each)]
 
 
 def permutation_tests(

@@ -12,30 +12,27 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from pathoml.compute.devices import prepare_device
 from pathoml.compute.processes import gpus_each, processes, threads_each
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
-from pathoml.errors import CohortError, StoreError
+from pathoml.errors import StoreError
 from pathoml.evaluation.permutation import (
-    ClinicalModel,
     RepeatedValidation,
     Statistics,
+    clinical_model_of,
     partitions_of,
 )
+from pathoml.evaluation.permutation_endpoints import repeated_endpoints
 from pathoml.evaluation.recipe import permutation_recipe
 from pathoml.plugins import load_plugin
 from pathoml.store.files import read_json, write_json
 from pathoml.store.provenance import recipe_sha256
 from pathoml.study.run_folder import RunFolder
-from pathoml.survival.design import fit_design
-from pathoml.training.baselines import clinical_columns
 from pathoml.training.loop import OnEpoch
 from pathoml.training.run import LoadedRun, load_run
-from pathoml.types import Array, Cohort
 
 FOLDER = "permutations"
 
@@ -50,42 +47,21 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
     clinical model.
     """
     config = study.config
-    clinical, note = _clinical_model(loaded.cohort)
+    clinical, note = clinical_model_of(loaded.cohort)
+    seeds = seeds_of(study)
+    repeats = partitions_of(config.significance, len(loaded.bags), len(loaded.splits))
     validation = RepeatedValidation(
         cohort=loaded.cohort,
         bags=loaded.bags,
-        splits=loaded.splits[
-            : partitions_of(config.significance, len(loaded.bags), len(loaded.splits))
-        ],
+        splits=loaded.splits[:repeats],
         clinical=clinical,
-        config=config.train.model_copy(update={"seeds": seeds_of(study)}),
+        config=config.train.model_copy(update={"seeds": seeds}),
         permutations=config.significance.permutations,
         seed=config.splits.seed,
         device=config.compute.device,
+        endpoints=repeated_endpoints(study, loaded, repeats=repeats, seeds=seeds),
     )
     return validation, note
-
-
-def _clinical_model(cohort: Cohort) -> tuple[Array, str]:
-    """Return the (B, p) covariates over which a score may gain, and why there are none if there are
-    none.
-    """
-    nothing = np.zeros((len(cohort.patients), 0))
-    columns = clinical_columns(cohort)
-    if not columns:
-        return (
-            nothing,
-            "The gain is over no model at all: study.yaml names no covariates (cohort.covariates).",
-        )
-    clinical = fit_design(columns).transform(columns)
-    try:
-        ClinicalModel(clinical, cohort)
-    except CohortError as error:
-        return (
-            nothing,
-            f"The gain is over no model at all: the clinical one is not estimable ({error})",
-        )
-    return clinical, ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +156,7 @@ def _statistics(item: PermutationBlock) -> list[Statistics] | None:
     content = read_json(item.path)
     if content.get("recipe") != item.recipe or len(content["statistics"]) != len(item.block):
         return None
-    return [(concordance, gain) for concordance, gain in content["statistics"]]
+    return [tuple(one) for one in content["statistics"]]
 
 
 def read_blocks(study: Study, validation: RepeatedValidation) -> list[Statistics]:
@@ -214,9 +190,13 @@ def kept_statistics(study: Study, validation: RepeatedValidation) -> list[Statis
     content = read_json(path) if path.is_file() else {}
     if content.get("recipe_sha256") != recipe_of(study, validation):
         return None
-    gain = content.get("added_value") or {}
-    null = list(zip(content.get("null") or [], gain.get("null") or []))
-    return null if len(null) == validation.permutations else None
+    others = content.get("endpoints") or {}
+    columns: list[Sequence[float]] = []
+    for part in (content, *(others.get(one.endpoint.name) or {} for one in validation.endpoints)):
+        columns += [part.get("null") or [], (part.get("added_value") or {}).get("null") or []]
+    if any(len(column) != validation.permutations for column in columns):
+        return None
+    return list(zip(*columns))
 
 
 def remove_blocks(study: Study) -> None:

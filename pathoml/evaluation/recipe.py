@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from pathoml.config import Study
 from pathoml.errors import PathomlError
 from pathoml.evaluation.analysis_plan import PLAN, STAMP
 from pathoml.store.provenance import file_hash, file_hashes
+from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import columns_read, patients_read, slides_read, stored_content
 from pathoml.study.layout import embeddings_folder, tiles_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
@@ -49,15 +51,6 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
     """Return everything that decides metrics.json and what stands beside it."""
     config, run = study.config, RunFolder(study.run_folder)
     trained = run.models_index.exists()  # then `train` is fresh, or `evaluate` refuses
-    named = {
-        "time": config.endpoint.time,  # as analysis.R calls the columns
-        "event": config.endpoint.event,
-        "unit": config.endpoint.unit,
-        "centre": config.cohort.centre,
-        "covariates": list(config.cohort.covariates),
-        "treatment": config.cohort.treatment,
-        "missing": list(config.cohort.missing),
-    }
     return Recipe(
         step="evaluate",
         inputs={
@@ -65,20 +58,38 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             "patients": patients_read(cohort),
             "columns": columns_read(cohort, _columns(study, cohort)),
             "slides": slides_read(cohort, SLIDE_COLUMNS),
-            "written": dict(cohort.written),  # R reads the tables themselves
             "endpoint": cohort.endpoint,
             "time_zero": cohort.time_zero,
             "left out": [list(one) for one in cohort.excluded],
-            "names": named,
+            "treatment": config.cohort.treatment,
+            "treatment starts": [vars(start) for start in cohort.treatment_starts],
+            "compared": _compared_with_excluded(study, cohort),
             **config.model_dump(mode="json", include={"significance", "evaluate"}),
             PLAN: file_hash(study.folder / PLAN),
             STAMP: file_hash(study.folder / STAMP),
             BUNDLE: "" if trained else file_hash(study.bundles_folder / config.run / BUNDLE),
             QUALITY: _quality(study),
             "embeddings": {} if trained else _embeddings(study, cohort),
+            **_secondary(study, cohort),
             "version": EVALUATION_VERSION,
         },
     )
+
+
+def _secondary(study: Study, cohort: Cohort) -> dict[str, Any]:
+    """Return the secondary endpoints with the hashes of their files; nothing where there is none,
+    so that runs of before stay up to date.
+    """
+    found = {
+        one.name: {
+            **file_hashes(one.study.run_folder, EVALUATE_READS),
+            "patients": patients_read(one.cohort),
+            "time_zero": one.cohort.time_zero,
+            "left out": [list(pair) for pair in one.cohort.excluded],
+        }
+        for one in secondary_endpoints(study, cohort)
+    }
+    return {"secondary_endpoints": found} if found else {}
 
 
 def permutation_recipe(study: Study, cohort: Cohort) -> Recipe:
@@ -103,10 +114,7 @@ def _columns(study: Study, cohort: Cohort) -> Sequence[str]:
     config = study.config
     subtype = next((n for n in SUBTYPE_COLUMNS if n in cohort.columns), None)
     return [
-        config.cohort.centre,
-        config.endpoint.event,
-        *config.cohort.covariates,
-        *([config.cohort.treatment] if config.cohort.treatment else []),
+        *_compared_with_excluded(study, cohort)[:-1],
         *([subtype] if subtype else []),
         *columns_named(cohort.columns, DESCRIBING_COLUMNS),
         *_compared(config.evaluate.subgroups),
@@ -128,6 +136,18 @@ def _quality(study: Study) -> str:
         return file_hash(tiles_folder(study) / QUALITY)
     except PathomlError:  # no encoder is needed by scores from elsewhere
         return ""
+
+
+def _compared_with_excluded(study: Study, cohort: Cohort) -> list[Any]:
+    """Return the columns in which the analysed are held against who was left out, and last those
+    of them that are categories; [] where nobody was.
+    """
+    config, mine = study.config.cohort, [*study.config.cohort.covariates]
+    if not cohort.excluded:
+        return []
+    treatment = [config.treatment] if config.treatment else []
+    names = dict.fromkeys([config.centre, *mine, *treatment, study.config.endpoint.event])
+    return [*names, list(config.categorical)]
 
 
 def _compared(expressions: Iterable[str]) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from pathoml.evaluation.discrimination import (
     score_hazard_ratio,
     seed_section,
 )
+from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
 from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.fairness import fairness_section
 from pathoml.evaluation.included_excluded import included_against_excluded
@@ -44,6 +45,7 @@ from pathoml.evaluation.permutation_blocks import (
     repeated_validation,
     seeds_of,
 )
+from pathoml.evaluation.permutation_endpoints import endpoint_multiplicity, endpoint_tests
 from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.score_associations import score_associations_section
@@ -56,7 +58,6 @@ from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.scores import write_repeats
 from pathoml.study.cohort import share_treated
 from pathoml.study.run_folder import RunFolder
-from pathoml.survival.kaplan_meier import median_follow_up
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.run import load_run
 from pathoml.types import Json, Progress
@@ -105,6 +106,13 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
     write_cohort_table(files.cohort_table, evidence)
     write_imputed(files.imputed, evidence)
     write_analysis(evidence, content["tau_months"])
+    for one in read_endpoints(evidence):
+        if one.evidence:
+            own = content["endpoints"][one.endpoint.name]
+            write_json(one.endpoint.run.metrics, own)  # which R compares with
+            write_numbers(one.endpoint.run.metrics_table, own)
+            write_cohort_table(one.endpoint.run.cohort_table, one.evidence)
+            write_analysis(one.evidence, own["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
 
@@ -140,9 +148,6 @@ def metrics(evidence: Evidence) -> Json:
         "events": int(cohort.event.sum()),
         "timing": timing_section(cohort, score),
         **concordance_sections(evidence),
-        "median_follow_up_months": median_follow_up(
-            cohort.time_months, cohort.event, entry_months=cohort.entry_months
-        ),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
         "added_value": or_not_estimable(lambda: added_value(evidence, caveat)),
@@ -183,7 +188,7 @@ def metrics(evidence: Evidence) -> Json:
         *shortcuts,
     ]
     content["heterogeneity"] = _heterogeneity(evidence)
-    return content
+    return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)
 
 
 def _cut_off(evidence: Evidence) -> Json:
@@ -208,9 +213,10 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
         "note": CAVEATS.get(evidence.score_type, CAVEAT),
     }
     if not wanted.permutations:
-        return {"p_value": None, **shared}
+        return {"p_value": None, **shared, **_family(evidence, None, {})}
     if not evidence.was_trained:
-        return {"p_value": None, **shared, "permutations": 0, "note": NOT_TRAINED}
+        untested = {"permutations": 0, "note": NOT_TRAINED, **_family(evidence, None, {})}
+        return {"p_value": None, **shared, **untested}
     validation, missing = repeated_validation(study, evidence.run)
     null = kept_statistics(study, validation)
     if null is None:
@@ -220,6 +226,7 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     seeds = seeds_of(study)
     folds = evidence.run.some_folds(len(validation.splits), seeds)
     concordance, gain = validation.tests(folds, null)
+    others = endpoint_tests(validation.endpoints, null)
     return {
         "recipe_sha256": recipe_of(study, validation),
         "p_value": concordance.p_value,
@@ -235,7 +242,24 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
             "null": list(gain.null),
             "note": missing,
         },
+        **({"endpoints": others} if others else {}),
+        **_family(evidence, concordance.p_value, others),
     }
+
+
+def _family(evidence: Evidence, p_value: float | None, others: Mapping[str, Json]) -> Json:
+    """Return endpoint_multiplicity, where this or another run of the study has a second endpoint.
+
+    Args:
+        p_value: of the primary endpoint, None where it was not tested.
+        others: the section `endpoints` of permutation.json.
+    """
+    secondary = [one.name for one in evidence.config.secondary_endpoints]
+    p_values = {evidence.cohort.endpoint: p_value} | {
+        name: others.get(name, {}).get("p_value") for name in secondary
+    }
+    family = endpoint_multiplicity(evidence.study, p_values)
+    return {"endpoint_multiplicity": family} if family["size"] > 1 else {}
 
 
 def _flow(evidence: Evidence) -> Json:
@@ -265,8 +289,8 @@ def _alarms(content: Json) -> list[Json]:
     c = content[headline]["estimate"]
     if c is not None and c > LEAK_C:
         message = (
-            f"Internal C is {c:.2f}, above {LEAK_C}. Progression is rarely that predictable: look"
-            " for a leak before believing it."
+            f"Internal C is {c:.2f}, above {LEAK_C}. Slides rarely predict {content['endpoint']} so"
+            " well: look for a leak before believing it."
         )
         alarms.append({"name": "leak", "message": message})
     ridge = content["ridge_cox"][headline]["estimate"]

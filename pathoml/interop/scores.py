@@ -84,7 +84,7 @@ def import_into(study: Study, source: Path, *, column: str | None = None) -> Exc
     notes = (
         (
             f"column {name!r}: {len(scored)} patients, score_type {scores[0].score_type}; higher ="
-            " earlier progression is assumed"
+            f" earlier event ({study.config.endpoint.name}) is assumed"
         ),
         *(f"{source.name}: {note}" for note in table.notes),
     )

@@ -201,11 +201,14 @@ def distribution_figure(scores: Mapping[str, npt.NDArray[np.float64]]) -> str:
     return svg("scores", "Image score by centre", (6.4, 0.9 + 0.48 * len(scores)), draw=draw)
 
 
-def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
+def kaplan_meier_figure(
+    curves: Mapping[str, Curve], endpoint: str, *, identifier: str = "survival"
+) -> str:
     """Draw the groups' survival with intervals, censorings as ticks, and the numbers at risk below.
 
     Args:
         curves: "high" and "low", either may be absent.
+        identifier: of the figure, where a page has several.
     """
     looks = {"high": (VERMILION, "solid", "high score"), "low": (BLUE, (0, (5, 2)), "low score")}
 
@@ -229,8 +232,7 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
                 label=label,
             )
             left = np.append(np.asarray(curve.at_risk)[1:], 0)
-            # who comes late fills up the numbers at risk: where nobody had the event, one was
-            # censored
+            # late entries fill up the numbers at risk: where nobody had the event, one was censored
             events = np.asarray(curve.events)
             censored = (np.asarray(curve.at_risk) - left - events > 0) | (events == 0)
             censored = censored[:last]
@@ -274,7 +276,7 @@ def kaplan_meier_figure(curves: Mapping[str, Curve], endpoint: str) -> str:
             spine.set_visible(False)
 
     return svg(
-        "survival",
+        identifier,
         "Kaplan-Meier curves of patients with a high and a low score",
         (5.8, 4.1),
         draw=draw,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pathoml.report.what_ran import WhatRan
 from pathoml.report.wording import is_number, number, within_centres
-from pathoml.training.described import fitted_by
+from pathoml.study.fitted import fitted_by
 from pathoml.types import Json
 
 STAINS = {"macenko": "Macenko", "reinhard": "Reinhard"}
@@ -35,7 +35,57 @@ OWNERS = {  # of imported scores, by the type that their table states
 def methods(ran: WhatRan, metrics: Json, permutation: Json) -> str:
     """Return the methods paragraph."""
     how = {"trained": _trained, "imported": _imported, "predicted": _predicted}[ran.origin]
-    return " ".join([*how(ran, metrics), _discrimination(ran, metrics), _chance(ran, permutation)])
+    return " ".join(
+        [
+            *how(ran, metrics),
+            _discrimination(ran, metrics),
+            _chance(ran, permutation),
+            *_imputed(metrics),
+            *_hospitals(metrics),
+            *_secondary(metrics),
+        ]
+    )
+
+
+def _imputed(metrics: Json) -> list[str]:
+    """Return how empty covariates were imputed, where any was."""
+    gaps = metrics.get("missing_covariates") or {}
+    if not gaps.get("imputations"):
+        return []
+    return [
+        f"Covariates that {100 * gaps['share']:.0f} % of the patients lacked were besides imputed"
+        f" {gaps['imputations']} times by chained equations with predictive mean matching, in each"
+        " fold from its training patients alone, and the models pooled by Rubin's rules."
+    ]
+
+
+def _hospitals(metrics: Json) -> list[str]:
+    """Return how hospitals were pooled, where they were."""
+    pooled = (metrics.get("between_centres") or {}).get("harrell_c") or {}
+    if not pooled.get("hospitals"):
+        return []
+    return [
+        f"C of {pooled['hospitals']} hospitals was pooled on the logit scale, and observed over"
+        " expected events on the log scale, by random effects (restricted maximum likelihood,"
+        " Hartung-Knapp intervals), with a prediction interval of the next hospital."
+    ]
+
+
+def _secondary(metrics: Json) -> list[str]:
+    """Return what was done for further endpoints."""
+    endpoints = metrics.get("endpoints") or {}
+    trained = [name for name, section in endpoints.items() if section.get("trained")]
+    others = [name for name in endpoints if name not in trained]
+    said = []
+    if trained:
+        said.append(
+            f"Models of {' and '.join(trained)} were trained on the same folds, those of the"
+            " primary endpoint, by the patients who have the endpoint; permutation tests shuffled"
+            " the slides once for all endpoints, and their p values are adjusted by Holm's method."
+        )
+    if others:
+        said.append(f"The score was judged on {' and '.join(others)} as it is.")
+    return said
 
 
 def _trained(ran: WhatRan, _: Json) -> list[str]:

@@ -27,7 +27,7 @@ from pathoml.report import figures, wording
 from pathoml.report.chance import chance_context
 from pathoml.report.details import count_filters, detail_sections
 from pathoml.report.discrimination import discrimination_context
-from pathoml.report.figures import Curve
+from pathoml.report.endpoints import endpoint_context, survival_curves
 from pathoml.report.methods import methods
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
 from pathoml.report.staleness import refuse_other_tables, stale_alarms
@@ -145,6 +145,7 @@ def report_page(study: Study) -> str:
             metrics, permutation, score_type=table_facts["score_type"], origin=ran.origin
         ),
         **_flow(metrics, scores),
+        **endpoint_context(metrics, permutation, smallest),
         **detail_sections(study, metrics, permutation, ran=ran),
         "config": study.config,
         "metrics": metrics,
@@ -238,10 +239,6 @@ def _read_optional(path: Path) -> Json:
     return read_json(path) if path.exists() else {}
 
 
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
 def _distribution(scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     centres = sorted({patient.centre for patient in scores})
     own = {
@@ -251,14 +248,7 @@ def _distribution(scores: Sequence[ScoredPatient]) -> dict[str, Any]:
 
 
 def _survival(metrics: Json, study: Study) -> dict[str, Any]:
-    smallest = study.config.report.smallest_cell
-    fields = ("times", "survival", "low", "high", "at_risk", "events")
-    groups = (metrics.get("kaplan_meier") or {}).get("groups") or {}
-    curves = {
-        name: Curve(**{f: groups[name][f] for f in fields}, smallest=smallest)
-        for name in ("high", "low")
-        if groups.get(name, {}).get("times")
-    }
+    curves = survival_curves(metrics, study.config.report.smallest_cell)
     svg = figures.kaplan_meier_figure(curves, study.config.endpoint.name) if curves else ""
     return {
         "survival_svg": Markup(svg),

@@ -111,8 +111,11 @@ def _how_well(metrics: Json) -> list[str]:
     if not is_number(value):
         return [f"How well the image score orders the patients is {estimate(headline)}."]
     where = " of the same hospital" if within_centres(metrics) else ""
+    endpoint = metrics.get("endpoint")
+    named = f" ({endpoint})" if endpoint else ""
     sentences = [
-        f"Of two patients{where} of whom one was known to progress first, the image score put "
+        f"Of two patients{where} of whom one was known to have the event first{named}, the image"
+        " score put "
         f"{100 * value:.0f} % in the right order: C {estimate(headline)}, where 0.5 is a coin."
     ]
     if not (is_number(low) and is_number(high)):

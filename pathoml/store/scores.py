@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ DESCRIPTIONS = {
     "log_risk": (
         (
             "centred log-risk, mean over the models that did not see the patient; higher = earlier"
-            " progression"
+            " event"
         ),
         "log hazard",
     ),
@@ -68,7 +68,7 @@ class ScoreTable:
 
     patient_ids: tuple[str, ...]
     centre: tuple[str, ...]
-    log_risk: Array  # (B,) higher = earlier progression
+    log_risk: Array  # (B,) higher = earlier event
     score_sd: Array  # (B,)
     score_type: tuple[str, ...]
     fold: tuple[str, ...]
@@ -97,6 +97,15 @@ class RepeatTable:
     repeats: tuple[str, ...]
     fold: npt.NDArray[np.str_]  # (R, B)
     scores: Mapping[str, Array]  # (R, B) by name: log_risk, ridge_cox, clinical, "seed 1", ...
+
+    def of_patients(self, rows: npt.ArrayLike) -> RepeatTable:
+        """Return the table of some patients: their indices, in any order, or (B,) who they are."""
+        chosen = np.asarray(rows)
+        return replace(
+            self,
+            fold=self.fold[:, chosen],
+            scores={name: values[:, chosen] for name, values in self.scores.items()},
+        )
 
 
 MAY_BE_EMPTY = ("repeat_sd",)  # one repeat has no SD between repeats
@@ -244,8 +253,12 @@ def _number(cell: str, path: Path, patient_id: str) -> float:
     return value
 
 
-def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
-    """Write scores.csv, its dictionary, and the same table for Stata and SPSS."""
+def write_scores(folder: Path, scores: Sequence[RiskScore], *, endpoint: str = "") -> None:
+    """Write scores.csv, its dictionary, and the same table for Stata and SPSS.
+
+    Args:
+        endpoint: whose event the scores are of, for the dictionary.
+    """
     import pandas as pd
     import pyreadstat
 
@@ -254,7 +267,8 @@ def write_scores(folder: Path, scores: Sequence[RiskScore]) -> None:
         write_table(path, SCORE_COLUMNS, rows)
     with atomic_path(folder / SCORES_DICTIONARY) as path:
         table = [(name, *DESCRIPTIONS[name]) for name in SCORE_COLUMNS]
-        write_table(path, ("column", "meaning", "unit"), [*table, ("notice", NOTICE, "")])
+        notes = [("endpoint", endpoint, "")] if endpoint else []
+        write_table(path, ("column", "meaning", "unit"), [*table, *notes, ("notice", NOTICE, "")])
     frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
     labels = {
         name: DESCRIPTIONS[name][0][:79] for name in SCORE_COLUMNS

@@ -15,9 +15,8 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.errors import CohortError, nearest
 from pathoml.store.dates import parse_date as parse_date
-from pathoml.store.raw_tables import RawTable, header_place
-from pathoml.store.raw_tables import read_csv as _read_csv
-from pathoml.store.workbooks import read_workbook as _read_xlsx
+from pathoml.store.raw_tables import RawTable, header_place, read_csv
+from pathoml.store.workbooks import read_workbook
 
 MISSING = {
     "",
@@ -170,7 +169,7 @@ def read_table(path: Path, missing: Iterable[str] = (), *, needs: Collection[str
     if not path.exists():
         raise CohortError(f"{path} does not exist. Give the path of a CSV or .xlsx file.")
     workbook = path.suffix.lower() in (".xlsx", ".xlsm")
-    raw = _read_xlsx(path, needs) if workbook else _read_csv(path, needs)
+    raw = read_workbook(path, needs) if workbook else read_csv(path, needs)
     if not raw.rows:
         raise CohortError(f"{path.name} is empty. It needs a header line and one line a row.")
     place = header_place(raw.rows, needs)

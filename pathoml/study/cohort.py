@@ -92,11 +92,6 @@ def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -
         + (f" + {landmark:g} months (landmark)" if landmark else ""),
         excluded=tuple(excluded),
         rows={row["patient_id"]: row for row in patients_table.rows},
-        written={
-            table.path.stem: f"{table.path.name}, {table.understood}"
-            for table in (patients_table, slides_table)
-            if table
-        },
     )
 
 

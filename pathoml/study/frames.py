@@ -20,7 +20,8 @@ COUNTS = ("n_repeats", "n_slides", "n_tiles")
 
 def read_scores(study: Study | Path | str) -> DataFrame:
     """Return a row per patient in the order of scores.csv, by patient_id: its columns, and behind
-    them time_months and event (True if it was seen) of the cohort.
+    them entry_months (from when on the patient was under observation, 0 = from time zero),
+    time_months and event (True if it was seen) of the cohort.
 
     Args:
         study: a study or its folder.
@@ -43,6 +44,7 @@ def read_scores(study: Study | Path | str) -> DataFrame:
             f"{RunFolder(study.run_folder).scores} scores patient {unknown[0]}, who is not in the"
             " tables. Run `pathoml train`, or pathoml.train(study)."
         )
+    frame["entry_months"] = [patients[p].entry_months for p in frame.index]
     frame["time_months"] = [patients[p].time_months for p in frame.index]
     frame["event"] = [patients[p].event == 1 for p in frame.index]
     return frame

@@ -24,7 +24,9 @@ from pathoml.study.event_codes import event_code, median_times
 from pathoml.study.patient_ids import near_ids, near_twins
 from pathoml.study.timing import UNITS_A_MONTH, date_columns
 
-CENSORSHIP = re.compile(r"(?<![a-zäöü])[cz]ens", re.IGNORECASE)  # a name that begins so
+CENSORSHIP = re.compile(  # names of columns in which 1 may mean that nothing happened
+    r"(?<![a-zäöü])([cz]ens|(alive|living|survived|lebt)(?![a-z]))|free$", re.IGNORECASE
+)
 SHORTENED = re.compile(r"^\d([.,]\d+)?E\+\d+$")
 AGE = re.compile(r"(?<![a-z])(age|alter|âge|edad|leeftijd|età)(?![a-z])", re.IGNORECASE)
 OLDEST = 120  # years
@@ -114,9 +116,9 @@ def _odd_outcome(table: Table, endpoint: EndpointConfig) -> list[str]:
     stated = (*endpoint.event_codes, *endpoint.censored_codes, *endpoint.competing_codes)
     if CENSORSHIP.search(endpoint.event) and not stated:
         said.append(
-            f"column {endpoint.event!r} is read as 1 = event, and its name says censoring. If 1"
-            " means censored there, state endpoint.event_codes: [0] and endpoint.censored_codes:"
-            " [1]"
+            f"column {endpoint.event!r} is read as 1 = event, and its name says censoring, or that"
+            " nothing happened. If 1 means censored there, state endpoint.event_codes: [0] and"
+            " endpoint.censored_codes: [1]"
         )
     codes = Counter(event_code(row[endpoint.event], endpoint) for row in table.rows)
     medians = median_times(table, endpoint)

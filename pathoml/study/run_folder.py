@@ -108,6 +108,11 @@ class RunFolder:
         return self.path / "analysis.R"
 
     @property
+    def endpoints(self) -> Path:
+        """The secondary endpoints, a folder each, named by study/endpoints.py."""
+        return self.path / "endpoints"
+
+    @property
     def attention(self) -> Path:
         """The maps of `explain`."""
         return self.path / "attention"

@@ -49,8 +49,8 @@ FARTHEST = 600.0
 SINGULAR = 1e-9
 # of a covariate, as a share of its largest value: a smaller one is the rounding of a constant
 SMALLEST_RANGE = 1e-12
-# of an end of a hazard ratio's interval: beyond e^50 it is no number of medicine
-LARGEST_LOG_RATIO = 50.0
+# of an end of a hazard ratio's interval: beyond e^20, 500 million, it is no number of medicine
+LARGEST_LOG_RATIO = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,7 +327,7 @@ def hazard_ratio(fit: CoxFit, column: int, level: float = 0.95) -> Estimate:
 
     Raises:
         CohortError: a unit of the covariate is so large beside what was seen that an end of the
-            interval lies beyond e to the power of 50.
+            interval lies beyond e to the power of 20.
     """
     coefficient, error = fit.coefficients[column], np.sqrt(fit.covariance[column, column])
     reach = stats.norm.ppf((1 + level) / 2) * error

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-import numpy.typing as npt
 
 from pathoml.errors import CohortError
 from pathoml.types import Array
@@ -115,28 +114,6 @@ def fit_design(columns: Mapping[str, Sequence[object]]) -> Design:
         for name, values in columns.items()
     )
     return Design(columns=tuple(column for column in learned if column is not None))
-
-
-def without_eventless_levels(
-    x: Array, event: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which rows (B,) and columns (p,) stay when levels none of whose patients had an event
-    are left out.
-
-    The likelihood of such a level is largest at a hazard ratio of 0, where its patients leave every
-    risk set: the fit to the other rows is that limit, exactly, while the fit to all rows never
-    converges.
-
-    >>> x = np.array([[1.0, 0.3], [0.0, -0.2], [0.0, 0.9]])
-    >>> rows, columns = without_eventless_levels(x, np.array([False, True, False]))
-    >>> rows.tolist(), columns.tolist()
-    ([False, True, True], [False, True])
-    """
-    is_indicator = ((x == 0) | (x == 1)).all(axis=0) & (x == 1).any(axis=0)
-    is_empty = is_indicator & ~((x == 1) & event[:, None]).any(axis=0)
-    rows = ~(x[:, is_empty] == 1).any(axis=1)
-    columns = ~is_empty & (np.ptp(x[rows], axis=0) > 0 if rows.any() else False)
-    return rows, columns
 
 
 def _learn_number(name: str, values: Sequence[object]) -> NumericColumn | None:

@@ -5,11 +5,12 @@ baselines in runs/RUN/.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from pathoml.bags.projection import choose_projection
-from pathoml.bags.reading import read_bags
+from pathoml.bags.reading import mean_features, read_bags
 from pathoml.bags.tile_bank import where_tiles_lie
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
@@ -30,13 +31,18 @@ from pathoml.study.splits import (
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
 from pathoml.training.baselines import Baselines, clinical_columns
+from pathoml.training.endpoints import (
+    ModelFolders,
+    all_endpoints,
+    remove_endpoints,
+    write_endpoint,
+)
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import find_head
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
-from pathoml.training.models import save_block, save_index, save_raw_scores
-from pathoml.training.nested import nested_scores, nested_specs, write_nested
+from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
 from pathoml.training.scoring import (
     averaged,
     fold_scores,
@@ -45,12 +51,12 @@ from pathoml.training.scoring import (
     seed_folds,
 )
 from pathoml.training.trained import Trained
-from pathoml.types import NOTICE, Cohort, Split
+from pathoml.types import Cohort, Split
 
 
 def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav),
-    baselines.csv and log.csv.
+    baselines.csv and log.csv, and the same of each secondary endpoint into endpoints/NAME.
 
     Raises:
         CohortError: the cohort cannot be split or trained on; says why.
@@ -64,6 +70,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
+    endpoints = all_endpoints(study, cohort, splits, specs=specs)
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -72,35 +79,38 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     write_splits(run.splits, splits, **about_splits(config.splits))
     for stale in run.models.glob("*.safetensors"):
         stale.unlink()
+    remove_endpoints(run)
     log: list[LogRow] = []
-    entries = []
+    models = ModelFolders(run, endpoints)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    outer_part, inner_part = _progress(on_epoch, config.train.epochs, len(specs), len(inner))
+    nesting = endpoints.nested(inner)
+    outer_part, inner_part = _progress(
+        on_epoch, config.train.epochs, len(endpoints.specs), len(nesting.specs)
+    )
     blocks = fit_models(
         cohort,
         bags,
-        specs,
+        endpoints.specs,
         config=config.train,
         device=device,
         seed=config.splits.seed,
+        outcomes=endpoints.outcomes,
         on_epoch=outer_part,
         log=log,
     )
-    raw = []
+    every = np.empty((len(endpoints.specs), len(bags)))  # (M, B) of all endpoints
     for block in blocks:
-        raw.append(block.raw)
-        entries += save_block(run.models, block.stack, specs[block.models])
-        spec = block.stack.spec
-    encoder = {
+        every[block.models] = block.raw
+        models.save(block)
+    raw = every[endpoints.primary]
+    encoder: dict[str, Any] = {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
         "tile_px": slide.grid.tile_px,
         "mpp": slide.grid.mpp,
     }
-    scored = save_raw_scores(run.models, np.concatenate(raw))
-    save_index(run.models, spec, entries, **encoder, raw_log_risk=scored, notice=NOTICE)
-    hashes = [entry["sha256"] for entry in entries]
-    folds = fold_scores(np.concatenate(raw), specs, cohort.patient_ids)
+    hashes = models.finish(raw, **encoder)
+    folds = fold_scores(raw, specs, cohort.patient_ids)
     scores = risk_scores(
         cohort,
         bags,
@@ -110,23 +120,28 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         score_type=_score_type(cohort, splits, config),
         data_cut=config.endpoint.data_cut.isoformat() if config.endpoint.data_cut else "",
     )
-    write_scores(folder, scores)
-    by_seed = seed_folds(np.concatenate(raw), specs, cohort.patient_ids)
+    write_scores(folder, scores, endpoint=config.endpoint.name)
+    by_seed = seed_folds(raw, specs, cohort.patient_ids)
     write_columns(
         run.seed_scores,
         cohort.patient_ids,
         {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
-    baselines = Baselines.fitted(cohort, bags, splits)
+    means = mean_features(bags)  # (B, D)
+    baselines = Baselines.fitted(cohort, bags, splits, means=means)
     table = baselines.repeats(folds, by_seed)
     write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
+    within = np.empty((0, len(bags)))  # (M', B) of the inner models of all endpoints
     if inner:
-        nested = nested_scores(
-            cohort, bags, splits[0], outer_scores=folds, specs=inner, config=config.train,
-            device=device, seed=config.splits.seed, on_epoch=inner_part
+        within = inner_scores(
+            cohort, bags, nesting.specs, config=config.train, device=device,
+            seed=config.splits.seed, outcomes=endpoints.outcomes, on_epoch=inner_part
         )  # fmt: skip
+        nested = nested_of(
+            within[nesting.primary], inner, cohort.patient_ids, outer=splits[0], outer_scores=folds
+        )
         write_nested(folder, cohort.patient_ids, nested)
     write_baselines(
         run.baselines,
@@ -134,13 +149,30 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         ridge=averaged(baselines.ridge_cox),
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
-    write_logs(folder, log, config.train.model_dump(mode="json"), mlflow=config.compute.mlflow)
+    settings = config.train.model_dump(mode="json")
+    write_logs(
+        folder, [row for row in log if not row["endpoint"]], settings, mlflow=config.compute.mlflow
+    )
+    for one in endpoints.others:
+        own = every[one.models][:, one.endpoint.known]
+        write_endpoint(
+            one,
+            bags,
+            own,
+            specs=endpoints.specs[one.models],
+            hashes=models.finish(own, endpoint=one.endpoint.name, **encoder),
+            inner=nesting.of(one.endpoint.name, within),
+            means=means,
+            score_type=scores[0].score_type,
+            log=log,
+            settings=settings,
+        )
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
     return Trained(
         folder=folder,
-        models=len(specs),
+        models=len(endpoints.specs),
         patients=len(bags),
         events=events,
         excluded=cohort.excluded,
@@ -152,6 +184,10 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         ),
         features=_features(study, slide.slide_id),
         encoder=encoder,
+        endpoints=endpoints.said,
+        endpoint_scores=tuple(
+            one.endpoint.run.scores.relative_to(folder).as_posix() for one in endpoints.others
+        ),
     )
 
 

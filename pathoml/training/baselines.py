@@ -34,10 +34,21 @@ class Baselines:
     clinical: Sequence[FoldScores]  # empty without covariates
 
     @classmethod
-    def fitted(cls, cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split]) -> Baselines:
-        """Fit both on the training patients of every fold."""
+    def fitted(
+        cls,
+        cohort: Cohort,
+        bags: Sequence[Bag],
+        splits: Sequence[Split],
+        *,
+        means: Array | None = None,
+    ) -> Baselines:
+        """Fit both on the training patients of every fold.
+
+        Args:
+            means: (B, D) mean embeddings, where they were read already.
+        """
         return cls(
-            ridge_cox=ridge_cox_folds(cohort, bags, splits),
+            ridge_cox=ridge_cox_folds(cohort, bags, splits, means=means),
             clinical=clinical_folds(cohort, splits),
         )
 
@@ -52,10 +63,14 @@ class Baselines:
 
 
 def ridge_cox_folds(
-    cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split]
+    cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split], *, means: Array | None = None
 ) -> list[FoldScores]:
-    """Return how a ridge Cox model on the mean embedding of each bag scores everyone, by fold."""
-    means = mean_features(bags)  # (B, D)
+    """Return how a ridge Cox model on the mean embedding of each bag scores everyone, by fold.
+
+    Args:
+        means: (B, D) mean embeddings, where they were read already.
+    """
+    means = mean_features(bags) if means is None else means  # (B, D)
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
         model = fit_ridge_cox(

@@ -15,9 +15,17 @@ from pathoml.config import TrainConfig
 from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.heads import find_head
-from pathoml.training.loop import LogRow, OnEpoch, TrainedBlock, check_bags, train_models
+from pathoml.training.loop import (
+    LogRow,
+    OnEpoch,
+    TrainedBlock,
+    check_bags,
+    runs_of_one_endpoint,
+    train_models,
+)
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
-from pathoml.types import Bag, Cohort
+from pathoml.training.outcomes import Outcome, Outcomes, outcome_of
+from pathoml.types import Array, Bag, Cohort
 
 
 def fit_models(
@@ -28,30 +36,45 @@ def fit_models(
     config: TrainConfig,
     device: torch.device,
     seed: int,
+    outcomes: Outcomes | None = None,
     on_epoch: OnEpoch | None = None,
     log: list[LogRow] | None = None,
 ) -> Iterator[TrainedBlock]:
     """Yield blocks of fitted models; arguments and errors are those of `training.train_models`."""
     head = find_head(config.head, config.study_folder)
     if getattr(head, "solved", False):
-        yield _solve(cohort, bags, specs, config, device, seed, on_epoch)
+        known = {"": outcome_of(cohort), **(outcomes or {})}
+        check_bags(bags)
+        means = mean_features(bags)  # (B, D)
+        for mine in runs_of_one_endpoint(specs, range(len(specs))):
+            outcome = known[specs[mine.start].endpoint]
+            yield _solve(cohort, means, specs, mine, config, device, seed, on_epoch, outcome)
     else:
         yield from train_models(
-            cohort, bags, specs, config=config, device=device, seed=seed, on_epoch=on_epoch, log=log
+            cohort,
+            bags,
+            specs,
+            config=config,
+            device=device,
+            seed=seed,
+            outcomes=outcomes,
+            on_epoch=on_epoch,
+            log=log,
         )
 
 
 def _solve(
     cohort: Cohort,
-    bags: Sequence[Bag],
+    means: Array,
     specs: Sequence[ModelSpec],
+    mine: slice,
     config: TrainConfig,
     device: torch.device,
     seed: int,
     on_epoch: OnEpoch | None,
+    outcome: Outcome,
 ) -> TrainedBlock:
-    check_bags(bags)
-    means = mean_features(bags)  # (B, D)
+    """Solve the models of one endpoint on the (B, D) mean embeddings."""
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
     spec = HeadSpec.of(
         config.head,
@@ -63,17 +86,17 @@ def _solve(
     heads, projection_of, raw = [], [], []
     projections: list[Projection] = []
     place: dict[tuple[str, str, int], int] = {}
-    for number, one in enumerate(specs, 1):
+    for number, one in enumerate(specs[mine], mine.start + 1):
         if one.tiles_seen not in place:
             place[one.tiles_seen] = len(projections)
             rows = np.array([index[p] for p in one.train])
             of_patient = means if one.bag_of is None else means[list(one.bag_of)]
             model = fit_ridge_cox(
                 of_patient[rows],
-                cohort.time_months[rows],
-                cohort.event[rows],
+                outcome.time_months[rows],
+                outcome.event[rows],
                 seed=seed,
-                entry_months=at_rows(cohort.entry_months, rows),
+                entry_months=at_rows(outcome.late_entry_months, rows),
             )
             head = spec.build()
             head.load_state_dict({"risk.weight": torch.from_numpy(model.weights).float()[None]})
@@ -88,6 +111,4 @@ def _solve(
         spec, [heads[f] for f in projection_of], projections, projection_of=projection_of
     ).to(device)
     stack.projections = [(mean.to(device), scale.to(device)) for mean, scale in stack.projections]
-    return TrainedBlock(
-        models=slice(0, len(specs)), stack=stack, raw=np.stack([raw[f] for f in projection_of])
-    )
+    return TrainedBlock(models=mine, stack=stack, raw=np.stack([raw[f] for f in projection_of]))

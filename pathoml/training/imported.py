@@ -76,7 +76,7 @@ def write_imported_run(
     own = study.config.splits.model_copy(update={"file": None})
     write_splits(run.splits, splits, **about_splits(own))
     scores = _risk_scores(study, cohort, splits, values, [rows[p] for p in scored])
-    write_scores(folder, scores)
+    write_scores(folder, scores, endpoint=study.config.endpoint.name)
     for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
         stale.unlink(missing_ok=True)
     clinical = clinical_folds(cohort, splits)

@@ -85,7 +85,7 @@ class HeadModule(LightningModule):
         return self._logged("val_loss", batch)
 
     def predict_step(self, batch: SurvivalBatch) -> Tensor:
-        """Return (B,) log-risks, higher means earlier progression; outcomes are not looked at."""
+        """Return (B,) log-risks, higher means earlier event; outcomes are not looked at."""
         log_risk: Tensor = self(*batch.bags).log_risk
         return log_risk
 

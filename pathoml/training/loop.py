@@ -26,6 +26,7 @@ from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
 from pathoml.training.losses import survival_loss
 from pathoml.training.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
+from pathoml.training.outcomes import Outcome, Outcomes, outcome_of
 from pathoml.types import Bag, Cohort, Split
 
 PROJECTED_BYTES = {
@@ -49,7 +50,7 @@ RawScores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedBlock:
-    """Models that were trained together."""
+    """Models of one endpoint that were trained together."""
 
     models: slice  # of the specs
     stack: ModelStack
@@ -74,16 +75,24 @@ def train_models(
     config: TrainConfig,
     device: torch.device,
     seed: int,
+    outcomes: Outcomes | None = None,
     on_epoch: OnEpoch | None = None,
     log: list[LogRow] | None = None,
 ) -> Iterator[TrainedBlock]:
     """Train models in blocks that fit into memory and yield each block when it is done.
 
+    Tiles are projected once for the models of all endpoints. A block has models of one endpoint
+    only, since models of a block share the random numbers of dropout: so a further endpoint changes
+    nothing of the others, and is trained as it would be alone. Blocks come in the order of the
+    projections, which is that of the specs where there is one endpoint.
+
     Args:
         bags: one per patient, in the cohort's order.
-        specs: the models; those of one fold, repeat and permutation stand together and share a
-            projection.
+        specs: the models, endpoint after endpoint; of an endpoint, those of one fold, repeat and
+            permutation stand together. A projection is fitted to the training patients of the
+            first that has it.
         seed: of initialisations, tile samples and dropout.
+        outcomes: of the endpoints that the specs name, beside the cohort's own.
         log: filled with one row per model and epoch.
 
     Raises:
@@ -101,19 +110,24 @@ def train_models(
     width = projection or bags[0].features.shape[1]
     stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
+    known = {"": outcome_of(cohort), **(outcomes or {})}
+    a_patient = tiles * max(config.hidden, width)
+    size = max(1, BLOCK_VALUES[device.type] // (len(bags) * a_patient))
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
-        bank, projections, projection_of = _project(
-            cohort, bags, specs[group], config, seed, device
-        )
-        a_patient = tiles * max(config.hidden, width)
-        size = max(1, BLOCK_VALUES[device.type] // (len(bags) * a_patient))
-        for block in blocks(group.stop - group.start, size):
-            mine = slice(group.start + block.start, group.start + block.stop)
-            used = projection_of[block]
+        of_group = [spec for run in group for spec in specs[run]]
+        bank, projections, projection_of = _project(cohort, bags, of_group, config, seed, device)
+        place = iter(projection_of)
+        for mine in (
+            slice(run.start + block.start, run.start + block.stop)
+            for run in group
+            for block in blocks(run.stop - run.start, size)
+        ):
+            used = [next(place) for _ in specs[mine]]
             stack = _new_stack(
                 specs[mine], config, [projections[f] for f in sorted(set(used))], used, seed, device
             )
-            rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress)
+            outcome = known[specs[mine.start].endpoint]
+            rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress, outcome)
             if log is not None:
                 log.extend(rows)
             yield TrainedBlock(
@@ -146,15 +160,24 @@ class _Progress:
             self._on_epoch(self._done, self._total)
 
 
-def _groups(specs: Sequence[ModelSpec], most: int) -> Iterator[slice]:
-    """Yield runs of specs that see at most `most` different projections."""
-    start, seen = 0, set[tuple[str, str, int]]()
-    for i, spec in enumerate(specs):
-        if spec.tiles_seen not in seen and len(seen) == most:
-            yield slice(start, i)
-            start, seen = i, set()
-        seen.add(spec.tiles_seen)
-    yield slice(start, len(specs))
+def _groups(specs: Sequence[ModelSpec], most: int) -> Iterator[list[slice]]:
+    """Yield the specs of at most `most` different projections: a run of specs for each endpoint."""
+    seen = list(dict.fromkeys(spec.tiles_seen for spec in specs))
+    for first in range(0, len(seen), most):
+        wanted = set(seen[first : first + most])
+        chosen = [i for i, spec in enumerate(specs) if spec.tiles_seen in wanted]
+        yield runs_of_one_endpoint(specs, chosen)
+
+
+def runs_of_one_endpoint(specs: Sequence[ModelSpec], chosen: Sequence[int]) -> list[slice]:
+    """Return slices that cover the chosen specs, each of neighbours that have one endpoint."""
+    runs: list[slice] = []
+    for i in chosen:
+        if runs and runs[-1].stop == i and specs[i - 1].endpoint == specs[i].endpoint:
+            runs[-1] = slice(runs[-1].start, i + 1)
+        else:
+            runs.append(slice(i, i + 1))
+    return runs
 
 
 def _bag_of(spec: ModelSpec, patients: int) -> npt.NDArray[np.int64]:
@@ -229,6 +252,7 @@ def _fit(
     config: TrainConfig,
     plan: Sequence[Tensor],
     progress: _Progress,
+    outcome: Outcome,
 ) -> list[LogRow]:
     """Train one block: a step an epoch on all of its models."""
     device, patients = bank.device, len(cohort.patients)
@@ -240,9 +264,12 @@ def _fit(
     is_training = (
         torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, 1)[:, :-1].bool()
     )  # (M, B)
-    entry = np.array([p.entry_months for p in cohort.patients], dtype=np.float64)
     loss = survival_loss(
-        config, cohort.time_months, cohort.event, entry_months=entry, is_training=is_training
+        config,
+        outcome.time_months,
+        outcome.event,
+        entry_months=outcome.entry_months,
+        is_training=is_training,
     )
     values = [*stack.head.by_name().values()]
     optimiser = torch.optim.AdamW(
@@ -270,8 +297,10 @@ def _fit(
                 name = next(
                     s.name for s, value in zip(specs, losses.tolist()) if not np.isfinite(value)
                 )
+                of = f" ({specs[0].endpoint})" if specs[0].endpoint else ""
                 raise CohortError(
-                    f"The loss of {name} is not finite in epoch {epoch}. Lower train.learning_rate."
+                    f"The loss of {name}{of} is not finite in epoch {epoch}. Lower"
+                    " train.learning_rate."
                 )
             optimiser.zero_grad()
             losses.sum().backward()  # type: ignore[no-untyped-call]  # models share nothing, so the sum's gradient is each one's own
@@ -279,7 +308,7 @@ def _fit(
             optimiser.step()
             schedule.step()
             rows += [
-                {"model": s.name, "epoch": epoch, "loss": value}
+                {"endpoint": s.endpoint, "model": s.name, "epoch": epoch, "loss": value}
                 for s, value in zip(specs, losses.tolist())
             ]
             progress.add(len(specs))

@@ -189,9 +189,9 @@ def cox_loss(log_risk: Tensor, time_months: Tensor, event: Tensor) -> Tensor:
     """Return the negative log partial likelihood, averaged over events, ties by Efron.
 
     Args:
-        log_risk: (B,) higher means earlier progression.
-        time_months: (B,) months from time zero to progression or last visit, > 0.
-        event: (B,) bool, True if progression was seen, False if the patient was censored.
+        log_risk: (B,) higher means earlier event.
+        time_months: (B,) months from time zero to the event or last visit, > 0.
+        event: (B,) bool, True if the event was seen, False if the patient was censored.
 
     Returns:
         Scalar.

@@ -41,6 +41,7 @@ class ModelSpec:
     train: tuple[str, ...]
     permutation: int = 0  # 0 = nothing permuted
     bag_of: tuple[int, ...] | None = None  # (B,) index of each patient's bag; None = their own
+    endpoint: str = ""  # whose outcome it learns; "" = the cohort's, which is the primary one
 
     @property
     def name(self) -> str:
@@ -50,7 +51,9 @@ class ModelSpec:
 
     @property
     def tiles_seen(self) -> tuple[str, str, int]:
-        """Models of which this is equal learn from the same tiles and share a projection."""
+        """Models of which this is equal learn from the same tiles and share a projection, whatever
+        their endpoint.
+        """
         return self.repeat, self.fold, self.permutation
 
 

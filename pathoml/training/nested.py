@@ -25,6 +25,7 @@ from pathoml.study.splits import make_splits
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
+from pathoml.training.outcomes import Outcomes
 from pathoml.training.scoring import FoldScores, fold_scores, out_of_fold
 from pathoml.types import Array, Bag, Cohort, Split
 
@@ -80,12 +81,54 @@ def nested_scores(
         outer_scores: how that partition's own models score everyone.
         specs: of `nested_specs`.
     """
-    blocks = fit_models(
+    raw = inner_scores(
         cohort, bags, specs, config=config, device=device, seed=seed, on_epoch=on_epoch
     )
-    raw = np.concatenate([block.raw for block in blocks])  # (M, B)
-    inner = fold_scores(raw, specs, cohort.patient_ids)
-    position = {p: b for b, p in enumerate(cohort.patient_ids)}
+    return nested_of(raw, specs, cohort.patient_ids, outer=outer, outer_scores=outer_scores)
+
+
+def inner_scores(
+    cohort: Cohort,
+    bags: Sequence[Bag],
+    specs: Sequence[ModelSpec],
+    *,
+    config: TrainConfig,
+    device: torch.device,
+    seed: int,
+    outcomes: Outcomes | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Array:
+    """Return (M, B) raw log-risks of all patients by the inner models, of whichever endpoints."""
+    raw = np.empty((len(specs), len(bags)))
+    for block in fit_models(
+        cohort,
+        bags,
+        specs,
+        config=config,
+        device=device,
+        seed=seed,
+        outcomes=outcomes,
+        on_epoch=on_epoch,
+    ):
+        raw[block.models] = block.raw
+    return raw
+
+
+def nested_of(
+    raw: Array,
+    specs: Sequence[ModelSpec],
+    patient_ids: Sequence[str],
+    *,
+    outer: Split,
+    outer_scores: Sequence[FoldScores],
+) -> dict[str, Array]:
+    """Return the nested scores of one endpoint, as `nested_scores`.
+
+    Args:
+        raw: (M, B) log-risks of these patients by the inner models.
+    """
+    inner = fold_scores(raw, specs, patient_ids)
+    position = {p: b for b, p in enumerate(patient_ids)}
     by_outer = {f.fold: f for f in outer_scores if f.repeat == outer.name}
     scores: dict[str, Array] = {}
     for fold in outer.folds:

@@ -7,14 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 from pathoml.config import SplitsConfig, Study
-from pathoml.store.files import sha256_of_json
+from pathoml.store.files import read_json, sha256_of_json
 from pathoml.store.provenance import file_hash
+from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import patients_read, stored_content
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.training.heads import source_sha256
 from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 5  # raise it when the same data and configuration train other models
+ENDPOINT_SCORES = "endpoint_scores"  # in provenance.json: the scores of secondary endpoints
 TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
 NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
 # keys of `splits` that a scheme goes by, beside its own name and the seed
@@ -37,6 +40,7 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
         step="train",
         inputs={
             "patients": patients_read(cohort, without=NOT_TRAINED_ON),
+            "begun later": list(cohort.later_covariates),  # which no clinical model takes
             "data_cut": cut.isoformat() if cut else "",  # a column of scores.csv
             "splits": splits_read(config.splits, nested=config.train.nested),
             "train": config.train.model_dump(mode="json"),
@@ -45,8 +49,34 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "version": TRAINING_VERSION,
             **split_file_hash(study),
             **head_source_hash(study),
+            **secondary_inputs(study, cohort),
         },
     )
+
+
+def secondary_inputs(study: Study, cohort: Cohort) -> dict[str, Any]:
+    """Return what the models of secondary endpoints learn from; nothing where there is none, so
+    that runs of before stay up to date.
+
+    Raises:
+        ConfigError: two endpoints of one name.
+        CohortError: a row of a secondary endpoint is refused.
+    """
+    found = {}
+    for one in secondary_endpoints(study, cohort):
+        cut = one.study.config.endpoint.data_cut
+        found[one.name] = {
+            "patients": patients_read(one.cohort, without=NOT_TRAINED_ON),
+            "data_cut": cut.isoformat() if cut else "",
+        }
+    return {"secondary_endpoints": found} if found else {}
+
+
+def train_outputs(study: Study) -> tuple[str, ...]:
+    """Return the files of a run that training left, those of secondary endpoints among them."""
+    path = RunFolder(study.run_folder).provenance
+    done = read_json(path).get("steps", {}).get("train", {}) if path.exists() else {}
+    return (*TRAIN_OUTPUTS, *done.get(ENDPOINT_SCORES, ()))
 
 
 def splits_read(splits: SplitsConfig, *, nested: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathoml.errors import StoreError
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import say_why
-from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
+from pathoml.training.recipe import ENDPOINT_SCORES, train_outputs, train_recipe
 from pathoml.training.score_source import score_source
 from pathoml.training.trained import Trained
 from pathoml.types import SILENT, Cohort, Progress
@@ -38,7 +38,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
             f" {source.step}`). Train in a run of its own: add --set run=trained."
         )
     recipe = train_recipe(study, cohort)
-    if is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS):
+    if is_fresh(study.run_folder, recipe, train_outputs(study)):
         progress.heading(f"train  runs/{config.run}: up to date")
         return Trained(folder=study.run_folder, fresh=True)
     progress.heading(
@@ -60,6 +60,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         tiles=trained.tiles,
         solved=trained.solved,
         features=trained.features,
+        **({ENDPOINT_SCORES: trained.endpoint_scores} if trained.endpoint_scores else {}),
     )
     return trained
 
@@ -71,6 +72,7 @@ def _models_ahead(study: Study, cohort: Cohort) -> str:
         return ""
     by_centre = splits.scheme == "leave_one_centre_out"
     folds = len({p.centre for p in cohort.patients}) if by_centre else splits.folds
-    models = folds * (1 if by_centre else splits.repeats) * train.seeds
+    endpoints = 1 + len(study.config.secondary_endpoints)
+    models = endpoints * folds * (1 if by_centre else splits.repeats) * train.seeds
     inner = " and the inner ones of each fold" if train.nested else ""
     return f" ({models} models{inner}, {train.epochs} epochs each)"

@@ -20,6 +20,9 @@ class Trained:
     over_budget: str = ""  # a warning if clinical model and score need more events than there are
     excluded: tuple[tuple[str, str], ...] = ()  # (patient_id, reason)
     device: str = ""  # cpu or cuda
+    # (name, what was trained or why it was not) of each secondary endpoint
+    endpoints: tuple[tuple[str, str], ...] = ()
+    endpoint_scores: tuple[str, ...] = ()  # their scores.csv, from the run's folder
     solved: bool = False  # the head is solved, not trained by epochs
     # what was done to tiles before the models saw them, as far as the encoder does not say it
     features: Mapping[str, object] = field(default_factory=dict)

@@ -6,11 +6,18 @@ import csv
 
 import numpy as np
 import pytest
+from support.r_oracle import run_r
 from support.score_study import write_score_study
 
+from pathoml.evaluation.analysis_r import write_analysis
 from pathoml.evaluation.between_centres import between_centres_section
+from pathoml.evaluation.cohort_table import write_cohort_table
 from pathoml.evaluation.evidence import read_evidence
+from pathoml.evaluation.missing_covariates import write_imputed
 from pathoml.evaluation.sections import metrics
+from pathoml.evaluation.start_stop import write_start_stop
+from pathoml.store.scores import RepeatTable, write_repeats
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.random_effects import pool_concordance, pool_observed_to_expected
 
 QUICK = {"permutations": 0, "bootstraps": 0}
@@ -171,3 +178,44 @@ def test_hospitals_that_differ_in_hazard_have_a_wider_interval_for_the_next(tmp_
     assert np.log(apart["prediction_high"] / apart["prediction_low"]) > np.log(
         alike["prediction_high"] / alike["prediction_low"]
     )
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("by", ["metafor", "own lines"])
+def test_r_repeats_every_number_from_the_scores_of_every_partition(tmp_path, by):
+    study = write_score_study(tmp_path, n=150, centres=5, significance=QUICK)
+    before = read_evidence(study)
+    rng = np.random.default_rng(2)
+    splits = before.splits
+    fold = np.array(
+        [
+            [next(f.name for f in split.folds if p in f.test) for p in before.cohort.patient_ids]
+            for split in splits
+        ]
+    )
+    scores = before.score + rng.normal(0, 0.3, fold.shape)
+    files = RunFolder(study.run_folder)
+    table = RepeatTable(
+        repeats=tuple(s.name for s in splits), fold=fold, scores={"log_risk": scores}
+    )
+    write_repeats(files.repeat_scores, before.cohort.patient_ids, table)
+    evidence = read_evidence(study)
+    content = metrics(evidence)
+    write_start_stop(files.start_stop, evidence.cohort, evidence.score)
+    write_cohort_table(files.cohort_table, evidence)
+    write_imputed(files.imputed, evidence)
+    write_analysis(evidence, content["tau_months"])
+    script = files.analysis_r.read_text(encoding="utf-8")
+    if by == "own lines":
+        script = "requireNamespace <- function(...) FALSE\n" + script
+    of_r = run_r(script, folder=study.run_folder)
+    section = content["between_centres"]
+    assert section["harrell_c"]["hospitals"] == 5
+    for name in ("harrell_c", "observed_to_expected"):
+        for key, ours in section[name].items():
+            theirs = of_r[f"between_centres.{name}.{key}"]
+            assert theirs[0] == pytest.approx(ours, rel=1e-6, abs=1e-8), (name, key)
+    for centre, own in section["centres"].items():
+        for key in ("estimate", "low", "high", "standard_error"):
+            theirs = of_r[f"between_centres.centres.{centre}.harrell_c.{key}"]
+            assert theirs[0] == pytest.approx(own["harrell_c"][key], rel=1e-9)

@@ -173,6 +173,15 @@ def test_parameters_are_drawn_so_that_two_patients_of_one_set_err_together():
     assert np.std(means) > 3 * alone
 
 
+def test_a_late_patient_has_run_up_the_hazard_since_entry_only():
+    """Times 1, 2, 3 with events at 1 and 2; the third comes at 1.5 and so is not at risk at 1:
+    hazards 1/2, then 1/2 more, of which the third ran up the last.
+    """
+    time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, False])
+    found = outcome_columns(time, event, entry_months=np.array([0.0, 0.0, 1.5]))
+    np.testing.assert_allclose(found, [[1, 0.5], [1, 1.0], [0, 0.5]])
+
+
 @pytest.mark.nightly
 def test_pooled_intervals_hold_the_truth_where_cells_are_missing_by_the_follow_up_itself():
     """Age is missing in 36 %, more often with a small size and a long follow-up; the 95 % interval

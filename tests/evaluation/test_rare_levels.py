@@ -24,6 +24,7 @@ def study_with(folder, kind, n=150):
         rows = list(csv.DictReader(file))
     for k, row in enumerate(rows):
         row["stage"] = "I" if k % 3 else "II"
+        row["age"], row["subtype"] = row["age"] or "58", row["subtype"] or "LMS"
     censored = [row for row in rows if row["pfs_event"] == "0"]
     seen = [row for row in rows if row["pfs_event"] == "1"]
     chosen = {

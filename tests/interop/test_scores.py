@@ -13,6 +13,7 @@ import numpy as np
 import openpyxl
 import pytest
 
+from pathoml.cli.check import run as check
 from pathoml.cli.console import Console
 from pathoml.cli.evaluate import run as evaluate
 from pathoml.cli.report import run as report
@@ -161,6 +162,58 @@ def test_the_clinical_baseline_of_tcga_sarc_is_that_of_a_plain_ridge_cox(
     import_into(study, tmp_path / "patients.csv", column="age_at_initial_pathologic_diagnosis")
     clinical = [float(row["clinical"]) for row in read_rows(study.run_folder / "baselines.csv")]
     assert low <= harrell_c(clinical, cohort.time_months, cohort.event) <= high
+
+
+@pytest.mark.parametrize("word", ["1e999", "inf", "nan.", "2,5,1"])
+def test_a_score_that_is_not_a_finite_number_is_refused_with_the_patient(tmp_path, word):
+    study, path = small_study(tmp_path), scores_file(tmp_path)
+    path.write_text(path.read_text().replace("P3,17", f'P3,"{word}"'))
+    with pytest.raises(CohortError, match=r"patient P3: score = .* is not a finite number"):
+        import_into(study, path, column="score")
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_the_unit_of_a_score_changes_nothing_but_the_log_risk(tmp_path, unit):
+    study, path = small_study(tmp_path), scores_file(tmp_path)
+    rows = [f"P{k},{unit * (20 - k)!r}" for k in range(20)]
+    path.write_text("\n".join(["patient_id,score", *rows]) + "\n")
+    import_into(study, path)
+    scores = [float(row["score_sd"]) for row in read_rows(study.run_folder / "scores.csv")]
+    expected = (np.arange(20, 0, -1) - 10.5) / np.std(np.arange(20), ddof=1)
+    np.testing.assert_allclose(scores, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("value", ["1.5", "0", "0.1", "1e12", "-3.3"])
+def test_a_constant_score_has_no_spread_by_rounding(tmp_path, value):
+    study, path = small_study(tmp_path), scores_file(tmp_path)
+    rows = [f"P{k},{value}" for k in range(20)]
+    path.write_text("\n".join(["patient_id,score", *rows]) + "\n")
+    import_into(study, path)
+    rows_of = read_rows(study.run_folder / "scores.csv")
+    assert {float(row["score_sd"]) for row in rows_of} == {0.0}
+    assert {float(row["log_risk"]) for row in rows_of} == {0.0}
+
+
+def test_two_patients_are_too_few_for_a_run(tmp_path):
+    study, path = small_study(tmp_path), scores_file(tmp_path)
+    path.write_text("patient_id,score\nP1,1\nP2,2\n")
+    with pytest.raises(CohortError, match="too few"):
+        import_into(study, path)
+
+
+def test_evaluate_says_that_imported_scores_have_no_permutations(tmp_path, capsys):
+    study = small_study(tmp_path)
+    import_into(study, scores_file(tmp_path))
+    evaluate(study, Console())
+    said = capsys.readouterr().out
+    assert "no permutations: these scores were not trained here" in said
+    assert "200 permutations" not in said
+
+
+def test_check_asks_nothing_of_an_encoder_that_a_study_without_slides_does_not_use(tmp_path):
+    small_study(tmp_path)
+    study = load_study(tmp_path, ["encoder=of_our_own"])
+    assert check(study, Console()) == 0
 
 
 IDS = ["-P003", "=P001", "+S1", "@x", "00012", "1e5", "TRUE", "'=Q", "-4", "=1+1"]

@@ -282,3 +282,19 @@ def test_one_centre_is_said_in_the_report_without_a_figure(study):
         assert "<svg" not in part
     finally:
         write_json(path, whole)
+
+
+def test_the_methods_say_how_cells_were_imputed_and_hospitals_pooled_where_they_were(study):
+    page = page_of(study)
+    assert "besides imputed 20 times by chained equations" in page
+    assert "hospitals was pooled on the logit scale" in page
+    path = study.run_folder / "metrics.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    none = {"missing_covariates": {"incomplete": 0, "note": "nothing"}, "between_centres": {}}
+    write_json(path, {**whole, **none})
+    try:
+        page = page_of(study)
+        assert "chained equations" not in page
+        assert "on the logit scale" not in page
+    finally:
+        write_json(path, whole)

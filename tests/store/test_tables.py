@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pathoml.errors import CohortError
+from pathoml.store.readings import Reading, Readings
 from pathoml.store.tables import (
     MISSING,
     find_table,
@@ -197,3 +198,15 @@ def test_an_old_workbook_is_named_with_what_to_do(tmp_path):
     write(tmp_path / "patients.xls", b"")
     with pytest.raises(CohortError, match=r"has patients.xls, which is not read. Save it as"):
         find_table(tmp_path, "patients")
+
+
+def test_what_raters_wrote_comes_back_from_their_csv(tmp_path):
+    readings = Readings(tmp_path / "readings.sqlite")
+    written = [("=KB", "-fat", "+1"), ("@x", "'=a", "-4"), ("KB", "necrosis", "")]
+    for rater, name, note in written:
+        readings.save(
+            Reading(rater=rater, item="S1", slide_id="S1", name=name, presence=4, note=note), ""
+        )
+    write(tmp_path / "labels.csv", readings.as_csv(blinded=False))
+    rows = read_own_table(tmp_path / "labels.csv").rows
+    assert [(r["rater"], r["name"], r["note"]) for r in rows] == written

@@ -18,13 +18,24 @@ def test_an_ordinary_table_is_not_odd(tmp_path: Path) -> None:
     assert said(tmp_path / "book", workbook_of(twelve())) == ""
 
 
-@pytest.mark.parametrize("name", ["censorship", "censored", "cens", "os_cens", "Zensiert"])
+@pytest.mark.parametrize(
+    "name", ["censorship", "censored", "cens", "os_cens", "Zensiert", "alive", "event_free"]
+)
 def test_an_event_by_the_name_of_censoring_is_odd(tmp_path: Path, name: str) -> None:
     columns = twelve()
     columns[name] = columns.pop("event")
     assert f"column {name!r} is read as 1 = event" in said(
         tmp_path, columns, endpoint={"event": name}
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["pfs_event", "uncensored", "survival_status", "recurrence_free_survival_event"]
+)
+def test_an_event_by_the_name_of_an_event_is_not_odd(tmp_path: Path, name: str) -> None:
+    columns = twelve()
+    columns[name] = columns.pop("event")
+    assert said(tmp_path, columns, endpoint={"event": name}) == ""
 
 
 def test_the_codes_once_stated_the_name_is_not_odd(tmp_path: Path) -> None:

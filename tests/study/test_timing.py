@@ -162,3 +162,11 @@ def test_start_stop_rows_give_the_coefficients_of_coxph_in_r(tmp_path: Path) -> 
         for name in ("hazard_ratio_per_sd", "treatment_hazard_ratio")
     ]
     np.testing.assert_allclose(found, r, rtol=1e-6)
+
+
+def test_patients_are_counted_not_their_rows(tmp_path: Path) -> None:
+    cohort = read_cohort(drawn_study(tmp_path))
+    timing = timing_section(cohort, np.random.default_rng(5).normal(size=len(cohort.patients)))
+    assert timing["rows"] > len(cohort.patients)
+    assert timing["hazard_ratio_per_sd"]["n"] == len(cohort.patients)
+    assert timing["treatment_hazard_ratio"]["n"] == len(cohort.patients)

@@ -85,31 +85,31 @@ def degenerate_study(folder: Path, name: str) -> Study:
 FEW_EVENTS = {"splits": {"folds": 2, "repeats": 2}}
 CASES: dict[str, tuple[Json, Callable | None, Callable | None]] = {
     # what stands in study.yaml, what is changed in patients.csv, and the score
-    "constant": ({}, None, lambda time, draw: 0 * draw + 1.5),
-    "binary": ({}, None, lambda time, draw: (draw > 0.3).astype(float)),
-    "binary, one patient alone": ({}, None, lambda time, draw: (draw == draw.max()).astype(float)),
-    "tied": ({}, None, lambda time, draw: np.round(draw)),
-    "constant but for the last bit": ({}, None, lambda time, draw: 1 + 1e-15 * (draw > 0)),
-    "SD of 1e-12": ({}, None, lambda time, draw: 1e-12 * draw),
-    "SD of 1e12": ({}, None, lambda time, draw: 1e12 * draw),
-    "perfect order": ({}, None, lambda time, draw: -time),
-    "perfectly wrong order": ({}, None, lambda time, draw: time),
+    "constant": ({}, None, lambda _, draw: 0 * draw + 1.5),
+    "binary": ({}, None, lambda _, draw: (draw > 0.3).astype(float)),
+    "binary, one patient alone": ({}, None, lambda _, draw: (draw == draw.max()).astype(float)),
+    "tied": ({}, None, lambda _, draw: np.round(draw)),
+    "constant but for the last bit": ({}, None, lambda _, draw: 1 + 1e-15 * (draw > 0)),
+    "SD of 1e-12": ({}, None, lambda _, draw: 1e-12 * draw),
+    "SD of 1e12": ({}, None, lambda _, draw: 1e12 * draw),
+    "perfect order": ({}, None, lambda time, _: -time),
+    "perfectly wrong order": ({}, None, lambda time, _: time),
     "single centre": ({"centres": 1}, None, None),
-    "a centre for each": ({}, set_column("centre", lambda k, row: f"H{k}"), None),
+    "a centre for each": ({}, set_column("centre", lambda k, _: f"H{k}"), None),
     "the centre is the score": (
         {},
-        set_column("centre", lambda k, row: f"H{k % 2}"),
-        lambda time, draw: np.arange(len(draw)) % 2.0,
+        set_column("centre", lambda k, _: f"H{k % 2}"),
+        lambda _, draw: np.arange(len(draw)) % 2.0,
     ),
-    "all events": ({}, set_column("pfs_event", lambda k, row: 1), None),
+    "all events": ({}, set_column("pfs_event", lambda *_: 1), None),
     "nearly all censored": (
         FEW_EVENTS,
-        set_column("pfs_event", lambda k, row: int(k % 33 == 0)),
+        set_column("pfs_event", lambda k, _: int(k % 33 == 0)),
         None,
     ),
     "two events, and competing ones": (
         FEW_EVENTS,
-        set_column("pfs_event", lambda k, row: 1 if k in (5, 60) else 2),
+        set_column("pfs_event", lambda k, _: 1 if k in (5, 60) else 2 * (k % 20 > 0)),
         None,
     ),
     "the last two have the events": (
@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Json, Callable | None, Callable | None]] = {
         ],
         None,
     ),
-    "everybody at one time": ({}, set_column("pfs_months", lambda k, row: 12), None),
+    "everybody at one time": ({}, set_column("pfs_months", lambda *_: 12), None),
     "all followed for less than a horizon": (
         {"evaluate": {"horizons_months": [600.0]}},
         None,
@@ -133,15 +133,15 @@ CASES: dict[str, tuple[Json, Callable | None, Callable | None]] = {
     "nobody in a subgroup": ({"evaluate": {"subgroups": ["age > 150", "age < 150"]}}, None, None),
     "one in a subgroup": (
         {"evaluate": {"subgroups": ["only == 1"]}},
-        set_column("only", lambda k, row: int(k == 4)),
+        set_column("only", lambda k, _: int(k == 4)),
         None,
     ),
-    "everybody is treated": ({}, set_column("systemic", lambda k, row: 1), None),
-    "one is treated": ({}, set_column("systemic", lambda k, row: int(k == 3)), None),
-    "treatment unknown": ({}, set_column("systemic", lambda k, row: ""), None),
+    "everybody is treated": ({}, set_column("systemic", lambda *_: 1), None),
+    "one is treated": ({}, set_column("systemic", lambda k, _: int(k == 3)), None),
+    "treatment unknown": ({}, set_column("systemic", lambda *_: ""), None),
     "covariates are constant": (
         {"cohort": {"covariates": ["age"]}},
-        set_column("age", lambda k, row: 60),
+        set_column("age", lambda *_: 60),
         None,
     ),
     "covariates are missing": (
@@ -151,7 +151,7 @@ CASES: dict[str, tuple[Json, Callable | None, Callable | None]] = {
     ),
     "a covariate stands there twice": (
         {"cohort": {"covariates": ["age", "age2"]}},
-        set_column("age2", lambda k, row: row["age"]),
+        set_column("age2", lambda _, row: row["age"]),
         None,
     ),
 }

@@ -46,19 +46,25 @@ SETTINGS = {
 KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "endpoint.name": ("'PFS'", EVALUATE),
     "endpoint.time_zero": ("'ablation'", EVALUATE),
-    "endpoint.time": ("time_again", EVALUATE),  # the same times: R must know the column's name
-    "endpoint.event": ("event_again", EVALUATE),
+    "endpoint.time": ("time_again", REPORT),  # the same times
+    "endpoint.event": ("event_again", REPORT),
     "endpoint.unit": ("days", TRAIN),
+    # the same codes, which only go together
+    "endpoint.event_codes": ("[1]", REPORT),
+    "endpoint.censored_codes": ("[0]", REPORT),
+    "endpoint.competing_codes": ("[2]", REPORT),
     "endpoint.data_cut": ("2031-01-01", TRAIN),  # a column of scores.csv
     "secondary_endpoints": (
-        "[{name: OS, time_zero: ablation, time: pfs_months, event: pfs_event}]",
-        REPORT,
+        "[{name: OS, time_zero: first local ablative therapy, time: pfs_months, event: pfs_event}]",
+        TRAIN,
     ),
-    "cohort.centre": ("hospital", EVALUATE),  # the same centres
+    "cohort.centre": ("hospital", REPORT),  # the same centres
     "cohort.covariates": ("[systemic]", TRAIN),
     "cohort.treatment": ("null", ("evaluate", "discover", "report")),
     "cohort.without_slides": ("refuse", REPORT),  # everybody has slides
-    "cohort.missing": ("['not done']", EVALUATE),  # R must know the words
+    "cohort.missing": ("['not done']", REPORT),
+    "cohort.categorical": ("[systemic]", TRAIN),
+    "dates.format": ("day_first", REPORT),  # every date is of one reading
     "dates.time_zero": ("null", TRAIN),
     "dates.entry": ("null", TRAIN),
     "dates.exit": ("last_seen", REPORT),  # a check of the rows, which holds
@@ -260,7 +266,7 @@ INPUTS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "the order of columns": (columns_in_another_order, NOTHING),
     "quotes, a mark and other line ends": (as_excel_saves_it, NOTHING),
     "digits of the same number": (numbers_otherwise, NOTHING),
-    "semicolons, which R must know": (with_semicolons, EVALUATE),
+    "semicolons": (with_semicolons, NOTHING),
     "times of files": (touched, NOTHING),
     "a comment in study.yaml": (comment, NOTHING),
     "the order of keys": (keys_in_another_order, NOTHING),
@@ -287,17 +293,19 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tiny_study(tmp_path_factory.mktemp("staleness") / "study")
     rows = []
     for k, row in enumerate(rows_of(folder / "patients.csv")):
-        days = float(row["pfs_months"]) * 365.25 / 12
+        months = f"{float(row['pfs_months']):.2f}"  # three digits could be thousands
+        days = float(months) * 365.25 / 12
         known = {
             "zero": "2020-01-01",
-            "entered": "2020-01-05",
+            "entered": "2020-01-02",
             "last_seen": f"{(BASE + DAY * round(days)).isoformat()}",
             "began": "2020-02-01" if k % 2 else "",
             "sex": "fm"[k % 3 == 2],
             "subtype": ("LMS", "DDLPS")[k % 2],
             "note": "",
             "hospital": row["centre"],
-            "time_again": row["pfs_months"],
+            "pfs_months": months,
+            "time_again": months,
             "event_again": row["pfs_event"],
         }
         rows.append(row | known | {"systemic": str(int(k % 3 == 1))})
@@ -365,7 +373,12 @@ def test_every_key_of_study_yaml_is_in_the_table() -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_does_again_what_reads_it_and_no_other_step(done: Path, key: str) -> None:
     value, expected = KEYS[key]
-    assert again(load_study(done, [f"{key}={value}"])) == expected
+    together = [
+        f"{k}={KEYS[k][0]}" for k in KEYS if k.endswith("_codes") and key.endswith("_codes")
+    ]
+    if key == "dates.time_zero":  # from which the two others count
+        together = ["dates.entry=null", "dates.treatment=null"]
+    assert again(load_study(done, [*together, f"{key}={value}"])) == expected
 
 
 @pytest.mark.parametrize("what", INPUTS)

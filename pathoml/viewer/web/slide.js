@@ -88,7 +88,7 @@ function jumpTo({ stage, raster }, tile, immediately = false) {
   stage.map.mark(null, [tile], raster.grid("contribution"));
 }
 
-function drawSummary(slide) {
+function drawSummary(slide, endpoint) {
   const patient = slide.patient;
   const score = { s: number(patient.score_sd), r: number(patient.log_risk) };
   const flags = slide.warnings
@@ -112,7 +112,9 @@ function drawSummary(slide) {
       make(
         "p",
         { class: "small" },
-        patient.score_sd === undefined ? "" : `${t("score", score)}. ${t("higher_earlier")}`,
+        patient.score_sd === undefined
+          ? ""
+          : `${endpoint}: ${t("score", score)}. ${t("higher_earlier")}`,
       ),
       slide.has_map
         ? make("p", { class: `mark-line ${faithfulness[0]}` }, faithfulness[1])
@@ -403,7 +405,7 @@ async function start() {
     keeping: 0, // timer until the address follows the view
     prepared: false, // whether the models have read the patient's tiles
   };
-  drawSummary(slide);
+  drawSummary(slide, study.endpoint);
   drawBarOfPage(page, middle);
   window.stage = stage; // for tests and for those who look under the bonnet
   await stage.opened.catch(() => announce(t("no_pixels"), true));

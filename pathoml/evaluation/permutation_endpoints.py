@@ -1,0 +1,112 @@
+"""The permutation test of secondary endpoints: the bags are permuted as for the primary one, and
+the models of all endpoints are trained on them in the same blocks.
+
+A block's statistics are those of the primary endpoint, then those of each further one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pathoml.config import Study
+from pathoml.errors import CohortError
+from pathoml.evaluation.permutation import RepeatedEndpoint, Statistics, clinical_model_of
+from pathoml.store.hypotheses import record_hypotheses
+from pathoml.study.endpoints import secondary_endpoints, untrainable
+from pathoml.survival.multiplicity import holm
+from pathoml.training.models import read_raw_scores
+from pathoml.training.outcomes import endpoint_specs
+from pathoml.training.run import LoadedRun
+from pathoml.types import Json
+
+FAMILY = "endpoints"
+
+
+def repeated_endpoints(
+    study: Study, loaded: LoadedRun, *, repeats: int, seeds: int
+) -> tuple[RepeatedEndpoint, ...]:
+    """Return the endpoints whose scores can be tested: trained, and with pairs to be compared.
+
+    Args:
+        repeats: on both sides of the test.
+        seeds: on both sides of the test.
+    """
+    found = []
+    for endpoint in secondary_endpoints(study, loaded.cohort):
+        if untrainable(endpoint, loaded.splits):
+            continue
+        own = replace(
+            loaded,
+            cohort=endpoint.cohort,
+            specs=endpoint_specs(loaded.specs, endpoint),
+            raw=read_raw_scores(endpoint.run.models),
+        )
+        clinical, note = clinical_model_of(endpoint.cohort)
+        one = RepeatedEndpoint(
+            endpoint=endpoint,
+            clinical=clinical,
+            note=note,
+            observed=own.some_folds(repeats, seeds),
+        )
+        try:
+            one.statistics(one.observed)
+        except CohortError:  # no pair of one centre can be compared: nothing to test
+            continue
+        found.append(one)
+    return tuple(found)
+
+
+def endpoint_tests(
+    endpoints: Sequence[RepeatedEndpoint], null: Sequence[Statistics]
+) -> dict[str, Json]:
+    """Return the section `endpoints` of permutation.json.
+
+    Args:
+        null: the statistics of all permutations, in order: the primary endpoint's, then these
+            endpoints'.
+    """
+    each = len(null[0]) // (1 + len(endpoints)) if null else 0
+    content = {}
+    for number, one in enumerate(endpoints, 1):
+        mine = [row[number * each : (number + 1) * each] for row in null]
+        concordance, gain = one.tests(mine)
+        content[one.endpoint.name] = {
+            "p_value": concordance.p_value,
+            "observed": concordance.observed,
+            "null": list(concordance.null),
+            "added_value": {
+                "p_value": gain.p_value,
+                "observed": gain.observed,
+                "null": list(gain.null),
+                "note": one.note,
+            },
+        }
+    return content
+
+
+def endpoint_multiplicity(study: Study, p_values: dict[str, float | None]) -> Json:
+    """Return the section `endpoint_multiplicity` of permutation.json, and note the endpoints in
+    runs/ledger.csv.
+
+    Args:
+        p_values: of each endpoint of this run, the primary one first; None where it was not tested.
+    """
+    texts = {name: f"image score: {name}" for name in p_values}
+    size = record_hypotheses(study.runs_folder, FAMILY, texts.values(), run=study.config.run)
+    found = {name: p for name, p in p_values.items() if p is not None}
+    adjusted = dict(zip(found, holm(list(found.values()), size).tolist())) if found else {}
+    return {
+        "family": FAMILY,
+        "size": size,
+        "method": "Holm, on the permutation p values of the centre-stratified C",
+        "tests": [
+            {
+                "endpoint": name,
+                "hypothesis": texts[name],
+                "p_value": p,
+                "p_holm": adjusted.get(name),
+            }
+            for name, p in p_values.items()
+        ],
+    }
