@@ -45,17 +45,19 @@ def instability_context(folder: RunFolder, metrics: Json) -> dict[str, Any]:
 
 
 def unsteady(found: Json) -> str:
-    """Return the sentence that a clinician may take away; "" without resampled risks.
+    r"""Return the sentence that a clinician may take away; "" without resampled risks.
 
     >>> typical = {"original": 0.31, "low": 0.18, "high": 0.47}
     >>> unsteady({"risk": {"24": {"typical": typical}}}).split(". ")[0]
-    'A typical patient is given a risk of 31 % by 24 months'
+    'A typical patient is given a risk of 31\xa0% by 24 months'
     """
     risks = found.get("risk") or {}
     if not risks:
         return ""
     horizon = list(risks)[(len(risks) - 1) // 2]
-    percent = {name: f"{100 * value:.0f} %" for name, value in risks[horizon]["typical"].items()}
+    percent = {  # with a space that does not break
+        name: f"{100 * value:.0f}\u00a0%" for name, value in risks[horizon]["typical"].items()
+    }
     return (
         f"A typical patient is given a risk of {percent['original']} by {horizon} months. Had other"
         " patients of the same hospitals been there to learn from, it would have been between"

@@ -44,7 +44,7 @@ def test_the_sentence_names_the_typical_patient_and_widens_with_the_noise(tmp_pa
         found = write_found(tmp_path, noise=noise)
         typical = found["risk"]["12"]["typical"]
         said[noise] = typical["high"] - typical["low"]
-        percent = [f"{100 * typical[name]:.0f} %" for name in ("original", "low", "high")]
+        percent = [f"{100 * typical[name]:.0f}\u00a0%" for name in ("original", "low", "high")]
         assert unsteady(found).count("months") == 1
         assert all(text in unsteady(found) for text in percent)
     assert said[1.0] > 3 * said[0.1] > 0
