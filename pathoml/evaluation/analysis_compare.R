@@ -2,8 +2,7 @@
 # The numbers of metrics.json, one by one, beside those above. A number counts as equal only if both have it: a null beside a number, a
 # missing value, a list of another length, or a section that one of the two lacks, differ. What is not repeated here stands in this list:
 not_repeated <- c(
-  "(^|\\.)(harrell_c|harrell_c_centre_stratified|uno_c|delta_harrell_c)\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
-  "^(harrell_c_by_centre|leaks\\.harrell_c_within|time_dependent_auc|brier|integrated_brier)\\..*\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
+  "^(time_dependent_auc|brier|integrated_brier)\\..*\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
   "^heterogeneity\\." = "needs the models and the embeddings",
   "^missing_covariates\\.clinical_harrell_c\\." = "needs clinical models out of fold, fitted to complete cases and to imputed sets",
   "^leaks\\.(centre_from_embeddings|rank_correlation\\.mpp)\\." = "needs the embeddings",
