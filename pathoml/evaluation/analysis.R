@@ -60,6 +60,35 @@ text_table <- function(path) {
   table
 }
 number <- function(cells) as.numeric(replace(cells, cells == "", NA))
+parse_json <- function(lines) {  # objects as lists of class "object", lists as lists, null as NA
+  token <- '"(?:[^"\\\\]|\\\\.)*"|-?[0-9][-+.eE0-9]*|-?[A-Za-z]+|[][{}:,]'
+  tokens <- unlist(regmatches(lines, gregexpr(token, lines, perl = TRUE)))
+  at <- 0
+  following <- function() tokens[at <<- at + 1]
+  text <- function(token) {
+    token <- gsub("\\\\", "\001", substr(token, 2, nchar(token) - 1), fixed = TRUE)
+    for (pair in list(c('\\"', '"'), c("\\n", "\n"), c("\\t", "\t"), c("\\r", "\r"))) token <- gsub(pair[1], pair[2], token, fixed = TRUE)
+    gsub("\001", "\\", token, fixed = TRUE)
+  }
+  value <- function() {
+    token <- following()
+    if (token %in% c("{", "[")) {
+      last <- if (token == "{") "}" else "]"
+      found <- list()
+      keys <- character()
+      if (tokens[at + 1] == last) following() else repeat {
+        if (token == "{") {
+          keys <- c(keys, text(following()))
+          following()  # the colon
+        }
+        found[[length(found) + 1]] <- value()
+        if (following() == last) break
+      }
+      if (token == "{") structure(setNames(found, keys), class = "object") else found
+    } else switch(token, null = NA, true = TRUE, false = FALSE, if (startsWith(token, '"')) text(token) else as.numeric(token))
+  }
+  value()
+}
 scores <- text_table(@scores_path@)
 cohort <- text_table(@cohort_path@)
 ids <- cohort[["patient_id"]]
@@ -615,6 +644,26 @@ if (has_added_value) section("added_value.delta_harrell_c", {
   }
   show_change("added_value.delta_harrell_c", by_other_folds(TRUE), by_other_folds(FALSE), widening = sqrt(2))
 })
+# A locked score on new patients, and what its bundle foretold them.
+bundle <- if (score_type == "locked" && file.exists(@bundle_path@)) parse_json(readLines(@bundle_path@, encoding = "UTF-8", warn = FALSE))$baseline_survival
+foretold_by_bundle <- if (!is.null(bundle)) local({
+  hazard <- c(0, -log(pmin(pmax(unlist(bundle$survival), 1e-300), 1)))
+  until <- function(months) hazard[findInterval(months, unlist(bundle$times_months)) + 1]
+  exp(bundle$log_hazard_ratio_per_sd * score) * (until(time_months) - until(entry_months))
+})
+if (!is.null(bundle)) section("prospective", local({
+  predictor <- bundle$log_hazard_ratio_per_sd * score
+  if (sd(predictor) < 1e-3 || sd(predictor) > 10) stop("the score is not on the scale of a log hazard")
+  slope <- coxph(y ~ predictor, control = strict)
+  found <- list(  # all of them, or none
+    harrell_c = c_interval(fold_c(image, label = compared_within), everyone),
+    hazard_ratio_per_sd = ratio(coxph(y ~ score, control = strict)),
+    slope = c(coef(slope), confint(slope)),
+    in_the_large = exp(log(sum(event) / sum(foretold_by_bundle)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event)))
+  )
+  for (name in names(found)) estimate(paste0("prospective.", name), found[[name]])
+  show("prospective.locked_hazard_ratio_per_sd", exp(bundle$log_hazard_ratio_per_sd))
+}))
 # Between hospitals: each one's C over pairs of its patients in one fold, over all partitions, and its events over those foretold, pooled
 # by random effects (REML; Hartung-Knapp, never narrower than without heterogeneity). By metafor where it is installed.
 if (is_varied(centre)) section("between_centres", local({
@@ -667,8 +716,9 @@ if (is_varied(centre)) section("between_centres", local({
   has_c <- !is.na(own[1, ])
   of_c <- own[1, has_c]
   pooled("harrell_c", qlogis(of_c), own[2, has_c] / (of_c * (1 - of_c)), plogis, centre %in% hospitals[has_c])
-  if (score_type != "locked") {  # a locked score's expected events are its bundle's
-    foretold <- sapply(hospitals, function(name) sum(models$image$own[centre == name]))
+  foretold_to <- if (is.null(bundle)) models$image$own else foretold_by_bundle
+  if (!is.null(foretold_to)) {
+    foretold <- sapply(hospitals, function(name) sum(foretold_to[centre == name]))
     seen <- sapply(hospitals, function(name) sum(event[centre == name]))
     for (name in hospitals) {
       at <- paste0("between_centres.centres.", name)

@@ -148,7 +148,7 @@ def score_hazard_ratio(evidence: Evidence, caveat: str) -> Json:
     """Return the hazard ratio of the score with its Wald and likelihood-ratio p."""
     score, cohort = evidence.score, evidence.cohort
     outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
-    fit = fit_cox(score[:, None], *outcome, entry_months=entry)
+    fit = fit_cox(score[:, None], *outcome, entry_months=entry, names=["score_sd"])
     nothing = fit_cox(score[:, None][:, :0], *outcome, entry_months=entry)
     test = likelihood_ratio_test(fit, nothing)
     return {
@@ -176,7 +176,7 @@ def added_value(evidence: Evidence, caveat: str) -> Json:
     with_score = np.column_stack([clinical, score])
     shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
     reduced = fit_cox(clinical, time, event, names=kept, **shared)
-    full = fit_cox(with_score, time, event, names=[*kept, "the image score"], **shared)
+    full = fit_cox(with_score, time, event, names=[*kept, "score_sd"], **shared)
     test = likelihood_ratio_test(full, reduced)
     return {
         "likelihood_ratio_chi2": test.chi2,

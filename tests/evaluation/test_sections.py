@@ -51,9 +51,10 @@ def test_what_is_without_meaning_is_found():
         "good": {"estimate": 0.5, "low": 0.4, "high": 0.6},
         "open": {"estimate": 1.0, "low": None, "high": None},
         "told": {"estimate": None, "low": None, "high": None, "note": "not estimable: 3 patients"},
+        "nameless": "Covariate column 0 of row 3 is missing.",
     }
     named = {line.split()[0] for line in numbers_without_meaning(found)}
-    assert named == {"point", "silent", "endless.1", "outside", "huge"}
+    assert named == {"point", "silent", "endless.1", "outside", "huge", "nameless"}
 
 
 @pytest.mark.parametrize("name", ["constant", "a centre for each", "SD of 1e-12", "perfect order"])
