@@ -231,10 +231,10 @@ for (name in intersect(c("ridge_cox", "clinical"), names(baselines))) {
 if (file.exists("seed_scores.csv")) section("seeds", {  # as if only one initialisation had been trained
   by_seed <- sapply(of_cohort(text_table("seed_scores.csv"))[-1], number)
   if (ncol(by_seed) < 2) stop("one seed only")
+  show("seeds.score_sd", mean(apply(by_seed, 1, sd)))
   c_by_seed <- sapply(colnames(by_seed), function(name) fold_c(folded(name, by_seed[, name]), label = compared_within)$within$value)
   show("seeds.harrell_c", c_by_seed)
   show("seeds.harrell_c_sd", sd(c_by_seed))
-  show("seeds.score_sd", mean(apply(by_seed, 1, sd)))
 })
 # The folds of the models below; scores without any are divided by a pattern.
 if (!is_varied(fold)) fold <- as.character((ave(seq_len(n), event, FUN = seq_along) - 1) %% 5 + 1)
