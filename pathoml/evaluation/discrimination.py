@@ -176,7 +176,7 @@ def added_value(evidence: Evidence, caveat: str) -> Json:
     with_score = np.column_stack([clinical, score])
     shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
     reduced = fit_cox(clinical, time, event, names=kept, **shared)
-    full = fit_cox(with_score, time, event, names=[*kept, "score_sd"], **shared)
+    full = fit_cox(with_score, time, event, names=[*kept, "the image score"], **shared)
     test = likelihood_ratio_test(full, reduced)
     return {
         "likelihood_ratio_chi2": test.chi2,

@@ -37,6 +37,7 @@ NOT_COMPARED = re.compile(
     r"|^flow\.(patients|by_centre\..*\.slides)$"
     # of models that R does not fit again: out of fold by complete cases and by imputed sets
     r"|^missing_covariates\.clinical_harrell_c\."
+    r"|^timing\.treatments\."  # counts of dates
     r"|^heterogeneity\.|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
 )
 RELATIVE, ABSOLUTE = (
