@@ -188,7 +188,7 @@ def baseline_survival(run: LoadedRun) -> dict[str, list[float] | float]:
     cohort: Cohort = run.cohort
     score = standardise(out_of_fold(run.folds, "standardised"))
     time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
-    fit = fit_cox(score[:, None], time, event, ridge=1e-6, entry_months=entry)
+    fit = fit_cox(score[:, None], time, event, ridge=1e-6, entry_months=entry, names=["score_sd"])
     hazard = np.exp(score * fit.coefficients[0])
     times = np.unique(time[event])
     entered = np.zeros(len(time)) if entry is None else entry

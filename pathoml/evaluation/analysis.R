@@ -49,7 +49,7 @@ ratio <- function(fit, column = length(coef(fit)), variance = vcov(fit)) {
   if (!isTRUE(reach > 0 && abs(coef(fit)[column]) + reach <= 20)) stop("the log hazard ratio, or its error, has no bounds")
   exp(coef(fit)[column] + c(0, -1, 1) * qnorm(0.975) * sqrt(variance[column, column]))
 }
-wald_p <- function(fit, column = length(coef(fit))) 2 * pnorm(-abs(coef(fit)[column] / sqrt(vcov(fit)[column, column])))
+wald_p <- function(fit, column = length(coef(fit)), variance = vcov(fit)) 2 * pnorm(-abs(coef(fit)[column] / sqrt(variance[column, column])))
 gain <- function(full, reduced) 2 * (tail(full$loglik, 1) - tail(reduced$loglik, 1))
 p_chi2 <- function(chi2, df = 1) pchisq(chi2, df, lower.tail = FALSE)
 
@@ -60,6 +60,35 @@ text_table <- function(path) {
   table
 }
 number <- function(cells) as.numeric(replace(cells, cells == "", NA))
+parse_json <- function(lines) {  # objects as lists of class "object", lists as lists, null as NA
+  token <- '"(?:[^"\\\\]|\\\\.)*"|-?[0-9][-+.eE0-9]*|-?[A-Za-z]+|[][{}:,]'
+  tokens <- unlist(regmatches(lines, gregexpr(token, lines, perl = TRUE)))
+  at <- 0
+  following <- function() tokens[at <<- at + 1]
+  text <- function(token) {
+    token <- gsub("\\\\", "\001", substr(token, 2, nchar(token) - 1), fixed = TRUE)
+    for (pair in list(c('\\"', '"'), c("\\n", "\n"), c("\\t", "\t"), c("\\r", "\r"))) token <- gsub(pair[1], pair[2], token, fixed = TRUE)
+    gsub("\001", "\\", token, fixed = TRUE)
+  }
+  value <- function() {
+    token <- following()
+    if (token %in% c("{", "[")) {
+      last <- if (token == "{") "}" else "]"
+      found <- list()
+      keys <- character()
+      if (tokens[at + 1] == last) following() else repeat {
+        if (token == "{") {
+          keys <- c(keys, text(following()))
+          following()  # the colon
+        }
+        found[[length(found) + 1]] <- value()
+        if (following() == last) break
+      }
+      if (token == "{") structure(setNames(found, keys), class = "object") else found
+    } else switch(token, null = NA, true = TRUE, false = FALSE, if (startsWith(token, '"')) text(token) else as.numeric(token))
+  }
+  value()
+}
 scores <- text_table(@scores_path@)
 cohort <- text_table(@cohort_path@)
 ids <- cohort[["patient_id"]]
@@ -91,73 +120,140 @@ show("n", n)
 show("events", sum(event))
 show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1), 0.5, conf.int = FALSE))
 
-# Discrimination. reverse = TRUE because a higher score means shorter survival.
+# Discrimination: concordant over comparable pairs of one fold, which one model scored, both summed over all partitions; of one fold and
+# centre where it is said to be within centres. The error is that of the averaged score over every pair, given the models, times sqrt(2)
+# (they learned from the very patients that they are compared with), or that of the pairs within folds, where it is larger.
+score_type <- scores$score_type[1]
+trained <- score_type %in% c("oof", "loco")  # by other patients of this cohort
+widening <- if (trained) sqrt(2) else 1
+tested <- function(p) if (trained && is_varied(centre)) NA else p  # no test of such a score holds with several centres
 is_varied <- function(x) length(unique(x)) > 1
-c_of <- function(x, rows = everyone) {
-  if (!is_varied(x[rows])) stop("all scores are equal")
-  concordance(y[rows] ~ x[rows], reverse = TRUE, timefix = FALSE)$concordance
-}
-within_c <- function(x, label = centre) {
-  if (!is_varied(label)) return(c_of(x))
-  if (!is_varied(x)) stop("all scores are equal")
-  concordance(y ~ x + strata(label), reverse = TRUE, timefix = FALSE)$concordance
-}
-show_c <- function(name, code, rows = everyone) section(name, {
-  if (sum(rows) < 10) stop("fewer than 10 patients")
-  value <- code
-  if (is.na(value)) stop("no comparable pair")
-  show(paste0(name, ".estimate"), value)
-  counted(name, rows)
+compared_within <- if (is_varied(centre)) centre else rep("", n)
+fold <- sub(";.*", "", scores$fold)  # of the first partition
+repeats <- if (file.exists("repeat_scores.csv")) local({
+  stored <- text_table("repeat_scores.csv")
+  lapply(split(stored, factor(stored[["repeat"]], unique(stored[["repeat"]]))), of_cohort)
 })
+folded <- function(name, mean) list(  # what each partition scored, and the one score a patient
+  mean = mean, widening = sqrt(2),
+  parts = if (name %in% names(repeats[[1]])) lapply(repeats, function(part) list(score = number(part[[name]]), fold = part$fold))
+          else list(list(score = mean, fold = fold))
+)
+frozen <- function(score) list(mean = score, widening = 1, parts = list(list(score = score, fold = rep("", n))))
+all_pairs <- function(x, label, rows) {  # concordant and comparable pairs of each patient; reverse = TRUE as a higher score means an earlier event
+  data <- list(y = y[rows], x = x[rows], label = label[rows])
+  fit <- concordance(y ~ x + strata(label), data = data, reverse = TRUE, timefix = FALSE, influence = 3)
+  count <- colSums(rbind(fit$count))
+  list(concordant = fit$influence[, 1] + fit$influence[, 3] / 2, comparable = rowSums(fit$influence[, 1:3, drop = FALSE]),
+       counts = c(count[[1]] + count[[3]] / 2, sum(count[1:3])))
+}
+concordance_of <- function(found) {  # of several partitions: C, and the derivative of C by each patient's weight
+  counts <- Reduce(`+`, lapply(found, `[[`, "counts"))
+  if (!(counts[2] > 0)) stop("no comparable pair")
+  value <- counts[1] / counts[2]
+  concordant <- Reduce(`+`, lapply(found, `[[`, "concordant"))
+  list(value = value, influence = (concordant - value * Reduce(`+`, lapply(found, `[[`, "comparable"))) / counts[2])
+}
+fold_c <- function(scores, rows = everyone, label = rep("", n), pairs = all_pairs) list(
+  within = concordance_of(lapply(scores$parts, function(part) pairs(part$score, paste(part$fold, label, sep = "\r"), rows))),
+  averaged = concordance_of(list(pairs(scores$mean, label, rows))),
+  widening = scores$widening
+)
+minus <- function(a, b, widening) list(
+  within = Map(`-`, a$within, b$within), averaged = Map(`-`, a$averaged, b$averaged), widening = widening)
+error_of <- function(found) {
+  size <- function(influence) sqrt(sum(influence^2))
+  max(found$widening * size(found$averaged$influence), size(found$within$influence))
+}
+c_interval <- function(found, rows, lowest = 0) {  # value, low, high
+  if (sum(rows) < 10 || sum(event[rows]) < 5) stop("fewer than 10 patients or 5 events")
+  value <- found$within$value
+  error <- error_of(found)
+  if (error == 0 && value == 0.5 && lowest == 0) stop("all scores are equal")
+  if (error == 0) c(value, NA, NA) else pmin(pmax(value + c(0, -1, 1) * qnorm(0.975) * error, lowest), 1)
+}
+show_c <- function(name, scores, rows = everyone, label = rep("", n), pairs = all_pairs) section(name, {
+  if (!any(sapply(scores$parts, function(part) is_varied(part$score[rows])))) stop("all scores are equal")
+  estimate(name, c_interval(fold_c(scores, rows, label, pairs), rows), rows)
+})
+show_change <- function(name, a, b, widening = if (max(a$widening, b$widening) > 1) 1.3 else 1) {  # what both learned alike cancels
+  found <- minus(fold_c(a, label = compared_within), fold_c(b, label = compared_within), widening)
+  estimate(name, c_interval(found, everyone, lowest = -1))
+}
+image <- if (trained) folded("log_risk", score) else frozen(score)
 tau <- @tau@
 show("tau_months", quantile(time_months, 0.9))  # later pairs do not count in Uno's C
-show_c("harrell_c", c_of(score))
-show_c("harrell_c_centre_stratified", within_c(score))
-for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), c_of(score, centre == name), centre == name)
-if (!late) show_c("uno_c", {
-  if (!is_varied(score)) stop("all scores are equal")
-  concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE)$concordance
-})
-fold <- sub(";.*", "", scores$fold)  # of the first repeat
-if (length(unique(fold)) > 1) {
-  section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) c_of(log_risk, fold == f)))))
-} else {
-  fold <- as.character((ave(seq_len(n), event, FUN = seq_along) - 1) %% 5 + 1)
-}
-if (file.exists("baselines.csv")) {
-  baselines <- lapply(of_cohort(text_table("baselines.csv"))[-1], number)
-  baselines <- Filter(function(values) !anyNA(values), baselines)
-  if ("ridge_cox" %in% names(baselines)) {
-    show_c("ridge_cox.harrell_c", c_of(baselines$ridge_cox))
-    show_c("ridge_cox.harrell_c_centre_stratified", within_c(baselines$ridge_cox))
+show_c("harrell_c", image)
+show_c("harrell_c_centre_stratified", image, label = centre)
+for (name in unique(centre)) show_c(paste0("harrell_c_by_centre.", name), image, centre == name)
+if (!late) show_c("uno_c", image, pairs = local({
+  # 1 / G(t-)^2 for pairs whose earlier event comes until tau; at one time an event comes before a censoring. As timewt = "n/G2" does,
+  # but with the G of all patients in every fold.
+  order_of <- 2 * match(time_months, sort(unique(time_months))) - event
+  staying <- survfit(Surv(order_of, 1 - event) ~ 1)
+  uncensored <- c(1, staying$surv)[findInterval(order_of, staying$time, left.open = TRUE) + 1]
+  weight <- ifelse(event == 1 & time_months <= tau, 1 / uncensored^2, 0)
+  function(x, label, rows) {
+    if (!is_varied(label[rows])) {
+      fit <- concordance(y ~ x, reverse = TRUE, timewt = "n/G2", ymax = tau, timefix = FALSE, influence = 3)
+      return(list(concordant = fit$influence[, 1] + fit$influence[, 3] / 2, comparable = rowSums(fit$influence[, 1:3]),
+                  counts = c(fit$count[[1]] + fit$count[[3]] / 2, sum(fit$count[1:3]))))
+    }
+    earlier <- which(weight > 0)
+    pair <- outer(earlier, seq_len(n), function(i, j) label[i] == label[j] & (time_months[j] > time_months[i] | (time_months[j] == time_months[i] & event[j] == 0)))
+    pair <- pair * weight[earlier]
+    credit <- pair * outer(x[earlier], x, function(a, b) (a > b) + 0.5 * (a == b))
+    of_both <- function(pairs) replace(colSums(pairs), earlier, colSums(pairs)[earlier] + rowSums(pairs))
+    list(concordant = of_both(credit), comparable = of_both(pair), counts = c(sum(credit), sum(pair)))
   }
-  if ("clinical" %in% names(baselines)) show_c("clinical.harrell_c", c_of(baselines$clinical))
+}))
+if (is_varied(fold)) section("fold mean", show("harrell_c_fold_mean", mean(sapply(unique(fold), function(f) {
+  if (!is_varied(log_risk[fold == f])) stop("all scores are equal")
+  concordance(y ~ log_risk, subset = fold == f, reverse = TRUE, timefix = FALSE)$concordance
+}))))
+baselines <- if (file.exists("baselines.csv")) lapply(of_cohort(text_table("baselines.csv"))[-1], number)
+baselines <- Filter(function(values) !anyNA(values), baselines)
+for (name in intersect(c("ridge_cox", "clinical"), names(baselines))) {
+  one <- folded(name, baselines[[name]])
+  show_c(paste0(name, ".harrell_c"), one)
+  show_c(paste0(name, ".harrell_c_centre_stratified"), one, label = centre)
+  section(paste("image minus", name), {
+    folds_of <- function(scores) lapply(scores$parts, `[[`, "fold")
+    other <- image
+    if (!identical(unname(folds_of(image)), unname(folds_of(one)))) {  # a score of one model, as if it were of the other's partitions
+      if (is_varied(unlist(folds_of(image)))) stop("the two scores were made on other folds")
+      other$parts <- lapply(folds_of(one), function(f) list(score = image$mean, fold = f))
+    }
+    show_change(paste0("differences.image_minus_", name), other, one)
+  })
 }
 
 if (file.exists("seed_scores.csv")) section("seeds", {  # as if only one initialisation had been trained
   by_seed <- sapply(of_cohort(text_table("seed_scores.csv"))[-1], number)
   if (ncol(by_seed) < 2) stop("one seed only")
-  c_by_seed <- apply(by_seed, 2, c_of)
+  show("seeds.score_sd", mean(apply(by_seed, 1, sd)))
+  c_by_seed <- sapply(colnames(by_seed), function(name) fold_c(folded(name, by_seed[, name]), label = compared_within)$within$value)
   show("seeds.harrell_c", c_by_seed)
   show("seeds.harrell_c_sd", sd(c_by_seed))
-  show("seeds.score_sd", mean(apply(by_seed, 1, sd)))
 })
+# The folds of the models below; scores without any are divided by a pattern.
+if (!is_varied(fold)) fold <- as.character((ave(seq_len(n), event, FUN = seq_along) - 1) %% 5 + 1)
 
 # Hazard ratio per SD of the score, ties by Efron.
-# CAVEAT: the score is out-of-fold. Each patient's score comes from models fitted to the outcomes of the others, so the rows
-# are not independent, and the Wald and likelihood-ratio p values below are anticonservative: at a nominal 5 % they rejected
-# about 20 % of cohorts without any signal. The p value to report is the permutation p in permutation.json.
+# CAVEAT: an out-of-fold score comes from models fitted to the outcomes of the other patients, so the rows are not independent: errors are
+# widened by sqrt(2), chi2 is halved, and with several centres no such p value is printed. The p value to report is the permutation p in
+# permutation.json.
 null <- coxph(y ~ 1)
 section("hazard_ratio_per_sd", {
   fit <- coxph(y ~ score, control = strict)
-  estimate("hazard_ratio_per_sd", ratio(fit))
-  show("hazard_ratio_per_sd.wald_p", wald_p(fit))
-  show("hazard_ratio_per_sd.likelihood_ratio_p", p_chi2(2 * diff(fit$loglik)))
+  estimate("hazard_ratio_per_sd", ratio(fit, variance = vcov(fit) * widening^2))
+  show("hazard_ratio_per_sd.wald_p", tested(wald_p(fit, variance = vcov(fit) * widening^2)))
+  show("hazard_ratio_per_sd.likelihood_ratio_p", tested(p_chi2(2 * diff(fit$loglik) / widening^2)))
 })
 section("hazard_ratio_per_sd_centre_stratified", {
   by_centre <- coxph(y ~ score + strata(centre), control = strict)
-  estimate("hazard_ratio_per_sd_centre_stratified", ratio(by_centre))
-  show("hazard_ratio_per_sd_centre_stratified.wald_p", wald_p(by_centre))
+  estimate("hazard_ratio_per_sd_centre_stratified", ratio(by_centre, variance = vcov(by_centre) * widening^2))
+  show("hazard_ratio_per_sd_centre_stratified.wald_p", tested(wald_p(by_centre, variance = vcov(by_centre) * widening^2)))
 })
 section("proportional_hazards.score", {
   test <- cox.zph(coxph(y ~ score, control = strict), global = FALSE)$table
@@ -243,23 +339,18 @@ estimable <- function(z, start = entry_months, stop = time_months, seen = event)
 cox_of <- function(z, own, outcome = y) {
   if (ncol(z)) coxph(outcome ~ z + strata(own), control = strict) else coxph(outcome ~ strata(own))
 }
+has_added_value <- FALSE
 if (length(clinical)) section("added_value", {
   found <- estimable(x)
   own <- found$stratum
   clinical_fit <- cox_of(x[, found$kept, drop = FALSE], own)
   both <- cox_of(cbind(x[, found$kept, drop = FALSE], score), own)
   if (anyNA(coef(both)) || !all(diag(vcov(both)) > 0)) stop("a covariate is constant, or determined by others")
-  everyones <- function(fit) {
-    b <- if (length(coef(fit))) ifelse(is.na(coef(fit)), 0, coef(fit)) else numeric(0)
-    value <- drop(round(cbind(x[, found$kept, drop = FALSE], score)[, seq_along(b), drop = FALSE] %*% b, 10))  # equal covariates are equal risks
-    ends <- range(value) + c(-1, 1)
-    ifelse(found$extreme < 0, ends[1], ifelse(found$extreme > 0, ends[2], value))
-  }
   show("added_value.likelihood_ratio_chi2", gain(both, clinical_fit))
   show("added_value.df", 1)
-  show("added_value.p_value_anticonservative", p_chi2(gain(both, clinical_fit)))
-  show_c("added_value.delta_harrell_c", c_of(everyones(both)) - c_of(everyones(clinical_fit)))
-  estimate("added_value.hazard_ratio_per_sd", ratio(both))
+  show("added_value.p_value_anticonservative", tested(p_chi2(gain(both, clinical_fit) / widening^2)))
+  estimate("added_value.hazard_ratio_per_sd", ratio(both, variance = vcov(both) * widening^2))
+  has_added_value <- TRUE
 })
 if (length(clinical_names)) section("proportional hazards with clinical", {
   keep("proportional_hazards.with_clinical.1.covariate", "all")  # where nothing more can be said
@@ -321,10 +412,6 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
            reduced = coxph(y ~ z + strata(own), data = data, control = strict))
     }, sets, found)
   }
-  # Errors and tests of a score that the cohort's other patients trained: sqrt(2), and no test with several centres.
-  trained <- scores$score_type[1] %in% c("oof", "loco")
-  widening <- if (trained) sqrt(2) else 1
-  tested <- function(p) if (trained && is_varied(centre)) NA else p
   complete <- rowSums(!there) == 0
   # The median answer has the level of the empty beside the others; its coefficient is not shown.
   place <- function(kept, with_level) {
@@ -539,51 +626,59 @@ parts_of <- list(no_model = c(FALSE, FALSE), clinical = c(FALSE, TRUE), image = 
 if (!length(clinical_names)) parts_of <- parts_of[c("no_model", "image")]
 models <- list()
 for (m in names(parts_of)) section(paste("risks of", m), models[[m]] <- predicted(parts_of[[m]][1], parts_of[[m]][2]))
+# Change of C over the covariates: Cox models of the other folds of the first partition, which enter with nested scores.
+if (has_added_value) section("added_value.delta_harrell_c", {
+  if (trained && (is.null(nested) || !all(paste("fold", unique(fold)) %in% names(nested)))) stop("there are no nested scores")
+  by_other_folds <- function(with_score) {
+    centred <- standardised <- numeric(n)
+    for (f in unique(fold)) {
+      train <- fold != f
+      z <- cbind(if (with_score) (if (trained) score_of(f) else score), bound(learn(clinical_names, train)))
+      if (is.null(z)) z <- matrix(0, n, 0)
+      predictor <- round(fitted_by(z, train, TRUE), 10)  # equal covariates are equal risks
+      away <- (predictor - mean(predictor[train]))[!train]
+      centred[!train] <- away
+      standardised[!train] <- if (sd(predictor[train]) > 0) away / sd(predictor[train]) else 0
+    }
+    list(mean = standardised, widening = sqrt(2), parts = list(list(score = centred, fold = fold)))
+  }
+  show_change("added_value.delta_harrell_c", by_other_folds(TRUE), by_other_folds(FALSE), widening = sqrt(2))
+})
+# A locked score on new patients, and what its bundle foretold them.
+bundle <- if (score_type == "locked" && file.exists(@bundle_path@)) parse_json(readLines(@bundle_path@, encoding = "UTF-8", warn = FALSE))$baseline_survival
+foretold_by_bundle <- if (!is.null(bundle)) local({
+  hazard <- c(0, -log(pmin(pmax(unlist(bundle$survival), 1e-300), 1)))
+  until <- function(months) hazard[findInterval(months, unlist(bundle$times_months)) + 1]
+  exp(bundle$log_hazard_ratio_per_sd * score) * (until(time_months) - until(entry_months))
+})
+if (!is.null(bundle)) section("prospective", local({
+  predictor <- bundle$log_hazard_ratio_per_sd * score
+  if (sd(predictor) < 1e-3 || sd(predictor) > 10) stop("the score is not on the scale of a log hazard")
+  slope <- coxph(y ~ predictor, control = strict)
+  found <- list(  # all of them, or none
+    harrell_c = c_interval(fold_c(image, label = compared_within), everyone),
+    hazard_ratio_per_sd = ratio(coxph(y ~ score, control = strict)),
+    slope = c(coef(slope), confint(slope)),
+    in_the_large = exp(log(sum(event) / sum(foretold_by_bundle)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event)))
+  )
+  for (name in names(found)) estimate(paste0("prospective.", name), found[[name]])
+  show("prospective.locked_hazard_ratio_per_sd", exp(bundle$log_hazard_ratio_per_sd))
+}))
 # Between hospitals: each one's C over pairs of its patients in one fold, over all partitions, and its events over those foretold, pooled
 # by random effects (REML; Hartung-Knapp, never narrower than without heterogeneity). By metafor where it is installed.
 if (is_varied(centre)) section("between_centres", local({
-  score_type <- scores$score_type[1]
-  trained <- score_type %in% c("oof", "loco")
-  entry <- number(cohort[["entry_months"]])
-  partitions <- list(list(score = score, fold = if (trained) sub(";.*", "", scores$fold) else rep("", n)))
-  if (trained && file.exists("repeat_scores.csv")) {
-    stored <- text_table("repeat_scores.csv")
-    if ("log_risk" %in% names(stored)) partitions <- lapply(split(stored, factor(stored[["repeat"]], unique(stored[["repeat"]]))), function(part) {
-      part <- of_cohort(part)
-      list(score = number(part$log_risk), fold = part$fold)
-    })
-  }
-  pairs_of <- function(parts, rows) {  # C, and its error by the infinitesimal jackknife
-    concordant <- comparable <- numeric(sum(rows))
-    t <- time_months[rows]
-    seen <- event[rows] == 1
-    for (part in parts) {
-      s <- part$score[rows]
-      f <- part$fold[rows]
-      later <- outer(t, t, function(a, b) b > a) | (outer(t, t, "==") & outer(seen, !seen))
-      pair <- later & seen & outer(f, f, "==") & outer(t, entry[rows], ">")
-      credit <- pair * (outer(s, s, ">") + 0.5 * outer(s, s, "=="))
-      concordant <- concordant + rowSums(credit) + colSums(credit)
-      comparable <- comparable + rowSums(pair) + colSums(pair)
-    }
-    total <- sum(comparable) / 2
-    value <- sum(concordant) / 2 / total
-    c(value, sqrt(sum(((concordant - value * comparable) / total)^2)))
-  }
   hospitals <- sort(unique(centre), method = "radix")
   own <- sapply(hospitals, function(name) {
     rows <- centre == name
     at <- paste0("between_centres.centres.", name)
     counted(at, rows)
     if (sum(rows) < 10 || sum(event[rows] == 1) < 5) return(c(NA, NA))
-    within <- pairs_of(partitions, rows)
-    whole <- pairs_of(list(list(score = score, fold = rep("", n))), rows)
-    se <- max((if (trained) sqrt(2) else 1) * whole[2], within[2])
-    if (!is.finite(within[1]) || within[1] <= 0 || within[1] >= 1 || se == 0) return(c(NA, NA))
-    ends(paste0(at, ".harrell_c"), pmin(pmax(within[1] + c(0, -1, 1) * qnorm(0.975) * se, 0), 1))
-    counted(paste0(at, ".harrell_c"), rows)
-    show(paste0(at, ".harrell_c.standard_error"), se)
-    c(within[1], se)
+    found <- tryCatch(fold_c(image, rows), error = function(e) NULL)
+    value <- found$within$value
+    if (is.null(found) || value <= 0 || value >= 1 || error_of(found) == 0) return(c(NA, NA))
+    estimate(paste0(at, ".harrell_c"), c_interval(found, rows), rows)
+    show(paste0(at, ".harrell_c.standard_error"), error_of(found))
+    c(value, error_of(found))
   })
   pooled <- function(name, y, se, back, rows) section(name, {
     k <- length(y)
@@ -621,8 +716,9 @@ if (is_varied(centre)) section("between_centres", local({
   has_c <- !is.na(own[1, ])
   of_c <- own[1, has_c]
   pooled("harrell_c", qlogis(of_c), own[2, has_c] / (of_c * (1 - of_c)), plogis, centre %in% hospitals[has_c])
-  if (score_type != "locked") {  # a locked score's expected events are its bundle's
-    foretold <- sapply(hospitals, function(name) sum(models$image$own[centre == name]))
+  foretold_to <- if (is.null(bundle)) models$image$own else foretold_by_bundle
+  if (!is.null(foretold_to)) {
+    foretold <- sapply(hospitals, function(name) sum(foretold_to[centre == name]))
     seen <- sapply(hospitals, function(name) sum(event[centre == name]))
     for (name in hospitals) {
       at <- paste0("between_centres.centres.", name)
@@ -779,9 +875,9 @@ section("centre_from_score", {
   show("leaks.centre_from_score.share", sum(between^2) / sum((score - mean(score))^2))
   show("leaks.centre_from_score.p_value", kruskal.test(score, factor(centre))$p.value)
 })
-show_c("leaks.harrell_c_within.centre", within_c(score))
+show_c("leaks.harrell_c_within.centre", image, label = centre)
 for (column in grep("^stratum ", names(cohort), value = TRUE)) {
-  show_c(paste0("leaks.harrell_c_within.", sub("^stratum ", "", column)), within_c(score, cohort[[column]]))
+  show_c(paste0("leaks.harrell_c_within.", sub("^stratum ", "", column)), image, label = cohort[[column]])
 }
 if ("stratum subtype" %in% names(cohort)) {
   label <- cohort[["stratum subtype"]]
@@ -789,11 +885,12 @@ if ("stratum subtype" %in% names(cohort)) {
     known <- model.matrix(~ factor(label))[, -1, drop = FALSE]
     own <- paste(estimable(known)$stratum, centre)
     known <- known[, estimable(known)$kept, drop = FALSE]
-    chi2 <- gain(cox_of(cbind(known, score), own), cox_of(known, own))
-  if (!is_varied(score)) stop("the score is the same for all at risk")
+    full <- cox_of(cbind(known, score), own)
+    if (!isTRUE(tail(diag(vcov(full)), 1) > 0)) stop("the score is the same for all at risk")
+    chi2 <- gain(full, cox_of(known, own))
     show("leaks.gain_over_subtype.likelihood_ratio_chi2", chi2)
     show("leaks.gain_over_subtype.df", 1)
-    show("leaks.gain_over_subtype.p_value_anticonservative", p_chi2(chi2))
+    show("leaks.gain_over_subtype.p_value_anticonservative", tested(p_chi2(chi2 / widening^2)))
   })
 }
 section("tile count", {
@@ -1017,7 +1114,7 @@ for (name in unique(centre)) {
   show(paste0("flow.by_centre.", name, ".events"), sum(event[centre == name]))
 }
 show("power.events", sum(event))
-show("power.detectable_hazard_ratio_per_sd", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
+show("power.detectable_hazard_ratio_per_sd", exp(widening * (qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event))))
 share <- if (is.null(treatment) || all(is.na(treated))) 0.5 else mean(treated, na.rm = TRUE)
 show("power.treated_share", share)
 if (share > 0 && share < 1) show("power.detectable_interaction", exp((qnorm(0.975) + qnorm(0.8)) / sqrt(sum(event) * share * (1 - share))))
@@ -1026,7 +1123,7 @@ outlives <- outer(first, seq_len(n), function(i, j) time_months[j] > time_months
 outlives <- outlives & outer(time_months[first], entry_months, ">")  # who had not come yet cannot be compared
 balance <- -colSums(outlives)
 balance[first] <- balance[first] + rowSums(outlives)
-show("power.c_half_width", qnorm(0.975) * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))
+show("power.c_half_width", qnorm(0.975) * widening * sqrt((sum(balance^2) + sum(outlives)) / 12) / sum(outlives))
 show("power.affordable_parameters.ten_events_each", sum(event) %/% 10)
 largest <- 1 - exp(2 * (sum(event) * log(mean(event)) - sum(event)) / n)
 show("power.affordable_parameters.riley_shrinkage", -0.1 * n * log(1 - 0.15 * largest / 0.9))

@@ -2,13 +2,10 @@
 # The numbers of metrics.json, one by one, beside those above. A number counts as equal only if both have it: a null beside a number, a
 # missing value, a list of another length, or a section that one of the two lacks, differ. What is not repeated here stands in this list:
 not_repeated <- c(
-  "(^|\\.)(harrell_c|harrell_c_centre_stratified|uno_c|delta_harrell_c)\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
-  "^(harrell_c_by_centre|leaks\\.harrell_c_within|time_dependent_auc|brier|integrated_brier)\\..*\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
+  "^(time_dependent_auc|brier|integrated_brier)\\..*\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
   "^heterogeneity\\." = "needs the models and the embeddings",
   "^missing_covariates\\.clinical_harrell_c\\." = "needs clinical models out of fold, fitted to complete cases and to imputed sets",
   "^leaks\\.(centre_from_embeddings|rank_correlation\\.mpp)\\." = "needs the embeddings",
-  "^prospective\\." = "needs the locked bundle",
-  "^between_centres\\.(observed_to_expected\\.|centres\\..*\\.(expected$|observed_to_expected\\.))" = "needs the locked bundle",
   "^(included_excluded\\.|flow\\.patients$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
   "^flow\\.by_centre\\..*\\.slides$" = "slides are not in cohort.csv",
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",
@@ -19,38 +16,9 @@ not_repeated <- c(
   "^(trained|flow\\.(events|competing_events|censored))$" = "says whom a secondary endpoint has"
 )
 too_few_draws <- "of the bootstrap draws have no comparable pair"
-wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
+wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^prospective\\.bundle$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
-parse_json <- function(lines) {  # objects as lists of class "object", lists as lists, null as NA
-  token <- '"(?:[^"\\\\]|\\\\.)*"|-?[0-9][-+.eE0-9]*|-?[A-Za-z]+|[][{}:,]'
-  tokens <- unlist(regmatches(lines, gregexpr(token, lines, perl = TRUE)))
-  at <- 0
-  following <- function() tokens[at <<- at + 1]
-  text <- function(token) {
-    token <- gsub("\\\\", "\001", substr(token, 2, nchar(token) - 1), fixed = TRUE)
-    for (pair in list(c('\\"', '"'), c("\\n", "\n"), c("\\t", "\t"), c("\\r", "\r"))) token <- gsub(pair[1], pair[2], token, fixed = TRUE)
-    gsub("\001", "\\", token, fixed = TRUE)
-  }
-  value <- function() {
-    token <- following()
-    if (token %in% c("{", "[")) {
-      last <- if (token == "{") "}" else "]"
-      found <- list()
-      keys <- character()
-      if (tokens[at + 1] == last) following() else repeat {
-        if (token == "{") {
-          keys <- c(keys, text(following()))
-          following()  # the colon
-        }
-        found[[length(found) + 1]] <- value()
-        if (following() == last) break
-      }
-      if (token == "{") structure(setNames(found, keys), class = "object") else found
-    } else switch(token, null = NA, true = TRUE, false = FALSE, if (startsWith(token, '"')) text(token) else as.numeric(token))
-  }
-  value()
-}
 leaves <- function(node, path = "") {  # by path: a number, a text, TRUE or FALSE, or a list of numbers and NA
   below <- function(names) do.call(c, lapply(seq_along(node), function(k) leaves(node[[k]], paste0(path, if (nzchar(path)) ".", names[k]))))
   if (inherits(node, "object")) return(below(names(node)))

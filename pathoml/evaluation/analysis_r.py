@@ -17,7 +17,7 @@ from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import write_table
 from pathoml.study.endpoints import endpoint_studies
-from pathoml.study.run_folder import RunFolder
+from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.subgroups import Condition, parse_expression
 
 PARTS = ("analysis.R", "analysis_compare.R")  # of the script, in their order
@@ -44,6 +44,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
             if RunFolder(one.run_folder).scores.exists()
         ],
         ledger_path=f"{_way_up(evidence.study)}/ledger.csv",
+        bundle_path=f"{_way_up(evidence.study)}/../bundles/{config.run}/{BUNDLE}",
     )
     path = RunFolder(evidence.study.run_folder).analysis_r
     write_text(path, script)
@@ -92,6 +93,7 @@ def analysis_script(
     scores_path: str = "scores.csv",
     cohort_path: str = "cohort.csv",
     ledger_path: str = "../ledger.csv",
+    bundle_path: str = "",
 ) -> str:
     """Return an R script that is run in the folder of the run and prints `name value ...` lines,
     named by the paths in metrics.json.
@@ -111,6 +113,7 @@ def analysis_script(
         scores_path: from the folder of the run, as the next two.
         cohort_path: the patients as they were read (evaluation/cohort_table.py).
         ledger_path: the hypotheses that the study tested.
+        bundle_path: of a locked score's bundle.
 
     >>> script = analysis_script(covariates={'age "y"': "number"})
     >>> r_string('age "y"') in script
@@ -124,6 +127,7 @@ def analysis_script(
         "scores_path": r_string(scores_path),
         "cohort_path": r_string(cohort_path),
         "ledger_path": r_string(ledger_path),
+        "bundle_path": r_string(bundle_path),
         "covariates": ", ".join(r_string(name) for name in covariates),
         "covariate_types": ", ".join(r_string(kind) for kind in covariates.values()),
         "treatment": r_string(treatment) if treatment else "NULL",

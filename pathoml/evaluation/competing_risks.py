@@ -55,7 +55,13 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
 def _cause_specific(cohort: Cohort, score: Array, of_cause: npt.NDArray[np.bool_]) -> Json:
     return or_not_estimable(
         lambda: hazard_ratio(
-            fit_cox(score[:, None], cohort.time_months, of_cause, entry_months=cohort.entry_months),
+            fit_cox(
+                score[:, None],
+                cohort.time_months,
+                of_cause,
+                entry_months=cohort.entry_months,
+                names=["score_sd"],
+            ),
             0,
         )
     )

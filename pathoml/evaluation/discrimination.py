@@ -147,7 +147,7 @@ def score_hazard_ratio(evidence: Evidence, caveat: str) -> Json:
     """Return the hazard ratio of the score with its Wald and likelihood-ratio p."""
     score, cohort = evidence.score, evidence.cohort
     outcome, entry = (cohort.time_months, cohort.event), cohort.entry_months
-    fit = fit_cox(score[:, None], *outcome, entry_months=entry)
+    fit = fit_cox(score[:, None], *outcome, entry_months=entry, names=["score_sd"])
     nothing = fit_cox(score[:, None][:, :0], *outcome, entry_months=entry)
     test = likelihood_ratio_test(fit, nothing)
     return {
@@ -224,24 +224,22 @@ def seed_section(evidence: Evidence) -> Json:
             "score_sd": None,
             "note": "fewer than two seeds were trained (train.seeds)",
         }
-    c = [
-        fold_concordance(
-            evidence.folded[f"seed {name}"],
-            cohort.time_months,
-            cohort.event,
-            stratum=evidence.compared_within,
-            entry_months=cohort.entry_months,
-        ).estimate
-        if f"seed {name}" in evidence.folded
-        else harrell_c(values, cohort.time_months, cohort.event)
-        for name, values in scores.items()
-    ]
-    spread = np.std(list(scores.values()), axis=0, ddof=1)  # (B,)
-    return {
-        "harrell_c": c,
-        "harrell_c_sd": float(np.std(c, ddof=1)),
-        "score_sd": float(spread.mean()),
-    }
+    spread = float(np.std(list(scores.values()), axis=0, ddof=1).mean())  # of (S, B), over S
+    try:
+        c = [
+            fold_concordance(
+                evidence.folded[f"seed {name}"],
+                cohort.time_months,
+                cohort.event,
+                stratum=evidence.compared_within,
+                entry_months=cohort.entry_months,
+            ).estimate
+            for name in scores
+        ]
+    except CohortError as error:
+        note = not_estimable(str(error))["note"]
+        return {"harrell_c": [], "harrell_c_sd": None, "score_sd": spread, "note": note}
+    return {"harrell_c": c, "harrell_c_sd": float(np.std(c, ddof=1)), "score_sd": spread}
 
 
 def kaplan_meier_section(cohort: Cohort, groups: Labels) -> Json:

@@ -255,7 +255,15 @@ def _treatment_section(
         )
         found = estimable_columns(x, time, event, names=design.names, entry_months=late)
         adjusted = np.column_stack([x[:, found.columns], score[rows]])
-        fit = fit_cox(adjusted, time, event, stratum=found.stratum, entry_months=late)
+        labels = [name for name, stays in zip(design.names, found.columns) if stays]
+        fit = fit_cox(
+            adjusted,
+            time,
+            event,
+            stratum=found.stratum,
+            entry_months=late,
+            names=[*labels, "score_sd"],
+        )
         effect = hazard_ratio(fit, adjusted.shape[1] - 1)
     except CohortError as error:
         return {

@@ -188,9 +188,13 @@ def gain_over(label: Labels | None, evidence: Evidence) -> Json:
         known, *outcome, names=design.names, stratum=cohort.centre, entry_months=entry
     )
     known = known[:, found.columns]
+    labels = [name for name, stays in zip(design.names, found.columns) if stays]
     full, reduced = (
-        fit_cox(columns_of, *outcome, stratum=found.stratum, entry_months=entry)
-        for columns_of in (np.column_stack([known, score]), known)
+        fit_cox(columns_of, *outcome, stratum=found.stratum, entry_months=entry, names=names)
+        for columns_of, names in (
+            (np.column_stack([known, score]), [*labels, "score_sd"]),
+            (known, labels),
+        )
     )
     test = likelihood_ratio_test(full, reduced)
     content = {

@@ -69,7 +69,7 @@ def test_json(test: Any) -> Json:
 
 def _proportional(covariates: Array, cohort: Cohort) -> Json:
     time, entry = cohort.time_months, cohort.entry_months
-    fit = fit_cox(covariates, time, cohort.event, entry_months=entry)
+    fit = fit_cox(covariates, time, cohort.event, entry_months=entry, names=["score_sd"])
     return test_json(
         proportional_hazards_test(fit, covariates, time, event=cohort.event, entry_months=entry)[1]
     )
@@ -90,7 +90,8 @@ def _proportional_by_term(cohort: Cohort, score: Array, clinical: Columns) -> li
         covariates = np.column_stack([x[:, found.columns], score])
         names, terms = _terms(design, found.columns)
         shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
-        fit = fit_cox(covariates, *outcome, **shared)
+        labels = [name for name, stays in zip(design.names, found.columns) if stays]
+        fit = fit_cox(covariates, *outcome, names=[*labels, "score_sd"], **shared)
         each, together = proportional_hazards_test(
             fit,
             covariates,

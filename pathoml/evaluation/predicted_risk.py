@@ -342,6 +342,7 @@ def linear_predictors(
     def fit_with(with_score: bool, with_clinical: bool) -> Callable[[Bools], Array]:
         def fit(train: Bools) -> Array:
             blocks = [score_of(train)[:, None]] if with_score else []
+            names = ["score_sd"] if with_score else []
             if with_clinical:
                 design = fit_design(
                     {
@@ -350,6 +351,7 @@ def linear_predictors(
                     }
                 )
                 blocks.append(design.transform(clinical))
+                names += design.names
             x = np.concatenate([np.empty((len(time), 0)), *blocks], axis=1)
             if not x.shape[1]:
                 return np.zeros(len(time))
@@ -359,6 +361,7 @@ def linear_predictors(
                 event[train],
                 ridge=RIDGE if with_clinical else 0.0,
                 entry_months=at_rows(entry, train),
+                names=names,
             )
             predictor: Array = x @ fitted.coefficients
             return predictor

@@ -153,7 +153,8 @@ def calibration_curve(
     link = np.log(-np.log1p(-given))
     knots = spline_knots(link, 3)
     basis = spline_basis(link, knots)
-    fit = fit_cox(basis, time, seen, entry_months=entry_months)
+    names = ["the foretold risk", "the bend of the foretold risk"]
+    fit = fit_cox(basis, time, seen, entry_months=entry_months, names=names)
     baseline = baseline_hazard(basis @ fit.coefficients, time, seen, entry_months=entry_months)
     hazard = float(baseline.at(months))
     order = np.argsort(given)

@@ -37,6 +37,7 @@ CURVE_QUANTILES = tuple(k / 20 for k in range(1, 20))
 # events with and without the treatment; below this a product has no stable coefficient
 MIN_PER_ARM = 10
 LEVEL = 0.05
+PRODUCT_NAMES = ("treatment", "score_sd", "treatment x score_sd")  # of the last three columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,9 @@ def treatment_interaction(
     compared = weight > 0  # whoever has a weight of 0 was certain to be treated as they were
     late = at_rows(checked_entry(entry_months, time), compared)
     rows, outcome = product[compared], (time[compared], seen[compared])
-    weighted = fit_cox(rows, *outcome, weight=weight[compared], entry_months=late)
+    weighted = fit_cox(
+        rows, *outcome, weight=weight[compared], entry_months=late, names=PRODUCT_NAMES
+    )
     covariance = robust_covariance(
         weighted, rows, outcome[0], event=outcome[1], weight=weight[compared], entry_months=late
     )
@@ -176,8 +179,12 @@ def _adjusted(
     found = estimable_columns(x, time, seen, names=names, entry_months=entry_months)
     main = np.column_stack([x[:, found.columns], given, score])
     shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry_months}
-    full = fit_cox(np.column_stack([main, given * score]), time, seen, **shared)
-    return full, likelihood_ratio_test(full, fit_cox(main, time, seen, **shared))
+    kept = [name for name, stays in zip(names, found.columns) if stays]
+    labels = [*kept, *PRODUCT_NAMES]
+    product = np.column_stack([main, given * score])
+    full = fit_cox(product, time, seen, names=labels, **shared)
+    reduced = fit_cox(main, time, seen, names=labels[:-1], **shared)
+    return full, likelihood_ratio_test(full, reduced)
 
 
 def verdict(result: TreatmentInteraction, score_effect: Estimate, *, planned: bool) -> str:

@@ -88,8 +88,10 @@ def spline_form(
     time, seen = checked_outcome(time_months, event)
     x = checked_score(score, len(time))
     placed = spline_knots(x, knots)
-    full = fit_cox(spline_basis(x, placed), time, seen, entry_months=entry_months)
-    straight = fit_cox(x[:, None], time, seen, entry_months=entry_months)
+    basis = spline_basis(x, placed)
+    names = ["the score", *(f"bend {k} of the score" for k in range(1, basis.shape[1]))]
+    full = fit_cox(basis, time, seen, entry_months=entry_months, names=names)
+    straight = fit_cox(x[:, None], time, seen, entry_months=entry_months, names=names[:1])
     test = likelihood_ratio_test(full, straight)
     grid = np.linspace(float(np.quantile(x, 0.025)), float(np.quantile(x, 0.975)), CURVE_POINTS)
     against_median = spline_basis(grid, placed) - spline_basis(

@@ -186,9 +186,14 @@ def subgroup_effect(
     others = np.empty((len(time), 0)) if adjust is None else np.asarray(adjust, dtype=np.float64)
     main = np.column_stack([others, x, group])[known]
     outcome, late = (time[known], seen[known]), at_rows(entry, known)
-    full = fit_cox(np.column_stack([main, (x * group)[known]]), *outcome, entry_months=late)
+    names = [f"adjusted for {k}" for k in range(others.shape[1])]
+    names += ["the variable", "the subgroup", "the variable x the subgroup"]
+    product = (x * group)[known]
+    full = fit_cox(np.column_stack([main, product]), *outcome, entry_months=late, names=names)
     return SubgroupEffect(
         inside=ratios[0],
         outside=ratios[1],
-        test=likelihood_ratio_test(full, fit_cox(main, *outcome, entry_months=late)),
+        test=likelihood_ratio_test(
+            full, fit_cox(main, *outcome, entry_months=late, names=names[:-1])
+        ),
     )

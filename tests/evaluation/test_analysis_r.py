@@ -12,8 +12,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from support.locked_run import lock
 from support.r_oracle import r_survival_is_there, run_r, unavailable
-from support.score_study import write_score_study
+from support.score_study import write_partitions, write_score_study
 
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
 from pathoml.evaluation.cohort_table import write_cohort_table
@@ -32,13 +33,12 @@ PACKAGES = ("rms", "riskRegression", "cmprsk", "mice")
 # Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), and what
 # rests on files that R does not read: embeddings, models, the plan, patients who were left out.
 NOT_COMPARED = re.compile(
-    r"^(harrell_c|harrell_c_centre_stratified|harrell_c_by_centre\..*|uno_c|ridge_cox\..*|clinical\.harrell_c|time_dependent_auc\..*|"
-    r"brier\..*|integrated_brier\..*|added_value\.delta_harrell_c)\.(low|high)$"
+    r"^(time_dependent_auc|brier|integrated_brier)\..*\.(low|high)$"
     r"|^flow\.(patients|by_centre\..*\.slides)$"
     # of models that R does not fit again: out of fold by complete cases and by imputed sets
     r"|^missing_covariates\.clinical_harrell_c\."
+    r"|^timing\.treatments\."  # counts of dates
     r"|^heterogeneity\.|^leaks\.centre_from_embeddings\.|^leaks\.rank_correlation\.mpp\."
-    r"|^leaks\.harrell_c_within\..*\.(low|high)$"
 )
 RELATIVE, ABSOLUTE = (
     1e-6,
@@ -107,6 +107,14 @@ STUDIES = {
         "cohort": {},
         "evaluate": {"horizons_months": [6, 18]},
     },
+    "n150_three_partitions": {"n": 150, "seed": 6, "splits": {"repeats": 3}, "partitions": True},
+    "n120_one_centre_two_partitions": {"n": 120, "seed": 7, "centres": 1, "partitions": True},
+    "n150_each_centre_left_out": {
+        "n": 150,
+        "seed": 8,
+        "splits": {"scheme": "leave_one_centre_out"},
+        "partitions": True,
+    },
 }
 
 
@@ -122,9 +130,13 @@ def both(request, tmp_path_factory):
                     f"needs R's package {package} (apt-get install r-cran-{package.lower()})"
                 )
     folder = tmp_path_factory.mktemp(request.param)
+    options = dict(STUDIES[request.param])
+    partitions = options.pop("partitions", False)
     study = write_score_study(
-        folder, significance={"permutations": 0, "bootstraps": 100}, **STUDIES[request.param]
+        folder, significance={"permutations": 0, "bootstraps": 100}, **options
     )
+    if partitions:
+        write_partitions(study)
     return evaluated_twice(study)
 
 
@@ -225,6 +237,10 @@ def put(path, value):
     return plant
 
 
+def slightly(value):
+    return value + 1e-4
+
+
 def without(name):
     def plant(content):
         del content[name]
@@ -237,9 +253,49 @@ PLANTS = {  # what is planted, and the path that must be named
     "last digit but five": (put(["uno_c", "estimate"], lambda v: v * 1.00001), "uno_c.estimate"),
     "count": (put(["calibration", "slope", "n"], 7), "calibration.slope.n"),
     "null for a number": (
-        put(["hazard_ratio_per_sd", "wald_p"], None),
+        put(["hazard_ratio_per_sd", "high"], None),
+        "hazard_ratio_per_sd.high",
+    ),
+    "p value where no test holds": (
+        put(["hazard_ratio_per_sd", "wald_p"], 0.03),
         "hazard_ratio_per_sd.wald_p",
     ),
+    "low end": (put(["harrell_c", "low"], slightly), "harrell_c.low"),
+    "high end within centres": (
+        put(["harrell_c_centre_stratified", "high"], slightly),
+        "harrell_c_centre_stratified.high",
+    ),
+    "end of a centre": (
+        put(["harrell_c_by_centre", "C1", "low"], slightly),
+        "harrell_c_by_centre.C1.low",
+    ),
+    "end of Uno's": (put(["uno_c", "high"], slightly), "uno_c.high"),
+    "end of a baseline": (
+        put(["clinical", "harrell_c", "low"], slightly),
+        "clinical.harrell_c.low",
+    ),
+    "end of a difference": (
+        put(["differences", "image_minus_ridge_cox", "high"], slightly),
+        "differences.image_minus_ridge_cox.high",
+    ),
+    "change of C": (
+        put(["added_value", "delta_harrell_c", "estimate"], slightly),
+        "added_value.delta_harrell_c.estimate",
+    ),
+    "end of the change of C": (
+        put(["added_value", "delta_harrell_c", "low"], slightly),
+        "added_value.delta_harrell_c.low",
+    ),
+    "C of a seed": (put(["seeds", "harrell_c", 1], slightly), "seeds.harrell_c"),
+    "end within subtypes": (
+        put(["leaks", "harrell_c_within", "subtype", "high"], slightly),
+        "leaks.harrell_c_within.subtype.high",
+    ),
+    "end of a hospital": (
+        put(["between_centres", "harrell_c", "prediction_low"], slightly),
+        "between_centres.harrell_c.prediction_low",
+    ),
+    "half-width foretold": (put(["power", "c_half_width"], slightly), "power.c_half_width"),
     "number for a null": (
         put(["brier", "60", "image", "estimate"], 0.2),
         "brier.60.image.estimate",
@@ -282,10 +338,24 @@ PLANTS = {  # what is planted, and the path that must be named
 }
 
 
+@pytest.mark.parametrize("with_bundle", [True, False])
+def test_r_validates_a_locked_score_with_its_bundle(tmp_path, with_bundle):
+    study = write_score_study(
+        tmp_path, n=120, seed=3, significance={"permutations": 0, "bootstraps": 100}
+    )
+    lock(study, 0.8, 1 / 16)
+    if not with_bundle:
+        (tmp_path / "bundles" / "main" / "bundle.json").unlink()
+    content, of_r = evaluated_twice(study)
+    assert ("slope.estimate" in dict(leaves(content["prospective"]))) == with_bundle
+    assert disagreements(content, of_r) == []
+
+
 def test_nothing_that_is_planted_in_metrics_json_passes_as_equal(tmp_path):
     study = write_score_study(
         tmp_path, n=120, seed=2, significance={"permutations": 0, "bootstraps": 100}
     )
+    write_partitions(study)
     all_changed = {
         "every number": everywhere(lambda v: v if v is None else v * 1.01 + 0.01),
         "every number gone": everywhere(lambda _: None),

@@ -16,7 +16,7 @@ from support.degenerate import (
     one_group,
 )
 from support.r_oracle import r_survival_is_there, unavailable
-from support.score_study import write_score_study
+from support.score_study import write_partitions, write_score_study
 
 from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.sections import evaluate_scores, metrics
@@ -51,9 +51,10 @@ def test_what_is_without_meaning_is_found():
         "good": {"estimate": 0.5, "low": 0.4, "high": 0.6},
         "open": {"estimate": 1.0, "low": None, "high": None},
         "told": {"estimate": None, "low": None, "high": None, "note": "not estimable: 3 patients"},
+        "nameless": "Covariate column 0 of row 3 is missing.",
     }
     named = {line.split()[0] for line in numbers_without_meaning(found)}
-    assert named == {"point", "silent", "endless.1", "outside", "huge"}
+    assert named == {"point", "silent", "endless.1", "outside", "huge", "nameless"}
 
 
 @pytest.mark.parametrize("name", ["constant", "a centre for each", "SD of 1e-12", "perfect order"])
@@ -97,12 +98,28 @@ def test_centres_of_one_patient_do_not_make_intervals_short(tmp_path):
         assert 0.01 < brier["high"] - brier["low"] < 0.2
 
 
+def test_seeds_without_a_pair_to_compare_have_no_c_and_leave_the_rest(tmp_path):
+    study = degenerate_study(tmp_path, "a centre for each")
+    write_partitions(study)
+    content = metrics(read_evidence(study))
+    seeds = content["seeds"]
+    assert (seeds["harrell_c"], seeds["harrell_c_sd"]) == ([], None)
+    assert seeds["note"].startswith("not estimable: No comparable pair")
+    assert seeds["score_sd"] > 0
+    assert list(numbers_without_meaning(content)) == []
+
+
 @pytest.mark.ci
-@pytest.mark.parametrize("name", ALSO_IN_R)
-def test_r_finds_the_same_numbers_and_the_same_gaps(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "partitions"),
+    [*((name, False) for name in ALSO_IN_R), ("a centre for each", True), ("n = 12", True)],
+)
+def test_r_finds_the_same_numbers_and_the_same_gaps(tmp_path, name, partitions):
     if not r_survival_is_there():
         unavailable("needs R's package survival (apt-get install r-cran-survival)")
     study = degenerate_study(tmp_path, name)
+    if partitions:
+        write_partitions(study)
     evaluate_scores(study, SILENT)
     done = subprocess.run(
         ["Rscript", "analysis.R"], cwd=study.run_folder, capture_output=True, text=True, check=False

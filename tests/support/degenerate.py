@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -159,7 +160,8 @@ CASES: dict[str, tuple[Json, Callable | None, Callable | None]] = {
 
 def numbers_without_meaning(node: object, path: str = "") -> Iterator[str]:
     """Yield the paths of numbers that are not finite, of intervals that have no width or do not
-    hold their estimate, and of estimates that are missing without a reason.
+    hold their estimate, of estimates that are missing without a reason, and of reasons that call a
+    covariate by the place of its column.
     """
     if isinstance(node, dict):
         if "estimate" in node:
@@ -169,6 +171,8 @@ def numbers_without_meaning(node: object, path: str = "") -> Iterator[str]:
     elif isinstance(node, list):
         for k, value in enumerate(node, 1):
             yield from numbers_without_meaning(value, f"{path}.{k}")
+    elif isinstance(node, str) and re.search(r"\bcolumn \d", node):
+        yield f"{path} does not name the covariate: {node}"
     elif isinstance(node, float) and not math.isfinite(node):
         yield f"{path} is {node}"
 

@@ -12,9 +12,11 @@ import numpy as np
 import yaml
 
 from pathoml.config import Study, load_study
+from pathoml.store.scores import SEEDS, RepeatTable, write_columns, write_repeats
 from pathoml.study.cohort import read_cohort
-from pathoml.study.splits import make_splits, write_splits
+from pathoml.study.splits import make_splits, read_splits, write_splits
 from pathoml.training.baselines import clinical_scores
+from pathoml.training.nested import write_nested
 
 SCORES = (
     "patient_id centre log_risk score_sd score_type fold n_repeats repeat_sd n_slides n_tiles "
@@ -146,3 +148,33 @@ def write_run(study: Study, score: dict[str, float]) -> None:
             for k, (p, v, e) in enumerate(zip(cohort.patient_ids, values, noise))
         ],
     )
+
+
+def write_partitions(study: Study, *, seeds: int = 2, decimals: int = 1) -> None:
+    """Write what training leaves of every partition: repeat_scores.csv, seed_scores.csv and
+    nested_scores.csv, each score the one of scores.csv with another error, and many ties.
+    """
+    run, rng = study.run_folder, np.random.default_rng(11)
+    with (run / "scores.csv").open(encoding="utf-8") as file:
+        rows = {row["patient_id"]: float(row["score_sd"]) for row in csv.DictReader(file)}
+    ids = list(rows)
+    score = np.array(list(rows.values()))
+    splits = read_splits(run / "splits.json")
+
+    def drawn(shape: tuple[int, ...], error: float) -> np.ndarray:
+        return np.round(score + rng.normal(0, error, shape), decimals)
+
+    shape = (len(splits), len(ids))
+    columns = {"log_risk": 0.5, "ridge_cox": 1.0, "clinical": 2.0}
+    columns |= {f"seed {k + 1}": 0.7 for k in range(seeds)}
+    folds = [{p: f.name for f in split.folds for p in f.test} for split in splits]
+    table = RepeatTable(
+        repeats=tuple(split.name for split in splits),
+        fold=np.array([[of[p] for p in ids] for of in folds]),
+        scores={name: drawn(shape, error) for name, error in columns.items()},
+    )
+    write_repeats(run / "repeat_scores.csv", ids, table)
+    by_seed = {str(k + 1): drawn(shape[1:], 0.5) for k in range(seeds)}
+    write_columns(run / SEEDS, ids, by_seed, prefix="seed ")
+    names = sorted({f.name for f in splits[0].folds})
+    write_nested(run, ids, {name: drawn(shape[1:], 0.5) for name in names})
