@@ -7,6 +7,8 @@ patients' table stands here once for each part that it plays, under the name of 
 
 - `covariate NAME`: of the clinical model; a number or a category by the whole column;
 - `subgroup NAME`: what a subgroup's condition compares; cell by cell, a number where it is one;
+- `described NAME`: of Table 1 and what the score goes with; a number or a category by the whole
+  column;
 - `stratum NAME`: labels within which C is computed (subtype, specimen, organ).
 
 Nothing else of the patients' table is copied.
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pathoml.evaluation.described_columns import described_columns
 from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import write_table
@@ -47,6 +50,8 @@ def cohort_columns(evidence: Evidence) -> dict[str, list[str]]:
         own[TREATED] = evidence.arms.tolist()
     own |= {f"covariate {name}": cells for name, cells in evidence.clinical.items()}
     own |= {f"subgroup {name}": evidence.table[name] for name in compared_columns(evidence)}
+    described = described_columns(evidence)
+    own |= {f"described {name}": values.tolist() for name, values in described.items()}
     own |= {f"stratum {name}": labels.tolist() for name, labels in evidence.strata.items()}
     return {name: [_cell(value) for value in values] for name, values in own.items()}
 
