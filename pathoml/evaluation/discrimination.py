@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from pathoml.errors import CohortError
+from pathoml.evaluation.clinical_fits import clinical_fits
 from pathoml.evaluation.cross_fitted import (
     cross_fitted_change,
     differences,
@@ -19,7 +19,6 @@ from pathoml.evaluation.cross_fitted import (
 from pathoml.evaluation.evidence import Evidence
 from pathoml.survival.concordance import harrell_c, uno_weights
 from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
-from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.fold_concordance import (
     FoldedScores,
@@ -35,7 +34,7 @@ from pathoml.survival.kaplan_meier import (
 )
 from pathoml.survival.not_estimable import not_estimable, or_not_estimable
 from pathoml.survival.outcome import at_rows
-from pathoml.survival.rare_levels import Estimable, estimable_columns
+from pathoml.survival.rare_levels import Estimable
 from pathoml.types import Cohort, Json, Labels
 
 # tau is this quantile of follow-up, so that a few late patients do not carry the weights
@@ -163,30 +162,17 @@ def added_value(evidence: Evidence, caveat: str) -> Json:
     """Clinical against clinical + score: likelihood ratio on the same rows, and the change of C of
     models that did not see the patients they are judged on.
     """
-    cohort, score, columns = evidence.cohort, evidence.score, evidence.clinical
-    time, event, entry = cohort.time_months, cohort.event, cohort.entry_months
-    design = fit_design(columns) if columns else None
-    clinical = design.transform(columns) if design else np.zeros((len(score), 0))
-    if not clinical.shape[1]:
-        raise CohortError("no clinical covariates in study.yaml (cohort.covariates)")
-    names = design.names if design else ()
-    found = estimable_columns(clinical, time, event, names=names, entry_months=entry)
-    clinical = clinical[:, found.columns]
-    kept = [name for name, stays in zip(names, found.columns) if stays]
-    with_score = np.column_stack([clinical, score])
-    shared: dict[str, Any] = {"stratum": found.stratum, "entry_months": entry}
-    reduced = fit_cox(clinical, time, event, names=kept, **shared)
-    full = fit_cox(with_score, time, event, names=[*kept, "the image score"], **shared)
-    test = likelihood_ratio_test(full, reduced)
+    fits = clinical_fits(evidence)
+    test = likelihood_ratio_test(fits.full, fits.reduced)
     return {
         "likelihood_ratio_chi2": test.chi2,
         "df": test.df,
         "p_value_anticonservative": tested(evidence, lambda: halved(evidence, test.chi2, test.df)),
         "delta_harrell_c": or_not_estimable(lambda: cross_fitted_change(evidence)),
-        "hazard_ratio_per_sd": hazard_ratio(widened(full, evidence), len(kept)).to_json(),
-        "left_out": [{"name": name, "reason": why} for name, why in found.left_out],
+        "hazard_ratio_per_sd": hazard_ratio(widened(fits.full, evidence), len(fits.kept)).to_json(),
+        "left_out": [{"name": name, "reason": why} for name, why in fits.found.left_out],
         "note": " ".join(
-            filter(None, [caveat + p_note(evidence), CHANGE_NOTE, _of_extreme(found)])
+            filter(None, [caveat + p_note(evidence), CHANGE_NOTE, _of_extreme(fits.found)])
         ),
     }
 

@@ -79,7 +79,7 @@ def _numeric(name: str, known: Sequence[Sequence[str]]) -> dict[str, Any]:
         "variable": name,
         "included": cells[0],
         "excluded": cells[1],
-        "difference": _difference(means, variances),
+        "difference": standardised_difference(means, variances),
     }
 
 
@@ -98,13 +98,15 @@ def _levels(name: str, known: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
                 "variable": f"{name}: {level}",
                 "included": cells[0],
                 "excluded": cells[1],
-                "difference": _difference(shares, variances),
+                "difference": standardised_difference(shares, variances),
             }
         )
     return rows
 
 
-def _difference(means: Sequence[float | None], variances: Sequence[float | None]) -> float | None:
+def standardised_difference(
+    means: Sequence[float | None], variances: Sequence[float | None]
+) -> float | None:
     if any(v is None for v in (*means, *variances)):
         return None
     spread = (sum(v for v in variances if v is not None) / 2) ** 0.5

@@ -150,11 +150,19 @@ class CalibrationAt(TypedDict):
 class Calibration(TypedDict):
     """Slope and calibration in the large of the score; by MODEL and H for absolute risks."""
 
-    slope: Number
+    slope: Number  # of the score's log_risk, as the models gave it
     in_the_large: Number
+    slope_of_risks: dict[str, Number]  # by MODEL: of its cross-fitted risks, folds as strata
     clinical: NotRequired[dict[str, CalibrationAt | NotEstimable]]
     image: NotRequired[dict[str, CalibrationAt | NotEstimable]]
     clinical_and_image: NotRequired[dict[str, CalibrationAt | NotEstimable]]
+
+
+class Band(TypedDict):
+    """A 95 % percentile interval at each threshold; None where too few draws have a number."""
+
+    low: list[float | None]
+    high: list[float | None]
 
 
 class DecisionCurve(TypedDict):
@@ -165,6 +173,8 @@ class DecisionCurve(TypedDict):
     clinical: NotRequired[list[float] | NotEstimable]
     image: NotRequired[list[float] | NotEstimable]
     clinical_and_image: NotRequired[list[float] | NotEstimable]
+    # by MODEL, treat_all, and clinical_and_image_minus_clinical; over draws of patients
+    intervals: NotRequired[dict[str, Band]]
 
 
 class IntegratedBrier(TypedDict):
@@ -362,6 +372,150 @@ class Alarm(TypedDict):
     message: str
 
 
+class Patients(TypedDict):
+    """The columns of Table 1, with their patients."""
+
+    all: dict[str, int]
+    centres: dict[str, int]
+    groups: dict[str, int]
+
+
+class DescribedNumber(TypedDict):
+    """A number in Table 1; None where nobody has it."""
+
+    q1: float | None
+    median: float | None
+    q3: float | None
+
+
+class DescribedLevel(TypedDict):
+    """A level of a category in Table 1: patients, of those who are known."""
+
+    count: int
+    share: float | None
+
+
+class TableOneRow(TypedDict):
+    """A number, or a level of a category, in everybody, by centre and by score group."""
+
+    variable: str
+    level: str | None  # None of a number
+    missing: Patients
+    all: dict[str, DescribedNumber | DescribedLevel]
+    centres: dict[str, DescribedNumber | DescribedLevel]
+    groups: dict[str, DescribedNumber | DescribedLevel]
+    difference_groups: float | None  # standardised, of high and low
+    difference_centres: float | None  # the largest of any two centres
+
+
+class TableOne(TypedDict):
+    """Who the patients are."""
+
+    patients: Patients
+    rows: list[TableOneRow]
+    method: str
+
+
+class TestedRatio(Estimated):
+    """A hazard ratio with its Wald test; None where no such test of the score holds."""
+
+    wald_p: float | None
+
+
+class MultivariableRow(TypedDict):
+    """A clinical variable, or a level of one, adjusted for the others."""
+
+    variable: str
+    level: str | None
+    per: float | None  # the SD in which a number enters
+    n: int  # patients, of the level
+    events: int
+    without_score: TestedRatio | NotEstimable
+    with_score: TestedRatio | NotEstimable
+
+
+class Multivariable(TypedDict):
+    """The Cox models of added_value, coefficient by coefficient."""
+
+    n: int
+    events: int
+    rows: list[MultivariableRow]
+    references: dict[str, str]  # the level that the others are held against
+    score: TestedRatio | NotEstimable  # per SD, beside all variables
+    note: str
+
+
+class LevelMean(TypedDict):
+    """The score of the patients of a level, in SD."""
+
+    level: str
+    n: int
+    mean: float
+    sd: float | None
+
+
+class Association(TypedDict):
+    """How the score goes with a column: Spearman of a number, Kruskal-Wallis of a category."""
+
+    variable: str
+    n: int
+    spearman: Number | None
+    levels: list[LevelMean]
+    chi2: float | None
+    df: int | None
+    p_value: float | None
+    note: NotRequired[str]
+
+
+class Associations(TypedDict):
+    """What the score goes with (REMARK, item 14)."""
+
+    rows: list[Association]
+    method: str
+
+
+class Made(TypedDict):
+    """How slides were made: counts of slides, quartiles, shares of tiles, angles in degrees."""
+
+    patients: int
+    slides: int
+    scanners: dict[str, int]
+    stains: dict[str, int]
+    level0_mpp: dict[str, float | None]  # lowest, q1, median, q3, highest
+    tiles_per_patient: dict[str, float | None]
+    flagged: dict[str, float | None]
+    stain_degrees: dict[str, float | None]
+
+
+class Acquisition(TypedDict):
+    """How the slides were made, by centre."""
+
+    all: Made
+    centres: dict[str, Made]
+    flags: list[str]  # that any tile carries
+    method: str
+
+
+class FairnessRow(TypedDict):
+    """A group of patients by sex or age."""
+
+    variable: str
+    group: str
+    n: int
+    events: int
+    harrell_c: Number
+    observed_to_expected: Number
+
+
+class Fairness(TypedDict):
+    """C and calibration by sex and by age group."""
+
+    model: str | None  # whose calibration it is
+    rows: list[FairnessRow]
+    unknown: dict[str, int]  # patients in no group
+    note: str
+
+
 class SecondaryEndpoint(TypedDict):
     """A secondary endpoint with the numbers that the primary one has at the top of the file; those
     of a score only where one was trained on it.
@@ -481,6 +635,11 @@ class Metrics(TypedDict):
     missing: list[Missing]
     between_centres: BetweenCentres
     missing_covariates: MissingCovariates | NothingMissing
+    table_one: TableOne
+    multivariable: Multivariable | NotEstimable
+    score_associations: Associations
+    acquisition: Acquisition | Note
+    fairness: Fairness
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks
     alarms: list[Alarm]

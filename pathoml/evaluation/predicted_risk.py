@@ -11,6 +11,7 @@ scores.csv, from models that had, and the coefficient of clinical_and_image is s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,9 +31,16 @@ from pathoml.survival.calibration import (
     risk_groups,
 )
 from pathoml.survival.cox import fit_cox
-from pathoml.survival.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_treating_all
+from pathoml.survival.decision_curve import (
+    THRESHOLDS,
+    benefit_interval,
+    net_benefit,
+    net_benefit_draws,
+    net_benefit_of_treating_all,
+)
 from pathoml.survival.design import fit_design
 from pathoml.survival.estimate import Estimate, normal_estimate
+from pathoml.survival.fold_concordance import WIDENING
 from pathoml.survival.not_estimable import json_numbers, not_estimable, or_not_estimable
 from pathoml.survival.outcome import at_rows
 from pathoml.survival.time_dependent_auc import time_dependent_auc
@@ -148,8 +156,12 @@ def risk_sections(evidence: Evidence) -> Json:
                 )  # type: ignore[misc]
             )
         sections["decision_curve"][key] = _decision_curve(
-            {n: r[:, m] for n, r in risks.items() if n != "no_model"}, cohort, horizon
+            {n: r[:, m] for n, r in risks.items() if n != "no_model"}, cohort, horizon, counts
         )
+    last = max(range(len(horizons_months)), key=lambda m: horizons_months[m])
+    sections["calibration"]["slope_of_risks"] = _slopes(
+        hazards, problem, cohort, label=label, horizon=last
+    )
     sections["integrated_brier"] = {
         "until_months": grid[-1] if grid else None,
         **each_model(
@@ -173,6 +185,60 @@ def expected_events(evidence: Evidence) -> Array:
     wanted = {"image": models["image"]}
     hazards, problem = _cross_fitted(wanted, evidence.cohort, label, ())
     return _own(hazards, problem, "image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foretold:
+    """What a model of the other folds foretold each patient."""
+
+    model: str  # a name of MODELS
+    events: Array  # (B,) cumulative hazard from each patient's entry to the patient's own time
+
+
+def foretold_events(evidence: Evidence) -> Foretold:
+    """Return the events foretold by clinical_and_image, or by image where there are no covariates.
+
+    Raises:
+        CohortError: neither can be fitted.
+    """
+    label, _, models = _models_of(evidence)
+    hazards, problem = _cross_fitted(models, evidence.cohort, label, ())
+    model = "clinical_and_image" if "clinical_and_image" in hazards else "image"
+    return Foretold(model=model, events=_own(hazards, problem, model))
+
+
+def _slopes(
+    hazards: Mapping[str, tuple[Array, Array]],
+    problem: Mapping[str, str],
+    cohort: Cohort,
+    *,
+    label: npt.NDArray[np.str_],
+    horizon: int,
+) -> Json:
+    """Return by MODEL the slope of its cross-fitted risks: the Cox coefficient of their
+    complementary log-log, folds as strata, so that each fold is judged by its own model.
+
+    Args:
+        horizon: the column of the hazards whose log is taken; within a fold all are alike.
+    """
+
+    def slope(name: str) -> Estimate:
+        if name in problem:
+            raise CohortError(problem[name])
+        hazard = hazards[name][0][:, horizon]
+        if not (hazard > 0).all():
+            raise CohortError("not estimable: a fold's model foretold no event by the horizon.")
+        return calibration_slope(
+            np.log(hazard),
+            cohort.time_months,
+            cohort.event,
+            entry_months=cohort.entry_months,
+            stratum=label,
+            widening=WIDENING,
+        )
+
+    names = [n for n in (*hazards, *problem) if n != "no_model"]
+    return {name: or_not_estimable(partial(slope, name)) for name in names}
 
 
 def _models_of(
@@ -394,7 +460,10 @@ def _curve(risk: Array, cohort: Cohort, months: float) -> Json:
     }
 
 
-def _decision_curve(risks: Mapping[str, Array], cohort: Cohort, months: float) -> Json:
+def _decision_curve(
+    risks: Mapping[str, Array], cohort: Cohort, months: float, counts: Array | None
+) -> Json:
+    """Return net benefit by threshold, and its percentile intervals over draws of patients."""
     time, event = cohort.time_months, cohort.event
     try:
         _observed_from_zero(cohort, "net benefit")
@@ -407,4 +476,30 @@ def _decision_curve(risks: Mapping[str, Array], cohort: Cohort, months: float) -
         )
     except CohortError as error:
         return {"note": str(error)}
-    return {"threshold": list(THRESHOLDS), "treat_all": everyone, **curves}
+    content: Json = {"threshold": list(THRESHOLDS), "treat_all": everyone, **curves}
+    if counts is not None:
+        content["intervals"] = _benefit_intervals(risks, cohort, months, counts)
+    return content
+
+
+def _benefit_intervals(
+    risks: Mapping[str, Array], cohort: Cohort, months: float, counts: Array
+) -> Json:
+    """Return {"low", "high"} by threshold of each model, of treating everybody, and of what the
+    score adds to the clinical model's net benefit.
+    """
+    everyone = {"treat_all": np.ones(len(cohort.patients)), **risks}
+    draws = {
+        name: net_benefit_draws(
+            risk, cohort.time_months, cohort.event, months=months, counts=counts
+        )
+        for name, risk in everyone.items()
+    }
+    found = {name: benefit_interval(drawn) for name, drawn in draws.items()}
+    if {"clinical", "clinical_and_image"} <= draws.keys():
+        added = draws["clinical_and_image"] - draws["clinical"]
+        found["clinical_and_image_minus_clinical"] = benefit_interval(added)
+    return {
+        name: {"low": json_numbers(low), "high": json_numbers(high)}
+        for name, (low, high) in found.items()
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from pathoml.config import Study
@@ -11,7 +11,7 @@ from pathoml.evaluation.analysis_plan import PLAN, STAMP
 from pathoml.store.provenance import file_hash, file_hashes
 from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import columns_read, patients_read, slides_read, stored_content
-from pathoml.study.layout import embeddings_folder
+from pathoml.study.layout import embeddings_folder, tiles_folder
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.subgroups import parse_expression
 from pathoml.training.recipe import train_recipe
@@ -38,7 +38,13 @@ EVALUATE_READS = (
 )
 # the columns of patients.csv that are looked for without being asked for
 SUBTYPE_COLUMNS = ("subtype", "histology", "diagnosis")
-SLIDE_COLUMNS = ("specimen", "organ")
+SLIDE_COLUMNS = ("specimen", "organ", "scanner", "stain")
+SEX_COLUMNS = ("sex", "gender", "geschlecht")
+AGE_COLUMNS = ("age", "age_years", "age_at_diagnosis", "alter")
+STAGE_COLUMNS = ("stage", "tnm", "t_stage", "ajcc_stage", "grade", "fnclcc", "fnclcc_grade")
+# what Table 1 shows, and the score is held against, whether study.yaml names it or not
+DESCRIBING_COLUMNS = (*SEX_COLUMNS, *AGE_COLUMNS, *SUBTYPE_COLUMNS, *STAGE_COLUMNS)
+QUALITY = "quality.csv"  # of tiles/GRID
 
 
 def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
@@ -62,6 +68,7 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             PLAN: file_hash(study.folder / PLAN),
             STAMP: file_hash(study.folder / STAMP),
             BUNDLE: "" if trained else file_hash(study.bundles_folder / config.run / BUNDLE),
+            QUALITY: _quality(study),
             "embeddings": {} if trained else _embeddings(study, cohort),
             **_secondary(study, cohort),
             "version": EVALUATION_VERSION,
@@ -109,8 +116,26 @@ def _columns(study: Study, cohort: Cohort) -> Sequence[str]:
     return [
         *_compared_with_excluded(study, cohort)[:-1],
         *([subtype] if subtype else []),
+        *columns_named(cohort.columns, DESCRIBING_COLUMNS),
         *_compared(config.evaluate.subgroups),
     ]
+
+
+def columns_named(columns: Iterable[str], names: Collection[str]) -> list[str]:
+    """Return the columns that go by one of these names, however they are capitalised.
+
+    >>> columns_named(["patient_id", "Sex", "age at diagnosis"], SEX_COLUMNS + AGE_COLUMNS)
+    ['Sex', 'age at diagnosis']
+    """
+    return [c for c in columns if c.strip().casefold().replace(" ", "_") in names]
+
+
+def _quality(study: Study) -> str:
+    """Return what `tile` says of the slides, where there is any."""
+    try:
+        return file_hash(tiles_folder(study) / QUALITY)
+    except PathomlError:  # no encoder is needed by scores from elsewhere
+        return ""
 
 
 def _compared_with_excluded(study: Study, cohort: Cohort) -> list[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
+from pathoml.evaluation.acquisition import acquisition_section
 from pathoml.evaluation.analysis_r import write_analysis, write_numbers
 from pathoml.evaluation.between_centres import between_centres_section
 from pathoml.evaluation.cohort_table import write_cohort_table
@@ -22,6 +23,7 @@ from pathoml.evaluation.discrimination import (
 )
 from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
 from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
+from pathoml.evaluation.fairness import fairness_section
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
@@ -32,6 +34,7 @@ from pathoml.evaluation.missing_covariates import (
     write_imputed,
 )
 from pathoml.evaluation.model_form import form_sections
+from pathoml.evaluation.multivariable import multivariable_section
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
@@ -45,8 +48,10 @@ from pathoml.evaluation.permutation_blocks import (
 from pathoml.evaluation.permutation_endpoints import endpoint_multiplicity, endpoint_tests
 from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
+from pathoml.evaluation.score_associations import score_associations_section
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
 from pathoml.evaluation.start_stop import timing_section, write_start_stop
+from pathoml.evaluation.table_one import table_one_section
 from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
@@ -168,6 +173,11 @@ def metrics(evidence: Evidence) -> Json:
         "restricted_mean": restricted_mean_section(cohort, groups.tolist(), horizons),
         **planning_sections(cohort, clinical, share, widening=evidence.widening),
         "missing_covariates": missing_covariates_section(evidence),
+        "table_one": table_one_section(evidence),
+        "multivariable": or_not_estimable(lambda: multivariable_section(evidence)),
+        "score_associations": score_associations_section(evidence),
+        "acquisition": acquisition_section(evidence),
+        "fairness": fairness_section(evidence),
         "flow": _flow(evidence),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])

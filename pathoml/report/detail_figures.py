@@ -22,6 +22,7 @@ LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, dashes, words: never colou
     "clinical_and_image": (VERMILION, (0, (6, 1, 1, 1)), "clinical + image"),
 }
 RATIO_TICKS = (0.125, 0.25, 0.5, 1, 2, 4, 8)
+BANDED = ("clinical_and_image", "image")  # the first that there is: three bands hide one another
 PANELS = 4  # horizons drawn; the tables have all
 
 
@@ -75,7 +76,7 @@ def _has_something(content: Json) -> bool:
 
 
 def decision_figure(decision: Json, horizons: Sequence[str]) -> str:
-    """Draw net benefit against the threshold at each horizon."""
+    """Draw net benefit against the threshold at each horizon, and the fullest model's band."""
     shown = [h for h in horizons if (decision.get(h) or {}).get("threshold")][:PANELS]
     if not shown:
         return ""
@@ -83,9 +84,19 @@ def decision_figure(decision: Json, horizons: Sequence[str]) -> str:
     def draw(figure: Figure) -> None:
         for axes, horizon in zip(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)), shown):
             content = decision[horizon]
+            best = next((name for name in BANDED if content.get(name)), "")
             axes.axhline(0, color=INK, linewidth=1, label="treat nobody")
             for name, (colour, dashes, label) in LOOKS.items():
                 if content.get(name):
+                    band = (content.get("intervals") or {}).get(name)
+                    if name == best and band:
+                        axes.fill_between(
+                            content["threshold"],
+                            *(_floats(band[end]) for end in ("low", "high")),
+                            color=colour,
+                            alpha=0.15,
+                            linewidth=0,
+                        )
                     axes.plot(
                         *_both(content["threshold"], content[name]),
                         color=colour,
@@ -188,6 +199,10 @@ def incidence_figure(incidence: Json) -> str:
         axes.legend(frameon=False, loc="upper left")
 
     return svg("incidence", "Cumulative incidence (Aalen-Johansen)", (5.6, 3.0), draw=draw)
+
+
+def _floats(values: Sequence[float | None]) -> list[float]:
+    return [np.nan if v is None else v for v in values]
 
 
 def _both(x: Sequence[float | None], y: Sequence[float | None]) -> tuple[list[float], list[float]]:

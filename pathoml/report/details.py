@@ -14,6 +14,8 @@ from markupsafe import Markup
 from pathoml.config import Study
 from pathoml.report import detail_figures as figures
 from pathoml.report import wording
+from pathoml.report.absolute_risks import added_benefit, risk_slopes, worse_than_no_model
+from pathoml.report.clinical_tables import clinical_tables
 from pathoml.report.guidelines import guideline_tables
 from pathoml.report.hospitals import hospital_figure, hospital_rows
 from pathoml.report.nomogram import nomogram_figure
@@ -80,6 +82,10 @@ def detail_sections(
         "faithful_slides": sum(
             bool(s.get("faithful")) for s in (faithfulness.get("slides") or {}).values()
         ),
+        **clinical_tables(metrics),
+        "worse_than_no_model": worse_than_no_model(metrics),
+        "added_benefit": added_benefit(metrics),
+        "risk_slopes": risk_slopes(metrics),
         "guidelines": guideline_tables(metrics, permutation, study.config, ran=ran),
         "smallest_cell": study.config.report.smallest_cell,
         "hospital_rows": hospital_rows(metrics.get("between_centres") or {}),

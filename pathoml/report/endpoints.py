@@ -68,6 +68,7 @@ def endpoint_context(metrics: Json, permutation: Json, smallest: int) -> dict[st
                 name,
                 Markup(figures.kaplan_meier_figure(drawn, name, identifier=f"survival-{number}")),
                 (secondary[name].get("kaplan_meier") or {}).get("log_rank_p"),
+                figures.where_curves_end(drawn),
             )
             for number, (name, drawn) in enumerate(curves.items(), 2)
             if drawn

@@ -48,6 +48,7 @@ COLOURS = {"image": BLUE, "centre": "#56B4E9", "comparator": GREY}
 CENSOR_TICK_POINTS = 6.0
 MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)  # between the ticks of a time axis
 MOST_TICKS = 9
+FEWEST_AT_RISK = 10  # of a group; with fewer its Kaplan-Meier curve ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,18 @@ class Curve:
     events: Sequence[int]
     smallest: int = 0  # numbers at risk under this are not printed
 
+    @property
+    def shown(self) -> int:
+        """How many of the times are drawn: up to the last with ten at risk; all where there never
+        were ten.
+
+        >>> few = {"survival": [], "low": [], "high": [], "events": []}
+        >>> Curve(times=[1, 2, 3], at_risk=[12, 10, 4], **few).shown
+        2
+        """
+        enough = np.flatnonzero(np.asarray(self.at_risk) >= FEWEST_AT_RISK)
+        return int(enough[-1]) + 1 if len(enough) else len(self.times)
+
     def at_risk_text(self, months: float) -> str:
         """Return the number at risk as it may be printed."""
         count = self.at_risk_at(months)
@@ -85,6 +98,18 @@ class Curve:
         """Return how many are followed just before the given month."""
         index = int(np.searchsorted(self.times, months, side="left"))
         return int(self.at_risk[index]) if index < len(self.times) else 0
+
+
+def where_curves_end(curves: Mapping[str, Curve]) -> str:
+    """Return the sentence of the caption on where Kaplan-Meier curves end."""
+    few = [n for n, c in curves.items() if not (np.asarray(c.at_risk) >= FEWEST_AT_RISK).any()]
+    ended = len(few) < len(curves)
+    said = [f"Each curve ends where fewer than {FEWEST_AT_RISK} of its group are at risk."] * ended
+    if few:
+        said.append(
+            f"Never {FEWEST_AT_RISK} at risk, and drawn to its end: {' and '.join(sorted(few))}."
+        )
+    return " ".join(said)
 
 
 def forest_figure(rows: Sequence[ForestRow]) -> str:
@@ -128,7 +153,7 @@ def forest_figure(rows: Sequence[ForestRow]) -> str:
         axes.set_xlabel("C (0.5 = a coin, 1 = perfect)")
 
     return svg(
-        "forest", "Concordance with 95 % intervals", (5.4, 0.8 + 0.31 * len(rows)), draw=draw
+        "forest", "Concordance with 95 % intervals", (5.4, 0.7 + 0.27 * len(rows)), draw=draw
     )
 
 
@@ -189,12 +214,13 @@ def kaplan_meier_figure(
 
     def draw(figure: Figure) -> None:
         axes, table = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
-        end = max([float(c.times[-1]) for c in curves.values() if len(c.times)], default=12.0)
+        end = max([float(c.times[c.shown - 1]) for c in curves.values() if c.shown], default=12.0)
         for name, curve in curves.items():
             colour, dashes, label = looks.get(name, (GREY, "dotted", name))
-            times = np.concatenate([[0.0], np.asarray(curve.times, dtype=np.float64)])
-            survival = np.concatenate([[1.0], np.asarray(curve.survival, dtype=np.float64)])
-            low, high = _padded(curve.low, survival), _padded(curve.high, survival)
+            last = curve.shown
+            times = np.concatenate([[0.0], np.asarray(curve.times[:last], dtype=np.float64)])
+            survival = np.concatenate([[1.0], np.asarray(curve.survival[:last], dtype=np.float64)])
+            low, high = _padded(curve.low[:last], survival), _padded(curve.high[:last], survival)
             axes.fill_between(times, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
             axes.step(
                 times,
@@ -209,6 +235,7 @@ def kaplan_meier_figure(
             # late entries fill up the numbers at risk: where nobody had the event, one was censored
             events = np.asarray(curve.events)
             censored = (np.asarray(curve.at_risk) - left - events > 0) | (events == 0)
+            censored = censored[:last]
             axes.plot(
                 times[1:][censored],
                 survival[1:][censored],
@@ -251,7 +278,7 @@ def kaplan_meier_figure(
     return svg(
         identifier,
         "Kaplan-Meier curves of patients with a high and a low score",
-        (6.8, 4.6),
+        (5.8, 4.1),
         draw=draw,
     )
 
@@ -283,7 +310,7 @@ def permutation_figure(null: Sequence[float], observed: float, statistic: str, *
         axes.set_xlabel(short(statistic, 60))
         axes.set_ylabel("shuffled cohorts")
 
-    return svg(name, f"{len(null)} shuffled cohorts and the observed value", (6.4, 3.0), draw=draw)
+    return svg(name, f"{len(null)} shuffled cohorts and the observed value", (5.8, 2.7), draw=draw)
 
 
 def _padded(

@@ -1,5 +1,5 @@
 """REMARK and TRIPOD+AI, item by item: where this page or the run folder answers it, and what only
-the authors can write.
+the authors can write; PROBAST+AI and CLAIM have a module each.
 
 Source: McShane et al., J Natl Cancer Inst 97 (2005) 1180-1184 (REMARK); Collins et al., BMJ 385
 (2024) e078378 (TRIPOD+AI). Items are paraphrased; the published wording counts.
@@ -8,26 +8,17 @@ Source: McShane et al., J Natl Cancer Inst 97 (2005) 1180-1184 (REMARK); Collins
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pathoml.report import wording
+from pathoml.report.claim import claim
+from pathoml.report.guideline_items import AUTHORS, Item, c_to_quote, slope_of_best
+from pathoml.report.guideline_items import answered as _item
+from pathoml.report.guideline_items import count as _n
+from pathoml.report.guideline_items import written as _written
+from pathoml.report.probast_ai import probast_ai
 from pathoml.report.what_ran import WhatRan
 from pathoml.types import Json
-
-AUTHORS = "the authors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One item of a guideline with what this run answers; `where` is the file the value comes from,
-    or "the authors".
-    """
-
-    number: str
-    asks: str
-    answer: str
-    where: str
 
 
 def remark(
@@ -110,13 +101,14 @@ def remark(
         _item(
             "13",
             "Distribution of characteristics",
-            "section 'Included and excluded'",
+            "Table 1, by centre and score group, with who lacks what; section 'Included and"
+            " excluded'",
             "metrics.json",
         ),
         _item(
             "14",
             "Relation of marker to standard variables",
-            "added value on the same rows; see also alarms",
+            _goes_with(metrics),
             "metrics.json",
         ),
         _item(
@@ -134,7 +126,8 @@ def remark(
         _item(
             "17",
             "Intervals with and without the marker",
-            f"change of C {wording.estimate(added.get('delta_harrell_c'), 3, signed=True)}",
+            f"change of C {wording.estimate(added.get('delta_harrell_c'), 3, signed=True)}; every"
+            " hazard ratio with and without the score in the multivariable table",
             "metrics.json",
         ),
         _item(
@@ -156,7 +149,7 @@ def tripod_ai(
     metrics: Json, permutation: Json, config: Any, *, ran: WhatRan | None = None
 ) -> list[Item]:
     """Return the items of TRIPOD+AI with the values of this run."""
-    flow, calibration = metrics.get("flow") or {}, metrics.get("calibration") or {}
+    flow = metrics.get("flow") or {}
     return [
         _written(
             "1-2",
@@ -218,7 +211,8 @@ def tripod_ai(
             "14",
             "Fairness",
             f"C by centre for {len(metrics.get('harrell_c_by_centre') or {})} centres;"
-            f" {len(metrics.get('subgroups') or [])} subgroups",
+            f" {len(metrics.get('subgroups') or [])} subgroups; C and calibration of"
+            f" {len((metrics.get('fairness') or {}).get('rows') or [])} groups by sex and age",
             "metrics.json",
         ),
         _item(
@@ -254,8 +248,7 @@ def tripod_ai(
         _item(
             "23",
             "Performance with intervals",
-            f"C {wording.estimate(metrics.get('harrell_c'))}; calibration slope "
-            f"{wording.estimate(calibration.get('slope'))}; "
+            f"{c_to_quote(metrics)}; slope of cross-fitted risks {slope_of_best(metrics)}; "
             f"permutation {wording.p_value(permutation.get('p_value'))}",
             "metrics.json",
         ),
@@ -271,10 +264,12 @@ def tripod_ai(
 def guideline_tables(
     metrics: Json, permutation: Json, config: Any, *, ran: WhatRan | None = None
 ) -> Sequence[tuple[str, list[Item]]]:
-    """Return both tables by name."""
+    """Return all tables by name."""
     return (
         ("REMARK", remark(metrics, permutation, config, ran=ran)),
         ("TRIPOD+AI", tripod_ai(metrics, permutation, config, ran=ran)),
+        ("PROBAST+AI", probast_ai(metrics, permutation, config, ran=ran)),
+        ("CLAIM 2024", claim(metrics, permutation, config, ran=ran)),
     )
 
 
@@ -323,18 +318,6 @@ def _apart(ran: WhatRan | None) -> tuple[str, str]:
     ), "splits.json"
 
 
-def _item(number: str, asks: str, answer: str, where: str) -> Item:
-    return Item(number=number, asks=asks, answer=answer, where=where)
-
-
-def _written(number: str, asks: str, answer: str) -> Item:
-    return Item(number=number, asks=asks, answer=answer, where=AUTHORS)
-
-
-def _n(value: Any) -> str:
-    return wording.number(value, 0)
-
-
 def _x(value: Any) -> str:
     return wording.number(value)
 
@@ -351,6 +334,18 @@ def _time_zero(metrics: Json, config: Any) -> str:
     return (
         f"{metrics.get('time_zero') or config.endpoint.time_zero}, data cut"
         f" {cut.isoformat() if cut else 'not given'}"
+    )
+
+
+def _goes_with(metrics: Json) -> str:
+    rows = (metrics.get("score_associations") or {}).get("rows") or []
+    known = [(row["p_value"], row["variable"]) for row in rows if row.get("p_value") is not None]
+    if not known:
+        return "not available"
+    p, name = min(known)
+    return (
+        f"section 'What does the score go with?': {len(known)} columns, the strongest {name}"
+        f" ({wording.p_value(p)})"
     )
 
 

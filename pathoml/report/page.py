@@ -24,9 +24,10 @@ from PIL import Image
 
 from pathoml.config import Study, opened
 from pathoml.report import figures, wording
+from pathoml.report.chance import chance_context
 from pathoml.report.details import count_filters, detail_sections
+from pathoml.report.discrimination import discrimination_context
 from pathoml.report.endpoints import endpoint_context, survival_curves
-from pathoml.report.figures import ForestRow
 from pathoml.report.methods import methods
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
 from pathoml.report.staleness import refuse_other_tables, stale_alarms
@@ -43,7 +44,6 @@ from pathoml.types import SILENT, Json, Progress
 
 PATIENTS_SHOWN = 3  # at each end of the cohort
 SLIDES_SHOWN = 2  # of a patient; the others are named
-MOST_CENTRES = 12  # beyond which a centre whose C is not estimable gets no row
 LONGEST_LISTING = 24  # entries of a list in provenance.json that the page repeats
 NOT_REPEATED = (
     "patients",
@@ -138,9 +138,12 @@ def report_page(study: Study) -> str:
     ran = read_what_ran(study, score_type=table_facts["score_type"])
     checked = _read_optional(folder.faithfulness).get("slides") or {}
     context = {
-        **_discrimination(metrics, scores),
+        **discrimination_context(metrics),
+        **_distribution(scores),
         **_survival(metrics, study),
-        **_permutation(permutation),
+        **chance_context(
+            metrics, permutation, score_type=table_facts["score_type"], origin=ran.origin
+        ),
         **_flow(metrics, scores),
         **endpoint_context(metrics, permutation, smallest),
         **detail_sections(study, metrics, permutation, ran=ran),
@@ -236,86 +239,22 @@ def _read_optional(path: Path) -> Json:
     return read_json(path) if path.exists() else {}
 
 
-def _discrimination(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
-    ridge, clinical = metrics.get("ridge_cox") or {}, metrics.get("clinical") or {}
-    by_centre = metrics.get("harrell_c_by_centre") or {}
-    known = [
-        centre
-        for centre in sorted(by_centre)
-        if wording.is_number(by_centre[centre].get("estimate"))
-    ]
-    shown = sorted(by_centre) if len(by_centre) <= MOST_CENTRES else known
-    rows = [
-        _forest_row("Image score, all patients", "image", metrics.get("harrell_c")),
-        _forest_row(
-            "Image score, within centres", "image", metrics.get("harrell_c_centre_stratified")
-        ),
-        _forest_row("Image score, Uno's C", "image", metrics.get("uno_c")),
-        *(_forest_row(f"  {centre}", "centre", by_centre[centre]) for centre in shown),
-        _forest_row("Ridge Cox on mean features", "comparator", ridge.get("harrell_c")),
-        _forest_row(
-            "Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")
-        ),
-        _forest_row(
-            "Clinical covariates alone", "comparator", wording.headline_of(clinical, metrics)
-        ),
-    ]
+def _distribution(scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     centres = sorted({patient.centre for patient in scores})
     own = {
         centre: np.array([p.score_sd for p in scores if p.centre == centre]) for centre in centres
     }
-    return {
-        "forest_rows": rows,
-        "forest_svg": Markup(figures.forest_figure(rows)),
-        "distribution_svg": Markup(figures.distribution_figure(own)),
-        "centres": centres,
-        "centres_not_estimable": len(by_centre) - len(shown),
-    }
-
-
-def _forest_row(label: str, kind: str, content: Json | None) -> ForestRow:
-    known = {k: v for k, v in (content or {}).items() if wording.is_number(v)}
-    return ForestRow(
-        label=label,
-        kind=kind,
-        estimate=known.get("estimate"),
-        low=known.get("low"),
-        high=known.get("high"),
-        text=wording.estimate(content),
-        n=known.get("n"),
-        events=known.get("events"),
-    )
+    return {"distribution_svg": Markup(figures.distribution_figure(own)), "centres": centres}
 
 
 def _survival(metrics: Json, study: Study) -> dict[str, Any]:
     curves = survival_curves(metrics, study.config.report.smallest_cell)
     svg = figures.kaplan_meier_figure(curves, study.config.endpoint.name) if curves else ""
-    return {"survival_svg": Markup(svg), "groups": list(curves)}
-
-
-def _permutation(permutation: Json) -> dict[str, Any]:
-    drawn = {}
-    for name, part in (
-        ("permutation_svg", permutation),
-        ("added_svg", permutation.get("added_value") or {}),
-    ):
-        null, observed = (
-            [v for v in part.get("null") or [] if wording.is_number(v)],
-            part.get("observed"),
-        )
-        statistic = (
-            permutation.get("statistic")
-            if part is permutation
-            else "likelihood-ratio gain over the clinical model"
-        )
-        drawn[name] = Markup(
-            figures.permutation_figure(
-                null, observed, statistic or "statistic", name=name.removesuffix("_svg")
-            )
-            if null and wording.is_number(observed)
-            else ""
-        )
-    return drawn
+    return {
+        "survival_svg": Markup(svg),
+        "groups": list(curves),
+        "curves_end": figures.where_curves_end(curves),
+    }
 
 
 def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:

@@ -12,12 +12,22 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pathoml.report.suppressed_tables import (
+    POOLED_CENTRES,
+    shown_acquisition,
+    shown_associations,
+    shown_fairness,
+    shown_multivariable,
+    shown_table_one,
+)
+
+TABLES = ("table_one", "score_associations", "fairness", "multivariable", "acquisition")
 SENTENCES = ("message", "note", "reason")
 # a whole number of people in a sentence, not a part of a decimal one
 PEOPLE = re.compile(
     r"(?<![\d.])\d+(?= (?:of \d|patients?\b|treated\b|untreated\b|not before\b|events?\b|are\b))"
 )
-POOLED = "other centres"
+POOLED = POOLED_CENTRES
 POOLED_REASON = "for several reasons"
 
 
@@ -67,7 +77,23 @@ def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
     content["subgroups"] = [
         row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)
     ]
+    content |= _tables(content, names, smallest)
     return {name: _with_few(value, smallest) for name, value in content.items()}
+
+
+def _tables(content: Mapping[str, Any], names: Mapping[str, str], smallest: int) -> dict[str, Any]:
+    """Return the tables of patients that there are, as they may be shown."""
+    own = {name: content.get(name) or {} for name in TABLES}
+    shown = {
+        "table_one": shown_table_one(own["table_one"], names, smallest),
+        "score_associations": shown_associations(
+            own["score_associations"], content.get("n") or 0, smallest
+        ),
+        "fairness": shown_fairness(own["fairness"], smallest),
+        "multivariable": shown_multivariable(own["multivariable"], smallest),
+        "acquisition": shown_acquisition(own["acquisition"], names, smallest),
+    }
+    return {name: shown[name] for name in TABLES if content.get(name)}
 
 
 def _with_few(node: Any, smallest: int) -> Any:

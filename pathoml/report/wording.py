@@ -11,6 +11,7 @@ from pathoml.types import Json
 
 CHANCE = 0.5  # C of a coin
 LEVEL = 0.05
+FEWEST_PERMUTATIONS = 99  # fewer cannot say much below 5 %
 MISSING = "not available"
 SCORED_BY = {
     "oof": "each scored only by models that had not seen them (cross-validation)",
@@ -155,6 +156,12 @@ def _chance(metrics: Json, permutation: Json, score_type: str, origin: str) -> s
     p, rounds = permutation.get("p_value"), permutation.get("permutations") or 0
     if not is_number(p):
         return _without_permutations(metrics, score_type, origin)
+    if too_few(permutation):
+        return (
+            "The slides were shuffled between patients and everything was trained again"
+            f" {rounds} times ({p_value(p)}): too few to say whether chance does as well;"
+            f" {FEWEST_PERMUTATIONS} or more can."
+        )
     smallest = (
         ", the smallest that so few can give" if rounds and abs(p - 1 / (rounds + 1)) < 1e-9 else ""
     )
@@ -169,14 +176,29 @@ def _chance(metrics: Json, permutation: Json, score_type: str, origin: str) -> s
     )
 
 
+def too_few(permutation: Json) -> bool:
+    """Return whether there are fewer permutations than can say anything.
+
+    >>> too_few({"permutations": 19}), too_few({"permutations": 99})
+    (True, False)
+    """
+    return (permutation.get("permutations") or 0) < FEWEST_PERMUTATIONS
+
+
 def _without_permutations(metrics: Json, score_type: str, origin: str) -> str:
     wald = (metrics.get("hazard_ratio_per_sd") or {}).get("wald_p")
     if origin not in ("imported", "predicted"):
-        return "No permutation test was run, so chance is not excluded."
+        return (
+            "No permutation test was run: too few to say whether chance does as well"
+            f" ({FEWEST_PERMUTATIONS} permutations or more can)."
+        )
     if score_type == "insample":
         return "The score learned from these very outcomes: no test of it means anything."
     if not is_number(wald):
-        return "Its training cannot be repeated here, so chance is not excluded."
+        return (
+            "Its training cannot be repeated here, and no Wald test of a cross-validated score"
+            " holds: whether chance does as well is for its owner to show."
+        )
     verdict = (
         "chance alone rarely does as well"
         if wald < LEVEL
@@ -225,6 +247,10 @@ def _added(added: Json | None, permutation: Json, origin: str) -> str:
         return (
             "Whether the score adds to the clinical model was not tested by permutation, so it is"
             f" not shown {change}."
+        )
+    if test == "permutation" and too_few(permutation):
+        return (
+            f"So few permutations do not say whether the score adds to the clinical model {change}."
         )
     if p >= LEVEL:
         return f"It is not shown that the score adds to the clinical model {change}."

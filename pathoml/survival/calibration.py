@@ -43,9 +43,16 @@ def calibration_slope(
     event: npt.ArrayLike,
     *,
     entry_months: npt.ArrayLike | None = None,
+    stratum: npt.ArrayLike | None = None,
+    widening: float = 1.0,
 ) -> Estimate:
     """Return the Cox coefficient of the log-risk as the models gave it: 1 is right, below 1 is
     overfitted, 0 is worthless.
+
+    Args:
+        log_risk: (B,) log hazards up to a constant; of each stratum its own constant.
+        stratum: (B,) labels with baseline hazards of their own, such as folds of several models.
+        widening: of the standard error, where the cohort's other patients trained the models.
 
     Raises:
         CohortError: the SD of the values cannot be that of log hazards (LOG_HAZARD_SD), so that a
@@ -59,10 +66,16 @@ def calibration_slope(
             f"not estimable: the SD of the log-risks is {sd:.2g}, which is not on the scale of a"
             " log hazard; a slope would say nothing but their unit."
         )
-    fit = fit_cox(given[:, None], time, seen, entry_months=entry_months, names=["log_risk"])
-    return normal_estimate(
-        float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0])), n=fit.n, events=fit.events
+    fit = fit_cox(
+        given[:, None],
+        time,
+        seen,
+        stratum=stratum,
+        entry_months=entry_months,
+        names=["log_risk"],
     )
+    error = widening * float(np.sqrt(fit.covariance[0, 0]))
+    return normal_estimate(float(fit.coefficients[0]), error, n=fit.n, events=fit.events)
 
 
 def observed_to_expected(expected_hazard: npt.ArrayLike, event: npt.ArrayLike) -> Estimate:

@@ -1,0 +1,50 @@
+"""Which columns describe the patients, and whether each is a number or a category."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from support.score_study import write_score_study
+
+from pathoml.evaluation.described_columns import described_columns
+from pathoml.evaluation.evidence import read_evidence
+
+QUICK = {"permutations": 0, "bootstraps": 0}
+
+
+def with_columns(folder, **cells):
+    path = folder / "patients.csv"
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for k, row in enumerate(rows):
+        row |= {name: of(k) for name, of in cells.items()}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def columns(tmp_path_factory):
+    study = write_score_study(tmp_path_factory.mktemp("study"), n=60, significance=QUICK)
+    with_columns(
+        study.folder,
+        Sex=lambda k: "fm"[k % 2],
+        GRADE=lambda k: k % 3 + 1,
+        Note=lambda k: f"called {k}",
+        stage=lambda _: "",
+    )
+    return described_columns(read_evidence(study))
+
+
+def test_covariates_treatment_and_what_is_usually_reported_are_found_by_name(columns):
+    assert list(columns) == ["age", "n_lesions", "subtype", "systemic", "Sex", "GRADE"]
+
+
+def test_numbers_stay_numbers_and_a_yes_or_no_is_a_category(columns):
+    kinds = {name: values.dtype.kind for name, values in columns.items()}
+    assert kinds["age"] == "f"
+    assert kinds["GRADE"] == "f"
+    assert kinds["systemic"] == kinds["subtype"] == kinds["Sex"] == "U"
+    assert set(columns["systemic"].tolist()) == {"yes", "no", ""}
