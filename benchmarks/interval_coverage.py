@@ -197,7 +197,9 @@ class Claim:
     own: float  # of the cohort's own model of everybody
 
 
-def simulate(cell: Cell, cohorts: int, seed: int) -> dict[str, list[Claim]]:
+def simulate(
+    cell: Cell, cohorts: int, seed: int, *, only_c: bool = False
+) -> dict[str, list[Claim]]:
     """Return by name what each simulated cohort claims."""
     rng = np.random.default_rng(seed)
     beta = np.full(FEATURES, cell.signal / np.sqrt(FEATURES))
@@ -206,19 +208,19 @@ def simulate(cell: Cell, cohorts: int, seed: int) -> dict[str, list[Claim]]:
     found: dict[str, list[Claim]] = defaultdict(list)
     for _ in range(cohorts):
         cohort = draw(cell, beta, gamma, rng)
-        for name, claim in claims(cell, cohort, new_c, rng).items():
+        for name, claim in claims(cell, cohort, new_c, rng, only_c=only_c).items():
             found[name].append(claim)
     return found
 
 
-def claims(cell: Cell, cohort: Draw, new_c: TrueC, rng: np.random.Generator) -> dict[str, Claim]:
+def claims(
+    cell: Cell, cohort: Draw, new_c: TrueC, rng: np.random.Generator, *, only_c: bool
+) -> dict[str, Claim]:
     folds = partitions(cell, cohort, rng)
     train = np.concatenate([mask(folds), np.ones((1, cell.n), bool)])
     few = np.zeros(FEATURES)
     few[: FEATURES // 2] = 1  # the second image model sees half of the features
     image = ridge_cox(cohort.x, cohort.event, train, RIDGE)
-    second = ridge_cox(cohort.x * few, cohort.event, train, RIDGE / 4) * few
-    clinical = ridge_cox(cohort.clinical, cohort.event, train, 1.0)
     none = np.zeros((len(train), CLINICAL))
 
     def one(coefficient: np.ndarray, columns: np.ndarray) -> tuple[FoldConcordance, np.ndarray]:
@@ -227,8 +229,13 @@ def claims(cell: Cell, cohort: Draw, new_c: TrueC, rng: np.random.Generator) -> 
         truth = new_c(coefficient, none) if is_image else new_c(0 * image, coefficient)
         return fold_concordance(scores, cohort.time, cohort.event, stratum=cohort.stratum), truth
 
-    c, other, known = one(image, cohort.x), one(second, cohort.x), one(clinical, cohort.clinical)
+    c = one(image, cohort.x)
     made = {"C": Claim(printed=c[0], mean=c[1][:-1].mean(), own=c[1][-1])}
+    if only_c:
+        return made
+    second = ridge_cox(cohort.x * few, cohort.event, train, RIDGE / 4) * few
+    clinical = ridge_cox(cohort.clinical, cohort.event, train, 1.0)
+    other, known = one(second, cohort.x), one(clinical, cohort.clinical)
     for name, (value, truth) in (("C - C of a second", other), ("C - C of clinical", known)):
         made[name] = Claim(
             printed=c[0].minus(value, DIFFERENCE_WIDENING),
@@ -307,10 +314,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cohorts", type=int, default=1000, help="simulated cohorts a cell")
     parser.add_argument("--seed", type=int, default=1, help="of the cohorts")
     parser.add_argument("--cell", nargs="*", default=list(CELLS), help="names of cells")
+    parser.add_argument("--only-c", action="store_true", help="no differences, no change of C")
     chosen = parser.parse_args(arguments)
     for name in chosen.cell:
         started = clock.perf_counter()
-        found = simulate(CELLS[name], chosen.cohorts, chosen.seed)
+        found = simulate(CELLS[name], chosen.cohorts, chosen.seed, only_c=chosen.only_c)
         print(f"{name}: {chosen.cohorts} cohorts, {clock.perf_counter() - started:.0f} s")
         for claim, some in found.items():
             estimate = np.array([one.printed.estimate for one in some])

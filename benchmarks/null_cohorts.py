@@ -41,34 +41,53 @@ def main() -> None:
     parser.add_argument("--stratify-by", default="event", choices=["event", "centre_and_event"])
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--effect", type=float, default=0.0)
+    parser.add_argument("--repeats", type=int, default=1, help="partitions")
+    parser.add_argument("--stain", type=float, default=0.7, help="SD of a centre's shift")
+    parser.add_argument("--patients", type=int, default=80)
     parser.add_argument("--lines", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    size = LARGE if args.large else SMALL
-    one_cohort(
-        10**6, 0.0, args.stratify_by, 1, size
-    )  # what is loaded once is not the cost of a model
+    about = {
+        "permutations": args.permutations,
+        "size": LARGE if args.large else SMALL,
+        "repeats": args.repeats,
+        "stain": args.stain,
+        "patients": args.patients,
+    }
+    # what is loaded once is not the cost of a model
+    one_cohort(10**6, 0.0, args.stratify_by, **{**about, "permutations": 0})
     started = time.process_time()
-    rows = []
+    found = []
     for seed in range(args.first, args.first + args.cohorts):
-        rows.append(one_cohort(seed, args.effect, args.stratify_by, args.permutations, size))
+        found.append(one_cohort(seed, args.effect, args.stratify_by, **about))
         if args.lines:
-            print(seed, *(f"{v:.6g}" for v in rows[-1]), flush=True)
+            print(seed, found[-1], flush=True)
     seconds = time.process_time() - started
-    p_c, p_gain, wald, pooled, within, null = np.array(rows).T
-    models = args.cohorts * (args.permutations + 1) * 5
+
+    def of(name: str) -> np.ndarray:
+        return np.array([getattr(one, name) for one in found])
+
     print(
-        f"{args.cohorts} cohorts, folds by {args.stratify_by}, effect {args.effect},"
+        f"{args.cohorts} cohorts of {args.patients}, {args.repeats} partitions by"
+        f" {args.stratify_by}, stain {args.stain} SD, effect {args.effect},"
         f" {args.permutations} permutations"
     )
+    if args.permutations:
+        print(
+            f"rejected at 5 %: permutation C {share_text(of('p_of_c'))}, permutation gain"
+            f" {share_text(of('p_of_gain'))}, Wald {share_text(of('wald_p'))}; mean of the null"
+            f" {of('null_c').mean():.3f}"
+        )
+    c = np.array([one.c.estimate for one in found])
+    holds = np.mean([one.c.low <= 0.5 <= one.c.high for one in found])
+    width = np.mean([(one.c.high - one.c.low) / 2 for one in found])
     print(
-        f"rejected at 5 %: permutation C {share_text(p_c)}, permutation gain {share_text(p_gain)},"
-        f" Wald {share_text(wald)}"
+        f"C over pairs of one fold and centre {c.mean():.3f} (SD {c.std():.3f}), half-width"
+        f" {width:.3f}, holds 0.5 in {100 * holds:.1f} %; pairs across folds within centres"
+        f" {of('across_folds_c').mean():.3f}, pooled {of('pooled_c').mean():.3f}"
+        f" (SD {of('pooled_c').std():.3f})"
     )
-    print(
-        f"pooled C {pooled.mean():.3f} (SD {pooled.std():.3f}), within centres {within.mean():.3f},"
-        f" mean of the null {null.mean():.3f}"
-    )
+    models = args.cohorts * (args.permutations + 1) * 5 * args.repeats
     print(
         f"{models} models in {seconds:.0f} CPU s: {1e3 * seconds / models:.2f} ms a model, tests"
         " and statistics included"

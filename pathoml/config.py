@@ -26,6 +26,7 @@ from pydantic import (
 from pathoml.errors import ConfigError, nearest
 
 FEWEST_BOOTSTRAPS = 100  # below, the ends of a percentile interval are single extreme draws
+FEWEST_RESAMPLES = 20  # below, there is no range; 200 is what its authors ask for
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Cell = Annotated[str, BeforeValidator(lambda value: _cell_text(value))]
 FlagName = Literal["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"]
@@ -309,12 +310,31 @@ class SignificanceConfig(Section):
         le=100,
         description="initialisations on both sides of the permutation test, at most train.seeds",
     )
+    resamples: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description=(
+            "repetitions of one cross-validation on bootstrap samples of the patients, for"
+            " instability.json and instability.csv: 0 for none, 200 or more are usual"
+        ),
+    )
     bootstraps: int = Field(
         1000,
         ge=0,
         le=100_000,
         description="draws of patients for an interval, 100 at least; 0 for no intervals",
     )
+
+    @field_validator("resamples")
+    @classmethod
+    def _enough_for_a_range(cls, resamples: int) -> int:
+        if 0 < resamples < FEWEST_RESAMPLES:
+            raise ValueError(
+                f"{resamples} resamples say little of the range of a patient's risk. Ask for"
+                f" {FEWEST_RESAMPLES} or more (200 are usual), or for 0 to have none"
+            )
+        return resamples
 
     @field_validator("bootstraps")
     @classmethod

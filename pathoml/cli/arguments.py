@@ -17,7 +17,7 @@ ShardOption = Annotated[
     str,
     typer.Option(
         "--shard",
-        help="Only part I of N of the slides (evaluate: of the permutations), as I/N.",
+        help="Only part I of N of the slides (evaluate: of permutations and resamples), as I/N.",
         show_default="all",
     ),
 ]

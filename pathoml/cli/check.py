@@ -49,11 +49,11 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
 
     config = study.config
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
+    refuse_unknown_head(config.train.head, study.folder)
     patients_table, slides_table = read_tables(study)
     cohort = cohort_of(study, patients_table, slides_table)
-    if cohort.slides:  # scores from elsewhere need neither
+    if cohort.slides:  # scores from elsewhere need none
         embeddings_folder(study)  # an unknown encoder is refused, unless its features were imported
-        refuse_unknown_head(config.train.head, study.folder)
     refuse_no_event(patients_table, config.endpoint)
     splits = make_splits(cohort, config.splits)
     secondary = secondary_endpoints(study, cohort)

@@ -31,7 +31,7 @@ def command(
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:
     """Evaluate the scores if they or the configuration changed; a shard only computes its part of
-    the permutations.
+    the permutations and resamples.
     """
     from pathoml.evaluation.step import evaluate_study
 
@@ -46,6 +46,11 @@ def tell(found: Evaluated, console: Console) -> int:
     if p_value is not None:
         console.say(
             f"  permutation p = {p_value:.3f} ({found.permutation['permutations']} permutations)"
+        )
+    for months, risk in (found.instability.get("risk") or {}).items():
+        console.say(
+            f"  in {found.instability['resamples']} resamples a patient's risk by {months} months"
+            f" moves by {risk['mean_absolute_error']:.3f} on average"
         )
     say_metrics(found.metrics, console)
     say_endpoints(found.metrics, found.permutation, console)

@@ -31,7 +31,7 @@ def command(
     study: StudyArgument = Path(),
     shards: Annotated[
         int,
-        Option(min=1, max=10_000, help="Jobs among which slides and permutations are divided."),
+        Option(min=1, max=10_000, help="Jobs that share slides, permutations and resamples."),
     ] = 8,
     sbatch: Annotated[
         list[str] | None,

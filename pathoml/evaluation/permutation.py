@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pathoml.compute.devices import pick_device
 from pathoml.config import SignificanceConfig, TrainConfig
 from pathoml.errors import CohortError
+from pathoml.evaluation.kept_blocks import in_blocks
 from pathoml.study.endpoints import SecondaryEndpoint
 from pathoml.survival.concordance import pooled_concordance
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
@@ -259,8 +260,7 @@ class RepeatedValidation:
 
     def blocks(self) -> list[range]:
         """Return the permutations, from 0, in the blocks in which they are trained."""
-        every = range(self.permutations)
-        return [every[first : first + TOGETHER] for first in every[::TOGETHER]]
+        return in_blocks(self.permutations, TOGETHER)
 
     def null(self, block: range, on_epoch: OnEpoch | None = None) -> list[Statistics]:
         """Train the models of a block of permutations and return the statistics of each

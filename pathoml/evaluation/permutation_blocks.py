@@ -6,19 +6,11 @@ runs/RUN/permutations/BLOCK.json lives until permutation.json stands, which hold
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 
-import torch
-
-from pathoml.compute.devices import prepare_device
-from pathoml.compute.processes import gpus_each, processes, threads_each
 from pathoml.compute.shards import Shard
 from pathoml.config import Study
-from pathoml.errors import StoreError
+from pathoml.evaluation.kept_blocks import Kind, compute_kept, read_kept, remove_kept
 from pathoml.evaluation.permutation import (
     RepeatedValidation,
     Statistics,
@@ -27,12 +19,11 @@ from pathoml.evaluation.permutation import (
 )
 from pathoml.evaluation.permutation_endpoints import repeated_endpoints
 from pathoml.evaluation.recipe import permutation_recipe
-from pathoml.plugins import load_plugin
-from pathoml.store.files import read_json, write_json
+from pathoml.store.files import read_json
 from pathoml.store.provenance import recipe_sha256
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.loop import OnEpoch
-from pathoml.training.run import LoadedRun, load_run
+from pathoml.training.run import LoadedRun
 
 FOLDER = "permutations"
 
@@ -64,99 +55,23 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
     return validation, note
 
 
-@dataclass(frozen=True, kw_only=True)
-class PermutationBlock:
-    """An item of work: permutations of a study's run, from 0."""
+def _of_run(study: Study, loaded: LoadedRun) -> RepeatedValidation:
+    return repeated_validation(study, loaded)[0]
 
-    study: Study
-    block: range
-    threads: int
-    recipe: str = ""  # hash of what decides its statistics; "" where it is not known yet
 
-    @property
-    def path(self) -> Path:
-        return (
-            self.study.run_folder
-            / FOLDER
-            / f"{self.block.start + 1:05d}-{self.block.stop:05d}.json"
-        )
+def _null(
+    validation: RepeatedValidation, block: range, on_epoch: OnEpoch | None
+) -> list[Statistics]:
+    return validation.null(block, on_epoch)
 
 
 def compute_blocks(
     study: Study, validation: RepeatedValidation, on_epoch: OnEpoch, *, shard: Shard | None = None
 ) -> None:
-    """Compute the blocks that have no file yet, or a shard's part of them, on the engine of
-    study.yaml.
-
-    Args:
-        on_epoch: called with the model epochs done and those in all.
-
-    Raises:
-        StoreError: a process died twice over the same block.
-        CohortError, and what else training raises.
+    """Compute the blocks of permutations that have no file yet, or a shard's part of them
+    (kept_blocks.py).
     """
-    compute, recipe = study.config.compute, recipe_of(study, validation)
-    count = processes(compute)
-    every = [
-        PermutationBlock(
-            study=study, block=block, threads=threads_each(compute, count), recipe=recipe
-        )
-        for block in validation.blocks()
-    ]
-    mine = [item for item in (shard.of(every) if shard else every) if _statistics(item) is None]
-    epochs = validation.config.epochs * validation.models_each
-    total, done = epochs * sum(len(item.block) for item in mine), 0
-    if count == 1 and compute.engine == "local":
-        for item in mine:
-            _keep(item, validation.null(item.block, _part(on_epoch, done, total)))
-            done += epochs * len(item.block)
-        return
-    items = {str(number): item for number, item in enumerate(mine)}
-    map_items = load_plugin("pathoml.engines", compute.engine, "map_items").map_items
-    for key, result in map_items(
-        work, list(items.items()), workers=count, gpus_each=gpus_each(compute)
-    ):
-        if isinstance(result, Exception):
-            raise (
-                result
-                if not isinstance(result, RuntimeError)
-                else StoreError(f"Permutations {items[key].path.stem}: {result}")
-            )
-        done += epochs * len(items[key].block)
-        on_epoch(done, total)
-
-
-def _part(on_epoch: OnEpoch, before: int, total: int) -> Callable[[int, int], None]:
-    return lambda done, _: on_epoch(before + done, total)
-
-
-def work(item: PermutationBlock) -> None:
-    """Compute a block in this process and keep it; the run is read once."""
-    torch.set_num_threads(item.threads)
-    prepare_device(item.study.config.compute)  # which has the last word on threads
-    validation = _validation(item.study.model_dump_json())
-    item = replace(item, recipe=item.recipe or recipe_of(item.study, validation))
-    _keep(item, validation.null(item.block))
-
-
-@lru_cache(maxsize=1)
-def _validation(study: str) -> RepeatedValidation:
-    read = Study.model_validate_json(study)
-    return repeated_validation(read, load_run(read))[0]
-
-
-def _keep(item: PermutationBlock, statistics: Sequence[Statistics]) -> None:
-    content = {"recipe": item.recipe, "statistics": [list(one) for one in statistics]}
-    write_json(item.path, content)
-
-
-def _statistics(item: PermutationBlock) -> list[Statistics] | None:
-    if not item.path.exists():
-        return None
-    content = read_json(item.path)
-    if content.get("recipe") != item.recipe or len(content["statistics"]) != len(item.block):
-        return None
-    return [tuple(one) for one in content["statistics"]]
+    compute_kept(PERMUTATIONS, study, validation, on_epoch=on_epoch, shard=shard)
 
 
 def read_blocks(study: Study, validation: RepeatedValidation) -> list[Statistics]:
@@ -165,16 +80,7 @@ def read_blocks(study: Study, validation: RepeatedValidation) -> list[Statistics
     Raises:
         StoreError: a block is missing.
     """
-    recipe, null = recipe_of(study, validation), list[Statistics]()
-    for block in validation.blocks():
-        item = PermutationBlock(study=study, block=block, threads=1, recipe=recipe)
-        statistics = _statistics(item)
-        if statistics is None:
-            raise StoreError(
-                f"{item.path} is missing, or of other scores. Run `pathoml evaluate` again."
-            )
-        null += statistics
-    return null
+    return [tuple(one) for one in read_kept(PERMUTATIONS, study, validation)]
 
 
 def recipe_of(study: Study, validation: RepeatedValidation) -> str:
@@ -201,4 +107,7 @@ def kept_statistics(study: Study, validation: RepeatedValidation) -> list[Statis
 
 def remove_blocks(study: Study) -> None:
     """Remove the files of blocks: permutation.json holds them all."""
-    shutil.rmtree(study.run_folder / FOLDER, ignore_errors=True)
+    remove_kept(PERMUTATIONS, study)
+
+
+PERMUTATIONS = Kind(folder=FOLDER, of_run=_of_run, repeat=_null, recipe=recipe_of)

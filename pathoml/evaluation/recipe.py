@@ -22,6 +22,7 @@ EVALUATE_OUTPUTS = (
     "metrics.json",
     "metrics.csv",
     "permutation.json",
+    "instability.json",
     "analysis.R",
     "start_stop.csv",
     "cohort.csv",
@@ -107,6 +108,15 @@ def permutation_recipe(study: Study, cohort: Cohort) -> Recipe:
         step="permute",
         inputs={**train, "significance": significance, "evaluation version": EVALUATION_VERSION},
     )
+
+
+def resample_recipe(study: Study, cohort: Cohort) -> Recipe:
+    """Return everything that decides how resamples score the patients: what the run was trained on,
+    and with how many initialisations. Their number does not: each is the same among any others.
+    """
+    repeated = dict(permutation_recipe(study, cohort).inputs)
+    significance = {"seeds": repeated["significance"]["seeds"]}
+    return Recipe(step="resample", inputs={**repeated, "significance": significance})
 
 
 def _columns(study: Study, cohort: Cohort) -> Sequence[str]:

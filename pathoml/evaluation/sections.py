@@ -25,6 +25,7 @@ from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
 from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.fairness import fairness_section
 from pathoml.evaluation.included_excluded import included_against_excluded
+from pathoml.evaluation.instability import resample_part, write_instability
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
@@ -93,8 +94,8 @@ ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by mo
 
 
 def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
-    """Write metrics.json, metrics.csv, permutation.json, analysis.R and what it reads:
-    start_stop.csv, cohort.csv, imputed.csv.
+    """Write metrics.json, metrics.csv, permutation.json, instability.json (and .csv), analysis.R
+    and what it reads: start_stop.csv, cohort.csv, imputed.csv.
     """
     files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
@@ -115,14 +116,21 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
             write_analysis(one.evidence, own["tau_months"])
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
+    write_instability(evidence, progress)
 
 
-def permute_part(study: Study, shard: Shard, progress: Progress) -> None:
-    """Compute a part of the permutations, where there are any to compute."""
-    if study.config.significance.permutations and was_trained(study.run_folder):
-        validation, _ = repeated_validation(study, load_run(study))
+def repeat_part(study: Study, shard: Shard, progress: Progress) -> None:
+    """Compute a part of the permutations and resamples, where there are any to compute."""
+    wanted = study.config.significance
+    if not (wanted.permutations or wanted.resamples) or not was_trained(study.run_folder):
+        return
+    run = load_run(study)
+    if wanted.permutations:
+        validation, _ = repeated_validation(study, run)
         with progress.bar("permute", "model epochs") as bar:
             compute_blocks(study, validation, bar, shard=shard)
+    if wanted.resamples:
+        resample_part(study, run, shard=shard, progress=progress)
 
 
 def metrics(evidence: Evidence) -> Json:

@@ -23,11 +23,14 @@ from pathoml.types import SILENT, Json, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What metrics.json and permutation.json say; empty where only a part was computed."""
+    """What metrics.json, permutation.json and instability.json say; empty where only a part was
+    computed.
+    """
 
     fresh: bool  # nothing had to be done
     metrics: Json
     permutation: Json
+    instability: Json
 
 
 def evaluate_study(
@@ -37,7 +40,8 @@ def evaluate_study(
 
     Args:
         study: the study, or its folder.
-        shard: compute only this part of the permutations; the whole puts them together.
+        shard: compute only this part of the permutations and resamples; the whole puts them
+            together.
 
     Raises:
         StoreError: there are no scores, or the run changed since it was trained.
@@ -51,7 +55,9 @@ def evaluate_study(
     recipe = evaluate_recipe(study, cohort)
     fresh = is_fresh(study.run_folder, recipe, EVALUATE_OUTPUTS)
     permutations = study.config.significance.permutations if files.models_index.exists() else 0
-    wanted = f"{permutations or 'no'} permutations{in_part(shard)}"
+    resamples = study.config.significance.resamples if files.models_index.exists() else 0
+    wanted = f"{permutations or 'no'} permutations"
+    wanted += f", {resamples} resamples{in_part(shard)}" if resamples else in_part(shard)
     if not permutations and study.config.significance.permutations:
         wanted += ": these scores were not trained here"
     progress.heading(f"evaluate  runs/{study.config.run}: {'up to date' if fresh else wanted}")
@@ -60,10 +66,10 @@ def evaluate_study(
     if not fresh:
         say_why(progress, study.run_folder, recipe)
         # here, because loading torch takes seconds
-        from pathoml.evaluation.sections import evaluate_scores, permute_part
+        from pathoml.evaluation.sections import evaluate_scores, repeat_part
 
         if shard:
-            permute_part(study, shard, progress)
+            repeat_part(study, shard, progress)
         else:
             evaluate_scores(study, progress, tables)
             write_text(files.resolved, resolved_yaml(study.config))
@@ -71,6 +77,10 @@ def evaluate_study(
             now = file_hashes(study.run_folder, (REPEATS,))
             record_step(study.run_folder, replace(recipe, inputs={**recipe.inputs, **now}))
     if shard:
-        return Evaluated(fresh=fresh, metrics={}, permutation={})
-    said = read_json(files.metrics), read_json(files.permutation)
-    return Evaluated(fresh=fresh, metrics=said[0], permutation=said[1])
+        return Evaluated(fresh=fresh, metrics={}, permutation={}, instability={})
+    return Evaluated(
+        fresh=fresh,
+        metrics=read_json(files.metrics),
+        permutation=read_json(files.permutation),
+        instability=read_json(files.instability),
+    )

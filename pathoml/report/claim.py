@@ -41,7 +41,7 @@ def claim(
             "Availability of software, model and data",
             "pathoml and its version in 'Provenance'; whether model and data are given is the"
             " authors'",
-            "provenance.json",
+            where="provenance.json",
         ),
         written("44", "Funding"),
     ]
@@ -62,7 +62,7 @@ def _data(metrics: Json, config: Any) -> list[Item]:
             "Preprocessing; selection of parts of the images",
             "methods paragraph: tissue, flags, tiles; share of flagged tiles in 'How the slides"
             " were made'",
-            "study.resolved.yaml",
+            where="study.resolved.yaml",
         ),
         written(
             "11", "De-identification", "pathoml check lists identifiers that slides still have"
@@ -84,7 +84,7 @@ def _data(metrics: Json, config: Any) -> list[Item]:
             "Reference standard and why",
             f"{metrics.get('endpoint') or config.endpoint.name}, from"
             f" {metrics.get('time_zero') or config.endpoint.time_zero}; why is the authors'",
-            "study.yaml",
+            where="study.yaml",
         ),
         written("16-18", "Who set the reference standard; agreement of raters"),
     ]
@@ -111,17 +111,25 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
         " patient: all slides of a patient on one side"
     )
     return [
-        answered("19-20", "Partitions, and on which level they are apart", parts, where),
+        answered("19-20", "Partitions, and on which level they are apart", parts, where=where),
         answered("21", "Intended sample size", "section 'What so many patients can show'"),
-        answered("22", "Model", f"head {head} on tile vectors; methods paragraph", where),
-        answered("23", "Software and packages", "section 'Provenance'", "provenance.json"),
-        answered("24", "Initialisation", "seeded; the encoder's weights are as published", where),
-        answered("25", "Training", "methods paragraph", "study.resolved.yaml"),
+        answered("22", "Model", f"head {head} on tile vectors; methods paragraph", where=where),
+        answered("23", "Software and packages", "section 'Provenance'", where="provenance.json"),
         answered(
-            "26", "Choice of the final model", "no choice: epochs were fixed beforehand", where
+            "24", "Initialisation", "seeded; the encoder's weights are as published", where=where
+        ),
+        answered("25", "Training", "methods paragraph", where="study.resolved.yaml"),
+        answered(
+            "26",
+            "Choice of the final model",
+            "no choice: epochs were fixed beforehand",
+            where=where,
         ),
         answered(
-            "27", "Ensembles", f"{seeds} initialisations a fold, averaged over partitions", where
+            "27",
+            "Ensembles",
+            f"{seeds} initialisations a fold, averaged over partitions",
+            where=where,
         ),
     ]
 
@@ -139,7 +147,7 @@ def _evaluation(metrics: Json, permutation: Json, ran: WhatRan | None) -> list[I
             "29",
             "Significance and uncertainty",
             f"95 % intervals; permutation {wording.p_value(permutation.get('p_value'))}",
-            "metrics.json, permutation.json",
+            where="metrics.json, permutation.json",
         ),
         answered(
             "30",
@@ -147,12 +155,14 @@ def _evaluation(metrics: Json, permutation: Json, ran: WhatRan | None) -> list[I
             "within centre, subtype, specimen and organ; missing covariates three ways; between"
             " hospitals",
         ),
-        answered("31", "Explainability", "maps, and whether they may be believed", "attention/"),
+        answered(
+            "31", "Explainability", "maps, and whether they may be believed", where="attention/"
+        ),
         answered(
             "32",
             "Evaluation on internal data",
             "none here" if origin == "predicted" else "out of fold",
-            "splits.json" if origin == "trained" else "metrics.json",
+            where="splits.json" if origin == "trained" else "metrics.json",
         ),
         answered("33", "Testing on external data", external.get(origin, "none in this run")),
         written("34", "Registration of the trial"),

@@ -18,6 +18,7 @@ from pathoml.report.absolute_risks import added_benefit, risk_slopes, worse_than
 from pathoml.report.clinical_tables import clinical_tables
 from pathoml.report.guidelines import guideline_tables
 from pathoml.report.hospitals import hospital_figure, hospital_rows
+from pathoml.report.instability import instability_context
 from pathoml.report.nomogram import nomogram_figure
 from pathoml.report.what_ran import WhatRan
 from pathoml.store.files import read_json
@@ -66,6 +67,7 @@ def detail_sections(
     }
     return {
         **{name: Markup(text) for name, text in drawn.items()},
+        **instability_context(folder, metrics),
         "horizons": horizons,
         "calibration": calibration,
         "best_model": best,

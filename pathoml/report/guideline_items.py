@@ -23,7 +23,7 @@ class Item:
     where: str
 
 
-def answered(number: str, asks: str, answer: str, where: str = "metrics.json") -> Item:
+def answered(number: str, asks: str, answer: str, *, where: str = "metrics.json") -> Item:
     """Return an item that the run answers."""
     return Item(number=number, asks=asks, answer=answer, where=where)
 

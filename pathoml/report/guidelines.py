@@ -12,8 +12,7 @@ from typing import Any
 
 from pathoml.report import wording
 from pathoml.report.claim import claim
-from pathoml.report.guideline_items import AUTHORS, Item, c_to_quote, slope_of_best
-from pathoml.report.guideline_items import answered as _item
+from pathoml.report.guideline_items import AUTHORS, Item, answered, c_to_quote, slope_of_best
 from pathoml.report.guideline_items import count as _n
 from pathoml.report.guideline_items import written as _written
 from pathoml.report.probast_ai import probast_ai
@@ -316,6 +315,10 @@ def _apart(ran: WhatRan | None) -> tuple[str, str]:
         if loco
         else "same patients, out of fold"
     ), "splits.json"
+
+
+def _item(number: str, asks: str, answer: str, where: str) -> Item:
+    return answered(number, asks, answer, where=where)
 
 
 def _x(value: Any) -> str:

@@ -63,7 +63,7 @@ def _development(metrics: Json, config: Any) -> list[Item]:
             f"{DEVELOPMENT}: predictors",
             "Measured without knowledge of the outcome",
             "the encoder and the tiles saw no outcome; covariates are the authors'",
-            "study.resolved.yaml",
+            where="study.resolved.yaml",
         ),
         written(
             f"{DEVELOPMENT}: outcome",
@@ -87,7 +87,7 @@ def _development(metrics: Json, config: Any) -> list[Item]:
             "Overfitting, tuning and leakage addressed",
             f"{config.splits.scheme.replace('_', ' ')} by patient; no epoch, cut-off or scaling"
             f" used the scored fold; {len(metrics.get('alarms') or [])} alarms",
-            "splits.json, metrics.json",
+            where="splits.json, metrics.json",
         ),
         answered(
             f"{DEVELOPMENT}: analysis",
@@ -98,7 +98,7 @@ def _development(metrics: Json, config: Any) -> list[Item]:
             f"{DEVELOPMENT}: analysis",
             "Class imbalance not corrected at the price of calibration",
             "no resampling of outcomes",
-            "study.resolved.yaml",
+            where="study.resolved.yaml",
         ),
         written(
             f"{DEVELOPMENT}: analysis",
@@ -133,13 +133,13 @@ def _evaluation(metrics: Json, permutation: Json, config: Any, origin: str) -> l
             f"{EVALUATION}: predictors",
             "Measured as in development, without knowledge of the outcome",
             "the same tiles and encoder for every slide",
-            "provenance.json",
+            where="provenance.json",
         ),
         answered(
             f"{EVALUATION}: outcome",
             "The same definition and time zero in everybody",
             _endpoint(metrics, config),
-            "study.yaml",
+            where="study.yaml",
         ),
         written(
             f"{EVALUATION}: outcome",
@@ -161,7 +161,7 @@ def _evaluation(metrics: Json, permutation: Json, config: Any, origin: str) -> l
             f"{EVALUATION}: analysis",
             "Discrimination with its uncertainty",
             f"{c_to_quote(metrics)}; permutation {wording.p_value(permutation.get('p_value'))}",
-            "metrics.json, permutation.json",
+            where="metrics.json, permutation.json",
         ),
         answered(
             f"{EVALUATION}: analysis",

@@ -12,6 +12,8 @@ REPORT_READS = (
     "scores.csv",
     "metrics.json",
     "permutation.json",
+    "instability.json",
+    "instability.csv",
     "splits.json",
     "models/models.json",
     "faithfulness.json",

@@ -103,6 +103,15 @@ class RunFolder:
         return self.path / "permutation.json"
 
     @property
+    def instability(self) -> Path:
+        return self.path / "instability.json"
+
+    @property
+    def instability_table(self) -> Path:
+        """A row per patient: how far score and risks move over resamples."""
+        return self.path / "instability.csv"
+
+    @property
     def analysis_r(self) -> Path:
         """With which a statistician repeats the numbers."""
         return self.path / "analysis.R"

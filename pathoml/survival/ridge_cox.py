@@ -63,6 +63,7 @@ def fit_ridge_cox(
     seed: int,
     components: int | None = None,
     entry_months: npt.ArrayLike | None = None,
+    copy_of: npt.ArrayLike | None = None,
 ) -> RidgeCox:
     """Fit the baseline to the training rows; the penalty is chosen by cross-validation inside them.
 
@@ -75,6 +76,8 @@ def fit_ridge_cox(
         components: principal components to keep; None keeps at most 64, and at most half as many as
             there are patients.
         entry_months: (B,) when observation began; None: at time zero for all.
+        copy_of: (B,) whose row it is, where patients were drawn several times: inner folds keep the
+            copies of a patient together. None: every row is a patient of its own.
 
     Raises:
         CohortError: fewer than two events, or no covariate that varies.
@@ -103,7 +106,7 @@ def fit_ridge_cox(
     keep = max(1, min(keep, int((size > RANK_TOLERANCE * size[0]).sum())))
     unit = size[0] / np.sqrt(n)  # SD of the first component
     scores = left[:, :keep] * (size[:keep] / unit)  # (B, K)
-    ridge = choose_ridge(scores, time, seen, seed=seed, entry_months=entry_months)
+    ridge = choose_ridge(scores, time, seen, seed=seed, entry_months=entry_months, copy_of=copy_of)
     fit = fit_cox(scores, time, seen, ridge=ridge, entry_months=entry_months)
     weights = per_sd * (directions[:keep].T @ fit.coefficients) / unit  # (D,)
     return RidgeCox(
@@ -120,6 +123,7 @@ def choose_ridge(
     grid: Sequence[float] | None = None,
     folds: int = INNER_FOLDS,
     entry_months: npt.ArrayLike | None = None,
+    copy_of: npt.ArrayLike | None = None,
 ) -> float:
     """Return the penalty with the largest cross-validated partial likelihood; of equals, the
     largest penalty.
@@ -136,19 +140,25 @@ def choose_ridge(
         grid: penalties to try; None tries nine, from 0.01 to 100 for each event.
         folds: number of inner folds, each with its share of the events.
         entry_months: (B,) when observation began; None: at time zero for all.
+        copy_of: (B,) whose row it is; copies of a patient stay in one fold. None: no copies.
     """
     time, seen = checked_outcome(time_months, event)
     x = np.asarray(covariates, dtype=np.float64)
-    entry, events = checked_entry(entry_months, time), int(seen.sum())
+    _, first, place = np.unique(
+        np.arange(len(time)) if copy_of is None else np.asarray(copy_of),
+        return_index=True,
+        return_inverse=True,
+    )  # a row of each patient, and the patient of each row
+    entry, events = checked_entry(entry_months, time), int(seen[first].sum())
     if events < 2:
         raise CohortError(
             f"{len(time)} training patients have {events} events; choosing a penalty needs two or"
             " more."
         )
     penalties = sorted(
-        (events * k for k in RIDGE_PER_EVENT) if grid is None else grid, reverse=True
+        (int(seen.sum()) * k for k in RIDGE_PER_EVENT) if grid is None else grid, reverse=True
     )
-    fold = event_balanced_folds(seen, min(folds, events), seed)
+    fold = event_balanced_folds(seen[first], min(folds, events), seed)[place]
     gain = np.zeros(len(penalties))
     for held_out in range(int(fold.max()) + 1):
         train = fold != held_out

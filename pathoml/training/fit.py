@@ -89,7 +89,7 @@ def _solve(
     for number, one in enumerate(specs[mine], mine.start + 1):
         if one.tiles_seen not in place:
             place[one.tiles_seen] = len(projections)
-            rows = np.array([index[p] for p in one.train])
+            rows = one.copies(np.array([index[p] for p in one.train]))
             of_patient = means if one.bag_of is None else means[list(one.bag_of)]
             model = fit_ridge_cox(
                 of_patient[rows],
@@ -97,6 +97,7 @@ def _solve(
                 outcome.event[rows],
                 seed=seed,
                 entry_months=at_rows(outcome.late_entry_months, rows),
+                copy_of=None if one.drawn is None else rows,
             )
             head = spec.build()
             head.load_state_dict({"risk.weight": torch.from_numpy(model.weights).float()[None]})

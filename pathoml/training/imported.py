@@ -1,94 +1,29 @@
-"""Scores that another program made, as those of a run: scores.csv, splits.json and the clinical
-baseline, which is fitted here to the tables as they are now.
-
-imported.csv keeps what was imported, so that the rest can be made anew when a table is corrected.
-"""
+"""What decides a run of imported scores, and the run anew where a table changed since."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from pathoml.config import Study, resolved_yaml
+from pathoml.config import Study
 from pathoml.errors import CohortError, StoreError
-from pathoml.store.files import atomic_path, sha256_of_file, sha256_of_json, write_text
-from pathoml.store.provenance import record_step, recorded_inputs
-from pathoml.store.scores import write_baselines, write_repeats, write_scores
-from pathoml.store.tables import (
-    as_it_was,
-    parse_number,
-    read_own_table,
-    read_table,
-    write_table,
-)
+from pathoml.store.files import sha256_of_json
+from pathoml.store.provenance import record_step
+from pathoml.store.tables import as_it_was, parse_number, read_own_table, read_table
 from pathoml.study.columns import number_cells
 from pathoml.study.inputs import patients_read, what_changed
 from pathoml.study.run_folder import RunFolder
-from pathoml.study.splits import about_splits, check_splits, make_splits, write_splits
-from pathoml.training.baselines import clinical_folds
 from pathoml.training.recipe import NOT_TRAINED_ON, splits_read
-from pathoml.training.scoring import averaged, repeat_table, standardise
-from pathoml.types import Cohort, Floats, Recipe, RiskScore, Split
+from pathoml.types import Cohort, Recipe
 
 IMPORT_VERSION = 1  # raise it when the same table and score give another run
 SCORE = "score"  # column of imported.csv
 KEPT = ("score_type", "fold", "score_group", "model_sha256")  # taken over where they are there
-SMALLEST_SHARE = 1e-12  # of the largest score: a smaller range is that of a constant
-SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 VALUES = "imported scores"
 SOURCE = ("file", "column", VALUES)  # inputs that say where the scores came from
 INSIDE = "./"  # how a file is named that lies in the study's folder
 
 Rows = Mapping[str, Mapping[str, str]]  # patient_id -> cells
-
-
-def write_imported_run(
-    study: Study, cohort: Cohort, rows: Rows, *, column: str, file: str, **notes: str
-) -> Sequence[RiskScore]:
-    """Write the run of imported scores and return its rows.
-
-    Args:
-        rows: of the table of scores; patients of the cohort without one are left out.
-        column: of the score.
-        file: the table's, as it is to be recorded; with INSIDE before it where it lies in the
-            study's folder.
-        notes: what else to record.
-
-    Raises:
-        CohortError: a score is not a number, a score_type is not known, or the cohort cannot be
-            divided into folds.
-    """
-    everyone = cohort
-    scored = [p.patient_id for p in cohort.patients if rows.get(p.patient_id, {}).get(column)]
-    cohort = _scored_cohort(cohort, scored)
-    values = np.array([_value(rows[p], column, file) for p in scored])
-    splits = make_splits(cohort, study.config.splits)
-    check_splits(splits, cohort)
-    folder, run = study.run_folder, RunFolder(study.run_folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _keep(run.imported, rows, column)
-    write_text(run.resolved, resolved_yaml(study.config))
-    own = study.config.splits.model_copy(update={"file": None})
-    write_splits(run.splits, splits, **about_splits(own))
-    scores = _risk_scores(study, cohort, splits, values, [rows[p] for p in scored])
-    write_scores(folder, scores, endpoint=study.config.endpoint.name)
-    for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
-        stale.unlink(missing_ok=True)
-    clinical = clinical_folds(cohort, splits)
-    write_baselines(
-        run.baselines, cohort, ridge=None, clinical=averaged(clinical) if clinical else None
-    )
-    run.repeat_scores.unlink(missing_ok=True)
-    if clinical:
-        write_repeats(run.repeat_scores, cohort.patient_ids, repeat_table({"clinical": clinical}))
-    source = {"file": file, "column": column, VALUES: _understood(rows, column)}
-    record_step(folder, Recipe(step="import", inputs=_inputs(study, everyone, source)), **notes)
-    return scores
 
 
 def import_recipe(study: Study, cohort: Cohort) -> Recipe:
@@ -110,10 +45,10 @@ def import_recipe(study: Study, cohort: Cohort) -> Recipe:
                 }
                 for row in table.rows
             }
-            source[VALUES] = _understood(rows, source["column"])
+            source[VALUES] = scores_read(rows, source["column"])
         except CohortError:
             source[VALUES] = ""  # other than what was imported
-    return Recipe(step="import", inputs=_inputs(study, cohort, source))
+    return Recipe(step="import", inputs=import_inputs(study, cohort, source))
 
 
 def renew_imported_run(study: Study, cohort: Cohort) -> list[str]:
@@ -138,12 +73,15 @@ def renew_imported_run(study: Study, cohort: Cohort) -> list[str]:
     rows = {row["patient_id"]: row for row in read_own_table(run.imported).rows}
     if sum(bool(rows.get(p, {}).get(SCORE)) for p in cohort.patient_ids) < 2:
         raise StoreError(f"{run.imported} scores fewer than two patients of the cohort. {again}")
+    # here, because loading torch takes seconds
+    from pathoml.training.imported_run import write_imported_run
+
     write_imported_run(study, cohort, rows, column=SCORE, file=source["file"])
     record_step(run.path, Recipe(step="import", inputs={**now, **source}))
     return changed
 
 
-def _inputs(study: Study, cohort: Cohort, source: Mapping[str, str]) -> dict[str, Any]:
+def import_inputs(study: Study, cohort: Cohort, source: Mapping[str, str]) -> dict[str, Any]:
     splits, cut = study.config.splits, study.config.endpoint.data_cut
     return {
         **source,
@@ -154,7 +92,7 @@ def _inputs(study: Study, cohort: Cohort, source: Mapping[str, str]) -> dict[str
     }
 
 
-def _understood(rows: Rows, column: str) -> str:
+def scores_read(rows: Rows, column: str) -> str:
     """Return a hash of what is taken over from a table of scores."""
     cells = {
         p: [parse_number(row[column]), *(row.get(name, "") for name in KEPT)]
@@ -162,84 +100,3 @@ def _understood(rows: Rows, column: str) -> str:
         if row[column]
     }
     return sha256_of_json(cells)
-
-
-def _keep(path: Path, rows: Rows, column: str) -> None:
-    kept = [name for name in KEPT if any(name in row for row in rows.values())]
-    with atomic_path(path) as temporary:
-        write_table(
-            temporary,
-            ("patient_id", SCORE, *kept),
-            [[p, row[column], *(row.get(name, "") for name in kept)] for p, row in rows.items()],
-        )
-
-
-def _value(row: Mapping[str, str], name: str, source: str) -> float:
-    value = parse_number(row[name])
-    if value is None or not math.isfinite(value):
-        raise CohortError(
-            f"{Path(source).name}, patient {row['patient_id']}: {name} = {row[name]!r} is not a"
-            " finite number. Correct it, or leave the cell empty to leave the patient out."
-        )
-    return value
-
-
-def _scored_cohort(cohort: Cohort, ids: Sequence[str]) -> Cohort:
-    chosen = set(ids)
-    left_out = tuple(
-        (p.patient_id, "no score") for p in cohort.patients if p.patient_id not in chosen
-    )
-    return replace(
-        cohort,
-        patients=tuple(p for p in cohort.patients if p.patient_id in chosen),
-        slides=tuple(s for s in cohort.slides if s.patient_id in chosen),
-        excluded=cohort.excluded + left_out,
-    )
-
-
-def _risk_scores(
-    study: Study,
-    cohort: Cohort,
-    splits: Sequence[Split],
-    values: Floats,
-    rows: Sequence[Mapping[str, str]],
-) -> list[RiskScore]:
-    middle = values.mean()
-    scale = float(np.abs(values).max()) * SMALLEST_SHARE  # below it, differences are rounding
-    centred = values - middle if np.ptp(values) > scale else np.zeros_like(values)
-    standard = standardise(centred[None, :] / (centred.std() or 1.0))  # whatever the unit
-    median = float(np.median(values))
-    fold = {
-        p: ";".join(f.name for split in splits for f in split.folds if p in f.test)
-        for p in cohort.patient_ids
-    }
-    cut = study.config.endpoint.data_cut
-    scores = []
-    for b, (patient, row) in enumerate(zip(cohort.patients, rows)):
-        kind = row.get("score_type", "").lower() or "external"
-        if kind not in SCORE_TYPES:
-            raise CohortError(
-                f"Patient {patient.patient_id} has score_type {kind!r}; it must be one of"
-                f" {', '.join(SCORE_TYPES)}."
-            )
-        scores.append(
-            RiskScore(
-                patient_id=patient.patient_id,
-                centre=patient.centre,
-                log_risk=float(centred[b]),
-                score_sd=float(standard[b]),
-                score_type=kind,
-                fold=row.get("fold")
-                or {"oof": "", "loco": patient.centre}.get(kind, fold[patient.patient_id]),
-                n_repeats=1,
-                repeat_sd=float("nan"),
-                n_slides=len(patient.slide_ids),
-                n_tiles=0,
-                model_sha256=row.get("model_sha256", ""),
-                splits_sha256=sha256_of_file(RunFolder(study.run_folder).splits),
-                data_cut=cut.isoformat() if cut else "",
-                score_group=row.get("score_group", "").lower()
-                or ("high" if values[b] > median else "low"),
-            )
-        )
-    return scores

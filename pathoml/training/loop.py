@@ -201,7 +201,8 @@ def _project(
     for spec in specs:
         if spec.tiles_seen not in place:
             place[spec.tiles_seen] = len(place)
-            trainings.append(_bag_of(spec, len(bags))[[index[p] for p in spec.train]])
+            rows = spec.copies(np.array([index[p] for p in spec.train]))
+            trainings.append(_bag_of(spec, len(bags))[rows])
     projections = fit_projections(
         bags,
         trainings,
@@ -264,12 +265,13 @@ def _fit(
     is_training = (
         torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, 1)[:, :-1].bool()
     )  # (M, B)
+    row, is_copy = _copies(specs, is_training)  # (B',), (M, B')
     loss = survival_loss(
         config,
-        outcome.time_months,
-        outcome.event,
-        entry_months=outcome.entry_months,
-        is_training=is_training,
+        outcome.time_months[row],
+        outcome.event[row],
+        entry_months=outcome.entry_months[row],
+        is_training=is_copy,
     )
     values = [*stack.head.by_name().values()]
     optimiser = torch.optim.AdamW(
@@ -292,7 +294,7 @@ def _fit(
             risk = torch.zeros(len(specs), patients + 1, device=device).scatter(
                 1, training, torch.cat(risks, dim=1)
             )[:, :-1]  # (M, B)
-            losses = loss(risk)  # (M,)
+            losses = loss(risk[:, row])  # (M,)
             if not bool(torch.isfinite(losses).all()):
                 name = next(
                     s.name for s, value in zip(specs, losses.tolist()) if not np.isfinite(value)
@@ -327,14 +329,35 @@ def _training_patients(cohort: Cohort, specs: Sequence[ModelSpec]) -> tuple[Tens
     filled up with a patient too many.
     """
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
-    longest, patients = max(len(s.train) for s in specs), len(cohort.patients)
+    patients = len(cohort.patients)
+    rows = [
+        np.array([index[p] for p in s.train if s.drawn is None or s.drawn[index[p]]]) for s in specs
+    ]
+    longest = max(len(mine) for mine in rows)
     training = np.full((len(specs), longest), patients)
     bags = np.zeros((len(specs), longest), np.int64)
-    for m, spec in enumerate(specs):
-        mine = np.array([index[p] for p in spec.train])
+    for m, (spec, mine) in enumerate(zip(specs, rows)):
         training[m, : len(mine)] = mine
         bags[m, : len(mine)] = _bag_of(spec, patients)[mine]
     return torch.from_numpy(training), torch.from_numpy(bags)
+
+
+def _copies(
+    specs: Sequence[ModelSpec], is_training: Tensor
+) -> tuple[npt.NDArray[np.int64], Tensor]:
+    """Return the patient of each row of the likelihood, (B',), and which rows each model learns
+    from, (M, B').
+
+    A patient who was drawn c times has c rows, which are tied in time: what a Cox model of the
+    resampled table sees. Their tiles are read once.
+    """
+    patients = is_training.shape[1]
+    drawn = np.stack([np.ones(patients, int) if s.drawn is None else s.drawn for s in specs])
+    most = drawn.max(axis=0).clip(min=1)  # (B,)
+    row = np.repeat(np.arange(patients), most)  # (B',)
+    copy = np.arange(len(row)) - np.repeat(np.cumsum(most) - most, most)  # 0, 1, ... of a patient
+    is_there = torch.from_numpy(copy < drawn[:, row]).to(is_training.device)  # (M, B')
+    return row, is_training[:, row] & is_there
 
 
 def clip_each_model(values: Sequence[Tensor]) -> None:

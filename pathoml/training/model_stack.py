@@ -31,16 +31,17 @@ READ_VALUES = 2**22
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """One model: a fold of a repeat with one initialisation, and for a permutation whose bag each
-    patient gets.
+    """One model: a fold of a repeat with one initialisation; for a permutation whose bag each
+    patient gets, for a resample how often each patient was drawn.
     """
 
     repeat: str
     fold: str
     seed: int
     train: tuple[str, ...]
-    permutation: int = 0  # 0 = nothing permuted
+    permutation: int = 0  # or resample, from 1; 0 = the cohort as it is
     bag_of: tuple[int, ...] | None = None  # (B,) index of each patient's bag; None = their own
+    drawn: tuple[int, ...] | None = None  # (B,) copies of each patient in the sample; None = one
     endpoint: str = ""  # whose outcome it learns; "" = the cohort's, which is the primary one
 
     @property
@@ -55,6 +56,12 @@ class ModelSpec:
         their endpoint.
         """
         return self.repeat, self.fold, self.permutation
+
+    def copies(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Return these rows of the cohort as the model learns from them: each as often as drawn."""
+        if self.drawn is None:
+            return np.asarray(rows, dtype=np.int64)
+        return np.repeat(np.asarray(rows, dtype=np.int64), np.asarray(self.drawn)[rows])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,15 +73,16 @@ def fold_scores(
         mean = raw[models].mean(axis=0)  # (B,)
         train = set(specs[models[0]].train)
         is_training = np.array([p in train for p in patient_ids])
-        reference = float(mean[is_training].mean())
+        learned = specs[models[0]].copies(np.flatnonzero(is_training))  # a resample's with copies
+        reference = float(mean[learned].mean())
         centred = mean - reference
         scored.append(
             FoldScores(
                 repeat=repeat,
                 fold=fold,
                 reference=reference,
-                sd=float(centred[is_training].std(ddof=1)),
-                cutoff=float(np.median(centred[is_training])),
+                sd=float(centred[learned].std(ddof=1)),
+                cutoff=float(np.median(centred[learned])),
                 centred=centred,
                 is_training=is_training,
                 models=tuple(models),

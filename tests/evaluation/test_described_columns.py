@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
+from support.added_columns import with_columns
 from support.score_study import write_score_study
 
 from pathoml.evaluation.described_columns import described_columns
 from pathoml.evaluation.evidence import read_evidence
 
 QUICK = {"permutations": 0, "bootstraps": 0}
-
-
-def with_columns(folder, **cells):
-    path = folder / "patients.csv"
-    with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for k, row in enumerate(rows):
-        row |= {name: of(k) for name, of in cells.items()}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.added_columns import with_columns
 from support.score_study import write_score_study
-from test_described_columns import with_columns
 
 from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.fairness import fairness_section

@@ -190,11 +190,8 @@ def test_imported_scores_are_described_as_imported_whatever_their_owner_calls_th
 def test_the_guidelines_name_what_ran(predicted: Study) -> None:
     since = load_study(predicted.folder, ["run=first", "train.head=max_pool"])
     ran = read_what_ran(since, score_type="locked")
-    items = {
-        item.number: item.answer
-        for _, table in guideline_tables({}, {}, since.config, ran=ran)
-        for item in table
-    }
+    tripod = dict(guideline_tables({}, {}, since.config, ran=ran))["TRIPOD+AI"]
+    items = {item.number: item.answer for item in tripod}
     assert items["12a-d"] == "abmil; locked before, on other patients"
     assert items["13"] == "none applied: likelihood of the interval of time"
     assert items["16"] == "other patients: the model was locked before"

@@ -288,7 +288,7 @@ def test_a_report_is_written_again_only_when_something_that_it_shows_changed(stu
     assert "0.71 (0.65 to 0.77)" in write_report(study).read_text(encoding="utf-8")
 
 
-def test_without_permutations_the_page_says_that_chance_is_not_excluded(study):
+def test_without_permutations_the_page_says_that_they_are_too_few(study):
     empty = {
         "p_value": None,
         "permutations": 0,
@@ -298,9 +298,9 @@ def test_without_permutations_the_page_says_that_chance_is_not_excluded(study):
         "wald_p": 0.01,
     }
     (study.run_folder / "permutation.json").write_text(json.dumps(empty), encoding="utf-8")
-    assert "No permutation test was run, so chance is not excluded." in page_text(study)
+    assert "No permutation test was run: too few to say" in page_text(study)
     (study.run_folder / "permutation.json").unlink()
-    assert "No permutation test was run, so chance is not excluded." in page_text(study)
+    assert "No permutation test was run: too few to say" in page_text(study)
 
 
 def test_without_maps_the_page_says_so(study):

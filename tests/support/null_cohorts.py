@@ -8,6 +8,8 @@ pathoml's own, with small models (8 wide, 12 epochs, no projection), 5 folds, 1 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -16,8 +18,10 @@ from pathoml.evaluation.permutation import RepeatedValidation, permutation_tests
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c, stratified_harrell_c
 from pathoml.survival.cox import fit_cox, wald_test
+from pathoml.survival.estimate import Estimate
+from pathoml.survival.fold_concordance import fold_c_interval
 from pathoml.training.loop import model_specs, train_models
-from pathoml.training.scoring import fold_scores, out_of_fold, standardise
+from pathoml.training.scoring import averaged, fold_scores, folded_scores
 from pathoml.types import Bag, Cohort, Patient
 
 PATIENTS, CENTRES = 80, 4
@@ -37,20 +41,25 @@ def recipe(size: tuple[int, int]) -> TrainConfig:
     )
 
 
-def draw_cohort(seed: int, effect: float, tiles: int) -> tuple[Cohort, list[Bag]]:
+def draw_cohort(
+    seed: int, effect: float, tiles: int, *, stain: float = 0.7, patients: int = PATIENTS
+) -> tuple[Cohort, list[Bag]]:
     """Return a cohort whose hazard depends on the centre and, by `effect`, on the share of one kind
     of tile.
+
+    Args:
+        stain: SD of a centre's shift of every feature; tiles have SD 1.
     """
     rng, dim = np.random.default_rng(seed), tiles
-    centre = rng.integers(CENTRES, size=PATIENTS)
-    stain, hazard = rng.normal(0, 0.7, (CENTRES, dim)), rng.normal(0, 0.5, CENTRES)
-    share, direction = rng.uniform(size=PATIENTS), rng.normal(size=dim)
+    centre = rng.integers(CENTRES, size=patients)
+    shift, hazard = rng.normal(0, stain, (CENTRES, dim)), rng.normal(0, 0.5, CENTRES)
+    share, direction = rng.uniform(size=patients), rng.normal(size=dim)
     time_months = rng.exponential(np.exp(-hazard[centre] - effect * (share - 0.5))) * 20 + 0.1
-    censored = rng.uniform(5, 60, PATIENTS)
-    patients, bags = [], []
-    for i in range(PATIENTS):
+    censored = rng.uniform(5, 60, patients)
+    people, bags = [], []
+    for i in range(patients):
         kind = rng.random(tiles) < share[i]
-        features = rng.normal(size=(tiles, dim)) + stain[centre[i]] + np.outer(kind, direction)
+        features = rng.normal(size=(tiles, dim)) + shift[centre[i]] + np.outer(kind, direction)
         bags.append(
             Bag(
                 patient_id=f"P{i}",
@@ -60,7 +69,7 @@ def draw_cohort(seed: int, effect: float, tiles: int) -> tuple[Cohort, list[Bag]
                 xy_l0=np.zeros((tiles, 2), np.int64),
             )
         )
-        patients.append(
+        people.append(
             Patient(
                 patient_id=f"P{i}",
                 centre=f"C{centre[i]}",
@@ -70,18 +79,37 @@ def draw_cohort(seed: int, effect: float, tiles: int) -> tuple[Cohort, list[Bag]
                 covariates={"age": float(rng.normal(60, 10))},
             )
         )
-    return Cohort(patients=tuple(patients), slides=(), endpoint="", time_zero="", excluded=()), bags
+    return Cohort(patients=tuple(people), slides=(), endpoint="", time_zero="", excluded=()), bags
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """What the tests, and the printed C, say of one cohort."""
+
+    p_of_c: float  # of permutations, 1 without any
+    p_of_gain: float
+    wald_p: float  # of the ordinary test
+    pooled_c: float  # of the averaged scores, over all pairs
+    across_folds_c: float  # the same, within centres
+    c: Estimate  # as printed: pairs of one fold and centre
+    null_c: float  # the mean over permutations
 
 
 def one_cohort(
-    seed: int, effect: float, stratify_by: str, permutations: int, size: tuple[int, int] = SMALL
-) -> tuple[float, ...]:
-    """Return p of C, p of the gain, Wald p, pooled C, C within centres, and the mean of the null of
-    C.
-    """
+    seed: int,
+    effect: float,
+    stratify_by: str,
+    *,
+    permutations: int,
+    size: tuple[int, int] = SMALL,
+    repeats: int = 1,
+    stain: float = 0.7,
+    patients: int = PATIENTS,
+) -> Tested:
+    """Draw one cohort, cross-validate it and test it."""
     train = recipe(size)
-    cohort, bags = draw_cohort(seed, effect, size[0])
-    splits = make_splits(cohort, SplitsConfig(repeats=1, seed=seed, stratify_by=stratify_by))  # type: ignore[arg-type]
+    cohort, bags = draw_cohort(seed, effect, size[0], stain=stain, patients=patients)
+    splits = make_splits(cohort, SplitsConfig(repeats=repeats, seed=seed, stratify_by=stratify_by))  # type: ignore[arg-type]
     specs = model_specs(splits, 1)
     raw = np.concatenate(
         [
@@ -94,18 +122,21 @@ def one_cohort(
     folds = fold_scores(raw, specs, cohort.patient_ids)
     age = np.array([[p.covariates["age"]] for p in cohort.patients], dtype=np.float64)
     design = {"cohort": cohort, "bags": bags, "splits": splits, "clinical": age, "config": train}
-    c_test, gain = permutation_tests(
-        RepeatedValidation(**design, permutations=permutations, seed=seed, device="cpu"), folds
-    )
-    score = standardise(out_of_fold(folds, "standardised"))
+    p_of_c = p_of_gain = 1.0
+    null_c = float("nan")
+    if permutations:
+        c_test, gain = permutation_tests(
+            RepeatedValidation(**design, permutations=permutations, seed=seed, device="cpu"), folds
+        )
+        p_of_c, p_of_gain, null_c = c_test.p_value, gain.p_value, float(np.mean(c_test.null))
+    score = averaged(folds)
     outcome = cohort.time_months, cohort.event
-    wald = wald_test(fit_cox(score[:, None], *outcome), 0) if np.ptp(score) else 1.0
-    within = stratified_harrell_c(score, *outcome, stratum=cohort.centre)
-    return (
-        c_test.p_value,
-        gain.p_value,
-        wald,
-        harrell_c(score, *outcome),
-        within,
-        float(np.mean(c_test.null)),
+    return Tested(
+        p_of_c=p_of_c,
+        p_of_gain=p_of_gain,
+        wald_p=wald_test(fit_cox(score[:, None], *outcome), 0) if np.ptp(score) else 1.0,
+        pooled_c=harrell_c(score, *outcome),
+        across_folds_c=stratified_harrell_c(score, *outcome, stratum=cohort.centre),
+        c=fold_c_interval(folded_scores(folds), *outcome, stratum=cohort.centre),
+        null_c=null_c,
     )

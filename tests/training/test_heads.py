@@ -20,12 +20,8 @@ from pathoml.cli.check import run as check
 from pathoml.cli.console import Console
 from pathoml.config import Study, load_study
 from pathoml.errors import ConfigError, StoreError
-from pathoml.evaluation.permutation_blocks import (
-    PermutationBlock,
-    read_blocks,
-    repeated_validation,
-    work,
-)
+from pathoml.evaluation.kept_blocks import Block, work
+from pathoml.evaluation.permutation_blocks import PERMUTATIONS, read_blocks, repeated_validation
 from pathoml.store.files import sha256_of_file
 from pathoml.study.cohort import read_cohort
 from pathoml.training.heads import find_head, is_installed, is_reference, source_sha256
@@ -88,7 +84,7 @@ def test_a_run_says_which_source_its_head_had(trained: Study):
 
 def test_permutations_in_a_worker_find_the_head_of_the_study(trained: Study):
     read = Study.model_validate_json(trained.model_dump_json())
-    block = PermutationBlock(study=read, block=range(1), threads=1)
+    block = Block(kind=PERMUTATIONS, study=read, block=range(1), threads=1)
     work(block)
     assert len(read_blocks(trained, repeated_validation(trained, load_run(trained))[0])) == 1
 

@@ -101,7 +101,7 @@ def test_a_changed_key_redoes_only_the_steps_that_stand_on_it(
     )
     said = capsys.readouterr().out
     assert "train  runs/main: up to date" in said
-    assert "evaluate  runs/main: 0 permutations" in said
+    assert "evaluate  runs/main: no permutations" in said
     assert "explain  runs/main: up to date" in said
 
 

@@ -105,6 +105,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "significance.repeats": ("2", EVALUATE),
     "significance.seeds": ("2", EVALUATE),
     "significance.bootstraps": ("101", EVALUATE),
+    "significance.resamples": ("20", EVALUATE),
     "evaluate.horizons_months": ("[6]", EVALUATE),
     "evaluate.subgroups": ("[]", EVALUATE),
     "report.smallest_cell": ("5", REPORT),
