@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pathoml.evaluation.evidence import Evidence
-from pathoml.evaluation.recipe import AGE_COLUMNS, DESCRIBING_COLUMNS, columns_named
+from pathoml.evaluation.recipe import DESCRIBING_COLUMNS, columns_named
 from pathoml.survival.design import is_missing
 from pathoml.types import Array, Labels
 
@@ -57,11 +57,6 @@ def as_described(cells: Iterable[object]) -> Array | Labels:
 def known(values: Array | Labels) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return (B,) whether a cell is there."""
     return values != "" if values.dtype.kind == "U" else ~np.isnan(values.astype(np.float64))
-
-
-def age_column(evidence: Evidence) -> str | None:
-    """Return the column of patients.csv that holds the age."""
-    return next(iter(columns_named(evidence.table, AGE_COLUMNS)), None)
 
 
 def _arm(value: float) -> str | None:

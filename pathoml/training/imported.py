@@ -8,7 +8,7 @@ from typing import Any
 from pathoml.config import Study
 from pathoml.errors import CohortError, StoreError
 from pathoml.store.files import sha256_of_json
-from pathoml.store.provenance import record_step
+from pathoml.store.provenance import record_step, recorded_inputs
 from pathoml.store.tables import as_it_was, parse_number, read_own_table, read_table
 from pathoml.study.columns import number_cells
 from pathoml.study.inputs import patients_read, what_changed
