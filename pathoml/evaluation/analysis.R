@@ -568,9 +568,10 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     frame <- cbind(filled, score, event, hazard = run_up())
     sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
     fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
-    pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
-    pooled <- pooled[pooled$term == "score", ]
-    ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+    row <- pool(as.mira(fits))$pooled
+    row <- row[row$term == "score", ]
+    error <- sqrt(row$ubar * widening^2 + (1 + 1 / row$m) * row$b)
+    ends("multiple_imputation.hazard_ratio_per_sd", exp(row$estimate + c(0, -1, 1) * qt(0.975, row$df) * error))
   })}))
 
 section("spline", {
