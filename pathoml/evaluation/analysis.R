@@ -352,6 +352,53 @@ if (length(clinical)) section("added_value", {
   estimate("added_value.hazard_ratio_per_sd", ratio(both, variance = vcov(both) * widening^2))
   has_added_value <- TRUE
 })
+# The multivariable table: the same two models, coefficient by coefficient; a number per SD, or one of its two values against the other.
+if (length(clinical)) section("multivariable", local({
+  found <- estimable(x)
+  place <- cumsum(found$kept)
+  reduced <- cox_of(x[, found$kept, drop = FALSE], found$stratum)
+  full <- cox_of(cbind(x[, found$kept, drop = FALSE], score), found$stratum)
+  if (anyNA(coef(full)) || !all(diag(vcov(full)) > 0)) stop("a covariate is constant, or determined by others")
+  counted("multivariable", everyone)
+  k <- 0
+  show_row <- function(name, level, per, rows, scale) {
+    k <<- k + 1
+    at <- paste0("multivariable.rows.", k)
+    keep(paste0(at, ".variable"), name)
+    if (!is.null(level)) keep(paste0(at, ".level"), level)
+    if (!is.null(per)) show(paste0(at, ".per"), per)
+    counted(at, rows)
+    if (found$kept[k]) for (m in c("without_score", "with_score")) section(paste(at, m), {
+      fit <- if (m == "with_score") full else reduced
+      b <- coef(fit)[[place[k]]] * scale
+      reach <- qnorm(0.975) * sqrt(vcov(fit)[place[k], place[k]]) * scale
+      if (!isTRUE(reach > 0 && abs(b) + reach <= 20)) stop("the log hazard ratio, or its error, has no bounds")
+      estimate(paste0(at, ".", m), exp(b + c(0, -1, 1) * reach))
+      show(paste0(at, ".", m, ".wald_p"), wald_p(fit, place[k]))
+    })
+  }
+  for (name in names(clinical)) {
+    values <- patients[[name]]
+    if (is.numeric(values)) {
+      filled <- ifelse(is.na(values), median(values, na.rm = TRUE), values)
+      spread <- sqrt(mean((filled - mean(filled))^2))
+      two <- sort(unique(values[!is.na(values)]))
+      if (length(two) == 2) {
+        show_row(name, sprintf("%g", two[2]), NULL, values %in% two[2], (two[2] - two[1]) / spread)
+        keep(paste0("multivariable.references.", name), sprintf("%g", two[1]))
+      } else show_row(name, NULL, spread, everyone, 1)
+    } else {
+      level <- ifelse(is.na(values), "missing", values)
+      for (l in colnames(clinical[[name]])) show_row(name, l, NULL, level == l, 1)
+      keep(paste0("multivariable.references.", name), setdiff(unique(level), colnames(clinical[[name]])))
+    }
+  }
+  section("multivariable.score", {
+    wide <- vcov(full) * widening^2
+    estimate("multivariable.score", ratio(full, variance = wide))
+    show("multivariable.score.wald_p", tested(wald_p(full, variance = wide)))
+  })
+}))
 if (length(clinical_names)) section("proportional hazards with clinical", {
   keep("proportional_hazards.with_clinical.1.covariate", "all")  # where nothing more can be said
   found <- estimable(x)
@@ -521,9 +568,10 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
     frame <- cbind(filled, score, event, hazard = run_up())
     sets <- mice::complete(mice(frame, m = 20, seed = 1, printFlag = FALSE), "all")
     fits <- lapply(sets, function(set) coxph(reformulate(c(names(filled), "score"), quote(y)), data = set))
-    pooled <- summary(pool(as.mira(fits)), conf.int = TRUE, exponentiate = TRUE)
-    pooled <- pooled[pooled$term == "score", ]
-    ends("multiple_imputation.hazard_ratio_per_sd", as.numeric(pooled[c("estimate", "2.5 %", "97.5 %")]))
+    row <- pool(as.mira(fits))$pooled
+    row <- row[row$term == "score", ]
+    error <- sqrt(row$ubar * widening^2 + (1 + 1 / row$m) * row$b)
+    ends("multiple_imputation.hazard_ratio_per_sd", exp(row$estimate + c(0, -1, 1) * qt(0.975, row$df) * error))
   })}))
 
 section("spline", {
@@ -609,7 +657,7 @@ score_of <- function(f) {
   else number(nested[[column]])
 }
 predicted <- function(with_score, with_clinical) {
-  risk <- matrix(NA, n, length(months))
+  risk <- cumulative <- matrix(NA, n, length(months))
   own <- numeric(n)
   for (f in unique(fold)) {
     train <- fold != f
@@ -617,10 +665,11 @@ predicted <- function(with_score, with_clinical) {
     if (is.null(z)) z <- matrix(0, n, 0)
     predictor <- fitted_by(z, train, with_clinical)
     hazard <- efron_hazard(predictor, train)
-    risk[!train, ] <- 1 - exp(-outer(exp(predictor[!train]), hazard(months)))
+    cumulative[!train, ] <- outer(exp(predictor[!train]), hazard(months))
+    risk[!train, ] <- 1 - exp(-cumulative[!train, ])
     own[!train] <- exp(predictor[!train]) * (hazard(time_months[!train]) - hazard(entry_months[!train]))
   }
-  list(risk = risk, own = own)
+  list(risk = risk, cumulative = cumulative, own = own)
 }
 parts_of <- list(no_model = c(FALSE, FALSE), clinical = c(FALSE, TRUE), image = c(TRUE, FALSE), clinical_and_image = c(TRUE, TRUE))
 if (!length(clinical_names)) parts_of <- parts_of[c("no_model", "image")]
@@ -766,6 +815,13 @@ section("calibration.slope", {
   fit <- coxph(y ~ log_risk, control = strict)
   estimate("calibration.slope", c(coef(fit), confint(fit)))
 })
+for (m in setdiff(names(models), "no_model")) section(paste("slope of the risks of", m), {  # each fold judged by its own model
+  log_hazard <- log(models[[m]]$cumulative[, which.max(horizons)])
+  if (!all(is.finite(log_hazard))) stop("a fold's model foretold no event")
+  if (sd(log_hazard) < 1e-3 || sd(log_hazard) > 10) stop("the risks are not on the scale of a log hazard")
+  fit <- coxph(y ~ log_hazard + strata(fold), control = strict)
+  estimate(paste0("calibration.slope_of_risks.", m), coef(fit) + c(0, -1, 1) * qnorm(0.975) * sqrt(2) * sqrt(vcov(fit)[1, 1]))
+})
 section("calibration.in_the_large", estimate("calibration.in_the_large", exp(log(sum(event) / sum(models$image$own)) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event)))))
 observed_at <- function(rows, h) {
   at <- summary(curve_of(rows), times = h, extend = TRUE)
@@ -867,6 +923,141 @@ section("prognostic_score", {
     for (k in seq_along(reached)) show(paste0("prognostic_score.totals.", j, ".risk.", reached[k]), risk_of(totals[j])[k])
   }
 })
+
+# Table 1, and what the score goes with: columns of the patients' table as they are described, "" where nothing is known.
+described_names <- c(@described@)
+described_types <- c(@described_types@)  # number or category
+described <- setNames(lapply(seq_along(described_names), function(k) {
+  cells <- cohort[[paste("described", described_names[k])]]
+  if (described_types[k] == "number") number(cells) else replace(cells, cells == "", NA)
+}), described_names)
+commonest_first <- function(labels) {  # of equally common ones the first that stands in the table
+  levels <- unique(labels)
+  levels[order(-tabulate(match(labels, levels)))]
+}
+section("table_one", local({
+  parts <- list(all = list(all = everyone), centres = lapply(split(seq_len(n), factor(centre, sort(unique(centre), method = "radix"))), function(k) seq_len(n) %in% k),
+                groups = list(high = scores$score_group == "high", low = scores$score_group == "low"))
+  for (part in names(parts)) for (g in names(parts[[part]])) show(paste("table_one.patients", part, g, sep = "."), sum(parts[[part]][[g]]))
+  n_slides <- number(scores$n_slides)
+  columns <- c(list("event seen" = ifelse(event == 1, "yes", "no"), "months followed" = time_months), described)
+  columns <- columns[!duplicated(names(columns), fromLast = TRUE)]
+  if (is_varied(n_slides)) columns$slides <- n_slides
+  difference <- function(groups, is_level) {  # the largest of any two, in SD
+    groups <- Filter(function(v) length(v) >= (if (is_level) 1 else 2), groups)
+    sizes <- numeric()
+    for (i in seq_along(groups)) for (j in seq_len(i - 1)) {
+      spread <- function(v) if (is_level) mean(v) * (1 - mean(v)) else var(v)
+      pooled <- sqrt((spread(groups[[i]]) + spread(groups[[j]])) / 2)
+      if (pooled > 0) sizes <- c(sizes, abs(mean(groups[[i]]) - mean(groups[[j]])) / pooled)
+    }
+    if (length(sizes)) max(sizes) else NA
+  }
+  row <- 0
+  describe <- function(name, level, values, there) {
+    row <<- row + 1
+    at <- paste0("table_one.rows.", row)
+    keep(paste0(at, ".variable"), name)
+    if (!is.null(level)) keep(paste0(at, ".level"), level)
+    own <- lapply(parts, lapply, function(rows) values[rows & there])
+    for (part in names(parts)) for (g in names(parts[[part]])) {
+      show(paste(at, "missing", part, g, sep = "."), sum(parts[[part]][[g]] & !there))
+      v <- own[[part]][[g]]
+      cell <- paste(at, part, g, sep = ".")
+      if (!is.null(level)) {
+        show(paste0(cell, ".count"), sum(v))
+        show(paste0(cell, ".share"), if (length(v)) mean(v) else NA)
+      } else {
+        quartiles <- if (length(v)) quantile(v, c(0.25, 0.5, 0.75)) else rep(NA, 3)
+        for (k in 1:3) show(paste0(cell, ".", c("q1", "median", "q3")[k]), quartiles[k])
+      }
+    }
+    for (part in c("groups", "centres")) show(paste0(at, ".difference_", part), difference(own[[part]], !is.null(level)))
+  }
+  for (name in names(columns)) {
+    values <- columns[[name]]
+    there <- !is.na(values)
+    if (is.numeric(values)) {
+      describe(name, NULL, values, there)
+      next
+    }
+    levels <- commonest_first(values[there])
+    shown <- if (length(levels) <= 12) levels else levels[1:11]
+    for (level in shown) describe(name, level, values %in% level, there)
+    if (length(shown) < length(levels)) describe(name, sprintf("other (%d levels)", length(levels) - length(shown)), !values %in% shown, there)
+  }
+}))
+section("score_associations", local({
+  columns <- described
+  if (is_varied(centre) && !@centre_name@ %in% names(columns)) columns[[@centre_name@]] <- centre
+  tiles <- number(scores$n_tiles)
+  if (is_varied(tiles) && !"tiles" %in% names(columns)) columns$tiles <- tiles
+  for (k in seq_along(columns)) {
+    at <- paste0("score_associations.rows.", k)
+    values <- columns[[k]]
+    there <- !is.na(values)
+    s <- score[there]
+    v <- values[there]
+    keep(paste0(at, ".variable"), names(columns)[k])
+    show(paste0(at, ".n"), length(v))
+    if (is.numeric(values)) section(at, {
+      if (length(v) < 10) stop("fewer than 10 patients")
+      if (!is_varied(v) || !is_varied(s)) stop("all values are equal")
+      test <- cor.test(s, v, method = "spearman", exact = FALSE)
+      rho <- unname(test$estimate)
+      low_high <- if (abs(rho) < 1 - 1e-12) tanh(atanh(rho) + c(-1, 1) * qnorm(0.975) * sqrt((1 + rho^2 / 2) / (length(v) - 3))) else c(NA, NA)
+      estimate(paste0(at, ".spearman"), c(rho, low_high), there)
+      show(paste0(at, ".p_value"), test$p.value)
+    }) else {
+      levels <- head(commonest_first(v), 12)
+      for (j in seq_along(levels)) {
+        own <- s[v == levels[j]]
+        keep(paste0(at, ".levels.", j, ".level"), levels[j])
+        show(paste0(at, ".levels.", j, ".n"), length(own))
+        show(paste0(at, ".levels.", j, ".mean"), mean(own))
+        show(paste0(at, ".levels.", j, ".sd"), sd(own))
+      }
+      section(at, {
+        tested_levels <- names(which(table(v) >= 2))
+        if (length(tested_levels) < 2) stop("fewer than two levels of two patients")
+        some <- v %in% tested_levels
+        if (!is_varied(s[some])) stop("all scores are equal")
+        test <- kruskal.test(s[some], factor(v[some]))
+        show(paste0(at, ".chi2"), test$statistic)
+        show(paste0(at, ".df"), test$parameter)
+        show(paste0(at, ".p_value"), test$p.value)
+      })
+    }
+  }
+}))
+# Does the score serve both sexes and every age alike?
+section("fairness", local({
+  model <- if (is.null(models$clinical_and_image)) "image" else "clinical_and_image"
+  columns <- grep("^group ", names(cohort), value = TRUE)
+  if (length(columns) && !is.null(models[[model]])) keep("fairness.model", model)
+  k <- 0
+  for (column in columns) {
+    label <- cohort[[column]]
+    name <- sub("^group ", "", column)
+    show(paste0("fairness.unknown.", name), sum(label == ""))
+    groups <- setdiff(sort(unique(label), method = "radix"), "")
+    for (g in groups[order(match(sub(" .*", "", groups), c("50", "65"), nomatch = 0))]) {
+      k <- k + 1
+      at <- paste0("fairness.rows.", k)
+      rows <- label == g
+      keep(paste0(at, ".variable"), name)
+      keep(paste0(at, ".group"), g)
+      counted(at, rows)
+      show_c(paste0(at, ".harrell_c"), image, rows, label = compared_within)
+      section(paste(at, "observed to expected"), {
+        if (sum(rows) < 10 || sum(event[rows]) < 5) stop("fewer than 10 patients or 5 events")
+        foretold <- sum(models[[model]]$own[rows])
+        if (!(foretold > 0)) stop("nothing was foretold")
+        estimate(paste0(at, ".observed_to_expected"), exp(log(sum(event[rows]) / foretold) + c(0, -1, 1) * qnorm(0.975) / sqrt(sum(event[rows]))), rows)
+      })
+    }
+  }
+}))
 
 # Does the score know the centre, the subtype, or the size of the specimen?
 section("centre_from_score", {

@@ -2,11 +2,12 @@
 # The numbers of metrics.json, one by one, beside those above. A number counts as equal only if both have it: a null beside a number, a
 # missing value, a list of another length, or a section that one of the two lacks, differ. What is not repeated here stands in this list:
 not_repeated <- c(
-  "^(time_dependent_auc|brier|integrated_brier)\\..*\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
+  "^(time_dependent_auc|brier|integrated_brier|decision_curve)\\..*\\.(low|high)$" = "ends of intervals from bootstrap draws, of another generator of random numbers",
   "^heterogeneity\\." = "needs the models and the embeddings",
   "^missing_covariates\\.clinical_harrell_c\\." = "needs clinical models out of fold, fitted to complete cases and to imputed sets",
   "^leaks\\.(centre_from_embeddings|rank_correlation\\.mpp)\\." = "needs the embeddings",
   "^(included_excluded\\.|flow\\.patients$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
+  "^acquisition\\." = "needs the slides",
   "^flow\\.by_centre\\..*\\.slides$" = "slides are not in cohort.csv",
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",
   "^timing\\.treatments\\." = "counts of dates, which are not in cohort.csv",
@@ -16,7 +17,7 @@ not_repeated <- c(
   "^(trained|flow\\.(events|competing_events|censored))$" = "says whom a secondary endpoint has"
 )
 too_few_draws <- "of the bootstrap draws have no comparable pair"
-wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^prospective\\.bundle$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^missing_covariates\\.method$|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
+wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^prospective\\.bundle$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^(missing_covariates|table_one|score_associations|acquisition)\\.method$|^acquisition\\.flags\\.|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
 leaves <- function(node, path = "") {  # by path: a number, a text, TRUE or FALSE, or a list of numbers and NA

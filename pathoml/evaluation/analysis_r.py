@@ -12,7 +12,7 @@ from typing import Any
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.evaluation.cohort_table import covariate_types
+from pathoml.evaluation.cohort_table import covariate_types, described_types
 from pathoml.evaluation.evidence import Evidence
 from pathoml.store.files import atomic_path, write_text
 from pathoml.store.tables import write_table
@@ -32,6 +32,8 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
     config = evidence.config
     script = analysis_script(
         covariates=covariate_types(evidence),
+        described=described_types(evidence),
+        centre=config.cohort.centre,
         treatment=config.cohort.treatment,
         subgroups=config.evaluate.subgroups,
         tau_months=tau_months,
@@ -83,6 +85,8 @@ def _way_up(study: Study) -> str:
 def analysis_script(
     *,
     covariates: Mapping[str, str] | None = None,
+    described: Mapping[str, str] | None = None,
+    centre: str = "centre",
     treatment: str | None = None,
     subgroups: Sequence[str] = (),
     tau_months: float | None = None,
@@ -103,6 +107,8 @@ def analysis_script(
     Args:
         covariates: of the clinical model, the treatment among them if there is one, each with its
             type: "number" or "category".
+        described: columns of Table 1, each with its type.
+        centre: name of the centre's column.
         treatment: name of the treatment's column.
         subgroups: expressions (survival/subgroups.py).
         tau_months: for Uno's C; None for all follow-up.
@@ -121,7 +127,7 @@ def analysis_script(
     """
     if tau_months is not None and not tau_months > 0:
         raise CohortError(f"tau_months = {tau_months}, expected a positive number of months.")
-    covariates = covariates or {}
+    covariates, described = covariates or {}, described or {}
     members = [parse_expression(expression) for expression in subgroups]
     settings = {
         "scores_path": r_string(scores_path),
@@ -130,6 +136,9 @@ def analysis_script(
         "bundle_path": r_string(bundle_path),
         "covariates": ", ".join(r_string(name) for name in covariates),
         "covariate_types": ", ".join(r_string(kind) for kind in covariates.values()),
+        "described": ", ".join(r_string(name) for name in described),
+        "described_types": ", ".join(r_string(kind) for kind in described.values()),
+        "centre_name": r_string(centre),
         "treatment": r_string(treatment) if treatment else "NULL",
         "treatment_began_later": "TRUE" if treatment in later_covariates else "FALSE",
         "subgroups": ", ".join(" & ".join(_r_condition(c) for c in parts) for parts in members),

@@ -7,9 +7,9 @@ patients' table stands here once for each part that it plays, under the name of 
 
 - `covariate NAME`: of the clinical model; a number or a category by the whole column;
 - `subgroup NAME`: what a subgroup's condition compares; cell by cell, a number where it is one;
-- `described NAME`: of Table 1 and what the score goes with; a number or a category by the whole
-  column;
-- `stratum NAME`: labels within which C is computed (subtype, specimen, organ).
+- `stratum NAME`: labels within which C is computed (subtype, specimen, organ);
+- `described NAME`: of Table 1, as described there; a number or a category by the whole column;
+- `group NAME`: the group by sex or age, empty where it is unknown.
 
 Nothing else of the patients' table is copied.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pathoml.evaluation.described_columns import described_columns
 from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.fairness import compared_groups
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import write_table
 from pathoml.survival.subgroups import parse_expression
@@ -50,9 +51,9 @@ def cohort_columns(evidence: Evidence) -> dict[str, list[str]]:
         own[TREATED] = evidence.arms.tolist()
     own |= {f"covariate {name}": cells for name, cells in evidence.clinical.items()}
     own |= {f"subgroup {name}": evidence.table[name] for name in compared_columns(evidence)}
-    described = described_columns(evidence)
-    own |= {f"described {name}": values.tolist() for name, values in described.items()}
     own |= {f"stratum {name}": labels.tolist() for name, labels in evidence.strata.items()}
+    own |= {f"described {name}": v.tolist() for name, v in described_columns(evidence).items()}
+    own |= {f"group {name}": labels.tolist() for name, labels in compared_groups(evidence).items()}
     return {name: [_cell(value) for value in values] for name, values in own.items()}
 
 
@@ -67,6 +68,14 @@ def covariate_types(evidence: Evidence) -> dict[str, str]:
     return {
         name: "category" if any(isinstance(cell, str) for cell in cells) else "number"
         for name, cells in evidence.clinical.items()
+    }
+
+
+def described_types(evidence: Evidence) -> dict[str, str]:
+    """Return whether each column of Table 1 is described as a number or as a category."""
+    return {
+        name: "category" if values.dtype.kind == "U" else "number"
+        for name, values in described_columns(evidence).items()
     }
 
 

@@ -41,19 +41,15 @@ NO_COLUMN = "patients.csv has no column of sex or age (sex, gender, age, age_yea
 
 def fairness_section(evidence: Evidence) -> Json:
     """Return C and observed over expected events by sex and by age group."""
-    named = [
-        *((name, False) for name in columns_named(evidence.table, SEX_COLUMNS)[:1]),
-        *((name, True) for name in columns_named(evidence.table, AGE_COLUMNS)[:1]),
-    ]
-    if not named:
+    compared = compared_groups(evidence)
+    if not compared:
         return {"model": None, "rows": [], "unknown": {}, "note": NO_COLUMN}
     try:
         foretold: Foretold | str = foretold_events(evidence)
     except CohortError as error:
         foretold = str(error)
     rows, unknown = list[Json](), dict[str, int]()
-    for name, is_age in named:
-        groups = age_groups(evidence.table[name]) if is_age else _levels(evidence.table[name])
+    for name, groups in compared.items():
         unknown[name] = int((groups == "").sum())
         rows += [
             {"variable": name, "group": group, **_judged(evidence, groups == group, foretold)}
@@ -61,6 +57,17 @@ def fairness_section(evidence: Evidence) -> Json:
         ]
     model = None if isinstance(foretold, str) else foretold.model
     return {"model": model, "rows": rows, "unknown": unknown, "note": NOTE}
+
+
+def compared_groups(evidence: Evidence) -> dict[str, Labels]:
+    """Return (B,) the group of each patient by sex and by age, "" where it is unknown; a key for
+    each of the two columns that patients.csv has.
+    """
+    table = evidence.table
+    sex, age = columns_named(table, SEX_COLUMNS)[:1], columns_named(table, AGE_COLUMNS)[:1]
+    return {name: _levels(table[name]) for name in sex} | {
+        name: age_groups(table[name]) for name in age
+    }
 
 
 def age_groups(cells: Sequence[object]) -> Labels:

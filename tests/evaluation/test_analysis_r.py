@@ -33,7 +33,7 @@ PACKAGES = ("rms", "riskRegression", "cmprsk", "mice")
 # Not R's to repeat: percentiles of our bootstrap draws (the estimates beside them are), and what
 # rests on files that R does not read: embeddings, models, the plan, patients who were left out.
 NOT_COMPARED = re.compile(
-    r"^(time_dependent_auc|brier|integrated_brier)\..*\.(low|high)$"
+    r"^(time_dependent_auc|brier|integrated_brier|decision_curve)\..*\.(low|high)$"
     r"|^flow\.(patients|by_centre\..*\.slides)$"
     # of models that R does not fit again: out of fold by complete cases and by imputed sets
     r"|^missing_covariates\.clinical_harrell_c\."
@@ -294,6 +294,42 @@ PLANTS = {  # what is planted, and the path that must be named
     "end of a hospital": (
         put(["between_centres", "harrell_c", "prediction_low"], slightly),
         "between_centres.harrell_c.prediction_low",
+    ),
+    "median of a centre in Table 1": (
+        put(["table_one", "rows", 2, "centres", "C1", "median"], slightly),
+        "table_one.rows.3.centres.C1.median",
+    ),
+    "standardised difference": (
+        put(["table_one", "rows", 0, "difference_groups"], slightly),
+        "table_one.rows.1.difference_groups",
+    ),
+    "coefficient beside the score": (
+        put(["multivariable", "rows", 0, "with_score", "high"], slightly),
+        "multivariable.rows.1.with_score.high",
+    ),
+    "reference level": (
+        put(["multivariable", "references", "subtype"], "none"),
+        "multivariable.references.subtype",
+    ),
+    "correlation with a column": (
+        put(["score_associations", "rows", 0, "spearman", "low"], slightly),
+        "score_associations.rows.1.spearman.low",
+    ),
+    "mean of a level": (
+        put(["score_associations", "rows", 2, "levels", 1, "mean"], slightly),
+        "score_associations.rows.3.levels.2.mean",
+    ),
+    "C of an age group": (
+        put(["fairness", "rows", 1, "harrell_c", "low"], slightly),
+        "fairness.rows.2.harrell_c.low",
+    ),
+    "calibration of an age group": (
+        put(["fairness", "rows", 2, "observed_to_expected", "estimate"], slightly),
+        "fairness.rows.3.observed_to_expected.estimate",
+    ),
+    "slope of risks": (
+        put(["calibration", "slope_of_risks", "clinical", "estimate"], slightly),
+        "calibration.slope_of_risks.clinical.estimate",
     ),
     "half-width foretold": (put(["power", "c_half_width"], slightly), "power.c_half_width"),
     "number for a null": (

@@ -4,8 +4,6 @@ equals analysis.R, or its section says why there is none.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from evaluation.test_analysis_r import disagreements, evaluated_twice
@@ -16,16 +14,7 @@ from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.sections import metrics
 from pathoml.survival.kaplan_meier import kaplan_meier, survival_at
 
-# C has its own tests (tests/survival/test_concordance.py)
-CONCORDANCE = re.compile(r"harrell_c|uno_c|^seeds")
 HORIZONS = {"myeloma_late": [12, 24, 60], "mgus2_age": [720, 900, 1020], "nafld1_age": [480, 720]}
-
-
-def without_concordance(content):
-    if isinstance(content, dict):
-        kept = {k: v for k, v in content.items() if not CONCORDANCE.search(k)}
-        return {k: without_concordance(v) for k, v in kept.items()}
-    return [without_concordance(v) for v in content] if isinstance(content, list) else content
 
 
 def late_study(folder, n=120, seed=2, **more):
@@ -63,7 +52,7 @@ def test_r_reproduces_every_number_with_delayed_entry(tmp_path, name):
         evaluate={"horizons_months": HORIZONS[name], "subgroups": ["x > 1", "g == 1"]},
     )
     content, of_r = evaluated_twice(study)
-    assert disagreements(without_concordance(content), of_r) == []
+    assert disagreements(content, of_r) == []
     assert content["timing"]["n"] == len(known)
     assert content["timing"]["hazard_ratio_per_sd"]["estimate"] == pytest.approx(
         content["hazard_ratio_per_sd"]["estimate"]
