@@ -36,7 +36,9 @@ coxph <- function(...) {  # as survival's, but a coefficient per SD that is far 
   call <- sys.call()
   call[[1]] <- quote(survival::coxph)
   call$x <- TRUE
-  fit <- eval(call, parent.frame())
+  fit <- withCallingHandlers(eval(call, parent.frame()), warning = function(w) {
+    if (grepl("coefficient may be infinite", conditionMessage(w))) stop("a coefficient runs to infinity")
+  })
   if (length(coef(fit)) && !inherits(fit, "coxph.penal") && !anyNA(coef(fit))) {
     sds <- apply(fit$x, 2, function(v) sqrt(mean((v - mean(v))^2)))
     error <- sds / sqrt(pmax(diag(solve(fit$var)), 1e-300))  # per SD, the other coefficients held
