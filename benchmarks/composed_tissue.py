@@ -94,7 +94,7 @@ def main() -> None:
     header = (
         "split seed",
         "C (95 %)",
-        "within centres",
+        "within centres (95 %)",
         "ridge Cox",
         "ridge within",
         "AUC contribution",
@@ -105,7 +105,6 @@ def main() -> None:
     for seed, metrics, auc in rows:
         ridge = metrics["ridge_cox"]
         values = [
-            metrics["harrell_c_centre_stratified"],
             ridge["harrell_c"],
             ridge["harrell_c_centre_stratified"],
         ]
@@ -118,6 +117,7 @@ def main() -> None:
             (
                 seed,
                 interval_text(metrics["harrell_c"]),
+                interval_text(metrics["harrell_c_centre_stratified"]),
                 *(f"{v['estimate']:.3f}" for v in values),
                 *areas,
             )

@@ -19,7 +19,7 @@ from pathoml.study.cohort import read_cohort
 from pathoml.study.columns import number_cells
 from pathoml.study.patient_ids import near_ids
 from pathoml.study.run_folder import RunFolder
-from pathoml.training.imported import INSIDE
+from pathoml.training.imported_recipe import INSIDE
 from pathoml.training.imported_run import write_imported_run
 from pathoml.types import Exchange
 

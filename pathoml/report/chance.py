@@ -86,9 +86,10 @@ def _which_test(metrics: Json, score_type: str, origin: str) -> str:
             f"The Wald test of the hazard ratio is the test{condition}{p}. The score was not"
             " trained here, so there is no cross-validation to repeat."
         )
-    which = "Only the permutation test" if len(centres) > 1 else "The permutation test"
     whose = ", which its owner can run," if origin == "imported" else ""
-    return f"{which}{whose} is the test of this score."
+    if len(centres) > 1:
+        return f"Only the permutation test{whose} is a test of this score."
+    return f"The permutation test{whose} is the test of this score."
 
 
 def _caption(permutation: Json, metrics: Json) -> str:

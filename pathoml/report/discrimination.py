@@ -12,6 +12,7 @@ from pathoml.report import figures, wording
 from pathoml.report.figures import ForestRow
 from pathoml.types import Json
 
+MOST_DRAWN = 8  # centres in the first figure; of more, the details have every one
 MOST_CENTRES = 12  # beyond which a centre whose C is not estimable gets no row
 
 
@@ -40,9 +41,11 @@ def discrimination_context(metrics: Json) -> dict[str, Any]:
             "Clinical covariates alone", "comparator", wording.headline_of(clinical, metrics)
         ),
     ]
+    drawn = [row for row in rows if row.kind != "centre" or len(shown) <= MOST_DRAWN]
     return {
         "forest_rows": rows,
-        "forest_svg": Markup(figures.forest_figure(rows)),
+        "forest_svg": Markup(figures.forest_figure(drawn)),
+        "forest_has_centres": any(row.kind == "centre" for row in drawn),
         "centres_not_estimable": len(by_centre) - len(shown),
         "c_differences": _differences(metrics),
         "c_to_quote": "within centres" if wording.within_centres(metrics) else "all patients",

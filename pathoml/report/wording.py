@@ -241,7 +241,8 @@ def _added(added: Json | None, permutation: Json, origin: str) -> str:
     frozen = added.get("p_value_anticonservative")
     if not is_number(p) and origin == "predicted" and is_number(frozen):
         p, test = frozen, "likelihood ratio"  # which holds for a score that was fixed before
-    change = f"(change in C {estimate(delta, 3, signed=True)}; {test} {p_value(p)})"
+    said = estimate(delta, 3, signed=True).rstrip(".")
+    change = f"(change in C {said}; {test} {p_value(p)})"
     low = delta.get("low")
     if not is_number(p):
         return (

@@ -25,7 +25,7 @@ from pathoml.store.tables import (
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import about_splits, check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_folds
-from pathoml.training.imported import KEPT, SCORE, VALUES, Rows, import_inputs, scores_read
+from pathoml.training.imported_recipe import KEPT, SCORE, VALUES, Rows, import_inputs, scores_read
 from pathoml.training.scoring import averaged, repeat_table, standardise
 from pathoml.types import Cohort, Floats, Recipe, RiskScore, Split
 

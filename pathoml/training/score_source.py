@@ -11,7 +11,7 @@ from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.inputs import slides_read, stored_content, what_changed, why_stale
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
-from pathoml.training.imported import import_recipe
+from pathoml.training.imported_recipe import import_recipe
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.types import Cohort, Recipe
 

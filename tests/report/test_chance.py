@@ -54,7 +54,7 @@ def test_under_99_permutations_are_too_few_to_say(rounds, few):
 
 def test_of_a_cross_validated_score_of_several_centres_only_the_permutation_test_is_a_test():
     assert context(metrics_of(wald_p=None))["which_test"] == (
-        "Only the permutation test is the test of this score."
+        "Only the permutation test is a test of this score."
     )
     assert context(metrics_of(ONE, wald_p=0.01))["which_test"].startswith("The permutation test")
 

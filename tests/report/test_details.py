@@ -126,6 +126,21 @@ def test_without_a_locked_score_the_page_has_no_section_on_new_patients(study):
     )
 
 
+def test_what_one_means_stands_only_beside_a_number(study):
+    beside = {
+        "slope_of_risks": "neither too bold nor too timid",
+        "in_the_large": "right on average",
+    }
+    calibration = json.loads((study.run_folder / "metrics.json").read_text())["calibration"]
+    for name, meaning in beside.items():
+        none = {"estimate": None, "low": None, "high": None, "note": "not estimable: 3 events"}
+        if name == "slope_of_risks":
+            none = dict.fromkeys(calibration[name], none)
+        assert meaning in page_with(study, {"calibration": calibration})
+        assert meaning not in page_with(study, {"calibration": calibration | {name: none}})
+        assert meaning not in page_with(study, {"calibration": {}})
+
+
 def test_the_page_says_how_far_the_maps_may_be_believed(study):
     whole = {
         "area": {"estimate": 0.21, "low": 0.17, "high": 0.24},

@@ -16,6 +16,7 @@ ELSEWHERE = {
     "encoders/*": ("contracts/test_encoders.py", "each file of the folder meets one contract"),
     "mil/*": ("contracts/test_heads.py", "each file of the folder meets one contract"),
     "slides/readers/*": ("contracts/test_readers.py", "each file of the folder meets one contract"),
+    "training/imported_*": ("training/test_imported.py", "what is recorded is what is made anew"),
     "study/treatment_start": ("study/test_timing.py", "a start is a date among dates"),
     "interop/features": ("contracts/test_interop.py", "what imported formats have in common"),
     "interop/h5ad": ("interop/test_maps.py", "the exports of one map agree with one another"),
