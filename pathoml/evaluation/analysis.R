@@ -36,10 +36,12 @@ coxph <- function(...) {  # as survival's, but a coefficient per SD that is far 
   call <- sys.call()
   call[[1]] <- quote(survival::coxph)
   call$x <- TRUE
-  fit <- eval(call, parent.frame())
+  fit <- withCallingHandlers(eval(call, parent.frame()), warning = function(w) {
+    if (grepl("coefficient may be infinite", conditionMessage(w))) stop("a coefficient runs to infinity")
+  })
   if (length(coef(fit)) && !inherits(fit, "coxph.penal") && !anyNA(coef(fit))) {
     sds <- apply(fit$x, 2, function(v) sqrt(mean((v - mean(v))^2)))
-    error <- 1 / (sqrt(pmax(diag(solve(fit$var)), 1e-300)) * sds)
+    error <- sds / sqrt(pmax(diag(solve(fit$var)), 1e-300))  # per SD, the other coefficients held
     if (any(abs(coef(fit)) * sds > 5 & error > 5)) stop("a coefficient runs to infinity")
   }
   fit
@@ -298,7 +300,7 @@ two_digits <- function(values) {  # the two leading digits, a half up, as people
   sprintf("%g", sort(unique(sign(values) * as.numeric(paste0(leading, "e", as.numeric(sub(".*e", "", parts)) - 1)))))
 }
 clinical <- learn(clinical_names, everyone)
-x <- bound(clinical)
+x <- if (length(clinical)) bound(clinical) else matrix(0, n, 0)
 # A level none of whose patients had an event has a hazard ratio of 0, one whose patients all had theirs before anybody else an
 # infinite one: in that limit, exactly, its patients are a stratum of their own. Of columns that determine one another the later go.
 estimable <- function(z, start = entry_months, stop = time_months, seen = event) {
@@ -404,8 +406,8 @@ if (length(clinical_names)) section("proportional hazards with clinical", {
   found <- estimable(x)
   own <- found$stratum
   if (!isTRUE(all(is.finite(coef(cox_of(cbind(x[, found$kept, drop = FALSE], score), own)))))) stop("a covariate is constant, or one of others")
-  columns <- split(which(found$kept), rep(seq_along(clinical), sapply(clinical, NCOL))[found$kept])
-  terms <- setNames(columns, paste0("term_", seq_along(columns)))
+  columns <- split(which(found$kept), rep(seq_along(clinical), vapply(clinical, NCOL, 1L))[found$kept])
+  terms <- setNames(columns, sprintf("term_%d", seq_along(columns)))
   data <- lapply(terms, function(k) x[, k, drop = FALSE])
   formula <- reformulate(c(names(terms), "score", "strata(own)"), quote(y))
   table <- cox.zph(coxph(formula, data = c(data, list(score = score, own = own)), control = strict))$table
@@ -455,8 +457,9 @@ if (length(clinical_names) && anyNA(patients, recursive = TRUE)) section("missin
       elsewhere <- which(f$kept & !kept & apply(z, 2, function(v) all(v %in% 0:1)))
       own <- interaction(as.data.frame(cbind(f$stratum, z[, elsewhere, drop = FALSE])), drop = TRUE)
       data <- list(y = y[among], z = z[, kept, drop = FALSE], score = score[among], own = own)
-      list(data = data, kept = kept, full = coxph(y ~ z + score + strata(own), data = data, control = strict),
-           reduced = coxph(y ~ z + strata(own), data = data, control = strict))
+      full <- coxph(y ~ z + score + strata(own), data = data, control = strict)
+      if (anyNA(coef(full)) || !all(diag(vcov(full)) > 0)) stop("a covariate is constant, or determined by others")
+      list(data = data, kept = kept, full = full, reduced = coxph(y ~ z + strata(own), data = data, control = strict))
     }, sets, found)
   }
   complete <- rowSums(!there) == 0
@@ -772,10 +775,10 @@ if (is_varied(centre)) section("between_centres", local({
     for (name in hospitals) {
       at <- paste0("between_centres.centres.", name)
       show(paste0(at, ".expected"), foretold[[name]])
-      if (seen[[name]]) estimate(paste0(at, ".observed_to_expected"),
-                                 exp(log(seen[[name]] / foretold[[name]]) + c(0, -1, 1) * qnorm(0.975) / sqrt(seen[[name]])), centre == name)
+      if (seen[[name]] && foretold[[name]] > 0) estimate(paste0(at, ".observed_to_expected"),
+        exp(log(seen[[name]] / foretold[[name]]) + c(0, -1, 1) * qnorm(0.975) / sqrt(seen[[name]])), centre == name)
     }
-    some <- seen > 0
+    some <- seen > 0 & foretold > 0
     pooled("observed_to_expected", log(seen[some] / foretold[some]), 1 / sqrt(seen[some]), exp, centre %in% hospitals[some])
   }}))
 # AUC, Brier score and net benefit are not estimable with delayed entry: no weight stands for who had the event before they could come.
@@ -819,6 +822,7 @@ for (m in setdiff(names(models), "no_model")) section(paste("slope of the risks 
   log_hazard <- log(models[[m]]$cumulative[, which.max(horizons)])
   if (!all(is.finite(log_hazard))) stop("a fold's model foretold no event")
   if (sd(log_hazard) < 1e-3 || sd(log_hazard) > 10) stop("the risks are not on the scale of a log hazard")
+  if (all(abs(log_hazard - ave(log_hazard, fold)) < 1e-9)) stop("the risks of a fold are all equal")
   fit <- coxph(y ~ log_hazard + strata(fold), control = strict)
   estimate(paste0("calibration.slope_of_risks.", m), coef(fit) + c(0, -1, 1) * qnorm(0.975) * sqrt(2) * sqrt(vcov(fit)[1, 1]))
 })
