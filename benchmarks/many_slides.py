@@ -27,7 +27,7 @@ SETTINGS = {
     "endpoint": {"name": "invented", "time_zero": "invented", "time": "pfs", "event": "event"},
     "splits": {"folds": 2, "repeats": 1},
     "train": {"epochs": 2, "seeds": 1, "nested": False, "projection": 8, "hidden": 8},
-    "significance": {"permutations": 0, "bootstraps": 100},
+    "significance": {"permutations": 0, "bootstraps": 200},
     "evaluate": {"horizons_months": [12]},
 }
 

@@ -25,7 +25,7 @@ from pydantic import (
 
 from pathoml.errors import ConfigError, nearest
 
-FEWEST_BOOTSTRAPS = 100  # below, the ends of a percentile interval are single extreme draws
+FEWEST_BOOTSTRAPS = 200  # below, the ends of a percentile interval are single extreme draws
 FEWEST_RESAMPLES = 20  # below, there is no range; 200 is what its authors ask for
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Cell = Annotated[str, BeforeValidator(lambda value: _cell_text(value))]
@@ -323,7 +323,7 @@ class SignificanceConfig(Section):
         1000,
         ge=0,
         le=100_000,
-        description="draws of patients for an interval, 100 at least; 0 for no intervals",
+        description="draws of patients for an interval, 200 at least; 0 for no intervals",
     )
 
     @field_validator("resamples")
@@ -341,8 +341,8 @@ class SignificanceConfig(Section):
     def _enough_for_an_interval(cls, bootstraps: int) -> int:
         if 0 < bootstraps < FEWEST_BOOTSTRAPS:
             raise ValueError(
-                f"{bootstraps} draws give no 95 % interval: its ends are the 2.5th and the 97.5th"
-                f" of 100 draws. Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to"
+                f"{bootstraps} draws give no 95 % interval: its ends would be single extreme ones"
+                f". Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to"
                 " have no intervals"
             )
         return bootstraps

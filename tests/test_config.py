@@ -128,14 +128,14 @@ def test_a_word_that_is_not_among_the_known_ones_is_refused_by_the_name_of_its_k
     ]
 
 
-@pytest.mark.parametrize("draws", [1, 50, 99])
+@pytest.mark.parametrize("draws", [1, 50, 199])
 def test_so_few_bootstraps_that_they_give_no_interval_are_refused_with_the_reason(tmp_path, draws):
     sentence = refusal(study(tmp_path), f"significance.bootstraps={draws}")
     assert f"bootstraps = {draws} is refused: {draws} draws give no 95 % interval" in sentence
 
 
-@pytest.mark.parametrize("draws", [0, 100])
-def test_no_bootstraps_or_a_hundred_are_taken(tmp_path, draws):
+@pytest.mark.parametrize("draws", [0, 200])
+def test_no_bootstraps_or_two_hundred_are_taken(tmp_path, draws):
     read = load_study(study(tmp_path), [f"significance.bootstraps={draws}"])
     assert read.config.significance.bootstraps == draws
 

@@ -23,7 +23,7 @@ TINY_SETTINGS: dict[str, object] = {
     "train": {"seeds": 1},
     "significance": {
         "permutations": 0,
-        "bootstraps": 100,
+        "bootstraps": 200,
     },  # eight patients may be told apart perfectly, which no test survives
 }
 

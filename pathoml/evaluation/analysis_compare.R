@@ -16,6 +16,12 @@ not_repeated <- c(
   "^endpoint_comparison\\.trained_on\\." = "needs the outcomes of other endpoints",
   "^(trained|flow\\.(events|competing_events|censored))$" = "says whom a secondary endpoint has"
 )
+# Where a coefficient runs to infinity R has no number, while pathoml has that of the limit, with the level left out: nothing to compare.
+of_section <- c("added_value" = "^added_value\\.", "multivariable" = "^multivariable\\.", "medians" = "^missing_covariates\\..*\\.median\\.",
+                "complete cases" = "^missing_covariates\\..*\\.complete_case\\.", "gain over subtype" = "^leaks\\.gain_over_subtype\\.",
+                "proportional hazards with clinical" = "^proportional_hazards\\.with_clinical\\.")
+runs_away <- intersect(names(of_section), names(failed)[grepl("runs to infinity", failed, fixed = TRUE)])
+not_repeated <- c(not_repeated, setNames(rep("a coefficient runs to infinity in R", length(runs_away)), of_section[runs_away]))
 too_few_draws <- "of the bootstrap draws have no comparable pair"
 wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^prospective\\.bundle$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^(missing_covariates|table_one|score_associations|acquisition)\\.method$|^acquisition\\.flags\\.|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R

@@ -184,7 +184,7 @@ SETTINGS = {
     "tiles": {"tile_px": 64, "mpp": 0.5, "context_mpp": 2.0},
     "splits": {"folds": 2, "repeats": 2},
     "train": {"epochs": 2, "seeds": 1, "projection": 8, "hidden": 8, "nested": False},
-    "significance": {"permutations": 2, "bootstraps": 100},
+    "significance": {"permutations": 2, "bootstraps": 200},
 }
 JOINED = "efficientnet_lite0@64px_0.5mpp+efficientnet_lite0@64px_2.0mpp"
 

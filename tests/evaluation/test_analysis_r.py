@@ -133,7 +133,7 @@ def both(request, tmp_path_factory):
     options = dict(STUDIES[request.param])
     partitions = options.pop("partitions", False)
     study = write_score_study(
-        folder, significance={"permutations": 0, "bootstraps": 100}, **options
+        folder, significance={"permutations": 0, "bootstraps": 200}, **options
     )
     if partitions:
         write_partitions(study)
@@ -377,7 +377,7 @@ PLANTS = {  # what is planted, and the path that must be named
 @pytest.mark.parametrize("with_bundle", [True, False])
 def test_r_validates_a_locked_score_with_its_bundle(tmp_path, with_bundle):
     study = write_score_study(
-        tmp_path, n=120, seed=3, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=120, seed=3, significance={"permutations": 0, "bootstraps": 200}
     )
     lock(study, 0.8, 1 / 16)
     if not with_bundle:
@@ -389,7 +389,7 @@ def test_r_validates_a_locked_score_with_its_bundle(tmp_path, with_bundle):
 
 def test_nothing_that_is_planted_in_metrics_json_passes_as_equal(tmp_path):
     study = write_score_study(
-        tmp_path, n=120, seed=2, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=120, seed=2, significance={"permutations": 0, "bootstraps": 200}
     )
     write_partitions(study)
     all_changed = {
@@ -418,7 +418,7 @@ def test_nothing_that_is_planted_in_metrics_json_passes_as_equal(tmp_path):
 
 def test_every_number_is_compared_or_stands_in_the_list_of_what_is_not(tmp_path):
     study = write_score_study(
-        tmp_path, n=80, seed=2, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=80, seed=2, significance={"permutations": 0, "bootstraps": 200}
     )
     content, said = compared(study, {"nothing": lambda _: None})
     counts = re.search(
@@ -439,7 +439,7 @@ def test_a_difference_ends_the_script_with_an_exit_status_and_none_ends_it_well(
         n=80,
         seed=2,
         cohort={"covariates": ["age"]},
-        significance={"permutations": 0, "bootstraps": 100},
+        significance={"permutations": 0, "bootstraps": 200},
     )
     evaluated = evaluated_once(study)
     write_numbers(study.run_folder / "metrics.csv", evaluated)
@@ -479,7 +479,7 @@ def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_
         n=150,
         seed=8,
         competing=False,
-        significance={"permutations": 0, "bootstraps": 100},
+        significance={"permutations": 0, "bootstraps": 200},
     )
     table = tmp_path / "patients.csv"
     head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
@@ -496,7 +496,7 @@ def test_a_level_without_an_event_leaves_the_added_value_estimable_and_equal_to_
 
 def test_r_fits_nested_scores_as_we_do(tmp_path):
     study = write_score_study(
-        tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=246, seed=6, significance={"permutations": 0, "bootstraps": 200}
     )
     evidence = read_evidence(study)
     rng = np.random.default_rng(3)
@@ -511,7 +511,7 @@ def test_r_fits_nested_scores_as_we_do(tmp_path):
 
 
 def test_a_german_table_in_days_is_read_alike_by_r(tmp_path):
-    study = write_score_study(tmp_path, significance={"permutations": 0, "bootstraps": 100})
+    study = write_score_study(tmp_path, significance={"permutations": 0, "bootstraps": 200})
     in_days_and_german(tmp_path)
     endpoint = study.config.endpoint.model_copy(update={"unit": "days"})
     study = study.model_copy(
@@ -528,7 +528,7 @@ def test_a_number_that_r_does_not_print_is_found(both):
 
 def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
     study = write_score_study(
-        tmp_path, n=120, seed=9, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=120, seed=9, significance={"permutations": 0, "bootstraps": 200}
     )
     evidence = read_evidence(study)
     ids, score = evidence.cohort.patient_ids, evidence.score
@@ -542,7 +542,7 @@ def test_r_repeats_how_far_the_score_moves_with_the_seed(tmp_path):
 
 def test_r_reads_events_and_treatment_in_words_and_numbers_as_we_do(tmp_path):
     study = write_score_study(
-        tmp_path, n=150, seed=8, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=150, seed=8, significance={"permutations": 0, "bootstraps": 200}
     )
     table = tmp_path / "patients.csv"
     head, *rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
@@ -565,7 +565,7 @@ def test_r_reads_events_and_treatment_in_words_and_numbers_as_we_do(tmp_path):
 def test_r_takes_the_studys_word_for_missing_in_the_table_of_slides_too(tmp_path):
     cohort = {"covariates": ["age"], "missing": ["Not done"]}
     study = write_score_study(
-        tmp_path, n=80, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=80, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 200}
     )
     head, *rows = (tmp_path / "slides.csv").read_text(encoding="utf-8").splitlines()
     organs = ["lung", "", "not done", "liver", " not done"]
@@ -583,7 +583,7 @@ def test_r_reads_a_study_whose_tables_are_workbooks_with_their_own_word_for_miss
 
     cohort = {"covariates": ["age", "subtype"], "treatment": "systemic", "missing": ["not done"]}
     study = write_score_study(
-        tmp_path, n=120, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 100}
+        tmp_path, n=120, seed=10, cohort=cohort, significance={"permutations": 0, "bootstraps": 200}
     )
     for name in ("patients", "slides"):
         table = pd.read_csv(tmp_path / f"{name}.csv", dtype=str).fillna("not done")

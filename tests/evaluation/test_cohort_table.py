@@ -18,7 +18,7 @@ from pathoml.evaluation.sections import evaluate_scores
 from pathoml.study.cohort import read_cohort
 from pathoml.types import SILENT
 
-QUICK = {"permutations": 0, "bootstraps": 100}
+QUICK = {"permutations": 0, "bootstraps": 200}
 IDS = ["007", "7", "TRUE", "T", "1e5", "0x1F", "Inf", "F", "1", "01"]
 LEVELS = ["1e5", "TRUE", "0x1F", "-low", 'said "so"', "é, ü", "Inf", "+2"]
 

@@ -26,7 +26,7 @@ FEW = [
     "train.seeds=1",
     "train.nested=false",
     "significance.permutations=1",
-    "significance.bootstraps=100",
+    "significance.bootstraps=200",
 ]
 
 

@@ -23,7 +23,7 @@ RESAMPLES = 20
 QUICK = {
     "epochs: 12": "nested: false, epochs: 2",
     "seeds: 2": "seeds: 2",
-    "9, bootstraps: 100": f"0, bootstraps: 0, resamples: {RESAMPLES}",
+    "9, bootstraps: 200": f"0, bootstraps: 0, resamples: {RESAMPLES}",
 }
 
 

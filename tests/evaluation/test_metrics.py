@@ -58,7 +58,7 @@ STUDIES = {
 
 @pytest.mark.parametrize("sections", STUDIES.values(), ids=STUDIES.keys())
 def test_every_section_of_a_real_file_is_as_its_type_says(tmp_path, sections):
-    quick = {"permutations": 0, "bootstraps": 100}
+    quick = {"permutations": 0, "bootstraps": 200}
     study = write_score_study(tmp_path, significance=quick, **sections)
     assert misfits(metrics(read_evidence(study)), Metrics) == []
 

@@ -20,7 +20,7 @@ QUICK = {
     "epochs: 12": "nested: false, epochs: 2",
     "repeats: 2": "repeats: 1",
     "seeds: 2": "seeds: 1",
-    "9, bootstraps: 100": "5, bootstraps: 0",
+    "9, bootstraps: 200": "5, bootstraps: 0",
 }
 
 

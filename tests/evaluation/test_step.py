@@ -20,7 +20,7 @@ from pathoml.evaluation.evidence import read_evidence
 from pathoml.evaluation.sections import metrics
 from pathoml.study.cohort import read_cohort
 
-QUICK = {"permutations": 0, "bootstraps": 100}
+QUICK = {"permutations": 0, "bootstraps": 200}
 
 
 def evaluated(study):

@@ -128,7 +128,7 @@ def test_evaluate_and_report_say_what_imported_scores_cannot_show(tmp_path: Path
         update={
             "config": study.config.model_copy(
                 update={
-                    "significance": study.config.significance.model_copy(update={"bootstraps": 100})
+                    "significance": study.config.significance.model_copy(update={"bootstraps": 200})
                 }
             )
         }

@@ -23,7 +23,7 @@ from pathoml.store.files import write_json
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     study = write_score_study(
-        folder, n=120, centres=4, significance={"permutations": 0, "bootstraps": 100}
+        folder, n=120, centres=4, significance={"permutations": 0, "bootstraps": 200}
     )
     table = folder / "patients.csv"
     rows = table.read_text().splitlines()

@@ -24,7 +24,7 @@ from pathoml.training.step import train_study
 
 FEW = [
     "significance.permutations=0",
-    "significance.bootstraps=100",
+    "significance.bootstraps=200",
     "train.epochs=3",
     "train.seeds=2",
     "train.nested=false",

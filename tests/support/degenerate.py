@@ -17,7 +17,7 @@ from pathoml.store.files import write_json
 from pathoml.study.cohort import read_cohort
 from pathoml.types import Array, Json
 
-QUICK = {"permutations": 0, "bootstraps": 100}
+QUICK = {"permutations": 0, "bootstraps": 200}
 
 
 def rewrite(folder: Path, change: Callable[[list[dict[str, str]]], None]) -> None:

@@ -13,7 +13,7 @@ from pathoml.synthetic.cohort import write_cohort
 SETTINGS = {
     "splits": {"folds": 2, "repeats": 1},
     "train": {"epochs": 2, "seeds": 1, "projection": 8, "hidden": 8, "nested": False},
-    "significance": {"permutations": 1, "bootstraps": 100},
+    "significance": {"permutations": 1, "bootstraps": 200},
     "compute": {"workers": 1, "deterministic": True, "device": "cpu"},
 }
 

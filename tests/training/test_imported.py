@@ -39,7 +39,7 @@ def study(tmp_path: Path) -> Study:
     (tmp_path / "study.yaml").write_text(
         "endpoint: {name: PFS, time_zero: diagnosis, time: months, event: event}\n"
         "cohort: {covariates: [age], without_slides: keep}\nsplits: {folds: 2, repeats: 1}\n"
-        "significance: {permutations: 0, bootstraps: 100}\n",
+        "significance: {permutations: 0, bootstraps: 200}\n",
         encoding="utf-8",
     )
     write_patients(tmp_path, events=12)

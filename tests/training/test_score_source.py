@@ -16,7 +16,7 @@ from pathoml.pipeline import run, run_states
 from pathoml.study.cohort import read_cohort
 from pathoml.training.step import train_study
 
-FEW = ["significance.permutations=0", "significance.bootstraps=100", "run=first"]
+FEW = ["significance.permutations=0", "significance.bootstraps=200", "run=first"]
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ SUMMARIES = {"failures.csv", "quality.csv", "index.html"}  # of all slides, fail
 SETTINGS = {
     "splits": {"folds": 2, "repeats": 1},
     "train": {"epochs": 2, "seeds": 1, "projection": 8, "hidden": 8, "nested": False},
-    "significance": {"permutations": 1, "bootstraps": 100},
+    "significance": {"permutations": 1, "bootstraps": 200},
     "compute": {"workers": 1, "deterministic": True, "device": "cpu"},
 }
 

@@ -25,7 +25,7 @@ CANARIES = (NAME, BORN, NUMBER, "kanarienvogel", "23.07.1951")
 SETTINGS = {
     "splits": {"folds": 2, "repeats": 2},
     "train": {"epochs": 2, "seeds": 1, "projection": 8, "hidden": 8, "nested": False},
-    "significance": {"permutations": 1, "bootstraps": 100},
+    "significance": {"permutations": 1, "bootstraps": 200},
     "cohort": {"covariates": []},
     "compute": {"workers": 1, "device": "cpu"},
 }

@@ -310,7 +310,7 @@ def workplace(tmp_path_factory, shared_data):
     folder = tmp_path_factory.mktemp("documents")
     settings = {
         **SETTINGS,
-        "significance": {"permutations": 4, "bootstraps": 100},
+        "significance": {"permutations": 4, "bootstraps": 200},
         "cohort": {"covariates": []},
     }
     write_cohort(

@@ -20,7 +20,7 @@ from pathoml.synthetic.cohort import write_cohort
 SETTINGS = {
     "splits": {"folds": 2, "repeats": 2},
     "train": {"epochs": 3, "seeds": 1, "projection": 8, "hidden": 8},
-    "significance": {"permutations": 2, "bootstraps": 100},
+    "significance": {"permutations": 2, "bootstraps": 200},
     "cohort": {"covariates": ["age"]},
 }
 
@@ -93,7 +93,7 @@ def test_a_changed_key_redoes_only_the_steps_that_stand_on_it(
             "run",
             str(study),
             "--set",
-            "significance.bootstraps=120",
+            "significance.bootstraps=240",
             "--set",
             "significance.permutations=0",
         )

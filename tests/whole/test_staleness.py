@@ -104,7 +104,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "significance.permutations": ("2", EVALUATE),
     "significance.repeats": ("2", EVALUATE),
     "significance.seeds": ("2", EVALUATE),
-    "significance.bootstraps": ("101", EVALUATE),
+    "significance.bootstraps": ("201", EVALUATE),
     "significance.resamples": ("20", EVALUATE),
     "evaluate.horizons_months": ("[6]", EVALUATE),
     "evaluate.subgroups": ("[]", EVALUATE),
@@ -460,9 +460,9 @@ def test_a_page_with_the_numbers_of_a_former_table_is_not_written(
 
 
 def test_a_page_says_that_its_numbers_are_of_other_settings(folder: Path) -> None:
-    assert pathoml("report", str(folder), "--set", "significance.bootstraps=107") == 0
+    assert pathoml("report", str(folder), "--set", "significance.bootstraps=207") == 0
     text = (folder / "runs" / "main" / "report.html").read_text(encoding="utf-8")
-    assert "significance.bootstraps = 107, was 100" in text
+    assert "significance.bootstraps = 207, was 200" in text
 
 
 def test_status_says_which_input_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
