@@ -124,3 +124,6 @@ def installed_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     yield folder
     for name in [n for n in sys.modules if n.partition(".")[0] == "example_plugin"]:
         del sys.modules[name]
+    for looked_up in vars(sys.modules["pathoml.plugins"]).values():
+        if hasattr(looked_up, "cache_clear"):  # the next copy has the same names in another folder
+            looked_up.cache_clear()

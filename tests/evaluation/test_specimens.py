@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pathoml.evaluation.specimens import has_both_kinds, heterogeneity_section
+from pathoml.training.model_stack import ModelSpec
 from pathoml.training.scoring import fold_scores
 from pathoml.types import Bag, Cohort, Patient, Slide
 
@@ -63,8 +64,8 @@ def finished_run():
     bags = [bag(k, p) for k, p in enumerate(patients.patients)]
     half = set(patients.patient_ids[::2])
     specs = [
-        SimpleNamespace(repeat="repeat-1", fold="1", seed=1, train=tuple(half)),
-        SimpleNamespace(
+        ModelSpec(repeat="repeat-1", fold="1", seed=1, train=tuple(half)),
+        ModelSpec(
             repeat="repeat-1", fold="2", seed=1, train=tuple(set(patients.patient_ids) - half)
         ),
     ]
