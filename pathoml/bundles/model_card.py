@@ -111,9 +111,11 @@ def _fitted(training: Mapping[str, Any]) -> str:
 def _performance(metrics: Mapping[str, Any], permutation: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return ["Not evaluated: run `pathoml evaluate` before locking."]
+    headline = metrics.get("headline") or "harrell_c"  # the one to quote
+    within = " of patients of one centre" if headline != "harrell_c" else ""
     rows = [
-        ("Harrell's C", metrics.get("harrell_c")),
-        ("ridge Cox on mean embeddings", metrics.get("ridge_cox", {}).get("harrell_c")),
+        (f"Harrell's C{within}", metrics.get(headline)),
+        (f"ridge Cox on mean embeddings{within}", metrics.get("ridge_cox", {}).get(headline)),
     ]
     lines = ["| | estimate (95 %) |", "| --- | --- |"]
     lines += [f"| {name} | {_interval(estimate)} |" for name, estimate in rows if estimate]

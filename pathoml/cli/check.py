@@ -14,6 +14,7 @@ from pathoml.cli.console import Console
 
 if TYPE_CHECKING:
     from pathoml.config import Study
+    from pathoml.store.tables import Table
     from pathoml.study.endpoints import SecondaryEndpoint
     from pathoml.types import Cohort, Slide, Split
 
@@ -39,11 +40,9 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     """
     from pathoml.plugins import load_plugin
     from pathoml.study.cohort import cohort_of, read_tables
-    from pathoml.study.column_summaries import summarise_columns
     from pathoml.study.endpoints import secondary_endpoints
     from pathoml.study.event_codes import refuse_no_event
     from pathoml.study.layout import embeddings_folder
-    from pathoml.study.oddities import odd_things
     from pathoml.study.splits import make_splits
     from pathoml.training.heads import refuse_unknown_head
 
@@ -58,39 +57,13 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     splits = make_splits(cohort, config.splits)
     secondary = secondary_endpoints(study, cohort)
     console.heading(f"check  {study.folder}")
-    tables = [table for table in (slides_table, patients_table) if table is not None]
-    for table in tables:
-        console.say(f"  {table.path.name}: {len(table.rows)} rows, read as {table.understood}")
-        for note in table.notes:
-            if not note.startswith("WARNING"):
-                console.say(f"  {table.path.name}: {note}")
-    console.table(
-        [
-            (c.table, c.column, c.used_as, c.read_as, c.holds, c.missing)
-            for c in summarise_columns(study, patients_table, slides_table)
-        ],
-        ("table", "column", "used as", "read as", "holds", "missing"),
-    )
-    for sentence in odd_things(study, patients_table, slides_table):
-        console.say(f"  WARNING {sentence}{'' if sentence.endswith(('.', '?')) else '.'}")
+    _say_tables(study, patients_table, slides_table, console)
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )
     for line in _timing(cohort):
         console.say(f"  {line}")
-    slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
-    rows = [
-        (c, int((cohort.centre == c).sum()), int(cohort.event[cohort.centre == c].sum()), slides[c])
-        for c in sorted(set(cohort.centre.tolist()))
-    ]
-    totals = ("all", len(cohort.patients), int(cohort.event.sum()), sum(slides.values()))
-    console.table([*rows, totals], ("centre", "patients", "events", "slides"))
-    reasons = Counter(reason for _, reason in cohort.excluded)
-    for reason, count in reasons.items():
-        ids = [p for p, r in cohort.excluded if r == reason]
-        console.say(
-            f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})"
-        )
+    _say_flow(cohort, console)
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
@@ -107,6 +80,47 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         else 0
     )
     return int(bool(missing) or unreadable > 0)
+
+
+def _say_tables(
+    study: Study, patients_table: Table, slides_table: Table | None, console: Console
+) -> None:
+    """Print how the tables and their columns are understood, and what is odd in them."""
+    from pathoml.study.column_summaries import summarise_columns
+    from pathoml.study.oddities import odd_things
+
+    tables = [table for table in (slides_table, patients_table) if table is not None]
+    for table in tables:
+        console.say(f"  {table.path.name}: {len(table.rows)} rows, read as {table.understood}")
+        for note in table.notes:
+            if not note.startswith("WARNING"):
+                console.say(f"  {table.path.name}: {note}")
+    console.table(
+        [
+            (c.table, c.column, c.used_as, c.read_as, c.holds, c.missing)
+            for c in summarise_columns(study, patients_table, slides_table)
+        ],
+        ("table", "column", "used as", "read as", "holds", "missing"),
+    )
+    for sentence in odd_things(study, patients_table, slides_table):
+        console.say(f"  WARNING {sentence}{'' if sentence.endswith(('.', '?')) else '.'}")
+
+
+def _say_flow(cohort: Cohort, console: Console) -> None:
+    """Print patients, events and slides by centre, and who is left out for which reason."""
+    slides = Counter(p.centre for p in cohort.patients for _ in p.slide_ids)
+    rows = [
+        (c, int((cohort.centre == c).sum()), int(cohort.event[cohort.centre == c].sum()), slides[c])
+        for c in sorted(set(cohort.centre.tolist()))
+    ]
+    totals = ("all", len(cohort.patients), int(cohort.event.sum()), sum(slides.values()))
+    console.table([*rows, totals], ("centre", "patients", "events", "slides"))
+    reasons = Counter(reason for _, reason in cohort.excluded)
+    for reason, count in reasons.items():
+        ids = [p for p, r in cohort.excluded if r == reason]
+        console.say(
+            f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})"
+        )
 
 
 def _timing(cohort: Cohort) -> list[str]:

@@ -167,7 +167,7 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
     from pathoml.store.maps import read_attention
     from pathoml.store.tables import read_table
     from pathoml.study.run_folder import RunFolder
-    from pathoml.survival.concordance import harrell_c
+    from pathoml.survival.concordance import stratified_harrell_c
     from pathoml.synthetic.truth import map_agreement
 
     truth = folder / "truth"
@@ -175,22 +175,23 @@ def _compare_with_truth(folder: Path, run_folder: Path, console: Console) -> Non
         row["patient_id"]: float(row["log_risk"]) for row in read_table(truth / "truth.csv").rows
     }
     patients = read_table(folder / "patients.csv").rows
-    oracle_c = harrell_c(
+    content: dict[str, Any] = read_json(RunFolder(run_folder).metrics)
+    headline = content["headline"]
+    within = [p["centre"] if headline != "harrell_c" else "" for p in patients]
+    oracle_c = stratified_harrell_c(
         [oracle[p["patient_id"]] for p in patients],
         [float(p["pfs_months"]) for p in patients],
         [p["pfs_event"] == "1" for p in patients],
+        stratum=within,
     )
-    content: dict[str, Any] = read_json(RunFolder(run_folder).metrics)
     classes = read_json(truth / "classes.json")
     names = {name: int(number) for number, name in classes.items() if number.isdigit()}
     console.heading("truth  what was planted, and what was found")
     console.say(
-        f"  Harrell's C out of fold {interval_text(content['harrell_c'])}; the oracle, which knows"
-        f" the hazard, {oracle_c:.3f}"
+        f"  Harrell's C out of fold {interval_text(content[headline])}; the oracle, which knows the"
+        f" hazard, {oracle_c:.3f}"
     )
-    console.say(
-        f"  ridge Cox on mean embeddings {interval_text(content['ridge_cox']['harrell_c'])}"
-    )
+    console.say(f"  ridge Cox on mean embeddings {interval_text(content['ridge_cox'][headline])}")
     if classes.get("driver") not in names:
         return
     maps = [read_attention(path) for path in RunFolder(run_folder).maps()]

@@ -69,9 +69,10 @@ def say_metrics(content: dict[str, Any], console: Console) -> None:
     """Print C with its interval beside the baselines, and the alarms."""
     kind = str(content["score_type"])
     name = {"external": "imported score", "locked": "locked score"}.get(kind, "attention model")
+    quoted = " (to quote)" if content["headline"] != "harrell_c" else ""
     rows = [
         (name, content["harrell_c"]),
-        ("  within centres", content["harrell_c_centre_stratified"]),
+        (f"  within centres{quoted}", content["harrell_c_centre_stratified"]),
         ("ridge Cox on mean embeddings", content["ridge_cox"]["harrell_c"]),
         ("  within centres", content["ridge_cox"]["harrell_c_centre_stratified"]),
         ("clinical only", content["clinical"][content["headline"]]),

@@ -156,10 +156,20 @@ concordance_of <- function(found) {  # of several partitions: C, and the derivat
   concordant <- Reduce(`+`, lapply(found, `[[`, "concordant"))
   list(value = value, influence = (concordant - value * Reduce(`+`, lapply(found, `[[`, "comparable"))) / counts[2])
 }
+widening_of <- function(scores, rows) {  # of some patients: what they are of those whom their models learned from counts twice
+  if (scores$widening == 1) return(1)
+  mutual <- learned_from <- 0
+  for (part in scores$parts) {
+    inside <- table(factor(part$fold[rows], unique(part$fold)))
+    mutual <- mutual + sum(inside)^2 - sum(inside^2)
+    learned_from <- learned_from + sum(inside * (n - table(factor(part$fold, unique(part$fold)))))
+  }
+  sqrt(1 + if (learned_from > 0) mutual / learned_from else sum(rows) / n)
+}
 fold_c <- function(scores, rows = everyone, label = rep("", n), pairs = all_pairs) list(
   within = concordance_of(lapply(scores$parts, function(part) pairs(part$score, paste(part$fold, label, sep = "\r"), rows))),
   averaged = concordance_of(list(pairs(scores$mean, label, rows))),
-  widening = scores$widening
+  widening = if (all(rows)) scores$widening else widening_of(scores, rows)
 )
 minus <- function(a, b, widening) list(
   within = Map(`-`, a$within, b$within), averaged = Map(`-`, a$averaged, b$averaged), widening = widening)
@@ -1102,7 +1112,7 @@ treatment <- @treatment@
 later <- @treatment_began_later@
 intervals_of <- if (later) read.csv("start_stop.csv", colClasses = c(patient_id = "character"))
 patient_of <- if (later) match(intervals_of$patient_id, ids)
-effects <- function(name, variable, member, parts, y = get("y", globalenv()), of_patients = identity) {
+effects <- function(name, variable, member, parts, y = get("y", globalenv()), of_patients = identity, wider = function(rows) 1) {
   known <- !is.na(variable)
   for (part in c(TRUE, FALSE)) if (length(unique(variable[known & member %in% part])) < 2) stop("it does not vary")
   inside <- coxph(y ~ variable, subset = known & member %in% TRUE, control = strict)
@@ -1110,7 +1120,8 @@ effects <- function(name, variable, member, parts, y = get("y", globalenv()), of
   rows <- known & !is.na(member)
   g <- as.numeric(member)
   chi2 <- gain(coxph(y ~ variable * g, subset = rows, control = strict), coxph(y ~ variable + g, subset = rows, control = strict))
-  two <- list(ratio(inside), ratio(outside))
+  two <- list(ratio(inside, variance = vcov(inside) * wider(member %in% TRUE)^2),
+              ratio(outside, variance = vcov(outside) * wider(member %in% FALSE)^2))
   estimate(paste0(name, parts[1]), two[[1]], of_patients(known & member %in% TRUE))
   estimate(paste0(name, parts[2]), two[[2]], of_patients(known & member %in% FALSE))
   show(paste0(name, parts[3], "chi2"), chi2)
@@ -1135,7 +1146,7 @@ for (k in seq_along(members)) {
   counted(paste0("subgroups.", k), members[[k]] %in% TRUE)
   show(paste0(name, "unknown"), sum(is.na(members[[k]])))
   if (known_later[k]) next  # who belongs to it is not known at time zero
-  section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", "")))
+  section(name, p_values[[paste("score", k)]] <- effects(name, score, members[[k]], c("score", "complement", ""), wider = function(rows) widening_of(image, rows)))
   if (!is.null(treatment)) section(name, {
     parts <- c("treatment", "treatment_complement", "treatment_")
     p_values[[paste("treatment", k)]] <- if (later) {
@@ -1258,7 +1269,8 @@ if (any(code == 2)) section("competing_risks", {
       show(paste0("competing_risks.at.", h, ".", name, ".events"), sum(code == k))
     }
     section(paste("cause-specific", name), {
-      ends(paste0("competing_risks.cause_specific.", name), ratio(coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)))
+      fit <- coxph(surv(event_of = as.numeric(code == k)) ~ score, control = strict)
+      ends(paste0("competing_risks.cause_specific.", name), ratio(fit, variance = vcov(fit) * (if (k == 1) widening else 1)^2))
       show(paste0("competing_risks.cause_specific.", name, ".n"), n)
       show(paste0("competing_risks.cause_specific.", name, ".events"), sum(code == k))
     })
@@ -1292,7 +1304,7 @@ if (file.exists("start_stop.csv")) section("timing", {
   formula <- Surv(start_months, stop_months, event == 1) ~ score_sd
   if (length(unique(rows$treated)) > 1) formula <- update(formula, . ~ . + treated)
   fit <- coxph(formula, data = rows, control = strict)
-  estimate("timing.hazard_ratio_per_sd", ratio(fit, 1))
+  estimate("timing.hazard_ratio_per_sd", ratio(fit, 1, vcov(fit) * widening^2))
   show("timing.hazard_ratio_per_sd.rows", nrow(rows))
   if (any(!first)) {
     estimate("timing.treatment_hazard_ratio", ratio(fit, 2))

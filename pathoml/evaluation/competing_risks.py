@@ -11,15 +11,22 @@ from pathoml.errors import CohortError
 from pathoml.survival.brier import MIN_AT_RISK
 from pathoml.survival.competing_risks import cumulative_incidence, incidence_at, incidence_interval
 from pathoml.survival.cox import fit_cox, hazard_ratio
+from pathoml.survival.estimate import Estimate, widened_ratio
 from pathoml.survival.not_estimable import json_numbers, not_estimable, or_not_estimable
 from pathoml.survival.outcome import at_rows
 from pathoml.survival.restricted_mean import restricted_mean, restricted_mean_difference
 from pathoml.types import Array, Cohort, Json
 
 
-def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[float]) -> Json:
+def competing_section(
+    cohort: Cohort, score: Array, horizons_months: Sequence[float], *, widening: float = 1.0
+) -> Json:
     """Return cumulative incidences and cause-specific hazard ratios, or a note where no event is a
     competing one.
+
+    Args:
+        widening: of the score's error where these patients trained it, for the event that it was
+            trained on.
     """
     time, code = cohort.time_months, np.array([p.event for p in cohort.patients])
     entry = cohort.entry_months
@@ -31,7 +38,9 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
         "cause_specific": {},
     }
     for name, cause in (("event", 1), ("competing", 2)):
-        section["cause_specific"][name] = _cause_specific(cohort, score, code == cause)
+        section["cause_specific"][name] = _cause_specific(
+            cohort, score, code == cause, widening if cause == 1 else 1.0
+        )
         try:
             curve = cumulative_incidence(time, code, cause, entry_months=entry)
         except CohortError as error:
@@ -52,19 +61,20 @@ def competing_section(cohort: Cohort, score: Array, horizons_months: Sequence[fl
     return section
 
 
-def _cause_specific(cohort: Cohort, score: Array, of_cause: npt.NDArray[np.bool_]) -> Json:
-    return or_not_estimable(
-        lambda: hazard_ratio(
-            fit_cox(
-                score[:, None],
-                cohort.time_months,
-                of_cause,
-                entry_months=cohort.entry_months,
-                names=["score_sd"],
-            ),
-            0,
+def _cause_specific(
+    cohort: Cohort, score: Array, of_cause: npt.NDArray[np.bool_], widening: float
+) -> Json:
+    def ratio() -> Estimate:
+        fit = fit_cox(
+            score[:, None],
+            cohort.time_months,
+            of_cause,
+            entry_months=cohort.entry_months,
+            names=["score_sd"],
         )
-    )
+        return widened_ratio(hazard_ratio(fit, 0), widening)
+
+    return or_not_estimable(ratio)
 
 
 def under_observation(

@@ -130,7 +130,7 @@ def _section(one: JudgedEndpoint, caveat: str) -> Json:
         "kaplan_meier": kaplan_meier_section(cohort, evidence.groups),
         **risk_sections(evidence),
         **form_sections(evidence),
-        "competing_risks": competing_section(cohort, score, horizons),
+        "competing_risks": competing_section(cohort, score, horizons, widening=evidence.widening),
         "restricted_mean": restricted_mean_section(cohort, evidence.groups.tolist(), horizons),
     }
 

@@ -38,10 +38,9 @@ from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
 from pathoml.survival.fold_concordance import WIDENING, FoldedScores, frozen_scores
-from pathoml.training.baselines import Baselines, clinical_columns
+from pathoml.training.baselines import clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
-from pathoml.training.scoring import seed_folds
 from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split
 
 LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
@@ -77,7 +76,7 @@ class Evidence:
     baselines: Mapping[str, Array]  # (B,) ridge_cox, clinical, where they were trained
     nested: Mapping[str, Array] | None = None  # (B,) by fold
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
-    stored_repeats: RepeatTable | None = None  # repeat_scores.csv
+    repeats: RepeatTable | None = None  # every partition's own scores; None for scores without
     split: Split | None = None  # the first partition
     splits: Sequence[Split] = ()  # all of them
     plan: AnalysisPlan = field(default_factory=AnalysisPlan)
@@ -128,15 +127,6 @@ class Evidence:
         """(B,) centres, where there are several: the headline C compares within them."""
         centre = self.cohort.centre
         return centre if len(np.unique(centre)) > 1 else None
-
-    @cached_property
-    def repeats(self) -> RepeatTable | None:
-        """Each partition's own scores: from repeat_scores.csv, or from the run's models where they
-        were trained before that file was written; None for scores that came without.
-        """
-        if self.stored_repeats is None and self.was_trained:
-            return _repeats_of(self.run, list(self.cohort.patient_ids))
-        return self.stored_repeats
 
     @cached_property
     def folded(self) -> dict[str, FoldedScores]:
@@ -222,7 +212,7 @@ class Evidence:
             baselines=kept(self.baselines) or {},
             nested=kept(self.nested),
             seeds=kept(self.seeds),
-            stored_repeats=None if self.repeats is None else self.repeats.of_patients(rows),
+            repeats=None if self.repeats is None else self.repeats.of_patients(rows),
         )
 
     @property
@@ -307,7 +297,7 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         },
         nested=read_nested(folder, ids),
         seeds=read_columns(folder / SEEDS, ids, "seed "),
-        stored_repeats=read_repeats(RunFolder(folder).repeat_scores, ids),
+        repeats=read_repeats(RunFolder(folder).repeat_scores, ids),
         split=splits[0] if splits else None,
         splits=splits,
         plan=read_analysis_plan(study.folder),
@@ -315,13 +305,6 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         patients=patients,
         slides=slides,
     )
-
-
-def _repeats_of(run: LoadedRun, patient_ids: Sequence[str]) -> RepeatTable:
-    ids = run.cohort.patient_ids
-    by_seed = seed_folds(run.raw, run.specs, ids)
-    table = Baselines.fitted(run.cohort, run.bags, run.splits).repeats(run.folds, by_seed)
-    return table.of_patients([list(ids).index(p) for p in patient_ids])
 
 
 def _is_log_hazard(run_folder: Path, score_type: str) -> bool:

@@ -56,7 +56,6 @@ from pathoml.evaluation.table_one import table_one_section
 from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
-from pathoml.store.scores import write_repeats
 from pathoml.study.cohort import share_treated
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.not_estimable import or_not_estimable
@@ -100,8 +99,6 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
     files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
-    if evidence.repeats is not None and not files.repeat_scores.exists():
-        write_repeats(files.repeat_scores, evidence.cohort.patient_ids, evidence.repeats)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_cohort_table(files.cohort_table, evidence)
@@ -154,7 +151,7 @@ def metrics(evidence: Evidence) -> Json:
         "score_type": evidence.score_type,
         "n": len(score),
         "events": int(cohort.event.sum()),
-        "timing": timing_section(cohort, score),
+        "timing": timing_section(cohort, score, widening=evidence.widening),
         **concordance_sections(evidence),
         "seeds": seed_section(evidence),
         "hazard_ratio_per_sd": or_not_estimable(lambda: score_hazard_ratio(evidence, caveat)),
@@ -165,7 +162,7 @@ def metrics(evidence: Evidence) -> Json:
         "between_centres": between_centres_section(evidence),
         **interaction_sections(evidence, family_size),
         "prospective": prospective_section(evidence),
-        "competing_risks": competing_section(cohort, score, horizons),
+        "competing_risks": competing_section(cohort, score, horizons, widening=evidence.widening),
         "prognostic_score": or_not_estimable(
             lambda: prognostic_score(cohort, score, clinical, horizons_months=horizons)
         ),

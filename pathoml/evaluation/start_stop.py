@@ -22,7 +22,7 @@ from pathoml.errors import CohortError
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import write_table
 from pathoml.survival.cox import fit_cox, hazard_ratio
-from pathoml.survival.estimate import Estimate
+from pathoml.survival.estimate import Estimate, widened_ratio
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.types import Cohort, Floats
 
@@ -101,9 +101,12 @@ def write_start_stop(path: Path, cohort: Cohort, score: Floats) -> None:
         write_table(temporary, (*COLUMNS, *names), table)
 
 
-def timing_section(cohort: Cohort, score: Floats) -> dict[str, Any]:
+def timing_section(cohort: Cohort, score: Floats, *, widening: float = 1.0) -> dict[str, Any]:
     """Return what metrics.json says of timing: how many enter late or are treated on the way, and
     the models that respect it. n are patients; rows are theirs in start_stop.csv.
+
+    Args:
+        widening: of the score's error where these patients trained it.
     """
     rows = start_stop_rows(cohort)
     entry = cohort.entry_months
@@ -122,13 +125,17 @@ def timing_section(cohort: Cohort, score: Floats) -> dict[str, Any]:
             "median_entry_months": float(np.median(entry[entry > 0])),
         }
     if entry is not None or on_the_way:
-        content["hazard_ratio_per_sd"] = or_not_estimable(lambda: _model(rows, score, "score_sd"))
+        content["hazard_ratio_per_sd"] = or_not_estimable(
+            lambda: _model(rows, score, "score_sd", widening)
+        )
     if on_the_way:
         content["treatment_hazard_ratio"] = or_not_estimable(lambda: _model(rows, score, "treated"))
     return content
 
 
-def _model(rows: list[StartStop], score: Floats, wanted: str) -> dict[str, Any]:
+def _model(
+    rows: list[StartStop], score: Floats, wanted: str, widening: float = 1.0
+) -> dict[str, Any]:
     """Return the hazard ratio of one column of Surv(start, stop, event) ~ score_sd [+ treated]."""
     columns = {"score_sd": np.array([score[r.patient] for r in rows])}
     part = intervals(rows)
@@ -141,7 +148,8 @@ def _model(rows: list[StartStop], score: Floats, wanted: str) -> dict[str, Any]:
         entry_months=part.start_months,
         names=list(columns),
     )
-    ratio = of_patients(hazard_ratio(fit, list(columns).index(wanted)), rows)
+    ratio = widened_ratio(hazard_ratio(fit, list(columns).index(wanted)), widening)
+    ratio = of_patients(ratio, rows)
     return {**ratio.to_json(), "rows": len(rows)}
 
 

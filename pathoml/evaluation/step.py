@@ -4,15 +4,14 @@ the scores, the tables or the configuration changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.compute.shards import Shard, in_part
 from pathoml.config import Study, opened, resolved_yaml
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.store.files import read_json, write_text
-from pathoml.store.provenance import file_hashes, is_fresh, record_step
-from pathoml.store.scores import REPEATS
+from pathoml.store.provenance import is_fresh, record_step
 from pathoml.study.cohort import cohort_of, read_tables
 from pathoml.study.inputs import say_why
 from pathoml.study.run_folder import RunFolder
@@ -73,9 +72,7 @@ def evaluate_study(
         else:
             evaluate_scores(study, progress, tables)
             write_text(files.resolved, resolved_yaml(study.config))
-            # a run of before has no repeat_scores.csv: `evaluate` writes it
-            now = file_hashes(study.run_folder, (REPEATS,))
-            record_step(study.run_folder, replace(recipe, inputs={**recipe.inputs, **now}))
+            record_step(study.run_folder, recipe)
     if shard:
         return Evaluated(fresh=fresh, metrics={}, permutation={}, instability={})
     return Evaluated(

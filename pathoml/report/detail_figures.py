@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from pathoml.report.figures import BLUE, GREY, INK, VERMILION, short, svg
+from pathoml.report.risk_panels import PANELS, risk_panels
 from pathoml.types import Json
 
 LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, dashes, words: never colour alone
@@ -23,7 +24,6 @@ LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, dashes, words: never colou
 }
 RATIO_TICKS = (0.125, 0.25, 0.5, 1, 2, 4, 8)
 BANDED = ("clinical_and_image", "image")  # the first that there is: three bands hide one another
-PANELS = 4  # horizons drawn; the tables have all
 
 
 def calibration_figure(calibration: Json, model: str, horizons: Sequence[str]) -> str:
@@ -31,41 +31,25 @@ def calibration_figure(calibration: Json, model: str, horizons: Sequence[str]) -
     intervals.
     """
     own = calibration.get(model) or {}
-    shown = [h for h in horizons if _has_something(own.get(h) or {})][:PANELS]
-    if not shown:
-        return ""
 
-    def draw(figure: Figure) -> None:
-        for axes, horizon in zip(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)), shown):
-            content = calibration[model][horizon]
-            axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-            curve = content.get("curve") or {}
-            if curve.get("predicted") and curve.get("observed"):
-                axes.plot(*_both(curve["predicted"], curve["observed"]), color=BLUE, linewidth=1.6)
-            for group in content["groups"]:
-                if group.get("estimate") is None:
-                    continue
-                if group.get("low") is not None and group.get("high") is not None:
-                    axes.plot(
-                        [group["predicted"]] * 2,
-                        [group["low"], group["high"]],
-                        color=INK,
-                        linewidth=1.2,
-                    )
-                axes.plot([group["predicted"]], [group["estimate"]], "o", color=INK, markersize=5)
-            axes.set(
-                xlim=(0, 1),
-                ylim=(0, 1),
-                title=f"{horizon} months",
-                xlabel="predicted risk",
-                aspect="equal",
-            )
-        figure.axes[0].set_ylabel("observed risk")
+    def draw(axes: Axes, horizon: str) -> None:
+        content = own[horizon]
+        curve = content.get("curve") or {}
+        if curve.get("predicted") and curve.get("observed"):
+            axes.plot(*_both(curve["predicted"], curve["observed"]), color=BLUE, linewidth=1.6)
+        for group in content["groups"]:
+            if group.get("estimate") is None:
+                continue
+            at = group["predicted"]
+            if group.get("low") is not None and group.get("high") is not None:
+                axes.plot([at] * 2, [group["low"], group["high"]], color=INK, linewidth=1.2)
+            axes.plot([at], [group["estimate"]], "o", color=INK, markersize=5)
 
-    return svg(
+    return risk_panels(
         f"calibration-{model}",
         f"Calibration: {LOOKS[model][2]}",
-        (2.6 * len(shown) + 0.6, 3.1),
+        [h for h in horizons if _has_something(own.get(h) or {})],
+        labels=("predicted risk", "observed risk"),
         draw=draw,
     )
 

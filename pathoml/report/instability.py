@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from pathoml.report.detail_figures import PANELS
-from pathoml.report.figures import BLUE, GREY, INK, svg
+from pathoml.report.figures import BLUE
+from pathoml.report.risk_panels import risk_panels
 from pathoml.store.files import read_json
 from pathoml.store.tables import parse_number, read_own_table
 from pathoml.study.run_folder import RunFolder
@@ -78,52 +78,36 @@ def _ranges(rows: Sequence[Mapping[str, str]], found: Json) -> Ranges:
 
 def instability_figure(ranges: Ranges) -> str:
     """Draw each patient's resampled risks, median and 95 % range, against the original one."""
-    shown = list(ranges)[:PANELS]
-    if not shown:
-        return ""
 
-    def draw(figure: Figure) -> None:
-        for axes, horizon in zip(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)), shown):
-            original, low, median, high = ranges[horizon]
-            axes.vlines(original, low, high, color=BLUE, alpha=0.35, linewidth=1)
-            axes.plot(original, median, "o", color=BLUE, markersize=2)
-            axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)))
-            axes.set(
-                xlim=(0, 1),
-                ylim=(0, 1),
-                title=f"{horizon} months",
-                xlabel="risk as given",
-                aspect="equal",
-            )
-        figure.axes[0].set_ylabel("risk in resamples")
+    def draw(axes: Axes, horizon: str) -> None:
+        original, low, median, high = ranges[horizon]
+        axes.vlines(original, low, high, color=BLUE, alpha=0.35, linewidth=1)
+        axes.plot(original, median, "o", color=BLUE, markersize=2)
 
-    size = (2.6 * len(shown) + 0.6, 3.1)
-    return svg("instability", "Each patient's risk in resamples", size, draw=draw)
+    return risk_panels(
+        "instability",
+        "Each patient's risk in resamples",
+        list(ranges),
+        labels=("risk as given", "risk in resamples"),
+        draw=draw,
+    )
 
 
 def calibration_instability_figure(found: Json) -> str:
     """Draw the calibration curve as it is, and where those of resamples lie."""
     curves = {h: c for h, c in (found.get("calibration") or {}).items() if c.get("low")}
-    shown = list(curves)[:PANELS]
-    if not shown:
-        return ""
 
-    def draw(figure: Figure) -> None:
-        for axes, horizon in zip(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)), shown):
-            of = {name: np.array(values, dtype=float) for name, values in curves[horizon].items()}
-            axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-            axes.fill_between(
-                of["predicted"], of["low"], of["high"], color=BLUE, alpha=0.2, linewidth=0
-            )
-            axes.plot(of["predicted"], of["original"], color=BLUE, linewidth=1.6)
-            axes.set(
-                xlim=(0, 1),
-                ylim=(0, 1),
-                title=f"{horizon} months",
-                xlabel="predicted risk",
-                aspect="equal",
-            )
-        figure.axes[0].set_ylabel("observed risk")
+    def draw(axes: Axes, horizon: str) -> None:
+        of = {name: np.array(values, dtype=float) for name, values in curves[horizon].items()}
+        axes.fill_between(
+            of["predicted"], of["low"], of["high"], color=BLUE, alpha=0.2, linewidth=0
+        )
+        axes.plot(of["predicted"], of["original"], color=BLUE, linewidth=1.6)
 
-    size = (2.6 * len(shown) + 0.6, 3.1)
-    return svg("calibration-instability", "Calibration in resamples", size, draw=draw)
+    return risk_panels(
+        "calibration-instability",
+        "Calibration in resamples",
+        list(curves),
+        labels=("predicted risk", "observed risk"),
+        draw=draw,
+    )

@@ -109,7 +109,15 @@ def _how_well(metrics: Json) -> list[str]:
     headline = headline_of(metrics)
     value, low, high = (headline.get(k) for k in ("estimate", "low", "high"))
     if not is_number(value):
-        return [f"How well the image score orders the patients is {estimate(headline)}."]
+        said = [
+            f"How well the image score orders the patients is {estimate(headline).rstrip('.')}."
+        ]
+        pooled = metrics.get("harrell_c") or {}
+        if within_centres(metrics) and is_number(pooled.get("estimate")):
+            said.append(
+                f"Compared across hospitals, which it may have recognised, C is {estimate(pooled)}."
+            )
+        return said
     where = " of the same hospital" if within_centres(metrics) else ""
     endpoint = metrics.get("endpoint")
     named = f" ({endpoint})" if endpoint else ""

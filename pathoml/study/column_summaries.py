@@ -82,7 +82,7 @@ def summarise_columns(
     """
     patients = as_understood(study, patients)
     config = study.config
-    found = [_ids(patients, "patient_id")]
+    found = [_ends(patients, "patient_id", "id")]
     for endpoint in (config.endpoint, *config.secondary_endpoints):
         if {endpoint.time, endpoint.event} <= set(patients.columns):
             found += [
@@ -97,7 +97,7 @@ def summarise_columns(
             found.append(_levels(patients, name, "covariate", level))
     if config.cohort.treatment:
         found.append(_levels(patients, config.cohort.treatment, "treatment", _arm))
-    found += [_dates(patients, name) for name in date_columns(config.dates)]
+    found += [_ends(patients, name, "date") for name in date_columns(config.dates)]
     for name in columns_of_subgroups(patients, config.evaluate.subgroups):
         if kind_of(patients, name, ()) == "number":
             found.append(_numbers(patients, name, "subgroup"))
@@ -105,12 +105,12 @@ def summarise_columns(
             found.append(_levels(patients, name, "subgroup"))
     if slides is not None:
         slides = slides_as_understood(slides, config.dates.format)
-        found += [_ids(slides, "slide_id"), _ids(slides, "patient_id")]
+        found += [_ends(slides, "slide_id", "id"), _ends(slides, "patient_id", "id")]
         found += [_levels(slides, c, "slides") for c in OF_SLIDES if c in slides.columns]
         if "mpp" in slides.columns:
             found.append(_numbers(slides, "mpp", "slides"))
         if SAMPLED_ON in slides.columns:
-            found.append(_dates(slides, SAMPLED_ON))
+            found.append(_ends(slides, SAMPLED_ON, "date"))
     return tuple(found)
 
 
@@ -175,27 +175,14 @@ def _levels(
     )
 
 
-def _ids(table: Table, name: str) -> ColumnSummary:
+def _ends(table: Table, name: str, used_as: str) -> ColumnSummary:
+    """Return the first and the last of ids or dates."""
     cells = _filled(table, name)
     return ColumnSummary(
         table=table.path.name,
         column=name,
-        used_as="id",
-        read_as="id",
-        rows=len(table.rows),
-        missing=len(table.rows) - len(cells),
-        low=min(cells, default=None),
-        high=max(cells, default=None),
-    )
-
-
-def _dates(table: Table, name: str) -> ColumnSummary:
-    cells = _filled(table, name)
-    return ColumnSummary(
-        table=table.path.name,
-        column=name,
-        used_as="date",
-        read_as="date",
+        used_as=used_as,
+        read_as=used_as,
         rows=len(table.rows),
         missing=len(table.rows) - len(cells),
         low=min(cells, default=None),

@@ -134,8 +134,6 @@ def uno_c(
     1.0
     """
     weight = uno_weights(time_months, event, tau=tau)
-    if tau is not None and not weight.any():
-        raise CohortError(f"No comparable pair until {tau:g} months: no event comes before.")
     return concordance(log_risk, time_months, event, weight=weight).estimate
 
 
@@ -144,10 +142,15 @@ def uno_weights(
 ) -> Array:
     """Return (B,) the weight of the pairs whose earlier event is a patient's: 1 / G(t-)^2, and 0
     after tau months or without an event.
+
+    Raises:
+        CohortError: no event comes before tau.
     """
     time, seen = checked_outcome(time_months, event)
     uncensored = uncensored_before(np.ones((1, len(time))), time, seen)[0]  # (B,)
     counted = seen if tau is None else seen & (time <= tau)
+    if tau is not None and not counted.any():
+        raise CohortError(f"No comparable pair until {tau:g} months: no event comes before.")
     return np.where(counted, 1 / np.where(counted, uncensored, 1) ** 2, 0.0)
 
 
@@ -300,8 +303,6 @@ def uno_c_interval(
     Arguments and errors as in harrell_c_interval and uno_c.
     """
     weight = uno_weights(time_months, event, tau=tau)
-    if tau is not None and not weight.any():
-        raise CohortError(f"No comparable pair until {tau:g} months: no event comes before.")
     found = concordance(log_risk, time_months, event, weight=weight)
     checked_spread(log_risk)
     return c_interval(found, found.standard_error * widening, level=level)

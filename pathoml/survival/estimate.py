@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +68,18 @@ def normal_estimate(
     if error == 0:
         return Estimate(estimate=estimate, low=None, high=None, n=n, events=events, level=level)
     return Estimate(estimate=estimate, low=low, high=high, n=n, events=events, level=level)
+
+
+def widened_ratio(estimate: Estimate, widening: float) -> Estimate:
+    """Return a hazard ratio of the score with its interval widened on the scale of the log.
+
+    >>> widened_ratio(Estimate(estimate=1.0, low=0.5, high=2.0, n=60, events=30), 2.0)
+    1.00 (95 % interval 0.25 to 4.00)
+    """
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    low, high = (
+        estimate.estimate * (end / estimate.estimate) ** widening
+        for end in (estimate.low, estimate.high)
+    )
+    return replace(estimate, low=low, high=high)

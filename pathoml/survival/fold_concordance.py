@@ -60,8 +60,33 @@ class FoldedScores:
             scores=self.scores[:, some],
             fold=self.fold[:, some],
             mean=self.mean[some],
-            widening=self.widening,
+            widening=self.widening_of(some),
         )
+
+    def widening_of(self, some: npt.NDArray[np.bool_ | np.int64]) -> float:
+        """Return by how much to widen the error of what rests on some patients alone.
+
+        Only pairs that trained one another's models count twice. Of everybody whom the models of
+        some patients learned from, they themselves are a share: all of them for the whole cohort
+        (sqrt(2)), half for a half (sqrt(1.5)), nobody for a centre that was left out (1). Where no
+        fold is known, the share is that of the patients.
+
+        >>> fold = np.array([["a", "a", "b", "b"]])
+        >>> scores = FoldedScores(scores=np.zeros((1, 4)), fold=fold, mean=np.zeros(4))
+        >>> [round(scores.widening_of(np.array(w)) ** 2, 2) for w in ([0, 1, 2, 3], [0, 2], [0, 1])]
+        [2.0, 1.5, 1.0]
+        """
+        if self.widening == 1:
+            return 1.0
+        mutual = learned_from = 0.0
+        for labels in self.fold:
+            _, of = np.unique(labels, return_inverse=True)
+            inside, size = np.bincount(of[some], minlength=of.max() + 1), np.bincount(of)
+            mutual += float(inside.sum() ** 2 - (inside**2).sum())
+            learned_from += float((inside * (len(of) - size)).sum())
+        if not learned_from:
+            return math.sqrt(1 + len(self.mean[some]) / len(self.mean))
+        return math.sqrt(1 + mutual / learned_from)
 
 
 def frozen_scores(score: npt.ArrayLike) -> FoldedScores:

@@ -18,7 +18,13 @@ from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 5  # raise it when the same data and configuration train other models
 ENDPOINT_SCORES = "endpoint_scores"  # in provenance.json: the scores of secondary endpoints
-TRAIN_OUTPUTS = ("models/models.json", "scores.csv", "splits.json", "baselines.csv")
+TRAIN_OUTPUTS = (
+    "models/models.json",
+    "scores.csv",
+    "splits.json",
+    "baselines.csv",
+    "repeat_scores.csv",
+)
 NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
 # keys of `splits` that a scheme goes by, beside its own name and the seed
 SPLIT_KEYS = {

@@ -132,6 +132,18 @@ def test_some_patients_keep_their_folds():
     assert some.within.influence.shape == (rows.sum(),)
 
 
+def test_the_error_of_a_part_is_widened_by_its_share_of_whom_its_models_learned_from():
+    scores, _ = some_scores(n=60, repeats=1)
+    folds = replace(scores, fold=np.array([[str(b % 5) for b in range(60)]]))
+    half, centre = np.arange(60) < 30, np.arange(60) < 10
+    assert folds.widening_of(np.ones(60, bool)) == pytest.approx(WIDENING)
+    # 30 patients, 6 of each fold: 30 x 24 pairs trained one another, of 30 x 48 who trained them
+    assert folds.rows(half).widening == pytest.approx((1 + 24 / 48) ** 0.5)
+    left_out = replace(scores, fold=np.array([[str(b // 10) for b in range(60)]]))
+    assert left_out.rows(centre).widening == 1.0  # no patient of the centre trained its model
+    assert frozen_scores(np.arange(60.0)).rows(half).widening == 1.0
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     "cell", ["n60 null", "n60 null centre effects", "n60 weak centre effects", "n60 null left out"]
