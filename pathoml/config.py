@@ -574,7 +574,7 @@ def parse_config(content: Mapping[str, Any]) -> StudyConfig:
     try:
         return StudyConfig.model_validate(dict(content))
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(e) for e in error.errors())) from error
+        raise ConfigError("\n".join(_sentences(error.errors()))) from error
 
 
 def changed_section(section: AnySection, changed: Mapping[str, object]) -> AnySection:
@@ -591,7 +591,7 @@ def changed_section(section: AnySection, changed: Mapping[str, object]) -> AnySe
     try:
         return type(section).model_validate(section.model_dump() | dict(changed))
     except ValidationError as error:
-        wrong = [_sentence({**e, "loc": (name, *e["loc"])}) for e in error.errors()]
+        wrong = _sentences([{**e, "loc": (name, *e["loc"])} for e in error.errors()])
         raise ConfigError("\n".join(one.removeprefix("study.yaml: ") for one in wrong)) from error
 
 
@@ -640,6 +640,22 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     target[last] = value
 
 
+def _sentences(errors: Sequence[Any]) -> list[str]:
+    """Return one sentence for each wrong key; a value that is none of several types has one, too."""
+    at_one_place: dict[tuple[str, ...], list[Any]] = {}
+    for error in errors:
+        at_one_place.setdefault(tuple(_place(error["loc"])), []).append(error)
+    return [
+        _sentence({**some[0], "msg": ", or ".join(_lower(e["msg"]) for e in some)})
+        for some in at_one_place.values()
+    ]
+
+
+def _lower(text: str) -> str:
+    said = text.removeprefix("Value error, ")  # of a validator, whose words are ours
+    return f"{said[0].lower()}{said[1:]}"
+
+
 def _sentence(error: Any) -> str:
     *parents, key = _place(error["loc"])
     where = "study.yaml: " + "".join(f"{p}: " for p in parents)
@@ -647,11 +663,8 @@ def _sentence(error: Any) -> str:
         return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
     if error["type"] == "missing":
         return f"{where}{key!r} is missing. {_describe(parents, key)}"
-    said = error["msg"].removeprefix("Value error, ")  # of a validator, whose words are ours
-    return (
-        f"{where}{key} = {error['input']!r} is refused:"
-        f" {said[0].lower()}{said[1:]}. {_describe(parents, key)}".rstrip()
-    )
+    said = f"{where}{key} = {error['input']!r} is refused: {error['msg']}."
+    return f"{said} {_describe(parents, key)}".rstrip()
 
 
 def _place(location: Sequence[str | int]) -> list[str]:

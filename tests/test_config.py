@@ -128,6 +128,12 @@ def test_a_word_that_is_not_among_the_known_ones_is_refused_by_the_name_of_its_k
     ]
 
 
+def test_a_value_that_is_none_of_several_types_is_refused_in_one_sentence():
+    [sentence] = refused(inside("significance", {"repeats": "many"}))
+    assert "repeats = 'many' is refused: input should be a valid integer" in sentence
+    assert ", or input should be 'auto'. Meaning: partitions" in sentence
+
+
 @pytest.mark.parametrize("draws", [1, 50, 199])
 def test_so_few_bootstraps_that_they_give_no_interval_are_refused_with_the_reason(tmp_path, draws):
     sentence = refusal(study(tmp_path), f"significance.bootstraps={draws}")
