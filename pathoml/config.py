@@ -641,7 +641,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def _sentences(errors: Sequence[Any]) -> list[str]:
-    """Return one sentence for each wrong key; a value that is none of several types has one, too."""
+    """Return one sentence for each wrong key, also of a value that is none of several types."""
     at_one_place: dict[tuple[str, ...], list[Any]] = {}
     for error in errors:
         at_one_place.setdefault(tuple(_place(error["loc"])), []).append(error)
