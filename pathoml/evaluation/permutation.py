@@ -25,7 +25,7 @@ from pathoml.survival.concordance import pooled_concordance
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.rare_levels import estimable_columns
-from pathoml.training.baselines import clinical_columns
+from pathoml.training.clinical_part import clinical_columns
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +95,43 @@ def fit_ridge_cox(
         CohortError: fewer than two events, or no covariate that varies.
     """
     time, seen = checked_outcome(time_months, event)
-    n = len(time)
+    found = _principal(covariates, len(time), components)
+    about: dict[str, Any] = {"entry_months": entry_months, "stratum": stratum, "offset": offset}
+    ridge = choose_ridge(found.scores, time, seen, seed=seed, copy_of=copy_of, **about)
+    fit = fit_cox(found.scores, time, seen, ridge=ridge, **about)
+    return RidgeCox(
+        mean=found.mean,
+        weights=found.weights @ fit.coefficients,
+        ridge=ridge,
+        components=found.scores.shape[1],
+        n=len(time),
+        events=int(seen.sum()),
+    )
+
+
+class _Principal(NamedTuple):
+    """Principal components of standardised covariates, scaled so that the first has SD 1."""
+
+    scores: Array  # (B, K)
+    mean: Array  # (D,)
+    weights: Array  # (D, K) scores are (covariates - mean) @ weights
+
+
+def principal_scores(covariates: npt.ArrayLike, components: int | None = None) -> Array:
+    """Return (B, K) what `fit_ridge_cox` penalises: principal components of the standardised
+    columns, in units of the SD of the first.
+
+    Args:
+        covariates: (B, D) without missing values.
+        components: to keep; None as `fit_ridge_cox`.
+
+    Raises:
+        CohortError: a value is missing, or no covariate varies.
+    """
+    return _principal(covariates, len(np.asarray(covariates)), components).scores
+
+
+def _principal(covariates: npt.ArrayLike, n: int, components: int | None) -> _Principal:
     given = np.asarray(covariates, dtype=np.float64)
     if given.ndim != 2 or len(given) != n or not np.isfinite(given).all():
         raise CohortError(
@@ -111,19 +147,15 @@ def fit_ridge_cox(
         1.0, spread, out=np.zeros_like(spread), where=varies
     )  # (D,) a constant column gets no weight
     standard = (given - mean) * per_sd  # (B, D)
-
     keep = min(MAX_COMPONENTS, n // 2) if components is None else components
     with one_blas_thread():
         left, size, directions = np.linalg.svd(standard, full_matrices=False)
     keep = max(1, min(keep, int((size > RANK_TOLERANCE * size[0]).sum())))
     unit = size[0] / np.sqrt(n)  # SD of the first component
-    scores = left[:, :keep] * (size[:keep] / unit)  # (B, K)
-    about: dict[str, Any] = {"entry_months": entry_months, "stratum": stratum, "offset": offset}
-    ridge = choose_ridge(scores, time, seen, seed=seed, copy_of=copy_of, **about)
-    fit = fit_cox(scores, time, seen, ridge=ridge, **about)
-    weights = per_sd * (directions[:keep].T @ fit.coefficients) / unit  # (D,)
-    return RidgeCox(
-        mean=mean, weights=weights, ridge=ridge, components=keep, n=n, events=int(seen.sum())
+    return _Principal(
+        scores=left[:, :keep] * (size[:keep] / unit),
+        mean=mean,
+        weights=per_sd[:, None] * directions[:keep].T / unit,
     )
 
 

@@ -30,7 +30,8 @@ from pathoml.study.splits import (
 )
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
-from pathoml.training.baselines import Baselines, clinical_columns
+from pathoml.training.baselines import Baselines
+from pathoml.training.clinical_part import clinical_columns
 from pathoml.training.endpoints import (
     ModelFolders,
     all_endpoints,
