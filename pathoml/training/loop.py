@@ -313,7 +313,13 @@ def _fit(
             optimiser.step()
             schedule.step()
             rows += [
-                {"endpoint": s.endpoint, "offset": s.offset, "model": s.name, "epoch": epoch, "loss": value}
+                {
+                    "endpoint": s.endpoint,
+                    "offset": s.offset,
+                    "model": s.name,
+                    "epoch": epoch,
+                    "loss": value,
+                }
                 for s, value in zip(specs, losses.tolist())
             ]
             progress.add(len(specs))

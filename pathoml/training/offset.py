@@ -23,11 +23,18 @@ import numpy as np
 from pathoml.errors import CohortError
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.one_thread import one_blas_thread
-from pathoml.survival.ridge_cox import choose_ridge, event_balanced_folds, principal_scores
+from pathoml.survival.ridge_cox import (
+    choose_ridge,
+    event_balanced_folds,
+    fit_ridge_cox,
+    principal_scores,
+)
+from pathoml.training.baselines import score_by_fold
 from pathoml.training.clinical_part import CLINICAL_RIDGE, NO_COVARIATES, clinical_columns
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.outcomes import Lessons
-from pathoml.types import Array, Cohort
+from pathoml.training.scoring import FoldScores
+from pathoml.types import Array, Bools, Cohort, Split
 
 INNER_FOLDS = 4
 RIDGE_PER_EVENT = (30.0, 3.0, 0.3)  # enough to tell two ways to fit apart
@@ -92,6 +99,32 @@ def offset_models(
     return OffsetModels(plain=list(specs), trained=trained, place=tuple(place), lessons=lessons)
 
 
+def offset_ridge_folds(
+    cohort: Cohort,
+    splits: Sequence[Split],
+    means: Array,
+    *,
+    score: OffsetModels,
+) -> list[FoldScores]:
+    """Return the baseline of the offset score by fold: ridge Cox on mean embeddings, told and
+    untold where the image models are, less what the covariates say.
+
+    Args:
+        means: (B, D) mean embedding of each bag.
+        score: whose folds were told.
+    """
+    spec_of = {frozenset(spec.train): spec for spec in [*score.plain, *score.trained]}
+
+    def fit(train: Bools, seed: int) -> Array:
+        spec = spec_of[frozenset(score.lessons.patients(np.flatnonzero(train)))]
+        rows, outcome = score.lessons.rows(spec), score.lessons.of(spec)
+        time, event = outcome.time_months[rows], outcome.event[rows]
+        model = fit_ridge_cox(means[rows], time, event, seed=seed, **outcome.at(rows))
+        return score.lessons.clinical(spec).beyond(model.predict(means))
+
+    return score_by_fold(cohort, splits, fit)
+
+
 def offset_pays(means: Array, lessons: Lessons, spec: ModelSpec, *, seed: int) -> bool:
     """Return whether a score that was told the clinical log-risk adds more to the covariates than
     one that was not, by ridge Cox on mean embeddings over inner folds of the training patients.
@@ -141,9 +174,7 @@ def _gain(scores: Array, lessons: Lessons, spec: ModelSpec, *, seed: int) -> flo
         test = fold == held_out
         inner = replace(spec, train=lessons.patients(rows[~test]))
         told = lessons.of(inner)
-        fit = fit_cox(
-            scores[~test], time[~test], event[~test], ridge=ridge, **told.at(rows[~test])
-        )
+        fit = fit_cox(scores[~test], time[~test], event[~test], ridge=ridge, **told.at(rows[~test]))
         log_risk = np.zeros(len(outcome.time_months))
         log_risk[rows] = scores @ fit.coefficients
         rest = lessons.clinical(inner).beyond(log_risk)[rows]
