@@ -210,6 +210,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         features=_features(study, slide.slide_id),
         encoder=encoder,
         endpoints=endpoints.said,
+        offset=endpoints.offset_said,
         endpoint_scores=tuple(
             scored.relative_to(folder).as_posix()
             for scored in (

@@ -107,6 +107,17 @@ class AllEndpoints:
         )
 
     @property
+    def offset_said(self) -> str:
+        """A sentence on the offset score, "" where there is none."""
+        if self.beside is None:
+            return ""
+        told, folds = self.beside.score.told_folds
+        return (
+            f"what the covariates say is taken out of the image score of each fold; in {told} of"
+            f" {folds} folds the models were told it in the loss"
+        )
+
+    @property
     def outcomes(self) -> Outcomes:
         """What the models of the further endpoints learn."""
         return outcomes_of([one.endpoint for one in self.others])
