@@ -602,7 +602,7 @@ class OffsetCorrelation(TypedDict):
 
     variable: str
     level: str | None  # None of a number
-    n: int
+    n: int  # patients of the level, or of whom the number is known
     plain: Number
     offset: Number
 

@@ -187,7 +187,8 @@ def _correlations(plain: Evidence, offset: Evidence) -> list[Json]:
                 key: or_not_estimable(partial(_rank, evidence.score[there], *about))
                 for key, evidence in zip(OF_ITS_OWN, (plain, offset))
             }
-            rows.append({"variable": name, "level": level, "n": int(there.sum()), **own})
+            n = int(there.sum() if level is None else column.sum())
+            rows.append({"variable": name, "level": level, "n": n, **own})
     return rows
 
 

@@ -124,6 +124,7 @@ def resample_recipe(study: Study, cohort: Cohort) -> Recipe:
     and with how many initialisations. Their number does not: each is the same among any others.
     """
     repeated = dict(permutation_recipe(study, cohort).inputs)
+    repeated["train"] = {k: v for k, v in repeated["train"].items() if k != "offset"}
     significance = {"seeds": repeated["significance"]["seeds"]}
     return Recipe(step="resample", inputs={**repeated, "significance": significance})
 
