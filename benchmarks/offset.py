@@ -56,8 +56,13 @@ def drawn(folder: Path, family: str, seed: int) -> Path:
     return study
 
 
-def figures(folder: Path, settings: Sequence[str]) -> Figures:
-    """Train both scores of a study and return what is held against one another."""
+def figures(folder: Path, settings: Sequence[str], *, always: bool) -> Figures:
+    """Train both scores of a study and return what is held against one another.
+
+    Args:
+        always: tell the models of every fold too, and judge their scores as they are ("told") and
+            less what the covariates say of them ("always").
+    """
     study = load_study(folder, [*settings, "train.offset=clinical"])
     config = study.config
     cohort, bags, _ = read_bags(read_cohort(study), embeddings_folder(study))
@@ -83,8 +88,13 @@ def figures(folder: Path, settings: Sequence[str]) -> Figures:
     by_name = {
         "plain": fold_scores(plain, specs, ids),
         "offset": fold_scores(beyond, specs, ids),
-        "ridge_offset": offset_ridge_folds(cohort, splits, means, score=beside),
+        "ridge": offset_ridge_folds(cohort, splits, means, score=beside),
     }
+    if always:
+        raw = trained([replace(spec, offset=True) for spec in specs])
+        by_name["told"] = fold_scores(raw, specs, ids)
+        every = replace(beside, place=tuple(range(len(specs))))
+        by_name["always"] = fold_scores(every.raw(plain, raw), specs, ids)
     told, folds = beside.told_folds
     found: Figures = {"told": told / folds, "c_clinical": concordance(clinical, cohort)}
     found |= {"cpu_plain": middle - started, "cpu_offset": done - middle}
@@ -95,7 +105,7 @@ def figures(folder: Path, settings: Sequence[str]) -> Figures:
         found[f"c_{name}"] = concordance(own, cohort)
         found[f"c_clinical_and_{name}"] = concordance(both, cohort)
         found[f"gain_{name}"] = gains.gain(score)
-        found |= {f"{k}_{name}": v for k, v in correlations(score, cohort).items()}
+        found |= {f"rho_{k}_{name}": v for k, v in correlations(score, cohort).items()}
     return found
 
 
@@ -120,23 +130,25 @@ def correlations(score: Array, cohort: Cohort) -> Figures:
     return found
 
 
-def told_in_words(name: str, found: Figures) -> str:
+def in_words(name: str, found: Figures) -> str:
+    """Return a line of figures."""
     parts = []
-    for key in ("plain", "offset"):
-        rho = {k.removesuffix(f"_{key}"): v for k, v in found.items() if k.endswith(f"_{key}")}
-        own = [
-            f"{k} {v:.2f}"
-            for k, v in rho.items()
-            if not k.startswith(("c_", "gain", "ridge", "cpu"))
+    for key in ("plain", "offset", "told", "always"):
+        if f"gain_{key}" not in found:
+            continue
+        rho = [
+            f"{name.removeprefix('rho_').removesuffix(f'_{key}')} {value:.2f}"
+            for name, value in found.items()
+            if name.startswith("rho_") and name.endswith(f"_{key}")
         ]
         parts.append(
             f"{key}: C {found[f'c_{key}']:.3f}, with clinical"
             f" {found[f'c_clinical_and_{key}']:.3f}, gain {found[f'gain_{key}']:.2f}, rank"
-            f" correlation with {', '.join(own)}"
+            f" correlation with {', '.join(rho)}"
         )
     return (
-        f"{name}  {'; '.join(parts)}; clinical C {found['c_clinical']:.3f}; ridge offset C"
-        f" {found['c_ridge_offset']:.3f}, gain {found['gain_ridge_offset']:.2f}; told in"
+        f"{name}  {'; '.join(parts)}; clinical C {found['c_clinical']:.3f}; ridge Cox beyond the"
+        f" covariates C {found['c_ridge']:.3f}, gain {found['gain_ridge']:.2f}; told in"
         f" {100 * found['told']:.0f} % of folds; CPU s {found['cpu_plain']:.0f} and"
         f" {found['cpu_offset']:.0f} more"
     )
@@ -150,6 +162,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", default=["covariate", "share"])
     parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--always", action="store_true", help="tell the models of every fold too")
     args = parser.parse_args()
     by_family: dict[str, list[Figures]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as scratch:
@@ -157,12 +170,12 @@ def main() -> None:
             drawn(Path(scratch), family, seed) for family in args.families for seed in args.seeds
         ]
         for folder in studies:
-            found = figures(folder, args.settings)
-            print(told_in_words(folder.name, found), flush=True)
+            found = figures(folder, args.settings, always=args.always)
+            print(in_words(folder.name, found), flush=True)
             by_family[folder.name.rpartition("-")[0]].append(found)
     for family, some in by_family.items():
         mean = {key: float(np.mean([one[key] for one in some])) for key in some[0]}
-        print(told_in_words(f"mean of {len(some)} {family}", mean))
+        print(in_words(f"mean of {len(some)} {family}", mean))
 
 
 if __name__ == "__main__":

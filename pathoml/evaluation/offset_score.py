@@ -103,6 +103,7 @@ def offset_metrics(offset: Evidence, caveat: str) -> Json:
         "time_zero": cohort.time_zero,
         "n": len(cohort.patients),
         "events": int(cohort.event.sum()),
+        "trained": True,
         "note": NOTE,
         **concordance_sections(offset),
         "seeds": seed_section(offset),
