@@ -19,6 +19,7 @@ from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import (
@@ -39,6 +40,12 @@ from pathoml.training.endpoints import (
 )
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import find_head
+from pathoml.training.initial_origin import (
+    cohorts_learned_from,
+    initial_origin,
+    said_of_models,
+)
+from pathoml.training.initial_weights import read_initial_weights
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
@@ -70,6 +77,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
+    origin = initial_origin(study, cohort)
+    initial = read_initial_weights(config.train, bags[0].features.shape[1])
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +90,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         stale.unlink()
     remove_endpoints(run)
     log: list[LogRow] = []
-    models = ModelFolders(run, endpoints)
+    learned_from = cohorts_learned_from(study, cohort, origin)
+    models = ModelFolders(run, endpoints, said=said_of_models(slide.encoder, learned_from))
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
     nesting = endpoints.nested(inner)
     outer_part, inner_part = _progress(
@@ -167,7 +177,13 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             log=log,
             settings=settings,
         )
-    tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
+    tiles = (
+        initial.tiles_seen
+        if initial
+        else where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
+    )
+    begun = initial.noted(origin.noted(cohort)) if initial and origin else {}
+    pretraining = pretraining_section(study, cohort, initial=begun)
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
     return Trained(
@@ -179,6 +195,11 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         tiles=tiles,
         over_budget=budget,
         device=device.type,
+        initial_weights=begun,
+        warnings=(
+            *(alarm["message"] for alarm in pretraining_alarms(pretraining)),
+            *(initial.warnings(config.train) if initial else ()),
+        ),
         solved=bool(
             getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
         ),

@@ -149,8 +149,11 @@ class ModelFolders:
     is.
     """
 
-    def __init__(self, run: RunFolder, endpoints: AllEndpoints) -> None:
-        self._specs = endpoints.specs
+    def __init__(
+        self, run: RunFolder, endpoints: AllEndpoints, *, said: Mapping[str, str] | None = None
+    ) -> None:
+        """Take where a run's models go, and the metadata of their files."""
+        self._specs, self._said = endpoints.specs, said
         self._folders = {one.endpoint.name: one.endpoint.run for one in endpoints.others}
         self._folders[""] = run
         self.entries: dict[str, list[dict[str, Any]]] = {name: [] for name in self._folders}
@@ -160,7 +163,9 @@ class ModelFolders:
         """Write the models of a block into the folder of their endpoint."""
         mine = self._specs[block.models]
         name = mine[0].endpoint
-        self.entries[name] += save_block(self._folders[name].models, block.stack, mine)
+        self.entries[name] += save_block(
+            self._folders[name].models, block.stack, mine, said=self._said
+        )
         self.head = block.stack.spec
 
     def finish(self, raw: Array, *, endpoint: str = "", **notes: Any) -> list[str]:

@@ -15,6 +15,7 @@ from pathoml.config import TrainConfig
 from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.heads import find_head
+from pathoml.training.initial_weights import refuse_solved
 from pathoml.training.loop import (
     LogRow,
     OnEpoch,
@@ -42,6 +43,7 @@ def fit_models(
 ) -> Iterator[TrainedBlock]:
     """Yield blocks of fitted models; arguments and errors are those of `training.train_models`."""
     head = find_head(config.head, config.study_folder)
+    refuse_solved(config)
     if getattr(head, "solved", False):
         known = {"": outcome_of(cohort), **(outcomes or {})}
         check_bags(bags)
