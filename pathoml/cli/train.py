@@ -38,9 +38,8 @@ def tell(trained: Trained, console: Console) -> int:
     console.say(f"  {trained.tiles}")
     if trained.over_budget:
         console.say(f"  WARNING: clinical covariates and image score are {trained.over_budget}")
-    if trained.initial_weights:
-        sha256 = str(trained.initial_weights["sha256"])
-        console.say(f"  every model began with {trained.initial_weights['file']} ({sha256[:12]})")
+    if trained.began_with:
+        console.say(f"  every model began with {trained.began_with}")
     for warning in trained.warnings:
         console.say(f"  WARNING: {warning}")
     console.say(

@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
-from pathoml.config import Study
+from pathoml.config import Study, TrainConfig
 from pathoml.errors import CohortError
 from pathoml.evaluation.permutation import PermutationTest, partitions_of, permuted_specs
 from pathoml.store.files import write_json
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import draw_counts, pooled_concordance
 from pathoml.survival.estimate import Estimate
@@ -76,6 +77,9 @@ def compare(
     }
     everything = {e: read_bags(read_cohort(s), embeddings_folder(s)) for e, s in studies.items()}
     cohort = everything[encoders[0]][0]
+    for other_study in studies.values():
+        for alarm in pretraining_alarms(pretraining_section(other_study, cohort, initial={})):
+            say(f"  WARNING {alarm['message']}")
     for encoder, (other, _, _) in everything.items():
         if other.patient_ids != cohort.patient_ids:
             missing = sorted(set(cohort.patient_ids) ^ set(other.patient_ids))[0]
@@ -114,7 +118,7 @@ def _candidate(
     head: str,
 ) -> Candidate:
     started = time.process_time()
-    config = study.config.train.model_copy(update={"head": head})
+    config = train_of(study, encoder, head)
     specs = model_specs(splits, config.seeds)
     device = prepare_device(study.config.compute)
     raw = np.concatenate(
@@ -129,6 +133,15 @@ def _candidate(
     return Candidate(
         encoder=encoder, head=head, scores=scores, cpu_seconds=time.process_time() - started
     )
+
+
+def train_of(study: Study, encoder: str, head: str) -> TrainConfig:
+    """Return the section `train` of a recipe: the initial weights are those of the study's own
+    encoder and head, and any other begins with random ones.
+    """
+    train = study.config.train
+    own = (encoder, head) == (study.config.encoder, train.head)
+    return train.model_copy(update={"head": head, "init": train.init if own else None})
 
 
 def _statistic(scores: FoldedScores, cohort: Cohort) -> float:
@@ -170,7 +183,7 @@ def _null_of_the_maximum(
     largest = np.full(permutations, -np.inf)
     for encoder, (_, bags, _) in everything.items():
         for head in heads:
-            config = study.config.train.model_copy(update={"head": head, "seeds": seeds})
+            config = train_of(study, encoder, head).model_copy(update={"seeds": seeds})
             device = prepare_device(study.config.compute)
             raw = np.concatenate(
                 [

@@ -37,8 +37,8 @@ FULL_NAMES = {
 ALARM = "seen_before"
 INITIAL = "initial_weights"  # in provenance.json and bundle.json: what train.init was
 NO_EVIDENCE = (
-    "C, calibration and maps on them may look better than on slides that it has not seen: validate"
-    " on a cohort that it never saw."
+    "C, calibration and maps may look better here than on slides that were never seen: validate on"
+    " another cohort."
 )
 
 
@@ -129,11 +129,10 @@ def pretraining_section(
     if not came_with_scores:
         name = study.config.encoder
         learned["encoder"] = {"name": name, "public_cohorts": _listed(cohorts_seen_by(name))}
-        begun = predicted if predicted else steps.get("train") or {}
-        begun_with = begun.get(INITIAL) if initial is None else initial
-        if begun_with:
-            learned[INITIAL] = _initial(study, begun_with, is_own=not predicted)
-    if "public_cohorts" in predicted:
+        begun_with = (steps.get("train") or {}).get(INITIAL) if initial is None else initial
+        if begun_with and not predicted:
+            learned[INITIAL] = _initial(study, begun_with)
+    if "public_cohorts" in predicted:  # with those of the weights that it began with
         name = str((steps.get("predict") or {}).get("bundle") or study.config.run)
         learned["locked_model"] = {
             "name": name,
@@ -171,12 +170,13 @@ def pretraining_alarms(section: Mapping[str, Any]) -> list[Json]:
             outcomes = "" if kind == "encoder" else ", perhaps with their outcomes"
             alarms.append(
                 f"{subject} learned from {cohorts_in_words(said['public_cohorts'])}{outcomes}, and"
-                f" these patients are of it: {which}. {NO_EVIDENCE}"
+                f" these patients are of {which}. {NO_EVIDENCE}"
             )
         if common := int(said.get("patient_ids_in_common") or 0):
             alarms.append(
-                f"{subject} learned from patients with {common} of the ids of this study. If they"
-                " are the same people, no score of theirs is out of fold: begin with other weights."
+                f"{subject} learned from people whose ids {patients_in_words(common)} of this study"
+                " have. If they are the same people, no score of theirs is out of fold: begin with"
+                " other weights."
             )
     return [{"name": ALARM, "message": message} for message in alarms]
 
@@ -202,20 +202,28 @@ def pretraining_notes(section: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _initial(study: Study, begun_with: Mapping[str, Any], *, is_own: bool) -> Json:
-    stated = study.config.train.init_cohorts if is_own else None
+def _initial(study: Study, begun_with: Mapping[str, Any]) -> Json:
+    stated = study.config.train.init_cohorts
     cohorts = begun_with.get("public_cohorts") if stated is None else stated
     return {
         "name": begun_with["file"],
         "public_cohorts": _listed(cohorts),
-        "patient_ids_in_common": int(begun_with.get("patient_ids_in_common") or 0) if is_own else 0,
+        "patient_ids_in_common": int(begun_with.get("patient_ids_in_common") or 0),
     }
 
 
 def _counted(one: Mapping[str, Any]) -> str:
     if not one["patients"]:
         return f"{one['name']} (cohort.source)"
-    return f"{one['name']} ({one['patients']} by their ids)"
+    return f"{one['name']} ({patients_in_words(one['patients'])} by their ids)"
+
+
+def patients_in_words(count: int) -> str:
+    """
+    >>> patients_in_words(1), patients_in_words(2)
+    ('1 patient', '2 patients')
+    """
+    return f"{count} patient{'' if count == 1 else 's'}"
 
 
 def _listed(cohorts: Sequence[str] | None) -> list[str] | None:

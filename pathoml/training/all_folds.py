@@ -19,7 +19,11 @@ from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
-from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
+from pathoml.study.public_cohorts import (
+    pretraining_alarms,
+    pretraining_notes,
+    pretraining_section,
+)
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import (
@@ -196,9 +200,11 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         over_budget=budget,
         device=device.type,
         initial_weights=begun,
+        began_with=initial.in_words if initial else "",
         warnings=(
             *(alarm["message"] for alarm in pretraining_alarms(pretraining)),
-            *(initial.warnings(config.train) if initial else ()),
+            *pretraining_notes(pretraining),
+            *(said for said in [initial.equal_seeds(config.train) if initial else ""] if said),
         ),
         solved=bool(
             getattr(find_head(config.train.head, config.train.study_folder), "solved", False)

@@ -18,7 +18,7 @@ from pathoml.errors import ConfigError, StoreError
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.provenance import MODELS_INDEX, file_hash
 from pathoml.store.weights import WeightsHeader, read_weights_header
-from pathoml.study.public_cohorts import public_cohorts
+from pathoml.study.public_cohorts import is_part, public_cohorts
 from pathoml.study.run_folder import BUNDLE
 from pathoml.types import Cohort, Json
 
@@ -137,7 +137,8 @@ def cohorts_learned_from(study: Study, cohort: Cohort, origin: Origin | None) ->
         return own
     stated = study.config.train.init_cohorts
     begun = origin.public_cohorts if stated is None else stated
-    return list(dict.fromkeys([*own, *((OTHERS,) if begun is None else begun)]))
+    every = list(dict.fromkeys([*own, *((OTHERS,) if begun is None else begun)]))
+    return [one for one in every if not any(is_part(one, a) for a in every if a != one)]
 
 
 def said_of_models(encoder: str, cohorts: Collection[str]) -> dict[str, str]:

@@ -61,6 +61,14 @@ class InitialWeights:
         kind = f"{self.in_dim} components" if self.projection[1].ndim == 2 else "the scaling"
         return f"tiles are seen through {kind} that came with the weights of {self.file}"
 
+    @property
+    def in_words(self) -> str:
+        """Return what the file is to the head, for whoever checks a study."""
+        through = "through its own projection" if self.has_projection else "on features as they are"
+        lacking = f"; {', '.join(self.fresh)} begins as usual" if self.fresh else ""
+        unused = f"; {', '.join(self.left_out)} left out" if self.left_out else ""
+        return f"{self.file} ({self.sha256[:12]}), {through}{lacking}{unused}"
+
     def noted(self, origin: Json) -> Json:
         """Return what provenance.json and bundle.json say: of the origin, and how it was used."""
         return {
@@ -68,22 +76,17 @@ class InitialWeights:
             "begins_as_usual": list(self.fresh),
             "left_out": list(self.left_out),
             "has_projection": self.has_projection,
+            "tiles_seen": self.tiles_seen,
         }
 
-    def warnings(self, train: TrainConfig) -> list[str]:
-        """Return sentences on what the weights leave to chance, or do not."""
-        said = []
-        if self.fresh:
-            said.append(
-                f"{self.file} has no {' and no '.join(self.fresh)}: the head's own begins there"
-                + (f" ({', '.join(self.left_out)} is left out)." if self.left_out else ".")
-            )
-        if train.seeds > 1 and not train.dropout:
-            said.append(
-                "All seeds begin with the same weights, and with train.dropout = 0 nothing differs"
-                " between them. Set train.seeds to 1."
-            )
-        return said
+    def equal_seeds(self, train: TrainConfig) -> str:
+        """Return a warning where nothing differs between seeds, "" where something does."""
+        if train.seeds == 1 or train.dropout:
+            return ""
+        return (
+            "All seeds begin with the same weights, and with train.dropout = 0 nothing differs"
+            " between them. Set train.seeds to 1."
+        )
 
     def start(self, head: nn.Module) -> None:
         """Put the weights into a head; what the file lacks stays as the head begins."""
