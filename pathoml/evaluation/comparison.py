@@ -38,6 +38,7 @@ from pathoml.survival.fold_concordance import (
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.baselines import clinical_folds
 from pathoml.training.fit import fit_models
+from pathoml.training.initial_origin import initial_origin
 from pathoml.training.loop import model_specs
 from pathoml.training.scoring import fold_scores, folded_scores
 from pathoml.types import Bag, Cohort, Split
@@ -77,8 +78,11 @@ def compare(
     }
     everything = {e: read_bags(read_cohort(s), embeddings_folder(s)) for e, s in studies.items()}
     cohort = everything[encoders[0]][0]
-    for other_study in studies.values():
-        for alarm in pretraining_alarms(pretraining_section(other_study, cohort, initial={})):
+    for encoder, other in studies.items():
+        begins = encoder == study.config.encoder and study.config.train.head in heads
+        origin = initial_origin(study, cohort) if begins else None
+        known = origin.noted(cohort) if origin else {}
+        for alarm in pretraining_alarms(pretraining_section(other, cohort, initial=known)):
             say(f"  WARNING {alarm['message']}")
     for encoder, (other, _, _) in everything.items():
         if other.patient_ids != cohort.patient_ids:
