@@ -117,7 +117,8 @@ def initial_origin(study: Study, cohort: Cohort) -> Origin | None:
         raise ConfigError(
             f"study.yaml: train.init = {study.config.train.init!r} learned from features of"
             f" {origin.encoder}, and this study has those of {encoder}: other numbers in the same"
-            " places. Name that encoder, or weights for this one."
+            " places. Name that encoder, or weights for this one. If both are one encoder, save the"
+            " file without 'encoder' in its metadata."
         )
     if origin.within_study and (common := origin.in_common(cohort)):
         raise ConfigError(
