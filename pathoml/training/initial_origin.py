@@ -7,6 +7,7 @@ beside it, or in a run or bundle of the study that holds the same bytes under an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from pathoml.types import Cohort, Json
 
 COHORTS_SAID, ENCODER_SAID = "public_cohorts", "encoder"  # keys of a file's metadata
 NONE = "none"  # as a list of cohorts
+OURS = "pathoml"  # the key under which pathoml writes these
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ def read_origin(train: TrainConfig) -> Origin:
         raise ConfigError(f"study.yaml: train.init = {train.init!r}: {error}") from error
     sha256 = sha256_of_file(path)
     index, within = _index_of(path, sha256, train.study_folder)
-    said, listed = header.said, index.get(COHORTS_SAID)
+    said, listed = _said(header), index.get(COHORTS_SAID)
     cohorts = _parsed(said[COHORTS_SAID]) if COHORTS_SAID in said else None
     return Origin(
         path=path,
@@ -143,12 +145,23 @@ def cohorts_learned_from(study: Study, cohort: Cohort, origin: Origin | None) ->
 
 
 def said_of_models(encoder: str, cohorts: Collection[str]) -> dict[str, str]:
-    """Return the metadata of the files of models, for whoever begins with them.
+    """Return the metadata of the files of models, for whoever begins with them: under one key,
+    since the format's writer puts several in any order and equal models shall be equal bytes.
 
     >>> said_of_models("uni", ["TCGA", "GTEx"])
-    {'encoder': 'uni', 'public_cohorts': 'TCGA, GTEx'}
+    {'pathoml': '{"encoder": "uni", "public_cohorts": "TCGA, GTEx"}'}
     """
-    return {ENCODER_SAID: encoder, COHORTS_SAID: ", ".join(cohorts) or NONE}
+    said = {ENCODER_SAID: encoder, COHORTS_SAID: ", ".join(cohorts) or NONE}
+    return {OURS: json.dumps(said, sort_keys=True)}
+
+
+def _said(header: WeightsHeader) -> dict[str, str]:
+    """Return what a file says of itself, whoever wrote it."""
+    try:
+        ours = dict(json.loads(header.said.get(OURS, "{}")))
+    except (ValueError, TypeError):  # somebody else's key of that name
+        ours = {}
+    return {**{str(k): str(v) for k, v in ours.items()}, **header.said}
 
 
 def _parsed(text: str) -> tuple[str, ...]:

@@ -296,3 +296,37 @@ def test_a_bundle_of_such_models_needs_the_file_no_more(folder: Path, tmp_path: 
     assert f"the weights of w.safetensors (SHA-256 {began['sha256'][:12]}); learned from: TCGA" in (
         card
     )
+
+
+@pytest.mark.parametrize("place", [2, 3])
+def test_clams_single_branch_is_the_same_sum(folder: Path, place: int) -> None:
+    torch.manual_seed(4)
+    transform, content, gate = (torch.nn.Linear(*sides) for sides in ((DIM, 12), (12, 6), (12, 6)))
+    score, classes, instances = (
+        torch.nn.Linear(6, 1),
+        torch.nn.Linear(12, 2),
+        torch.nn.Linear(12, 2),
+    )
+    named = {
+        "attention_net.0": transform,
+        f"attention_net.{place}.attention_a.0": content,
+        f"attention_net.{place}.attention_b.0": gate,
+        f"attention_net.{place}.attention_c": score,
+        "classifiers": classes,
+        "instance_classifiers.0": instances,
+    }
+    tensors = {
+        f"{n}.{p}": value for n, layer in named.items() for p, value in layer.state_dict().items()
+    }
+    write_weights(folder / "clam.safetensors", tensors)
+    settings = ["train.init=clam.safetensors", RAW, "train.hidden=12", "train.head=clam_sb"]
+    weights = read_initial_weights(load_study(folder, settings).config.train, DIM)
+    assert weights is not None
+    ours = HeadSpec.of("clam_sb", in_dim=DIM, hidden=12, dropout=0.5).build().eval()
+    weights.start(ours)
+    tiles = torch.randn(30, DIM)
+    hidden = torch.relu(transform(tiles))
+    gated = torch.tanh(content(hidden)) * torch.sigmoid(gate(hidden))
+    expected = torch.softmax(score(gated).squeeze(-1), dim=0)
+    said = ours(tiles[None], torch.ones(1, 30, dtype=torch.bool))
+    torch.testing.assert_close(said.attention[0], expected, rtol=1e-5, atol=1e-7)
