@@ -10,7 +10,7 @@ winner is chosen anew and judged on the patients who were not drawn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -78,12 +78,6 @@ def compare(
     }
     everything = {e: read_bags(read_cohort(s), embeddings_folder(s)) for e, s in studies.items()}
     cohort = everything[encoders[0]][0]
-    for encoder, other in studies.items():
-        begins = encoder == study.config.encoder and study.config.train.head in heads
-        origin = initial_origin(study, cohort) if begins else None
-        known = origin.noted(cohort) if origin else {}
-        for alarm in pretraining_alarms(pretraining_section(other, cohort, initial=known)):
-            say(f"  WARNING {alarm['message']}")
     for encoder, (other, _, _) in everything.items():
         if other.patient_ids != cohort.patient_ids:
             missing = sorted(set(cohort.patient_ids) ^ set(other.patient_ids))[0]
@@ -91,6 +85,8 @@ def compare(
                 f"{encoder} and {encoders[0]} do not cover the same patients ({missing} is in one "
                 "only). Embed all slides with both."
             )
+    for warning in _seen_before(study, studies.values(), cohort, heads):
+        say(f"  WARNING {warning}")
     splits = make_splits(cohort, study.config.splits)
     candidates = []
     for encoder in encoders:
@@ -137,6 +133,22 @@ def _candidate(
     return Candidate(
         encoder=encoder, head=head, scores=scores, cpu_seconds=time.process_time() - started
     )
+
+
+def _seen_before(
+    study: Study, studies: Iterable[Study], cohort: Cohort, heads: Sequence[str]
+) -> list[str]:
+    """Return a sentence for what an encoder, or the weights that the study's own head begins with,
+    learned from these patients before.
+    """
+    origin = initial_origin(study, cohort) if study.config.train.head in heads else None
+    sentences = []
+    for one in studies:
+        is_own = one.config.encoder == study.config.encoder
+        known = origin.noted(cohort) if origin and is_own else {}
+        section = pretraining_section(one, cohort, initial=known)
+        sentences += [str(alarm["message"]) for alarm in pretraining_alarms(section)]
+    return sentences
 
 
 def train_of(study: Study, encoder: str, head: str) -> TrainConfig:

@@ -8,6 +8,7 @@ from typing import Any
 from pathoml.config import Study
 from pathoml.errors import PathomlError
 from pathoml.evaluation.analysis_plan import PLAN, STAMP
+from pathoml.store.files import sha256_of_json
 from pathoml.store.provenance import file_hash, file_hashes
 from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import columns_read, patients_read, slides_read, stored_content
@@ -72,7 +73,7 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             BUNDLE: "" if trained else file_hash(study.bundles_folder / config.run / BUNDLE),
             QUALITY: _quality(study),
             "embeddings": {} if trained else _embeddings(study, cohort),
-            "pretraining": pretraining_section(study, cohort),
+            "what models saw before": sha256_of_json(pretraining_section(study, cohort)),
             **_secondary(study, cohort),
             "version": EVALUATION_VERSION,
         },

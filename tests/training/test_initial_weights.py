@@ -19,7 +19,9 @@ from pathoml.errors import ConfigError
 from pathoml.evaluation.permutation import permuted_specs
 from pathoml.store.files import read_json
 from pathoml.study.splits import make_splits
+from pathoml.training.fit import fit_models
 from pathoml.training.initial_weights import read_initial_weights
+from pathoml.training.loop import model_specs
 from pathoml.training.model_stack import HeadSpec
 from pathoml.training.models import PROJECTION_KEYS
 from pathoml.training.nested import inner_scores, nested_specs
@@ -107,7 +109,7 @@ def test_models_of_inner_folds_and_of_permutations_begin_with_the_weights_too(
     shuffled = permuted_specs(cohort, splits, 1, permutations=2, seed=1)
     specs = [*nested_specs(cohort, splits[0], config.splits, seeds=1), *shuffled]
     raw = inner_scores(cohort, bags, specs, config=config.train, device=torch.device("cpu"), seed=1)
-    assert np.ptp(raw, axis=1).min() > 0
+    assert np.ptp(raw, axis=1).min() > 0.01  # the read-out's weights too
     # each sees every patient's own bag when it scores them, whatever it learned from
     own = raw[: -len(shuffled)]
     np.testing.assert_allclose(own, np.repeat(own[:1], len(own), axis=0), rtol=1e-4)
@@ -262,6 +264,14 @@ def test_a_head_that_is_solved_has_no_beginning(folder: Path) -> None:
     message = refusal(folder, "train.init=w.safetensors", RAW, "train.head=ridge_cox")
     assert "the head ridge_cox is solved" in message
     assert "Remove train.init" in message
+    cohort, bags, _ = planted_cohort(12, seed=6)
+    config = load_study(folder, ["train.init=w.safetensors", "train.head=ridge_cox"]).config
+    specs = model_specs(make_splits(cohort, config.splits), 1)
+    fitted = fit_models(
+        cohort, bags, specs, config=config.train, device=torch.device("cpu"), seed=1
+    )
+    with pytest.raises(ConfigError, match=r"Remove train\.init"):
+        next(fitted)
 
 
 def test_a_head_of_ones_own_says_which_names_it_knows(folder: Path) -> None:
