@@ -198,5 +198,5 @@ def _index_of(path: Path, sha256: str, study: Path | None) -> tuple[dict[str, An
 
 
 def _model_folders(study: Path) -> Iterator[Path]:
-    for pattern in ("runs/*/models", "runs/*/endpoints/*/models", "bundles/*/models"):
+    for pattern in ("runs/*/models", "runs/*/*/models", "runs/*/*/*/models", "bundles/*/models"):
         yield from sorted(study.resolve().glob(pattern))

@@ -27,6 +27,7 @@ class Trained:
     initial_weights: Mapping[str, object] = field(default_factory=dict)
     began_with: str = ""  # the same in words
     warnings: tuple[str, ...] = ()  # sentences for whoever trained
+    offset: str = ""  # what was done for the offset score, where there is one
     solved: bool = False  # the head is solved, not trained by epochs
     # what was done to tiles before the models saw them, as far as the encoder does not say it
     features: Mapping[str, object] = field(default_factory=dict)
