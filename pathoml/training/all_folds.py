@@ -31,7 +31,7 @@ from pathoml.study.splits import (
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
 from pathoml.training.baselines import Baselines
-from pathoml.training.clinical_part import clinical_columns
+from pathoml.training.clinical_part import NO_COVARIATES, clinical_columns
 from pathoml.training.endpoints import (
     PLAIN,
     TOLD,
@@ -68,6 +68,9 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         CohortError: the cohort cannot be split or trained on; says why.
     """
     config, folder = study.config, study.run_folder
+    strata_of(cohort, config.train.strata)  # refused before bags are read
+    if config.train.offset and not clinical_columns(cohort):
+        raise CohortError(NO_COVARIATES)
     cohort, bags, slide = read_bags(cohort, embeddings_folder(study))
     splits = (
         read_foreign_splits(study.folder / config.splits.file, cohort)
@@ -80,7 +83,6 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
         endpoints = endpoints.with_offset(_offset(cohort, means, specs, config))
-    strata_of(cohort, config.train.strata)  # refused before anything of an earlier run is removed
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
