@@ -136,7 +136,7 @@ def correlations(score: Array, cohort: Cohort) -> Figures:
 
 
 def simulated(kind: str, seed: int) -> Figures:
-    """Return what ridge Cox adds to the covariates in a cohort of tests/support/known_covariates.py:
+    """Return what ridge Cox adds to the covariates of tests/support/known_covariates.py:
     untold, told in every fold, and told where it pays.
     """
     cohort, means = known_cohort(kind, seed, patients=PATIENTS)
