@@ -48,7 +48,7 @@ from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
 from pathoml.training.offset import OffsetModels, offset_models, offset_ridge_folds
-from pathoml.training.outcomes import strata_of
+from pathoml.training.outcomes import Lessons, strata_of
 from pathoml.training.scoring import (
     averaged,
     fold_scores,
@@ -79,6 +79,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
+    if refusal := Lessons(cohort, config.train.strata).refusal(specs):
+        raise CohortError(refusal)
     means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
@@ -94,10 +96,12 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     remove_endpoints(run)
     log: list[LogRow] = []
     models = ModelFolders(run, endpoints)
+    lessons = Lessons(cohort, config.train.strata, outcomes=endpoints.outcomes)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    nesting = endpoints.nested(
-        inner, _offset(cohort, means, inner, config) if config.train.offset and inner else None
-    )
+    if lessons.refusal(inner):  # inner folds are smaller; `evaluate` says that there are none
+        inner = []
+    within_inner = _offset(cohort, means, inner, config) if config.train.offset and inner else None
+    nesting = endpoints.nested(inner, lessons, offset=within_inner)
     outer_part, inner_part = _progress(
         on_epoch, config.train.epochs, len(endpoints.specs), len(nesting.specs)
     )

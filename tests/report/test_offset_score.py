@@ -7,6 +7,7 @@ import re
 import pytest
 from support.two_endpoints import QUICK, two_endpoint_study
 
+from pathoml.bundles.locking import lock
 from pathoml.config import Study, load_study
 from pathoml.evaluation.step import evaluate_study
 from pathoml.report.page import report_page
@@ -76,3 +77,8 @@ def test_a_run_without_it_has_no_such_part(tmp_path):
     assert 'id="offset"' not in page
     assert "offset score" not in page
     assert "within strata" not in page
+
+
+def test_a_bundle_says_that_it_does_not_predict_the_offset_score(study):
+    card = (lock(study, "first") / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "| does not predict | the offset score, which the study trained beside it |" in card

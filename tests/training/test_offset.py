@@ -18,6 +18,7 @@ from support.two_endpoints import BESIDE, OS, QUICK, two_endpoint_study
 from pathoml.bags.reading import mean_features
 from pathoml.config import SplitsConfig, Study, TrainConfig, load_study
 from pathoml.errors import CohortError
+from pathoml.evaluation.step import evaluate_study
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.scores import read_repeats, read_scores
 from pathoml.study.cohort import read_cohort
@@ -231,6 +232,43 @@ def test_a_centre_left_out_is_scored_by_models_of_the_other_strata(tmp_path):
         scores = read_scores(folder)
         assert set(scores.score_type) == {"loco"}
         assert np.isfinite(scores.log_risk).all()
+
+
+@pytest.mark.parametrize("head", ["abmil", "ridge_cox"])
+def test_strata_of_one_patient_each_are_refused_before_anything_is_lost(tmp_path, head):
+    study = two_endpoint_study(tmp_path, yaml="")
+    train_study(study)
+    path = tmp_path / "patients.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    lines = [f"{row},level {k}" for k, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},subtype", *lines]) + "\n", encoding="utf-8")
+    settings = [*QUICK, f"train.head={head}", "train.strata=subtype"]
+    alone = load_study(tmp_path, [*settings, "cohort.covariates=[age, subtype]"])
+    with pytest.raises(CohortError, match=r"fold \w+: the strata leave no event with anybody else"):
+        train_study(alone)
+    assert (study.run_folder / "scores.csv").exists()
+
+
+def test_an_endpoint_for_which_the_strata_leave_nobody_is_left_out_and_said_so(tmp_path):
+    two_endpoint_study(tmp_path, deaths=["P4"])
+    path = tmp_path / "patients.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    lines = [f"{row},{'alone' if k in (4, 9) else 'others'}" for k, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},subtype", *lines]) + "\n", encoding="utf-8")
+    text = path.read_text(encoding="utf-8").splitlines()
+    row = text[10].split(",")
+    row[-2] = "1"  # P9 died too, so that every fold has a death among those it learns from
+    text[10] = ",".join(row)
+    path.write_text("\n".join(text) + "\n", encoding="utf-8")
+    asked = load_study(
+        tmp_path, [*QUICK, "train.strata=subtype", "cohort.covariates=[age, subtype]"]
+    )
+    [(name, said)] = train_study(asked).endpoints
+    assert name == OS
+    assert said.startswith("NOT TRAINED: ")
+    assert "the strata leave no event" in said
+    evaluated = evaluate_study(asked).metrics["endpoints"][OS]
+    assert not evaluated["trained"]
 
 
 def test_strata_change_the_models_and_the_ridge_baseline(tmp_path):
