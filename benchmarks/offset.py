@@ -44,6 +44,7 @@ from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
 from pathoml.training.offset import offset_models, offset_ridge_folds
 from pathoml.training.scoring import FoldScores, averaged, fold_scores, folded_scores
+from pathoml.training.solving import seeds_of
 from pathoml.types import Array, Cohort
 
 PATIENTS = 120
@@ -72,13 +73,13 @@ def figures(folder: Path, settings: Sequence[str], *, always: bool) -> Figures:
     config = study.config
     cohort, bags, _ = read_bags(read_cohort(study), embeddings_folder(study))
     splits, means = make_splits(cohort, config.splits), mean_features(bags)
-    specs = model_specs(splits, config.train.seeds)
+    specs = model_specs(splits, seeds_of(config.train))
     device, seed = prepare_device(config.compute), config.splits.seed
 
     def trained(some: Sequence) -> Array:
         raw = np.empty((len(some), len(bags)))
         about = {"config": config.train, "device": device, "seed": seed}
-        for block in fit_models(cohort, bags, some, **about):
+        for block in fit_models(cohort, bags, some, **about) if some else ():
             raw[block.models] = block.raw
         return raw
 
