@@ -121,7 +121,10 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
-        "not_predicted": [endpoint.name for endpoint in config.secondary_endpoints],
+        "not_predicted": [
+            *(endpoint.name for endpoint in config.secondary_endpoints),
+            *(["the offset score"] if config.train.offset else []),
+        ],
         "input": input_of(study, first),
         "training": {
             "patients": len(cohort.patients),

@@ -36,7 +36,7 @@ from pathoml.study.splits import (
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
 from pathoml.training.baselines import Baselines
-from pathoml.training.clinical_part import clinical_columns
+from pathoml.training.clinical_part import NO_COVARIATES, clinical_columns
 from pathoml.training.endpoints import (
     PLAIN,
     TOLD,
@@ -58,7 +58,7 @@ from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
 from pathoml.training.offset import OffsetModels, offset_models, offset_ridge_folds
-from pathoml.training.outcomes import strata_of
+from pathoml.training.outcomes import Lessons, strata_of
 from pathoml.training.scoring import (
     averaged,
     fold_scores,
@@ -79,6 +79,9 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         CohortError: the cohort cannot be split or trained on; says why.
     """
     config, folder = study.config, study.run_folder
+    strata_of(cohort, config.train.strata)  # refused before bags are read
+    if config.train.offset and not clinical_columns(cohort):
+        raise CohortError(NO_COVARIATES)
     cohort, bags, slide = read_bags(cohort, embeddings_folder(study))
     splits = (
         read_foreign_splits(study.folder / config.splits.file, cohort)
@@ -89,11 +92,12 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     specs = model_specs(splits, seeds_of(config.train))
     origin = initial_origin(study, cohort)
     initial = read_initial_weights(config.train, bags[0].features.shape[1])
+    if refusal := Lessons(cohort, config.train.strata).refusal(specs):
+        raise CohortError(refusal)
     means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
         endpoints = endpoints.with_offset(_offset(cohort, means, specs, config))
-    strata_of(cohort, config.train.strata)  # refused before anything of an earlier run is removed
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -106,10 +110,12 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     log: list[LogRow] = []
     learned_from = cohorts_learned_from(study, cohort, origin)
     models = ModelFolders(run, endpoints, said=said_of_models(slide.encoder, learned_from))
+    lessons = Lessons(cohort, config.train.strata, outcomes=endpoints.outcomes)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    nesting = endpoints.nested(
-        inner, _offset(cohort, means, inner, config) if config.train.offset and inner else None
-    )
+    if lessons.refusal(inner):  # inner folds are smaller; `evaluate` says that there are none
+        inner = []
+    within_inner = _offset(cohort, means, inner, config) if config.train.offset and inner else None
+    nesting = endpoints.nested(inner, lessons, offset=within_inner)
     outer_part, inner_part = _progress(
         on_epoch, config.train.epochs, len(endpoints.specs), len(nesting.specs)
     )
