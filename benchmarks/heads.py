@@ -58,8 +58,7 @@ from pathoml.training.scoring import FoldScores, fold_scores, folded_scores
 from pathoml.types import Array, Bag, Cohort, Estimate, Split
 
 HERE = Path(__file__).parent
-PEERS = ("torchmil_abmil", "clam_sb", "prototypes")
-PEERS_VERSION = 1  # raise it when peers.py trains otherwise
+PEERS = {"torchmil_abmil": 1, "clam_sb": 1, "prototypes": 2}  # raised when one trains otherwise
 AGAINST = ("ridge_cox", "abmil")  # differences are shown to these
 FAMILIES = ("share", "focus", "grade", "mixed", "covariate", "null")
 COMPOSED, DISJOINT = (11, 21, 22), (12, 13, 14)  # in the second, a centre has images of its own
@@ -236,7 +235,7 @@ class Bench:
         """Return a peer's models of one partition; None where none are kept and no interpreter was
         named.
         """
-        key = [on.content, key_of(split), split.seed, self.peer_epochs, PEERS_VERSION]
+        key = [on.content, key_of(split), split.seed, self.peer_epochs, PEERS[name]]
         path = self._path(on, name, key)
         if path and path.is_file() and name not in self.again:
             return Trained.read(path)
@@ -471,7 +470,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder of scores that are taken, not made anew")
     parser.add_argument("--again", nargs="+", default=[], metavar="HEAD")
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="the interpreter of peers.py")
-    parser.add_argument("--peer-names", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--peer-names", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--peer-partitions", type=int, default=1)
     parser.add_argument("--peer-epochs", type=int, default=60)
     parser.add_argument("--make", type=Path, metavar="FOLDER", help="draw the cohorts")
