@@ -41,7 +41,7 @@ from heads_figures import Measured, Peer, checks, family_table, peer_table, rows
 
 from pathoml.bags.reading import mean_features, read_bags
 from pathoml.config import Study, load_study
-from pathoml.errors import CohortError, PathomlError
+from pathoml.errors import CohortError, ConfigError, PathomlError
 from pathoml.store.files import sha256_of_json
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import stored_content
@@ -479,6 +479,8 @@ def main() -> None:
         "--kinds", nargs="+", default=["invented", "composed", "real"], help="of --make"
     )
     args = parser.parse_args()
+    if not args.cohorts and not args.make:
+        parser.error("name a cohort, or --make FOLDER")
     torch.set_num_threads(1)
     if args.make:
         make(args.make, args.seeds, args.kinds)
@@ -511,6 +513,8 @@ def main() -> None:
                     bench=bench,
                     by=args.by,
                 )
+        except ConfigError as error:  # a head or a setting that is none, for every cohort alike
+            sys.exit(str(error))
         except PathomlError as error:  # a cohort that is not ready: the others are still measured
             print(f"{text}: left out. {error}", flush=True)
     for part in (family_table(rows, AGAINST), peer_table(peers), checks(rows, peers)):
