@@ -387,6 +387,7 @@ def beside_peers(
             cohort=on.shown,
             head=name,
             is_peer=name in known,
+            is_real=on.oracle is None,
             c=judge.c(scores[name])[0 if by == "averaged" else 1],
             default_minus=judge.difference(scores["default"], scores[name])
             if "default" in scores and name != "default"

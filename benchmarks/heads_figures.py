@@ -41,6 +41,7 @@ class Peer:
     cohort: str
     head: str
     is_peer: bool
+    is_real: bool
     c: float
     default_minus: Estimate | None  # C of the default minus its own, paired
     cpu_seconds: float  # a model
@@ -158,24 +159,29 @@ def family_table(rows: Sequence[Measured], against: Sequence[str]) -> list[str]:
 
 
 def peer_table(peers: Sequence[Peer]) -> list[str]:
-    """Return a line for each cohort on which peers were trained, and their mean."""
+    """Return a line for each cohort on which peers were trained, and the mean of those cohorts
+    that all heads have.
+    """
     if not peers:
         return []
     heads = list(dict.fromkeys(one.head for one in peers))
-    lines = []
-    for cohort in dict.fromkeys(one.cohort for one in peers):
-        of = {one.head: one for one in peers if one.cohort == cohort}
-        cells = [
-            f"{of[name].c:.3f}; {of[name].cpu_seconds:.2f} s" if name in of else "-"
-            for name in heads
-        ]
-        lines.append([cohort, *cells])
-    means = [
-        f"{mean(o.c for o in peers if o.head == name):.3f};"
-        f" {mean(o.cpu_seconds for o in peers if o.head == name):.2f} s"
-        for name in heads
+    of = {
+        cohort: {one.head: one for one in peers if one.cohort == cohort}
+        for cohort in dict.fromkeys(one.cohort for one in peers)
+    }
+    lines = [
+        [cohort, *(peer_cell([found[name]]) if name in found else "-" for name in heads)]
+        for cohort, found in of.items()
     ]
-    return table(["C; CPU s a model, same partitions", *heads], [*lines, ["mean", *means]])
+    complete = [found for found in of.values() if len(found) == len(heads)]
+    if complete:
+        cells = [peer_cell([found[name] for found in complete]) for name in heads]
+        lines.append([f"mean of the {len(complete)} that all have", *cells])
+    return table(["C; CPU s a model, same partitions", *heads], lines)
+
+
+def peer_cell(some: Sequence[Peer]) -> str:
+    return f"{mean(one.c for one in some):.3f}; {mean(one.cpu_seconds for one in some):.2f} s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,9 +275,12 @@ def _of_real(rows: Sequence[Measured]) -> list[Check]:
 
 
 def _of_peers(peers: Sequence[Peer]) -> list[Check]:
+    """Over the families and the composed cohorts: on real ones nobody knows the best."""
     found = []
     for name in dict.fromkeys(one.head for one in peers if one.is_peer):
-        theirs = [one for one in peers if one.head == name]
+        theirs = [one for one in peers if one.head == name and not one.is_real]
+        if not theirs:
+            continue
         cohorts = {one.cohort for one in theirs}
         ours = [one for one in peers if one.head == "default" and one.cohort in cohorts]
         gain = mean(one.c for one in ours) - mean(one.c for one in theirs)

@@ -187,21 +187,26 @@ def test_errors_of_independent_cohorts_add_up_as_squares(figures):
     assert found.high == pytest.approx(0.2 + 1.96 * 0.05 / 2, abs=1e-4)
 
 
-def test_peers_are_compared_where_they_were_trained(figures):
-    def one(head: str, cohort: str, c: float, seconds: float):
+def test_peers_are_compared_where_they_were_trained_and_not_on_real_cohorts(figures):
+    def one(head: str, cohort: str, c: float, seconds: float = 1.0, is_real: bool = False):
         return figures.Peer(
-            cohort=cohort, head=head, is_peer=head == "clam_sb", c=c,
+            cohort=cohort, head=head, is_peer=head == "clam_sb", is_real=is_real, c=c,
             default_minus=None, cpu_seconds=seconds,
         )  # fmt: skip
 
     peers = [
-        one("default", "a", 0.7, 1.0),
+        one("default", "a", 0.7),
         one("clam_sb", "a", 0.6, 20.0),
-        one("default", "b", 0.3, 1.0),
+        one("default", "b", 0.3),
+        one("default", "real", 0.9, is_real=True),
+        one("clam_sb", "real", 0.2, is_real=True),
     ]
     lines = figures.checks([row(figures, "default", 0.7)], peers)
     assert verdict(lines, "default minus clam_sb, 1 cohort")[:2] == ["+0.100", "+0.020"]
     assert verdict(lines, "CPU seconds a model of clam_sb")[0] == "20.0"
+    assert figures.peer_table(peers)[-1] == (
+        "| mean of the 2 that all have | 0.800; 1.00 s | 0.400; 10.50 s |"
+    )
 
 
 def test_cox_of_a_batch_leaves_out_events_that_nobody_outlived(peers):
