@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -103,9 +104,12 @@ def test_other_settings_are_other_scores(heads, study, tmp_path, changed):
     assert [row.head for row in rows] == ["abmil", changed]
 
 
-def test_other_outcomes_are_other_scores(heads, study, tmp_path):
+def test_another_outcome_on_the_same_folds_is_another_score(heads, study, tmp_path):
     measured(heads, study, ["ridge_cox"], bench(heads, tmp_path))
-    other = write_study(tmp_path / "share-1", *planted_cohort(24, seed=1)[:2]).folder
+    cohort, bags, _ = planted_cohort(24)
+    first, *others = cohort.patients
+    later = replace(cohort, patients=(replace(first, time_months=99.0), *others))
+    other = write_study(tmp_path / "share-1", later, bags).folder
     measured(heads, other, ["ridge_cox"], bench(heads, tmp_path))
     assert len(list((tmp_path / "share-1").glob("ridge_cox-*.npz"))) == 2
 
