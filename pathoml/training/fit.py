@@ -12,7 +12,6 @@ import torch
 from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
-from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.training.heads import find_head
 from pathoml.training.loop import (
@@ -24,7 +23,7 @@ from pathoml.training.loop import (
     train_models,
 )
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
-from pathoml.training.outcomes import Outcome, Outcomes, outcome_of
+from pathoml.training.outcomes import Lessons, Outcomes
 from pathoml.types import Array, Bag, Cohort
 
 
@@ -43,12 +42,11 @@ def fit_models(
     """Yield blocks of fitted models; arguments and errors are those of `training.train_models`."""
     head = find_head(config.head, config.study_folder)
     if getattr(head, "solved", False):
-        known = {"": outcome_of(cohort), **(outcomes or {})}
+        lessons = Lessons(cohort, config.strata, outcomes=outcomes)
         check_bags(bags)
         means = mean_features(bags)  # (B, D)
         for mine in runs_of_one_endpoint(specs, range(len(specs))):
-            outcome = known[specs[mine.start].endpoint]
-            yield _solve(cohort, means, specs, mine, config, device, seed, on_epoch, outcome)
+            yield _solve(means, specs, mine, config, device, seed, on_epoch, lessons)
     else:
         yield from train_models(
             cohort,
@@ -64,7 +62,6 @@ def fit_models(
 
 
 def _solve(
-    cohort: Cohort,
     means: Array,
     specs: Sequence[ModelSpec],
     mine: slice,
@@ -72,10 +69,9 @@ def _solve(
     device: torch.device,
     seed: int,
     on_epoch: OnEpoch | None,
-    outcome: Outcome,
+    lessons: Lessons,
 ) -> TrainedBlock:
     """Solve the models of one endpoint on the (B, D) mean embeddings."""
-    index = {p: i for i, p in enumerate(cohort.patient_ids)}
     spec = HeadSpec.of(
         config.head,
         in_dim=means.shape[1],
@@ -89,15 +85,15 @@ def _solve(
     for number, one in enumerate(specs[mine], mine.start + 1):
         if one.tiles_seen not in place:
             place[one.tiles_seen] = len(projections)
-            rows = one.copies(np.array([index[p] for p in one.train]))
+            rows, outcome = lessons.rows(one), lessons.of(one)
             of_patient = means if one.bag_of is None else means[list(one.bag_of)]
             model = fit_ridge_cox(
                 of_patient[rows],
                 outcome.time_months[rows],
                 outcome.event[rows],
                 seed=seed,
-                entry_months=at_rows(outcome.late_entry_months, rows),
                 copy_of=None if one.drawn is None else rows,
+                **outcome.at(rows),
             )
             head = spec.build()
             head.load_state_dict({"risk.weight": torch.from_numpy(model.weights).float()[None]})
