@@ -6,6 +6,7 @@ figures that the default head has to reach.
     python benchmarks/heads.py FOLDER/* --keep KEPT --peers PEERS/bin/python
 
     --heads default "abmil:tiles_per_patient=256,epochs=120"  # NAME[:KEY=VALUE,...] of `train`
+    --heads default ridge_cox "abmil=abmil:epochs=40"         # called abmil, whatever is usual now
     FOLDER/composed-12:splits.scheme=leave_one_centre_out     # COHORT[:KEY=VALUE,...] of study.yaml
 
 A cohort is a study folder with embeddings; nothing is written into it. `default` is the head of
@@ -19,7 +20,7 @@ pairs within a fold (--by within); differences are paired, with the error of the
 Peers (peers.py says what they are and how to install them) are trained on the first
 --peer-partitions only, and every head is shown on those beside them; those that are kept are shown
 without an interpreter too. CPU seconds a model hold projections, inner folds and the scores of
-whole bags.
+whole bags. What `train` does beside its models, as the offset score, is not here (offset.py).
 """
 
 from __future__ import annotations
@@ -73,26 +74,36 @@ significance: {permutations: 0}
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """A cohort or a head as it was typed: its name, and the settings behind the colon."""
+    """A cohort or a head as it was typed: its name, the settings behind the colon, and what it is
+    called in tables where that is not both.
+    """
 
     name: str
     settings: tuple[str, ...] = ()
+    called: str = ""
 
     @classmethod
     def parsed(cls, text: str) -> Named:
         """Split at the colon before the settings; that of ./file.py:Class is part of the name.
 
         >>> Named.parsed("abmil:epochs=120,seeds=1")
-        Named(name='abmil', settings=('epochs=120', 'seeds=1'))
+        Named(name='abmil', settings=('epochs=120', 'seeds=1'), called='')
         >>> Named.parsed("./gated.py:Gated").name
         './gated.py:Gated'
+        >>> Named.parsed("abmil=abmil:epochs=40")
+        Named(name='abmil', settings=('epochs=40',), called='abmil')
         """
-        name, colon, settings = text.rpartition(":")
+        before, colon, settings = text.rpartition(":")
         if not colon or "=" not in settings:
-            return cls(name=text)
-        return cls(name=name, settings=tuple(settings.split(",")))
+            before, settings = text, ""
+        called, _, name = before.rpartition("=")
+        return cls(
+            name=name, settings=tuple(settings.split(",")) if settings else (), called=called
+        )
 
     def __str__(self) -> str:
+        if self.called:
+            return self.called
         return f"{self.name}:{','.join(self.settings)}" if self.settings else self.name
 
 
@@ -199,7 +210,9 @@ class Bench:
         config = study.config.train
         # a key that is off is left out, so that a new one that is off changes no name of a file;
         # nested scores are of further models
-        used = {k: v for k, v in config.model_dump(mode="json").items() if v not in (False, "")}
+        used = {
+            k: v for k, v in config.model_dump(mode="json").items() if v not in (None, False, "")
+        }
         used.pop("nested", None)
         source = source_sha256(config.head, config.study_folder)
         # settings of the cohort are in its content and in the folds, or change how heads are fitted
@@ -209,7 +222,9 @@ class Bench:
         def train() -> Trained:
             started = time.process_time()
             if config.head == "ridge_cox":
-                folds = ridge_cox_folds(on.cohort, on.bags, [split], means=on.means)
+                folds = ridge_cox_folds(
+                    on.cohort, on.bags, [split], means=on.means, strata=config.strata
+                )
                 models = len(folds)
             else:
                 specs = model_specs([split], config.seeds)
@@ -463,7 +478,7 @@ def main() -> None:
         "--heads",
         nargs="+",
         default=["default", "ridge_cox", "abmil", "max_pool"],
-        metavar="HEAD[:KEY=VALUE,...]",
+        metavar="[CALLED=]HEAD[:KEY=VALUE,...]",
     )
     parser.add_argument("--split-seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, help="partitions; default: as each study says")

@@ -114,6 +114,44 @@ def test_another_outcome_on_the_same_folds_is_another_score(heads, study, tmp_pa
     assert len(list((tmp_path / "share-1").glob("ridge_cox-*.npz"))) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "settings", "shown"),
+    [
+        ("abmil", "abmil", (), "abmil"),
+        ("abmil:epochs=3,seeds=1", "abmil", ("epochs=3", "seeds=1"), "abmil:epochs=3,seeds=1"),
+        ("was=abmil:epochs=40", "abmil", ("epochs=40",), "was"),
+        ("./gated.py:Gated", "./gated.py:Gated", (), "./gated.py:Gated"),
+        ("./gated.py:Gated:epochs=3", "./gated.py:Gated", ("epochs=3",), None),
+    ],
+)
+def test_a_head_is_read_as_it_is_typed(heads, text, name, settings, shown):
+    named = heads.Named.parsed(text)
+    assert (named.name, named.settings, str(named)) == (name, settings, shown or text)
+
+
+def test_the_command_measures_what_is_ready_and_leaves_out_the_rest(
+    heads, study, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "notes.txt").touch()
+    options = ["--heads", "default", "ridge_cox", "--repeats", "1", "--keep", str(tmp_path)]
+    monkeypatch.setattr(
+        sys, "argv", ["heads.py", str(tmp_path / "notes.txt"), str(study), *options]
+    )
+    heads.main()
+    printed = capsys.readouterr().out
+    assert "notes.txt: no study, left out" in printed
+    assert "| share-1 | 1 | ridge_cox |" in printed
+    assert "| share-1, 1 split seed: default minus ridge_cox |" in printed, (
+        "real: no truth is known"
+    )
+
+
+def test_a_head_that_is_none_ends_the_command_with_the_nearest(heads, study, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["heads.py", str(study), "--heads", "abmill"])
+    with pytest.raises(SystemExit, match="Did you mean 'abmil'"):
+        heads.main()
+
+
 def test_a_setting_that_is_none_is_refused_with_the_nearest(heads, study):
     with pytest.raises(ConfigError, match="epochs"):
         measured(heads, study, ["abmil:epoch=3"], bench(heads))
