@@ -132,6 +132,7 @@ def test_a_head_is_read_as_it_is_typed(heads, text, name, settings, shown):
 def test_the_command_measures_what_is_ready_and_leaves_out_the_rest(
     heads, study, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     (tmp_path / "notes.txt").touch()
     options = ["--heads", "default", "ridge_cox", "--repeats", "1", "--keep", str(tmp_path)]
     monkeypatch.setattr(
@@ -147,6 +148,7 @@ def test_the_command_measures_what_is_ready_and_leaves_out_the_rest(
 
 
 def test_a_head_that_is_none_ends_the_command_with_the_nearest(heads, study, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["heads.py", str(study), "--heads", "abmill"])
     with pytest.raises(SystemExit, match="Did you mean 'abmil'"):
         heads.main()
