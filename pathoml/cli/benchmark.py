@@ -37,7 +37,7 @@ def command(
     from pathoml.config import load_study
 
     loaded = load_study(study, settings or ())
-    chosen = heads or ["abmil", "mean_pool", "ridge_cox"]
+    chosen = heads or ["mean_extremes", "abmil", "ridge_cox"]
     raise Exit(run(loaded, encoders or [], chosen, permutations=permutations, console=ctx.obj))
 
 

@@ -49,6 +49,8 @@ class RidgeCox:
     components: int
     n: int
     events: int
+    # (B,) log-risk of each training row by the inner fold that did not see it, at this penalty
+    prevalidated: Array
 
     def predict(self, covariates: npt.ArrayLike) -> Array:
         """Return log_risk (B,), higher means earlier event, for covariates (B, D)."""
@@ -73,6 +75,7 @@ def fit_ridge_cox(
     stratum: npt.ArrayLike | None = None,
     offset: npt.ArrayLike | None = None,
     copy_of: npt.ArrayLike | None = None,
+    standardise: bool = True,
 ) -> RidgeCox:
     """Fit the baseline to the training rows; the penalty is chosen by cross-validation inside them.
 
@@ -90,22 +93,25 @@ def fit_ridge_cox(
             not return it.
         copy_of: (B,) whose row it is, where patients were drawn several times: inner folds keep the
             copies of a patient together. None: every row is a patient of its own.
+        standardise: every covariate weighs by its SD. False leaves them their own scale, for
+            covariates of one unit, of which a small one is more noise than signal.
 
     Raises:
         CohortError: fewer than two events, or no covariate that varies.
     """
     time, seen = checked_outcome(time_months, event)
-    found = _principal(covariates, len(time), components)
+    found = _principal(covariates, len(time), components, standardise=standardise)
     about: dict[str, Any] = {"entry_months": entry_months, "stratum": stratum, "offset": offset}
-    ridge = choose_ridge(found.scores, time, seen, seed=seed, copy_of=copy_of, **about)
-    fit = fit_cox(found.scores, time, seen, ridge=ridge, **about)
+    chosen = cross_validate_ridge(found.scores, time, seen, seed=seed, copy_of=copy_of, **about)
+    fit = fit_cox(found.scores, time, seen, ridge=chosen.ridge, **about)
     return RidgeCox(
         mean=found.mean,
         weights=found.weights @ fit.coefficients,
-        ridge=ridge,
+        ridge=chosen.ridge,
         components=found.scores.shape[1],
         n=len(time),
         events=int(seen.sum()),
+        prevalidated=chosen.prevalidated,
     )
 
 
@@ -131,7 +137,9 @@ def principal_scores(covariates: npt.ArrayLike, components: int | None = None) -
     return _principal(covariates, len(np.asarray(covariates)), components).scores
 
 
-def _principal(covariates: npt.ArrayLike, n: int, components: int | None) -> _Principal:
+def _principal(
+    covariates: npt.ArrayLike, n: int, components: int | None, *, standardise: bool = True
+) -> _Principal:
     given = np.asarray(covariates, dtype=np.float64)
     if given.ndim != 2 or len(given) != n or not np.isfinite(given).all():
         raise CohortError(
@@ -144,7 +152,7 @@ def _principal(covariates: npt.ArrayLike, n: int, components: int | None) -> _Pr
             f"None of the {given.shape[1]} covariates varies among the {n} training patients."
         )
     per_sd = np.divide(
-        1.0, spread, out=np.zeros_like(spread), where=varies
+        1.0, spread if standardise else 1.0, out=np.zeros_like(spread), where=varies
     )  # (D,) a constant column gets no weight
     standard = (given - mean) * per_sd  # (B, D)
     keep = min(MAX_COMPONENTS, n // 2) if components is None else components
@@ -159,7 +167,26 @@ def _principal(covariates: npt.ArrayLike, n: int, components: int | None) -> _Pr
     )
 
 
+class ChosenRidge(NamedTuple):
+    """A penalty, and (B,) log-risk of each row by the inner fold that did not see it, zero on
+    average over the rows that the fold learned from.
+    """
+
+    ridge: float
+    prevalidated: Array
+
+
 def choose_ridge(
+    covariates: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    **about: Any,
+) -> float:
+    """Return the penalty alone of `cross_validate_ridge`, whose arguments these are."""
+    return cross_validate_ridge(covariates, time_months, event, **about).ridge
+
+
+def cross_validate_ridge(
     covariates: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
@@ -171,9 +198,9 @@ def choose_ridge(
     stratum: npt.ArrayLike | None = None,
     offset: npt.ArrayLike | None = None,
     copy_of: npt.ArrayLike | None = None,
-) -> float:
-    """Return the penalty with the largest cross-validated partial likelihood; of equals, the
-    largest penalty.
+) -> ChosenRidge:
+    """Return the penalty with the largest cross-validated partial likelihood, of equals the largest
+    penalty, and what the inner folds foretold at it.
 
     Each fold's share is the log-likelihood of everyone less that of the training rows, both at the
     coefficients of the training rows: what the fold adds when its patients take their place in the
@@ -215,6 +242,7 @@ def choose_ridge(
     )
     fold = event_balanced_folds(seen[first], min(folds, events), seed)[place]
     gain = np.zeros(len(penalties))
+    foretold = np.zeros((len(penalties), len(time)))
     for held_out in range(int(fold.max()) + 1):
         train = fold != held_out
         training = time[train], seen[train]
@@ -229,7 +257,9 @@ def choose_ridge(
             log_risk = x @ coefficients
             gain[k] += partial_log_likelihood(log_risk, time, seen, **about)
             gain[k] -= partial_log_likelihood(log_risk[train], *training, **of_training)
-    return float(penalties[int(np.argmax(gain))])
+            foretold[k, ~train] = log_risk[~train] - log_risk[train].mean()
+    best = int(np.argmax(gain))
+    return ChosenRidge(float(penalties[best]), foretold[best])
 
 
 def event_balanced_folds(event: npt.ArrayLike, folds: int, seed: int) -> npt.NDArray[np.int64]:

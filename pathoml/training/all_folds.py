@@ -42,7 +42,6 @@ from pathoml.training.endpoints import (
     write_endpoint,
 )
 from pathoml.training.fit import fit_models
-from pathoml.training.heads import find_head
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
@@ -56,6 +55,7 @@ from pathoml.training.scoring import (
     score_type_of,
     seed_folds,
 )
+from pathoml.training.solving import is_solved, seeds_of
 from pathoml.training.trained import Trained
 from pathoml.types import Array, Cohort, Split
 
@@ -75,7 +75,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         else make_splits(cohort, config.splits)
     )
     check_splits(splits, cohort)
-    specs = model_specs(splits, config.train.seeds)
+    specs = model_specs(splits, seeds_of(config.train))
     means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
@@ -204,9 +204,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         tiles=tiles,
         over_budget=budget,
         device=device.type,
-        solved=bool(
-            getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
-        ),
+        solved=is_solved(config.train),
         features=_features(study, slide.slide_id),
         encoder=encoder,
         endpoints=endpoints.said,
@@ -255,7 +253,7 @@ def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[Mod
     divided, which `evaluate` says.
     """
     try:
-        return nested_specs(cohort, split, config.splits, seeds=config.train.seeds)
+        return nested_specs(cohort, split, config.splits, seeds=seeds_of(config.train))
     except CohortError:
         return []
 
