@@ -13,7 +13,8 @@ A cohort is a study folder with embeddings; nothing is written into it. `default
 `train` as the study has it. Each partition is trained by itself, through the functions of `pathoml
 train`, on one thread. With --keep its scores are kept by the cohort's features and outcomes, the
 folds, the head and its settings, and taken from there next time, whatever else changed in the code
-since: the last column says which commit trained them, and --again NAME trains that head anew.
+since: the last column says which commit trained them, and --again NAME trains that head anew. Heads
+that are solved take seconds, and are solved anew wherever the package changed.
 
 C is that of the averaged out-of-fold score over every pair (--by averaged, the default), or over
 pairs within a fold (--by within); differences are paired, with the error of the package's own.
@@ -40,6 +41,7 @@ import numpy as np
 import torch
 from heads_figures import Measured, Peer, checks, family_table, peer_table, rows_table
 
+import pathoml as pathoml_package
 from pathoml.bags.reading import mean_features, read_bags
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError, ConfigError, PathomlError
@@ -56,9 +58,11 @@ from pathoml.training.heads import source_sha256
 from pathoml.training.loop import model_specs
 from pathoml.training.recipe import TRAINING_VERSION
 from pathoml.training.scoring import FoldScores, fold_scores, folded_scores
+from pathoml.training.solving import is_solved, seeds_of
 from pathoml.types import Array, Bag, Cohort, Estimate, Split
 
 HERE = Path(__file__).parent
+PACKAGE = Path(pathoml_package.__file__).parent
 PEERS = {"torchmil_abmil": 1, "clam_sb": 1, "prototypes": 2}  # raised when one trains otherwise
 AGAINST = ("ridge_cox", "abmil")  # differences are shown to these
 FAMILIES = ("share", "focus", "grade", "mixed", "covariate", "null")
@@ -200,6 +204,7 @@ class Bench:
     keep: Path | None
     again: Sequence[str]
     commit: str
+    code: str  # a hash of the package's source
     interpreter: Path | None  # of peers.py
     peer_epochs: int
 
@@ -214,7 +219,8 @@ class Bench:
             k: v for k, v in config.model_dump(mode="json").items() if v not in (None, False, "")
         }
         used.pop("nested", None)
-        source = source_sha256(config.head, config.study_folder)
+        # a solved head costs seconds, and is taken again only where no line of the code changed
+        source = self.code if is_solved(config) else source_sha256(config.head, config.study_folder)
         # settings of the cohort are in its content and in the folds, or change how heads are fitted
         own = [s for s in on.named.settings if not s.startswith("splits.")]
         key = [on.content, own, key_of(split), seed, used, source, TRAINING_VERSION]
@@ -227,7 +233,7 @@ class Bench:
                 )
                 models = len(folds)
             else:
-                specs = model_specs([split], config.seeds)
+                specs = model_specs([split], seeds_of(config))
                 models, device = len(specs), torch.device("cpu")
                 blocks = fit_models(
                     on.cohort, on.bags, specs, config=config, device=device, seed=seed
@@ -504,6 +510,7 @@ def main() -> None:
         keep=args.keep,
         again=args.again,
         commit=commit(),
+        code=sha256_of_json({str(p): p.read_text("utf-8") for p in PACKAGE.rglob("*.py")}),
         interpreter=args.peers,
         peer_epochs=args.peer_epochs,
     )

@@ -16,6 +16,7 @@ import pytest
 import torch
 from support.learning import planted_cohort, write_study
 
+from pathoml.config import TrainConfig
 from pathoml.errors import ConfigError
 from pathoml.store.scores import read_repeats
 from pathoml.study.run_folder import RunFolder
@@ -55,7 +56,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(heads: ModuleType, keep: Path | None = None, **changes: object):
-    about = {"again": (), "commit": "abc", "interpreter": None, "peer_epochs": 2}
+    about = {"again": (), "commit": "abc", "code": "", "interpreter": None, "peer_epochs": 2}
     return heads.Bench(keep=keep, **{**about, **changes})
 
 
@@ -83,18 +84,27 @@ def test_nothing_is_written_into_the_cohort(heads, study, tmp_path):
 
 
 def test_what_is_kept_is_not_trained_again_unless_asked(heads, study, tmp_path, monkeypatch):
-    first, *_ = measured(heads, study, ["default", "abmil"], bench(heads, tmp_path), repeats=2)
+    measured(heads, study, ["abmil"], bench(heads, tmp_path), repeats=2)
     with monkeypatch.context() as patched:
         patched.setattr(heads, "fit_models", lambda *_, **__: pytest.fail("trained again"))
-        again, *_ = measured(
-            heads, study, ["default"], bench(heads, tmp_path, commit="def"), repeats=1
-        )
+        again, *_ = measured(heads, study, ["abmil"], bench(heads, tmp_path, commit="def"))
     assert again[0].commits == ("abc",)
-    anew, *_ = measured(
-        heads, study, ["default"], bench(heads, tmp_path, commit="def", again=["default"])
-    )
-    assert anew[0].commits == ("def",)
-    assert first[0].c == first[1].c, "the default is abmil here, and kept once"
+    anew = bench(heads, tmp_path, commit="def", again=["abmil"])
+    assert measured(heads, study, ["abmil"], anew)[0][0].commits == ("def",)
+
+
+def test_a_solved_head_is_kept_for_the_code_that_solved_it(heads, study, tmp_path):
+    found = [
+        measured(heads, study, ["ridge_cox"], bench(heads, tmp_path, **changed))[0][0].commits
+        for changed in ({}, {"commit": "def"}, {"commit": "def", "code": "changed"})
+    ]
+    assert found == [("abc",), ("abc",), ("def",)]
+
+
+def test_the_default_is_the_head_of_train_under_its_own_name(heads, study, tmp_path):
+    rows, *_ = measured(heads, study, ["default", TrainConfig().head], bench(heads, tmp_path))
+    assert rows[0].c_averaged == rows[1].c_averaged
+    assert len(list((tmp_path / "share-1").glob("*.npz"))) == 1, "kept once"
 
 
 @pytest.mark.parametrize("changed", ["abmil:epochs=3", "max_pool", "abmil:seeds=1"])
