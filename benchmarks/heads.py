@@ -19,9 +19,10 @@ that are solved take seconds, and are solved anew wherever the package changed.
 C is that of the averaged out-of-fold score over every pair (--by averaged, the default), or over
 pairs within a fold (--by within); differences are paired, with the error of the package's own.
 Peers (peers.py says what they are and how to install them) are trained on the first
---peer-partitions only, and every head is shown on those beside them; those that are kept are shown
-without an interpreter too. CPU seconds a model hold projections, inner folds and the scores of
-whole bags. What `train` does beside its models, as the offset score, is not here (offset.py).
+--peer-partitions of the first split seed only, and every head is shown on those beside them; those
+that are kept are shown without an interpreter too. CPU seconds a model hold projections, inner
+folds and the scores of whole bags. What `train` does beside its models, as the offset score, is not
+here (offset.py).
 """
 
 from __future__ import annotations
@@ -528,14 +529,10 @@ def main() -> None:
                 found, trained, splits = measured(on, heads, seed, bench, args.by)
                 print("\n".join(rows_table(found, AGAINST, with_head=not rows)), flush=True)
                 rows += found
-                peers += beside_peers(
-                    on,
-                    trained,
-                    splits[: args.peer_partitions],
-                    names=args.peer_names,
-                    bench=bench,
-                    by=args.by,
-                )
+                if seed == args.split_seeds[0]:
+                    first = splits[: args.peer_partitions]
+                    names = args.peer_names
+                    peers += beside_peers(on, trained, first, names=names, bench=bench, by=args.by)
         except ConfigError as error:  # a head or a setting that is none, for every cohort alike
             sys.exit(str(error))
         except PathomlError as error:  # a cohort that is not ready: the others are still measured
