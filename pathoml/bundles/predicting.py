@@ -34,6 +34,7 @@ from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
 from pathoml.training.score_source import predict_recipe
@@ -50,6 +51,7 @@ class Predicted:
     lights: Mapping[str, int]  # slides by their worst light
     # slide_id -> reason for slides whose maps were asked for and could not be drawn
     failures: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()  # of what the model and its encoder saw of these patients before
 
 
 def predict(
@@ -140,6 +142,12 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
         worst[str(row[0])] = max(
             worst[str(row[0])], str(row[4]), key=("green", "amber", "red").index
         )
+    of_run = study.config.model_copy(update={"run": bundle["name"]})
+    pretraining = pretraining_section(study.model_copy(update={"config": of_run}), cohort)
     return Predicted(
-        folder=folder, patients=len(scores), slides=len(worst), lights=dict(Counter(worst.values()))
+        folder=folder,
+        patients=len(scores),
+        slides=len(worst),
+        lights=dict(Counter(worst.values())),
+        warnings=tuple(alarm["message"] for alarm in pretraining_alarms(pretraining)),
     )

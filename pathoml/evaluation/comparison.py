@@ -10,7 +10,7 @@ winner is chosen anew and judged on the patients who were not drawn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
-from pathoml.config import Study
+from pathoml.config import Study, TrainConfig
 from pathoml.errors import CohortError
 from pathoml.evaluation.permutation import PermutationTest, partitions_of, permuted_specs
 from pathoml.store.files import write_json
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import draw_counts, pooled_concordance
 from pathoml.survival.estimate import Estimate
@@ -37,6 +38,7 @@ from pathoml.survival.fold_concordance import (
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.baselines import clinical_folds
 from pathoml.training.fit import fit_models
+from pathoml.training.initial_origin import initial_origin
 from pathoml.training.loop import model_specs
 from pathoml.training.scoring import fold_scores, folded_scores
 from pathoml.training.solving import seeds_of
@@ -84,6 +86,8 @@ def compare(
                 f"{encoder} and {encoders[0]} do not cover the same patients ({missing} is in one "
                 "only). Embed all slides with both."
             )
+    for warning in _seen_before(study, studies.values(), cohort, heads):
+        say(f"  WARNING {warning}")
     splits = make_splits(cohort, study.config.splits)
     candidates = []
     for encoder in encoders:
@@ -115,7 +119,7 @@ def _candidate(
     head: str,
 ) -> Candidate:
     started = time.process_time()
-    config = study.config.train.model_copy(update={"head": head})
+    config = train_of(study, encoder, head)
     specs = model_specs(splits, seeds_of(config))
     device = prepare_device(study.config.compute)
     raw = np.concatenate(
@@ -130,6 +134,31 @@ def _candidate(
     return Candidate(
         encoder=encoder, head=head, scores=scores, cpu_seconds=time.process_time() - started
     )
+
+
+def _seen_before(
+    study: Study, studies: Iterable[Study], cohort: Cohort, heads: Sequence[str]
+) -> list[str]:
+    """Return a sentence for what an encoder, or the weights that the study's own head begins with,
+    learned from these patients before.
+    """
+    origin = initial_origin(study, cohort) if study.config.train.head in heads else None
+    sentences = []
+    for one in studies:
+        is_own = one.config.encoder == study.config.encoder
+        known = origin.noted(cohort) if origin and is_own else {}
+        section = pretraining_section(one, cohort, initial=known)
+        sentences += [str(alarm["message"]) for alarm in pretraining_alarms(section)]
+    return sentences
+
+
+def train_of(study: Study, encoder: str, head: str) -> TrainConfig:
+    """Return the section `train` of a recipe: the initial weights are those of the study's own
+    encoder and head, and any other begins with random ones.
+    """
+    train = study.config.train
+    own = (encoder, head) == (study.config.encoder, train.head)
+    return train.model_copy(update={"head": head, "init": train.init if own else None})
 
 
 def _statistic(scores: FoldedScores, cohort: Cohort) -> float:
@@ -171,7 +200,7 @@ def _null_of_the_maximum(
     largest = np.full(permutations, -np.inf)
     for encoder, (_, bags, _) in everything.items():
         for head in heads:
-            config = study.config.train.model_copy(update={"head": head, "seeds": seeds})
+            config = train_of(study, encoder, head).model_copy(update={"seeds": seeds})
             device = prepare_device(study.config.compute)
             raw = np.concatenate(
                 [

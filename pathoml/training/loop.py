@@ -25,6 +25,7 @@ from pathoml.bags.tile_bank import TileBank
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
 from pathoml.survival.outcome import at_rows
+from pathoml.training.initial_weights import InitialWeights, read_initial_weights
 from pathoml.training.losses import survival_loss
 from pathoml.training.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
 from pathoml.training.outcomes import Lessons, Outcomes
@@ -99,8 +100,10 @@ def train_models(
     Raises:
         CohortError: a bag has no tiles or its features are not finite; a fold has no event to learn
             from.
+        ConfigError: the weights of train.init do not fit.
     """
     check_bags(bags)
+    initial = read_initial_weights(config, bags[0].features.shape[1])
     sizes = [len(b.features) for b in bags]
     tiles = min(config.tiles_per_patient, max(sizes))
     rng = np.random.default_rng(seed)
@@ -109,6 +112,8 @@ def train_models(
     ]  # epochs x (B, n)
     projection = choose_projection(config.projection, len(bags), device)
     width = projection or bags[0].features.shape[1]
+    if initial:  # whose one projection stands before all models
+        projection, width = None, initial.in_dim
     stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
     lessons = Lessons(cohort, config.strata, outcomes=outcomes)
@@ -116,7 +121,9 @@ def train_models(
     size = max(1, BLOCK_VALUES[device.type] // (len(bags) * a_patient))
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
         of_group = [spec for run in group for spec in specs[run]]
-        bank, projections, projection_of = _project(cohort, bags, of_group, config, seed, device)
+        bank, projections, projection_of = _project(
+            cohort, bags, of_group, config, seed, device, initial
+        )
         place = iter(projection_of)
         for mine in (
             slice(run.start + block.start, run.start + block.stop)
@@ -125,7 +132,13 @@ def train_models(
         ):
             used = [next(place) for _ in specs[mine]]
             stack = _new_stack(
-                specs[mine], config, [projections[f] for f in sorted(set(used))], used, seed, device
+                specs[mine],
+                config,
+                [projections[f] for f in sorted(set(used))],
+                used,
+                seed,
+                device,
+                initial,
             )
             rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress, lessons)
             if log is not None:
@@ -191,10 +204,14 @@ def _project(
     config: TrainConfig,
     seed: int,
     device: torch.device,
+    initial: InitialWeights | None,
 ) -> tuple[TileBank, list[tuple[Tensor, Tensor]], list[int]]:
     """Return the tiles under the projection of each fold, the projections, and which one each model
     has.
     """
+    if initial:
+        mean, components = (part.to(device) for part in initial.projection)
+        return TileBank(bags, [(mean, components)], device), [(mean, components)], [0] * len(specs)
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
     place: dict[tuple[str, str, int], int] = {}
     trainings = []
@@ -220,8 +237,11 @@ def _new_stack(
     used: Sequence[int],
     seed: int,
     device: torch.device,
+    initial: InitialWeights | None,
 ) -> ModelStack:
-    """Return an untrained stack; a seed starts alike in every fold."""
+    """Return an untrained stack; a seed starts alike in every fold, and all seeds do with initial
+    weights.
+    """
     components = projections[0][1]
     spec = HeadSpec.of(
         config.head,
@@ -234,7 +254,10 @@ def _new_stack(
     for one in sorted({s.seed for s in specs}):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 7919 + one)
-            built[one] = spec.build().to(device)
+            built[one] = spec.build()
+            if initial:
+                initial.start(built[one])
+            built[one].to(device)
     wanted = sorted(set(used))
     return ModelStack(
         spec,

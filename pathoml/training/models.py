@@ -4,7 +4,7 @@ scores that they gave.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,18 @@ RAW_SCORES = "raw_log_risk.safetensors"
 PROJECTION_KEYS = ("projection.mean", "projection.components")
 
 
-def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+def save_block(
+    folder: Path,
+    stack: ModelStack,
+    specs: Sequence[ModelSpec],
+    *,
+    said: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
     """Write models/NAME.safetensors for each model, with its projection; return what models.json
     says of them.
+
+    Args:
+        said: metadata of each file, for whoever begins with its weights elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -44,7 +53,7 @@ def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> l
         }
         with atomic_path(folder / f"{spec.name}.safetensors") as path:
             path.write_bytes(
-                save(tensors)
+                save(tensors, dict(said) if said else None)
             )  # safetensors' own writer leaves a temporary of its own when it is killed
         entries.append(
             {
