@@ -49,7 +49,9 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
         f"  drift of {done.slides} slides by their worst light: {lights}; see"
         f" {done.folder}/drift.csv"
     )
-    if maps:
+    if done.no_map:
+        console.say(f"  {done.no_map}")
+    elif maps:
         console.say(
             f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath:"
             " *.geojson"

@@ -91,7 +91,15 @@ def _secondary(metrics: Json) -> list[str]:
 def _trained(ran: WhatRan, _: Json) -> list[str]:
     return [
         _features(ran.features),
-        fitted_by(ran.train, solved=ran.solved, tiles_seen=ran.tiles_seen) + ".",
+        fitted_by(
+            ran.train,
+            solved=ran.solved,
+            tiles_seen=ran.tiles_seen.replace("tiles are", "vectors are")
+            if ran.vector_of
+            else ran.tiles_seen,
+            vector_of=ran.vector_of,
+        )
+        + ".",
         partition(ran.splits),
         CENTRED,
         *([NESTED] if ran.nested else []),
@@ -125,7 +133,9 @@ def _predicted(ran: WhatRan, _: Json) -> list[str]:
     endpoint = f" ({bundle['endpoint']})" if bundle.get("endpoint") else ""
     models = f", an ensemble of {bundle['models']} models" if bundle.get("models") else ""
     one = {**train, "seeds": 1}  # the ensemble is said
-    fitted = fitted_by(one, solved=ran.solved).replace("; 1 initialisation a fold", "")
+    fitted = fitted_by(one, solved=ran.solved, vector_of=ran.vector_of).replace(
+        "; 1 initialisation a fold", ""
+    )
     return [
         f"The scores were made by {name}{models}, trained {where}{endpoint} and fixed before these"
         " patients were scored: nothing was trained, divided into folds or chosen on them.",
@@ -139,6 +149,12 @@ def _predicted(ran: WhatRan, _: Json) -> list[str]:
 
 def _features(features: Mapping[str, Any]) -> str:
     """Return how slides became vectors."""
+    if of := features.get("vector_of"):
+        tool = features.get("imported_from") or "another program"
+        return (
+            f"Each {of} was one vector, made elsewhere (encoder {features.get('encoder', '')},"
+            f" imported from {tool}); there were no tiles, and so there is no map."
+        )
     side = f"{features['tile_px']} px" if features.get("tile_px") else "the encoder's own size"
     scale = (
         f"{features['mpp']:g} micrometres per pixel"

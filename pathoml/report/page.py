@@ -39,6 +39,7 @@ from pathoml.store.provenance import is_fresh, record_step
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number, table_names
 from pathoml.study.cohort import read_cohort
+from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
 
@@ -117,7 +118,9 @@ def report_page(study: Study) -> str:
             absent; the page then says so.
     """
     folder = RunFolder(study.run_folder)
-    scores, table_facts = _scored_patients(read_scores(folder.path))
+    table = read_scores(folder.path)
+    vector_of = table.vector_of
+    scores, table_facts = _scored_patients(table)
     centre_of = _centres(study)
     scores = [replace(p, centre=centre_of.get(p.patient_id, p.centre)) for p in scores]
     metrics = read_json(folder.metrics)
@@ -164,13 +167,13 @@ def report_page(study: Study) -> str:
         "methods": methods(ran, metrics, permutation),
         "ran": ran,
         "ends": []
-        if smallest
+        if smallest or vector_of
         else _ends(
             folder.attention,
             scores,
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
-        "has_attention": folder.attention.is_dir(),
+        "no_map": no_map_sentence(vector_of) if vector_of else "",
         "resolved": shown_yaml(study),
         "provenance": _provenance(provenance),
         "show_ids": not smallest,

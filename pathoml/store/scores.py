@@ -87,6 +87,15 @@ class ScoreTable:
         not_above = np.searchsorted(np.sort(self.log_risk), self.log_risk, side="right")
         return 100 * (not_above / len(self.log_risk))
 
+    @property
+    def vector_of(self) -> str:
+        """What the scores had one vector of: "slide", "patient" where a patient has fewer vectors
+        than slides, or "" where some slide had several tiles, or none was counted.
+        """
+        if (self.n_tiles < 1).any() or (self.n_tiles > self.n_slides).any():
+            return ""
+        return "patient" if (self.n_tiles < self.n_slides).any() else "slide"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatTable:

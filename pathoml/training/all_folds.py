@@ -51,7 +51,7 @@ from pathoml.training.scoring import (
     seed_folds,
 )
 from pathoml.training.trained import Trained
-from pathoml.types import Cohort, Split
+from pathoml.types import Bag, Cohort, Embeddings, Split
 
 
 def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
@@ -182,7 +182,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         solved=bool(
             getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
         ),
-        features=_features(study, slide.slide_id),
+        features=_features(study, slide.slide_id) | _vectors(bags, slide),
         encoder=encoder,
         endpoints=endpoints.said,
         endpoint_scores=tuple(
@@ -208,6 +208,13 @@ def _features(study: Study, slide_id: str) -> dict[str, object]:
         mode="json", include={"min_tissue", "exclude", "context_mpp"}
     )
     return {**tiles, "stain": study.config.stain.model_dump(mode="json")}
+
+
+def _vectors(bags: Sequence[Bag], slide: Embeddings) -> dict[str, object]:
+    """Return what the bags have one vector of, where they have no tiles."""
+    single = all(len(bag.features) == len(bag.slide_ids) for bag in bags)
+    of = slide.vector_of or ("slide" if single else "")
+    return {"vector_of": of} if of else {}
 
 
 def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:
