@@ -48,7 +48,7 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
         for name, value, usual in (
             ("encoder", slide.encoder, first.encoder),
             ("encoder_sha256", slide.encoder_sha256, first.encoder_sha256),
-            ("one vector of each", slide.vector_of or "tile", first.vector_of or "tile"),
+            ("features of each", slide.vector_of or "tile", first.vector_of or "tile"),
             ("mpp", slide.grid.mpp, first.grid.mpp),
             ("tile_px", slide.grid.tile_px, first.grid.tile_px),
             ("features of dimension", slide.features.shape[1], first.features.shape[1]),

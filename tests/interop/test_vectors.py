@@ -250,7 +250,7 @@ def test_vectors_among_tiles_are_refused_by_the_reader(study, tmp_path):
     trident.import_into(study, tmp_path / "job")
     tiles = study.all_embeddings / "uni@256px_0.5mpp"
     (study.all_embeddings / "uni@slide" / "B1.h5").rename(tiles / "B1.h5")
-    with pytest.raises(CohortError, match="with one vector of each slide, slide A1 with one"):
+    with pytest.raises(CohortError, match="with features of each slide, slide A1 with tile"):
         read_bags(read_cohort(study), tiles)
 
 
