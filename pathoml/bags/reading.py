@@ -14,6 +14,7 @@ from pathoml.errors import CohortError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.packs import is_stored
 from pathoml.study.layout import SAME_SCALE
+from pathoml.study.no_map import why_left_out
 from pathoml.types import Bag, Cohort, Embeddings, TileGrid
 
 
@@ -73,7 +74,7 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
             bags.append(_bag(patient.patient_id, slides))
             patients.append(patient)
         else:
-            excluded.append((patient.patient_id, "no slide could be embedded"))
+            excluded.append((patient.patient_id, why_left_out(first.vector_of)))
     return replace(cohort, patients=tuple(patients), excluded=tuple(excluded)), bags, first
 
 

@@ -30,10 +30,12 @@ from pathoml.store.scores import (
     read_columns,
     read_repeats,
     read_scores,
+    vector_of_counts,
 )
 from pathoml.store.tables import Table, parse_number, read_own_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
-from pathoml.study.layout import embeddings_folder
+from pathoml.study.layout import embeddings_folder, vector_of
+from pathoml.study.no_map import why_left_out
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
@@ -118,6 +120,11 @@ class Evidence:
         return self.score_type in CROSS_VALIDATED
 
     @property
+    def vector_of(self) -> str:
+        """What had one vector: "slide", "patient", or "" where there were tiles."""
+        return vector_of_counts(self.n_tiles, self.n_slides)
+
+    @property
     def widening(self) -> float:
         """Of a standard error given the models: what these patients trained varies with them."""
         return WIDENING if self.was_cross_validated else 1.0
@@ -185,7 +192,7 @@ class Evidence:
     @cached_property
     def mean_embeddings(self) -> tuple[Array | None, Array | None]:
         """(B, D) means over each patient's tiles and (B,) the slides' resolution; None, None where
-        an embedding is missing.
+        an embedding is missing, and None for the resolution of vectors, which have none.
         """
         return _mean_embeddings(self.study, self.cohort)
 
@@ -270,7 +277,8 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         )
     place = {p: row for row, p in enumerate(scores.patient_ids)}
     ids = [p for p in known if p in place]
-    left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
+    reason = why_left_out(vector_of(study.config.encoder))
+    left_out = tuple((p, reason) for p in known if p not in place)
     rows = [place[p] for p in ids]
     file = RunFolder(folder).splits
     splits = read_splits(file) if file.exists() else ()
@@ -364,6 +372,8 @@ def _mean_embeddings(study: Study, cohort: Cohort) -> tuple[Array | None, Array 
     means = np.stack(
         [sum(t for t, _, _ in sums[p]) / sum(n for _, n, _ in sums[p]) for p in cohort.patient_ids]
     )
+    if vector_of(embeddings_folder(study).name):
+        return means, None  # a vector has no resolution
     return means, np.array([np.mean([m for _, _, m in sums[p]]) for p in cohort.patient_ids])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pathoml.report import wording
 from pathoml.report.guideline_items import (
+    MADE_ELSEWHERE,
     Item,
     answered,
     c_to_quote,
@@ -19,6 +20,7 @@ from pathoml.report.guideline_items import (
     written,
 )
 from pathoml.report.what_ran import WhatRan
+from pathoml.study.no_map import no_map_sentence
 from pathoml.types import Json
 
 
@@ -31,7 +33,7 @@ def claim(
         written(
             "5-6", "Prospective or retrospective; goal of the study", "say which; research use only"
         ),
-        *_data(metrics, config),
+        *_data(metrics, config, ran),
         *_model(config, ran),
         *_evaluation(metrics, permutation, ran),
         written("40-41", "Limitations; implications for practice"),
@@ -47,7 +49,7 @@ def claim(
     ]
 
 
-def _data(metrics: Json, config: Any) -> list[Item]:
+def _data(metrics: Json, config: Any, ran: WhatRan | None) -> list[Item]:
     flow = metrics.get("flow") or {}
     scanners = ((metrics.get("acquisition") or {}).get("all") or {}).get("scanners") or {}
     return [
@@ -60,8 +62,10 @@ def _data(metrics: Json, config: Any) -> list[Item]:
         answered(
             "9-10",
             "Preprocessing; selection of parts of the images",
-            "methods paragraph: tissue, flags, tiles; share of flagged tiles in 'How the slides"
-            " were made'",
+            MADE_ELSEWHERE
+            if ran and ran.vector_of
+            else "methods paragraph: tissue, flags, tiles; share of flagged tiles in 'How the"
+            " slides were made'",
             where="study.resolved.yaml",
         ),
         written(
@@ -100,7 +104,7 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
                 "made by another program: for its owner to say",
             )
         ]
-    train = (ran.train if ran else {}) or {}
+    train, of = (ran.train if ran else {}) or {}, ran.vector_of if ran else ""
     head = train.get("head") or config.train.head
     seeds = train.get("seeds") or config.train.seeds
     where = "bundle.json, MODEL_CARD.md" if origin == "predicted" else "splits.json, models/"
@@ -113,7 +117,12 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
     return [
         answered("19-20", "Partitions, and on which level they are apart", parts, where=where),
         answered("21", "Intended sample size", "section 'What so many patients can show'"),
-        answered("22", "Model", f"head {head} on tile vectors; methods paragraph", where=where),
+        answered(
+            "22",
+            "Model",
+            f"head {head} on vectors of {f'{of}s' if of else 'tiles'}; methods paragraph",
+            where=where,
+        ),
         answered("23", "Software and packages", "section 'Provenance'", where="provenance.json"),
         answered(
             "24", "Initialisation", "seeded; the encoder's weights are as published", where=where
@@ -155,7 +164,9 @@ def _evaluation(metrics: Json, permutation: Json, ran: WhatRan | None) -> list[I
             "within centre, subtype, specimen and organ; missing covariates three ways; between"
             " hospitals",
         ),
-        answered(
+        answered("31", "Explainability", no_map_sentence(ran.vector_of))
+        if ran and ran.vector_of
+        else answered(
             "31", "Explainability", "maps, and whether they may be believed", where="attention/"
         ),
         answered(

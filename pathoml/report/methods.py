@@ -94,9 +94,7 @@ def _trained(ran: WhatRan, _: Json) -> list[str]:
         fitted_by(
             ran.train,
             solved=ran.solved,
-            tiles_seen=ran.tiles_seen.replace("tiles are", "vectors are")
-            if ran.vector_of
-            else ran.tiles_seen,
+            tiles_seen=ran.tiles_seen,
             vector_of=ran.vector_of,
         )
         + ".",

@@ -124,6 +124,8 @@ def report_page(study: Study) -> str:
     centre_of = _centres(study)
     scores = [replace(p, centre=centre_of.get(p.patient_id, p.centre)) for p in scores]
     metrics = read_json(folder.metrics)
+    if vector_of == "slide":
+        _count_slides(metrics)
     if stale := stale_alarms(study):
         metrics["alarms"] = [*(metrics.get("alarms") or []), *stale]
     smallest = study.config.report.smallest_cell
@@ -180,6 +182,13 @@ def report_page(study: Study) -> str:
         "has_r_script": folder.analysis_r.is_file(),
     }
     return _render(context, smallest)
+
+
+def _count_slides(metrics: Json) -> None:
+    """Call a bag's size what it is where a slide is one vector: a number of slides."""
+    for row in (metrics.get("score_associations") or {}).get("rows") or []:
+        if row.get("column") == "tiles":
+            row["column"] = "slides"
 
 
 def _centres(study: Study) -> dict[str, str]:

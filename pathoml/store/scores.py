@@ -89,12 +89,8 @@ class ScoreTable:
 
     @property
     def vector_of(self) -> str:
-        """What the scores had one vector of: "slide", "patient" where a patient has fewer vectors
-        than slides, or "" where some slide had several tiles, or none was counted.
-        """
-        if (self.n_tiles < 1).any() or (self.n_tiles > self.n_slides).any():
-            return ""
-        return "patient" if (self.n_tiles < self.n_slides).any() else "slide"
+        """What the scores had one vector of (`vector_of_counts`)."""
+        return vector_of_counts(self.n_tiles, self.n_slides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +111,26 @@ class RepeatTable:
             fold=self.fold[:, chosen],
             scores={name: values[:, chosen] for name, values in self.scores.items()},
         )
+
+
+def vector_of_counts(n_tiles: Array, n_slides: Array) -> str:
+    """Return what had one vector: "slide", "patient" where a patient has fewer vectors than slides,
+    or "" where some slide had several tiles, or none was counted.
+
+    Args:
+        n_tiles: (B,) of each patient.
+        n_slides: (B,).
+
+    >>> vector_of_counts(np.array([1, 2]), np.array([1, 2]))
+    'slide'
+    >>> vector_of_counts(np.array([1, 1]), np.array([1, 2]))
+    'patient'
+    >>> vector_of_counts(np.array([900, 1]), np.array([1, 1]))
+    ''
+    """
+    if not len(n_tiles) or (n_tiles < 1).any() or (n_tiles > n_slides).any():
+        return ""
+    return "patient" if (n_tiles < n_slides).any() else "slide"
 
 
 MAY_BE_EMPTY = ("repeat_sd",)  # one repeat has no SD between repeats

@@ -167,7 +167,10 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             log=log,
             settings=settings,
         )
+    features = _features(study, slide.slide_id) | _vectors(bags, slide)
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
+    if "vector_of" in features:
+        tiles = tiles.replace("tiles are", "vectors are")
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
     return Trained(
@@ -182,7 +185,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         solved=bool(
             getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
         ),
-        features=_features(study, slide.slide_id) | _vectors(bags, slide),
+        features=features,
         encoder=encoder,
         endpoints=endpoints.said,
         endpoint_scores=tuple(

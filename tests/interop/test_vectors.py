@@ -74,7 +74,7 @@ def test_trident_vectors_are_bags_of_one_though_their_file_has_the_places_of_til
     assert [b.features.shape for b in bags] == [(2, 8), (1, 8)]
     assert np.asarray(bags[0].features).tolist() == [ONE.tolist(), (2 * ONE).tolist()]
     assert (first.encoder, first.vector_of) == ("titan", "slide")
-    assert cohort.excluded == (("C", "no slide could be embedded"),)
+    assert cohort.excluded == (("C", "no vector of the slide was imported"),)
 
 
 def test_a_job_with_tiles_and_vectors_gives_an_encoding_of_each(study, tmp_path):
