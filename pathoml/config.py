@@ -274,6 +274,13 @@ class TrainConfig(Section):
             " and covariates"
         ),
     )
+    vectors: str = Field(
+        "",
+        description=(
+            "embeddings/ENCODING of vectors of slides or patients, such as titan@slide: a further"
+            " baseline beside a run on tiles"
+        ),
+    )
     _study_folder: Path | None = PrivateAttr(None)
 
     @property

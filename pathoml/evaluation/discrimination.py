@@ -16,7 +16,7 @@ from pathoml.evaluation.cross_fitted import (
     tested,
     widened,
 )
-from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.evidence import OF_VECTORS, Evidence
 from pathoml.survival.concordance import harrell_c, uno_weights
 from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
 from pathoml.survival.estimate import Estimate
@@ -119,6 +119,11 @@ def concordance_sections(evidence: Evidence) -> Json:
         "uno_c": or_not_estimable(uno),
         "ridge_cox": both("ridge_cox", none),
         "clinical": {"covariates": list(evidence.clinical), **both("clinical", no_clinical)},
+        **{
+            name: {"encoding": evidence.config.train.vectors, **both(name, none)}
+            for name in OF_VECTORS
+            if name in folded
+        },
         "differences": differences(evidence),
         "interval_note": INTERVAL_NOTE[evidence.was_cross_validated],
     }

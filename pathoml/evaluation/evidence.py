@@ -48,6 +48,11 @@ from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split
 LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
 Tables = tuple[Table, Table | None]  # of patients and slides
 DRAW_SEED = 1  # of every bootstrap
+OF_VECTORS = {  # baselines on vectors that were made elsewhere (train.vectors), in words
+    "vectors_ridge_cox": "Ridge Cox on the vectors",
+    "vectors_head": "The same head on the vectors",
+}
+BASELINES_READ = ("ridge_cox", "clinical", *OF_VECTORS)
 CROSS_VALIDATED = ("oof", "loco")  # score types
 FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
 
@@ -75,7 +80,7 @@ class Evidence:
     fold: Sequence[str]  # (B,) the fold of the first repeat, "" for scores that came without
     score_type: str
     made_by: frozenset[str]  # splits_sha256 of the scores
-    baselines: Mapping[str, Array]  # (B,) ridge_cox, clinical, where they were trained
+    baselines: Mapping[str, Array]  # (B,) of BASELINES_READ, those that were trained
     nested: Mapping[str, Array] | None = None  # (B,) by fold
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
     repeats: RepeatTable | None = None  # every partition's own scores; None for scores without
@@ -300,7 +305,7 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         made_by=frozenset(scores.splits_sha256),
         baselines={
             name: np.array([parse_number(baselines[p][name]) for p in ids], dtype=np.float64)
-            for name in ("ridge_cox", "clinical")
+            for name in BASELINES_READ
             if all(baselines[p].get(name) for p in ids)
         },
         nested=read_nested(folder, ids),

@@ -308,16 +308,31 @@ def write_scores(folder: Path, scores: Sequence[RiskScore], *, endpoint: str = "
 
 
 def write_baselines(
-    path: Path, cohort: Cohort, *, ridge: Floats | None, clinical: Floats | None
+    path: Path,
+    cohort: Cohort,
+    *,
+    ridge: Floats | None,
+    clinical: Floats | None,
+    vectors: Mapping[str, Floats] | None = None,
 ) -> None:
     """Write baselines.csv; a model that there is not, such as a ridge Cox model where the scores
     came without embeddings, leaves its column empty.
+
+    Args:
+        vectors: (B,) by column, of models of vectors that were made elsewhere.
     """
     absent = np.full(len(cohort.patients), np.nan)
-    columns = [absent if values is None else values for values in (ridge, clinical)]
+    columns = {
+        "ridge_cox": absent if ridge is None else ridge,
+        "clinical": absent if clinical is None else clinical,
+        **(vectors or {}),
+    }
     with atomic_path(path) as temporary:
         write_table(
             temporary,
-            ("patient_id", "ridge_cox", "clinical"),
-            [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, *columns)],
+            ("patient_id", *columns),
+            [
+                (p, *(float(values[b]) for values in columns.values()))
+                for b, p in enumerate(cohort.patient_ids)
+            ],
         )

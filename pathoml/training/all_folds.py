@@ -51,6 +51,7 @@ from pathoml.training.scoring import (
     seed_folds,
 )
 from pathoml.training.trained import Trained
+from pathoml.training.vector_baselines import read_vectors, vector_baselines
 from pathoml.types import Bag, Cohort, Embeddings, Split
 
 
@@ -69,6 +70,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         else make_splits(cohort, config.splits)
     )
     check_splits(splits, cohort)
+    vectors = read_vectors(study, cohort)  # refused before anything is trained
     specs = model_specs(splits, config.train.seeds)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     device = prepare_device(config.compute)
@@ -129,7 +131,13 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         prefix="seed ",
     )
     means = mean_features(bags)  # (B, D)
-    baselines = Baselines.fitted(cohort, bags, splits, means=means)
+    baselines = Baselines.fitted(
+        cohort,
+        bags,
+        splits,
+        means=means,
+        vectors=vector_baselines(cohort, vectors, splits, study=study, specs=specs, device=device),
+    )
     table = baselines.repeats(folds, by_seed)
     write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
@@ -148,6 +156,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         cohort,
         ridge=averaged(baselines.ridge_cox),
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
+        vectors={name: averaged(found) for name, found in baselines.vectors.items()},
     )
     settings = config.train.model_dump(mode="json")
     write_logs(
