@@ -175,7 +175,7 @@ def report_page(study: Study) -> str:
             scores,
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
-        "no_map": no_map_sentence(vector_of) if vector_of else "",
+        "no_map": no_map_sentence(ran.vector_of or vector_of) if vector_of else "",
         "resolved": shown_yaml(study),
         "provenance": _provenance(provenance),
         "show_ids": not smallest,

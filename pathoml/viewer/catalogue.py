@@ -386,7 +386,7 @@ def _scores(study: Study, problems: list[str]) -> tuple[dict[str, Row], str]:
         }
         for b, p in enumerate(table.patient_ids)
     }
-    return found, table.vector_of or vector_of(study.config.encoder)
+    return found, table.vector_of and (vector_of(study.config.encoder) or table.vector_of)
 
 
 def _faithfulness(study: Study, problems: list[str]) -> dict[str, Row]:
