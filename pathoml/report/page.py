@@ -278,6 +278,7 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     }
     return {
         "flow": flow,
+        "slideless": flow.get("slides") == 0,  # scores from elsewhere, of patients alone
         "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         "excluded": excluded,
         "by_centre": sorted(by_centre.items()),

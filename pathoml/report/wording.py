@@ -99,7 +99,7 @@ def _who(metrics: Json, score_type: str, centres: int, origin: str) -> str:
     flow = metrics.get("flow") or {}
     n, events = number(metrics.get("n"), 0), number(metrics.get("events"), 0)
     where = f"{centres} centre" + ("s" if centres != 1 else "")
-    slides = f", {flow['slides']} slides" if is_number(flow.get("slides")) else ""
+    slides = f", {flow['slides']} slides" if flow.get("slides") else ""
     how = SCORED_BY.get(score_type, f"scored ({score_type})")
     if origin == "imported" and score_type != "external":  # it is not for us to say
         how = f"scored by another program, whose owner says of them: {how}"
