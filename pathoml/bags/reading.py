@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
-from pathoml.store.embeddings import read_embeddings
+from pathoml.store.embeddings import read_embeddings, why_left_out
 from pathoml.store.packs import is_stored
 from pathoml.study.layout import SAME_SCALE
-from pathoml.study.no_map import why_left_out
 from pathoml.types import Bag, Cohort, Embeddings, TileGrid
 
 

@@ -19,7 +19,7 @@ from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
 from pathoml.evaluation.imputation import impute_covariates
 from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
-from pathoml.store.embeddings import read_embeddings
+from pathoml.store.embeddings import read_embeddings, why_left_out
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
 from pathoml.store.scores import (
@@ -35,7 +35,6 @@ from pathoml.store.scores import (
 from pathoml.store.tables import Table, parse_number, read_own_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
 from pathoml.study.layout import embeddings_folder, vector_of
-from pathoml.study.no_map import why_left_out
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts

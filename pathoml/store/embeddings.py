@@ -126,3 +126,12 @@ def stored_rows(path: Path) -> int:
             return int(file["features"].shape[0])
     except HDF5_FAULTS:
         return 0
+
+
+def why_left_out(of: str) -> str:
+    """Return why a patient has no bag, of what has one vector; "" for tiles.
+
+    >>> why_left_out(""), why_left_out("slide")
+    ('no slide could be embedded', 'no vector of the slide was imported')
+    """
+    return f"no vector of the {of} was imported" if of else "no slide could be embedded"

@@ -38,15 +38,6 @@ def no_map(study: Study, cohort: Cohort) -> str:
     return no_map_sentence(of) if of else ""
 
 
-def why_left_out(of: str) -> str:
-    """Return why a patient has no bag, of what has one vector; "" for tiles.
-
-    >>> why_left_out(""), why_left_out("slide")
-    ('no slide could be embedded', 'no vector of the slide was imported')
-    """
-    return f"no vector of the {of} was imported" if of else "no slide could be embedded"
-
-
 def why_without_maps(study: Study) -> str:
     """Return why a run holds no maps that could be exported: not drawn yet, or never to be."""
     run = RunFolder(study.run_folder)
