@@ -111,8 +111,7 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
     parts = (
         "locked on other patients"
         if origin == "predicted"
-        else f"{config.splits.scheme.replace('_', ' ')}, {config.splits.repeats} partitions, by"
-        " patient: all slides of a patient on one side"
+        else f"{_divided(config)}, by patient: all slides of a patient on one side"
     )
     return [
         answered("19-20", "Partitions, and on which level they are apart", parts, where=where),
@@ -141,6 +140,12 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
             where=where,
         ),
     ]
+
+
+def _divided(config: Any) -> str:
+    scheme = config.splits.scheme.replace("_", " ")
+    once = config.splits.scheme == "leave_one_centre_out"
+    return scheme if once else f"{scheme}, {config.splits.repeats} partitions"
 
 
 def _evaluation(metrics: Json, permutation: Json, ran: WhatRan | None) -> list[Item]:
