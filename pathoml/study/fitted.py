@@ -45,12 +45,13 @@ def fitted_by(
     >>> fitted_by({"head": "ridge_cox"})[:62]
     'The features of all tiles of a patient were averaged, and the '
     """
-    head = train["head"]
+    head, strata = train["head"], train.get("strata")
+    within = f" within strata by {strata}" if strata else ""
     if solved if solved is not None else head in SOLVED:
         return (
             f"{AVERAGED[vector_of]}, and the head {head}, a Cox"
-            " model with a ridge penalty, was solved on the averages; the penalty was chosen by"
-            " cross-validation among the training patients"
+            f" model with a ridge penalty, was solved on the averages{within}; the penalty was"
+            " chosen by cross-validation among the training patients"
         )
     projection, seeds = train.get("projection"), int(train.get("seeds", 1))
     seen = tiles_seen or (f"{projection} principal components" if projection else "")
@@ -62,7 +63,7 @@ def fitted_by(
     likelihood = LIKELIHOODS.get(str(train.get("loss", "cox")), str(train.get("loss")))
     return (
         f"{BAGS[vector_of]}. The head {head} was fitted on"
-        f" {likelihood} for {train['epochs']} epochs, fixed beforehand"
+        f" {likelihood}{within} for {train['epochs']} epochs, fixed beforehand"
         f" ({sampled}learning rate {train['learning_rate']:g}, weight decay"
         f" {train['weight_decay']:g}, dropout {train['dropout']:g}"
         + (f"; {seen}" if seen else "")

@@ -26,6 +26,8 @@ TRAIN_OUTPUTS = (
     "baselines.csv",
     "repeat_scores.csv",
 )
+# keys of `train` that a recipe names where they are set, so that runs of before stay up to date
+NAMED_IF_SET = {"offset", "strata", "vectors"}
 NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
 # keys of `splits` that a scheme goes by, beside its own name and the seed
 SPLIT_KEYS = {
@@ -43,6 +45,7 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
     may be renamed, or a time be given in days.
     """
     config, cut = study.config, study.config.endpoint.data_cut
+    asked = config.train.model_dump(mode="json", include=NAMED_IF_SET, exclude_none=True)
     return Recipe(
         step="train",
         inputs={
@@ -50,9 +53,7 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "begun later": list(cohort.later_covariates),  # which no clinical model takes
             "data_cut": cut.isoformat() if cut else "",  # a column of scores.csv
             "splits": splits_read(config.splits, nested=config.train.nested),
-            "train": config.train.model_dump(
-                mode="json", exclude=set() if config.train.vectors else {"vectors"}
-            ),
+            "train": {**config.train.model_dump(mode="json", exclude=NAMED_IF_SET), **asked},
             "encoder": config.encoder,
             "embeddings": stored_content(embeddings_folder(study), cohort),
             "version": TRAINING_VERSION,

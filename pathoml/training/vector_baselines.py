@@ -39,10 +39,9 @@ def read_vectors(study: Study, cohort: Cohort) -> list[Bag]:
             trained on already.
         CohortError: a patient has no vector.
     """
-    folder = vectors_folder(study)
-    if folder is None:
+    folder, name = vectors_folder(study), study.config.train.vectors
+    if folder is None or name is None:
         return []
-    name = study.config.train.vectors
     there = sorted(p.name for p in study.all_embeddings.glob("*") if vector_of(p.name))
     if not vector_of(folder.name) or not folder.is_dir():
         known_ones = f" ({', '.join(there)})" if there else ""
@@ -100,6 +99,6 @@ def vector_baselines(
     for block in blocks:
         raw[block.models] = block.raw
     return {
-        RIDGE: ridge_cox_folds(cohort, vectors, splits),
+        RIDGE: ridge_cox_folds(cohort, vectors, splits, strata=config.train.strata),
         HEAD: fold_scores(raw, specs, cohort.patient_ids),
     }
