@@ -23,7 +23,7 @@ from pathoml.errors import ConfigError, StoreError, nearest
 from pathoml.slides.identity import by_id
 from pathoml.store.embeddings import VECTOR_OF, read_embeddings, write_embeddings
 from pathoml.store.hdf5 import sha256_of_arrays
-from pathoml.store.packs import stored_paths
+from pathoml.store.packs import is_stored, stored_paths
 from pathoml.store.tables import read_study_table
 from pathoml.study.layout import PLACELESS, VECTORS
 from pathoml.study.no_map import no_map_sentence
@@ -320,7 +320,7 @@ def _notes(
         f" {no_map_sentence(of)}"
     ]
     folder = study.all_embeddings / encoding
-    without = [s for s in known.patient_of if not (folder / f"{s}.h5").exists()]
+    without = [s for s in known.patient_of if not is_stored(folder / f"{s}.h5")]
     if without:
         more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
         notes.append(

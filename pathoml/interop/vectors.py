@@ -100,7 +100,8 @@ def export_to(study: Study, target: Path) -> Exchange:
     values = {names[s.slide_id]: s.features[0].astype(np.float64).tolist() for s in slides}
     path = target / f"{slides[0].encoder}.csv"
     with atomic_path(path) as temporary:
-        columns = [f"f{i + 1}" for i in range(slides[0].features.shape[1])]
+        size = slides[0].features.shape[1]  # an import sorts columns by their names
+        columns = [f"f{i + 1:0{len(str(size))}}" for i in range(size)]
         write_table(temporary, (f"{of}_id", *columns), [(n, *v) for n, v in values.items()])
     return Exchange(files=(path,))
 

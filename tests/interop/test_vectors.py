@@ -299,8 +299,11 @@ def test_there_is_no_map_of_vectors_nor_of_slides_with_a_single_tile(study, tmp_
 
 @pytest.mark.parametrize("of", ["slide", "patient"])
 def test_exported_vectors_come_back_the_same(study, tmp_path, of):
-    rows = "A1,1,2\nB1,3,4\n" if of == "slide" else "A,1,2\nB,3,4\n"
-    vectors.import_into(study, csv(tmp_path, f"{of}_id,f1,f2\n{rows}"))
+    names = ("A1", "B1") if of == "slide" else ("A", "B")
+    numbers = [",".join(str(k * v) for v in range(1, 13)) for k in (1, 2)]  # 12: f2 is before f12
+    rows = "".join(f"{name},{cells}\n" for name, cells in zip(names, numbers))
+    header = ",".join(f"f{i:02}" for i in range(1, 13))
+    vectors.import_into(study, csv(tmp_path, f"{of}_id,{header}\n{rows}"))
     told = with_encoder(study, f"hif@{of}")
     vectors.export_to(told, tmp_path / "out")
     before = [np.asarray(b.features).tolist() for b in bags_of(study, f"hif@{of}")[1]]
