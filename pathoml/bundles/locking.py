@@ -196,6 +196,7 @@ def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
         "exclude": sorted(tiles.exclude),
         "icc": tiles.icc,
         "stain": stain_name(study.config.stain),
+        "vector_of": slide.vector_of,
     }
 
 
@@ -308,6 +309,7 @@ def refuse_other_input(bundle: dict[str, Any], found: dict[str, Any]) -> None:
     for key, wanted in {
         "icc": False,
         "stain": "",
+        "vector_of": "",
         **bundle["input"],
     }.items():  # bundles of before there was a choice did not say it
         if found[key] != wanted:

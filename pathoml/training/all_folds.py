@@ -68,7 +68,8 @@ from pathoml.training.scoring import (
 )
 from pathoml.training.solving import is_solved, seeds_of
 from pathoml.training.trained import Trained
-from pathoml.types import Array, Cohort, Split
+from pathoml.training.vector_baselines import read_vectors, vector_baselines
+from pathoml.types import Array, Bag, Cohort, Embeddings, Split
 
 
 def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
@@ -94,6 +95,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     initial = read_initial_weights(config.train, bags[0].features.shape[1])
     if refusal := Lessons(cohort, config.train.strata).refusal(specs):
         raise CohortError(refusal)
+    vectors = read_vectors(study, cohort)  # refused before anything is trained
     means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
@@ -160,7 +162,14 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
-    baselines = Baselines.fitted(cohort, bags, splits, means=means, strata=config.train.strata)
+    baselines = Baselines.fitted(
+        cohort,
+        bags,
+        splits,
+        means=means,
+        strata=config.train.strata,
+        vectors=vector_baselines(cohort, vectors, splits, study=study, specs=specs, device=device),
+    )
     table = baselines.repeats(folds, by_seed)
     write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
@@ -179,6 +188,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         cohort,
         ridge=averaged(baselines.ridge_cox),
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
+        vectors={name: averaged(found) for name, found in baselines.vectors.items()},
     )
     settings = config.train.model_dump(mode="json")
     write_logs(folder, _rows_of(log, PLAIN), settings, mlflow=config.compute.mlflow)
@@ -212,11 +222,14 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             settings=settings,
             ridge_cox=offset_ridge_folds(cohort, splits, means, score=offset.score),
         )
+    features = _features(study, slide.slide_id) | _vectors(bags, slide)
     tiles = (
         initial.tiles_seen
         if initial
         else where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     )
+    if "vector_of" in features:
+        tiles = tiles.replace("tiles are", "vectors are")
     begun = initial.noted(origin.noted(cohort)) if initial and origin else {}
     pretraining = pretraining_section(study, cohort, initial=begun)
     events = int(cohort.event.sum())
@@ -238,7 +251,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             *(said for said in [initial.equal_seeds(config.train) if initial else ""] if said),
         ),
         solved=is_solved(config.train),
-        features=_features(study, slide.slide_id),
+        features=features,
         encoder=encoder,
         endpoints=endpoints.said,
         offset=endpoints.offset_said,
@@ -279,6 +292,13 @@ def _features(study: Study, slide_id: str) -> dict[str, object]:
         mode="json", include={"min_tissue", "exclude", "context_mpp"}
     )
     return {**tiles, "stain": study.config.stain.model_dump(mode="json")}
+
+
+def _vectors(bags: Sequence[Bag], slide: Embeddings) -> dict[str, object]:
+    """Return what the bags have one vector of, where they have no tiles."""
+    single = all(len(bag.features) == len(bag.slide_ids) for bag in bags)
+    of = slide.vector_of or ("slide" if single else "")
+    return {"vector_of": of} if of else {}
 
 
 def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:
