@@ -19,6 +19,7 @@ likelihood, Adam.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import tempfile
 import time
@@ -36,11 +37,13 @@ from pathoml.evaluation.permutation import RepeatedValidation, permutation_tests
 from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c, harrell_c_difference
-from pathoml.training.loop import TrainedBlock, model_specs, train_models
+from pathoml.training.fit import fit_models
+from pathoml.training.loop import TrainedBlock, model_specs
 from pathoml.training.losses import CoxLoss
 from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort, Patient, Recipe, Split, TileGrid
 
+HEAD = os.environ.get("HEAD", TrainConfig().head)  # HEAD=abmil: another head's cost
 CPU = torch.device("cpu")
 T = TypeVar("T")
 BINS = 4  # of the loop's discrete-time likelihood, the field's usual number
@@ -54,7 +57,7 @@ def cpu_seconds(run: Callable[..., T], *args: Any, **settings: Any) -> tuple[flo
 
 
 def train_list(*args: Any, **settings: Any) -> list[TrainedBlock]:
-    return list(train_models(*args, **settings, device=CPU, seed=1))
+    return list(fit_models(*args, **settings, device=CPU, seed=1))
 
 
 def draw(
@@ -153,7 +156,7 @@ def train_all(
 ) -> np.ndarray:
     specs = model_specs(splits, config.seeds)
     raw = np.concatenate(
-        [b.raw for b in train_models(cohort, bags, specs, config=config, device=CPU, seed=1)]
+        [b.raw for b in fit_models(cohort, bags, specs, config=config, device=CPU, seed=1)]
     )
     return standardise(out_of_fold(fold_scores(raw, specs, cohort.patient_ids), "standardised"))
 
@@ -177,7 +180,7 @@ def loop() -> None:
         outcome = intervals(cohort), cohort.event
         loop_epoch(model, optimiser, file, train[:3], *outcome)
         plain, _ = cpu_seconds(loop_epoch, model, optimiser, file, train, *outcome)
-    config = TrainConfig(seeds=1)
+    config = TrainConfig(head="abmil", seeds=1)
     specs = model_specs([split], 1)
     ours = cpu_seconds(train_list, cohort, bags, specs, config=config)[0] / config.epochs
     used, sampled = 3000 * len(train), config.tiles_per_patient * len(train)
@@ -222,7 +225,9 @@ def concordance(epochs: int, cohorts: range) -> None:
         outcome = cohort.time_months, cohort.event
         with tempfile.TemporaryDirectory() as folder:
             plain, theirs = cpu_seconds(loop_scores, cohort, bags, splits[0], epochs, Path(folder))
-        seconds, ours = cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=1))
+        seconds, ours = cpu_seconds(
+            train_all, cohort, bags, splits, TrainConfig(head="abmil", seeds=1)
+        )
         gain = harrell_c_difference(ours, theirs, outcome[0], event=outcome[1])
         c = [harrell_c(score, *outcome) for score in (theirs, ours)]
         print(
@@ -236,7 +241,9 @@ def cohort_cost() -> None:
     cohort, bags = draw(246, 2000, 1024)
     splits = make_splits(cohort, SplitsConfig())
     for seeds in (1, 3):
-        seconds, score = cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=seeds))
+        seconds, score = cpu_seconds(
+            train_all, cohort, bags, splits, TrainConfig(head=HEAD, seeds=seeds)
+        )
         c = harrell_c(score, cohort.time_months, cohort.event)
         print(
             f"5 folds x 5 repeats x {seeds} seeds with full-bag scores: {seconds:.0f} CPU s, C"
@@ -247,15 +254,15 @@ def cohort_cost() -> None:
 
 def permutations() -> None:
     cohort, bags = draw(246, 2000, 1024)
-    splits = make_splits(cohort, SplitsConfig(repeats=1))
+    splits = make_splits(cohort, SplitsConfig(repeats=3))  # as many partitions as 246 patients have
     seconds = {}
     for count in (2, 4, 8):
         specs = permuted_specs(cohort, splits, 1, permutations=count, seed=1)
         seconds[count], _ = cpu_seconds(
-            train_list, cohort, bags, specs, config=TrainConfig(seeds=1)
+            train_list, cohort, bags, specs, config=TrainConfig(head=HEAD, seeds=1)
         )
         print(
-            f"{count} permutations x 5 folds ({len(specs)} models): {seconds[count]:.1f} CPU s",
+            f"{count} permutations x 5 folds x 3 repeats ({len(specs)} models): {seconds[count]:.1f} CPU s",
             flush=True,
         )
     slope = (seconds[8] - seconds[2]) / 6
@@ -264,7 +271,7 @@ def permutations() -> None:
         " by the slope"
     )
     print(
-        f"200 permutations of 5 folds: {200 * slope:.0f} CPU s, {200 * slope / 120:.0f} min on 2"
+        f"200 permutations of 5 folds x 3 repeats: {200 * slope:.0f} CPU s, {200 * slope / 120:.0f} min on 2"
         " cores, extrapolated from 8"
     )
 
@@ -272,13 +279,10 @@ def permutations() -> None:
 def whole() -> None:
     cohort, bags = draw(246, 2000, 1024)
     splits = make_splits(cohort, SplitsConfig(repeats=1))
-    config = TrainConfig(seeds=1)
+    config = TrainConfig(head=HEAD, seeds=1)
     specs = model_specs(splits, 1)
     raw = np.concatenate(
-        [
-            block.raw
-            for block in train_models(cohort, bags, specs, config=config, device=CPU, seed=1)
-        ]
+        [block.raw for block in fit_models(cohort, bags, specs, config=config, device=CPU, seed=1)]
     )
     observed = fold_scores(raw, specs, cohort.patient_ids)
     started, cpu = time.perf_counter(), time.process_time()
@@ -311,7 +315,9 @@ def patients() -> None:
     for count in (123, 246, 492):
         cohort, bags = draw(count, 500, 512)
         splits = make_splits(cohort, SplitsConfig(repeats=1))
-        seconds.append(cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=1))[0])
+        seconds.append(
+            cpu_seconds(train_all, cohort, bags, splits, TrainConfig(head=HEAD, seeds=1))[0]
+        )
         print(
             f"{count} patients x 500 tiles x 512: {seconds[-1]:.1f} CPU s,"
             f" {seconds[-1] / seconds[0]:.2f}x",
@@ -349,7 +355,7 @@ def stack() -> None:
     splits = make_splits(cohort, SplitsConfig(repeats=1))
     for hidden in (8, 16):
         config = TrainConfig(
-            epochs=25, tiles_per_patient=16, projection=None, hidden=hidden, seeds=1
+            head="abmil", epochs=25, tiles_per_patient=16, projection=None, hidden=hidden, seeds=1
         )
         specs = permuted_specs(cohort, splits, 1, permutations=41, seed=1)  # 205 models
         index = {p: i for i, p in enumerate(cohort.patient_ids)}
@@ -414,7 +420,7 @@ def memory(folder: Path) -> None:
             )
         )
     splits = make_splits(cohort, SplitsConfig(repeats=1))
-    seconds, _ = cpu_seconds(train_all, cohort, bags, splits, TrainConfig(seeds=1))
+    seconds, _ = cpu_seconds(train_all, cohort, bags, splits, TrainConfig(head=HEAD, seeds=1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     anonymous = (
         next(

@@ -66,7 +66,7 @@ from pathoml.training.scoring import (
     score_type_of,
     seed_folds,
 )
-from pathoml.training.solving import is_solved, seeds_of
+from pathoml.training.solving import is_solved, seeds_of, without_effect
 from pathoml.training.trained import Trained
 from pathoml.training.vector_baselines import read_vectors, vector_baselines
 from pathoml.types import Array, Bag, Cohort, Embeddings, Split
@@ -248,6 +248,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         warnings=(
             *(alarm["message"] for alarm in pretraining_alarms(pretraining)),
             *pretraining_notes(pretraining),
+            *without_effect(config.train),
             *(said for said in [initial.equal_seeds(config.train) if initial else ""] if said),
         ),
         solved=is_solved(config.train),

@@ -18,7 +18,7 @@ from pathoml.training.loop import (
 )
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.outcomes import Lessons, Outcomes
-from pathoml.training.solving import BagStatistics, is_solved, solve_models
+from pathoml.training.solving import BagStatistics, is_solved, refuse_other_loss, solve_models
 from pathoml.types import Bag, Cohort
 
 
@@ -36,6 +36,7 @@ def fit_models(
 ) -> Iterator[TrainedBlock]:
     """Yield blocks of fitted models; arguments and errors are those of `training.train_models`."""
     refuse_solved(config)
+    refuse_other_loss(config)
     if is_solved(config):
         lessons = Lessons(cohort, config.strata, outcomes=outcomes)
         check_bags(bags)

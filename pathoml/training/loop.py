@@ -23,8 +23,9 @@ from pathoml.bags.projection import choose_projection, fit_projections
 from pathoml.bags.reading import feature_parts
 from pathoml.bags.tile_bank import TileBank
 from pathoml.config import TrainConfig
-from pathoml.errors import CohortError
+from pathoml.errors import CohortError, ConfigError
 from pathoml.survival.outcome import at_rows
+from pathoml.training.heads import find_head
 from pathoml.training.initial_weights import InitialWeights, read_initial_weights
 from pathoml.training.losses import survival_loss
 from pathoml.training.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
@@ -100,8 +101,13 @@ def train_models(
     Raises:
         CohortError: a bag has no tiles or its features are not finite; a fold has no event to learn
             from.
-        ConfigError: the weights of train.init do not fit.
+        ConfigError: the weights of train.init do not fit, or the head is solved.
     """
+    if getattr(find_head(config.head, config.study_folder), "solved", False):
+        raise ConfigError(
+            f"The head {config.head} is solved, not trained: call training.fit.fit_models, or name a head"
+            " that is trained, such as abmil."
+        )
     check_bags(bags)
     initial = read_initial_weights(config, bags[0].features.shape[1])
     sizes = [len(b.features) for b in bags]

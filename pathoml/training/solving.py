@@ -22,7 +22,7 @@ from pathoml.bags.projection import COMPONENTS, fit_projections
 from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
-from pathoml.errors import CohortError
+from pathoml.errors import CohortError, ConfigError
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.survival.stacked_cox import stacking_weights
 from pathoml.training.heads import find_head
@@ -36,6 +36,40 @@ Seen = tuple[str, str, int]  # ModelSpec.tiles_seen
 def is_solved(config: TrainConfig) -> bool:
     """Return whether the head is solved: nothing is sampled, and seeds change nothing."""
     return bool(getattr(find_head(config.head, config.study_folder), "solved", False))
+
+
+# keys of train that a solved head has no use for
+OF_TRAINED_HEADS = (
+    "seeds",
+    "epochs",
+    "tiles_per_patient",
+    "hidden",
+    "dropout",
+    "learning_rate",
+    "weight_decay",
+    "precision",
+)
+
+
+def refuse_other_loss(config: TrainConfig) -> None:
+    """Raise ConfigError where a head that is solved is asked for another loss than Cox's."""
+    if is_solved(config) and config.loss != "cox":
+        raise ConfigError(
+            f"train.loss = {config.loss!r}: the head {config.head} is solved for Cox's partial"
+            " likelihood. Remove train.loss, or name a head that is trained, such as abmil."
+        )
+
+
+def without_effect(config: TrainConfig) -> list[str]:
+    """Return a sentence on the keys of train that were changed in vain, as the head is solved."""
+    usual = TrainConfig()
+    changed = [key for key in OF_TRAINED_HEADS if getattr(config, key) != getattr(usual, key)]
+    if not changed or not is_solved(config):
+        return []
+    return [
+        f"{', '.join(f'train.{key}' for key in changed)}: no effect, as the head {config.head} is"
+        " solved. A head that is trained, such as abmil, reads them."
+    ]
 
 
 def seeds_of(config: TrainConfig) -> int:

@@ -27,7 +27,13 @@ from pathoml.training.nested import (
 from pathoml.training.scoring import fold_scores
 
 CONFIG = TrainConfig(
-    epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1, learning_rate=1e-2
+    head="abmil",
+    epochs=25,
+    tiles_per_patient=24,
+    projection=8,
+    hidden=8,
+    seeds=1,
+    learning_rate=1e-2,
 )
 SPLITS = SplitsConfig(folds=3, repeats=1)
 CPU = torch.device("cpu")

@@ -37,7 +37,13 @@ from pathoml.training.scoring import (
 )
 
 CONFIG = TrainConfig(
-    epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=2, learning_rate=1e-2
+    head="abmil",
+    epochs=25,
+    tiles_per_patient=24,
+    projection=8,
+    hidden=8,
+    seeds=2,
+    learning_rate=1e-2,
 )
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from pathoml.training.model_stack import ModelSpec
 from pathoml.training.scoring import fold_scores, out_of_fold, standardise
 from pathoml.types import Bag, Cohort
 
-CONFIG = TrainConfig(epochs=4, tiles_per_patient=8, projection=4, hidden=4, seeds=1)
+CONFIG = TrainConfig(head="abmil", epochs=4, tiles_per_patient=8, projection=4, hidden=4, seeds=1)
 CPU = torch.device("cpu")
 
 
@@ -122,6 +122,7 @@ def test_a_patient_without_tiles_is_named() -> None:
 def test_the_discrete_time_loss_finds_a_planted_signal_too() -> None:
     cohort, bags, _ = planted_cohort(48, effect=6.0)
     config = TrainConfig(
+        head="abmil",
         epochs=25,
         tiles_per_patient=24,
         projection=8,
