@@ -9,6 +9,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from pathoml.bags.harmonisation import (
+    BagMoments,
+    Harmonisation,
+    bag_moments,
+    fit_harmonisation,
+)
 from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
@@ -45,10 +51,13 @@ def fit_models(
     if getattr(head, "solved", False):
         known = {"": outcome_of(cohort), **(outcomes or {})}
         check_bags(bags)
-        means = mean_features(bags)  # (B, D)
+        moments = bag_moments(bags, cohort.centre) if config.harmonise else None
+        means = moments.mean if moments else mean_features(bags)  # (B, D)
         for mine in runs_of_one_endpoint(specs, range(len(specs))):
             outcome = known[specs[mine.start].endpoint]
-            yield _solve(cohort, means, specs, mine, config, device, seed, on_epoch, outcome)
+            yield _solve(
+                cohort, means, specs, mine, config, device, seed, on_epoch, outcome, moments
+            )
     else:
         yield from train_models(
             cohort,
@@ -73,8 +82,11 @@ def _solve(
     seed: int,
     on_epoch: OnEpoch | None,
     outcome: Outcome,
+    moments: BagMoments | None,
 ) -> TrainedBlock:
-    """Solve the models of one endpoint on the (B, D) mean embeddings."""
+    """Solve the models of one endpoint on the (B, D) mean embeddings, harmonised by training fold
+    where there are moments.
+    """
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
     spec = HeadSpec.of(
         config.head,
@@ -85,12 +97,18 @@ def _solve(
     )
     heads, projection_of, raw = [], [], []
     projections: list[Projection] = []
+    harmonisations: list[Harmonisation] = []
     place: dict[tuple[str, str, int], int] = {}
     for number, one in enumerate(specs[mine], mine.start + 1):
         if one.tiles_seen not in place:
             place[one.tiles_seen] = len(projections)
             rows = one.copies(np.array([index[p] for p in one.train]))
-            of_patient = means if one.bag_of is None else means[list(one.bag_of)]
+            seen = means
+            if moments:
+                bags = rows if one.bag_of is None else np.asarray(one.bag_of)[rows]
+                harmonisations.append(fit_harmonisation(moments, bags))
+                seen = harmonisations[-1].applied(means, moments.centre)
+            of_patient = seen if one.bag_of is None else seen[list(one.bag_of)]
             model = fit_ridge_cox(
                 of_patient[rows],
                 outcome.time_months[rows],
@@ -109,7 +127,11 @@ def _solve(
         if on_epoch:
             on_epoch(number, len(specs))
     stack = ModelStack(
-        spec, [heads[f] for f in projection_of], projections, projection_of=projection_of
+        spec,
+        [heads[f] for f in projection_of],
+        projections,
+        projection_of=projection_of,
+        harmonisations=harmonisations,
     ).to(device)
     stack.projections = [(mean.to(device), scale.to(device)) for mean, scale in stack.projections]
     return TrainedBlock(models=mine, stack=stack, raw=np.stack([raw[f] for f in projection_of]))

@@ -19,9 +19,15 @@ import torch
 from torch import Tensor
 
 from pathoml.bags.batches import batches_by_size, padded_rows, sample_tiles
+from pathoml.bags.harmonisation import (
+    BagMoments,
+    Harmonisation,
+    bag_moments,
+    fit_harmonisation,
+)
 from pathoml.bags.projection import choose_projection, fit_projections
 from pathoml.bags.reading import feature_parts
-from pathoml.bags.tile_bank import TileBank
+from pathoml.bags.tile_bank import Projection, TileBank
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
 from pathoml.training.losses import survival_loss
@@ -46,6 +52,7 @@ GRADIENT_CLIP = 5.0  # per model; the Cox gradient of a small fold can jump
 OnEpoch = Callable[[int, int], None]  # (model epochs done, model epochs in all)
 LogRow = dict[str, Any]
 RawScores = npt.NDArray[np.float64]
+Sights = tuple[list[Projection], list[Harmonisation]]  # F each; no harmonisations, where none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +118,14 @@ def train_models(
     stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
     known = {"": outcome_of(cohort), **(outcomes or {})}
+    moments = bag_moments(bags, cohort.centre) if config.harmonise else None
     a_patient = tiles * max(config.hidden, width)
     size = max(1, BLOCK_VALUES[device.type] // (len(bags) * a_patient))
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
         of_group = [spec for run in group for spec in specs[run]]
-        bank, projections, projection_of = _project(cohort, bags, of_group, config, seed, device)
+        bank, sights, projection_of = _project(
+            cohort, bags, of_group, config, seed=seed, device=device, moments=moments
+        )
         place = iter(projection_of)
         for mine in (
             slice(run.start + block.start, run.start + block.stop)
@@ -123,9 +133,7 @@ def train_models(
             for block in blocks(run.stop - run.start, size)
         ):
             used = [next(place) for _ in specs[mine]]
-            stack = _new_stack(
-                specs[mine], config, [projections[f] for f in sorted(set(used))], used, seed, device
-            )
+            stack = _new_stack(specs[mine], config, sights, used, seed, device)
             outcome = known[specs[mine.start].endpoint]
             rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress, outcome)
             if log is not None:
@@ -189,10 +197,12 @@ def _project(
     bags: Sequence[Bag],
     specs: Sequence[ModelSpec],
     config: TrainConfig,
+    *,
     seed: int,
     device: torch.device,
-) -> tuple[TileBank, list[tuple[Tensor, Tensor]], list[int]]:
-    """Return the tiles under the projection of each fold, the projections, and which one each model
+    moments: BagMoments | None,
+) -> tuple[TileBank, Sights, list[int]]:
+    """Return the tiles as the models of each fold see them, how they do, and which sight each model
     has.
     """
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
@@ -203,25 +213,30 @@ def _project(
             place[spec.tiles_seen] = len(place)
             rows = spec.copies(np.array([index[p] for p in spec.train]))
             trainings.append(_bag_of(spec, len(bags))[rows])
+    harmonisations = [fit_harmonisation(moments, t) for t in trainings] if moments else []
+    seen: dict[str, Any] = {"harmonisations": harmonisations, "centres": cohort.centre}
     projections = fit_projections(
         bags,
         trainings,
         choose_projection(config.projection, len(bags), device),
         seed=seed,
         device=device,
+        **seen,
     )
-    return TileBank(bags, projections, device), projections, [place[s.tiles_seen] for s in specs]
+    bank = TileBank(bags, projections, device, **seen)
+    return bank, (projections, harmonisations), [place[s.tiles_seen] for s in specs]
 
 
 def _new_stack(
     specs: Sequence[ModelSpec],
     config: TrainConfig,
-    projections: list[tuple[Tensor, Tensor]],
+    sights: Sights,
     used: Sequence[int],
     seed: int,
     device: torch.device,
 ) -> ModelStack:
     """Return an untrained stack; a seed starts alike in every fold."""
+    projections, harmonisations = sights
     components = projections[0][1]
     spec = HeadSpec.of(
         config.head,
@@ -239,8 +254,9 @@ def _new_stack(
     return ModelStack(
         spec,
         [built[s.seed] for s in specs],
-        projections,
+        [projections[f] for f in wanted],
         projection_of=[wanted.index(f) for f in used],
+        harmonisations=[harmonisations[f] for f in wanted] if harmonisations else (),
     ).to(device)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pathoml.config import SplitsConfig, Study
+from pathoml.config import SplitsConfig, Study, TrainConfig
 from pathoml.store.files import read_json, sha256_of_json
 from pathoml.store.provenance import file_hash
 from pathoml.study.endpoints import secondary_endpoints
@@ -32,6 +32,7 @@ SPLIT_KEYS = {
     "centre_preserving": {"folds", "repeats"},
     "leave_one_centre_out": set[str](),
 }
+CAME_LATER = {"harmonise": None}  # keys of `train` with the value that leaves training as it was
 INNER_KEYS = {"scheme", "folds", "stratify_by"}  # of nested scores
 
 
@@ -49,7 +50,7 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "begun later": list(cohort.later_covariates),  # which no clinical model takes
             "data_cut": cut.isoformat() if cut else "",  # a column of scores.csv
             "splits": splits_read(config.splits, nested=config.train.nested),
-            "train": config.train.model_dump(mode="json"),
+            "train": train_read(config.train),
             "encoder": config.encoder,
             "embeddings": stored_content(embeddings_folder(study), cohort),
             "version": TRAINING_VERSION,
@@ -58,6 +59,14 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             **secondary_inputs(study, cohort),
         },
     )
+
+
+def train_read(train: TrainConfig) -> dict[str, Any]:
+    """Return the section `train`, without keys that came later and are off, so that runs of before
+    stay up to date.
+    """
+    keys = train.model_dump(mode="json")
+    return {k: v for k, v in keys.items() if k not in CAME_LATER or v != CAME_LATER[k]}
 
 
 def secondary_inputs(study: Study, cohort: Cohort) -> dict[str, Any]:

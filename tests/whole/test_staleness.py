@@ -100,6 +100,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.weight_decay": ("0.1", TRAIN),
     "train.loss": ("discrete_time", TRAIN),
     "train.precision": ("bf16", TRAIN),
+    "train.harmonise": ("centre", TRAIN),
     "train.nested": ("true", TRAIN),
     "significance.permutations": ("2", EVALUATE),
     "significance.repeats": ("2", EVALUATE),
