@@ -284,7 +284,7 @@ class Bag:
     xy_l0: Ints  # (N, 2)
     # the same places slide by slide, with their scale, as views; () of a part of a bag
     grids: tuple[TileGrid, ...] = ()
-    centre: str = ""  # the patient's, as the cohort has it
+    centre: str | None = None  # the patient's, as the cohort has it; None of a bag made by hand
 
     def __repr__(self) -> str:
         tiles, width = self.features.shape

@@ -15,6 +15,12 @@ LIKELIHOODS = {
         " proportional hazards)"
     ),
 }
+HARMONISED = (
+    "Location and scale of each feature of the tiles were brought together over centres by"
+    " empirical Bayes (after Johnson, Li & Rabinovic, Biostatistics 2007), from the slides of the"
+    " training patients, each weighing the same, and for a centre that none of them came from, from"
+    " its own slides; no outcome was used. "
+)
 
 
 def fitted_by(train: Mapping[str, Any], *, solved: bool | None = None, tiles_seen: str = "") -> str:
@@ -28,18 +34,18 @@ def fitted_by(train: Mapping[str, Any], *, solved: bool | None = None, tiles_see
     >>> fitted_by({"head": "ridge_cox"})[:62]
     'The features of all tiles of a patient were averaged, and the '
     """
-    head = train["head"]
+    head, first = train["head"], HARMONISED if train.get("harmonise") else ""
     if solved if solved is not None else head in SOLVED:
         return (
-            f"The features of all tiles of a patient were averaged, and the head {head}, a Cox"
-            " model with a ridge penalty, was solved on the averages; the penalty was chosen by"
+            f"{first}The features of all tiles of a patient were averaged, and the head {head}, a"
+            " Cox model with a ridge penalty, was solved on the averages; the penalty was chosen by"
             " cross-validation among the training patients"
         )
     projection, seeds = train.get("projection"), int(train.get("seeds", 1))
     seen = tiles_seen or (f"{projection} principal components" if projection else "")
     likelihood = LIKELIHOODS.get(str(train.get("loss", "cox")), str(train.get("loss")))
     return (
-        f"All tiles of all slides of a patient were one bag. The head {head} was fitted on"
+        f"{first}All tiles of all slides of a patient were one bag. The head {head} was fitted on"
         f" {likelihood} for {train['epochs']} epochs, fixed beforehand"
         f" ({train['tiles_per_patient']} tiles per patient and epoch, all tiles when scoring;"
         f" learning rate {train['learning_rate']:g}, weight decay {train['weight_decay']:g},"
