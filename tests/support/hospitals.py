@@ -27,8 +27,8 @@ def hospitals(kind: Kind, *, seed: int, patients: int = 80) -> tuple[Cohort, lis
     shift, scale = np.zeros((HOSPITALS, DIM)), np.ones((HOSPITALS, 1))
     if kind == "stain":
         share = rng.uniform(0.05, 0.95, patients)
-        shift = rng.normal(size=(HOSPITALS, DIM)) * 4
-        scale = np.exp(rng.normal(size=(HOSPITALS, 1)) * 0.3)
+        shift = rng.normal(size=(HOSPITALS, DIM)) * 8
+        scale = np.exp(rng.normal(size=(HOSPITALS, 1)) * 0.6)
         risk = EFFECT * (share - 0.5) + SELECTION[of]
     else:
         typical = np.linspace(0.15, 0.85, HOSPITALS)
