@@ -11,7 +11,8 @@ harmonising must help, and hospitals that differ by their tissue, where it must 
 cohorts of composed slides that are tiled and embedded (benchmarks/composed_tissue.py writes their
 study.yaml); its runs go to COHORT/runs. C is that of pairs of one fold, and of one fold and centre;
 C of all pairs compares scores of different folds too, and is what is lost or won between centres.
-AUC is that of the contributions against the planted tissue.
+Centre share is the part of the score's variance that lies between centres. AUC is that of the
+contributions against the planted tissue.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from support.hospitals import hospitals
 from pathoml.cli.console import Console
 from pathoml.config import SplitsConfig, TrainConfig, load_study
 from pathoml.errors import CohortError
+from pathoml.evaluation.leaks import share_between
 from pathoml.explanation.contributions import explain_bag, slide_maps
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c
@@ -47,9 +49,19 @@ SCHEMES = ("stratified", "leave_one_centre_out")
 WAYS = ("null", "centre")
 HEADS = ("abmil", "ridge_cox")
 SMALL = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1)
-HEADER = ("scheme", "head", "harmonise", "C in folds", "C within centres", "C of all pairs", "AUC")
+HEADER = (
+    "scheme",
+    "head",
+    "harmonise",
+    "C in folds",
+    "within centres",
+    "of all pairs",
+    "centre share",
+    "AUC",
+)
 NO_AUC = float("nan")
-Figures = tuple[float, float, float, float]  # C in folds, within centres, of all pairs; AUC
+Figures = tuple[float, ...]  # C in folds, within centres, of all pairs; centre share; AUC
+WITHIN, AUC = 1, 4  # places in it
 
 
 def figures(folds: list[FoldScores], cohort: Cohort, auc: float = NO_AUC) -> Figures:
@@ -63,7 +75,8 @@ def figures(folds: list[FoldScores], cohort: Cohort, auc: float = NO_AUC) -> Fig
         except CohortError:  # no pair of one centre in one fold
             return NO_AUC
 
-    return within(None), within(cohort.centre), harrell_c(scores.mean, *outcome), auc
+    share = share_between(scores.mean, cohort.centre)["share"]
+    return within(None), within(cohort.centre), harrell_c(scores.mean, *outcome), share, auc
 
 
 def made(kind: str, scheme: str, head: str, way: str, seed: int) -> Figures:
@@ -111,15 +124,15 @@ def table(one: Callable[[str, str, str, int], Figures], seeds: list[int]) -> Non
         for head in HEADS:
             every = {}
             for way in WAYS:
-                every[way] = np.array([one(scheme, head, way, seed) for seed in seeds])  # (S, 4)
+                every[way] = np.array([one(scheme, head, way, seed) for seed in seeds])  # (S, 5)
                 mean = every[way].mean(axis=0)
                 rows.append((scheme, head, way, *(f"{v:.3f}" for v in mean)))
             gain = every["centre"] - every["null"]
             differences.append(
                 f"  {scheme}, {head}: within centres "
-                + ", ".join(f"{v:+.3f}" for v in gain[:, 1])
-                + ("" if np.isnan(gain[:, 3]).all() else "; AUC ")
-                + ", ".join(f"{v:+.3f}" for v in gain[:, 3] if not np.isnan(v))
+                + ", ".join(f"{v:+.3f}" for v in gain[:, WITHIN])
+                + ("" if np.isnan(gain[:, AUC]).all() else "; AUC ")
+                + ", ".join(f"{v:+.3f}" for v in gain[:, AUC] if not np.isnan(v))
             )
     Console().table(rows, HEADER)
     print("harmonised minus not, by seed:", *differences, sep="\n")
