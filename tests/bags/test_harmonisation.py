@@ -108,6 +108,15 @@ def test_many_patients_bring_centres_to_plain_z_scores() -> None:
     assert offset.shape == (4000, 6)
 
 
+def test_vectors_of_patients_are_harmonised_like_bags_of_one_tile() -> None:
+    # no tile varies within a patient: 2 between patients is all, and A and B are 5 / sqrt(2) away;
+    # their means may be off by 2 / 2 / 2 = 1 / 2: believed (12.5 - 0.5) / 12.5 = 0.96 of 5
+    found = moments("AABB", [0, 2, 10, 12], [0, 0, 0, 0])
+    fitted = fit_harmonisation(found, everybody(found))
+    assert fitted.offset[:, 0] == pytest.approx([4.8, -4.8])
+    assert fitted.scale[:, 0] == pytest.approx([1, 1])
+
+
 def test_every_patient_weighs_the_same_however_many_tiles() -> None:
     _, bags = hospitals("stain", seed=1, patients=16)
     centres = [str(bag.centre) for bag in bags]

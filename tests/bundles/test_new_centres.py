@@ -18,6 +18,8 @@ from support.tiny_study import pathoml
 from pathoml.bundles.locking import lock
 from pathoml.bundles.predicting import predict
 from pathoml.config import Study, load_study
+from pathoml.report.methods import methods
+from pathoml.report.what_ran import read_what_ran
 from pathoml.store.maps import read_attention
 from pathoml.store.tables import read_table
 from pathoml.survival.concordance import harrell_c
@@ -135,6 +137,17 @@ def test_the_command_says_what_it_did_with_the_centres(bundle: Path, tmp_path: P
     with redirect_stdout(said):
         assert pathoml("predict", str(study.folder), "--bundle", str(bundle)) == 0
     assert "so all 10 patients are taken for one centre" in " ".join(said.getvalue().split())
+
+
+def test_the_report_of_a_prediction_says_what_was_done_with_its_centres(
+    bundle: Path, tmp_path: Path
+) -> None:
+    study = new_study(tmp_path, *of_centres(40, ["C3"]))
+    predict(study, bundle)
+    done = load_study(tmp_path, ["run=first"])
+    said = methods(read_what_ran(done, score_type="locked"), {}, {})
+    assert "brought together over centres" in said
+    assert "Of these patients: features harmonised: slides.csv names no centre" in said
 
 
 def test_a_bundle_of_one_centre_brings_another_to_it(tmp_path: Path) -> None:
