@@ -7,7 +7,8 @@ hurt?
     python benchmarks/harmonisation.py tissue COHORT [COHORT ...] --driver viable
 
 `made` draws the cohorts of tests/support/hospitals.py: hospitals that differ by their stain, where
-harmonising must help, and hospitals that differ by their tissue, where it must hurt. `tissue` takes
+harmonising must help, by their tissue, where it must hurt, or by nothing; also many of two
+patients each. `tissue` takes
 cohorts of composed slides that are tiled and embedded (benchmarks/composed_tissue.py writes their
 study.yaml); its runs go to COHORT/runs. C is that of pairs of one fold, and of one fold and centre;
 C of all pairs compares scores of different folds too, and is what is lost or won between centres.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from composed_tissue import CLASSES, oracle
-from support.hospitals import hospitals
+from support.hospitals import Kind, hospitals
 
 from pathoml.cli.console import Console
 from pathoml.config import SplitsConfig, TrainConfig, load_study
@@ -47,6 +48,14 @@ from pathoml.types import Cohort
 
 SCHEMES = ("stratified", "leave_one_centre_out")
 WAYS = ("null", "centre")
+FEW, MANY = 4, 40  # hospitals of 80 patients
+MADE: tuple[tuple[Kind, int], ...] = (
+    ("stain", FEW),
+    ("biology", FEW),
+    ("alike", FEW),
+    ("stain", MANY),
+    ("alike", MANY),
+)
 HEADS = ("abmil", "ridge_cox")
 SMALL = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1)
 HEADER = (
@@ -79,9 +88,9 @@ def figures(folds: list[FoldScores], cohort: Cohort, auc: float = NO_AUC) -> Fig
     return within(None), within(cohort.centre), harrell_c(scores.mean, *outcome), share, auc
 
 
-def made(kind: str, scheme: str, head: str, way: str, seed: int) -> Figures:
-    """Train on made-up features."""
-    cohort, bags = hospitals(kind, seed=seed)  # type: ignore[arg-type]
+def made(kind: Kind, count: int, scheme: str, head: str, way: str, seed: int) -> Figures:
+    """Train on made-up features of so many hospitals."""
+    cohort, bags = hospitals(kind, seed=seed, count=count)
     splits = make_splits(cohort, SplitsConfig(scheme=scheme, repeats=1, seed=seed))  # type: ignore[arg-type]
     done = cross_validate(
         head, cohort, bags, splits, config=SMALL, device="cpu", seed=seed,
@@ -117,10 +126,14 @@ def tissue(folder: Path, scheme: str, head: str, way: str, seed: int, driver: st
     return figures(list(run.folds), run.cohort, agreed.contribution)
 
 
-def table(one: Callable[[str, str, str, int], Figures], seeds: list[int]) -> None:
+def table(
+    one: Callable[[str, str, str, int], Figures],
+    seeds: list[int],
+    schemes: Sequence[str] = SCHEMES,
+) -> None:
     """Print a row for each scheme, head and way, mean over seeds; and the differences by seed."""
     rows, differences = [], []
-    for scheme in SCHEMES:
+    for scheme in schemes:
         for head in HEADS:
             every = {}
             for way in WAYS:
@@ -151,9 +164,10 @@ def main() -> None:
     of_tissue.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     args = parser.parse_args()
     if args.kind == "made":
-        for kind in ("stain", "biology"):
-            print(f"\nhospitals differ by their {kind}; mean over {len(args.seeds)} cohorts")
-            table(lambda *of, kind=kind: made(kind, *of), args.seeds)
+        for kind, count in MADE:
+            print(f"\n{kind}, {count} hospitals; mean over {len(args.seeds)} cohorts")
+            schemes = SCHEMES if count == FEW else SCHEMES[:1]
+            table(lambda *of, kind=kind, count=count: made(kind, count, *of), args.seeds, schemes)
     else:
         for folder in args.cohorts:
             best, within = oracle(folder)

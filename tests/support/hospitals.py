@@ -1,8 +1,10 @@
-"""Cohorts of made-up features from four hospitals, in which harmonising must help, or must hurt.
+"""Cohorts of made-up features from several hospitals, in which harmonising must help, or must
+hurt, or should change nothing.
 
-STAIN: in every hospital the tissue is the same, and its features are moved and scaled by much more
-than tissue differs; hospitals differ in risk for another reason. BIOLOGY: features are the same
-everywhere, and hospitals differ by their tissue, which is what the risk comes from.
+"stain": in every hospital the tissue is the same, and its features are moved and scaled by much
+more than tissue differs; hospitals differ in risk for another reason. "biology": features are the
+same everywhere, and hospitals differ by their tissue, which is what the risk comes from. "alike":
+hospitals differ by nothing.
 """
 
 from __future__ import annotations
@@ -13,27 +15,31 @@ import numpy as np
 
 from pathoml.types import Bag, Cohort, Patient, Slide
 
-DIM, HOSPITALS = 24, 4
-Kind = Literal["stain", "biology"]
+DIM = 24
+Kind = Literal["stain", "biology", "alike"]
 EFFECT = 4.0  # on the log hazard, of a share of bad tiles from 0 to 1
-SELECTION = np.array([-1.5, 0.0, 1.5, 0.0])  # log hazard of a hospital's patients, with "stain"
+# log hazard of a hospital's patients, in turns, with "stain"
+SELECTION = np.array([-1.5, 0.0, 1.5, 0.0])
 
 
-def hospitals(kind: Kind, *, seed: int, patients: int = 80) -> tuple[Cohort, list[Bag]]:
-    """Return a cohort and its bags; patient i is of hospital i % 4."""
+def hospitals(
+    kind: Kind, *, seed: int, patients: int = 80, count: int = 4
+) -> tuple[Cohort, list[Bag]]:
+    """Return a cohort of `count` hospitals and its bags; patient i is of hospital i % count."""
     rng = np.random.default_rng(seed)
-    of = np.arange(patients) % HOSPITALS
+    of = np.arange(patients) % count
     direction = rng.normal(size=DIM)
-    shift, scale = np.zeros((HOSPITALS, DIM)), np.ones((HOSPITALS, 1))
-    if kind == "stain":
-        share = rng.uniform(0.05, 0.95, patients)
-        shift = rng.normal(size=(HOSPITALS, DIM)) * 8
-        scale = np.exp(rng.normal(size=(HOSPITALS, 1)) * 0.6)
-        risk = EFFECT * (share - 0.5) + SELECTION[of]
-    else:
-        typical = np.linspace(0.15, 0.85, HOSPITALS)
+    shift, scale = np.zeros((count, DIM)), np.ones((count, 1))
+    if kind == "biology":
+        typical = np.linspace(0.15, 0.85, count)
         share = typical[of] + rng.uniform(-0.1, 0.1, patients)
-        risk = EFFECT * (share - 0.5)
+    else:
+        share = rng.uniform(0.05, 0.95, patients)
+    risk = EFFECT * (share - 0.5)
+    if kind == "stain":
+        shift = rng.normal(size=(count, DIM)) * 8
+        scale = np.exp(rng.normal(size=(count, 1)) * 0.6)
+        risk = risk + SELECTION[of % len(SELECTION)]
     time = rng.exponential(np.exp(-risk)) * 20 + 0.1
     censored = rng.uniform(10, 80, patients)
     people, bags = [], []

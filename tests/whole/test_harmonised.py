@@ -47,13 +47,13 @@ Way = Literal["centre"] | None
 LEAVE_OUT = "splits.scheme=leave_one_centre_out"
 
 
-def gain(kind: Kind, scheme: str) -> tuple[float, float]:
+def gain(kind: Kind, scheme: str, count: int = 4) -> tuple[float, float]:
     """Return what harmonising adds to C, mean over a few cohorts: over all pairs of one fold, and
     over those of one centre too.
     """
     found = []
     for seed in SEEDS:
-        cohort, bags = hospitals(kind, seed=seed)
+        cohort, bags = hospitals(kind, seed=seed, count=count)
         splits = make_splits(cohort, SplitsConfig(scheme=scheme, repeats=1, seed=seed))  # type: ignore[arg-type]
         ways: tuple[Way, ...] = (None, "centre")
         done = [
@@ -89,6 +89,16 @@ def test_it_finds_the_tissue_of_a_hospital_that_nobody_trained_from() -> None:
 def test_it_takes_away_what_hospitals_differ_in_by_their_tissue() -> None:
     in_folds, _ = gain("biology", "stratified")
     assert in_folds < -0.08
+
+
+def test_where_hospitals_are_many_small_and_alike_it_costs_next_to_nothing() -> None:
+    in_folds, _ = gain("alike", "stratified", count=40)
+    assert in_folds > -0.015
+
+
+def test_many_small_hospitals_with_a_stain_of_their_own_are_brought_together() -> None:
+    in_folds, _ = gain("stain", "stratified", count=40)
+    assert in_folds > 0.05
 
 
 def study_of(
