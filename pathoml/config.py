@@ -264,6 +264,20 @@ class TrainConfig(Section):
     loss: Literal["cox", "discrete_time"] = Field(
         "cox", description="exact partial likelihood, or likelihood of time in intervals"
     )
+    offset: Literal["clinical"] | None = Field(
+        None,
+        description=(
+            "clinical = a second score beside the plain one, of what the covariates do not say:"
+            " the clinical model's log-risk is an offset in the loss"
+        ),
+    )
+    strata: str | None = Field(
+        None,
+        description=(
+            "centre, or a covariate that is a category: patients are compared within it in the"
+            " loss, and no risk set crosses it"
+        ),
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the heads in training; scores are always fp32"
     )

@@ -46,16 +46,15 @@ class TileBank:
         self.device = device
         self._parts: Rows | None = None
         self.width = projections[0][1].shape[-1]
-        names, self._centre_of = (
-            np.unique(np.asarray(centres, dtype=str), return_inverse=True)
-            if harmonisations
-            else (np.array([""]), np.zeros(len(bags), np.int64))
-        )  # (C,), (B,)
+        of_centre = places_by_centre(len(bags), harmonisations, centres)
+        self._centre_of = np.empty(len(bags), np.int64)  # (B,) place of its centre in them
+        for place, alike in enumerate(of_centre.values()):
+            self._centre_of[alike] = place
         if (
             projections[0][1].ndim == 1
             and len(projections) * int(self.starts[-1]) * self.width * 4 > SCALED_BYTES
         ):
-            seen = [seen_in_centre(projections, harmonisations, str(c)) for c in names]
+            seen = [seen_in_centre(projections, harmonisations, centre) for centre in of_centre]
             self._means, self._scales = (
                 torch.stack([torch.stack([one[k] for one in of]) for of in seen]) for k in (0, 1)
             )  # (C, F, D)
@@ -69,9 +68,9 @@ class TileBank:
         self._projected = torch.empty(
             len(projections), int(self.starts[-1]), self.width, device=device
         )  # (F, sum N, K)
-        for place, centre in enumerate(names):
-            stacked = StackedProjection(seen_in_centre(projections, harmonisations, str(centre)))
-            for mine in np.flatnonzero(self._centre_of == place).tolist():
+        for centre, places in of_centre.items():
+            stacked = StackedProjection(seen_in_centre(projections, harmonisations, centre))
+            for mine in places:
                 start = int(self.starts[mine])
                 for part in feature_parts(bags[mine]):
                     for first in range(0, len(part), ROWS_AT_ONCE):
@@ -113,6 +112,25 @@ class TileBank:
             return torch.zeros(1, 1, dtype=torch.int64, device=self.device)
         bag = np.searchsorted(self.starts, rows[:, :, 0].cpu().numpy(), side="right") - 1
         return torch.from_numpy(self._centre_of[bag]).to(self.device)
+
+
+def places_by_centre(
+    bags: int,
+    harmonisations: Sequence[Harmonisation],
+    centres: Sequence[str] | npt.NDArray[np.str_],
+) -> dict[str, list[int]]:
+    """Return the places of so many bags that are projected alike: by their centres, or all under
+    "" where nothing is harmonised.
+
+    >>> places_by_centre(3, (), ())
+    {'': [0, 1, 2]}
+    """
+    if not harmonisations:
+        return {"": list(range(bags))}
+    places: dict[str, list[int]] = {}
+    for place, centre in enumerate(centres):
+        places.setdefault(str(centre), []).append(place)
+    return places
 
 
 def seen_in_centre(

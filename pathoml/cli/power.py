@@ -79,7 +79,7 @@ def run(
         from pathoml.config import load_study
         from pathoml.study.cohort import read_cohort, share_treated, treated
         from pathoml.survival.design import fit_design
-        from pathoml.training.baselines import clinical_columns
+        from pathoml.training.clinical_part import clinical_columns
 
         study = load_study(folder, settings)
         cohort = read_cohort(study)

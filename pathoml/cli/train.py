@@ -46,4 +46,6 @@ def tell(trained: Trained, console: Console) -> int:
     )
     for name, what in trained.endpoints:
         console.say(f"  secondary endpoint {name}: {what}")
+    if trained.offset:
+        console.say(f"  offset score: {trained.offset}; {trained.folder}/offset/scores.csv")
     return 0

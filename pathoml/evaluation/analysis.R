@@ -1366,3 +1366,45 @@ if (length(endpoint_folders)) section("endpoint_comparison", local({
     }
   }
 }))
+
+if (file.exists("offset/scores.csv")) local({  # its own numbers are compared by offset/analysis.R
+  offset_scores <- number(of_cohort(text_table("offset/scores.csv"))$score_sd)
+  stored <- text_table("offset/repeat_scores.csv")
+  stored <- lapply(split(stored, factor(stored[["repeat"]], unique(stored[["repeat"]]))), of_cohort)
+  part_of <- function(score) lapply(stored, function(part) list(score = score(part), fold = part$fold))
+  offset <- list(mean = offset_scores, widening = sqrt(2), parts = part_of(function(part) number(part$log_risk)))
+  section("offset minus plain", show_change("offset_score.differences.offset_minus_plain", offset, image))
+  if ("clinical" %in% names(baselines)) {
+    alone <- folded("clinical", baselines$clinical)
+    sums <- part_of(function(part) number(part$log_risk) + number(part$clinical))
+    both <- list(mean = Reduce(`+`, lapply(sums, `[[`, "score")) / length(sums), widening = sqrt(2), parts = sums)
+    named <- list(clinical = alone, clinical_and_offset = both)
+    for (name in names(named)) {
+      show_c(paste0("offset_score.", name, ".harrell_c"), named[[name]])
+      show_c(paste0("offset_score.", name, ".harrell_c_centre_stratified"), named[[name]], label = centre)
+    }
+    section("offset sum", show_change("offset_score.differences.clinical_and_offset_minus_clinical", both, alone))
+  }
+  row <- 0
+  for (name in names(patients)) {
+    values <- patients[[name]]
+    labels <- replace(as.character(values), is.na(values), "missing")
+    for (level in if (is.numeric(values)) NA else sort(unique(labels), method = "radix")) {
+      row <- row + 1
+      at <- paste0("offset_score.correlations.", row)
+      v <- if (is.na(level)) values else as.numeric(labels == level)
+      there <- !is.na(v)
+      keep(paste0(at, ".variable"), name)
+      keep(paste0(at, ".level"), if (is.na(level)) NA else level)
+      show(paste0(at, ".n"), if (is.na(level)) sum(there) else sum(v))
+      for (kind in c("plain", "offset")) section(paste0(at, ".", kind), {
+        s <- list(plain = score, offset = offset_scores)[[kind]][there]
+        if (sum(there) < 10) stop("fewer than 10 patients")
+        if (!is_varied(v[there]) || !is_varied(s)) stop("all values are equal")
+        rho <- cor(s, v[there], method = "spearman")
+        low_high <- if (abs(rho) < 1 - 1e-12) tanh(atanh(rho) + c(-1, 1) * qnorm(0.975) * sqrt((1 + rho^2 / 2) / (sum(there) - 3))) else c(NA, NA)
+        estimate(paste0(at, ".", kind), c(rho, low_high), there)
+      })
+    }
+  }
+})

@@ -14,6 +14,7 @@ not_repeated <- c(
   "^(added_value|treatment_interaction)\\.left_out\\." = "says which columns, in words",
   "^nested_scores\\.used$" = "says which file was used",
   "^endpoint_comparison\\.trained_on\\." = "needs the outcomes of other endpoints",
+  "^offset_score\\.(folds|told_folds)$" = "counts of models",
   "^(trained|flow\\.(events|competing_events|censored))$" = "says whom a secondary endpoint has"
 )
 # Where a coefficient runs to infinity R has no number, while pathoml has that of the limit, with the level left out: nothing to compare.
@@ -23,7 +24,7 @@ of_section <- c("added_value" = "^added_value\\.", "multivariable" = "^multivari
 runs_away <- intersect(names(of_section), names(failed)[grepl("runs to infinity", failed, fixed = TRUE)])
 not_repeated <- c(not_repeated, setNames(rep("a coefficient runs to infinity in R", length(runs_away)), of_section[runs_away]))
 too_few_draws <- "of the bootstrap draws have no comparable pair"
-wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|^headline$|^prospective\\.bundle$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^(missing_covariates|table_one|score_associations|acquisition)\\.method$|^acquisition\\.flags\\.|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
+wording <- "(^|\\.)note$|_note$|^endpoint$|^time_zero$|^score_type$|(^|\\.)headline$|^prospective\\.bundle$|^multiplicity\\.family$|\\.verdict$|^power\\.over_budget$|^(missing_covariates|table_one|score_associations|acquisition)\\.method$|^acquisition\\.flags\\.|^between_centres\\.(meaning|method|sentence|left_out)$|^alarms\\.|\\.between\\.[0-9]+$"
 only_here <- "^(fine_gray|multiple_imputation)\\."  # models that pathoml leaves to R
 
 leaves <- function(node, path = "") {  # by path: a number, a text, TRUE or FALSE, or a list of numbers and NA
@@ -53,7 +54,8 @@ same_in_table <- function(path, there) {  # metrics.csv has every number of metr
 }
 compare <- function(path) {
   every <- leaves(parse_json(readLines(path, encoding = "UTF-8", warn = FALSE)))
-  ours <- every[!grepl("^endpoints\\.", names(every))]  # analysis.R in the folder of each secondary endpoint compares those
+  # analysis.R in the folder of each secondary endpoint, and of the offset score, compares those; the plain score's stand above
+  ours <- every[!grepl("^(endpoints|offset_score\\.(plain|offset))\\.", names(every))]
   parts <- sub("\\..*", "", names(ours))
   secondary <- "trained" %in% parts
   equal <- neither <- words <- 0

@@ -38,7 +38,7 @@ from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
 from pathoml.survival.fold_concordance import WIDENING, FoldedScores, frozen_scores
-from pathoml.training.baselines import clinical_columns
+from pathoml.training.clinical_part import clinical_columns
 from pathoml.training.nested import read_nested
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split

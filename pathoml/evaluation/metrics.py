@@ -588,6 +588,40 @@ class EndpointComparison(TypedDict):
     correlation: list[ScoreCorrelation]
 
 
+class OffsetJudged(TypedDict):
+    """A score, and what it adds to the clinical model."""
+
+    harrell_c: Number
+    harrell_c_centre_stratified: Number
+    hazard_ratio_per_sd: HazardRatio | NotEstimable
+    added_value: AddedValue | NotEstimable
+
+
+class OffsetCorrelation(TypedDict):
+    """Spearman's correlation of both scores with a covariate, or with a level of one."""
+
+    variable: str
+    level: str | None  # None of a number
+    n: int  # patients of the level, or of whom the number is known
+    plain: Number
+    offset: Number
+
+
+class OffsetScore(TypedDict):
+    """The score of what the covariates do not say, beside the plain one (train.offset)."""
+
+    note: str
+    folds: int  # of all partitions
+    told_folds: int  # in which the models were told the clinical log-risk
+    headline: str  # which C to quote
+    plain: OffsetJudged
+    offset: OffsetJudged
+    clinical: Concordances
+    clinical_and_offset: Concordances  # their log-risks added
+    differences: dict[str, Number]  # offset_minus_plain, clinical_and_offset_minus_clinical
+    correlations: list[OffsetCorrelation]
+
+
 class Metrics(TypedDict):
     """metrics.json."""
 
@@ -643,6 +677,7 @@ class Metrics(TypedDict):
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
     leaks: Leaks
     alarms: list[Alarm]
+    offset_score: NotRequired[OffsetScore]  # where train.offset is clinical
     # by their names, where study.yaml has secondary_endpoints
     endpoints: NotRequired[dict[str, SecondaryEndpoint]]
     endpoint_comparison: NotRequired[EndpointComparison]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.bags.reading import mean_features
 from pathoml.compute.devices import pick_device
 from pathoml.config import SignificanceConfig, TrainConfig
 from pathoml.errors import CohortError
@@ -25,15 +26,17 @@ from pathoml.survival.concordance import pooled_concordance
 from pathoml.survival.cox import fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.rare_levels import estimable_columns
-from pathoml.training.baselines import clinical_columns
+from pathoml.training.clinical_part import clinical_columns
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
+from pathoml.training.offset import OffsetModels, offset_models
 from pathoml.training.outcomes import endpoint_specs, outcomes_of
 from pathoml.training.scoring import FoldScores, averaged, fold_scores, repeat_table
 from pathoml.types import Array, Bag, Cohort, Split
 
-# centre-stratified C, and the gain over the clinical model; of each endpoint, the primary one first
+# centre-stratified C, and the gain over the clinical model; of the primary endpoint's score, of
+# each further endpoint's, and last of the offset score
 Statistics = tuple[float, ...]
 TOGETHER = 10  # permutations of a block
 ENOUGH_SCORES = 600  # patients times partitions: from here on more partitions add little power
@@ -193,11 +196,7 @@ class RepeatedEndpoint:
         Args:
             null: this endpoint's statistics of all permutations, in order.
         """
-        concordance, gain = self.statistics(self.observed)
-        return (
-            PermutationTest(observed=concordance, null=tuple(one[0] for one in null)),
-            PermutationTest(observed=gain, null=tuple(one[1] for one in null)),
-        )
+        return _tests(self.statistics(self.observed), null)
 
 
 def permuted_specs(
@@ -234,6 +233,11 @@ class RepeatedValidation:
     seed: int
     device: str
     endpoints: Sequence[RepeatedEndpoint] = ()  # beside the primary one
+    offset: Sequence[FoldScores] = ()  # of the run's own offset score, where it is repeated too
+
+    @cached_property
+    def _means(self) -> Array:
+        return mean_features(self.bags)
 
     @cached_property
     def _model(self) -> ClinicalModel:
@@ -269,7 +273,9 @@ class RepeatedValidation:
         each = self._of_an_endpoint
         own = self._specs[block.start * each : block.stop * each]
         others = [endpoint_specs(own, one.endpoint) for one in self.endpoints]
-        specs = [spec for of_endpoint in (own, *others) for spec in of_endpoint]
+        beside = self._beside(own)
+        told = beside.trained if beside else []
+        specs = [spec for alike in (own, *others, told) for spec in alike]
         device = pick_device(self.device)
         trained = fit_models(
             self.cohort,
@@ -295,7 +301,24 @@ class RepeatedValidation:
                 for part in _parts(number * len(own), len(own), each)
             ]
             found = [(*before, *more) for before, more in zip(found, theirs)]
+        if beside:
+            beyond = beside.raw(raw[: len(own)], raw[len(specs) - len(told) :])
+            last = [
+                self.statistics(fold_scores(beyond[part], own[part], self.cohort.patient_ids))
+                for part in _parts(0, len(own), each)
+            ]
+            found = [(*before, *more) for before, more in zip(found, last)]
         return found
+
+    def _beside(self, specs: Sequence[ModelSpec]) -> OffsetModels | None:
+        """Return the models of the offset score under these permutations: what the covariates say
+        stays with the patient, and whether it pays to tell it is decided anew.
+        """
+        if not self.offset:
+            return None
+        return offset_models(
+            self.cohort, self._means, specs, strata=self.config.strata, seed=self.seed
+        )
 
     def statistics(self, folds: Sequence[FoldScores]) -> Statistics:
         """Return what the test compares, of out-of-fold scores of the primary endpoint."""
@@ -311,11 +334,21 @@ class RepeatedValidation:
                 repetitions.
             null: the statistics of all permutations, in order.
         """
-        concordance, gain = self.statistics(observed)
-        return (
-            PermutationTest(observed=concordance, null=tuple(one[0] for one in null)),
-            PermutationTest(observed=gain, null=tuple(one[1] for one in null)),
-        )
+        return _tests(self.statistics(observed), null)
+
+    def offset_tests(self, null: Sequence[Statistics]) -> tuple[PermutationTest, PermutationTest]:
+        """Return the same two tests of the offset score."""
+        return _tests(self.statistics(self.offset), [one[-2:] for one in null])
+
+
+def _tests(
+    observed: Statistics, null: Sequence[Statistics]
+) -> tuple[PermutationTest, PermutationTest]:
+    concordance, gain = (
+        PermutationTest(observed=value, null=tuple(one[place] for one in null))
+        for place, value in enumerate(observed)
+    )
+    return concordance, gain
 
 
 def _parts(first: int, models: int, each: int) -> list[slice]:

@@ -17,7 +17,7 @@ from pathoml.evaluation.permutation import (
     clinical_model_of,
     partitions_of,
 )
-from pathoml.evaluation.permutation_endpoints import repeated_endpoints
+from pathoml.evaluation.permutation_endpoints import repeated_endpoints, repeated_offset
 from pathoml.evaluation.recipe import permutation_recipe
 from pathoml.store.files import read_json
 from pathoml.store.provenance import recipe_sha256
@@ -51,6 +51,7 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
         seed=config.splits.seed,
         device=config.compute.device,
         endpoints=repeated_endpoints(study, loaded, repeats=repeats, seeds=seeds),
+        offset=repeated_offset(study, loaded, repeats=repeats, seeds=seeds),
     )
     return validation, note
 
@@ -98,7 +99,9 @@ def kept_statistics(study: Study, validation: RepeatedValidation) -> list[Statis
         return None
     others = content.get("endpoints") or {}
     columns: list[Sequence[float]] = []
-    for part in (content, *(others.get(one.endpoint.name) or {} for one in validation.endpoints)):
+    beside = [content.get("offset_score") or {}] if validation.offset else []
+    named = [others.get(one.endpoint.name) or {} for one in validation.endpoints]
+    for part in (content, *named, *beside):
         columns += [part.get("null") or [], (part.get("added_value") or {}).get("null") or []]
     if any(len(column) != validation.permutations for column in columns):
         return None

@@ -1,7 +1,8 @@
-"""The permutation test of secondary endpoints: the bags are permuted as for the primary one, and
-the models of all endpoints are trained on them in the same blocks.
+"""The permutation test of secondary endpoints and of the offset score: the bags are permuted as for
+the primary score, and the models of all of them are trained on them in the same blocks.
 
-A block's statistics are those of the primary endpoint, then those of each further one.
+A block's statistics are those of the primary endpoint, then those of each further one, then those
+of the offset score.
 """
 
 from __future__ import annotations
@@ -11,13 +12,21 @@ from dataclasses import replace
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.evaluation.permutation import RepeatedEndpoint, Statistics, clinical_model_of
+from pathoml.evaluation.permutation import (
+    PermutationTest,
+    RepeatedEndpoint,
+    RepeatedValidation,
+    Statistics,
+    clinical_model_of,
+)
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.study.endpoints import secondary_endpoints, untrainable
+from pathoml.study.run_folder import RunFolder
 from pathoml.survival.multiplicity import holm
 from pathoml.training.models import read_raw_scores
 from pathoml.training.outcomes import endpoint_specs
 from pathoml.training.run import LoadedRun
+from pathoml.training.scoring import FoldScores
 from pathoml.types import Json
 
 FAMILY = "endpoints"
@@ -64,25 +73,55 @@ def endpoint_tests(
 
     Args:
         null: the statistics of all permutations, in order: the primary endpoint's, then these
-            endpoints'.
+            endpoints', then others.
     """
-    each = len(null[0]) // (1 + len(endpoints)) if null else 0
+    each = 2  # of a score: permutation.Statistics
     content = {}
     for number, one in enumerate(endpoints, 1):
         mine = [row[number * each : (number + 1) * each] for row in null]
-        concordance, gain = one.tests(mine)
-        content[one.endpoint.name] = {
-            "p_value": concordance.p_value,
-            "observed": concordance.observed,
-            "null": list(concordance.null),
-            "added_value": {
-                "p_value": gain.p_value,
-                "observed": gain.observed,
-                "null": list(gain.null),
-                "note": one.note,
-            },
-        }
+        content[one.endpoint.name] = _said(*one.tests(mine), one.note)
     return content
+
+
+def repeated_offset(
+    study: Study, loaded: LoadedRun, *, repeats: int, seeds: int
+) -> Sequence[FoldScores]:
+    """Return how the run's own models of the offset score score everyone, by fold; nothing where
+    there are none.
+
+    Args:
+        repeats: on both sides of the test.
+        seeds: on both sides of the test.
+    """
+    if not study.config.train.offset:
+        return ()
+    raw = read_raw_scores(RunFolder(RunFolder(study.run_folder).offset).models)
+    return replace(loaded, raw=raw).some_folds(repeats, seeds)
+
+
+def offset_test(validation: RepeatedValidation, null: Sequence[Statistics], note: str) -> Json:
+    """Return {"offset_score": ...} of permutation.json; {} where there is no such score.
+
+    Args:
+        note: where scores gain over no clinical model.
+    """
+    if not validation.offset:
+        return {}
+    return {"offset_score": _said(*validation.offset_tests(null), note)}
+
+
+def _said(concordance: PermutationTest, gain: PermutationTest, note: str) -> Json:
+    return {
+        "p_value": concordance.p_value,
+        "observed": concordance.observed,
+        "null": list(concordance.null),
+        "added_value": {
+            "p_value": gain.p_value,
+            "observed": gain.observed,
+            "null": list(gain.null),
+            "note": note,
+        },
+    }
 
 
 def endpoint_multiplicity(study: Study, p_values: dict[str, float | None]) -> Json:

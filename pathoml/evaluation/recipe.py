@@ -72,6 +72,7 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             QUALITY: _quality(study),
             "embeddings": {} if trained else _embeddings(study, cohort),
             **_secondary(study, cohort),
+            **_offset(study),
             "version": EVALUATION_VERSION,
         },
     )
@@ -91,6 +92,14 @@ def _secondary(study: Study, cohort: Cohort) -> dict[str, Any]:
         for one in secondary_endpoints(study, cohort)
     }
     return {"secondary_endpoints": found} if found else {}
+
+
+def _offset(study: Study) -> dict[str, Any]:
+    """Return the hashes of the offset score's files; nothing where none is asked for."""
+    if not study.config.train.offset:
+        return {}
+    run = RunFolder(study.run_folder).offset
+    return {"offset": {"score": study.config.train.offset, **file_hashes(run, EVALUATE_READS)}}
 
 
 def permutation_recipe(study: Study, cohort: Cohort) -> Recipe:
@@ -115,6 +124,7 @@ def resample_recipe(study: Study, cohort: Cohort) -> Recipe:
     and with how many initialisations. Their number does not: each is the same among any others.
     """
     repeated = dict(permutation_recipe(study, cohort).inputs)
+    repeated["train"] = {k: v for k, v in repeated["train"].items() if k != "offset"}
     significance = {"seeds": repeated["significance"]["seeds"]}
     return Recipe(step="resample", inputs={**repeated, "significance": significance})
 

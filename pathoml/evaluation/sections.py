@@ -37,6 +37,7 @@ from pathoml.evaluation.missing_covariates import (
 from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.multivariable import multivariable_section
 from pathoml.evaluation.nomogram import prognostic_score
+from pathoml.evaluation.offset_score import offset_metrics, offset_sections, read_offset
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
     kept_statistics,
@@ -46,7 +47,11 @@ from pathoml.evaluation.permutation_blocks import (
     repeated_validation,
     seeds_of,
 )
-from pathoml.evaluation.permutation_endpoints import endpoint_multiplicity, endpoint_tests
+from pathoml.evaluation.permutation_endpoints import (
+    endpoint_multiplicity,
+    endpoint_tests,
+    offset_test,
+)
 from pathoml.evaluation.planning import planning_sections
 from pathoml.evaluation.predicted_risk import risk_sections
 from pathoml.evaluation.score_associations import score_associations_section
@@ -106,14 +111,22 @@ def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = No
     write_analysis(evidence, content["tau_months"])
     for one in read_endpoints(evidence):
         if one.evidence:
-            own = content["endpoints"][one.endpoint.name]
-            write_json(one.endpoint.run.metrics, own)  # which R compares with
-            write_numbers(one.endpoint.run.metrics_table, own)
-            write_cohort_table(one.endpoint.run.cohort_table, one.evidence)
-            write_analysis(one.evidence, own["tau_months"])
+            _write_beside(one.evidence, content["endpoints"][one.endpoint.name])
+    if offset := read_offset(evidence):
+        caveat = CAVEATS.get(evidence.score_type, CAVEAT)
+        _write_beside(offset, offset_metrics(offset, caveat))
     write_json(files.permutation, permutation_section(evidence, content, progress))
     remove_blocks(study)
     write_instability(evidence, progress)
+
+
+def _write_beside(evidence: Evidence, content: Json) -> None:
+    """Write what R repeats of a score that is not the run's own, into its folder."""
+    files = RunFolder(evidence.study.run_folder)
+    write_json(files.metrics, content)  # which R compares with
+    write_numbers(files.metrics_table, content)
+    write_cohort_table(files.cohort_table, evidence)
+    write_analysis(evidence, content["tau_months"])
 
 
 def repeat_part(study: Study, shard: Shard, progress: Progress) -> None:
@@ -193,6 +206,7 @@ def metrics(evidence: Evidence) -> Json:
         *shortcuts,
     ]
     content["heterogeneity"] = _heterogeneity(evidence)
+    content |= offset_sections(evidence, read_offset(evidence), caveat)
     return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)
 
 
@@ -248,6 +262,7 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
             "note": missing,
         },
         **({"endpoints": others} if others else {}),
+        **offset_test(validation, null, missing),
         **_family(evidence, concordance.p_value, others),
     }
 

@@ -43,6 +43,7 @@ def methods(ran: WhatRan, metrics: Json, permutation: Json) -> str:
             *_imputed(metrics),
             *_hospitals(metrics),
             *_secondary(metrics),
+            *_offset(metrics),
         ]
     )
 
@@ -86,6 +87,29 @@ def _secondary(metrics: Json) -> list[str]:
     if others:
         said.append(f"The score was judged on {' and '.join(others)} as it is.")
     return said
+
+
+def _offset(metrics: Json) -> list[str]:
+    """Return how the offset score was made, where there is one."""
+    section = metrics.get("offset_score") or {}
+    if not section:
+        return []
+    told, folds = section.get("told_folds") or 0, section.get("folds") or 0
+    trained_again = (
+        f" In {told} of {folds} folds its models were trained again with the clinical model's"
+        " log-risk as an offset in the loss, because ridge Cox on mean embeddings added more to the"
+        " covariates that way over inner folds (a chi-square larger by 2 or more); in the others"
+        " they are those of the plain score."
+        if told
+        else " Its models are those of the plain score: in no fold did ridge Cox on mean embeddings"
+        " add more to the covariates, over inner folds, when it was told the clinical model's"
+        " log-risk as an offset (a chi-square larger by 2 or more)."
+    )
+    return [
+        "An offset score of what the covariates do not say stands beside the plain one: the image"
+        " log-risk less a ridge regression of it on the covariates, fitted to each fold's training"
+        f" patients.{trained_again}"
+    ]
 
 
 def _trained(ran: WhatRan, _: Json) -> list[str]:

@@ -29,6 +29,7 @@ from pathoml.report.details import count_filters, detail_sections
 from pathoml.report.discrimination import discrimination_context
 from pathoml.report.endpoints import endpoint_context, survival_curves
 from pathoml.report.methods import methods
+from pathoml.report.offset_score import offset_context
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe, shown_yaml
 from pathoml.report.staleness import refuse_other_tables, stale_alarms
 from pathoml.report.suppression import pooled_centres, suppressed
@@ -146,6 +147,7 @@ def report_page(study: Study) -> str:
         ),
         **_flow(metrics, scores),
         **endpoint_context(metrics, permutation, smallest),
+        **offset_context(metrics, permutation),
         **detail_sections(study, metrics, permutation, ran=ran),
         "config": study.config,
         "metrics": metrics,

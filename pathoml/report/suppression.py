@@ -77,6 +77,10 @@ def suppressed(metrics: Mapping[str, Any], smallest: int) -> dict[str, Any]:
     content["subgroups"] = [
         row for row in content.get("subgroups") or [] if not _small_subgroup(row, smallest)
     ]
+    if content.get("offset_score"):
+        content["offset_score"] = _without_rare_levels(
+            content["offset_score"], content.get("n") or 0, smallest
+        )
     content |= _tables(content, names, smallest)
     return {name: _with_few(value, smallest) for name, value in content.items()}
 
@@ -142,6 +146,16 @@ def _without_small_centres(section: Mapping[str, Any], names: Mapping[str, str])
     }
     left_out = "Small hospitals are not shown." if small else section.get("left_out", "")
     return {**section, **means, "centres": shown, "left_out": left_out}
+
+
+def _without_rare_levels(section: Mapping[str, Any], n: int, smallest: int) -> dict[str, Any]:
+    """Return the section without levels that a few patients have, or lack."""
+    rows = [
+        row
+        for row in section.get("correlations") or []
+        if row.get("level") is None or smallest <= (row.get("n") or 0) <= n - smallest
+    ]
+    return {**section, "correlations": rows}
 
 
 def _small_subgroup(row: Mapping[str, Any], smallest: int) -> bool:

@@ -116,6 +116,13 @@ def endpoint_studies(study: Study) -> list[Study]:
     return studies
 
 
+def offset_study(study: Study) -> Study:
+    """Return the study as if the offset score were its score, with runs/RUN/offset as its run."""
+    config = study.config
+    update = {"secondary_endpoints": (), "run": f"{config.run}/offset"}
+    return study.model_copy(update={"config": config.model_copy(update=update)})
+
+
 def endpoint_folder(name: str) -> str:
     """Return the folder's name of an endpoint: its own, without what a file system may refuse.
 

@@ -35,18 +35,19 @@ def fitted_by(train: Mapping[str, Any], *, solved: bool | None = None, tiles_see
     'The features of all tiles of a patient were averaged, and the '
     """
     head, first = train["head"], HARMONISED if train.get("harmonise") else ""
+    within = f" within strata by {train['strata']}" if train.get("strata") else ""
     if solved if solved is not None else head in SOLVED:
         return (
             f"{first}The features of all tiles of a patient were averaged, and the head {head}, a"
-            " Cox model with a ridge penalty, was solved on the averages; the penalty was chosen by"
-            " cross-validation among the training patients"
+            f" Cox model with a ridge penalty, was solved on the averages{within}; the penalty was"
+            " chosen by cross-validation among the training patients"
         )
     projection, seeds = train.get("projection"), int(train.get("seeds", 1))
     seen = tiles_seen or (f"{projection} principal components" if projection else "")
     likelihood = LIKELIHOODS.get(str(train.get("loss", "cox")), str(train.get("loss")))
     return (
         f"{first}All tiles of all slides of a patient were one bag. The head {head} was fitted on"
-        f" {likelihood} for {train['epochs']} epochs, fixed beforehand"
+        f" {likelihood}{within} for {train['epochs']} epochs, fixed beforehand"
         f" ({train['tiles_per_patient']} tiles per patient and epoch, all tiles when scoring;"
         f" learning rate {train['learning_rate']:g}, weight decay {train['weight_decay']:g},"
         f" dropout {train['dropout']:g}"

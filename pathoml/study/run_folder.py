@@ -122,6 +122,11 @@ class RunFolder:
         return self.path / "endpoints"
 
     @property
+    def offset(self) -> Path:
+        """The offset score, with the files that the run's own score has (train.offset)."""
+        return self.path / "offset"
+
+    @property
     def attention(self) -> Path:
         """The maps of `explain`."""
         return self.path / "attention"

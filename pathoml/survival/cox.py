@@ -188,10 +188,14 @@ def partial_log_likelihood(
     event: npt.ArrayLike,
     *,
     stratum: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
     entry_months: npt.ArrayLike | None = None,
 ) -> float:
     """Return the log partial likelihood (Efron) of a given linear predictor; it does not depend on
-    the predictor's level.
+    the predictor's level, in a stratum.
+
+    Args:
+        offset: (B,) added to the predictor.
 
     >>> partial_log_likelihood([0.0, 0.0, 0.0], [1, 2, 3], [1, 1, 0])  # -log(3) - log(2)
     -1.791759469228055
@@ -203,7 +207,10 @@ def partial_log_likelihood(
         else checked_groups(stratum, len(time), "stratum")
     )
     risk_sets = RiskSets(time, seen, strata, entry=checked_entry(entry_months, time))
-    return risk_sets.log_likelihood(checked_score(log_risk, len(time)))
+    predictor = checked_score(log_risk, len(time))
+    if offset is not None:
+        predictor = predictor + checked_score(offset, len(time), "offset")
+    return risk_sets.log_likelihood(predictor)
 
 
 def likelihood_ratio_test(full: CoxFit, reduced: CoxFit) -> LikelihoodRatio:
@@ -249,6 +256,7 @@ def robust_covariance(
     weight: npt.ArrayLike | None = None,
     entry_months: npt.ArrayLike | None = None,
     stratum: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
     cluster: npt.ArrayLike | None = None,
 ) -> Array:
     """Return the sandwich covariance (p, p) of Lin & Wei, as R coxph(robust = TRUE) or cluster():
@@ -267,6 +275,7 @@ def robust_covariance(
         weight=weight,
         entry_months=entry_months,
         stratum=stratum,
+        offset=offset,
     )
     if cluster is not None:
         group = checked_groups(cluster, len(influence), "cluster")
@@ -286,12 +295,17 @@ def influences(
     weight: npt.ArrayLike | None = None,
     entry_months: npt.ArrayLike | None = None,
     stratum: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
 ) -> Array:
     """Return the weighted dfbeta of every row, (B, p): how far the coefficients move with the row;
     R residuals(type = "dfbeta").
+
+    Args:
+        offset: (B,) that the fit had.
     """
     time, seen = checked_outcome(time_months, event)
     x = np.asarray(covariates, dtype=np.float64)
+    shift = np.zeros(len(time)) if offset is None else checked_score(offset, len(time), "offset")
     strata = (
         np.zeros(len(time), dtype=np.int64)
         if stratum is None
@@ -306,7 +320,7 @@ def influences(
     )
     residual = np.zeros_like(x)  # (B, p) score residuals times case weight
     for part in risk_sets.strata:
-        predictor, at_risk_weight = part.weights(x @ fit.coefficients)
+        predictor, at_risk_weight = part.weights(x @ fit.coefficients + shift)
         sorted_x = x[part.rows]
         inverse = 1 / part.at_risk(at_risk_weight)  # (E,)
         means = part.at_risk(at_risk_weight[:, None] * sorted_x) * inverse[:, None]  # (E, p)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,13 @@ import numpy.typing as npt
 from pathoml.errors import CohortError
 from pathoml.survival.cox import fit_cox, partial_log_likelihood
 from pathoml.survival.one_thread import one_blas_thread
-from pathoml.survival.outcome import at_rows, checked_entry, checked_outcome
+from pathoml.survival.outcome import (
+    at_rows,
+    checked_entry,
+    checked_groups,
+    checked_outcome,
+    checked_score,
+)
 from pathoml.types import Array
 
 MAX_COMPONENTS = 64
@@ -42,6 +49,8 @@ class RidgeCox:
     components: int
     n: int
     events: int
+    # (B,) log-risk of each training row by the inner fold that did not see it, at this penalty
+    prevalidated: Array
 
     def predict(self, covariates: npt.ArrayLike) -> Array:
         """Return log_risk (B,), higher means earlier event, for covariates (B, D)."""
@@ -63,7 +72,10 @@ def fit_ridge_cox(
     seed: int,
     components: int | None = None,
     entry_months: npt.ArrayLike | None = None,
+    stratum: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
     copy_of: npt.ArrayLike | None = None,
+    standardise: bool = True,
 ) -> RidgeCox:
     """Fit the baseline to the training rows; the penalty is chosen by cross-validation inside them.
 
@@ -76,14 +88,58 @@ def fit_ridge_cox(
         components: principal components to keep; None keeps at most 64, and at most half as many as
             there are patients.
         entry_months: (B,) when observation began; None: at time zero for all.
+        stratum: (B,) labels; each has its own baseline hazard, and no risk set crosses it.
+        offset: (B,) log-risk that is known already and is added with coefficient 1; `predict` does
+            not return it.
         copy_of: (B,) whose row it is, where patients were drawn several times: inner folds keep the
             copies of a patient together. None: every row is a patient of its own.
+        standardise: every covariate weighs by its SD. False leaves them their own scale, for
+            covariates of one unit, of which a small one is more noise than signal.
 
     Raises:
         CohortError: fewer than two events, or no covariate that varies.
     """
     time, seen = checked_outcome(time_months, event)
-    n = len(time)
+    found = _principal(covariates, len(time), components, standardise=standardise)
+    about: dict[str, Any] = {"entry_months": entry_months, "stratum": stratum, "offset": offset}
+    chosen = cross_validate_ridge(found.scores, time, seen, seed=seed, copy_of=copy_of, **about)
+    fit = fit_cox(found.scores, time, seen, ridge=chosen.ridge, **about)
+    return RidgeCox(
+        mean=found.mean,
+        weights=found.weights @ fit.coefficients,
+        ridge=chosen.ridge,
+        components=found.scores.shape[1],
+        n=len(time),
+        events=int(seen.sum()),
+        prevalidated=chosen.prevalidated,
+    )
+
+
+class _Principal(NamedTuple):
+    """Principal components of standardised covariates, scaled so that the first has SD 1."""
+
+    scores: Array  # (B, K)
+    mean: Array  # (D,)
+    weights: Array  # (D, K) scores are (covariates - mean) @ weights
+
+
+def principal_scores(covariates: npt.ArrayLike, components: int | None = None) -> Array:
+    """Return (B, K) what `fit_ridge_cox` penalises: principal components of the standardised
+    columns, in units of the SD of the first.
+
+    Args:
+        covariates: (B, D) without missing values.
+        components: to keep; None as `fit_ridge_cox`.
+
+    Raises:
+        CohortError: a value is missing, or no covariate varies.
+    """
+    return _principal(covariates, len(np.asarray(covariates)), components).scores
+
+
+def _principal(
+    covariates: npt.ArrayLike, n: int, components: int | None, *, standardise: bool = True
+) -> _Principal:
     given = np.asarray(covariates, dtype=np.float64)
     if given.ndim != 2 or len(given) != n or not np.isfinite(given).all():
         raise CohortError(
@@ -96,25 +152,41 @@ def fit_ridge_cox(
             f"None of the {given.shape[1]} covariates varies among the {n} training patients."
         )
     per_sd = np.divide(
-        1.0, spread, out=np.zeros_like(spread), where=varies
+        1.0, spread if standardise else 1.0, out=np.zeros_like(spread), where=varies
     )  # (D,) a constant column gets no weight
     standard = (given - mean) * per_sd  # (B, D)
-
     keep = min(MAX_COMPONENTS, n // 2) if components is None else components
     with one_blas_thread():
         left, size, directions = np.linalg.svd(standard, full_matrices=False)
     keep = max(1, min(keep, int((size > RANK_TOLERANCE * size[0]).sum())))
     unit = size[0] / np.sqrt(n)  # SD of the first component
-    scores = left[:, :keep] * (size[:keep] / unit)  # (B, K)
-    ridge = choose_ridge(scores, time, seen, seed=seed, entry_months=entry_months, copy_of=copy_of)
-    fit = fit_cox(scores, time, seen, ridge=ridge, entry_months=entry_months)
-    weights = per_sd * (directions[:keep].T @ fit.coefficients) / unit  # (D,)
-    return RidgeCox(
-        mean=mean, weights=weights, ridge=ridge, components=keep, n=n, events=int(seen.sum())
+    return _Principal(
+        scores=left[:, :keep] * (size[:keep] / unit),
+        mean=mean,
+        weights=per_sd[:, None] * directions[:keep].T / unit,
     )
 
 
+class ChosenRidge(NamedTuple):
+    """A penalty, and (B,) log-risk of each row by the inner fold that did not see it, zero on
+    average over the rows that the fold learned from.
+    """
+
+    ridge: float
+    prevalidated: Array
+
+
 def choose_ridge(
+    covariates: npt.ArrayLike,
+    time_months: npt.ArrayLike,
+    event: npt.ArrayLike,
+    **about: Any,
+) -> float:
+    """Return the penalty alone of `cross_validate_ridge`, whose arguments these are."""
+    return cross_validate_ridge(covariates, time_months, event, **about).ridge
+
+
+def cross_validate_ridge(
     covariates: npt.ArrayLike,
     time_months: npt.ArrayLike,
     event: npt.ArrayLike,
@@ -123,10 +195,12 @@ def choose_ridge(
     grid: Sequence[float] | None = None,
     folds: int = INNER_FOLDS,
     entry_months: npt.ArrayLike | None = None,
+    stratum: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
     copy_of: npt.ArrayLike | None = None,
-) -> float:
-    """Return the penalty with the largest cross-validated partial likelihood; of equals, the
-    largest penalty.
+) -> ChosenRidge:
+    """Return the penalty with the largest cross-validated partial likelihood, of equals the largest
+    penalty, and what the inner folds foretold at it.
 
     Each fold's share is the log-likelihood of everyone less that of the training rows, both at the
     coefficients of the training rows: what the fold adds when its patients take their place in the
@@ -140,6 +214,9 @@ def choose_ridge(
         grid: penalties to try; None tries nine, from 0.01 to 100 for each event.
         folds: number of inner folds, each with its share of the events.
         entry_months: (B,) when observation began; None: at time zero for all.
+        stratum: (B,) labels; each has its own baseline hazard, and no risk set crosses it.
+        offset: (B,) log-risk that is known already and is added with coefficient 1; `predict` does
+            not return it.
         copy_of: (B,) whose row it is; copies of a patient stay in one fold. None: no copies.
     """
     time, seen = checked_outcome(time_months, event)
@@ -149,7 +226,12 @@ def choose_ridge(
         return_index=True,
         return_inverse=True,
     )  # a row of each patient, and the patient of each row
-    entry, events = checked_entry(entry_months, time), int(seen[first].sum())
+    events = int(seen[first].sum())
+    about: dict[str, Any] = {
+        "entry_months": checked_entry(entry_months, time),
+        "stratum": None if stratum is None else checked_groups(stratum, len(time), "stratum"),
+        "offset": None if offset is None else checked_score(offset, len(time), "offset"),
+    }
     if events < 2:
         raise CohortError(
             f"{len(time)} training patients have {events} events; choosing a penalty needs two or"
@@ -160,21 +242,24 @@ def choose_ridge(
     )
     fold = event_balanced_folds(seen[first], min(folds, events), seed)[place]
     gain = np.zeros(len(penalties))
+    foretold = np.zeros((len(penalties), len(time)))
     for held_out in range(int(fold.max()) + 1):
         train = fold != held_out
         training = time[train], seen[train]
-        late = at_rows(entry, train)
+        of_training: dict[str, Any] = {k: at_rows(v, train) for k, v in about.items()}
         coefficients = np.zeros(x.shape[1])
         for k, ridge in enumerate(
             penalties
         ):  # from the strongest down, each fit starting where the last one ended
             coefficients = fit_cox(
-                x[train], *training, ridge=ridge, start=coefficients, entry_months=late
+                x[train], *training, ridge=ridge, start=coefficients, **of_training
             ).coefficients
             log_risk = x @ coefficients
-            gain[k] += partial_log_likelihood(log_risk, time, seen, entry_months=entry)
-            gain[k] -= partial_log_likelihood(log_risk[train], *training, entry_months=late)
-    return float(penalties[int(np.argmax(gain))])
+            gain[k] += partial_log_likelihood(log_risk, time, seen, **about)
+            gain[k] -= partial_log_likelihood(log_risk[train], *training, **of_training)
+            foretold[k, ~train] = log_risk[~train] - log_risk[train].mean()
+    best = int(np.argmax(gain))
+    return ChosenRidge(float(penalties[best]), foretold[best])
 
 
 def event_balanced_folds(event: npt.ArrayLike, folds: int, seed: int) -> npt.NDArray[np.int64]:

@@ -31,10 +31,14 @@ from pathoml.study.splits import (
 )
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
-from pathoml.training.baselines import Baselines, clinical_columns
+from pathoml.training.baselines import Baselines
+from pathoml.training.clinical_part import clinical_columns
 from pathoml.training.endpoints import (
+    PLAIN,
+    TOLD,
     ModelFolders,
     all_endpoints,
+    offset_endpoint,
     remove_endpoints,
     write_endpoint,
 )
@@ -44,6 +48,8 @@ from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
+from pathoml.training.offset import OffsetModels, offset_models, offset_ridge_folds
+from pathoml.training.outcomes import strata_of
 from pathoml.training.scoring import (
     averaged,
     fold_scores,
@@ -52,7 +58,7 @@ from pathoml.training.scoring import (
     seed_folds,
 )
 from pathoml.training.trained import Trained
-from pathoml.types import Cohort, Split
+from pathoml.types import Array, Cohort, Split
 
 
 def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
@@ -71,7 +77,11 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     check_splits(splits, cohort)
     specs = model_specs(splits, config.train.seeds)
+    means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
+    if config.train.offset:
+        endpoints = endpoints.with_offset(_offset(cohort, means, specs, config))
+    strata_of(cohort, config.train.strata)  # refused before anything of an earlier run is removed
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -84,7 +94,9 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     log: list[LogRow] = []
     models = ModelFolders(run, endpoints)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    nesting = endpoints.nested(inner)
+    nesting = endpoints.nested(
+        inner, _offset(cohort, means, inner, config) if config.train.offset and inner else None
+    )
     outer_part, inner_part = _progress(
         on_epoch, config.train.epochs, len(endpoints.specs), len(nesting.specs)
     )
@@ -129,8 +141,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
-    means = mean_features(bags)  # (B, D)
-    baselines = Baselines.fitted(cohort, bags, splits, means=means)
+    baselines = Baselines.fitted(cohort, bags, splits, means=means, strata=config.train.strata)
     table = baselines.repeats(folds, by_seed)
     write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
@@ -151,9 +162,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
     settings = config.train.model_dump(mode="json")
-    write_logs(
-        folder, [row for row in log if not row["endpoint"]], settings, mlflow=config.compute.mlflow
-    )
+    write_logs(folder, _rows_of(log, PLAIN), settings, mlflow=config.compute.mlflow)
     for one in endpoints.others:
         own = every[one.models][:, one.endpoint.known]
         write_endpoint(
@@ -165,8 +174,24 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             inner=nesting.of(one.endpoint.name, within),
             means=means,
             score_type=scores[0].score_type,
-            log=log,
+            log=_rows_of(log, (one.endpoint.name, False)),
             settings=settings,
+        )
+    if endpoints.beside:
+        offset = endpoints.beside
+        own = offset.raw(every, endpoints.primary)
+        write_endpoint(
+            offset_endpoint(study, cohort, splits, models=endpoints.primary),
+            bags,
+            own,
+            specs=specs,
+            hashes=models.finish_offset(own, offset.score, **encoder),
+            inner=(inner, nesting.beside.raw(within, nesting.primary)) if nesting.beside else None,
+            means=means,
+            score_type=scores[0].score_type,
+            log=_rows_of(log, TOLD),
+            settings=settings,
+            ridge_cox=offset_ridge_folds(cohort, splits, means, score=offset.score),
         )
     tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     events = int(cohort.event.sum())
@@ -187,10 +212,25 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         features=_features(study, slide.slide_id),
         encoder=encoder,
         endpoints=endpoints.said,
+        offset=endpoints.offset_said,
         endpoint_scores=tuple(
-            one.endpoint.run.scores.relative_to(folder).as_posix() for one in endpoints.others
+            scored.relative_to(folder).as_posix()
+            for scored in (
+                *(one.endpoint.run.scores for one in endpoints.others),
+                *([RunFolder(run.offset).scores] if endpoints.beside else []),
+            )
         ),
     )
+
+
+def _offset(
+    cohort: Cohort, means: Array, specs: Sequence[ModelSpec], config: StudyConfig
+) -> OffsetModels:
+    return offset_models(cohort, means, specs, strata=config.train.strata, seed=config.splits.seed)
+
+
+def _rows_of(log: Sequence[LogRow], learned: tuple[str, bool]) -> list[LogRow]:
+    return [row for row in log if (row["endpoint"], row["offset"]) == learned]
 
 
 def _score_type(cohort: Cohort, splits: Sequence[Split], config: StudyConfig) -> str:

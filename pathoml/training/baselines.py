@@ -13,17 +13,16 @@ import numpy.typing as npt
 from pathoml.bags.reading import mean_features
 from pathoml.errors import CohortError
 from pathoml.store.scores import RepeatTable
-from pathoml.survival.cox import fit_cox
-from pathoml.survival.design import fit_design
 from pathoml.survival.outcome import at_rows
 from pathoml.survival.ridge_cox import fit_ridge_cox
+from pathoml.training.clinical_part import clinical_columns, clinical_part
+from pathoml.training.outcomes import strata_of
 from pathoml.training.scoring import SMALLEST_SD, FoldScores, averaged, repeat_table
 from pathoml.types import Array, Bag, Cohort, Split
 
 FitAndScore = Callable[
     [npt.NDArray[np.bool_], int], Array
 ]  # (training rows, seed) -> (B,) log-risk of everyone
-CLINICAL_RIDGE = 1.0  # on standardised columns: keeps a rare category of a small fold finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +40,17 @@ class Baselines:
         splits: Sequence[Split],
         *,
         means: Array | None = None,
+        strata: str | None = None,
     ) -> Baselines:
         """Fit both on the training patients of every fold.
 
         Args:
             means: (B, D) mean embeddings, where they were read already.
+            strata: the key train.strata, within which ridge Cox compares patients as the image
+                score's loss does. The clinical model is of all of them: it is to tell strata apart.
         """
         return cls(
-            ridge_cox=ridge_cox_folds(cohort, bags, splits, means=means),
+            ridge_cox=ridge_cox_folds(cohort, bags, splits, means=means, strata=strata),
             clinical=clinical_folds(cohort, splits),
         )
 
@@ -63,14 +65,21 @@ class Baselines:
 
 
 def ridge_cox_folds(
-    cohort: Cohort, bags: Sequence[Bag], splits: Sequence[Split], *, means: Array | None = None
+    cohort: Cohort,
+    bags: Sequence[Bag],
+    splits: Sequence[Split],
+    *,
+    means: Array | None = None,
+    strata: str | None = None,
 ) -> list[FoldScores]:
     """Return how a ridge Cox model on the mean embedding of each bag scores everyone, by fold.
 
     Args:
         means: (B, D) mean embeddings, where they were read already.
+        strata: the key train.strata.
     """
     means = mean_features(bags) if means is None else means  # (B, D)
+    stratum = strata_of(cohort, strata)
 
     def fit(train: npt.NDArray[np.bool_], seed: int) -> Array:
         model = fit_ridge_cox(
@@ -79,18 +88,11 @@ def ridge_cox_folds(
             cohort.event[train],
             seed=seed,
             entry_months=at_rows(cohort.entry_months, train),
+            stratum=at_rows(stratum, train),
         )
         return model.predict(means)
 
     return score_by_fold(cohort, splits, fit)
-
-
-def clinical_columns(cohort: Cohort) -> dict[str, list[object]]:
-    """Return the covariates of study.yaml as columns, in the cohort's order, without a treatment
-    that began under observation: from time zero it is not known yet.
-    """
-    names = [n for n in cohort.patients[0].covariates if n not in cohort.later_covariates]
-    return {name: [p.covariates[name] for p in cohort.patients] for name in names}
 
 
 def clinical_scores(cohort: Cohort, splits: Sequence[Split]) -> Array | None:
@@ -120,21 +122,14 @@ def clinical_predictor(
     """Return everyone's (B,) log-risk by a ridge Cox model of these covariates, fitted to the
     training rows; zero for everyone where no covariate varies in training.
     """
-    design = fit_design(
-        {name: [v for v, t in zip(values, train) if t] for name, values in columns.items()}
+    found = clinical_part(
+        columns,
+        cohort.time_months,
+        cohort.event,
+        rows=np.flatnonzero(train),
+        entry_months=cohort.entry_months,
     )
-    covariates = design.transform(columns)  # (B, p)
-    if not covariates.shape[1]:
-        return np.zeros(len(train))
-    model = fit_cox(
-        covariates[train],
-        cohort.time_months[train],
-        cohort.event[train],
-        ridge=CLINICAL_RIDGE,
-        entry_months=at_rows(cohort.entry_months, train),
-        names=design.names,
-    )
-    return covariates @ model.coefficients
+    return found.log_risk
 
 
 def score_by_fold(cohort: Cohort, splits: Sequence[Split], fit: FitAndScore) -> list[FoldScores]:

@@ -1,19 +1,26 @@
-"""Secondary endpoints in a training run: which of them can be trained beside the primary one, and
-what of theirs stands in runs/RUN/endpoints/NAME.
+"""Secondary endpoints and the offset score in a training run: what is trained beside the score of
+the primary endpoint, and what of theirs stands in runs/RUN/endpoints/NAME and runs/RUN/offset.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
-from pathoml.store.files import sha256_of_file
+from pathoml.store.files import atomic_path, sha256_of_file
 from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
-from pathoml.study.endpoints import SecondaryEndpoint, secondary_endpoints, untrainable
+from pathoml.study.endpoints import (
+    SecondaryEndpoint,
+    offset_study,
+    secondary_endpoints,
+    untrainable,
+)
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import about_splits, write_splits
 from pathoml.training.baselines import Baselines, clinical_folds, ridge_cox_folds
@@ -22,6 +29,7 @@ from pathoml.training.loop import LogRow, TrainedBlock
 from pathoml.training.model_stack import HeadSpec, ModelSpec
 from pathoml.training.models import save_block, save_index, save_raw_scores
 from pathoml.training.nested import nested_of, write_nested
+from pathoml.training.offset import OffsetModels
 from pathoml.training.outcomes import Outcomes, endpoint_specs, outcomes_of
 from pathoml.training.scoring import (
     FoldScores,
@@ -31,6 +39,8 @@ from pathoml.training.scoring import (
     seed_folds,
 )
 from pathoml.types import NOTICE, Array, Bag, Cohort, Split
+
+PLAIN, TOLD = ("", False), ("", True)  # what models of the primary endpoint learn: ModelSpec.learns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +53,31 @@ class EndpointModels:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BesideModels:
+    """The models of the offset score among those of a run."""
+
+    score: OffsetModels
+    told: slice  # of the run's specs: those that were trained again
+
+    def raw(self, every: Array, primary: slice) -> Array:
+        """Return the offset score's (M, B) log-risks, of those of all models of the run.
+
+        Args:
+            primary: the plain models among them.
+        """
+        return self.score.raw(every[primary], every[self.told])
+
+
+@dataclass(frozen=True, kw_only=True)
 class InnerModels:
     """The models of nested scores: those of the primary endpoint, then those of each further one
-    that has them.
+    that has them, then those of the offset score.
     """
 
     specs: list[ModelSpec]
     primary: slice
     models: Mapping[str, slice]  # by endpoint
+    beside: BesideModels | None = None
 
     def of(self, endpoint: str, raw: Array) -> tuple[list[ModelSpec], Array] | None:
         """Return the models of an endpoint and what they say of everyone, (M, B), of (M', B) by all
@@ -68,15 +95,39 @@ class AllEndpoints:
     primary: slice
     others: tuple[EndpointModels, ...]
     untrained: tuple[tuple[str, str], ...]  # (name, reason)
+    beside: BesideModels | None = None  # of the offset score, where there is one
+
+    def with_offset(self, score: OffsetModels) -> AllEndpoints:
+        """Return the same with the models of the primary endpoint's offset score."""
+        told = slice(len(self.specs), len(self.specs) + len(score.trained))
+        return replace(
+            self,
+            specs=[*self.specs, *score.trained],
+            beside=BesideModels(score=score, told=told),
+        )
+
+    @property
+    def offset_said(self) -> str:
+        """A sentence on the offset score, "" where there is none."""
+        if self.beside is None:
+            return ""
+        told, folds = self.beside.score.told_folds
+        return (
+            f"what the covariates say is taken out of the image score of each fold; in {told} of"
+            f" {folds} folds the models were told it in the loss"
+        )
 
     @property
     def outcomes(self) -> Outcomes:
         """What the models of the further endpoints learn."""
         return outcomes_of([one.endpoint for one in self.others])
 
-    def nested(self, inner: Sequence[ModelSpec]) -> InnerModels:
+    def nested(self, inner: Sequence[ModelSpec], offset: OffsetModels | None = None) -> InnerModels:
         """Return the inner models of the primary endpoint with the same of each further one, as far
         as each has an event to learn from.
+
+        Args:
+            offset: the inner models of the offset score.
         """
         every, models = list(inner), dict[str, slice]()
         for one in self.others:
@@ -85,7 +136,12 @@ class AllEndpoints:
             if own and all(died.intersection(spec.train) for spec in own):
                 models[one.endpoint.name] = slice(len(every), len(every) + len(own))
                 every += own
-        return InnerModels(specs=every, primary=slice(0, len(inner)), models=models)
+        beside = None
+        if offset is not None:
+            told = slice(len(every), len(every) + len(offset.trained))
+            every += offset.trained
+            beside = BesideModels(score=offset, told=told)
+        return InnerModels(specs=every, primary=slice(0, len(inner)), models=models, beside=beside)
 
     @property
     def said(self) -> tuple[tuple[str, str], ...]:
@@ -140,8 +196,11 @@ def all_endpoints(
 
 
 def remove_endpoints(run: RunFolder) -> None:
-    """Remove what an earlier training left of endpoints that may have other names by now."""
-    shutil.rmtree(run.endpoints, ignore_errors=True)
+    """Remove what an earlier training left of endpoints that may have other names by now, and of an
+    offset score that may not be asked for any more.
+    """
+    for folder in (run.endpoints, run.offset):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class ModelFolders:
@@ -151,16 +210,18 @@ class ModelFolders:
 
     def __init__(self, run: RunFolder, endpoints: AllEndpoints) -> None:
         self._specs = endpoints.specs
-        self._folders = {one.endpoint.name: one.endpoint.run for one in endpoints.others}
-        self._folders[""] = run
-        self.entries: dict[str, list[dict[str, Any]]] = {name: [] for name in self._folders}
+        self._folders = {(one.endpoint.name, False): one.endpoint.run for one in endpoints.others}
+        self._folders |= {PLAIN: run, TOLD: RunFolder(run.offset)}
+        self.entries: dict[tuple[str, bool], list[dict[str, Any]]] = {
+            learned: [] for learned in self._folders
+        }
         self.head: HeadSpec | None = None
 
     def save(self, block: TrainedBlock) -> None:
         """Write the models of a block into the folder of their endpoint."""
         mine = self._specs[block.models]
-        name = mine[0].endpoint
-        self.entries[name] += save_block(self._folders[name].models, block.stack, mine)
+        learned = mine[0].learns
+        self.entries[learned] += save_block(self._folders[learned].models, block.stack, mine)
         self.head = block.stack.spec
 
     def finish(self, raw: Array, *, endpoint: str = "", **notes: Any) -> list[str]:
@@ -169,10 +230,36 @@ class ModelFolders:
         """
         if self.head is None:
             raise CohortError("Nothing was trained.")
-        folder, entries = self._folders[endpoint].models, self.entries[endpoint]
+        learned = endpoint, False
+        folder, entries = self._folders[learned].models, self.entries[learned]
         scored = save_raw_scores(folder, raw)
         said = {"endpoint": endpoint} if endpoint else {}
         save_index(folder, self.head, entries, **said, **notes, raw_log_risk=scored, notice=NOTICE)
+        return [entry["sha256"] for entry in entries]
+
+    def finish_offset(self, raw: Array, score: OffsetModels, **notes: Any) -> list[str]:
+        """Write how the models of the offset score score everyone, (M, B), and their models.json,
+        plain models that serve as they are among them; return the hashes.
+        """
+        if self.head is None:
+            raise CohortError("Nothing was trained.")
+        folder, plain, told = (
+            self._folders[TOLD].models,
+            self.entries[PLAIN],
+            {(e["repeat"], e["fold"], e["seed"]): e for e in self.entries[TOLD]},
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = []
+        for spec, entry in zip(score.plain, plain):
+            own = told.get((spec.repeat, spec.fold, spec.seed))
+            if own is None:
+                source = self._folders[PLAIN].models / entry["file"]
+                with atomic_path(folder / entry["file"]) as path:
+                    shutil.copyfile(source, path)
+            entries.append({**(own or entry), "told": own is not None})
+        scored = save_raw_scores(folder, raw)
+        about = {"offset": "clinical", **notes}
+        save_index(folder, self.head, entries, **about, raw_log_risk=scored, notice=NOTICE)
         return [entry["sha256"] for entry in entries]
 
 
@@ -188,8 +275,10 @@ def write_endpoint(
     score_type: str,
     log: Sequence[LogRow],
     settings: Mapping[str, Any],
+    ridge_cox: Sequence[FoldScores] | None = None,
 ) -> None:
-    """Write scores, splits, baselines, nested scores and the log of a secondary endpoint.
+    """Write scores, splits, baselines, nested scores and the log of a secondary endpoint, or of the
+    offset score.
 
     Args:
         bags: one per patient of the primary cohort.
@@ -200,8 +289,9 @@ def write_endpoint(
             scores.
         means: (B, D) mean embeddings of the bags.
         score_type: of the primary endpoint's scores.
-        log: the losses of all endpoints' models.
+        log: the losses of its models.
         settings: the section `train`.
+        ridge_cox: the baseline by fold, where it is not to be fitted here.
     """
     endpoint, config = one.endpoint, one.endpoint.study.config
     cohort, run, known = endpoint.cohort, endpoint.run, endpoint.known
@@ -235,7 +325,13 @@ def write_endpoint(
         prefix="seed ",
     )
     baselines = Baselines(
-        ridge_cox=_if_enough(lambda: ridge_cox_folds(cohort, own, one.splits, means=means[known])),
+        ridge_cox=_if_enough(
+            lambda: ridge_cox_folds(
+                cohort, own, one.splits, means=means[known], strata=config.train.strata
+            )
+        )
+        if ridge_cox is None
+        else ridge_cox,
         clinical=_if_enough(lambda: clinical_folds(cohort, one.splits)),
     )
     write_repeats(run.repeat_scores, cohort.patient_ids, baselines.repeats(folds, by_seed))
@@ -245,9 +341,22 @@ def write_endpoint(
         ridge=averaged(baselines.ridge_cox) if baselines.ridge_cox else None,
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
-    write_logs(
-        run.path, [row for row in log if row["endpoint"] == endpoint.name], settings, mlflow=False
+    write_logs(run.path, log, settings, mlflow=False)
+
+
+def offset_endpoint(
+    study: Study, cohort: Cohort, splits: Sequence[Split], *, models: slice
+) -> EndpointModels:
+    """Return the offset score as `write_endpoint` takes it: the primary endpoint, with runs/RUN/
+    offset as its run.
+    """
+    endpoint = SecondaryEndpoint(
+        name=study.config.endpoint.name,
+        study=offset_study(study),
+        cohort=cohort,
+        known=np.ones(len(cohort.patients), dtype=bool),
     )
+    return EndpointModels(endpoint=endpoint, splits=splits, models=models)
 
 
 def _if_enough(fit: Callable[[], list[FoldScores]]) -> list[FoldScores]:

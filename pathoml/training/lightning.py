@@ -51,13 +51,18 @@ class HeadModule(LightningModule):
                 or the loader's.
 
         Raises:
-            ConfigError: another loss than cox.
+            ConfigError: another loss than cox, strata or an offset.
         """
         super().__init__()
         if config.loss != "cox":
             raise ConfigError(
                 f"train.loss = {config.loss!r}: a HeadModule knows the Cox loss only. Set"
                 " train.loss to cox."
+            )
+        if config.strata or config.offset:
+            raise ConfigError(
+                "train.strata and train.offset: the batches of a HeadModule hold neither strata nor"
+                " covariates. Leave both null, or use `pathoml train`."
             )
         self.head, self.config = head, config
 

@@ -30,9 +30,10 @@ from pathoml.bags.reading import feature_parts
 from pathoml.bags.tile_bank import Projection, TileBank
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
+from pathoml.survival.outcome import at_rows
 from pathoml.training.losses import survival_loss
 from pathoml.training.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
-from pathoml.training.outcomes import Outcome, Outcomes, outcome_of
+from pathoml.training.outcomes import Lessons, Outcomes
 from pathoml.types import Bag, Cohort, Split
 
 PROJECTED_BYTES = {
@@ -117,8 +118,8 @@ def train_models(
     width = projection or bags[0].features.shape[1]
     stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
-    known = {"": outcome_of(cohort), **(outcomes or {})}
     moments = bag_moments(bags, cohort.centre) if config.harmonise else None
+    lessons = Lessons(cohort, config.strata, outcomes=outcomes)
     a_patient = tiles * max(config.hidden, width)
     size = max(1, BLOCK_VALUES[device.type] // (len(bags) * a_patient))
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
@@ -134,8 +135,7 @@ def train_models(
         ):
             used = [next(place) for _ in specs[mine]]
             stack = _new_stack(specs[mine], config, sights, used, seed, device)
-            outcome = known[specs[mine.start].endpoint]
-            rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress, outcome)
+            rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress, lessons)
             if log is not None:
                 log.extend(rows)
             yield TrainedBlock(
@@ -178,10 +178,10 @@ def _groups(specs: Sequence[ModelSpec], most: int) -> Iterator[list[slice]]:
 
 
 def runs_of_one_endpoint(specs: Sequence[ModelSpec], chosen: Sequence[int]) -> list[slice]:
-    """Return slices that cover the chosen specs, each of neighbours that have one endpoint."""
+    """Return slices that cover the chosen specs, each of neighbours that learn the same."""
     runs: list[slice] = []
     for i in chosen:
-        if runs and runs[-1].stop == i and specs[i - 1].endpoint == specs[i].endpoint:
+        if runs and runs[-1].stop == i and specs[i - 1].learns == specs[i].learns:
             runs[-1] = slice(runs[-1].start, i + 1)
         else:
             runs.append(slice(i, i + 1))
@@ -269,7 +269,7 @@ def _fit(
     config: TrainConfig,
     plan: Sequence[Tensor],
     progress: _Progress,
-    outcome: Outcome,
+    lessons: Lessons,
 ) -> list[LogRow]:
     """Train one block: a step an epoch on all of its models."""
     device, patients = bank.device, len(cohort.patients)
@@ -282,12 +282,15 @@ def _fit(
         torch.zeros(len(specs), patients + 1, device=device).scatter(1, training, 1)[:, :-1].bool()
     )  # (M, B)
     row, is_copy = _copies(specs, is_training)  # (B',), (M, B')
+    outcome, offsets = lessons.of(specs[0]), lessons.offsets(specs)
     loss = survival_loss(
         config,
         outcome.time_months[row],
         outcome.event[row],
         entry_months=outcome.entry_months[row],
         is_training=is_copy,
+        stratum=at_rows(outcome.stratum, row),
+        offset=None if offsets is None else offsets[:, row],
     )
     values = [*stack.head.by_name().values()]
     optimiser = torch.optim.AdamW(
@@ -326,7 +329,13 @@ def _fit(
             optimiser.step()
             schedule.step()
             rows += [
-                {"endpoint": s.endpoint, "model": s.name, "epoch": epoch, "loss": value}
+                {
+                    "endpoint": s.endpoint,
+                    "offset": s.offset,
+                    "model": s.name,
+                    "epoch": epoch,
+                    "loss": value,
+                }
                 for s, value in zip(specs, losses.tolist())
             ]
             progress.add(len(specs))

@@ -21,9 +21,11 @@ SMALLEST = 1e-300  # a risk set this far below the largest risk would underflow 
 
 class CoxLoss:
     """The negative log partial likelihood, averaged over events, ties by Efron, of one cohort under
-    many training masks.
+    many training masks; with strata, the sum of the likelihoods of the strata.
 
-    What depends on times and masks alone is computed once; a call costs two matrix products.
+    What depends on times and masks alone is computed once; a call costs two matrix products. A
+    stratum without an event, or an event without anybody else at risk in its stratum, adds 0: who
+    is in it is compared with nobody.
 
     Source: Efron, JASA 72 (1977) 557-565. Checked against R survival::coxph in
     tests/training/test_losses.py.
@@ -36,6 +38,8 @@ class CoxLoss:
         is_training: Tensor,
         *,
         entry_months: Tensor | None = None,
+        stratum: Tensor | None = None,
+        offset: Tensor | None = None,
     ) -> None:
         """Prepare the risk sets.
 
@@ -45,9 +49,12 @@ class CoxLoss:
             is_training: (M, B) bool, the patients that each model may learn from.
             entry_months: (B,) months from which a patient was under observation; None = from time
                 zero.
+            stratum: (B,) whole numbers; no risk set crosses two of them. None = one for all.
+            offset: (M, B) or (B,), added to the log-risk inside the loss; None = nothing.
 
         Raises:
-            CohortError: a model has no training patient with an event; its likelihood is undefined.
+            CohortError: a model has no training patient with an event, or, with strata, no event
+                with anybody else at risk in its stratum; its likelihood says nothing.
         """
         time_months, weight = time_months.double(), is_training.double()  # (B,), (M, B)
         dead = weight * event.double()  # (M, B) events that a model may learn from
@@ -56,16 +63,27 @@ class CoxLoss:
                 "A fold has no event among its training patients. Use fewer folds or wait for more"
                 " follow-up."
             )
-        tied = (time_months[:, None] == time_months[None, :]).double() * event.double()[
-            None, :
-        ]  # (B, B) j dies when i does
+        together = time_months[:, None] == time_months[None, :]  # (B, B)
+        at_risk = time_months[None, :] >= time_months[:, None]  # (B, B) j is at risk when i dies
+        if stratum is not None:
+            same = stratum[:, None] == stratum[None, :]  # (B, B)
+            together, at_risk = together & same, at_risk & same
+        tied = together.double() * event.double()[None, :]  # (B, B) j dies when i does
         earlier = torch.tril(tied, diagonal=-1)  # (B, B) ... and comes before i in the table
         self.weight = weight
         self.dead = dead
-        at_risk = time_months[None, :] >= time_months[:, None]  # (B, B) j is at risk when i dies
         if entry_months is not None:
             at_risk &= entry_months[None, :] < time_months[:, None]
         self.at_risk = at_risk.double()
+        if stratum is not None:
+            compared = (weight @ self.at_risk.T) * dead  # (M, B) at risk with who dies
+            if bool((compared <= 1).all(dim=1).any()):
+                raise CohortError(
+                    "The strata of a fold leave no event with anybody else at risk in its stratum:"
+                    " nothing can be learned within them. Use fewer or larger strata"
+                    " (train.strata), or null."
+                )
+        self.offset = None if offset is None else offset.double()
         self.tied = tied
         deaths = dead @ tied.T  # (M, B) deaths at i's time
         self.efron = (dead @ earlier.T) / deaths.clamp(min=1)  # (M, B) l / d of Efron's formula
@@ -73,6 +91,8 @@ class CoxLoss:
     def __call__(self, log_risk: Tensor) -> Tensor:
         """Return (M,) losses of (M, B) log-risks; gradients flow to training patients only."""
         risk = log_risk.double()  # float32 sums of exponentials lose small risks
+        if self.offset is not None:
+            risk = risk + self.offset
         shift = (
             risk.detach().masked_fill(self.weight == 0, -torch.inf).amax(dim=1, keepdim=True)
         )  # (M, 1)
@@ -97,7 +117,14 @@ class DiscreteTimeLoss:
     Source: Prentice & Gloeckler, Biometrics 34 (1978) 57-67.
     """
 
-    def __init__(self, time_months: Tensor, event: Tensor, is_training: Tensor) -> None:
+    def __init__(
+        self,
+        time_months: Tensor,
+        event: Tensor,
+        is_training: Tensor,
+        *,
+        offset: Tensor | None = None,
+    ) -> None:
         """Prepare the intervals: quantiles of the training patients' event times, equal for all
         models.
 
@@ -105,11 +132,13 @@ class DiscreteTimeLoss:
             time_months: (B,) months from time zero to event or last visit, > 0.
             event: (B,) bool, True if the event was seen.
             is_training: (M, B) bool, the patients that each model may learn from.
+            offset: (M, B) or (B,), added to the log-risk inside the loss; None = nothing.
 
         Raises:
             CohortError: a model has no training patient with an event.
         """
         self.weight = is_training.double()  # (M, B)
+        self.offset = None if offset is None else offset.double()
         if bool(((self.weight * event.double()).sum(1) == 0).any()):
             raise CohortError(
                 "A fold has no event among its training patients. Use fewer folds or wait for more"
@@ -136,7 +165,8 @@ class DiscreteTimeLoss:
 
     def __call__(self, log_risk: Tensor) -> Tensor:
         """Return (M,) losses of (M, B) log-risks; gradients flow to training patients only."""
-        risk = log_risk.double().clamp(-LARGEST_LOG_RISK, LARGEST_LOG_RISK)
+        risk = log_risk.double() if self.offset is None else log_risk.double() + self.offset
+        risk = risk.clamp(-LARGEST_LOG_RISK, LARGEST_LOG_RISK)
         weight = self.weight[..., None]  # (M, B, 1)
         died, lived = self.died_in * weight, self.lived_through * weight  # (M, B, K)
         with torch.no_grad():
@@ -164,25 +194,41 @@ def survival_loss(
     *,
     entry_months: npt.NDArray[np.float64],
     is_training: Tensor,
+    stratum: npt.NDArray[np.int64] | None = None,
+    offset: npt.NDArray[np.float64] | None = None,
 ) -> CoxLoss | DiscreteTimeLoss:
     """Return the loss that study.yaml asks for, with its risk sets prepared.
 
+    Args:
+        stratum: (B,) as CoxLoss.
+        offset: (M, B) or (B,) as CoxLoss.
+
     Raises:
-        CohortError: no event to learn from, or delayed entry with the discrete-time loss, which
-            knows none.
+        CohortError: no event to learn from, or delayed entry or strata with the discrete-time loss,
+            which knows none.
     """
     device = is_training.device
     outcome = torch.from_numpy(time_months).to(device), torch.from_numpy(event).to(device)
+    known = None if offset is None else torch.from_numpy(offset).to(device)
     if config.loss == "cox":
         return CoxLoss(
-            *outcome, is_training, entry_months=torch.from_numpy(entry_months).to(device)
+            *outcome,
+            is_training,
+            entry_months=torch.from_numpy(entry_months).to(device),
+            stratum=None if stratum is None else torch.from_numpy(stratum).to(device),
+            offset=known,
+        )
+    if stratum is not None:
+        raise CohortError(
+            "train.loss is discrete_time, whose intervals are the same for everybody, but"
+            f" train.strata is {config.strata}. Use train.loss: cox, or train.strata: null."
         )
     if entry_months.any():
         raise CohortError(
             "train.loss is discrete_time, but patients enter observation late. Use train.loss: "
             "cox, whose risk sets know that."
         )
-    return DiscreteTimeLoss(*outcome, is_training)
+    return DiscreteTimeLoss(*outcome, is_training, offset=known)
 
 
 def cox_loss(log_risk: Tensor, time_months: Tensor, event: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class ModelSpec:
     bag_of: tuple[int, ...] | None = None  # (B,) index of each patient's bag; None = their own
     drawn: tuple[int, ...] | None = None  # (B,) copies of each patient in the sample; None = one
     endpoint: str = ""  # whose outcome it learns; "" = the cohort's, which is the primary one
+    offset: bool = False  # whether what the covariates say is added in the loss
 
     @property
     def name(self) -> str:
@@ -57,6 +58,11 @@ class ModelSpec:
         their endpoint.
         """
         return self.repeat, self.fold, self.permutation
+
+    @property
+    def learns(self) -> tuple[str, bool]:
+        """Models of which this is equal learn the same, and are trained in blocks of their own."""
+        return self.endpoint, self.offset
 
     def copies(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Return these rows of the cohort as the model learns from them: each as often as drawn."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pathoml.config import SplitsConfig, Study, TrainConfig
+from pathoml.config import SplitsConfig, Study
 from pathoml.store.files import read_json, sha256_of_json
 from pathoml.store.provenance import file_hash
 from pathoml.study.endpoints import secondary_endpoints
@@ -25,6 +25,8 @@ TRAIN_OUTPUTS = (
     "baselines.csv",
     "repeat_scores.csv",
 )
+# keys of `train` that a recipe names where they are set, so that runs of before stay up to date
+NAMED_IF_SET = {"harmonise", "offset", "strata"}
 NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
 # keys of `splits` that a scheme goes by, beside its own name and the seed
 SPLIT_KEYS = {
@@ -32,7 +34,6 @@ SPLIT_KEYS = {
     "centre_preserving": {"folds", "repeats"},
     "leave_one_centre_out": set[str](),
 }
-CAME_LATER = {"harmonise": None}  # keys of `train` with the value that leaves training as it was
 INNER_KEYS = {"scheme", "folds", "stratify_by"}  # of nested scores
 
 
@@ -43,6 +44,7 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
     may be renamed, or a time be given in days.
     """
     config, cut = study.config, study.config.endpoint.data_cut
+    asked = config.train.model_dump(mode="json", include=NAMED_IF_SET, exclude_none=True)
     return Recipe(
         step="train",
         inputs={
@@ -50,7 +52,7 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "begun later": list(cohort.later_covariates),  # which no clinical model takes
             "data_cut": cut.isoformat() if cut else "",  # a column of scores.csv
             "splits": splits_read(config.splits, nested=config.train.nested),
-            "train": train_read(config.train),
+            "train": {**config.train.model_dump(mode="json", exclude=NAMED_IF_SET), **asked},
             "encoder": config.encoder,
             "embeddings": stored_content(embeddings_folder(study), cohort),
             "version": TRAINING_VERSION,
@@ -59,14 +61,6 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             **secondary_inputs(study, cohort),
         },
     )
-
-
-def train_read(train: TrainConfig) -> dict[str, Any]:
-    """Return the section `train`, without keys that came later and are off, so that runs of before
-    stay up to date.
-    """
-    keys = train.model_dump(mode="json")
-    return {k: v for k, v in keys.items() if k not in CAME_LATER or v != CAME_LATER[k]}
 
 
 def secondary_inputs(study: Study, cohort: Cohort) -> dict[str, Any]:

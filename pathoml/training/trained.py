@@ -24,6 +24,7 @@ class Trained:
     # (name, what was trained or why it was not) of each secondary endpoint
     endpoints: tuple[tuple[str, str], ...] = ()
     endpoint_scores: tuple[str, ...] = ()  # their scores.csv, from the run's folder
+    offset: str = ""  # what was done for the offset score, where there is one
     solved: bool = False  # the head is solved, not trained by epochs
     # what was done to tiles before the models saw them, as far as the encoder does not say it
     features: Mapping[str, object] = field(default_factory=dict)

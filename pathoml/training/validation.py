@@ -5,12 +5,13 @@ and who was scored how by models that did not see them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from pathoml.bags.reading import mean_features
 from pathoml.compute.devices import pick_device
 from pathoml.config import TrainConfig, changed_section
 from pathoml.errors import CohortError
@@ -18,6 +19,7 @@ from pathoml.study.splits import check_splits
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import reference_to
 from pathoml.training.loop import model_specs
+from pathoml.training.offset import offset_models
 from pathoml.training.scoring import FoldScores, fold_scores, out_of_fold, standardise
 from pathoml.types import SILENT, Array, Bag, Cohort, Progress, Split
 
@@ -33,6 +35,7 @@ class Validation:
     seed: int
     device: str
     folds: Sequence[FoldScores]  # how each fold of each repeat scores everybody
+    offset: Validation | None = None  # of the offset score, where config asks for it
 
     @property
     def log_risk(self) -> Array:
@@ -53,7 +56,8 @@ class Validation:
         models = sum(len(fold.models) for fold in self.folds)
         return (
             f"Validation(head {self.config.head!r}, {len(self.cohort.patients)} patients,"
-            f" {len(self.splits)} repeats, {models} models)"
+            f" {len(self.splits)} repeats, {models} models"
+            f"{', with an offset score' if self.offset else ''})"
         )
 
 
@@ -83,7 +87,8 @@ def cross_validate(
 
     Raises:
         ConfigError: an unknown key or head, or a value out of bounds.
-        CohortError: a patient has no bag, or the splits are of other patients.
+        CohortError: a patient has no bag, the splits are of other patients, or config asks for an
+            offset score without covariates.
     """
     given = config or TrainConfig()
     config = changed_section(given, {**changed, "head": reference_to(head)})
@@ -92,26 +97,39 @@ def cross_validate(
     ordered = _in_order(cohort, bags)
     check_splits(splits, cohort)
     specs = model_specs(splits, config.seeds)
-    with progress.bar("train", f"model epochs ({len(specs)} models)") as bar:
+    beside = (
+        offset_models(cohort, mean_features(ordered), specs, strata=config.strata, seed=seed)
+        if config.offset
+        else None
+    )
+    every = [*specs, *(beside.trained if beside else [])]
+    with progress.bar("train", f"model epochs ({len(every)} models)") as bar:
         blocks = fit_models(
             cohort,
             ordered,
-            specs,
+            every,
             config=config,
             device=pick_device(device),
             seed=seed,
             on_epoch=bar,
         )
-        raw = np.concatenate([block.raw for block in blocks])  # (M, B)
-    return Validation(
+        raw = np.empty((len(every), len(ordered)))  # (M, B)
+        for block in blocks:
+            raw[block.models] = block.raw
+    plain, told = raw[: len(specs)], raw[len(specs) :]
+    found = Validation(
         cohort=cohort,
         bags=ordered,
         splits=tuple(splits),
         config=config,
         seed=seed,
         device=device,
-        folds=tuple(fold_scores(raw, specs, cohort.patient_ids)),
+        folds=tuple(fold_scores(plain, specs, cohort.patient_ids)),
     )
+    if beside is None:
+        return found
+    beyond = fold_scores(beside.raw(plain, told), specs, cohort.patient_ids)
+    return replace(found, offset=replace(found, folds=tuple(beyond)))
 
 
 def _in_order(cohort: Cohort, bags: Sequence[Bag]) -> list[Bag]:

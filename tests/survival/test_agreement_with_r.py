@@ -67,7 +67,8 @@ def cohort(n: int, seed: int, *, ties: bool, centres: str = "ABCD") -> dict[str,
         "age": np.round(age),
         "treated": treated,
         "centre": rng.choice(list(centres), size=n),
-        "weight": rng.uniform(0.2, 2, size=n),
+        "weight": (weight := rng.uniform(0.2, 2, size=n)),
+        "known": 2 * weight,  # a log-risk
         "risk": 1 / (1 + np.exp(-(0.8 * score + rng.normal(size=n) * 0.3))),
     }
 
@@ -88,11 +89,12 @@ strict <- coxph.control(eps = 1e-14, iter.max = 100, timefix = FALSE)
 show("{n}.harrell", concordance(y ~ score, reverse = TRUE)$concordance)
 show("{n}.stratified", concordance(y ~ score + strata(centre), reverse = TRUE)$concordance)
 show("{n}.uno", concordance(y ~ score, reverse = TRUE, timewt = "n/G2", ymax = 24)$concordance)
-for (kind in c("plain", "entry", "strata", "weighted")) {{
+for (kind in c("plain", "entry", "strata", "offset", "weighted")) {{
   fit <- switch(kind,
     plain = coxph(y ~ score + age, control = strict, x = TRUE),
     entry = coxph(ye ~ score + age, control = strict),
     strata = coxph(y ~ score + age + strata(centre), control = strict),
+    offset = coxph(y ~ score + age + offset(2 * weight), control = strict),
     weighted = coxph(y ~ score + age, weights = weight, robust = TRUE, control = strict))
   covariance <- if (is.null(fit$naive.var)) vcov(fit) else fit$naive.var
   show(paste0("{n}.cox.", kind), c(coef(fit), covariance, fit$loglik))
@@ -211,6 +213,7 @@ COX = {
     "plain": {},
     "entry": {"entry_months": "entry"},
     "strata": {"stratum": "centre"},
+    "offset": {"offset": "known"},
     "weighted": {"weight": "weight"},
 }
 

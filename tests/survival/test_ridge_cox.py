@@ -120,3 +120,58 @@ def test_a_fold_of_200_patients_takes_less_than_a_second():
     start = clock.process_time()
     fit_ridge_cox(*data, seed=1)
     assert clock.process_time() - start < 1.0
+
+
+def several_centres(seed: int, n: int = 120):
+    """Embeddings and outcomes of patients whose baseline hazard differs between three centres."""
+    x, time, event = embeddings(n, 8, seed, effect=0.5)
+    centre = np.random.default_rng(seed).choice(["A", "B", "C"], n)
+    return x, time * np.select([centre == "A", centre == "B"], [0.2, 1.0], 4.0), event, centre
+
+
+def test_strata_and_offset_are_those_of_the_ridge_cox_model_of_the_standardised_columns():
+    x, time, event, centre = several_centres(3)
+    known = np.random.default_rng(4).normal(size=len(time))
+    about = {"stratum": centre, "offset": known}
+    model = fit_ridge_cox(x, time, event, seed=1, **about)
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    unit = np.linalg.svd(standard, compute_uv=False)[0] / np.sqrt(len(x))
+    direct = fit_cox(standard, time, event, ridge=model.ridge * unit**2, **about)
+    assert model.predict(x) == pytest.approx(standard @ direct.coefficients, abs=1e-7)
+
+
+@pytest.mark.parametrize("about", [("stratum",), ("offset",), ("stratum", "offset")])
+def test_the_penalty_is_chosen_by_the_likelihood_within_strata_and_with_the_offset(about):
+    x, time, event, centre = several_centres(5)
+    given = {"stratum": centre, "offset": 3 * np.random.default_rng(6).normal(size=len(time))}
+    given = {name: given[name] for name in about}
+    grid = (1.0, 10.0, 100.0, 1000.0)
+    fold = event_balanced_folds(event, 4, seed=2)
+    gains = []
+    for ridge in grid:
+        gain = 0.0
+        for held_out in range(4):
+            train = fold != held_out
+            own = {name: values[train] for name, values in given.items()}
+            fit = fit_cox(x[train], time[train], event[train], ridge=ridge, **own)
+            risk = x @ fit.coefficients
+            gain += partial_log_likelihood(risk, time, event, **given)
+            gain -= partial_log_likelihood(risk[train], time[train], event[train], **own)
+        gains.append(gain)
+    assert choose_ridge(x, time, event, seed=2, grid=grid, **given) == grid[int(np.argmax(gains))]
+
+
+def test_a_column_that_only_tells_strata_apart_gets_no_weight():
+    x, time, event, centre = several_centres(7)
+    x[:, 0] = centre == "C"
+    with_strata = fit_ridge_cox(x, time, event, seed=1, stratum=centre, components=8)
+    without = fit_ridge_cox(x, time, event, seed=1, components=8)
+    assert abs(with_strata.weights[0]) < abs(without.weights[0]) / 3
+
+
+def test_what_the_offset_says_already_is_not_learned_again():
+    x, time, event = embeddings(300, 8, 8, effect=1.0)
+    latent = np.random.default_rng(8).normal(size=(300, 5))[:, 0]  # what drives the hazard
+    plain = fit_ridge_cox(x, time, event, seed=1).predict(x)
+    told = fit_ridge_cox(x, time, event, seed=1, offset=latent).predict(x)
+    assert abs(np.corrcoef(told, latent)[0, 1]) * told.std() < 0.3 * plain.std()

@@ -116,7 +116,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-@pytest.mark.parametrize("head", ["abmil", "ridge_cox", "transmil"])
+@pytest.mark.parametrize("head", ["abmil", "ridge_cox", "mean_extremes", "transmil"])
 @pytest.mark.parametrize("projection", ["8", "null"])
 @pytest.mark.parametrize("scheme", ["stratified", "leave_one_centre_out"])
 def test_models_read_back_score_as_they_did_in_training(
@@ -187,7 +187,7 @@ def test_permuted_bags_keep_their_centre() -> None:
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("head", ["abmil", "ridge_cox"])
+@pytest.mark.parametrize("head", ["abmil", "ridge_cox", "mean_extremes"])
 def test_inner_folds_do_not_look_at_who_they_score(head: str) -> None:
     """Scores of the others do not move when a scored patient of a known centre is another."""
     cohort, bags = hospitals("stain", seed=2, patients=24)

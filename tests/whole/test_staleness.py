@@ -99,6 +99,8 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.learning_rate": ("0.01", TRAIN),
     "train.weight_decay": ("0.1", TRAIN),
     "train.loss": ("discrete_time", TRAIN),
+    "train.offset": ("clinical", TRAIN),
+    "train.strata": ("centre", TRAIN),
     "train.precision": ("bf16", TRAIN),
     "train.harmonise": ("centre", TRAIN),
     "train.nested": ("true", TRAIN),

@@ -1,0 +1,244 @@
+"""Solve heads instead of training them: ridge Cox models of outcome-blind statistics of the bags,
+stacked inside the training fold.
+
+A head says which statistics it reads (`branches`): "mean", of all features, and "extremes", along
+the principal components of the training patients' tiles (bags/extremes.py). The penalty of each
+branch and the weights between them come from inner folds of the training patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from pathoml.bags.extremes import extreme_means
+from pathoml.bags.harmonisation import Harmonisation, bag_moments, fit_harmonisation
+from pathoml.bags.projection import COMPONENTS, fit_projections
+from pathoml.bags.reading import mean_features
+from pathoml.bags.tile_bank import Projection
+from pathoml.config import TrainConfig
+from pathoml.errors import CohortError
+from pathoml.mil.mean_extremes import Readout
+from pathoml.survival.ridge_cox import fit_ridge_cox
+from pathoml.survival.stacked_cox import stacking_weights
+from pathoml.training.heads import find_head
+from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
+from pathoml.training.outcomes import Lessons
+from pathoml.types import Array, Bag, Cohort, Labels
+
+Seen = tuple[str, str, int]  # ModelSpec.tiles_seen
+
+
+def is_solved(config: TrainConfig) -> bool:
+    """Return whether the head is solved: nothing is sampled, and seeds change nothing."""
+    return bool(getattr(find_head(config.head, config.study_folder), "solved", False))
+
+
+def seeds_of(config: TrainConfig) -> int:
+    """Return how many initialisations of a fold differ: one of a head that is solved."""
+    return 1 if is_solved(config) else config.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagStatistics:
+    """What solved heads read of every bag."""
+
+    means: Array  # (B, D)
+    projections: dict[Seen, Projection]  # of the tiles, where a head reads extremes
+    extremes: dict[Seen, Array]  # (B, 2, K)
+    centre: Labels  # (B,)
+    # of the tiles, where train.harmonise asks for it; what models read is harmonised then
+    harmonisations: dict[Seen, Harmonisation]
+
+    @classmethod
+    def of(
+        cls,
+        cohort: Cohort,
+        bags: Sequence[Bag],
+        specs: Sequence[ModelSpec],
+        *,
+        lessons: Lessons,
+        config: TrainConfig,
+        device: torch.device,
+        seed: int,
+    ) -> BagStatistics:
+        """Read every bag once for eight projections."""
+        centre = cohort.centre
+        moments = bag_moments(bags, centre) if config.harmonise else None
+        means = moments.mean if moments else mean_features(bags)
+        branches = getattr(find_head(config.head, config.study_folder), "branches", ("mean",))
+        trainings: dict[Seen, npt.NDArray[np.int64]] = {}
+        for spec in specs:
+            if spec.tiles_seen not in trainings:
+                rows = lessons.rows(spec)
+                trainings[spec.tiles_seen] = (
+                    rows if spec.bag_of is None else np.asarray(spec.bag_of)[rows]
+                )
+        harmonisations = (
+            {seen: fit_harmonisation(moments, rows) for seen, rows in trainings.items()}
+            if moments
+            else {}
+        )
+        if "extremes" not in branches:
+            return cls(
+                means=means,
+                projections={},
+                extremes={},
+                centre=centre,
+                harmonisations=harmonisations,
+            )
+        sight: dict[str, Any] = {
+            "harmonisations": list(harmonisations.values()),
+            "centres": centre,
+        }
+        components = COMPONENTS if config.projection in ("auto", None) else int(config.projection)
+        found = fit_projections(
+            bags, list(trainings.values()), components, seed=seed, device=device, **sight
+        )
+        values = extreme_means(bags, found, device, **sight).double().numpy()  # (F, B, 2, K)
+        return cls(
+            means=means,
+            projections=dict(zip(trainings, found)),
+            extremes=dict(zip(trainings, values)),
+            centre=centre,
+            harmonisations=harmonisations,
+        )
+
+    def means_of(self, one: ModelSpec) -> Array:
+        """Return (B, D) of each patient's bag, as a model sees its tiles."""
+        means = self.means
+        if one.tiles_seen in self.harmonisations:
+            means = self.harmonisations[one.tiles_seen].applied(means, self.centre)
+        return means if one.bag_of is None else means[list(one.bag_of)]
+
+
+def solve_models(
+    statistics: BagStatistics,
+    specs: Sequence[ModelSpec],
+    *,
+    lessons: Lessons,
+    config: TrainConfig,
+    seed: int,
+) -> tuple[ModelStack, Array]:
+    """Solve models of one endpoint.
+
+    Returns:
+        The stack, and (M, B) raw log-risks of every patient's bag.
+
+    Raises:
+        CohortError: a fold cannot be fitted; says which and why.
+    """
+    place: dict[Seen, int] = {}
+    solved: list[_Solved] = []
+    for one in specs:
+        if one.tiles_seen not in place:
+            place[one.tiles_seen] = len(place)
+            try:
+                solved.append(_solve(statistics, one, lessons, config, seed))
+            except CohortError as error:
+                raise CohortError(f"{one.repeat}, fold {one.fold}: {error}") from error
+    projection_of = [place[one.tiles_seen] for one in specs]
+    stack = ModelStack(
+        solved[0].spec,
+        [solved[f].head for f in projection_of],
+        [s.projection for s in solved],
+        projection_of=projection_of,
+        harmonisations=[statistics.harmonisations[s] for s in place]
+        if statistics.harmonisations
+        else (),
+    )
+    return stack, np.stack([solved[f].raw for f in projection_of])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Solved:
+    spec: HeadSpec
+    head: nn.Module
+    projection: Projection
+    raw: Array  # (B,)
+
+
+def _solve(
+    statistics: BagStatistics,
+    one: ModelSpec,
+    lessons: Lessons,
+    config: TrainConfig,
+    seed: int,
+) -> _Solved:
+    rows, outcome = lessons.rows(one), lessons.of(one)
+    means = statistics.means_of(one)
+    about = outcome.at(rows)
+    given: dict[str, Any] = {
+        "seed": seed,
+        "copy_of": None if one.drawn is None else rows,
+        **about,
+    }
+    known = outcome.time_months[rows], outcome.event[rows]
+    mean = fit_ridge_cox(means[rows], *known, **given)
+    if not statistics.extremes:
+        head, spec = _built(config, means.shape[1])
+        head.load_state_dict({"risk.weight": torch.from_numpy(mean.weights).float()[None]})
+        centre = torch.from_numpy(mean.mean).float()
+        return _Solved(
+            spec=spec,
+            head=head,
+            projection=(centre, torch.ones_like(centre)),
+            raw=mean.predict(means),
+        )
+    values = statistics.extremes[one.tiles_seen]  # (B, 2, K)
+    values = (values if one.bag_of is None else values[list(one.bag_of)]).reshape(len(means), -1)
+    # the extremes learn what the mean leaves: its log-risk is known, as honest as on new patients
+    [alone] = stacking_weights(mean.prevalidated[:, None], *known, **about)
+    told = alone * mean.prevalidated + (0.0 if outcome.offset is None else outcome.offset[rows])
+    extremes = fit_ridge_cox(values[rows], *known, **(given | {"offset": told}), standardise=False)
+    of_mean, of_extremes = stacking_weights(
+        np.column_stack([mean.prevalidated, extremes.prevalidated]),
+        *known,
+        **about,
+    )
+    tile_mean, components = statistics.projections[one.tiles_seen]  # (D,), (D, K)
+    column = torch.from_numpy(mean.weights).to(components)  # (D,): the mean branch, one column more
+    head, spec = _built(config, components.shape[1] + 1)
+    shift = float(mean.mean @ mean.weights - tile_mean.double().cpu().numpy() @ mean.weights)
+    spread = values[rows].std(axis=0)  # (2 K,)
+    high, low = (
+        Readout(
+            weights=np.append(of_extremes * extremes.weights[end], 0.0),
+            centre=np.append(extremes.mean[end], 0.0),
+            sd=np.append(spread[end], 0.0),
+        )
+        for end in (slice(None, components.shape[1]), slice(components.shape[1], None))
+    )
+    nothing = np.zeros(components.shape[1])
+    head.set_branches(
+        Readout(
+            weights=np.append(nothing, of_mean),
+            centre=np.append(nothing, shift),
+            sd=np.append(nothing, (means[rows] @ mean.weights).std()),
+        ),
+        high,
+        low,
+    )
+    return _Solved(
+        spec=spec,
+        head=head,
+        projection=(tile_mean, torch.cat([components, column[:, None]], dim=1)),
+        raw=of_mean * mean.predict(means) + of_extremes * extremes.predict(values),
+    )
+
+
+def _built(config: TrainConfig, in_dim: int) -> tuple[Any, HeadSpec]:
+    spec = HeadSpec.of(
+        config.head,
+        in_dim=in_dim,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        folder=config.study_folder,
+    )
+    return spec.build(), spec
