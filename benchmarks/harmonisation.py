@@ -56,7 +56,7 @@ MADE: tuple[tuple[Kind, int], ...] = (
     ("stain", MANY),
     ("alike", MANY),
 )
-HEADS = ("abmil", "ridge_cox")
+HEADS = ("abmil", "ridge_cox", "mean_extremes")
 SMALL = TrainConfig(epochs=25, tiles_per_patient=24, projection=8, hidden=8, seeds=1)
 HEADER = (
     "scheme",
