@@ -233,7 +233,7 @@ class TrainConfig(Section):
     """The attention model and how it is fitted: fixed epochs, no selection on the scored fold."""
 
     head: str = Field(
-        "abmil",
+        "mean_extremes",
         description=(
             "a file in pathoml/mil/ or the name of an installed plug-in, package.module:Class, or"
             " ./file.py:Class"

@@ -33,12 +33,13 @@ from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
-from pathoml.training.heads import find_head, is_installed
+from pathoml.training.heads import is_installed
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import out_of_fold, standardise
+from pathoml.training.solving import is_solved
 from pathoml.types import NOTICE, SILENT, Cohort, Embeddings, Progress
 
 FEWEST_MODELS = 5  # at least, in the ensemble: between-model spread is part of every locked score
@@ -75,7 +76,8 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         )
     run = load_run(study)
     config, cohort = study.config, run.cohort
-    seeds = max(FEWEST_MODELS, config.train.seeds)
+    solved = is_solved(config.train)
+    seeds = 1 if solved else max(FEWEST_MODELS, config.train.seeds)
     specs = [
         ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(cohort.patient_ids))
         for s in range(1, seeds + 1)
@@ -114,9 +116,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             "events": int(cohort.event.sum()),
             "models": seeds,
             "train": vars(config.train),
-            "solved": bool(
-                getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
-            ),
+            "solved": solved,
         },
         "out_of_fold": out_of_fold_scale(run),
         "reference": float(

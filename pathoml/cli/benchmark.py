@@ -54,7 +54,7 @@ def command(
     from pathoml.config import load_study
 
     loaded = load_study(study, settings or ())
-    chosen = heads or ["abmil", "mean_pool", "ridge_cox"]
+    chosen = heads or ["mean_extremes", "abmil", "ridge_cox"]
     ways: list[Harmonise] = ["centre" if way == "centre" else None for way in harmonise or ()]
     raise Exit(
         run(

@@ -39,6 +39,7 @@ from pathoml.training.baselines import clinical_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
 from pathoml.training.scoring import fold_scores, folded_scores
+from pathoml.training.solving import seeds_of
 from pathoml.types import Bag, Cohort, Split
 
 Say = Callable[[str], None]
@@ -140,7 +141,7 @@ def _candidate(
     config: TrainConfig,
 ) -> Candidate:
     started = time.process_time()
-    specs = model_specs(splits, config.seeds)
+    specs = model_specs(splits, seeds_of(config))
     device = prepare_device(study.config.compute)
     raw = np.concatenate(
         [

@@ -19,7 +19,7 @@ from pathoml.errors import CohortError
 from pathoml.evaluation.competing_risks import under_observation
 from pathoml.evaluation.evidence import Evidence
 from pathoml.evaluation.kept_blocks import compute_kept, read_kept, remove_other
-from pathoml.evaluation.permutation_blocks import seeds_of
+from pathoml.evaluation.permutation_blocks import seeds_each
 from pathoml.evaluation.resamples import (
     RESAMPLES,
     Drawn,
@@ -88,7 +88,7 @@ def instability_section(
     pipeline = resampled_pipeline(study, evidence.run)
     try:
         drawn = pipeline.drawn
-        original = original_scores(evidence.run, seeds_of(study))
+        original = original_scores(evidence.run, seeds_each(study))
         with progress.bar("resample", "model epochs") as bar:
             compute_kept(RESAMPLES, study, pipeline, on_epoch=bar)
         again = [read_scored(one) for one in read_kept(RESAMPLES, study, pipeline)]
@@ -107,7 +107,7 @@ def instability_section(
         **content,
         "resamples": len(again),
         "partition": pipeline.split.name,
-        "seeds": seeds_of(study),
+        "seeds": seeds_each(study),
         "note": METHOD,
         **summary,
     }, table

@@ -24,13 +24,14 @@ from pathoml.store.provenance import recipe_sha256
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.loop import OnEpoch
 from pathoml.training.run import LoadedRun
+from pathoml.training.solving import seeds_of
 
 FOLDER = "permutations"
 
 
-def seeds_of(study: Study) -> int:
+def seeds_each(study: Study) -> int:
     """Return the initialisations on both sides of the test."""
-    return min(study.config.significance.seeds, study.config.train.seeds)
+    return min(study.config.significance.seeds, seeds_of(study.config.train))
 
 
 def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValidation, str]:
@@ -39,7 +40,7 @@ def repeated_validation(study: Study, loaded: LoadedRun) -> tuple[RepeatedValida
     """
     config = study.config
     clinical, note = clinical_model_of(loaded.cohort)
-    seeds = seeds_of(study)
+    seeds = seeds_each(study)
     repeats = partitions_of(config.significance, len(loaded.bags), len(loaded.splits))
     validation = RepeatedValidation(
         cohort=loaded.cohort,

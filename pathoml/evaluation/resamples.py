@@ -27,7 +27,7 @@ from pathoml.config import Study, TrainConfig
 from pathoml.errors import CohortError
 from pathoml.evaluation.evidence import drawn_within
 from pathoml.evaluation.kept_blocks import Kind, in_blocks
-from pathoml.evaluation.permutation_blocks import seeds_of
+from pathoml.evaluation.permutation_blocks import seeds_each
 from pathoml.evaluation.recipe import resample_recipe
 from pathoml.store.provenance import recipe_sha256
 from pathoml.survival.concordance import draw_counts
@@ -36,6 +36,7 @@ from pathoml.training.loop import OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.run import LoadedRun
 from pathoml.training.scoring import SMALLEST_SD, FoldScores, fold_scores, out_of_fold
+from pathoml.training.solving import seeds_of
 from pathoml.types import Array, Bag, Cohort, Json, Split
 
 FOLDER = "resamples"  # of a run: stays, since instability.csv holds only what follows from it
@@ -99,7 +100,7 @@ class ResampledPipeline:
     @property
     def models_each(self) -> int:
         """Return how many models one resample trains."""
-        return len(self.split.folds) * self.config.seeds
+        return len(self.split.folds) * seeds_of(self.config)
 
     def blocks(self) -> list[range]:
         """Return the resamples, from 0, in the blocks in which they are trained."""
@@ -107,7 +108,7 @@ class ResampledPipeline:
 
     def specs(self, block: Sequence[int]) -> list[ModelSpec]:
         """Return the models of these resamples, one resample after the other."""
-        models = model_specs([self.split], self.config.seeds)
+        models = model_specs([self.split], seeds_of(self.config))
         return [
             replace(spec, permutation=number + 1, drawn=tuple(self.drawn[number].tolist()))
             for number in block
@@ -155,7 +156,7 @@ def resampled_pipeline(study: Study, loaded: LoadedRun) -> ResampledPipeline:
         cohort=loaded.cohort,
         bags=loaded.bags,
         split=loaded.splits[0],
-        config=config.train.model_copy(update={"seeds": seeds_of(study)}),
+        config=config.train.model_copy(update={"seeds": seeds_each(study)}),
         resamples=config.significance.resamples,
         seed=config.splits.seed,
         device=config.compute.device,

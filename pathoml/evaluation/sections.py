@@ -45,7 +45,7 @@ from pathoml.evaluation.permutation_blocks import (
     recipe_of,
     remove_blocks,
     repeated_validation,
-    seeds_of,
+    seeds_each,
 )
 from pathoml.evaluation.permutation_endpoints import (
     endpoint_multiplicity,
@@ -242,7 +242,7 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
         with progress.bar("permute", "model epochs") as bar:
             compute_blocks(study, validation, bar)
         null = read_blocks(study, validation)
-    seeds = seeds_of(study)
+    seeds = seeds_each(study)
     folds = evidence.run.some_folds(len(validation.splits), seeds)
     concordance, gain = validation.tests(folds, null)
     others = endpoint_tests(validation.endpoints, null)

@@ -9,7 +9,7 @@ per cent of the tiles moves the mean by less than patients differ, and the extre
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,10 @@ class Head(nn.Module):
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 
+    def _of(self, end: str, what: str) -> nn.Linear:
+        layer: Any = self.get_submodule(f"{end}_{what}")  # of many models, where they are stacked
+        return cast("nn.Linear", layer)
+
     @torch.no_grad()
     def set_branches(self, mean: Readout, high: Readout, low: Readout) -> None:
         """Take over what was solved; all (K,) over the features that the head is given."""
@@ -55,10 +59,10 @@ class Head(nn.Module):
         reach = [np.abs(one.weights) * one.sd for one in (mean, high, low)]  # (K,) each, log hazard
         total = sum(float(r.sum()) for r in reach)
         for end, one, own in (("high", high, reach[1]), ("low", low, reach[2])):
-            self.get_submodule(f"{end}_weight").weight.copy_(_row(one.weights))
-            self.get_submodule(f"{end}_zero").weight.copy_(_row(one.weights * one.centre))
+            self._of(end, "weight").weight.copy_(_row(one.weights))
+            self._of(end, "zero").weight.copy_(_row(one.weights * one.centre))
             share = own / total if total > 0 else np.zeros_like(own)
-            self.get_submodule(f"{end}_share").weight.copy_(_row(share))
+            self._of(end, "share").weight.copy_(_row(share))
 
     def forward(self, features: Tensor, is_tile: Tensor) -> HeadOutput:
         """Return risk, attention and contributions of (B, N, K) features; tiles where `is_tile` is
@@ -73,9 +77,7 @@ class Head(nn.Module):
         attention = torch.zeros_like(uniform)  # (B, N)
         for end, sign in (("high", 1), ("low", -1)):
             chosen = chosen_tiles(sign * features, is_tile)  # (B, N, K)
-            weight, zero, share = (
-                self.get_submodule(f"{end}_{what}") for what in ("weight", "zero", "share")
-            )
+            weight, zero, share = (self._of(end, what) for what in ("weight", "zero", "share"))
             contribution = contribution + (weight(chosen * features) - zero(chosen)).squeeze(-1)
             attention = attention + share(chosen).squeeze(-1)
         attention = attention + uniform * (1 - attention.sum(1, keepdim=True))

@@ -19,6 +19,7 @@ from pathoml.report.guideline_items import (
     written,
 )
 from pathoml.report.what_ran import WhatRan
+from pathoml.study.fitted import SOLVED
 from pathoml.types import Json
 
 
@@ -103,6 +104,7 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
     train = (ran.train if ran else {}) or {}
     head = train.get("head") or config.train.head
     seeds = train.get("seeds") or config.train.seeds
+    solved = ran.solved if ran and ran.solved is not None else head in SOLVED
     where = "bundle.json, MODEL_CARD.md" if origin == "predicted" else "splits.json, models/"
     parts = (
         "locked on other patients"
@@ -116,19 +118,26 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
         answered("22", "Model", f"head {head} on tile vectors; methods paragraph", where=where),
         answered("23", "Software and packages", "section 'Provenance'", where="provenance.json"),
         answered(
-            "24", "Initialisation", "seeded; the encoder's weights are as published", where=where
+            "24",
+            "Initialisation",
+            f"{'none, solved' if solved else 'seeded'}; the encoder's weights are as published",
+            where=where,
         ),
         answered("25", "Training", "methods paragraph", where="study.resolved.yaml"),
         answered(
             "26",
             "Choice of the final model",
-            "no choice: epochs were fixed beforehand",
+            "no choice: solved, penalties chosen among training patients"
+            if solved
+            else "no choice: epochs were fixed beforehand",
             where=where,
         ),
         answered(
             "27",
             "Ensembles",
-            f"{seeds} initialisations a fold, averaged over partitions",
+            "one model a fold, averaged over partitions"
+            if solved
+            else f"{seeds} initialisations a fold, averaged over partitions",
             where=where,
         ),
     ]

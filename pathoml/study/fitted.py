@@ -7,7 +7,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SOLVED = ("ridge_cox",)  # heads that are solved, of runs that do not say it themselves
+CHOSEN = "by cross-validation among the training patients"
+# heads that are solved, and how; a run says itself whether another one is
+SOLVED = {
+    "ridge_cox": (
+        "The features of all tiles of a patient were averaged, and the head ridge_cox, a Cox model"
+        " with a ridge penalty, was solved on the averages{within}; the penalty was chosen "
+        + CHOSEN
+    ),
+    "mean_extremes": (
+        "All tiles of all slides of a patient were one bag. The head mean_extremes is the sum of"
+        " two Cox models with a ridge penalty{within} that were solved, not trained by epochs: one"
+        " of the mean of all tiles, and one, of what the first leaves, of the means of the highest"
+        " and of the lowest 2 % of the tiles along the principal components of the training"
+        " patients' tiles; both penalties and both weights, none negative, were chosen " + CHOSEN
+    ),
+}
 LIKELIHOODS = {
     "cox": "Cox's partial likelihood",
     "discrete_time": (
@@ -37,11 +52,8 @@ def fitted_by(train: Mapping[str, Any], *, solved: bool | None = None, tiles_see
     head, first = train["head"], HARMONISED if train.get("harmonise") else ""
     within = f" within strata by {train['strata']}" if train.get("strata") else ""
     if solved if solved is not None else head in SOLVED:
-        return (
-            f"{first}The features of all tiles of a patient were averaged, and the head {head}, a"
-            f" Cox model with a ridge penalty, was solved on the averages{within}; the penalty was"
-            " chosen by cross-validation among the training patients"
-        )
+        other = f"The head {head} was solved{{within}}, not trained by epochs"
+        return first + SOLVED.get(head, other).format(within=within)
     projection, seeds = train.get("projection"), int(train.get("seeds", 1))
     seen = tiles_seen or (f"{projection} principal components" if projection else "")
     likelihood = LIKELIHOODS.get(str(train.get("loss", "cox")), str(train.get("loss")))

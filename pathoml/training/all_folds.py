@@ -43,7 +43,6 @@ from pathoml.training.endpoints import (
     write_endpoint,
 )
 from pathoml.training.fit import fit_models
-from pathoml.training.heads import find_head
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
@@ -57,6 +56,7 @@ from pathoml.training.scoring import (
     score_type_of,
     seed_folds,
 )
+from pathoml.training.solving import is_solved, seeds_of
 from pathoml.training.trained import Trained
 from pathoml.types import Array, Cohort, Split
 
@@ -76,7 +76,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         else make_splits(cohort, config.splits)
     )
     check_splits(splits, cohort)
-    specs = model_specs(splits, config.train.seeds)
+    specs = model_specs(splits, seeds_of(config.train))
     means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
@@ -206,9 +206,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         harmonised=said_of_centres(cohort.centre) if config.train.harmonise else "",
         over_budget=budget,
         device=device.type,
-        solved=bool(
-            getattr(find_head(config.train.head, config.train.study_folder), "solved", False)
-        ),
+        solved=is_solved(config.train),
         features=_features(study, slide.slide_id),
         encoder=encoder,
         endpoints=endpoints.said,
@@ -257,7 +255,7 @@ def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[Mod
     divided, which `evaluate` says.
     """
     try:
-        return nested_specs(cohort, split, config.splits, seeds=config.train.seeds)
+        return nested_specs(cohort, split, config.splits, seeds=seeds_of(config.train))
     except CohortError:
         return []
 

@@ -43,13 +43,17 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         return Trained(folder=study.run_folder, fresh=True)
     progress.heading(
         f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme},"
-        f" {config.splits.repeats} repeats, {config.train.seeds} seeds"
+        f" {config.splits.repeats} repeats"
     )
     say_why(progress, study.run_folder, recipe)
     # here, because loading torch takes seconds
     from pathoml.training.all_folds import train_all_folds
+    from pathoml.training.solving import is_solved, seeds_of
 
-    with progress.bar("train", f"model epochs{_models_ahead(study, cohort)}") as bar:
+    ahead = _models_ahead(
+        study, cohort, seeds=seeds_of(config.train), solved=is_solved(config.train)
+    )
+    with progress.bar("train", ahead) as bar:
         trained = train_all_folds(study, cohort, bar)
     record_step(
         study.run_folder,
@@ -65,14 +69,16 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
     return trained
 
 
-def _models_ahead(study: Study, cohort: Cohort) -> str:
-    """Return how many models there will be; "" where another program's splits say it."""
+def _models_ahead(study: Study, cohort: Cohort, *, seeds: int, solved: bool) -> str:
+    """Return what there is to do: how many models, but where another program's splits say it."""
     splits, train = study.config.splits, study.config.train
+    unit = "models" if solved else "model epochs"
     if splits.file:
-        return ""
+        return unit
     by_centre = splits.scheme == "leave_one_centre_out"
     folds = len({p.centre for p in cohort.patients}) if by_centre else splits.folds
     endpoints = 1 + len(study.config.secondary_endpoints)
-    models = endpoints * folds * (1 if by_centre else splits.repeats) * train.seeds
+    models = endpoints * folds * (1 if by_centre else splits.repeats) * seeds
     inner = " and the inner ones of each fold" if train.nested else ""
-    return f" ({models} models{inner}, {train.epochs} epochs each)"
+    each = "solved" if solved else f"{train.epochs} epochs each"
+    return f"{unit} ({models} models{inner}, {each})"

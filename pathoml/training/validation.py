@@ -21,6 +21,7 @@ from pathoml.training.heads import reference_to
 from pathoml.training.loop import model_specs
 from pathoml.training.offset import offset_models
 from pathoml.training.scoring import FoldScores, fold_scores, out_of_fold, standardise
+from pathoml.training.solving import seeds_of
 from pathoml.types import SILENT, Array, Bag, Cohort, Progress, Split
 
 
@@ -96,7 +97,7 @@ def cross_validate(
         config = config.of_study(given.study_folder)
     ordered = _in_order(cohort, bags)
     check_splits(splits, cohort)
-    specs = model_specs(splits, config.seeds)
+    specs = model_specs(splits, seeds_of(config))
     beside = (
         offset_models(cohort, mean_features(ordered), specs, strata=config.strata, seed=seed)
         if config.offset

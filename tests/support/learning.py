@@ -66,6 +66,17 @@ def planted_cohort(
     )
 
 
+def bag_of(features: np.ndarray, patient_id: str = "P") -> Bag:
+    """Return a bag of these (N, D) tiles, of one slide, side by side."""
+    return Bag(
+        patient_id=patient_id,
+        features=features.astype(np.float16),
+        slide_index=np.zeros(len(features), np.int64),
+        slide_ids=(f"{patient_id}-1",),
+        xy_l0=np.stack([np.arange(len(features)) * 100] * 2, axis=1).astype(np.int64),
+    )
+
+
 STUDY_YAML = """endpoint: {name: progression, time_zero: ablation, time: months, event: seen}
 cohort: {covariates: [age]}
 splits: {folds: 3, repeats: 2}
