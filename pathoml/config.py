@@ -29,6 +29,10 @@ FEWEST_BOOTSTRAPS = 200  # below, the ends of a percentile interval are single e
 FEWEST_RESAMPLES = 20  # below, there is no range; 200 is what its authors ask for
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Cell = Annotated[str, BeforeValidator(lambda value: _cell_text(value))]
+# names in a list, of which one alone may stand without brackets
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
 FlagName = Literal["pen", "dark", "out_of_focus", "fold", "bubble", "blank", "excluded_region"]
 
 
@@ -92,6 +96,13 @@ class CohortConfig(Section):
         (),
         description=(
             "further spellings of a missing cell, such as 'not done'; [Not Available] is known"
+        ),
+    )
+    source: Names = Field(
+        (),
+        description=(
+            "public cohorts that the patients are of, where ids do not show it: TCGA-SARC; held"
+            " against what the encoder and train.init learned from"
         ),
     )
 
@@ -294,6 +305,20 @@ class TrainConfig(Section):
         description=(
             "score each fold's training patients by inner folds too, for models that combine score"
             " and covariates"
+        ),
+    )
+    init: str | None = Field(
+        None,
+        description=(
+            "weights that every model begins with, FILE.safetensors from the study's folder; null ="
+            " random ones"
+        ),
+    )
+    init_cohorts: Names | None = Field(
+        None,
+        description=(
+            "public cohorts that train.init learned from: [TCGA], or [] for none; null = as the"
+            " file says, else not known"
         ),
     )
     _study_folder: Path | None = PrivateAttr(None)

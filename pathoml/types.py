@@ -116,6 +116,8 @@ class Encoder:
     stands_bf16: bool = True
     gate: str = ""  # the licence page to accept before the weights can be had
     parameters: int = 0  # published number of parameters, 0 = not published
+    # in its pretraining, as its authors say: () = none, None = not said; encoders/pretraining.py
+    public_cohorts: tuple[str, ...] | None = None
     notes: str = ""
 
 

@@ -77,6 +77,17 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
     return replace(cohort, patients=tuple(patients), excluded=tuple(excluded)), bags, first
 
 
+def embedded_width(cohort: Cohort, folder: Path) -> int | None:
+    """Return how many values the embeddings of a cohort have a tile; None where there are none yet.
+
+    Args:
+        folder: embeddings/ENCODING.
+    """
+    paths = (folder / f"{slide.slide_id}.h5" for slide in cohort.slides)
+    first = next((path for path in paths if is_stored(path)), None)
+    return None if first is None else int(read_embeddings(first).features.shape[1])
+
+
 def _same(a: object, b: object) -> bool:
     """Scales of imported tiles follow the scanner (0.2500, 0.2525 for "40x"); our own are equal to
     the last digit.

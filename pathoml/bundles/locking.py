@@ -30,10 +30,16 @@ from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import changed_tables
 from pathoml.study.layout import embeddings_folder, stain_name
+from pathoml.study.public_cohorts import INITIAL, pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed
+from pathoml.training.initial_origin import (
+    cohorts_learned_from,
+    initial_origin,
+    said_of_models,
+)
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -83,6 +89,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         for s in range(1, seeds + 1)
     ]
     device = prepare_device(config.compute)
+    learned_from = cohorts_learned_from(study, cohort, initial_origin(study, cohort))
     entries, raw = [], []
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -95,7 +102,12 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         seed=config.splits.seed,
         on_epoch=on_epoch,
     ):
-        entries += save_block(folder / MODELS, block.stack, specs[block.models])
+        entries += save_block(
+            folder / MODELS,
+            block.stack,
+            specs[block.models],
+            said=said_of_models(config.encoder, learned_from),
+        )
         raw.append(block.raw)
         head = block.stack.spec
     save_index(folder / MODELS, head, entries, notice=NOTICE)
@@ -115,7 +127,9 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             "patients": len(cohort.patients),
             "events": int(cohort.event.sum()),
             "models": seeds,
-            "train": vars(config.train),
+            "train": {**vars(config.train), "init": None},  # a path means nothing elsewhere
+            **({INITIAL: begun} if (begun := _trained(study).get(INITIAL)) else {}),
+            "public_cohorts": learned_from,
             "solved": solved,
         },
         "out_of_fold": out_of_fold_scale(run),
@@ -129,17 +143,29 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             scores=np.concatenate(raw).mean(0) - float(np.concatenate(raw).mean()),
         ),
         "files": files,
-        "train_recipe_sha256": read_json(RunFolder(study.run_folder).provenance)["steps"]["train"][
-            "recipe_sha256"
-        ],
+        "train_recipe_sha256": _trained(study)["recipe_sha256"],
     }
     metrics, permutation = (_if_there(study, name) for name in ("metrics.json", "permutation.json"))
-    write_text(folder / CARD, model_card(content, cohort, metrics, permutation=permutation))
+    write_text(
+        folder / CARD,
+        model_card(
+            content,
+            cohort,
+            metrics,
+            permutation=permutation,
+            pretraining=pretraining_alarms(pretraining_section(study, cohort)),
+        ),
+    )
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
     write_text(folder / SUMS, "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()))
     write_text(folder / BUNDLE, text)  # last: a folder with it is complete
     return folder
+
+
+def _trained(study: Study) -> dict[str, Any]:
+    """Return what `train` recorded of the run."""
+    return dict(read_json(RunFolder(study.run_folder).provenance)["steps"]["train"])
 
 
 def _if_there(study: Study, name: str) -> dict[str, Any]:

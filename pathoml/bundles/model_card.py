@@ -7,10 +7,12 @@ Source: Mitchell et al., Model Cards for Model Reporting, FAT* 2019, doi 10.1145
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pathoml.study.fitted import fitted_by
+from pathoml.encoders.pretraining import cohorts_in_words, cohorts_seen_by
+from pathoml.study.fitted import fitted_by, initial_in_words
+from pathoml.study.public_cohorts import INITIAL
 from pathoml.survival.estimate import interval_text
 from pathoml.types import Cohort
 
@@ -23,6 +25,7 @@ def model_card(
     metrics: Mapping[str, Any],
     *,
     permutation: Mapping[str, Any],
+    pretraining: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the card as Markdown.
 
@@ -30,6 +33,7 @@ def model_card(
         bundle: content of bundle.json.
         metrics: metrics.json of the run that was locked, {} before `evaluate`.
         permutation: permutation.json of that run, {} without permutations.
+        pretraining: alarms of what its parts had learned from these patients before.
     """
     training, of = bundle["training"], bundle["input"]
     centres = Counter(str(c) for c in cohort.centre)
@@ -62,6 +66,8 @@ def model_card(
         ),
         f"| is | an ensemble of {training['models']} models, head {training['train']['head']} |",
         f"| fitted so | {_fitted(training)} |",
+        f"| its encoder learned from | {cohorts_in_words(cohorts_seen_by(str(of['encoder'])))} |",
+        *_begun(training.get(INITIAL)),
         f"| made with | pathoml {bundle['pathoml_version']} |",
         f"| contact, ethics approval, data access | {TO_FILL_IN} |",
         "",
@@ -76,6 +82,7 @@ def model_card(
         "",
         "## For what, and for whom not",
         "",
+        *(f"- **Seen before.** {alarm['message']}" for alarm in pretraining),
         "- For research into "
         + str(bundle["endpoint"])
         + " in patients like those above; not for decisions about a patient.",
@@ -96,6 +103,14 @@ def model_card(
     return "\n".join(lines)
 
 
+def _begun(initial: Mapping[str, Any] | None) -> list[str]:
+    if not initial:
+        return []
+    cohorts = initial.get("public_cohorts")
+    said = "what they learned from is not said" if cohorts is None else cohorts_in_words(cohorts)
+    return [f"| began with | {initial_in_words(initial)}; learned from: {said} |"]
+
+
 def _judged(metrics: Mapping[str, Any]) -> str:
     loco = metrics.get("score_type") == "loco"
     return "by models of the other centres" if loco else "out of fold"
@@ -104,8 +119,14 @@ def _judged(metrics: Mapping[str, Any]) -> str:
 def _fitted(training: Mapping[str, Any]) -> str:
     """Return how one model of the ensemble was fitted."""
     one = {**training["train"], "seeds": 1}  # how many there are stands above
-    said = fitted_by(one, solved=training.get("solved"))
-    return said.replace("; 1 initialisation a fold", "")
+    initial = training.get(INITIAL) or {}
+    said = fitted_by(
+        one,
+        solved=training.get("solved"),
+        tiles_seen=str(initial.get("tiles_seen", "")),
+        began_with=initial_in_words(initial),
+    )
+    return said.replace("; 1 initialisation a fold", "").replace("; 1 training a fold", "")
 
 
 def _performance(metrics: Mapping[str, Any], permutation: Mapping[str, Any]) -> list[str]:

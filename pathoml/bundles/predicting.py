@@ -35,6 +35,7 @@ from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
 from pathoml.training.score_source import predict_recipe
@@ -52,6 +53,7 @@ class Predicted:
     harmonised: str = ""  # how centres were brought to those of the training, as a sentence
     # slide_id -> reason for slides whose maps were asked for and could not be drawn
     failures: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()  # of what the model and its encoder saw of these patients before
 
 
 def predict(
@@ -144,10 +146,13 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
         worst[str(row[0])] = max(
             worst[str(row[0])], str(row[4]), key=("green", "amber", "red").index
         )
+    of_run = study.config.model_copy(update={"run": bundle["name"]})
+    pretraining = pretraining_section(study.model_copy(update={"config": of_run}), cohort)
     return Predicted(
         folder=folder,
         patients=len(scores),
         slides=len(worst),
         lights=dict(Counter(worst.values())),
         harmonised=harmonised,
+        warnings=tuple(alarm["message"] for alarm in pretraining_alarms(pretraining)),
     )

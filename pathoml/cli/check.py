@@ -64,6 +64,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     for line in _timing(cohort):
         console.say(f"  {line}")
     _say_flow(cohort, console)
+    _say_pretraining(study, cohort, console)
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
@@ -121,6 +122,50 @@ def _say_flow(cohort: Cohort, console: Console) -> None:
         console.say(
             f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})"
         )
+
+
+def _say_pretraining(study: Study, cohort: Cohort, console: Console) -> None:
+    """Say which public cohorts the patients are of, and what the encoder and the initial weights
+    learned from.
+    """
+    from pathoml.study.public_cohorts import (
+        pretraining_alarms,
+        pretraining_notes,
+        pretraining_section,
+    )
+    from pathoml.training.initial_origin import initial_origin
+
+    origin = initial_origin(study, cohort)
+    if origin is not None:
+        console.say(f"  initial weights: {_fitting(study, cohort)}")
+    known = origin.noted(cohort) if origin else {}
+    section = pretraining_section(study, cohort, initial=known)
+    for one in section["study_is"]:
+        carry = f"{one['patients']} patients carry its ids" if one["patients"] else "cohort.source"
+        console.say(f"  public cohort {one['name']}: {carry}")
+    for alarm in pretraining_alarms(section):
+        console.say(f"  WARNING {alarm['message']}")
+    for note in pretraining_notes(section):
+        console.say(f"  NOTE {note}")
+
+
+def _fitting(study: Study, cohort: Cohort) -> str:
+    """Return how the initial weights fit the head, of the embeddings that there are.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    # here, because loading torch takes seconds
+    from pathoml.bags.reading import embedded_width
+    from pathoml.encoders.finding import find_encoder
+    from pathoml.study.layout import embeddings_folder, scales
+    from pathoml.training.initial_weights import read_initial_weights
+
+    width = embedded_width(cohort, embeddings_folder(study))
+    if width is None:  # then the encoder is one of ours
+        width = len(scales(study)) * find_encoder(study.config.encoder).dim
+    weights = read_initial_weights(study.config.train, width)
+    return weights.in_words if weights else "none"
 
 
 def _timing(cohort: Cohort) -> list[str]:

@@ -51,6 +51,8 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
         f"  drift of {done.slides} slides by their worst light: {lights}; see"
         f" {done.folder}/drift.csv"
     )
+    for warning in done.warnings:
+        console.say(f"  WARNING: {warning}")
     if maps:
         console.say(
             f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath:"

@@ -40,6 +40,10 @@ def tell(trained: Trained, console: Console) -> int:
         console.say(f"  {trained.harmonised}")
     if trained.over_budget:
         console.say(f"  WARNING: clinical covariates and image score are {trained.over_budget}")
+    if trained.began_with:
+        console.say(f"  every model began with {trained.began_with}")
+    for warning in trained.warnings:
+        console.say(f"  WARNING: {warning}")
     console.say(
         f"  {trained.models} models on {trained.patients} patients, {trained.events} events;"
         f" scores: {trained.folder}/scores.csv"

@@ -16,6 +16,7 @@ ENCODER = Encoder(
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
     parameters=4_811_072,
+    public_cohorts=(),  # ImageNet holds no slides
     licence="Apache-2.0",
     source="Tan & Le, ICML 2019, arXiv:1905.11946; Lite variant by the TensorFlow TPU team, 2020",
 )

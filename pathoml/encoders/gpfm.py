@@ -16,6 +16,8 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=303_000_000,
+    # 33 public data sets; its teachers Phikon and UNI learned from TCGA and GTEx
+    public_cohorts=("TCGA", "GTEx", "others"),
     licence="CC-BY-NC-ND-4.0 (its repository; the hub's card says MIT)",
     source=(
         "Ma et al., Nature Biomedical Engineering 2025, doi:10.1038/s41551-025-01488-4,"

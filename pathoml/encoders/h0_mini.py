@@ -26,6 +26,8 @@ ENCODER = Encoder(
     mean=(0.707223, 0.578729, 0.703617),
     std=(0.211883, 0.230117, 0.177517),
     parameters=86_000_000,
+    # distilled on 43 million tiles of TCGA (its paper); its teacher: see h_optimus_0
+    public_cohorts=("TCGA",),
     licence="CC-BY-NC-ND-4.0",
     source="Filiot et al., 2025, arXiv:2501.16239",
     notes="The class token alone (768) is used too.",

@@ -18,6 +18,7 @@ ENCODER = Encoder(
     mean=(0.707223, 0.578729, 0.703617),
     std=(0.211883, 0.230117, 0.177517),
     parameters=1_130_000_000,
+    public_cohorts=None,  # "a proprietary collection", says the card, and does not list it
     licence="Apache-2.0",
     source="Saillard et al., 2024, github.com/bioptimus/releases",
 )

@@ -18,6 +18,7 @@ ENCODER = Encoder(
     mean=(0.707223, 0.578729, 0.703617),
     std=(0.211883, 0.230117, 0.177517),
     parameters=1_130_000_000,
+    public_cohorts=None,  # a proprietary collection that the card does not list
     licence="CC-BY-NC-ND-4.0",
     source="Bioptimus, 2025, huggingface.co/bioptimus/H-optimus-1",
 )

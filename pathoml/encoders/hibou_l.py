@@ -27,6 +27,7 @@ ENCODER = Encoder(
     mean=(0.7068, 0.5755, 0.722),
     std=(0.195, 0.2316, 0.1816),
     parameters=304_000_000,
+    public_cohorts=None,  # a proprietary collection that the paper does not list
     licence="Apache-2.0",
     source=(
         "Nechaev et al., 2024, arXiv:2406.05074; architecture: github.com/HistAI/hibou,"

@@ -14,6 +14,7 @@ ENCODER = Encoder(
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
     parameters=85_800_000,
+    public_cohorts=("TCGA",),
     licence="Kaiko non-commercial 1 (May 2024)",
     source="kaiko.ai et al., 2024, arXiv:2404.15217",
 )

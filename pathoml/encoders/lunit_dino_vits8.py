@@ -12,6 +12,7 @@ ENCODER = Encoder(
     mean=(0.70322989, 0.53606487, 0.66096631),
     std=(0.21716536, 0.26081574, 0.20723464),
     parameters=21_700_000,
+    public_cohorts=("TCGA",),
     licence="Lunit non-commercial",
     source="Kang et al., CVPR 2023, arXiv:2212.04690",
 )

@@ -16,6 +16,7 @@ ENCODER = Encoder(
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
     parameters=1_135_000_000,
+    public_cohorts=("TCGA",),
     licence="MIT",
     source="Karasikov et al., 2025, arXiv:2504.05186",
     notes=(

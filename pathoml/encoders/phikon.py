@@ -11,6 +11,7 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=85_800_000,
+    public_cohorts=("TCGA",),
     licence="Owkin non-commercial",
     source="Filiot et al., 2023, doi:10.1101/2023.07.21.23292757",
 )

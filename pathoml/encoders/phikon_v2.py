@@ -14,6 +14,8 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=303_000_000,
+    # "TCGA, CPTAC, GTEx, TCIA and others", says the card
+    public_cohorts=("TCGA", "CPTAC", "GTEx", "others"),
     licence="Owkin non-commercial",
     source="Filiot et al., 2024, arXiv:2409.09173",
 )

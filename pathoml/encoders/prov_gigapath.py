@@ -22,6 +22,7 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=1_130_000_000,
+    public_cohorts=(),  # slides of Providence alone
     licence="Apache-2.0, research use",
     source="Xu et al., Nature 630 (2024) 181-188, doi:10.1038/s41586-024-07441-w",
     notes=(

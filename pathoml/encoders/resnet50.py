@@ -11,6 +11,7 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=23_508_032,
+    public_cohorts=(),  # ImageNet holds no slides
     licence="Apache-2.0",
     source="He et al., CVPR 2016, arXiv:1512.03385; weights: Wightman et al., arXiv:2110.00476",
 )

@@ -19,6 +19,7 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=303_400_000,
+    public_cohorts=("GTEx",),  # Mass-100K: two hospitals of Boston and GTEx
     licence="CC-BY-NC-ND-4.0",
     source="Chen et al., Nature Medicine 30 (2024) 850-862, doi:10.1038/s41591-024-02857-3",
     notes="The card says 20x; 0.5 is the usual reading of it.",

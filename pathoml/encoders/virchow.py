@@ -25,6 +25,7 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=631_000_000,
+    public_cohorts=(),  # slides of Memorial Sloan Kettering alone
     licence="Apache-2.0",
     source="Vorontsov et al., Nature Medicine 30 (2024) 2924-2935, doi:10.1038/s41591-024-03141-0",
 )

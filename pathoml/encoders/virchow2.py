@@ -26,6 +26,7 @@ ENCODER = Encoder(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     parameters=631_000_000,
+    public_cohorts=(),  # slides of Memorial Sloan Kettering and of clinical laboratories
     licence="CC-BY-NC-ND-4.0",
     source="Zimmermann et al., 2024, arXiv:2408.00738",
     notes="Trained at 2, 1, 0.5 and 0.25 micrometres per pixel; tiles.mpp may be any of them.",

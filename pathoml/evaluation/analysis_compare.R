@@ -12,6 +12,7 @@ not_repeated <- c(
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",
   "^timing\\.treatments\\." = "counts of dates, which are not in cohort.csv",
   "^(added_value|treatment_interaction)\\.left_out\\." = "says which columns, in words",
+  "^pretraining\\." = "says what the models learned from before this study",
   "^nested_scores\\.used$" = "says which file was used",
   "^endpoint_comparison\\.trained_on\\." = "needs the outcomes of other endpoints",
   "^offset_score\\.(folds|told_folds)$" = "counts of models",

@@ -10,7 +10,7 @@ winner is chosen anew and judged on the patients who were not drawn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from pathoml.evaluation.permutation import PermutationTest, partitions_of, permu
 from pathoml.store.files import write_json
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import draw_counts, pooled_concordance
 from pathoml.survival.estimate import Estimate
@@ -37,6 +38,7 @@ from pathoml.survival.fold_concordance import (
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.baselines import clinical_folds
 from pathoml.training.fit import fit_models
+from pathoml.training.initial_origin import initial_origin
 from pathoml.training.loop import model_specs
 from pathoml.training.scoring import fold_scores, folded_scores
 from pathoml.training.solving import seeds_of
@@ -44,6 +46,7 @@ from pathoml.types import Bag, Cohort, Split
 
 Say = Callable[[str], None]
 Harmonise = Literal["centre"] | None
+Recipe = tuple[str, Harmonise]  # a head, and train.harmonise
 CLINICAL = "clinical"
 DRAWS = 400  # of the bias-corrected C
 
@@ -105,15 +108,15 @@ def compare(
                 f"{encoder} and {encoders[0]} do not cover the same patients ({missing} is in one "
                 "only). Embed all slides with both."
             )
+    for warning in _seen_before(study, studies.values(), cohort, heads):
+        say(f"  WARNING {warning}")
     splits = make_splits(cohort, study.config.splits)
     candidates = []
-    configs = [
-        study.config.train.model_copy(update={"head": head, "harmonise": way})
-        for head in heads
-        for way in dict.fromkeys(harmonise or [study.config.train.harmonise])
-    ]
+    ways = dict.fromkeys(harmonise or [study.config.train.harmonise])
+    recipes = [(head, way) for head in heads for way in ways]
     for encoder in encoders:
-        for config in configs:
+        for head, way in recipes:
+            config = train_of(study, encoder, head, way)
             candidates.append(
                 _candidate(study, cohort, everything[encoder][1], splits, encoder, config)
             )
@@ -123,7 +126,7 @@ def compare(
         scores = folded_scores(clinical)
         candidates.append(Candidate(encoder="none", head=CLINICAL, scores=scores, cpu_seconds=0.0))
     null = (
-        _null_of_the_maximum(study, cohort, everything, splits, configs, permutations, say)
+        _null_of_the_maximum(study, cohort, everything, splits, recipes, permutations, say)
         if permutations
         else []
     )
@@ -161,6 +164,32 @@ def _candidate(
     )
 
 
+def _seen_before(
+    study: Study, studies: Iterable[Study], cohort: Cohort, heads: Sequence[str]
+) -> list[str]:
+    """Return a sentence for what an encoder, or the weights that the study's own head begins with,
+    learned from these patients before.
+    """
+    origin = initial_origin(study, cohort) if study.config.train.head in heads else None
+    sentences = []
+    for one in studies:
+        is_own = one.config.encoder == study.config.encoder
+        known = origin.noted(cohort) if origin and is_own else {}
+        section = pretraining_section(one, cohort, initial=known)
+        sentences += [str(alarm["message"]) for alarm in pretraining_alarms(section)]
+    return sentences
+
+
+def train_of(study: Study, encoder: str, head: str, harmonise: Harmonise = None) -> TrainConfig:
+    """Return the section `train` of a recipe: the initial weights are those of the study's own
+    encoder and head, and any other begins with random ones.
+    """
+    train = study.config.train
+    own = (encoder, head) == (study.config.encoder, train.head)
+    init = train.init if own else None
+    return train.model_copy(update={"head": head, "init": init, "harmonise": harmonise})
+
+
 def _statistic(scores: FoldedScores, cohort: Cohort) -> float:
     """C over pairs of one fold and centre."""
     count = partial(
@@ -182,7 +211,7 @@ def _null_of_the_maximum(
     cohort: Cohort,
     everything: dict[str, tuple[Cohort, list[Bag], Any]],
     splits: Sequence[Split],
-    configs: Sequence[TrainConfig],
+    recipes: Sequence[Recipe],
     permutations: int,
     say: Say,
 ) -> list[float]:
@@ -199,8 +228,8 @@ def _null_of_the_maximum(
     each = len(specs) // permutations
     largest = np.full(permutations, -np.inf)
     for encoder, (_, bags, _) in everything.items():
-        for given in configs:
-            config = given.model_copy(update={"seeds": seeds})
+        for head, way in recipes:
+            config = train_of(study, encoder, head, way).model_copy(update={"seeds": seeds})
             device = prepare_device(study.config.compute)
             raw = np.concatenate(
                 [

@@ -372,6 +372,32 @@ class Alarm(TypedDict):
     message: str
 
 
+class PublicCohortNamed(TypedDict):
+    """A public cohort that patients are of: by their ids, or as cohort.source states."""
+
+    name: str
+    patients: int  # who carry its ids
+    stated: bool
+
+
+class Pretrained(TypedDict):
+    """What a model learned from before this study, as its authors say."""
+
+    name: str
+    public_cohorts: list[str] | None  # [] none, None not said
+    seen: list[str]  # of the study's own cohorts
+    patient_ids_in_common: NotRequired[int]  # of initial weights that say who trained them
+
+
+class Pretraining(TypedDict):
+    """What the models of a run learned from before, and which of it this study is."""
+
+    study_is: list[PublicCohortNamed]
+    encoder: NotRequired[Pretrained]
+    initial_weights: NotRequired[Pretrained]
+    locked_model: NotRequired[Pretrained]
+
+
 class Patients(TypedDict):
     """The columns of Table 1, with their patients."""
 
@@ -675,6 +701,7 @@ class Metrics(TypedDict):
     acquisition: Acquisition | Note
     fairness: Fairness
     flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
+    pretraining: Pretraining
     leaks: Leaks
     alarms: list[Alarm]
     offset_score: NotRequired[OffsetScore]  # where train.offset is clinical

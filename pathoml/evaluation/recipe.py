@@ -8,16 +8,18 @@ from typing import Any
 from pathoml.config import Study
 from pathoml.errors import PathomlError
 from pathoml.evaluation.analysis_plan import PLAN, STAMP
+from pathoml.store.files import sha256_of_json
 from pathoml.store.provenance import file_hash, file_hashes
 from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import columns_read, patients_read, slides_read, stored_content
 from pathoml.study.layout import embeddings_folder, tiles_folder
+from pathoml.study.public_cohorts import pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.subgroups import parse_expression
 from pathoml.training.recipe import train_recipe
 from pathoml.types import Cohort, Recipe
 
-EVALUATION_VERSION = 9  # and so on: each when the same inputs give other files
+EVALUATION_VERSION = 10  # and so on: each when the same inputs give other files
 EVALUATE_OUTPUTS = (
     "metrics.json",
     "metrics.csv",
@@ -71,6 +73,7 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             BUNDLE: "" if trained else file_hash(study.bundles_folder / config.run / BUNDLE),
             QUALITY: _quality(study),
             "embeddings": {} if trained else _embeddings(study, cohort),
+            "what models saw before": sha256_of_json(pretraining_section(study, cohort)),
             **_secondary(study, cohort),
             **_offset(study),
             "version": EVALUATION_VERSION,

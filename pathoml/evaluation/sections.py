@@ -62,6 +62,7 @@ from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.study.cohort import share_treated
+from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.run import load_run
@@ -197,9 +198,11 @@ def metrics(evidence: Evidence) -> Json:
         "acquisition": acquisition_section(evidence),
         "fairness": fairness_section(evidence),
         "flow": _flow(evidence),
+        "pretraining": pretraining_section(study, cohort),
     }
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
     content["alarms"] = [
+        *pretraining_alarms(content["pretraining"]),
         *timing_alarms(cohort, content["timing"]),
         *_alarms(content),
         *missing_alarms(content["missing"]),

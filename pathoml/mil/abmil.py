@@ -8,6 +8,8 @@ form of Javed et al., NeurIPS 2022, arXiv:2206.01794.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,22 @@ class Head(nn.Module):
     """Gated attention over tiles, linear risk."""
 
     exact = True
+    read_out = ("risk.weight",)  # weights for another question come without it
+    # MIL-Lab's ABMIL with one layer, one gate and one head (Shao et al., ICML 2025,
+    # arXiv:2506.09022; src/models/abmil.py): the same sum before its classes. Its attention may be
+    # narrower than its transform (384 of 512): units of zeros say nothing and never learn
+    also_named: ClassVar = {
+        f"{theirs}.{part}": f"{ours}.{part}"
+        for theirs, ours in (
+            ("patch_embed.0", "transform"),
+            ("global_attn.attention_a.0", "content"),
+            ("global_attn.attention_b.0", "gate"),
+            ("global_attn.attention_c", "score"),
+        )
+        for part in ("weight", "bias")
+    }
+    may_be_narrower = ("content.weight", "content.bias", "gate.weight", "gate.bias", "score.weight")
+    left_out = ("classifier.",)
 
     def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:
         super().__init__()

@@ -9,6 +9,8 @@ same.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,20 @@ class Head(nn.Module):
     """Gated attention half as wide as the transform, linear risk of the bag."""
 
     exact = True
+    read_out = ("risk.weight",)  # weights for another question come without it
+    # CLAM_SB, whose layers are counted with their dropout or without; its classes are left out
+    also_named: ClassVar = {
+        f"attention_net.{theirs}.{part}": f"{ours}.{part}"
+        for number in (2, 3)
+        for theirs, ours in (
+            ("0", "transform"),
+            (f"{number}.attention_a.0", "content"),
+            (f"{number}.attention_b.0", "gate"),
+            (f"{number}.attention_c", "score"),
+        )
+        for part in ("weight", "bias")
+    }
+    left_out = ("classifiers.", "instance_classifiers.")
 
     def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:
         super().__init__()

@@ -17,6 +17,10 @@ class Head(nn.Module):
     """Mean of the critical tile's risk and of the risk pooled by likeness to that tile."""
 
     exact = True
+    read_out = (
+        "tile_risk.weight",
+        "bag_risk.weight",
+    )  # weights for another question come without it
 
     def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:
         super().__init__()

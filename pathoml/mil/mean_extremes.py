@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from pathoml.bags.extremes import extreme_count
 from pathoml.types import Array, HeadOutput
 
+Triple = tuple[Array, Array, Array]
+
 
 class Readout(NamedTuple):
     """A linear log-risk of a (K,) statistic of a bag."""
@@ -52,8 +54,11 @@ class Head(nn.Module):
         return cast("nn.Linear", layer)
 
     @torch.no_grad()
-    def set_branches(self, mean: Readout, high: Readout, low: Readout) -> None:
-        """Take over what was solved; all (K,) over the features that the head is given."""
+    def set_branches(self, mean: Triple, high: Triple, low: Triple) -> None:
+        """Take over what was solved: of the mean, and of the means of the highest and of the lowest
+        tiles, what a Readout holds, over the features that the head is given.
+        """
+        mean, high, low = Readout(*mean), Readout(*high), Readout(*low)
         self.mean.weight.copy_(_row(mean.weights))
         self.mean.bias.fill_(-float(mean.weights @ mean.centre))
         reach = [np.abs(one.weights) * one.sd for one in (mean, high, low)]  # (K,) each, log hazard

@@ -47,6 +47,7 @@ class Head(nn.Module):
     """Two layers of exchange between tiles, pooled by attention."""
 
     exact = False
+    read_out = ("risk.weight",)  # weights for another question come without it
 
     def __init__(self, in_dim: int, hidden: int, dropout: float) -> None:
         super().__init__()

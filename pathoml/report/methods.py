@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pathoml.encoders.pretraining import cohorts_in_words, cohorts_seen_by
 from pathoml.report.what_ran import WhatRan
 from pathoml.report.wording import is_number, number, within_centres
-from pathoml.study.fitted import fitted_by
+from pathoml.study.fitted import fitted_by, initial_in_words
 from pathoml.types import Json
 
 STAINS = {"macenko": "Macenko", "reinhard": "Reinhard"}
@@ -115,7 +116,14 @@ def _offset(metrics: Json) -> list[str]:
 def _trained(ran: WhatRan, _: Json) -> list[str]:
     return [
         _features(ran.features),
-        fitted_by(ran.train, solved=ran.solved, tiles_seen=ran.tiles_seen) + ".",
+        fitted_by(
+            ran.train,
+            solved=ran.solved,
+            tiles_seen=ran.tiles_seen,
+            began_with=initial_in_words(ran.initial),
+        )
+        + ".",
+        *_alike(ran),
         partition(ran.splits),
         CENTRED,
         *([NESTED] if ran.nested else []),
@@ -149,17 +157,49 @@ def _predicted(ran: WhatRan, _: Json) -> list[str]:
     endpoint = f" ({bundle['endpoint']})" if bundle.get("endpoint") else ""
     models = f", an ensemble of {bundle['models']} models" if bundle.get("models") else ""
     one = {**train, "seeds": 1}  # the ensemble is said
-    fitted = fitted_by(one, solved=ran.solved).replace("; 1 initialisation a fold", "")
+    fitted = fitted_by(
+        one,
+        solved=ran.solved,
+        tiles_seen=str(ran.initial.get("tiles_seen", "")),
+        began_with=initial_in_words(ran.initial),
+    )
+    fitted = fitted.replace("; 1 initialisation a fold", "").replace("; 1 training a fold", "")
     return [
         f"The scores were made by {name}{models}, trained {where}{endpoint} and fixed before these"
         " patients were scored: nothing was trained, divided into folds or chosen on them.",
         _features(ran.features),
         f"{fitted}.",
         *([f"Of these patients: {bundle['harmonised']}"] if bundle.get("harmonised") else []),
+        *_alike(ran),
         "A score is the mean over the ensemble, centred on the patients that trained it, in units"
         " of the standard deviation of its out-of-fold scores there; the two groups are divided at"
         " the median of those.",
     ]
+
+
+def _alike(ran: WhatRan) -> list[str]:
+    """Return what models that begin alike have learned from, and what they still differ by."""
+    if not ran.initial:
+        return []
+    cohorts = ran.initial.get("public_cohorts")
+    fresh = ran.initial.get("begins_as_usual") or []
+    own = f" and by {', '.join(fresh)}, which the weights lack" if fresh else ""
+    said = (
+        "What the weights learned from is not known."
+        if cohorts is None
+        else f"The weights learned from {cohorts_in_words(cohorts)}."
+    )
+    return [f"Models of one fold differ by dropout{own}. {said}"]
+
+
+def _pretraining(encoder: str) -> str:
+    """Return what an encoder learned from, as its authors say."""
+    cohorts = cohorts_seen_by(encoder)
+    if cohorts is None:
+        return " What it learned from is not listed by its authors."
+    if not cohorts:
+        return " Its authors name no public cohort of slides among what it learned from."
+    return f" It learned from {cohorts_in_words(cohorts)}, as its authors say."
 
 
 def _features(features: Mapping[str, Any]) -> str:
@@ -175,6 +215,7 @@ def _features(features: Mapping[str, Any]) -> str:
         return (
             f"The features of tiles of {side} at {scale} were made by another program"
             f" ({features['imported_from']}) with the encoder {encoder} and imported as they were."
+            + _pretraining(encoder)
         )
     exclude, context = features.get("exclude") or (), features.get("context_mpp")
     return (
@@ -183,6 +224,7 @@ def _features(features: Mapping[str, Any]) -> str:
         + (f"; tiles flagged {' or '.join(exclude)} left out)" if exclude else ")")
         + f" and each tile{_recoloured(features.get('stain'))} was turned into a vector by the"
         f" pretrained encoder {encoder}, which saw no outcome."
+        + _pretraining(encoder)
         + (
             f" Behind it stands the vector of the tile around it at {context:g} micrometres per"
             " pixel."

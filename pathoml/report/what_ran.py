@@ -11,6 +11,7 @@ from typing import Literal
 
 from pathoml.config import Study
 from pathoml.store.files import read_json, sha256_of_file
+from pathoml.study.public_cohorts import INITIAL
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.types import Json
 
@@ -28,6 +29,7 @@ class WhatRan:
     train: Json  # the section `train` that was in force; {} where nobody says
     features: Json  # encoder, tile_px, mpp, min_tissue, exclude, context_mpp, stain, imported_from
     splits: Json = field(default_factory=dict)  # splits.json, with scheme, seed, stratify_by, file
+    initial: Json = field(default_factory=dict)  # the weights that every model began with
     solved: bool | None = None  # the head is solved, not trained by epochs
     tiles_seen: str = ""
     nested: bool = False
@@ -82,6 +84,7 @@ def read_what_ran(study: Study, *, score_type: str) -> WhatRan:
         origin=origin,
         train=(trained.get("inputs") or {}).get("train") or config["train"],
         features={**shape, **noted},
+        initial=trained.get(INITIAL) or {},
         solved=trained.get("solved"),
         tiles_seen=str(trained.get("tiles") or ""),
         **made,
@@ -102,6 +105,7 @@ def _predicted(study: Study, done: Json, made: Json) -> WhatRan:
         origin="predicted",
         train=training.get("train") or {},
         features=said.get("input") or {},
+        initial=training.get(INITIAL) or {},
         solved=training.get("solved"),
         bundle={
             "name": done.get("bundle") or said.get("name") or study.config.run,

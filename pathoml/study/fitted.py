@@ -38,13 +38,32 @@ HARMONISED = (
 )
 
 
-def fitted_by(train: Mapping[str, Any], *, solved: bool | None = None, tiles_seen: str = "") -> str:
+def initial_in_words(initial: Mapping[str, Any] | None) -> str:
+    """Return what is said of the weights that models began with, as provenance.json and bundle.json
+    have it; "" for random ones.
+
+    >>> initial_in_words({"file": "feather.safetensors", "sha256": "d341dd7e95f4" * 5})
+    'the weights of feather.safetensors (SHA-256 d341dd7e95f4)'
+    """
+    if not initial:
+        return ""
+    return f"the weights of {initial['file']} (SHA-256 {str(initial['sha256'])[:12]})"
+
+
+def fitted_by(
+    train: Mapping[str, Any],
+    *,
+    solved: bool | None = None,
+    tiles_seen: str = "",
+    began_with: str = "",
+) -> str:
     """Return how a head was fitted, as a sentence without its full stop.
 
     Args:
         train: keys of the section `train` with the values that were in force.
         solved: the head is solved, not trained by epochs; None where that is not known.
         tiles_seen: what `train` recorded of the projection that it chose.
+        began_with: what is said of the weights that every model began with; "" = random ones.
 
     >>> fitted_by({"head": "ridge_cox"})[:62]
     'The features of all tiles of a patient were averaged, and the '
@@ -64,7 +83,8 @@ def fitted_by(train: Mapping[str, Any], *, solved: bool | None = None, tiles_see
         f" learning rate {train['learning_rate']:g}, weight decay {train['weight_decay']:g},"
         f" dropout {train['dropout']:g}"
         + (f"; {seen}" if seen else "")
-        + f"; {seeds} initialisation"
+        + f"; {seeds} {'training' if began_with else 'initialisation'}"
         + ("s averaged" if seeds > 1 else "")
         + " a fold)"
+        + (f", beginning with {began_with} instead of random weights" if began_with else "")
     )

@@ -20,6 +20,11 @@ from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.public_cohorts import (
+    pretraining_alarms,
+    pretraining_notes,
+    pretraining_section,
+)
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.split_files import read_foreign_splits
 from pathoml.study.splits import (
@@ -43,6 +48,12 @@ from pathoml.training.endpoints import (
     write_endpoint,
 )
 from pathoml.training.fit import fit_models
+from pathoml.training.initial_origin import (
+    cohorts_learned_from,
+    initial_origin,
+    said_of_models,
+)
+from pathoml.training.initial_weights import read_initial_weights
 from pathoml.training.log import write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
@@ -77,6 +88,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     check_splits(splits, cohort)
     specs = model_specs(splits, seeds_of(config.train))
+    origin = initial_origin(study, cohort)
+    initial = read_initial_weights(config.train, bags[0].features.shape[1])
     means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
@@ -92,7 +105,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         stale.unlink()
     remove_endpoints(run)
     log: list[LogRow] = []
-    models = ModelFolders(run, endpoints)
+    learned_from = cohorts_learned_from(study, cohort, origin)
+    models = ModelFolders(run, endpoints, said=said_of_models(slide.encoder, learned_from))
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
     nesting = endpoints.nested(
         inner, _offset(cohort, means, inner, config) if config.train.offset and inner else None
@@ -193,7 +207,13 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             settings=settings,
             ridge_cox=offset_ridge_folds(cohort, splits, means, score=offset.score),
         )
-    tiles = where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
+    tiles = (
+        initial.tiles_seen
+        if initial
+        else where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
+    )
+    begun = initial.noted(origin.noted(cohort)) if initial and origin else {}
+    pretraining = pretraining_section(study, cohort, initial=begun)
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
     return Trained(
@@ -206,6 +226,13 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         harmonised=said_of_centres(cohort.centre) if config.train.harmonise else "",
         over_budget=budget,
         device=device.type,
+        initial_weights=begun,
+        began_with=initial.in_words if initial else "",
+        warnings=(
+            *(alarm["message"] for alarm in pretraining_alarms(pretraining)),
+            *pretraining_notes(pretraining),
+            *(said for said in [initial.equal_seeds(config.train) if initial else ""] if said),
+        ),
         solved=is_solved(config.train),
         features=_features(study, slide.slide_id),
         encoder=encoder,

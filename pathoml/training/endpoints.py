@@ -208,8 +208,11 @@ class ModelFolders:
     is.
     """
 
-    def __init__(self, run: RunFolder, endpoints: AllEndpoints) -> None:
-        self._specs = endpoints.specs
+    def __init__(
+        self, run: RunFolder, endpoints: AllEndpoints, *, said: Mapping[str, str] | None = None
+    ) -> None:
+        """Take where a run's models go, and the metadata of their files."""
+        self._specs, self._said = endpoints.specs, said
         self._folders = {(one.endpoint.name, False): one.endpoint.run for one in endpoints.others}
         self._folders |= {PLAIN: run, TOLD: RunFolder(run.offset)}
         self.entries: dict[tuple[str, bool], list[dict[str, Any]]] = {
@@ -221,7 +224,9 @@ class ModelFolders:
         """Write the models of a block into the folder of their endpoint."""
         mine = self._specs[block.models]
         learned = mine[0].learns
-        self.entries[learned] += save_block(self._folders[learned].models, block.stack, mine)
+        self.entries[learned] += save_block(
+            self._folders[learned].models, block.stack, mine, said=self._said
+        )
         self.head = block.stack.spec
 
     def finish(self, raw: Array, *, endpoint: str = "", **notes: Any) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from pathoml.config import TrainConfig
+from pathoml.training.initial_weights import refuse_solved
 from pathoml.training.loop import (
     LogRow,
     OnEpoch,
@@ -34,6 +35,7 @@ def fit_models(
     log: list[LogRow] | None = None,
 ) -> Iterator[TrainedBlock]:
     """Yield blocks of fitted models; arguments and errors are those of `training.train_models`."""
+    refuse_solved(config)
     if is_solved(config):
         lessons = Lessons(cohort, config.strata, outcomes=outcomes)
         check_bags(bags)

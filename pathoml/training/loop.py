@@ -31,6 +31,7 @@ from pathoml.bags.tile_bank import Projection, TileBank
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
 from pathoml.survival.outcome import at_rows
+from pathoml.training.initial_weights import InitialWeights, read_initial_weights
 from pathoml.training.losses import survival_loss
 from pathoml.training.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
 from pathoml.training.outcomes import Lessons, Outcomes
@@ -106,8 +107,10 @@ def train_models(
     Raises:
         CohortError: a bag has no tiles or its features are not finite; a fold has no event to learn
             from.
+        ConfigError: the weights of train.init do not fit.
     """
     check_bags(bags)
+    initial = read_initial_weights(config, bags[0].features.shape[1])
     sizes = [len(b.features) for b in bags]
     tiles = min(config.tiles_per_patient, max(sizes))
     rng = np.random.default_rng(seed)
@@ -116,6 +119,9 @@ def train_models(
     ]  # epochs x (B, n)
     projection = choose_projection(config.projection, len(bags), device)
     width = projection or bags[0].features.shape[1]
+    if initial:  # whose one projection stands before all models; harmonised, once for each fold
+        own = config.harmonise and initial.projection[1].ndim > 1
+        projection, width = initial.in_dim if own else None, initial.in_dim
     stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
     moments = bag_moments(bags, cohort.centre) if config.harmonise else None
@@ -125,7 +131,14 @@ def train_models(
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
         of_group = [spec for run in group for spec in specs[run]]
         bank, sights, projection_of = _project(
-            cohort, bags, of_group, config, seed=seed, device=device, moments=moments
+            cohort,
+            bags,
+            of_group,
+            config,
+            seed=seed,
+            device=device,
+            moments=moments,
+            initial=initial,
         )
         place = iter(projection_of)
         for mine in (
@@ -134,7 +147,7 @@ def train_models(
             for block in blocks(run.stop - run.start, size)
         ):
             used = [next(place) for _ in specs[mine]]
-            stack = _new_stack(specs[mine], config, sights, used, seed, device)
+            stack = _new_stack(specs[mine], config, sights, used, seed, device, initial)
             rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress, lessons)
             if log is not None:
                 log.extend(rows)
@@ -201,10 +214,17 @@ def _project(
     seed: int,
     device: torch.device,
     moments: BagMoments | None,
+    initial: InitialWeights | None,
 ) -> tuple[TileBank, Sights, list[int]]:
     """Return the tiles as the models of each fold see them, how they do, and which sight each model
     has.
     """
+    given: Projection | None = None
+    if initial:
+        mean, components = (part.to(device) for part in initial.projection)
+        given = mean, components
+    if given and not moments:
+        return TileBank(bags, [given], device), ([given], []), [0] * len(specs)
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
     place: dict[tuple[str, str, int], int] = {}
     trainings = []
@@ -215,13 +235,17 @@ def _project(
             trainings.append(_bag_of(spec, len(bags))[rows])
     harmonisations = [fit_harmonisation(moments, t) for t in trainings] if moments else []
     seen: dict[str, Any] = {"harmonisations": harmonisations, "centres": cohort.centre}
-    projections = fit_projections(
-        bags,
-        trainings,
-        choose_projection(config.projection, len(bags), device),
-        seed=seed,
-        device=device,
-        **seen,
+    projections = (
+        [given] * len(trainings)
+        if given
+        else fit_projections(
+            bags,
+            trainings,
+            choose_projection(config.projection, len(bags), device),
+            seed=seed,
+            device=device,
+            **seen,
+        )
     )
     bank = TileBank(bags, projections, device, **seen)
     return bank, (projections, harmonisations), [place[s.tiles_seen] for s in specs]
@@ -234,8 +258,11 @@ def _new_stack(
     used: Sequence[int],
     seed: int,
     device: torch.device,
+    initial: InitialWeights | None,
 ) -> ModelStack:
-    """Return an untrained stack; a seed starts alike in every fold."""
+    """Return an untrained stack; a seed starts alike in every fold, and all seeds do with initial
+    weights.
+    """
     projections, harmonisations = sights
     components = projections[0][1]
     spec = HeadSpec.of(
@@ -249,7 +276,10 @@ def _new_stack(
     for one in sorted({s.seed for s in specs}):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 7919 + one)
-            built[one] = spec.build().to(device)
+            built[one] = spec.build()
+            if initial:
+                initial.start(built[one])
+            built[one].to(device)
     wanted = sorted(set(used))
     return ModelStack(
         spec,

@@ -4,7 +4,7 @@ scores that they gave.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,18 @@ MAPS = ("scale", "offset")  # of a harmonisation's centres
 CENTRES = "centres"  # in models.json: those that a model's harmonisation knows, in its order
 
 
-def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+def save_block(
+    folder: Path,
+    stack: ModelStack,
+    specs: Sequence[ModelSpec],
+    *,
+    said: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
     """Write models/NAME.safetensors for each model, with its projection; return what models.json
     says of them.
+
+    Args:
+        said: metadata of each file, for whoever begins with its weights elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -50,7 +59,7 @@ def save_block(folder: Path, stack: ModelStack, specs: Sequence[ModelSpec]) -> l
         tensors |= _tensors_of(harmonisation) if harmonisation else {}
         with atomic_path(folder / f"{spec.name}.safetensors") as path:
             path.write_bytes(
-                save(tensors)
+                save(tensors, dict(said) if said else None)
             )  # safetensors' own writer leaves a temporary of its own when it is killed
         entries.append(
             {

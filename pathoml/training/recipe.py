@@ -14,6 +14,7 @@ from pathoml.study.inputs import patients_read, stored_content
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.heads import source_sha256
+from pathoml.training.initial_origin import init_hash
 from pathoml.types import Cohort, Recipe
 
 TRAINING_VERSION = 5  # raise it when the same data and configuration train other models
@@ -28,6 +29,8 @@ TRAIN_OUTPUTS = (
 # keys of `train` that a recipe names where they are set, so that runs of before stay up to date
 NAMED_IF_SET = {"harmonise", "offset", "strata"}
 NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
+# keys of `train` of which the file's content counts, and what it learned from for `evaluate`
+OF_INITIAL_WEIGHTS = {"init", "init_cohorts"}
 # keys of `splits` that a scheme goes by, beside its own name and the seed
 SPLIT_KEYS = {
     "stratified": {"folds", "repeats", "stratify_by"},
@@ -52,12 +55,16 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "begun later": list(cohort.later_covariates),  # which no clinical model takes
             "data_cut": cut.isoformat() if cut else "",  # a column of scores.csv
             "splits": splits_read(config.splits, nested=config.train.nested),
-            "train": {**config.train.model_dump(mode="json", exclude=NAMED_IF_SET), **asked},
+            "train": {
+                **config.train.model_dump(mode="json", exclude=NAMED_IF_SET | OF_INITIAL_WEIGHTS),
+                **asked,
+            },
             "encoder": config.encoder,
             "embeddings": stored_content(embeddings_folder(study), cohort),
             "version": TRAINING_VERSION,
             **split_file_hash(study),
             **head_source_hash(study),
+            **init_hash(study),
             **secondary_inputs(study, cohort),
         },
     )

@@ -24,7 +24,6 @@ from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError
-from pathoml.mil.mean_extremes import Readout
 from pathoml.survival.ridge_cox import fit_ridge_cox
 from pathoml.survival.stacked_cox import stacking_weights
 from pathoml.training.heads import find_head
@@ -208,23 +207,17 @@ def _solve(
     shift = float(mean.mean @ mean.weights - tile_mean.double().cpu().numpy() @ mean.weights)
     spread = values[rows].std(axis=0)  # (2 K,)
     high, low = (
-        Readout(
-            weights=np.append(of_extremes * extremes.weights[end], 0.0),
-            centre=np.append(extremes.mean[end], 0.0),
-            sd=np.append(spread[end], 0.0),
+        (
+            np.append(of_extremes * extremes.weights[end], 0.0),
+            np.append(extremes.mean[end], 0.0),
+            np.append(spread[end], 0.0),
         )
         for end in (slice(None, components.shape[1]), slice(components.shape[1], None))
     )
     nothing = np.zeros(components.shape[1])
-    head.set_branches(
-        Readout(
-            weights=np.append(nothing, of_mean),
-            centre=np.append(nothing, shift),
-            sd=np.append(nothing, (means[rows] @ mean.weights).std()),
-        ),
-        high,
-        low,
-    )
+    own_spread = (means[rows] @ mean.weights).std()
+    own = (np.append(nothing, value) for value in (of_mean, shift, own_spread))
+    head.set_branches(tuple(own), high, low)  # log hazard ratio per unit, centre, SD of each
     return _Solved(
         spec=spec,
         head=head,

@@ -11,6 +11,8 @@ from pathoml.errors import StoreError
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import say_why
+from pathoml.study.public_cohorts import INITIAL
+from pathoml.training.initial_origin import initial_origin
 from pathoml.training.recipe import ENDPOINT_SCORES, train_outputs, train_recipe
 from pathoml.training.score_source import score_source
 from pathoml.training.trained import Trained
@@ -37,6 +39,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
             f"{study.run_folder} holds scores that were not trained there (`pathoml"
             f" {source.step}`). Train in a run of its own: add --set run=trained."
         )
+    initial_origin(study, cohort)  # refused before anything is read or removed
     recipe = train_recipe(study, cohort)
     if is_fresh(study.run_folder, recipe, train_outputs(study)):
         progress.heading(f"train  runs/{config.run}: up to date")
@@ -64,6 +67,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         tiles=trained.tiles,
         solved=trained.solved,
         features=trained.features,
+        **({INITIAL: trained.initial_weights} if trained.initial_weights else {}),
         **({ENDPOINT_SCORES: trained.endpoint_scores} if trained.endpoint_scores else {}),
     )
     return trained

@@ -24,6 +24,10 @@ class Trained:
     # (name, what was trained or why it was not) of each secondary endpoint
     endpoints: tuple[tuple[str, str], ...] = ()
     endpoint_scores: tuple[str, ...] = ()  # their scores.csv, from the run's folder
+    # of train.init, as provenance.json says it; {} for random weights
+    initial_weights: Mapping[str, object] = field(default_factory=dict)
+    began_with: str = ""  # the same in words
+    warnings: tuple[str, ...] = ()  # sentences for whoever trained
     offset: str = ""  # what was done for the offset score, where there is one
     solved: bool = False  # the head is solved, not trained by epochs
     # what was done to tiles before the models saw them, as far as the encoder does not say it

@@ -14,7 +14,7 @@ from support.learning import planted_cohort, write_study
 
 from pathoml.bundles.locking import lock, open_bundle, refuse_unadjusted_winner
 from pathoml.bundles.predicting import predict
-from pathoml.config import StainConfig, Study
+from pathoml.config import StainConfig, Study, load_study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.files import write_json
 from pathoml.store.tables import read_table
@@ -176,3 +176,17 @@ def test_the_winner_of_a_benchmark_cannot_be_locked_before_its_optimism_is_remov
         tmp_path / "runs/benchmark.json", {"candidates": both, "selection": {"p_value": 0.01}}
     )
     refuse_unadjusted_winner(study)
+
+
+def test_patients_of_the_cohort_that_a_bundle_learned_from_are_a_warning(tmp_path: Path) -> None:
+    quick = ["train.epochs=1", "train.seeds=1", "train.nested=false", "splits.repeats=1"]
+    folder = write_study(tmp_path / "trained", *some_patients(slice(0, 24))).folder
+    study = load_study(folder, [*quick, "cohort.source=TCGA-SARC"])
+    train_study(study)
+    bundle = lock(study, "first")
+    assert open_bundle(bundle)["training"]["public_cohorts"] == ["TCGA-SARC"]
+    new = write_study(tmp_path / "new", *some_patients(slice(48, 60))).folder
+    assert predict(new, bundle).warnings == ()
+    [warning] = predict(load_study(new, ["cohort.source=TCGA"]), bundle).warnings
+    assert warning.startswith("The locked model first learned from TCGA-SARC")
+    assert predict(load_study(new, ["cohort.source=TCGA-SKCM"]), bundle).warnings == ()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from support.hospital_tables import csv_text, twelve, workbook_of, write_hospital_study
+from support.initial import head_tensors, write_weights
+from support.learning import planted_cohort, write_study
 
 from pathoml.cli import guarded, main
 
@@ -54,3 +56,45 @@ def test_what_is_ambiguous_is_refused_with_file_line_and_cell(
     write_hospital_study(tmp_path, columns)
     assert check(tmp_path) == 2
     assert "patients.csv: age holds 11 numbers and 'ca. 60' (line 9)" in capsys.readouterr().err
+
+
+def test_weights_to_begin_with_are_held_against_the_head_and_the_cohort(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_study(tmp_path / "study", *planted_cohort(12)[:2]).folder
+    write_weights(folder / "w.safetensors", head_tensors(), public_cohorts="TCGA")
+    begun = ["--set", "train.init=w.safetensors", "--set", "train.projection=null"]
+    assert guarded(lambda: main(["check", str(folder), *begun])) == 0
+    said = capsys.readouterr().out
+    assert "initial weights: w.safetensors (" in said
+    assert "WARNING The weights" not in said
+    stated = [*begun, "--set", "cohort.source=TCGA-SARC"]
+    assert guarded(lambda: main(["check", str(folder), *stated])) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "public cohort TCGA-SARC: cohort.source" in said
+    assert (
+        "WARNING The weights that the models began with (w.safetensors) learned from TCGA" in said
+    )
+    wider = [*begun, "--set", "train.hidden=16"]
+    assert guarded(lambda: main(["check", str(folder), *wider])) == 2
+    assert "Set train.hidden to 8." in " ".join(capsys.readouterr().err.split())
+    solved = [*begun, "--set", "train.head=ridge_cox"]
+    assert guarded(lambda: main(["check", str(folder), *solved])) == 2
+    assert "Remove train.init" in capsys.readouterr().err
+
+
+def test_slides_that_the_encoder_may_have_seen_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = twelve()
+    columns["patient_id"] = [f"TCGA-3C-AA{i:02d}" for i in range(12)]
+    write_hospital_study(tmp_path, columns)
+    for encoder, said in (
+        ("phikon", "WARNING The encoder phikon learned from TCGA"),
+        ("h_optimus_0", "NOTE The encoder h_optimus_0 may have learned from TCGA"),
+        ("uni", "public cohort TCGA: 12 patients carry its ids"),
+    ):
+        assert (
+            guarded(lambda e=encoder: main(["check", str(tmp_path), "--set", f"encoder={e}"])) == 0
+        )
+        assert said in " ".join(capsys.readouterr().out.split())

@@ -57,6 +57,11 @@ def test_licence_source_and_origin_of_the_weights_are_stated(encoder):
     assert bool(encoder.package) != ("/" in encoder.hub)
 
 
+def test_public_cohorts_are_a_list_of_names_or_not_known(encoder):
+    cohorts = encoder.public_cohorts
+    assert cohorts is None or (isinstance(cohorts, tuple) and all(c.strip() == c for c in cohorts))
+
+
 def test_gated_weights_name_the_page_of_the_licence(encoder):
     assert not encoder.gate or encoder.gate == f"https://huggingface.co/{encoder.hub}"
 

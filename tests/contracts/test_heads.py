@@ -52,6 +52,13 @@ def test_contributions_and_bias_sum_to_the_risk(head: torch.nn.Module) -> None:
     assert torch.allclose(output.attention.sum(1), torch.ones(3), atol=1e-6)
 
 
+def test_what_a_head_says_of_weights_to_begin_with_is_of_its_tensors(head: torch.nn.Module) -> None:
+    names = set(head.state_dict())
+    assert set(getattr(head, "read_out", ())) < names
+    assert set(getattr(head, "also_named", {}).values()) <= names
+    assert set(getattr(head, "may_be_narrower", ())) <= names
+
+
 def test_the_order_of_tiles_does_not_matter(head: torch.nn.Module) -> None:
     bag, everything = bags()[1][None], torch.ones(1, 9, dtype=torch.bool)
     assert torch.allclose(

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.hospitals import hospitals
+from support.initial import head_tensors, write_weights
 from support.learning import planted_cohort, write_study
 
 from pathoml.config import load_study
-from pathoml.evaluation.comparison import choice_corrected_c, compare
+from pathoml.evaluation.comparison import choice_corrected_c, compare, train_of
 from pathoml.survival.concordance import harrell_c
 from pathoml.survival.fold_concordance import frozen_scores
 
@@ -58,3 +59,18 @@ def test_with_and_without_harmonising_are_recipes_on_the_same_folds(tmp_path: Pa
     assert plain["harrell_c"] != harmonised["harrell_c"]
     assert content["selection"]["winner"]["harmonise"] in (None, "centre")
     assert content["selection"]["permutations"] == 4
+
+
+def test_only_the_studys_own_head_begins_with_its_weights(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", *planted_cohort(24)[:2]).folder
+    write_weights(folder / "w.safetensors", head_tensors(), public_cohorts="TCGA")
+    settings = ["train.init=w.safetensors", "train.projection=null", "cohort.source=TCGA"]
+    study = load_study(folder, [*settings, "train.seeds=1", "train.epochs=2"])
+    said: list[str] = []
+    heads = ["abmil", "ridge_cox"]  # of which the second has no beginning
+    content = compare(study, ["efficientnet_lite0"], heads, permutations=0, say=said.append)
+    assert [c["head"] for c in content["candidates"]] == ["abmil", "ridge_cox", "clinical"]
+    assert "WARNING The weights that the models began with (w.safetensors)" in said[0]
+    assert train_of(study, "efficientnet_lite0", "mean_pool").init is None
+    assert train_of(study, "efficientnet_lite0", "abmil").init == "w.safetensors"
+    assert train_of(study, "uni", "abmil").init is None

@@ -98,6 +98,15 @@ def test_centres_of_one_patient_do_not_make_intervals_short(tmp_path):
         assert 0.01 < brier["high"] - brier["low"] < 0.2
 
 
+def test_slides_that_the_encoder_learned_from_are_an_alarm(tmp_path):
+    quick = {"permutations": 0, "bootstraps": 200}
+    named = {"encoder": "phikon", "cohort": {"source": "TCGA-SARC"}}
+    content = metrics(read_evidence(write_score_study(tmp_path, n=60, significance=quick, **named)))
+    assert content["pretraining"]["encoder"]["seen"] == ["TCGA-SARC"]
+    [alarm] = [one for one in content["alarms"] if one["name"] == "seen_before"]
+    assert "The encoder phikon learned from TCGA" in alarm["message"]
+
+
 def test_seeds_without_a_pair_to_compare_have_no_c_and_leave_the_rest(tmp_path):
     study = degenerate_study(tmp_path, "a centre for each")
     write_partitions(study)

@@ -7,17 +7,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.initial import head_tensors, write_weights
 from support.learning import planted_cohort, write_study
 
 from pathoml.bundles.locking import lock
 from pathoml.bundles.predicting import predict
-from pathoml.config import Study, load_study
+from pathoml.config import Study, TrainConfig, load_study
 from pathoml.evaluation.step import evaluate_study
 from pathoml.interop.scores import import_into
 from pathoml.report.guidelines import guideline_tables
 from pathoml.report.methods import methods
 from pathoml.report.page import write_report
 from pathoml.report.what_ran import WhatRan, read_what_ran
+from pathoml.store.files import sha256_of_file
 from pathoml.store.scores import read_scores
 from pathoml.study.cohort import read_cohort
 from pathoml.training.step import train_study
@@ -212,3 +214,37 @@ def test_imported_features_are_not_said_to_have_been_cut_here() -> None:
         " (TRIDENT) with the encoder uni and imported as they were." in text
     )
     assert "Tissue was cut" not in text
+
+
+def test_weights_that_models_began_with_are_named_with_their_hash_and_what_they_saw(
+    tmp_path: Path,
+) -> None:
+    study = write_study(tmp_path / "study", *planted_cohort(24, centres=3)[:2])
+    write_weights(study.folder / "w.safetensors", head_tensors(), public_cohorts="TCGA, GTEx")
+    settings = [*FEW, "train.init=w.safetensors", "train.projection=null"]
+    study = load_study(study.folder, settings)
+    train_study(study)
+    said = paragraph(study)
+    sha256 = sha256_of_file(study.folder / "w.safetensors")
+    assert f"beginning with the weights of w.safetensors (SHA-256 {sha256[:12]})" in said
+    assert "2 trainings averaged a fold" in said
+    assert "Models of one fold differ by dropout. The weights learned from TCGA and GTEx." in said
+    assert "tiles are seen with all features as they are" in said
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        ("phikon", "It learned from TCGA, as its authors say."),
+        ("resnet18", "Its authors name no public cohort of slides among what it learned from."),
+        ("conch_v15", "What it learned from is not listed by its authors."),
+    ],
+)
+def test_what_an_encoder_learned_from_is_said_of_imported_features_too(
+    encoder: str, said: str
+) -> None:
+    for features in ({"encoder": encoder}, {"encoder": encoder, "imported_from": "TRIDENT"}):
+        ran = WhatRan(
+            origin="trained", score_type="oof", train=TrainConfig().model_dump(), features=features
+        )
+        assert said in methods(ran, {}, {})

@@ -116,6 +116,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+@pytest.fixture(scope="module")
+def trained_abmil(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = study_of(
+        tmp_path_factory.mktemp("abmil"), "train.head=abmil", "train.epochs=2",
+        "train.nested=false",
+    )  # fmt: skip
+    train_study(study)
+    return study
+
+
 @pytest.mark.parametrize("head", ["abmil", "ridge_cox", "mean_extremes", "transmil"])
 @pytest.mark.parametrize("projection", ["8", "null"])
 @pytest.mark.parametrize("scheme", ["stratified", "leave_one_centre_out"])
@@ -280,3 +290,19 @@ def test_models_without_the_maps_that_their_index_names_are_refused(
     (folder / "models.json").write_text(json.dumps(index))
     with pytest.raises(StoreError, match="1 centres and 4 maps"):
         load_models(folder, CPU)
+
+
+def test_models_of_harmonised_tiles_can_begin_another_training(
+    trained_abmil: Study, tmp_path: Path
+) -> None:
+    """The file's projection stands before all folds, and each fold's centres are brought to it."""
+    first = sorted((trained_abmil.run_folder / "models").glob("*seed-1.safetensors"))[0]
+    study = study_of(
+        tmp_path, "train.head=abmil", "train.epochs=2", f"train.init={first}", "train.hidden=8",
+        "train.nested=false",
+    )  # fmt: skip
+    train_study(study)
+    run = load_run(study)
+    assert run.stack.log_risks(run.bags) == pytest.approx(run.raw, abs=2e-5)
+    assert len(run.stack.harmonisations) == len(run.stack.projections) == 3
+    assert len({one.offset.tobytes() for one in run.stack.harmonisations}) == 3

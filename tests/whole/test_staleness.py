@@ -63,6 +63,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cohort.treatment": ("null", ("evaluate", "discover", "report")),
     "cohort.without_slides": ("refuse", REPORT),  # everybody has slides
     "cohort.missing": ("['not done']", REPORT),
+    "cohort.source": ("TCGA", EVALUATE),  # which an alarm may name
     "cohort.categorical": ("[systemic]", TRAIN),
     "dates.format": ("day_first", REPORT),  # every date is of one reading
     "dates.time_zero": ("null", TRAIN),
@@ -104,6 +105,8 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.precision": ("bf16", TRAIN),
     "train.harmonise": ("centre", TRAIN),
     "train.nested": ("true", TRAIN),
+    "train.init": ("given.safetensors", TRAIN),
+    "train.init_cohorts": ("[TCGA]", REPORT),  # of weights that there are none of
     "significance.permutations": ("2", EVALUATE),
     "significance.repeats": ("2", EVALUATE),
     "significance.seeds": ("2", EVALUATE),
