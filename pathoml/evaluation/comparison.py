@@ -116,7 +116,7 @@ def compare(
     recipes = [(head, way) for head in heads for way in ways]
     for encoder in encoders:
         for head, way in recipes:
-            config = train_of(study, encoder, head, way)
+            config = train_of(study, encoder, head, harmonise=way)
             candidates.append(
                 _candidate(study, cohort, everything[encoder][1], splits, encoder, config)
             )
@@ -180,7 +180,7 @@ def _seen_before(
     return sentences
 
 
-def train_of(study: Study, encoder: str, head: str, harmonise: Harmonise = None) -> TrainConfig:
+def train_of(study: Study, encoder: str, head: str, *, harmonise: Harmonise = None) -> TrainConfig:
     """Return the section `train` of a recipe: the initial weights are those of the study's own
     encoder and head, and any other begins with random ones.
     """
@@ -229,7 +229,9 @@ def _null_of_the_maximum(
     largest = np.full(permutations, -np.inf)
     for encoder, (_, bags, _) in everything.items():
         for head, way in recipes:
-            config = train_of(study, encoder, head, way).model_copy(update={"seeds": seeds})
+            config = train_of(study, encoder, head, harmonise=way).model_copy(
+                update={"seeds": seeds}
+            )
             device = prepare_device(study.config.compute)
             raw = np.concatenate(
                 [
