@@ -3,6 +3,7 @@ common with them.
 
     python benchmarks/offset.py STUDY ...            # studies whose tiles are embedded
     python benchmarks/offset.py --families covariate share --seeds 1 2 3 4 5
+    python benchmarks/offset.py --simulate 40        # of mean embeddings: when an offset pays
 
 Nothing is written into a study. Without studies, feature cohorts of these families are drawn by
 $PATHOML_SHARED/tools/feature_cohort.py (120 patients): `covariate`, where a share of tissue decides
@@ -25,20 +26,25 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.known_covariates import KINDS, known_cohort
+
 from pathoml.bags.reading import mean_features, read_bags
 from pathoml.compute.devices import prepare_device
-from pathoml.config import load_study
+from pathoml.config import SplitsConfig, load_study
 from pathoml.evaluation.permutation import ClinicalModel, clinical_model_of
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.splits import make_splits
 from pathoml.survival.fold_concordance import fold_concordance
 from pathoml.survival.rank_association import spearman
-from pathoml.training.baselines import clinical_folds
+from pathoml.training.baselines import clinical_folds, ridge_cox_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
 from pathoml.training.offset import offset_models, offset_ridge_folds
 from pathoml.training.scoring import FoldScores, averaged, fold_scores, folded_scores
+from pathoml.training.solving import seeds_of
 from pathoml.types import Array, Cohort
 
 PATIENTS = 120
@@ -67,13 +73,13 @@ def figures(folder: Path, settings: Sequence[str], *, always: bool) -> Figures:
     config = study.config
     cohort, bags, _ = read_bags(read_cohort(study), embeddings_folder(study))
     splits, means = make_splits(cohort, config.splits), mean_features(bags)
-    specs = model_specs(splits, config.train.seeds)
+    specs = model_specs(splits, seeds_of(config.train))
     device, seed = prepare_device(config.compute), config.splits.seed
 
     def trained(some: Sequence) -> Array:
         raw = np.empty((len(some), len(bags)))
         about = {"config": config.train, "device": device, "seed": seed}
-        for block in fit_models(cohort, bags, some, **about):
+        for block in fit_models(cohort, bags, some, **about) if some else ():
             raw[block.models] = block.raw
         return raw
 
@@ -130,6 +136,30 @@ def correlations(score: Array, cohort: Cohort) -> Figures:
     return found
 
 
+def simulated(kind: str, seed: int) -> Figures:
+    """Return what ridge Cox adds to the covariates of tests/support/known_covariates.py:
+    untold, told in every fold, and told where it pays.
+    """
+    cohort, means = known_cohort(kind, seed, patients=PATIENTS)
+    splits = make_splits(cohort, SplitsConfig(repeats=1, seed=1))
+    specs = model_specs(splits, 1)
+    chosen = offset_models(cohort, means, specs, strata=None, seed=1)
+    untold = replace(chosen, trained=[], place=(None,) * len(specs))
+    told = replace(
+        chosen,
+        trained=[replace(spec, offset=True) for spec in specs],
+        place=tuple(range(len(specs))),
+    )
+    gains = ClinicalModel(clinical_model_of(cohort)[0], cohort)
+    ways = {"untold": untold, "told": told, "chosen": chosen}
+    found = {
+        name: gains.gain(averaged(offset_ridge_folds(cohort, splits, means, score=way)))
+        for name, way in ways.items()
+    }
+    plain = averaged(ridge_cox_folds(cohort, [], splits, means=means))
+    return {"plain": gains.gain(plain), **found, "folds told": chosen.told_folds[0] / len(specs)}
+
+
 def in_words(name: str, found: Figures) -> str:
     """Return a line of figures."""
     parts = []
@@ -163,7 +193,14 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--set", dest="settings", action="append", default=[])
     parser.add_argument("--always", action="store_true", help="tell the models of every fold too")
+    parser.add_argument("--simulate", type=int, default=0, help="cohorts of each kind instead")
     args = parser.parse_args()
+    for kind in KINDS if args.simulate else ():
+        some = [simulated(kind, seed) for seed in range(args.simulate)]
+        mean = {key: float(np.mean([one[key] for one in some])) for key in some[0]}
+        print(kind, ", ".join(f"{key} {value:.2f}" for key, value in mean.items()), flush=True)
+    if args.simulate:
+        return
     by_family: dict[str, list[Figures]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as scratch:
         studies = args.studies or [

@@ -321,6 +321,13 @@ class TrainConfig(Section):
             " file says, else not known"
         ),
     )
+    vectors: str | None = Field(
+        None,
+        description=(
+            "embeddings/ENCODING of vectors of slides or patients, such as titan@slide: a further"
+            " baseline beside a run on tiles"
+        ),
+    )
     _study_folder: Path | None = PrivateAttr(None)
 
     @property

@@ -16,6 +16,7 @@ from pathoml.store.provenance import is_fresh, recorded_inputs
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import named, what_changed
 from pathoml.study.layout import scales
+from pathoml.study.no_map import no_map
 from pathoml.tiling.jobs import tiled_otherwise
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.training.score_source import ELSEWHERE, score_source
@@ -36,6 +37,7 @@ class Step:
     after: tuple[str, ...] = ()  # steps that it stands on
     uses: tuple[str, ...] = ()  # steps of which it takes what is there
     needs_models: bool = False
+    needs_tiles: bool = False  # has nothing to do where a slide is one vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,11 @@ def step_states(study: Study, cohort: Cohort) -> dict[str, StepState]:
         )
     else:
         states |= _slide_states(study, cohort)
+    placeless = bool(no_map(study, cohort))
     for step in STEPS:
         if step.recipe is None or (source is not None and step.needs_models):
+            continue
+        if placeless and step.needs_tiles:
             continue
         recipe = step.recipe(study, cohort)
         there = all((study.run_folder / name).exists() for name in step.outputs)
@@ -235,6 +240,7 @@ STEPS = (
         outputs=EXPLAIN_OUTPUTS,
         after=("train",),
         needs_models=True,
+        needs_tiles=True,
     ),
     Step(
         name="discover",
@@ -244,6 +250,7 @@ STEPS = (
         after=("train",),
         uses=("explain",),
         needs_models=True,
+        needs_tiles=True,
     ),
     Step(
         name="report",

@@ -126,11 +126,14 @@ class Embeddings:
     """The features of one slide's tiles, fp16 at rest, with the grid they were read on."""
 
     grid: TileGrid  # the N tiles, in the order of the features
-    features: npt.NDArray[np.float16]  # (N, D)
+    features: npt.NDArray[np.float16]  # (N, D); of a vector float32
     encoder: str
     encoder_sha256: str
     recipe_sha256: str
     content_sha256: str
+    # "slide" or "patient" where the one row is of the whole slide, or of all the patient's slides,
+    # and has no place on it; "" for tiles
+    vector_of: str = ""
 
     @property
     def slide_id(self) -> str:

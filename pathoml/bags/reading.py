@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError
-from pathoml.store.embeddings import read_embeddings
+from pathoml.store.embeddings import read_embeddings, why_left_out
 from pathoml.store.packs import is_stored
 from pathoml.study.layout import SAME_SCALE
 from pathoml.types import Bag, Cohort, Embeddings, TileGrid
@@ -51,13 +51,16 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
         for name, value, usual in (
             ("encoder", slide.encoder, first.encoder),
             ("encoder_sha256", slide.encoder_sha256, first.encoder_sha256),
+            ("features of each", slide.vector_of or "tile", first.vector_of or "tile"),
             ("mpp", slide.grid.mpp, first.grid.mpp),
             ("tile_px", slide.grid.tile_px, first.grid.tile_px),
+            ("features of dimension", slide.features.shape[1], first.features.shape[1]),
         ):
             if not _same(value, usual):
+                made = "import it" if slide.vector_of else "run `pathoml embed`"
                 raise CohortError(
                     f"Slide {slide_id} was embedded with {name} {value}, slide {first.slide_id} "
-                    f"with {usual}. Delete {folder / slide_id}.h5 and run `pathoml embed`."
+                    f"with {usual}. Delete {folder / slide_id}.h5 and {made}."
                 )
         other = owner.setdefault(slide.grid.slide_sha256, slide_id)
         if patient_of[other] != patient_of[slide_id]:
@@ -70,10 +73,10 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
     for patient in cohort.patients:
         slides = [found[s] for s in patient.slide_ids if s in found]
         if slides:
-            bags.append(_bag(patient.patient_id, slides, patient.centre))
+            bags.append(replace(_bag(patient.patient_id, slides), centre=patient.centre))
             patients.append(patient)
         else:
-            excluded.append((patient.patient_id, "no slide could be embedded"))
+            excluded.append((patient.patient_id, why_left_out(first.vector_of)))
     return replace(cohort, patients=tuple(patients), excluded=tuple(excluded)), bags, first
 
 
@@ -97,7 +100,9 @@ def _same(a: object, b: object) -> bool:
     )
 
 
-def _bag(patient_id: str, slides: Sequence[Embeddings], centre: str) -> Bag:
+def _bag(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
+    if slides[0].vector_of == "patient":
+        return _one_vector(patient_id, slides)
     sizes = [len(s.features) for s in slides]
     xy_l0 = np.concatenate([s.grid.xy_l0 for s in slides])
     return Bag(
@@ -110,7 +115,28 @@ def _bag(patient_id: str, slides: Sequence[Embeddings], centre: str) -> Bag:
             replace(s.grid, xy_l0=xy_l0[stop - size : stop])
             for s, size, stop in zip(slides, sizes, np.cumsum(sizes))
         ),
-        centre=centre,
+    )
+
+
+def _one_vector(patient_id: str, slides: Sequence[Embeddings]) -> Bag:
+    """Return the bag of a patient whose slides have one vector together, which stands in the file
+    of each.
+    """
+    first = slides[0]
+    for other in slides[1:]:
+        if not np.array_equal(other.features, first.features):
+            raise CohortError(
+                f"Slides {first.slide_id} and {other.slide_id} of patient {patient_id} hold "
+                "different vectors of the whole patient, of two imports. Import the patients'"
+                " vectors again."
+            )
+    return Bag(
+        patient_id=patient_id,
+        features=first.features,
+        slide_index=np.zeros(1, dtype=np.int64),
+        slide_ids=tuple(s.slide_id for s in slides),
+        xy_l0=first.grid.xy_l0,
+        grids=(first.grid,),
     )
 
 

@@ -121,7 +121,10 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
         "time_zero": cohort.time_zero,
-        "not_predicted": [endpoint.name for endpoint in config.secondary_endpoints],
+        "not_predicted": [
+            *(endpoint.name for endpoint in config.secondary_endpoints),
+            *(["the offset score"] if config.train.offset else []),
+        ],
         "input": input_of(study, first),
         "training": {
             "patients": len(cohort.patients),
@@ -193,6 +196,7 @@ def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
         "exclude": sorted(tiles.exclude),
         "icc": tiles.icc,
         "stain": stain_name(study.config.stain),
+        "vector_of": slide.vector_of,
     }
 
 
@@ -306,6 +310,7 @@ def refuse_other_input(bundle: dict[str, Any], found: dict[str, Any]) -> None:
     for key, wanted in {
         "icc": False,
         "stain": "",
+        "vector_of": "",
         **bundle["input"],
     }.items():  # bundles of before there was a choice did not say it
         if found[key] != wanted:

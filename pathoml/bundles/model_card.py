@@ -56,16 +56,9 @@ def model_card(
             f" {_counts(centres)} |"
         ),
         f"| slides | {sum(specimens.values())}: {_counts(specimens)} |",
-        (
-            f"| reads | tiles of {of['tile_px']} px at {of['mpp']:g} um/px, features of"
-            f" {of['encoder']} ({str(of['encoder_sha256'])[:12]}) |"
-        ),
-        (
-            f"| leaves out | tiles flagged {', '.join(of['exclude']) or 'by nothing'}; with under"
-            f" {of['min_tissue']:.0%} tissue |"
-        ),
+        *_reads(of),
         f"| is | an ensemble of {training['models']} models, head {training['train']['head']} |",
-        f"| fitted so | {_fitted(training)} |",
+        f"| fitted so | {_fitted(training, str(of.get('vector_of') or ''))} |",
         f"| its encoder learned from | {cohorts_in_words(cohorts_seen_by(str(of['encoder'])))} |",
         *_begun(training.get(INITIAL)),
         f"| made with | pathoml {bundle['pathoml_version']} |",
@@ -116,7 +109,24 @@ def _judged(metrics: Mapping[str, Any]) -> str:
     return "by models of the other centres" if loco else "out of fold"
 
 
-def _fitted(training: Mapping[str, Any]) -> str:
+def _reads(of: Mapping[str, Any]) -> list[str]:
+    """Return what the bundle is fed with."""
+    features = f"features of {of['encoder']} ({str(of['encoder_sha256'])[:12]})"
+    if of.get("vector_of"):
+        return [
+            f"| reads | one vector a {of['vector_of']}, {of['dim']} numbers, made elsewhere:"
+            f" {features}; no tiles, so no map |"
+        ]
+    return [
+        f"| reads | tiles of {of['tile_px']} px at {of['mpp']:g} um/px, {features} |",
+        (
+            f"| leaves out | tiles flagged {', '.join(of['exclude']) or 'by nothing'}; with under"
+            f" {of['min_tissue']:.0%} tissue |"
+        ),
+    ]
+
+
+def _fitted(training: Mapping[str, Any], vector_of: str) -> str:
     """Return how one model of the ensemble was fitted."""
     one = {**training["train"], "seeds": 1}  # how many there are stands above
     initial = training.get(INITIAL) or {}
@@ -125,6 +135,7 @@ def _fitted(training: Mapping[str, Any]) -> str:
         solved=training.get("solved"),
         tiles_seen=str(initial.get("tiles_seen", "")),
         began_with=initial_in_words(initial),
+        vector_of=vector_of,
     )
     return said.replace("; 1 initialisation a fold", "").replace("; 1 training a fold", "")
 

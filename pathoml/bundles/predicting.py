@@ -26,6 +26,7 @@ from pathoml.bundles.locking import (
 from pathoml.bundles.new_centres import harmonise_new_centres
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, opened
+from pathoml.explanation.recipe import remove_maps
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
 from pathoml.store.hdf5 import stored_attr
@@ -35,6 +36,7 @@ from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.no_map import no_map
 from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
@@ -54,6 +56,7 @@ class Predicted:
     # slide_id -> reason for slides whose maps were asked for and could not be drawn
     failures: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # of what the model and its encoder saw of these patients before
+    no_map: str = ""  # why no map was drawn
 
 
 def predict(
@@ -80,6 +83,9 @@ def predict(
     done = _score(study, folder)
     if not maps:
         return done
+    if sentence := no_map(study, cohort_without_outcomes(study)):
+        remove_maps(done.folder)
+        return replace(done, no_map=sentence)
     from pathoml.bundles.maps import explain_predicted
 
     with progress.bar("explain", "slides") as bar:

@@ -68,7 +68,7 @@ def run(
 
 def tell(found: Discovered, console: Console) -> int:
     """Print the phenotypes with their evidence."""
-    if found.fresh:
+    if found.fresh or found.no_map:  # the heading says it
         return 0
     rows = [
         (

@@ -70,11 +70,20 @@ def say_metrics(content: dict[str, Any], console: Console) -> None:
     kind = str(content["score_type"])
     name = {"external": "imported score", "locked": "locked score"}.get(kind, "attention model")
     quoted = " (to quote)" if content["headline"] != "harrell_c" else ""
+    within = ", within centres" if quoted else ""
     rows = [
         (name, content["harrell_c"]),
         (f"  within centres{quoted}", content["harrell_c_centre_stratified"]),
         ("ridge Cox on mean embeddings", content["ridge_cox"]["harrell_c"]),
         ("  within centres", content["ridge_cox"]["harrell_c_centre_stratified"]),
+        *(
+            (f"{words} {content[key]['encoding']}{within}", content[key][content["headline"]])
+            for key, words in (
+                ("vectors_ridge_cox", "ridge Cox on"),
+                ("vectors_head", "the head on"),
+            )
+            if key in content
+        ),
         ("clinical only", content["clinical"][content["headline"]]),
     ]
     console.table(

@@ -31,7 +31,7 @@ def run(study: Study, console: Console) -> int:
 
 def tell(explained: Explained, console: Console) -> int:
     """Print where the maps are and whether they may be believed. Returns 1 if one was not drawn."""
-    if explained.fresh:
+    if explained.fresh or explained.no_map:  # the heading says it
         return 0
     from pathoml.explanation.faithfulness import FLAGGED_WARNING
 

@@ -53,7 +53,9 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
     )
     for warning in done.warnings:
         console.say(f"  WARNING: {warning}")
-    if maps:
+    if done.no_map:
+        console.say(f"  {done.no_map}")
+    elif maps:
         console.say(
             f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath:"
             " *.geojson"

@@ -42,7 +42,8 @@ def run(study: Study, console: Console) -> int:
     from pathoml.store.failures import failed_slides
     from pathoml.store.packs import pack_paths, stored_paths
     from pathoml.study.cohort import read_cohort
-    from pathoml.study.layout import embeddings_folder, scales, tiles_folder
+    from pathoml.study.layout import embeddings_folder, scales, tiles_folder, vectors_encoding
+    from pathoml.study.no_map import no_map
 
     cohort = read_cohort(study)
     ids = {slide.slide_id for slide in cohort.slides}
@@ -58,9 +59,9 @@ def run(study: Study, console: Console) -> int:
     failures: dict[str, str] = {}
     rows: list[tuple[str, str, int | str, str]] = []
     parts = scales(study)
-    folders = [("tile", tiles_folder(part)) for part in parts] + [
-        ("embed", embeddings_folder(part)) for part in parts
-    ]
+    folders = [("embed", embeddings_folder(part)) for part in parts]
+    if not vectors_encoding(study):
+        folders = [("tile", tiles_folder(part)) for part in parts] + folders
     for step, folder in [
         *folders,
         *([("join", embeddings_folder(study))] if len(parts) > 1 else []),
@@ -83,6 +84,8 @@ def run(study: Study, console: Console) -> int:
         console.say(
             f"  over {MANY_FILES} files of embeddings; `pathoml pack` puts them into few large ones"
         )
+    if sentence := no_map(study, cohort):
+        console.say(f"  {sentence}")
     for step, one in states.items():
         if one.state == "to do again":
             console.say(f"  {step} is to do again: {'; '.join(one.why)}")

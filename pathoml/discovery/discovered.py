@@ -20,3 +20,4 @@ class Discovered:
     codebook: str = ""  # its hash
     family_size: int = 0
     adjustment: str = ""  # of the hazard ratios, and what was left out, in sentences
+    no_map: str = ""  # why there are no tiles to group

@@ -12,6 +12,7 @@ from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
 from pathoml.store.provenance import is_fresh, record_step
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import say_why
+from pathoml.study.no_map import no_map
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.score_source import refuse_stale_scores
 from pathoml.types import SILENT, Progress
@@ -20,7 +21,8 @@ __all__ = ["Discovered", "discover_study"]
 
 
 def discover_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Discovered:
-    """Learn phenotypes blind to the outcome and test them, if the run changed.
+    """Learn phenotypes blind to the outcome and test them, if the run changed. A study with one
+    vector a slide has no tiles to group: that is said.
 
     Args:
         study: a study or its folder.
@@ -33,6 +35,12 @@ def discover_study(study: Study | Path | str, *, progress: Progress = SILENT) ->
     cohort = read_cohort(study)
     recipe = discover_recipe(study, cohort)
     refuse_stale_scores(study, cohort)
+    if sentence := no_map(study, cohort):
+        progress.heading(
+            f"discover  runs/{study.config.run}: {sentence} Nor are there tiles to group into"
+            " phenotypes."
+        )
+        return Discovered(folder=RunFolder(folder).features, no_map=sentence)
     if is_fresh(folder, recipe, DISCOVER_OUTPUTS):
         progress.heading(f"discover  runs/{study.config.run}: up to date")
         return Discovered(folder=RunFolder(folder).features, fresh=True)

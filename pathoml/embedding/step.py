@@ -16,6 +16,7 @@ from pathoml.embedding.jobs import EmbedJob, embed_jobs, stale_jobs, tiles_of
 from pathoml.encoders.finding import find_encoder, find_weights
 from pathoml.store.failures import settle_failures
 from pathoml.store.files import sha256_of_file
+from pathoml.store.packs import is_stored
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder, scales
 from pathoml.types import SILENT, Progress
@@ -96,7 +97,10 @@ def _embed_scale(study: Study, shard: Shard | None, progress: Progress) -> Embed
     where = folder.relative_to(study.folder)
     of_study = jobs = embed_jobs(study, read_cohort(study))
     if not jobs:
-        progress.heading(f"embed  {where}: all features were imported")
+        cohort = read_cohort(study)
+        stored = sum(is_stored(folder / f"{slide.slide_id}.h5") for slide in cohort.slides)
+        what = "all features" if stored == len(cohort.slides) else "the features"
+        progress.heading(f"embed  {where}: {what} were imported{_of(stored, len(cohort.slides))}")
         return EmbeddedScale(folder=folder)
     if shard:
         jobs = shard.of(jobs)
@@ -121,6 +125,15 @@ def _embed_scale(study: Study, shard: Shard | None, progress: Progress) -> Embed
         )
     )
     return EmbeddedScale(folder=folder, report=report)
+
+
+def _of(stored: int, slides: int) -> str:
+    """Return how many slides have features, where some have none.
+
+    >>> _of(320, 341), _of(341, 341)
+    (', of 320 of 341 slides', '')
+    """
+    return "" if stored == slides else f", of {stored} of {slides} slides"
 
 
 def _embed_here(

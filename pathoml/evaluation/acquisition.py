@@ -20,13 +20,19 @@ from pathoml.errors import PathomlError
 from pathoml.evaluation.evidence import Evidence
 from pathoml.evaluation.recipe import QUALITY
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.packs import is_stored
 from pathoml.store.tables import parse_number, read_own_table
-from pathoml.study.layout import embeddings_folder, tiles_folder
+from pathoml.study.layout import embeddings_folder, tiles_folder, vector_of
 from pathoml.types import FLAGS, Array, Json
 
 STAINS = ("haematoxylin", "eosin")
 UNKNOWN = "not stated"
 NO_SLIDES = "the scores came without slides that were seen here"
+STATED = ("scanner", "stain")  # columns of slides.csv
+NOT_SAID = (
+    "each slide is one vector that was made elsewhere: scanner, stain and resolution are not"
+    " recorded here (slides.csv may have columns scanner and stain)"
+)
 METHOD = (
     "Resolution of level 0 as the slides state it, or as slides.csv does. Flagged: the share of all"
     " tiles of a centre. Stain: the median angle between a slide's stain vector and the cohort's"
@@ -41,6 +47,9 @@ def acquisition_section(evidence: Evidence) -> Json:
     centre_of = {p.patient_id: p.centre for p in cohort.patients}
     slides = [slide for slide in cohort.slides if slide.patient_id in centre_of]
     known = _facts(evidence, [slide.slide_id for slide in slides])
+    said = any(slide.extras.get(name, "").strip() for slide in slides for name in STATED)
+    if known and not said and not any(known.values()):
+        return {"note": NOT_SAID}
     if not known:
         return {"note": NO_SLIDES}
     usual = {stain: _usual(known.values(), stain) for stain in STAINS}
@@ -79,6 +88,8 @@ def _facts(evidence: Evidence, slide_ids: Sequence[str]) -> dict[str, Row]:
             rows = {row["slide_id"]: row for row in read_own_table(sheet).rows}
             return {s: rows[s] for s in slide_ids if s in rows}
         folder = embeddings_folder(evidence.study)
+        if vector_of(folder.name):  # it has no resolution; slides.csv may say the rest
+            return {s: {} for s in slide_ids if is_stored(folder / f"{s}.h5")}
     except PathomlError:  # no encoder is needed by scores from elsewhere
         return {}
     stored = {s: _resolution(folder, s) for s in slide_ids}

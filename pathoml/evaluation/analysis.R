@@ -225,7 +225,7 @@ if (is_varied(fold)) section("fold mean", show("harrell_c_fold_mean", mean(sappl
 }))))
 baselines <- if (file.exists("baselines.csv")) lapply(of_cohort(text_table("baselines.csv"))[-1], number)
 baselines <- Filter(function(values) !anyNA(values), baselines)
-for (name in intersect(c("ridge_cox", "clinical"), names(baselines))) {
+for (name in intersect(c("ridge_cox", "clinical", "vectors_ridge_cox", "vectors_head"), names(baselines))) {
   one <- folded(name, baselines[[name]])
   show_c(paste0(name, ".harrell_c"), one)
   show_c(paste0(name, ".harrell_c_centre_stratified"), one, label = centre)

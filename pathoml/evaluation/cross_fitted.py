@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from pathoml.errors import CohortError
-from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.evidence import OF_VECTORS, Evidence
 from pathoml.evaluation.predicted_risk import linear_predictors
 from pathoml.survival.absolute_risk import patterned_folds
 from pathoml.survival.cox import CoxFit
@@ -66,9 +66,10 @@ def differences(evidence: Evidence) -> Json:
             raise CohortError("not estimable: these scores come without this baseline.")
         return difference(evidence, on_folds_of(folded["image"], folded[name]), folded[name])
 
+    further = [name for name in OF_VECTORS if name in folded]
     return {
         f"image_minus_{name}": or_not_estimable(partial(minus, name))
-        for name in ("ridge_cox", "clinical")
+        for name in ("ridge_cox", "clinical", *further)
     }
 
 

@@ -16,7 +16,7 @@ from pathoml.evaluation.cross_fitted import (
     tested,
     widened,
 )
-from pathoml.evaluation.evidence import Evidence
+from pathoml.evaluation.evidence import OF_VECTORS, Evidence
 from pathoml.survival.concordance import harrell_c, uno_weights
 from pathoml.survival.cox import fit_cox, hazard_ratio, likelihood_ratio_test, wald_test
 from pathoml.survival.estimate import Estimate
@@ -119,6 +119,11 @@ def concordance_sections(evidence: Evidence) -> Json:
         "uno_c": or_not_estimable(uno),
         "ridge_cox": both("ridge_cox", none),
         "clinical": {"covariates": list(evidence.clinical), **both("clinical", no_clinical)},
+        **{
+            name: {"encoding": evidence.config.train.vectors, **both(name, none)}
+            for name in OF_VECTORS
+            if name in folded
+        },
         "differences": differences(evidence),
         "interval_note": INTERVAL_NOTE[evidence.was_cross_validated],
     }
@@ -164,15 +169,17 @@ def added_value(evidence: Evidence, caveat: str) -> Json:
     """
     fits = clinical_fits(evidence)
     test = likelihood_ratio_test(fits.full, fits.reduced)
+    change = or_not_estimable(lambda: cross_fitted_change(evidence))
+    of_change = CHANGE_NOTE if change["estimate"] is not None else ""
     return {
         "likelihood_ratio_chi2": test.chi2,
         "df": test.df,
         "p_value_anticonservative": tested(evidence, lambda: halved(evidence, test.chi2, test.df)),
-        "delta_harrell_c": or_not_estimable(lambda: cross_fitted_change(evidence)),
+        "delta_harrell_c": change,
         "hazard_ratio_per_sd": hazard_ratio(widened(fits.full, evidence), len(fits.kept)).to_json(),
         "left_out": [{"name": name, "reason": why} for name, why in fits.found.left_out],
         "note": " ".join(
-            filter(None, [caveat + p_note(evidence), CHANGE_NOTE, _of_extreme(fits.found)])
+            filter(None, [caveat + p_note(evidence), of_change, _of_extreme(fits.found)])
         ),
     }
 

@@ -68,6 +68,11 @@ def read_endpoints(evidence: Evidence) -> list[JudgedEndpoint]:
     ]
 
 
+def untrained_by_strata(endpoint: SecondaryEndpoint) -> bool:
+    """Return whether training left an endpoint out because of its strata."""
+    return bool(endpoint.study.config.train.strata) and not endpoint.run.scores.exists()
+
+
 def endpoint_sections(evidence: Evidence, endpoints: Sequence[JudgedEndpoint], caveat: str) -> Json:
     """Return the sections endpoints and endpoint_comparison; {} where there is one endpoint only.
 
@@ -94,6 +99,8 @@ def _read(endpoint: SecondaryEndpoint, primary: Evidence) -> JudgedEndpoint:
             why_not="the scores were not trained here, and are judged on it as they are",
         )
     why_not = untrainable(endpoint, read_splits(RunFolder(primary.study.run_folder).splits))
+    if not why_not and untrained_by_strata(endpoint):
+        why_not = "the strata (train.strata) leave a fold nobody to compare on it"
     if why_not:
         return JudgedEndpoint(endpoint=endpoint, evidence=None, why_not=why_not)
     own = read_evidence(endpoint.study)

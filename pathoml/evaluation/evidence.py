@@ -19,7 +19,7 @@ from pathoml.errors import StoreError
 from pathoml.evaluation.analysis_plan import AnalysisPlan, read_analysis_plan
 from pathoml.evaluation.imputation import impute_covariates
 from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
-from pathoml.store.embeddings import read_embeddings
+from pathoml.store.embeddings import read_embeddings, why_left_out
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
 from pathoml.store.scores import (
@@ -30,10 +30,11 @@ from pathoml.store.scores import (
     read_columns,
     read_repeats,
     read_scores,
+    vector_of_counts,
 )
 from pathoml.store.tables import Table, parse_number, read_own_table
 from pathoml.study.cohort import cohort_of, read_tables, treated
-from pathoml.study.layout import embeddings_folder
+from pathoml.study.layout import embeddings_folder, vector_of
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.study.splits import read_splits
 from pathoml.survival.concordance import draw_counts
@@ -46,6 +47,11 @@ from pathoml.types import Array, Bools, Cohort, Columns, Json, Labels, Split
 LOG_RISK = "log_risk"  # the name of an imported column that says it is a log hazard
 Tables = tuple[Table, Table | None]  # of patients and slides
 DRAW_SEED = 1  # of every bootstrap
+OF_VECTORS = {  # baselines on vectors that were made elsewhere (train.vectors), in words
+    "vectors_ridge_cox": "Ridge Cox on the vectors",
+    "vectors_head": "The same head on the vectors",
+}
+BASELINES_READ = ("ridge_cox", "clinical", *OF_VECTORS)
 CROSS_VALIDATED = ("oof", "loco")  # score types
 FEWEST_IN_DRAW = 5  # patients of a centre; smaller ones are drawn together, as if they were one
 
@@ -73,7 +79,7 @@ class Evidence:
     fold: Sequence[str]  # (B,) the fold of the first repeat, "" for scores that came without
     score_type: str
     made_by: frozenset[str]  # splits_sha256 of the scores
-    baselines: Mapping[str, Array]  # (B,) ridge_cox, clinical, where they were trained
+    baselines: Mapping[str, Array]  # (B,) of BASELINES_READ, those that were trained
     nested: Mapping[str, Array] | None = None  # (B,) by fold
     seeds: Mapping[str, Array] | None = None  # (B,) score_sd by seed
     repeats: RepeatTable | None = None  # every partition's own scores; None for scores without
@@ -116,6 +122,11 @@ class Evidence:
     def was_cross_validated(self) -> bool:
         """Whether other patients of this cohort trained the models that scored each of them."""
         return self.score_type in CROSS_VALIDATED
+
+    @property
+    def vector_of(self) -> str:
+        """What had one vector: "slide", "patient", or "" where there were tiles."""
+        return vector_of_counts(self.n_tiles, self.n_slides)
 
     @property
     def widening(self) -> float:
@@ -185,7 +196,7 @@ class Evidence:
     @cached_property
     def mean_embeddings(self) -> tuple[Array | None, Array | None]:
         """(B, D) means over each patient's tiles and (B,) the slides' resolution; None, None where
-        an embedding is missing.
+        an embedding is missing, and None for the resolution of vectors, which have none.
         """
         return _mean_embeddings(self.study, self.cohort)
 
@@ -270,7 +281,8 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         )
     place = {p: row for row, p in enumerate(scores.patient_ids)}
     ids = [p for p in known if p in place]
-    left_out = tuple((p, "no slide could be embedded") for p in known if p not in place)
+    reason = why_left_out(vector_of(study.config.encoder))
+    left_out = tuple((p, reason) for p in known if p not in place)
     rows = [place[p] for p in ids]
     file = RunFolder(folder).splits
     splits = read_splits(file) if file.exists() else ()
@@ -292,7 +304,7 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         made_by=frozenset(scores.splits_sha256),
         baselines={
             name: np.array([parse_number(baselines[p][name]) for p in ids], dtype=np.float64)
-            for name in ("ridge_cox", "clinical")
+            for name in BASELINES_READ
             if all(baselines[p].get(name) for p in ids)
         },
         nested=read_nested(folder, ids),
@@ -364,6 +376,8 @@ def _mean_embeddings(study: Study, cohort: Cohort) -> tuple[Array | None, Array 
     means = np.stack(
         [sum(t for t, _, _ in sums[p]) / sum(n for _, n, _ in sums[p]) for p in cohort.patient_ids]
     )
+    if vector_of(embeddings_folder(study).name):
+        return means, None  # a vector has no resolution
     return means, np.array([np.mean([m for _, _, m in sums[p]]) for p in cohort.patient_ids])
 
 

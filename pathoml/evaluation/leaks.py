@@ -64,11 +64,17 @@ def leak_section(evidence: Evidence, pooled_c: float | None) -> tuple[Json, list
             "mpp": or_not_estimable(lambda: rank_correlation(score, mpp)),
         },
     }
-    return section, alarms_of(section, pooled_c)
+    return section, alarms_of(section, pooled_c, vectors=bool(evidence.vector_of))
 
 
-def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
-    """Return a sentence for each number of the section to be seen before the headline."""
+def alarms_of(
+    section: Mapping[str, Any], pooled_c: float | None, *, vectors: bool = False
+) -> list[Json]:
+    """Return a sentence for each number of the section to be seen before the headline.
+
+    Args:
+        vectors: the bags are of vectors of slides, and their sizes numbers of slides.
+    """
     alarms = []
     centre = section["centre_from_score"]
     if (
@@ -98,7 +104,9 @@ def alarms_of(section: Mapping[str, Any], pooled_c: float | None) -> list[Json]:
             )
             alarms.append({"name": f"between_{name}", "message": message})
     said = {
-        "tile_count": "the number of tiles: it may read the size of the specimen",
+        "tile_count": "the number of slides: it may read how many were cut"
+        if vectors
+        else "the number of tiles: it may read the size of the specimen",
         "mpp": "the scanner's resolution",
     }
     for name, words in said.items():

@@ -47,6 +47,12 @@ class Concordances(TypedDict):
     harrell_c_centre_stratified: Number
 
 
+class OfVectors(Concordances):
+    """A model of vectors of slides or patients that were made elsewhere, on the same folds."""
+
+    encoding: str  # train.vectors
+
+
 class Clinical(TypedDict):
     """The clinical model that was trained on the same folds."""
 
@@ -562,6 +568,8 @@ class SecondaryEndpoint(TypedDict):
     harrell_c_by_centre: NotRequired[dict[str, Number]]
     uno_c: NotRequired[Number]
     ridge_cox: NotRequired[Concordances]
+    vectors_ridge_cox: NotRequired[OfVectors]
+    vectors_head: NotRequired[OfVectors]
     clinical: NotRequired[Clinical]
     interval_note: NotRequired[str]
     headline: NotRequired[str]
@@ -664,10 +672,12 @@ class Metrics(TypedDict):
     harrell_c_by_centre: dict[str, Number]
     uno_c: Number
     ridge_cox: Concordances  # on mean embeddings, same folds
+    vectors_ridge_cox: NotRequired[OfVectors]
+    vectors_head: NotRequired[OfVectors]  # the run's own head
     clinical: Clinical
     interval_note: str
     headline: str  # which C to quote: harrell_c or harrell_c_centre_stratified
-    differences: dict[str, Number]  # of the headline C: image_minus_ridge_cox, image_minus_clinical
+    differences: dict[str, Number]  # of the headline C: image_minus_NAME of each baseline
     seeds: Seeds
     hazard_ratio_per_sd: HazardRatio | NotEstimable
     added_value: AddedValue | NotEstimable

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from pathoml.config import Study
 from pathoml.errors import CohortError
+from pathoml.evaluation.endpoints import untrained_by_strata
 from pathoml.evaluation.permutation import (
     PermutationTest,
     RepeatedEndpoint,
@@ -43,7 +44,7 @@ def repeated_endpoints(
     """
     found = []
     for endpoint in secondary_endpoints(study, loaded.cohort):
-        if untrainable(endpoint, loaded.splits):
+        if untrainable(endpoint, loaded.splits) or untrained_by_strata(endpoint):
             continue
         own = replace(
             loaded,

@@ -22,7 +22,7 @@ from pathoml.evaluation.discrimination import (
     seed_section,
 )
 from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
-from pathoml.evaluation.evidence import Evidence, Tables, read_evidence, was_trained
+from pathoml.evaluation.evidence import OF_VECTORS, Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.fairness import fairness_section
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.instability import resample_part, write_instability
@@ -322,4 +322,13 @@ def _alarms(content: Json) -> list[Json]:
             f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."
         )
         alarms.append({"name": "baseline", "message": message})
+    for name, words in OF_VECTORS.items():
+        found = content.get(name) or {}
+        other = (found.get(headline) or {}).get("estimate")
+        if c is not None and other is not None and other > c:
+            message = (
+                f"{words} {found['encoding']} (C {other:.2f}) does better than the image score"
+                f" ({c:.2f})."
+            )
+            alarms.append({"name": "baseline", "message": message})
     return alarms

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from pathoml.config import Study
 from pathoml.store.provenance import file_hashes
 from pathoml.study.inputs import slides_read, stored_content
 from pathoml.study.layout import tiles_folder
+from pathoml.study.run_folder import RunFolder
 from pathoml.types import Cohort, Recipe
 
 EXPLAIN_VERSION = 6
@@ -25,3 +29,10 @@ def explain_recipe(study: Study, cohort: Cohort) -> Recipe:
             "version": EXPLAIN_VERSION,
         },
     )
+
+
+def remove_maps(run_folder: Path) -> None:
+    """Remove the maps of models that are gone, where the models that there are have none."""
+    run = RunFolder(run_folder)
+    shutil.rmtree(run.attention, ignore_errors=True)
+    run.faithfulness.unlink(missing_ok=True)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoml.config import Study, opened
-from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
+from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe, remove_maps
 from pathoml.store.files import read_json
 from pathoml.store.provenance import is_fresh
 from pathoml.store.scores import read_scores
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import say_why
+from pathoml.study.no_map import no_map
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.score_source import refuse_stale_scores
 from pathoml.types import SILENT, Json, Progress
@@ -30,11 +31,13 @@ class Explained:
     faithfulness: Json | None = None
     # slide_id -> reason for slides whose pixels could not be read; their numbers are written
     failures: Mapping[str, str] = field(default_factory=dict)
+    no_map: str = ""  # why there is nothing to draw
 
 
 def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Explained:
     """Write attention/SLIDE.h5, .geojson, .png and _tiles.png for every slide, the cohort's
-    gallery, and faithfulness.json, if the models changed.
+    gallery, and faithfulness.json, if the models changed. Of a study with one vector a slide there
+    is nothing to draw: that is said, and maps of earlier models are removed.
 
     Args:
         study: a study or its folder.
@@ -47,6 +50,10 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
     recipe = explain_recipe(study, cohort)
     files = RunFolder(folder)
     refuse_stale_scores(study, cohort)
+    if sentence := no_map(study, cohort):
+        progress.heading(f"explain  runs/{study.config.run}: {sentence}")
+        remove_maps(folder)
+        return Explained(folder=files.attention, no_map=sentence)
     if is_fresh(folder, recipe, EXPLAIN_OUTPUTS):
         progress.heading(f"explain  runs/{study.config.run}: up to date")
         return Explained(folder=files.attention, fresh=True)

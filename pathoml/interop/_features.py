@@ -117,7 +117,13 @@ def study_embeddings(study: Study) -> Iterator[Embeddings]:
             f"{embeddings_folder(study)} holds no embeddings. Run `pathoml embed` first."
         )
     for path in paths:
-        yield read_embeddings(path)
+        slide = read_embeddings(path)
+        if slide.vector_of:
+            raise ConfigError(
+                f"{path.parent} has one vector a {slide.vector_of}: there are no tiles to export."
+                " `pathoml export --to vectors` writes the vectors."
+            )
+        yield slide
 
 
 def array_of(content: ForeignFile, path: Path, name: str) -> npt.NDArray[Any]:

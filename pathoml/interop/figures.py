@@ -34,6 +34,7 @@ from pathoml.store.files import atomic_path, read_json, write_text
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
+from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import NOTICE, AttentionMap, Exchange, Image
 
@@ -66,9 +67,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     """
     files = RunFolder(study.run_folder).maps()
     if not files:
-        raise StoreError(
-            f"{RunFolder(study.run_folder).attention} holds no maps. Run `pathoml explain` first."
-        )
+        raise StoreError(why_without_maps(study))
     bag_tiles: dict[str, int] = {}
     for path in files:
         tile_map = read_attention(path)

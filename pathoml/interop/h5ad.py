@@ -16,6 +16,7 @@ from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.study.layout import embeddings_folder
+from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import Assignments, AttentionMap, Exchange
 
@@ -30,9 +31,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     """
     maps = RunFolder(study.run_folder).maps()
     if not maps:
-        raise StoreError(
-            f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
-        )
+        raise StoreError(why_without_maps(study))
     files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)

@@ -17,6 +17,7 @@ from pathoml.errors import StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
 from pathoml.store.files import atomic_path
 from pathoml.store.maps import read_attention
+from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import NOTICE, AttentionMap, Exchange
 
@@ -29,9 +30,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     """
     maps = RunFolder(study.run_folder).maps()
     if not maps:
-        raise StoreError(
-            f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
-        )
+        raise StoreError(why_without_maps(study))
     files, marks = [], map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)

@@ -21,6 +21,7 @@ from pathoml.slides.reading import open_slide
 from pathoml.store.geojson import marked, stable_id, tile_collection, write_geojson
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import read_study_table
+from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import Assignments, AttentionMap, Exchange
 
@@ -41,9 +42,7 @@ def export_to(study: Study, target: Path) -> Exchange:
     """
     maps = RunFolder(study.run_folder).maps()
     if not maps:
-        raise StoreError(
-            f"{study.run_folder / 'attention'} holds no maps. Run `pathoml explain` first."
-        )
+        raise StoreError(why_without_maps(study))
     rows = read_study_table(study, "slides").rows
     paths = {row["slide_id"]: study.folder / row["path"] for row in rows if row.get("path")}
     files, failures, marks = [], {}, map_marks(study.run_folder)

@@ -1,4 +1,9 @@
-"""STAMP: <extractor>-<hash>/SLIDE.h5 with `feats` and `coords` in micrometres.
+"""STAMP: <extractor>-<hash>/SLIDE.h5 with `feats` and `coords` in micrometres; and what its
+encoders of slides and patients write.
+
+    <encoder>-slide-<hash>/SLIDE.h5      feats (1, D) or (D,), attributes feat_type and encoder
+    <encoder>-pat-<hash>/PATIENT.h5
+    <encoder>-slide-<hash>.h5            of older versions: an array for each slide or patient
 
 Three generations of attributes are read, as STAMP itself reads them: tile_size_um, tile_size with
 unit "um", and the oldest, whose coordinates have a stride of 224 for 256 micrometres. Files without
@@ -7,6 +12,7 @@ coordinates (`patch_embeddings`) do not say their scale.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +27,86 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
+from pathoml.interop._vectors import ForeignVector, encoder_word, import_vectors, joined, one_vector
+from pathoml.store.foreign import (
+    ForeignFile,
+    read_foreign,
+    refuse_deadly_hdf5,
+    write_foreign,
+)
+from pathoml.store.hdf5 import stored_attrs
 from pathoml.types import Exchange
 
 STAMP_VERSION = "2.0.0"  # STAMP refuses files newer than itself
+KINDS = {"slide": "slide", "patient": "patient"}  # feat_type of vectors
+WHERE = re.compile(r"^(.+)-(?:slide|pat|patient)-[^-]*$")  # a folder or file of vectors
 OLD_STRIDE_PX, OLD_STRIDE_UM = 224, 256.0  # before the scale was written
 
 
 def import_into(study: Study, source: Path) -> Exchange:
-    """Import every SLIDE.h5 below a folder of tile features."""
-    files = ((path.stem, path) for path in sorted(source.rglob("*.h5")))
-    return import_features(study, "stamp", files, convert=_convert)
+    """Import every SLIDE.h5 below a folder of tile features, and the vectors of slides and patients
+    there, which go into encodings of their own.
+    """
+    paths = [source] if source.is_file() else sorted(source.rglob("*.h5"))
+    tiles: list[tuple[str, Path]] = []
+    vectors: list[ForeignVector] = []
+    failures: dict[str, str] = {}
+    for path in paths:
+        try:
+            found = _vectors(path)
+        except StoreError as error:
+            failures[path.stem] = str(error)
+            continue
+        if found is None:
+            tiles.append((path.stem, path))
+        else:
+            vectors += found
+    if not vectors and not failures:
+        return import_features(study, "stamp", tiles, convert=_convert)
+    if not tiles:
+        return import_vectors(study, "stamp", vectors, failures=failures)
+    first = import_features(study, "stamp", tiles, convert=_convert)
+    both = joined(first, import_vectors(study, "stamp", vectors, failures=failures))
+    if not vectors:
+        return both
+    note = f"{len(tiles)} files hold tiles, {len(vectors)} vectors: each kind has its own encoding."
+    return Exchange(files=both.files, failures=both.failures, notes=(*both.notes, note))
+
+
+def _vectors(path: Path) -> list[ForeignVector] | None:
+    """Return the vectors of slides or patients in a file; None where it has tiles.
+
+    Raises:
+        StoreError: it holds several rows, or names no encoder.
+    """
+    refuse_deadly_hdf5(path)
+    said, encoder = stored_attrs(path, ("feat_type", "encoder")).values()
+    if said in ("", "tile") and not encoder:
+        return None  # and it need not be read twice
+    content = read_foreign(path)
+    kind, where = KINDS.get(said), WHERE.search(path.stem) or WHERE.search(path.parent.name)
+    many = "feats" not in content.arrays and bool(encoder and content.arrays)
+    if said and said != "tile" and kind is None:
+        raise StoreError(f"{path}: feat_type is {said!r}; expected tile, slide or patient.")
+    if "coords" in content.arrays or not (kind or many):
+        return None
+    encoder = encoder or (where.group(1) if where else "")
+    if not encoder:
+        raise StoreError(
+            f"{path} holds features of a {said}, and neither its attribute encoder nor its folder"
+            " (ENCODER-slide-HASH, ENCODER-pat-HASH) says which encoder made them."
+        )
+    arrays = content.arrays if many else {path.stem: array_of(content, path, "feats")}
+    return [
+        ForeignVector(
+            name=name,
+            of=kind or "",  # an old file's name says slide of patients too
+            encoder=encoder_word(encoder),
+            values=one_vector(array, path),
+            source=f"{path.name} [{name}]" if many else path.name,
+        )
+        for name, array in arrays.items()
+    ]
 
 
 def export_to(study: Study, target: Path) -> Exchange:

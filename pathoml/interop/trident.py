@@ -1,5 +1,5 @@
 """TRIDENT: JOB/<mag>x_<px>px_<overlap>px_overlap/features_<encoder>/SLIDE.h5, which is also what
-torchmil and Patho-Bench read.
+torchmil and Patho-Bench read; and slide_features_<encoder>/SLIDE.h5 beside it, one vector a slide.
 
 Its tiles are a number of pixels at a binned magnification, so their side in micrometres differs
 between scanners; the import keeps each slide's side and says what it is
@@ -23,16 +23,33 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
+from pathoml.interop._vectors import (
+    ForeignVector,
+    encoder_word,
+    import_vectors,
+    joined,
+    one_vector,
+)
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 from pathoml.store.tiles import nominal_magnification
 from pathoml.types import Exchange, TileGrid
 
 FEATURES = "features_"
+SLIDE_FEATURES = "slide_features_"
 
 
 def import_into(study: Study, source: Path) -> Exchange:
-    """Import features_<encoder>/SLIDE.h5 of a job, or one such folder."""
-    return import_features(study, "trident", _files(source), convert=_convert)
+    """Import features_<encoder>/SLIDE.h5 and slide_features_<encoder>/SLIDE.h5 of a job, or one
+    such folder. Vectors of slides go into encodings of their own.
+    """
+    tiles, failures = list(_files(source, FEATURES)), dict[str, str]()
+    vectors = list(_vectors(source, failures))
+    if not vectors and not failures:
+        return import_features(study, "trident", tiles, convert=_convert)
+    if not tiles:
+        return import_vectors(study, "trident", vectors, failures=failures)
+    first = import_features(study, "trident", tiles, convert=_convert)
+    return joined(first, import_vectors(study, "trident", vectors, failures=failures))
 
 
 def export_to(study: Study, target: Path) -> Exchange:
@@ -69,11 +86,34 @@ def export_to(study: Study, target: Path) -> Exchange:
     )
 
 
-def _files(source: Path) -> Iterator[tuple[str, Path]]:
+def _vectors(source: Path, failures: dict[str, str]) -> Iterator[ForeignVector]:
+    """Yield the vectors of slides. The coordinates beside them are those of the slide's tiles, not
+    of the vector.
+    """
+    for name, path in _files(source, SLIDE_FEATURES):
+        try:
+            content = read_foreign(path)
+            values = one_vector(array_of(content, path, "features"), path)
+        except StoreError as error:
+            failures[name] = str(error)
+            continue
+        yield ForeignVector(
+            name=name,
+            of="slide",
+            encoder=encoder_word(
+                content.attrs["features"].get("encoder")
+                or path.parent.name.removeprefix(SLIDE_FEATURES)
+            ),
+            values=values,
+            source=f"{path.parent.name}/{path.name}",
+        )
+
+
+def _files(source: Path, start: str) -> Iterator[tuple[str, Path]]:
     folders = (
         [source]
-        if source.name.startswith(FEATURES)
-        else sorted(p for p in source.rglob(f"{FEATURES}*") if p.is_dir())
+        if source.name.startswith(start)
+        else sorted(p for p in source.rglob(f"{start}*") if p.is_dir())
     )
     for folder in folders:
         for path in sorted(folder.glob("*.h5")):

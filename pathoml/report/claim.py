@@ -11,6 +11,7 @@ from typing import Any
 
 from pathoml.report import wording
 from pathoml.report.guideline_items import (
+    MADE_ELSEWHERE,
     Item,
     answered,
     c_to_quote,
@@ -20,6 +21,7 @@ from pathoml.report.guideline_items import (
 )
 from pathoml.report.what_ran import WhatRan
 from pathoml.study.fitted import SOLVED
+from pathoml.study.no_map import no_map_sentence
 from pathoml.types import Json
 
 
@@ -32,7 +34,7 @@ def claim(
         written(
             "5-6", "Prospective or retrospective; goal of the study", "say which; research use only"
         ),
-        *_data(metrics, config),
+        *_data(metrics, config, ran),
         *_model(config, ran),
         *_evaluation(metrics, permutation, ran),
         written("40-41", "Limitations; implications for practice"),
@@ -48,7 +50,7 @@ def claim(
     ]
 
 
-def _data(metrics: Json, config: Any) -> list[Item]:
+def _data(metrics: Json, config: Any, ran: WhatRan | None) -> list[Item]:
     flow = metrics.get("flow") or {}
     scanners = ((metrics.get("acquisition") or {}).get("all") or {}).get("scanners") or {}
     return [
@@ -61,8 +63,10 @@ def _data(metrics: Json, config: Any) -> list[Item]:
         answered(
             "9-10",
             "Preprocessing; selection of parts of the images",
-            "methods paragraph: tissue, flags, tiles; share of flagged tiles in 'How the slides"
-            " were made'",
+            MADE_ELSEWHERE
+            if ran and ran.vector_of
+            else "methods paragraph: tissue, flags, tiles; share of flagged tiles in 'How the"
+            " slides were made'",
             where="study.resolved.yaml",
         ),
         written(
@@ -101,7 +105,7 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
                 "made by another program: for its owner to say",
             )
         ]
-    train = (ran.train if ran else {}) or {}
+    train, of = (ran.train if ran else {}) or {}, ran.vector_of if ran else ""
     head = train.get("head") or config.train.head
     seeds = train.get("seeds") or config.train.seeds
     solved = ran.solved if ran and ran.solved is not None else head in SOLVED
@@ -109,13 +113,17 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
     parts = (
         "locked on other patients"
         if origin == "predicted"
-        else f"{config.splits.scheme.replace('_', ' ')}, {config.splits.repeats} partitions, by"
-        " patient: all slides of a patient on one side"
+        else f"{_divided(config)}, by patient: all slides of a patient on one side"
     )
     return [
         answered("19-20", "Partitions, and on which level they are apart", parts, where=where),
         answered("21", "Intended sample size", "section 'What so many patients can show'"),
-        answered("22", "Model", f"head {head} on tile vectors; methods paragraph", where=where),
+        answered(
+            "22",
+            "Model",
+            f"head {head} on vectors of {f'{of}s' if of else 'tiles'}; methods paragraph",
+            where=where,
+        ),
         answered("23", "Software and packages", "section 'Provenance'", where="provenance.json"),
         answered(
             "24",
@@ -143,6 +151,12 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
     ]
 
 
+def _divided(config: Any) -> str:
+    scheme = config.splits.scheme.replace("_", " ")
+    once = config.splits.scheme == "leave_one_centre_out"
+    return scheme if once else f"{scheme}, {config.splits.repeats} partitions"
+
+
 def _evaluation(metrics: Json, permutation: Json, ran: WhatRan | None) -> list[Item]:
     origin = ran.origin if ran else "trained"
     flow = metrics.get("flow") or {}
@@ -164,7 +178,9 @@ def _evaluation(metrics: Json, permutation: Json, ran: WhatRan | None) -> list[I
             "within centre, subtype, specimen and organ; missing covariates three ways; between"
             " hospitals",
         ),
-        answered(
+        answered("31", "Explainability", no_map_sentence(ran.vector_of))
+        if ran and ran.vector_of
+        else answered(
             "31", "Explainability", "maps, and whether they may be believed", where="attention/"
         ),
         answered(

@@ -44,6 +44,8 @@ def detail_sections(
     models = [m for m in MODELS if any(m in row for row in (metrics.get("brier") or {}).values())]
     competing = metrics.get("competing_risks") or {}
     folder = RunFolder(study.run_folder)
+    tiled = ran is None or not ran.vector_of  # else phenotypes are those of earlier models
+    readers = _readers(folder.labels) if tiled else []
     faithfulness = read_json(folder.faithfulness) if folder.faithfulness.exists() else {}
     drawn = {
         "calibration_svg": figures.calibration_figure(calibration, best, horizons),
@@ -74,10 +76,7 @@ def detail_sections(
         "brier_models": models,
         "horizon_rows": [(h, _horizon_cells(metrics, best, models, h)) for h in horizons],
         "competing": competing,
-        "phenotypes": _phenotypes(
-            folder.phenotypes,
-            readers := _readers(folder.labels),
-        ),
+        "phenotypes": _phenotypes(folder.phenotypes, readers) if tiled else [],
         "readers": readers,
         "adjustment": _adjustment(folder.codebook),
         "faithfulness": faithfulness,

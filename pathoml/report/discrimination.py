@@ -12,6 +12,10 @@ from pathoml.report import figures, wording
 from pathoml.report.figures import ForestRow
 from pathoml.types import Json
 
+OF_VECTORS = (  # baselines on vectors that were made elsewhere
+    ("vectors_ridge_cox", "Ridge Cox on"),
+    ("vectors_head", "The same head on"),
+)
 MOST_DRAWN = 8  # centres in the first figure; of more, the details have every one
 MOST_CENTRES = 12  # beyond which a centre whose C is not estimable gets no row
 
@@ -37,6 +41,15 @@ def discrimination_context(metrics: Json) -> dict[str, Any]:
         _forest_row(
             "Ridge Cox, within centres", "comparator", ridge.get("harrell_c_centre_stratified")
         ),
+        *(
+            _forest_row(
+                f"{words} {metrics[key]['encoding']}",
+                "comparator",
+                wording.headline_of(metrics[key], metrics),
+            )
+            for key, words in OF_VECTORS
+            if metrics.get(key)
+        ),
         _forest_row(
             "Clinical covariates alone", "comparator", wording.headline_of(clinical, metrics)
         ),
@@ -57,6 +70,14 @@ def _differences(metrics: Json) -> list[tuple[str, str]]:
     change = (metrics.get("added_value") or {}).get("delta_harrell_c")
     rows = (
         ("Image score less ridge Cox", found.get("image_minus_ridge_cox")),
+        *(
+            (
+                f"Image score less {words[0].lower()}{words[1:]} {metrics[key]['encoding']}",
+                found.get(f"image_minus_{key}"),
+            )
+            for key, words in OF_VECTORS
+            if metrics.get(key)
+        ),
         ("Image score less clinical", found.get("image_minus_clinical")),
         ("Clinical with score less clinical", change),
     )

@@ -9,6 +9,7 @@ from pathoml.report import wording
 from pathoml.types import Json
 
 AUTHORS = "the authors"
+MADE_ELSEWHERE = "vectors that were made elsewhere: describe how, and that it saw no outcome"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,14 @@ from typing import Any
 
 from pathoml.report import wording
 from pathoml.report.claim import claim
-from pathoml.report.guideline_items import AUTHORS, Item, answered, c_to_quote, slope_of_best
+from pathoml.report.guideline_items import (
+    AUTHORS,
+    MADE_ELSEWHERE,
+    Item,
+    answered,
+    c_to_quote,
+    slope_of_best,
+)
 from pathoml.report.guideline_items import count as _n
 from pathoml.report.guideline_items import written as _written
 from pathoml.report.probast_ai import probast_ai
@@ -54,7 +61,7 @@ def remark(
         _item(
             "5",
             "Assay method",
-            "methods paragraph of this page: encoder, tiles, head, score",
+            f"methods paragraph of this page: encoder, {_seen(ran)}, head, score",
             "study.resolved.yaml",
         ),
         _item(
@@ -164,8 +171,14 @@ def tripod_ai(
         _item(
             "7",
             "Data preparation",
-            "methods paragraph: tissue, tiles, encoder; no outcome used",
-            "study.resolved.yaml",
+            *(
+                (MADE_ELSEWHERE, AUTHORS)
+                if ran and ran.vector_of
+                else (
+                    "methods paragraph: tissue, tiles, encoder; no outcome used",
+                    "study.resolved.yaml",
+                )
+            ),
         ),
         _item(
             "8",
@@ -270,6 +283,11 @@ def guideline_tables(
         ("PROBAST+AI", probast_ai(metrics, permutation, config, ran=ran)),
         ("CLAIM 2024", claim(metrics, permutation, config, ran=ran)),
     )
+
+
+def _seen(ran: WhatRan | None) -> str:
+    """Return what the models saw of a slide."""
+    return f"vectors of {ran.vector_of}s" if ran and ran.vector_of else "tiles"
 
 
 def _origin(ran: WhatRan | None) -> str:

@@ -121,6 +121,7 @@ def _trained(ran: WhatRan, _: Json) -> list[str]:
             solved=ran.solved,
             tiles_seen=ran.tiles_seen,
             began_with=initial_in_words(ran.initial),
+            vector_of=ran.vector_of,
         )
         + ".",
         *_alike(ran),
@@ -162,6 +163,7 @@ def _predicted(ran: WhatRan, _: Json) -> list[str]:
         solved=ran.solved,
         tiles_seen=str(ran.initial.get("tiles_seen", "")),
         began_with=initial_in_words(ran.initial),
+        vector_of=ran.vector_of,
     )
     fitted = fitted.replace("; 1 initialisation a fold", "").replace("; 1 training a fold", "")
     return [
@@ -204,6 +206,12 @@ def _pretraining(encoder: str) -> str:
 
 def _features(features: Mapping[str, Any]) -> str:
     """Return how slides became vectors."""
+    if of := features.get("vector_of"):
+        tool = features.get("imported_from") or "another program"
+        return (
+            f"Each {of} was one vector, made elsewhere (encoder {features.get('encoder', '')},"
+            f" imported from {tool}); there were no tiles, and so there is no map."
+        )
     side = f"{features['tile_px']} px" if features.get("tile_px") else "the encoder's own size"
     scale = (
         f"{features['mpp']:g} micrometres per pixel"

@@ -40,6 +40,7 @@ from pathoml.store.provenance import is_fresh, record_step
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number, table_names
 from pathoml.study.cohort import read_cohort
+from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
 
@@ -118,10 +119,14 @@ def report_page(study: Study) -> str:
             absent; the page then says so.
     """
     folder = RunFolder(study.run_folder)
-    scores, table_facts = _scored_patients(read_scores(folder.path))
+    table = read_scores(folder.path)
+    vector_of = table.vector_of
+    scores, table_facts = _scored_patients(table)
     centre_of = _centres(study)
     scores = [replace(p, centre=centre_of.get(p.patient_id, p.centre)) for p in scores]
     metrics = read_json(folder.metrics)
+    if vector_of == "slide":
+        _count_slides(metrics)
     if stale := stale_alarms(study):
         metrics["alarms"] = [*(metrics.get("alarms") or []), *stale]
     smallest = study.config.report.smallest_cell
@@ -166,19 +171,26 @@ def report_page(study: Study) -> str:
         "methods": methods(ran, metrics, permutation),
         "ran": ran,
         "ends": []
-        if smallest
+        if smallest or vector_of
         else _ends(
             folder.attention,
             scores,
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
-        "has_attention": folder.attention.is_dir(),
+        "no_map": no_map_sentence(ran.vector_of or vector_of) if vector_of else "",
         "resolved": shown_yaml(study),
         "provenance": _provenance(provenance),
         "show_ids": not smallest,
         "has_r_script": folder.analysis_r.is_file(),
     }
     return _render(context, smallest)
+
+
+def _count_slides(metrics: Json) -> None:
+    """Call a bag's size what it is where a slide is one vector: a number of slides."""
+    for row in (metrics.get("score_associations") or {}).get("rows") or []:
+        if row.get("column") == "tiles":
+            row["column"] = "slides"
 
 
 def _centres(study: Study) -> dict[str, str]:
@@ -268,6 +280,7 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
     }
     return {
         "flow": flow,
+        "slideless": flow.get("slides") == 0,  # scores from elsewhere, of patients alone
         "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         "excluded": excluded,
         "by_centre": sorted(by_centre.items()),

@@ -13,6 +13,7 @@ from typing import Any
 
 from pathoml.report import wording
 from pathoml.report.guideline_items import (
+    MADE_ELSEWHERE,
     Item,
     answered,
     c_to_quote,
@@ -30,14 +31,18 @@ def probast_ai(
     metrics: Json, permutation: Json, config: Any, *, ran: WhatRan | None = None
 ) -> list[Item]:
     """Return the questions of both parts with what this run says of them."""
-    origin = ran.origin if ran else "trained"
+    origin, vectors = ran.origin if ran else "trained", bool(ran and ran.vector_of)
     return [
-        *(_development(metrics, config) if origin == "trained" else _made_elsewhere(origin)),
-        *_evaluation(metrics, permutation, config, origin),
+        *(
+            _development(metrics, config, vectors=vectors)
+            if origin == "trained"
+            else _made_elsewhere(origin)
+        ),
+        *_evaluation(metrics, permutation, config, origin, vectors=vectors),
     ]
 
 
-def _development(metrics: Json, config: Any) -> list[Item]:
+def _development(metrics: Json, config: Any, *, vectors: bool) -> list[Item]:
     power = metrics.get("power") or {}
     over = power.get("over_budget")
     incomplete = (metrics.get("missing_covariates") or {}).get("incomplete")
@@ -62,7 +67,9 @@ def _development(metrics: Json, config: Any) -> list[Item]:
         answered(
             f"{DEVELOPMENT}: predictors",
             "Measured without knowledge of the outcome",
-            "the encoder and the tiles saw no outcome; covariates are the authors'",
+            f"{MADE_ELSEWHERE}; covariates are the authors'"
+            if vectors
+            else "the encoder and the tiles saw no outcome; covariates are the authors'",
             where="study.resolved.yaml",
         ),
         written(
@@ -117,7 +124,9 @@ def _made_elsewhere(origin: str) -> list[Item]:
     return [written(f"{DEVELOPMENT}: all domains", "Quality of the development", said)]
 
 
-def _evaluation(metrics: Json, permutation: Json, config: Any, origin: str) -> list[Item]:
+def _evaluation(
+    metrics: Json, permutation: Json, config: Any, origin: str, *, vectors: bool
+) -> list[Item]:
     calibration = metrics.get("calibration") or {}
     fairness = (metrics.get("fairness") or {}).get("rows") or []
     other = "other patients" if origin == "predicted" else "the same patients, out of fold"
@@ -132,7 +141,9 @@ def _evaluation(metrics: Json, permutation: Json, config: Any, origin: str) -> l
         answered(
             f"{EVALUATION}: predictors",
             "Measured as in development, without knowledge of the outcome",
-            "the same tiles and encoder for every slide",
+            "vectors of one encoder for every slide"
+            if vectors
+            else "the same tiles and encoder for every slide",
             where="provenance.json",
         ),
         answered(

@@ -6,7 +6,7 @@ from pathoml.config import Study, resolved_yaml
 from pathoml.store.provenance import file_hashes, recorded_recipes
 from pathoml.types import Recipe
 
-REPORT_VERSION = 8
+REPORT_VERSION = 9
 REPORT_OUTPUTS = ("report.html",)
 REPORT_READS = (
     "scores.csv",

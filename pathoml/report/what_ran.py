@@ -37,6 +37,11 @@ class WhatRan:
     bootstraps: int = 0
 
     @property
+    def vector_of(self) -> str:
+        """What was one vector: "slide", "patient", or "" where there were tiles."""
+        return str(self.features.get("vector_of") or "")
+
+    @property
     def was_cross_validated(self) -> bool:
         """Whether each patient was scored by models of the other patients of this cohort."""
         return self.score_type in CROSS_VALIDATED

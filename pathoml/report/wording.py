@@ -12,6 +12,7 @@ from pathoml.types import Json
 CHANCE = 0.5  # C of a coin
 LEVEL = 0.05
 FEWEST_PERMUTATIONS = 99  # fewer cannot say much below 5 %
+OF_VECTORS = (("vectors_ridge_cox", "one on"), ("vectors_head", "the same head on"))
 MISSING = "not available"
 SCORED_BY = {
     "oof": "each scored only by models that had not seen them (cross-validation)",
@@ -98,7 +99,7 @@ def _who(metrics: Json, score_type: str, centres: int, origin: str) -> str:
     flow = metrics.get("flow") or {}
     n, events = number(metrics.get("n"), 0), number(metrics.get("events"), 0)
     where = f"{centres} centre" + ("s" if centres != 1 else "")
-    slides = f", {flow['slides']} slides" if is_number(flow.get("slides")) else ""
+    slides = f", {flow['slides']} slides" if flow.get("slides") else ""
     how = SCORED_BY.get(score_type, f"scored ({score_type})")
     if origin == "imported" and score_type != "external":  # it is not for us to say
         how = f"scored by another program, whose owner says of them: {how}"
@@ -235,9 +236,16 @@ def _compared(metrics: Json) -> str:
             f"For comparison, the clinical covariates alone{named} reach C"
             f" {estimate(headline_of(clinical, metrics))}."
         )
+    vectors = "".join(
+        f"{words} the vectors {metrics[key].get('encoding')}"
+        f" {estimate(headline_of(metrics[key], metrics))}; "
+        for key, words in OF_VECTORS
+        if metrics.get(key)
+    )
     return (
         f"For comparison, a ridge Cox model on the slides' average features reaches C {ridge}; "
-        f"the clinical covariates alone{named}: {estimate(headline_of(clinical, metrics))}."
+        f"{vectors}the clinical covariates alone{named}:"
+        f" {estimate(headline_of(clinical, metrics))}."
     )
 
 

@@ -1,5 +1,5 @@
 """embeddings/ENCODING/SLIDE.h5: one float16 vector per tile, mapped into memory once its content is
-verified.
+verified; or one vector of the whole slide, or of the whole patient, which another tool made.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store.hdf5 import read_h5, whole, write_h5
+from pathoml.store.hdf5 import HDF5_FAULTS, opened, read_h5, whole, write_h5
 from pathoml.store.tiles import coord_attrs, grid_of, root_attrs
 from pathoml.types import Embeddings, Recipe, TileGrid
+
+VECTOR_OF = "vector_of"  # attribute: what the only row is of, where it is no tile
 
 
 def write_embeddings(
     path: Path,
     grid: TileGrid,
-    features: npt.NDArray[np.float16],
+    features: npt.NDArray[np.floating[Any]],
     *,
     encoder: str,
     encoder_sha256: str,
@@ -27,16 +29,19 @@ def write_embeddings(
     recipe: Recipe,
     imported_from: str = "",
     stain: str = "",
+    vector_of: str = "",
 ) -> None:
     """Write embeddings/ENCODING/SLIDE.h5.
 
     Args:
         grid: the N tiles that were embedded, in this order.
-        features: (N, D) float16.
+        features: (N, D) float16; of a vector that may be float32.
         precision: what the encoder computed in; recorded, but no reason to embed again on another
             machine.
         imported_from: the tool that made the features, if it was not pathoml.
         stain: what was done to the tiles' colours, if anything.
+        vector_of: "slide" or "patient" where the one row is of the whole slide, or of all slides of
+            the patient, and has no place; "" for tiles.
 
     Raises:
         StoreError: the features are not finite, or not one row per tile.
@@ -60,7 +65,13 @@ def write_embeddings(
         "precision": precision,
     }
     root |= {
-        name: value for name, value in (("imported_from", imported_from), ("stain", stain)) if value
+        name: value
+        for name, value in (
+            ("imported_from", imported_from),
+            ("stain", stain),
+            (VECTOR_OF, vector_of),
+        )
+        if value
     }
     write_h5(
         path,
@@ -88,7 +99,9 @@ def _embeddings_of(
     path: Path, arrays: dict[str, npt.NDArray[Any]], root: dict[str, Any], coord: dict[str, Any]
 ) -> Embeddings:
     coords, features = arrays["coords"], arrays["features"]
-    if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype != np.float16:
+    vector_of = str(root.get(VECTOR_OF, ""))
+    kinds = (np.float16, np.float32) if vector_of else (np.float16,)
+    if features.ndim != 2 or coords.shape != (len(features), 2) or features.dtype not in kinds:
         raise StoreError(
             f"{path}: features {features.shape} {features.dtype}, coords {coords.shape}; expected"
             " (N, D) float16, (N, 2)."
@@ -100,4 +113,25 @@ def _embeddings_of(
         encoder_sha256=str(root["encoder_sha256"]),
         recipe_sha256=str(root["recipe_sha256"]),
         content_sha256=str(root["content_sha256"]),
+        vector_of=vector_of,
     )
+
+
+def stored_rows(path: Path) -> int:
+    """Return how many vectors a file of embeddings holds, without reading them; 0 if it is absent
+    or torn.
+    """
+    try:
+        with opened(path) as (file, _, _):
+            return int(file["features"].shape[0])
+    except HDF5_FAULTS:
+        return 0
+
+
+def why_left_out(of: str) -> str:
+    """Return why a patient has no bag, of what has one vector; "" for tiles.
+
+    >>> why_left_out(""), why_left_out("slide")
+    ('no slide could be embedded', 'no vector of the slide was imported')
+    """
+    return f"no vector of the {of} was imported" if of else "no slide could be embedded"

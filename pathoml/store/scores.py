@@ -87,6 +87,11 @@ class ScoreTable:
         not_above = np.searchsorted(np.sort(self.log_risk), self.log_risk, side="right")
         return 100 * (not_above / len(self.log_risk))
 
+    @property
+    def vector_of(self) -> str:
+        """What the scores had one vector of (`vector_of_counts`)."""
+        return vector_of_counts(self.n_tiles, self.n_slides)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatTable:
@@ -106,6 +111,26 @@ class RepeatTable:
             fold=self.fold[:, chosen],
             scores={name: values[:, chosen] for name, values in self.scores.items()},
         )
+
+
+def vector_of_counts(n_tiles: Array, n_slides: Array) -> str:
+    """Return what had one vector: "slide", "patient" where a patient has fewer vectors than slides,
+    or "" where some slide had several tiles, or none was counted.
+
+    Args:
+        n_tiles: (B,) of each patient.
+        n_slides: (B,).
+
+    >>> vector_of_counts(np.array([1, 2]), np.array([1, 2]))
+    'slide'
+    >>> vector_of_counts(np.array([1, 1]), np.array([1, 2]))
+    'patient'
+    >>> vector_of_counts(np.array([900, 1]), np.array([1, 1]))
+    ''
+    """
+    if not len(n_tiles) or (n_tiles < 1).any() or (n_tiles > n_slides).any():
+        return ""
+    return "patient" if (n_tiles < n_slides).any() else "slide"
 
 
 MAY_BE_EMPTY = ("repeat_sd",)  # one repeat has no SD between repeats
@@ -283,16 +308,31 @@ def write_scores(folder: Path, scores: Sequence[RiskScore], *, endpoint: str = "
 
 
 def write_baselines(
-    path: Path, cohort: Cohort, *, ridge: Floats | None, clinical: Floats | None
+    path: Path,
+    cohort: Cohort,
+    *,
+    ridge: Floats | None,
+    clinical: Floats | None,
+    vectors: Mapping[str, Floats] | None = None,
 ) -> None:
     """Write baselines.csv; a model that there is not, such as a ridge Cox model where the scores
     came without embeddings, leaves its column empty.
+
+    Args:
+        vectors: (B,) by column, of models of vectors that were made elsewhere.
     """
     absent = np.full(len(cohort.patients), np.nan)
-    columns = [absent if values is None else values for values in (ridge, clinical)]
+    columns = {
+        "ridge_cox": absent if ridge is None else ridge,
+        "clinical": absent if clinical is None else clinical,
+        **(vectors or {}),
+    }
     with atomic_path(path) as temporary:
         write_table(
             temporary,
-            ("patient_id", "ridge_cox", "clinical"),
-            [(p, float(r), float(c)) for p, r, c in zip(cohort.patient_ids, *columns)],
+            ("patient_id", *columns),
+            [
+                (p, *(float(values[b]) for values in columns.values()))
+                for b, p in enumerate(cohort.patient_ids)
+            ],
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pathoml.config import StainConfig, Study
 from pathoml.encoders.finding import find_encoder
-from pathoml.errors import ConfigError, EncoderError
+from pathoml.errors import ConfigError, EncoderError, nearest
 from pathoml.store.hdf5 import stored_attr
 from pathoml.types import Encoder
 
@@ -14,10 +14,16 @@ from pathoml.types import Encoder
 # "40x"
 SAME_SCALE = 0.05
 AS_SCANNED = StainConfig()
+# ends of encodings that have one vector of a whole slide, or of all slides of a patient, and which
+# were made elsewhere
+VECTORS = {"@slide": "slide", "@patient": "patient"}
+PLACELESS = (1, 1.0)  # tile_px and mpp of a vector, which has no tile
 
 
 def tile_size(study: Study) -> tuple[int, float]:
     """Return (tile_px, mpp): as study.yaml says, else what the encoder was trained on."""
+    if vectors_encoding(study):
+        return PLACELESS
     tile_px, mpp = study.config.tiles.tile_px, study.config.tiles.mpp
     if (
         tile_px is not None and mpp is not None
@@ -25,6 +31,46 @@ def tile_size(study: Study) -> tuple[int, float]:
         return tile_px, mpp
     encoder = find_encoder(study.config.encoder)
     return tile_px or encoder.tile_px, mpp or encoder.mpp
+
+
+def vector_of(encoding: str) -> str:
+    """Return what an encoding has one vector of: "slide", "patient", or "" where it has tiles.
+
+    >>> vector_of("titan@slide"), vector_of("hif@patient"), vector_of("uni@224px_1.0mpp")
+    ('slide', 'patient', '')
+    """
+    return next((of for end, of in VECTORS.items() if encoding.endswith(end)), "")
+
+
+def vectors_encoding(study: Study) -> str:
+    """Return the encoding of the study if it has vectors of slides or patients: as study.yaml
+    names it, or of an encoder that is named without its end; "" where it has tiles.
+
+    Raises:
+        EncoderError: the encoder is known only by two kinds of vectors.
+    """
+    name = study.config.encoder
+    if vector_of(name):
+        return name
+    found = [f"{name}{end}" for end in VECTORS if (study.all_embeddings / f"{name}{end}").is_dir()]
+    if not found or _has_tiles(study):
+        return ""
+    if len(found) > 1:
+        raise EncoderError(
+            f"study.yaml: encoder: {name} has vectors of slides and of patients in"
+            f" {study.all_embeddings}. Write {' or '.join(found)}."
+        )
+    return found[0]
+
+
+def _has_tiles(study: Study) -> bool:
+    """Whether the encoder makes features of tiles here, or some were imported."""
+    name = study.config.encoder
+    try:
+        find_encoder(name)
+    except EncoderError:
+        return any(study.all_embeddings.glob(f"{name}@*px_*mpp"))
+    return True
 
 
 def tiles_folder(study: Study) -> Path:
@@ -42,6 +88,11 @@ def scales(study: Study) -> tuple[Study, ...]:
     tiles, mpp = study.config.tiles, tile_size(study)[1]
     if tiles.context_mpp is None:
         return (study,)
+    if vectors := vectors_encoding(study):
+        raise ConfigError(
+            f"study.yaml: tiles: context_mpp: embeddings/{vectors} has one vector a"
+            f" {vector_of(vectors)}, without tiles around it. Remove the key."
+        )
     if tiles.context_mpp <= mpp:
         raise ConfigError(
             f"study.yaml: tiles: context_mpp = {tiles.context_mpp:g} is not coarser than the "
@@ -64,6 +115,8 @@ def embeddings_folder(study: Study) -> Path:
 
 
 def _encoding(study: Study) -> str:
+    if vectors := vectors_encoding(study):
+        return _of_vectors(study, vectors)
     name, (tile_px, mpp) = study.config.encoder, tile_size(study)
     try:
         return encoding_name(name, find_encoder(name), tile_px, mpp=mpp, stain=study.config.stain)
@@ -80,14 +133,33 @@ def _encoding(study: Study) -> str:
         return imported
 
 
+def _of_vectors(study: Study, encoding: str) -> str:
+    if not (study.all_embeddings / encoding).is_dir():
+        others = sorted(p.name for p in study.all_embeddings.glob("*") if vector_of(p.name))
+        raise EncoderError(
+            f"study.yaml: encoder: {study.all_embeddings / encoding} is not there."
+            f"{nearest(encoding, others)} Vectors of slides and patients are made elsewhere:"
+            f" `pathoml import {study.folder} FILE --from vectors` (or trident, or stamp)."
+        )
+    if study.config.stain != AS_SCANNED:
+        raise ConfigError(
+            f"study.yaml: stain: the vectors in embeddings/{encoding} were imported and are as"
+            " they are. Set stain.normalise to null and stain.augment to 0."
+        )
+    return encoding
+
+
 def is_imported(embeddings: Path, slide_id: str) -> bool:
     """Return whether a slide's features came from another tool: then it is neither tiled nor
     embedded here.
 
     Args:
-        embeddings: embeddings/ENCODING of the study.
+        embeddings: embeddings/ENCODING of the study. Nothing of an encoding of vectors is made
+            here.
     """
-    return bool(stored_attr(embeddings / f"{slide_id}.h5", "imported_from"))
+    return bool(vector_of(embeddings.name)) or bool(
+        stored_attr(embeddings / f"{slide_id}.h5", "imported_from")
+    )
 
 
 def drawn_regions(study: Study) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from pathoml.store.failures import settle_failures, write_failures
 from pathoml.store.files import atomic_path, sweep_temporaries
 from pathoml.store.tiles import flags_of, write_tiles
 from pathoml.study.cohort import read_cohort
-from pathoml.study.layout import drawn_regions, scales, tiles_folder
+from pathoml.study.layout import drawn_regions, scales, tiles_folder, vectors_encoding
 from pathoml.tiling.grid import describe_slide, draw_overview, look_at, stains_text, tile_grid
 from pathoml.tiling.jobs import TileJob, stale_jobs, tile_jobs, tile_recipe
 from pathoml.tiling.quality import write_quality
@@ -77,6 +77,9 @@ def tile_study(
         shard: only this part of the slides.
     """
     study = opened(study)
+    if vectors := vectors_encoding(study):
+        progress.heading(f"tile   nothing to do: embeddings/{vectors} has vectors, not tiles")
+        return Tiled(grids=())
     return Tiled(grids=tuple(_tile_grid(scale, shard, progress) for scale in scales(study)))
 
 

@@ -37,7 +37,7 @@ from pathoml.study.splits import (
 from pathoml.survival.design import parameters_with_score
 from pathoml.survival.power import over_budget
 from pathoml.training.baselines import Baselines
-from pathoml.training.clinical_part import clinical_columns
+from pathoml.training.clinical_part import NO_COVARIATES, clinical_columns
 from pathoml.training.endpoints import (
     PLAIN,
     TOLD,
@@ -59,7 +59,7 @@ from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
 from pathoml.training.offset import OffsetModels, offset_models, offset_ridge_folds
-from pathoml.training.outcomes import strata_of
+from pathoml.training.outcomes import Lessons, strata_of
 from pathoml.training.scoring import (
     averaged,
     fold_scores,
@@ -69,7 +69,8 @@ from pathoml.training.scoring import (
 )
 from pathoml.training.solving import is_solved, seeds_of
 from pathoml.training.trained import Trained
-from pathoml.types import Array, Cohort, Split
+from pathoml.training.vector_baselines import read_vectors, vector_baselines
+from pathoml.types import Array, Bag, Cohort, Embeddings, Split
 
 
 def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
@@ -80,6 +81,9 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         CohortError: the cohort cannot be split or trained on; says why.
     """
     config, folder = study.config, study.run_folder
+    strata_of(cohort, config.train.strata)  # refused before bags are read
+    if config.train.offset and not clinical_columns(cohort):
+        raise CohortError(NO_COVARIATES)
     cohort, bags, slide = read_bags(cohort, embeddings_folder(study))
     splits = (
         read_foreign_splits(study.folder / config.splits.file, cohort)
@@ -90,11 +94,13 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     specs = model_specs(splits, seeds_of(config.train))
     origin = initial_origin(study, cohort)
     initial = read_initial_weights(config.train, bags[0].features.shape[1])
+    if refusal := Lessons(cohort, config.train.strata).refusal(specs):
+        raise CohortError(refusal)
+    vectors = read_vectors(study, cohort)  # refused before anything is trained
     means = mean_features(bags)  # (B, D)
     endpoints = all_endpoints(study, cohort, splits, specs=specs)
     if config.train.offset:
         endpoints = endpoints.with_offset(_offset(cohort, means, specs, config))
-    strata_of(cohort, config.train.strata)  # refused before anything of an earlier run is removed
     device = prepare_device(config.compute)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
@@ -107,10 +113,12 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     log: list[LogRow] = []
     learned_from = cohorts_learned_from(study, cohort, origin)
     models = ModelFolders(run, endpoints, said=said_of_models(slide.encoder, learned_from))
+    lessons = Lessons(cohort, config.train.strata, outcomes=endpoints.outcomes)
     inner = _inner_models(cohort, splits[0], config) if config.train.nested else []
-    nesting = endpoints.nested(
-        inner, _offset(cohort, means, inner, config) if config.train.offset and inner else None
-    )
+    if lessons.refusal(inner):  # inner folds are smaller; `evaluate` says that there are none
+        inner = []
+    within_inner = _offset(cohort, means, inner, config) if config.train.offset and inner else None
+    nesting = endpoints.nested(inner, lessons, offset=within_inner)
     outer_part, inner_part = _progress(
         on_epoch, config.train.epochs, len(endpoints.specs), len(nesting.specs)
     )
@@ -155,7 +163,14 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         {seed: averaged(some) for seed, some in by_seed.items()},
         prefix="seed ",
     )
-    baselines = Baselines.fitted(cohort, bags, splits, means=means, strata=config.train.strata)
+    baselines = Baselines.fitted(
+        cohort,
+        bags,
+        splits,
+        means=means,
+        strata=config.train.strata,
+        vectors=vector_baselines(cohort, vectors, splits, study=study, specs=specs, device=device),
+    )
     table = baselines.repeats(folds, by_seed)
     write_repeats(run.repeat_scores, cohort.patient_ids, table)
     run.nested_scores.unlink(missing_ok=True)
@@ -174,6 +189,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         cohort,
         ridge=averaged(baselines.ridge_cox),
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
+        vectors={name: averaged(found) for name, found in baselines.vectors.items()},
     )
     settings = config.train.model_dump(mode="json")
     write_logs(folder, _rows_of(log, PLAIN), settings, mlflow=config.compute.mlflow)
@@ -207,11 +223,14 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             settings=settings,
             ridge_cox=offset_ridge_folds(cohort, splits, means, score=offset.score),
         )
+    features = _features(study, slide.slide_id) | _vectors(bags, slide)
     tiles = (
         initial.tiles_seen
         if initial
         else where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
     )
+    if "vector_of" in features:
+        tiles = tiles.replace("tiles are", "vectors are")
     begun = initial.noted(origin.noted(cohort)) if initial and origin else {}
     pretraining = pretraining_section(study, cohort, initial=begun)
     events = int(cohort.event.sum())
@@ -234,7 +253,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             *(said for said in [initial.equal_seeds(config.train) if initial else ""] if said),
         ),
         solved=is_solved(config.train),
-        features=_features(study, slide.slide_id),
+        features=features,
         encoder=encoder,
         endpoints=endpoints.said,
         offset=endpoints.offset_said,
@@ -275,6 +294,13 @@ def _features(study: Study, slide_id: str) -> dict[str, object]:
         mode="json", include={"min_tissue", "exclude", "context_mpp"}
     )
     return {**tiles, "stain": study.config.stain.model_dump(mode="json")}
+
+
+def _vectors(bags: Sequence[Bag], slide: Embeddings) -> dict[str, object]:
+    """Return what the bags have one vector of, where they have no tiles."""
+    single = all(len(bag.features) == len(bag.slide_ids) for bag in bags)
+    of = slide.vector_of or ("slide" if single else "")
+    return {"vector_of": of} if of else {}
 
 
 def _inner_models(cohort: Cohort, split: Split, config: StudyConfig) -> list[ModelSpec]:

@@ -5,7 +5,7 @@ embeddings, and the clinical model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class Baselines:
 
     ridge_cox: Sequence[FoldScores]
     clinical: Sequence[FoldScores]  # empty without covariates
+    # by column: models of vectors that were made elsewhere (train.vectors)
+    vectors: Mapping[str, Sequence[FoldScores]] = field(default_factory=dict)
 
     @classmethod
     def fitted(
@@ -41,6 +43,7 @@ class Baselines:
         *,
         means: Array | None = None,
         strata: str | None = None,
+        vectors: Mapping[str, Sequence[FoldScores]] | None = None,
     ) -> Baselines:
         """Fit both on the training patients of every fold.
 
@@ -48,10 +51,12 @@ class Baselines:
             means: (B, D) mean embeddings, where they were read already.
             strata: the key train.strata, within which ridge Cox compares patients as the image
                 score's loss does. The clinical model is of all of them: it is to tell strata apart.
+            vectors: models of vectors, fitted already.
         """
         return cls(
             ridge_cox=ridge_cox_folds(cohort, bags, splits, means=means, strata=strata),
             clinical=clinical_folds(cohort, splits),
+            vectors=vectors or {},
         )
 
     def repeats(
@@ -59,9 +64,8 @@ class Baselines:
     ) -> RepeatTable:
         """Return every partition's scores: the image score's, the baselines', each seed's."""
         seeds = {f"seed {name}": folds for name, folds in by_seed.items()}
-        return repeat_table(
-            {"log_risk": image, "ridge_cox": self.ridge_cox, "clinical": self.clinical, **seeds}
-        )
+        own = {"log_risk": image, "ridge_cox": self.ridge_cox, "clinical": self.clinical}
+        return repeat_table({**own, **self.vectors, **seeds})
 
 
 def ridge_cox_folds(

@@ -30,7 +30,7 @@ from pathoml.training.model_stack import HeadSpec, ModelSpec
 from pathoml.training.models import save_block, save_index, save_raw_scores
 from pathoml.training.nested import nested_of, write_nested
 from pathoml.training.offset import OffsetModels
-from pathoml.training.outcomes import Outcomes, endpoint_specs, outcomes_of
+from pathoml.training.outcomes import Lessons, Outcomes, endpoint_specs, outcomes_of
 from pathoml.training.scoring import (
     FoldScores,
     averaged,
@@ -122,18 +122,22 @@ class AllEndpoints:
         """What the models of the further endpoints learn."""
         return outcomes_of([one.endpoint for one in self.others])
 
-    def nested(self, inner: Sequence[ModelSpec], offset: OffsetModels | None = None) -> InnerModels:
+    def nested(
+        self, inner: Sequence[ModelSpec], lessons: Lessons, *, offset: OffsetModels | None = None
+    ) -> InnerModels:
         """Return the inner models of the primary endpoint with the same of each further one, as far
         as each has an event to learn from.
 
         Args:
+            lessons: what the models of all endpoints learn from.
             offset: the inner models of the offset score.
         """
         every, models = list(inner), dict[str, slice]()
         for one in self.others:
             own = endpoint_specs(inner, one.endpoint)
             died = {p.patient_id for p in one.endpoint.cohort.patients if p.event == 1}
-            if own and all(died.intersection(spec.train) for spec in own):
+            learnable = all(died.intersection(spec.train) for spec in own)
+            if own and learnable and not lessons.refusal(own):
                 models[one.endpoint.name] = slice(len(every), len(every) + len(own))
                 every += own
         beside = None
@@ -174,12 +178,14 @@ def all_endpoints(
     """
     every, others, untrained = list(specs), [], []
     for endpoint in secondary_endpoints(study, cohort):
-        reason = untrainable(endpoint, splits)
+        own = endpoint_specs(specs, endpoint)
+        lessons = Lessons(cohort, study.config.train.strata, outcomes=outcomes_of([endpoint]))
+        reason = untrainable(endpoint, splits) or lessons.refusal(own)
         if reason:
             untrained.append((endpoint.name, reason))
             continue
         first = len(every)
-        every += endpoint_specs(specs, endpoint)
+        every += own
         others.append(
             EndpointModels(
                 endpoint=endpoint,

@@ -21,6 +21,10 @@ from pathoml.types import Array, Bools, Cohort
 
 PRIMARY = ""  # the name of the primary endpoint in a ModelSpec
 CENTRE = "centre"  # as train.strata has it, whatever the column is called
+NOBODY_COMPARED = (
+    "the strata leave no event with anybody else at risk in its stratum, so that nothing can be"
+    " learned within them. Use fewer or larger strata (train.strata), or null."
+)
 TWO_VALUES = 2  # of a number that is a category all the same: 0 and 1
 
 
@@ -81,6 +85,7 @@ class Lessons:
         self._place = {p: row for row, p in enumerate(self._ids)}
         self._columns = clinical_columns(cohort)
         self._parts: dict[object, ClinicalPart] = {}
+        self._compared: dict[object, bool] = {}
 
     def rows(self, spec: ModelSpec) -> npt.NDArray[np.int64]:
         """Return the rows of the cohort that a model learns from, each as often as drawn."""
@@ -108,8 +113,29 @@ class Lessons:
             )
         return self._parts[key]
 
+    def refusal(self, specs: Sequence[ModelSpec]) -> str:
+        """Return why the strata leave one of these models nothing to learn from, "" if they do
+        not: no event with anybody else at risk in its stratum.
+        """
+        for spec in specs:
+            key = spec.endpoint, spec.train, spec.drawn
+            if key not in self._compared:
+                outcome = self._known[spec.endpoint]
+                self._compared[key] = outcome.stratum is None or _is_anyone_compared(
+                    outcome, self.rows(spec)
+                )
+            if not self._compared[key]:
+                return f"{spec.repeat}, fold {spec.fold}: {NOBODY_COMPARED}"
+        return ""
+
     def of(self, spec: ModelSpec) -> Outcome:
-        """Return what a model learns, of all patients of the cohort; its rows are `rows`."""
+        """Return what a model learns, of all patients of the cohort; its rows are `rows`.
+
+        Raises:
+            CohortError: as `refusal` says.
+        """
+        if refusal := self.refusal([spec]):
+            raise CohortError(refusal)
         outcome = self._known[spec.endpoint]
         return replace(outcome, offset=self.clinical(spec).log_risk) if spec.offset else outcome
 
@@ -118,6 +144,18 @@ class Lessons:
         if not specs[0].offset:
             return None
         return np.stack([self.clinical(spec).log_risk for spec in specs])
+
+
+def _is_anyone_compared(outcome: Outcome, rows: npt.NDArray[np.int64]) -> bool:
+    """Return whether an event of some rows has another patient at risk in its stratum."""
+    mine = np.unique(rows)
+    time, entry = outcome.time_months[mine], outcome.entry_months[mine]
+    stratum = at_rows(outcome.stratum, mine)
+    if stratum is None:
+        return True
+    at_risk = (time[None, :] >= time[:, None]) & (entry[None, :] < time[:, None])
+    others = (at_risk & (stratum[None, :] == stratum[:, None])).sum(axis=1) - 1  # (n,)
+    return bool((outcome.event[mine] & (others > 0)).any())
 
 
 def strata_of(cohort: Cohort, name: str | None) -> npt.NDArray[np.int64] | None:

@@ -4,6 +4,7 @@ without torch.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pathoml.config import SplitsConfig, Study
@@ -11,7 +12,7 @@ from pathoml.store.files import read_json, sha256_of_json
 from pathoml.store.provenance import file_hash
 from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import patients_read, stored_content
-from pathoml.study.layout import embeddings_folder
+from pathoml.study.layout import VECTORS, embeddings_folder, vector_of
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.heads import source_sha256
 from pathoml.training.initial_origin import init_hash
@@ -27,7 +28,7 @@ TRAIN_OUTPUTS = (
     "repeat_scores.csv",
 )
 # keys of `train` that a recipe names where they are set, so that runs of before stay up to date
-NAMED_IF_SET = {"harmonise", "offset", "strata"}
+NAMED_IF_SET = {"harmonise", "offset", "strata", "vectors"}
 NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
 # keys of `train` of which the file's content counts, and what it learned from for `evaluate`
 OF_INITIAL_WEIGHTS = {"init", "init_cohorts"}
@@ -63,11 +64,30 @@ def train_recipe(study: Study, cohort: Cohort) -> Recipe:
             "embeddings": stored_content(embeddings_folder(study), cohort),
             "version": TRAINING_VERSION,
             **split_file_hash(study),
+            **vectors_content(study, cohort),
             **head_source_hash(study),
             **init_hash(study),
             **secondary_inputs(study, cohort),
         },
     )
+
+
+def vectors_folder(study: Study) -> Path | None:
+    """Return the folder of the vectors that are a baseline, which may be named without its end;
+    None where study.yaml names none.
+    """
+    name = study.config.train.vectors
+    if not name:
+        return None
+    ends = [name] if vector_of(name) else [f"{name}{end}" for end in VECTORS]
+    folders = [study.all_embeddings / end for end in ends]
+    return next((folder for folder in folders if folder.is_dir()), study.all_embeddings / name)
+
+
+def vectors_content(study: Study, cohort: Cohort) -> dict[str, Any]:
+    """Return what the baseline on vectors learns from; nothing where there is none."""
+    folder = vectors_folder(study)
+    return {} if folder is None else {"vectors": stored_content(folder, cohort)}
 
 
 def secondary_inputs(study: Study, cohort: Cohort) -> dict[str, Any]:

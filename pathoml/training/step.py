@@ -44,9 +44,10 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
     if is_fresh(study.run_folder, recipe, train_outputs(study)):
         progress.heading(f"train  runs/{config.run}: up to date")
         return Trained(folder=study.run_folder, fresh=True)
+    once = config.splits.scheme == "leave_one_centre_out"
+    repeats = "" if once else f", {config.splits.repeats} repeats"
     progress.heading(
-        f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme},"
-        f" {config.splits.repeats} repeats"
+        f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme}{repeats}"
     )
     say_why(progress, study.run_folder, recipe)
     # here, because loading torch takes seconds

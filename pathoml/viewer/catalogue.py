@@ -24,6 +24,8 @@ from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_own_table
 from pathoml.store.tiles import flags_at, flags_of, read_tiles
 from pathoml.study.cohort import read_cohort
+from pathoml.study.layout import vector_of
+from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder, run_tiles_folder
 from pathoml.types import FLAGS, NOTICE, AttentionMap, Patient, Slide, TileGrid
 from pathoml.viewer.pixels import file_stamp
@@ -107,13 +109,16 @@ def read_catalogue(study: Study) -> Catalogue:
     """
     cohort = read_cohort(study)
     problems: list[str] = []
-    scores = _scores(study, problems)
+    scores, vector_of = _scores(study, problems)
+    no_map = no_map_sentence(vector_of) if vector_of else ""
+    if no_map:
+        problems.append(no_map)
     faithful = _faithfulness(study, problems)
     collected = _Collected()
     slides: dict[str, SlideEntry] = {}
     for patient in cohort.patients:
         mine = [s for s in cohort.slides if s.patient_id == patient.patient_id]
-        maps = {s.slide_id: _map(study, s.slide_id) for s in mine}
+        maps = {s.slide_id: no_map or _map(study, s.slide_id) for s in mine}
         bag_tiles = sum(len(m.attention) for m in maps.values() if isinstance(m, AttentionMap))
         for slide in mine:
             slides[slide.slide_id] = _entry(
@@ -136,7 +141,7 @@ def read_catalogue(study: Study) -> Catalogue:
         slides=slides,
         scale={**_scales(collected), **_stored_limit(study)},
         gallery=_gallery(collected),
-        phenotypes=_phenotypes(study),
+        phenotypes=() if no_map else _phenotypes(study),
         problems=tuple(problems),
     )
 
@@ -359,17 +364,18 @@ def _stored_limit(study: Study) -> dict[str, float]:
     return {"contribution": float(limit)} if isinstance(limit, int | float) and limit > 0 else {}
 
 
-def _scores(study: Study, problems: list[str]) -> dict[str, Row]:
+def _scores(study: Study, problems: list[str]) -> tuple[dict[str, Row], str]:
+    """Return the scores by patient, and what they had one vector of, "" for tiles."""
     if not RunFolder(study.run_folder).scores.is_file():
         problems.append(f"runs/{study.config.run} has no scores yet. Run `pathoml run`.")
-        return {}
+        return {}, vector_of(study.config.encoder)
     try:
         table = read_scores(study.run_folder)
     except StoreError as error:
         problems.append(str(error))
-        return {}
+        return {}, ""
     percentile = table.percentile
-    return {
+    found: dict[str, Row] = {
         p: {
             "score_sd": float(table.score_sd[b]),
             "log_risk": float(table.log_risk[b]),
@@ -380,6 +386,7 @@ def _scores(study: Study, problems: list[str]) -> dict[str, Row]:
         }
         for b, p in enumerate(table.patient_ids)
     }
+    return found, table.vector_of and (vector_of(study.config.encoder) or table.vector_of)
 
 
 def _faithfulness(study: Study, problems: list[str]) -> dict[str, Row]:

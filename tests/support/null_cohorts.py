@@ -20,7 +20,8 @@ from pathoml.survival.concordance import harrell_c, stratified_harrell_c
 from pathoml.survival.cox import fit_cox, wald_test
 from pathoml.survival.estimate import Estimate
 from pathoml.survival.fold_concordance import fold_c_interval
-from pathoml.training.loop import model_specs, train_models
+from pathoml.training.fit import fit_models
+from pathoml.training.loop import model_specs
 from pathoml.training.scoring import averaged, fold_scores, folded_scores
 from pathoml.types import Bag, Cohort, Patient
 
@@ -114,7 +115,7 @@ def one_cohort(
     raw = np.concatenate(
         [
             b.raw
-            for b in train_models(
+            for b in fit_models(
                 cohort, bags, specs, config=train, device=torch.device("cpu"), seed=seed
             )
         ]

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.known_covariates import known_cohort
 from support.learning import planted_cohort
 from support.two_endpoints import BESIDE, OS, QUICK, two_endpoint_study
 
 from pathoml.bags.reading import mean_features
 from pathoml.config import SplitsConfig, Study, TrainConfig, load_study
 from pathoml.errors import CohortError
+from pathoml.evaluation.step import evaluate_study
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.scores import read_repeats, read_scores
 from pathoml.study.cohort import read_cohort
@@ -49,33 +51,6 @@ OF_THE_PLAIN_SCORE = (
 )
 
 
-def simulated(kind: str, seed: int, n: int = 160) -> tuple[Cohort, np.ndarray]:
-    """Return patients with a covariate that foretells the event and (B, D) mean embeddings.
-
-    shown: the covariate works through the tissue, which the embedding shows. proxy: the embedding
-    shows the covariate, which works by itself, and something else, weaker, that works too.
-    """
-    rng = np.random.default_rng([seed, 7])
-    known, new = rng.normal(size=n), rng.normal(size=n)
-    tissue = 0.8 * known + 0.6 * rng.normal(size=n)
-    hazard = {"shown": tissue, "proxy": 1.5 * known + 0.6 * new}[kind]
-    loadings = np.random.default_rng(1).normal(size=(6, 40))
-    latent = np.column_stack([tissue, new, rng.normal(size=(n, 4))])
-    died, left = rng.exponential(20 * np.exp(-hazard)), rng.uniform(4, 70, n)
-    cohort, _, _ = planted_cohort(n)
-    patients = tuple(
-        replace(
-            p,
-            time_months=float(min(died[k], left[k])) + 0.01,
-            event=int(died[k] <= left[k]),
-            covariates={"known": float(known[k])},
-        )
-        for k, p in enumerate(cohort.patients)
-    )
-    means = latent @ loadings + rng.normal(size=(n, 40))
-    return replace(cohort, patients=patients), means
-
-
 def whole(cohort: Cohort, **about) -> ModelSpec:
     return ModelSpec(repeat="r", fold="1", seed=1, train=tuple(cohort.patient_ids), **about)
 
@@ -84,7 +59,7 @@ def test_models_are_told_where_the_image_shows_the_covariate_and_not_where_it_wo
     told = {
         kind: sum(
             offset_pays(means, Lessons(cohort), whole(cohort), seed=1)
-            for cohort, means in (simulated(kind, seed) for seed in range(8))
+            for cohort, means in (known_cohort(kind, seed) for seed in range(8))
         )
         for kind in ("shown", "proxy")
     }
@@ -93,7 +68,7 @@ def test_models_are_told_where_the_image_shows_the_covariate_and_not_where_it_wo
 
 
 def test_a_fold_with_one_event_or_features_that_do_not_vary_is_not_told():
-    cohort, means = simulated("proxy", 1, n=40)
+    cohort, means = known_cohort("proxy", 1, patients=40)
     assert not offset_pays(np.ones_like(means), Lessons(cohort), whole(cohort), seed=1)
     one = replace(
         cohort, patients=tuple(replace(p, event=int(k == 3)) for k, p in enumerate(cohort.patients))
@@ -102,12 +77,14 @@ def test_a_fold_with_one_event_or_features_that_do_not_vary_is_not_told():
 
 
 def test_whether_to_tell_is_decided_by_training_patients_alone():
-    cohort, means = simulated("proxy", 1)
+    cohort, means = known_cohort("proxy", 1)
     train = ModelSpec(repeat="r", fold="1", seed=1, train=tuple(cohort.patient_ids[:110]))
     changed = replace(
         cohort,
         patients=tuple(
-            p if k < 110 else replace(p, time_months=99.0, event=1, covariates={"known": 9.0})
+            p
+            if k < 110
+            else replace(p, time_months=99.0, event=1, covariates=dict.fromkeys(p.covariates, 9.0))
             for k, p in enumerate(cohort.patients)
         ),
     )
@@ -255,6 +232,40 @@ def test_a_centre_left_out_is_scored_by_models_of_the_other_strata(tmp_path):
         scores = read_scores(folder)
         assert set(scores.score_type) == {"loco"}
         assert np.isfinite(scores.log_risk).all()
+
+
+@pytest.mark.parametrize("head", ["abmil", "ridge_cox"])
+def test_strata_of_one_patient_each_are_refused_before_anything_is_lost(tmp_path, head):
+    study = two_endpoint_study(tmp_path, yaml="")
+    train_study(study)
+    path = tmp_path / "patients.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    lines = [f"{row},level {k}" for k, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},subtype", *lines]) + "\n", encoding="utf-8")
+    settings = [*QUICK, f"train.head={head}", "train.strata=subtype"]
+    alone = load_study(tmp_path, [*settings, "cohort.covariates=[age, subtype]"])
+    with pytest.raises(CohortError, match=r"fold \w+: the strata leave no event with anybody else"):
+        train_study(alone)
+    assert (study.run_folder / "scores.csv").exists()
+
+
+def test_an_endpoint_for_which_the_strata_leave_nobody_is_left_out_and_said_so(tmp_path):
+    """Who died is the only patient of a stratum; who progressed is not."""
+    died = [f"P{k}" for k in range(0, 30, 3)]
+    two_endpoint_study(tmp_path, deaths=died)
+    path = tmp_path / "patients.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    lines = [f"{row},{f'level {k}' if k % 3 == 0 else 'others'}" for k, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},subtype", *lines]) + "\n", encoding="utf-8")
+    asked = load_study(
+        tmp_path, [*QUICK, "train.strata=subtype", "cohort.covariates=[age, subtype]"]
+    )
+    [(name, said)] = train_study(asked).endpoints
+    assert name == OS
+    assert said.startswith("NOT TRAINED: ")
+    assert "the strata leave no event" in said
+    evaluated = evaluate_study(asked).metrics["endpoints"][OS]
+    assert not evaluated["trained"]
 
 
 def test_strata_change_the_models_and_the_ridge_baseline(tmp_path):

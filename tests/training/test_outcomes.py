@@ -128,6 +128,30 @@ def test_in_a_resample_the_offset_is_fitted_to_the_copies():
     assert lessons.of(told).offset[rows] == pytest.approx(table)
 
 
+def test_strata_that_leave_nobody_to_compare_are_refused_by_the_name_of_the_fold():
+    cohort = cohort_with([f"level {k}" for k in range(40)])
+    lessons = Lessons(cohort, "subtype")
+    alone = spec(cohort.patient_ids)
+    assert lessons.refusal([alone]).startswith("r, fold 1: the strata leave no event")
+    with pytest.raises(CohortError, match=r"Use fewer or larger strata \(train\.strata\)"):
+        lessons.of(alone)
+    assert not Lessons(cohort).refusal([alone])
+
+
+def test_one_stratum_in_which_somebody_is_compared_is_enough():
+    cohort = cohort_with([f"level {k}" for k in range(40)])
+    first = min(range(40), key=lambda k: (cohort.patients[k].event != 1, k))
+    longest = max(range(40), key=lambda k: cohort.patients[k].time_months)
+    together = replace(
+        cohort,
+        patients=tuple(
+            replace(p, covariates={**p.covariates, "subtype": "a"}) if k in (first, longest) else p
+            for k, p in enumerate(cohort.patients)
+        ),
+    )
+    assert not Lessons(together, "subtype").refusal([spec(cohort.patient_ids)])
+
+
 def test_at_gives_the_keywords_of_a_cox_fit():
     cohort = cohort_with(SUBTYPES)
     lessons, rows = Lessons(cohort, "subtype"), np.array([3, 3, 7])

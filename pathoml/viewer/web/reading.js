@@ -145,7 +145,7 @@ async function reveal(room, after) {
     const settings = { ...DEFAULTS, scale: "raw" };
     const legend = make("div", {});
     if (!raster.layers.contribution) {
-      announce(t("no_map_yet"), true);
+      announce(seen.problem || t("no_map_yet"), true);
       return;
     }
     room.stage.map.opacity = settings.opacity;
