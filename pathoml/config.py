@@ -241,7 +241,7 @@ class SplitsConfig(Section):
 
 
 class TrainConfig(Section):
-    """The attention model and how it is fitted: fixed epochs, no selection on the scored fold."""
+    """The model of the image and how it is fitted: no selection on the scored fold."""
 
     head: str = Field(
         "mean_extremes",

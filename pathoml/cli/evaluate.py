@@ -68,7 +68,7 @@ SCORED = {
 def say_metrics(content: dict[str, Any], console: Console) -> None:
     """Print C with its interval beside the baselines, and the alarms."""
     kind = str(content["score_type"])
-    name = {"external": "imported score", "locked": "locked score"}.get(kind, "attention model")
+    name = {"external": "imported score", "locked": "locked score"}.get(kind, "image score")
     quoted = " (to quote)" if content["headline"] != "harrell_c" else ""
     within = ", within centres" if quoted else ""
     rows = [

@@ -1,4 +1,4 @@
-"""What the attention model has to beat, out of fold on the same splits: ridge Cox on mean
+"""What the image score has to beat, out of fold on the same splits: ridge Cox on mean
 embeddings, and the clinical model.
 """
 
