@@ -292,6 +292,14 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the heads in training; scores are always fp32"
     )
+    harmonise: Literal["centre"] | None = Field(
+        None,
+        description=(
+            "centre = bring the features of all centres to one location and scale, learned from the"
+            " training fold's slides without outcomes; of a centre nobody trained from, by its own"
+            " slides; null = as they are"
+        ),
+    )
     nested: bool = Field(
         True,
         description=(

@@ -40,6 +40,7 @@ FLAGS = (
     "excluded_region",
 )  # bit i of a tile's flags says FLAGS[i]
 NOTICE = "Research use only, not a medical device."
+UNKNOWN_CENTRE = "unknown"  # of a patient whose cell is empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +289,7 @@ class Bag:
     xy_l0: Ints  # (N, 2)
     # the same places slide by slide, with their scale, as views; () of a part of a bag
     grids: tuple[TileGrid, ...] = ()
+    centre: str | None = None  # the patient's, as the cohort has it; None of a bag made by hand
 
     def __repr__(self) -> str:
         tiles, width = self.features.shape
@@ -481,6 +483,15 @@ class Silent:
 
 
 SILENT: Progress = Silent()
+
+
+def is_known_centre(centre: str) -> bool:
+    """Return whether this is the name of a hospital.
+
+    >>> is_known_centre("Bern"), is_known_centre("Unknown"), is_known_centre("")
+    (True, False, False)
+    """
+    return centre.strip().casefold() not in {"", UNKNOWN_CENTRE}
 
 
 def _count(number: int, noun: str) -> str:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pathoml.bags.reading import feature_parts
-from pathoml.bags.tile_bank import ROWS_AT_ONCE, Projection, StackedProjection
+from pathoml.bags.harmonisation import Harmonisation
+from pathoml.bags.reading import ROWS_AT_ONCE, feature_parts
+from pathoml.bags.tile_bank import (
+    Projection,
+    StackedProjection,
+    places_by_centre,
+    seen_in_centre,
+)
 from pathoml.types import Bag
 
 SHARE = 0.02  # of a bag's tiles at each end of a component; at least one
@@ -29,21 +37,32 @@ def extreme_count(tiles: Tensor) -> Tensor:
 
 
 def extreme_means(
-    bags: Sequence[Bag], projections: Sequence[Projection], device: torch.device
+    bags: Sequence[Bag],
+    projections: Sequence[Projection],
+    device: torch.device,
+    *,
+    harmonisations: Sequence[Harmonisation] = (),
+    centres: Sequence[str] | npt.NDArray[np.str_] = (),
 ) -> Tensor:
     """Return (F, B, 2, K): under each projection, for each bag and component, the mean of the
     highest tiles and that of the lowest.
+
+    Args:
+        harmonisations: of each projection, which is of harmonised tiles then; () = as they are.
+        centres: (B,) of the bags, where there are harmonisations.
     """
     width = projections[0][1].shape[-1]
     found = torch.empty(len(projections), len(bags), 2, width)
     for first in range(0, len(projections), TOGETHER):
         some = slice(first, min(first + TOGETHER, len(projections)))
-        project = StackedProjection(projections[some])
-        for b, bag in enumerate(bags):
-            columns = _columns(bag, project, device)  # (F, K, N)
-            k = int(extreme_count(torch.tensor(columns.shape[-1])))
-            for end, largest in enumerate((True, False)):
-                found[some, b, end] = columns.topk(k, largest=largest).values.mean(-1).cpu()
+        for centre, mine in places_by_centre(len(bags), harmonisations, centres).items():
+            seen = seen_in_centre(projections[some], harmonisations[some], centre)
+            project = StackedProjection(seen)
+            for b in mine:
+                columns = _columns(bags[b], project, device)  # (F, K, N)
+                k = int(extreme_count(torch.tensor(columns.shape[-1])))
+                for end, largest in enumerate((True, False)):
+                    found[some, b, end] = columns.topk(k, largest=largest).values.mean(-1).cpu()
     return found
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pathoml.bags.harmonisation import Floats, Harmonisation
 from pathoml.types import Bag
 
 TILES_A_PATIENT = 64  # every patient weighs the same
@@ -48,6 +49,8 @@ def fit_projections(
     *,
     seed: int,
     device: torch.device,
+    harmonisations: Sequence[Harmonisation] = (),
+    centres: Sequence[str] | npt.NDArray[np.str_] = (),
 ) -> list[tuple[Tensor, Tensor]]:
     """Return (mean (D,), components (D, K)) for each set of training bags, so that (features -
     mean) @ components has comparable columns.
@@ -60,6 +63,8 @@ def fit_projections(
         dim: number of principal components; None keeps all D features and only centres and scales
             them.
         seed: of the tile samples and the decomposition.
+        harmonisations: of each set, whose features the projection is to see; () = as they are.
+        centres: (B,) of the bags, where there are harmonisations.
 
     Source: Halko, Martinsson & Tropp, SIAM Review 53 (2011) 217-288 (randomised principal
     components).
@@ -67,13 +72,20 @@ def fit_projections(
     samples = _sample(bags, min(TILES_A_PATIENT, max(FEWEST_TILES, TILES // len(bags))), seed).to(
         device
     )  # (B, n, D)
+    if harmonisations:
+        own = (
+            _harmonised(samples[t], *one.of_bags(np.asarray(centres)[t]))
+            for t, one in zip(trainings, harmonisations)
+        )  # (b * n, D) each
+        return [
+            _centred_and_scaled(tiles.double().mean(0), tiles.double().square().mean(0))
+            if dim is None
+            else _principal_components(tiles, dim, seed)
+            for tiles in own
+        ]
     if dim is None:
         mean, square = samples.double().mean(1), samples.double().square().mean(1)  # (B, D) each
-        moments = [(mean[t].mean(0), square[t].mean(0)) for t in trainings]
-        return [
-            (m.float(), 1 / (s - m.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_SD).float())
-            for m, s in moments
-        ]
+        return [_centred_and_scaled(mean[t].mean(0), square[t].mean(0)) for t in trainings]
     return [_principal_components(samples[t].flatten(0, 1), dim, seed) for t in trainings]
 
 
@@ -92,6 +104,18 @@ def _sample(bags: Sequence[Bag], tiles: int, seed: int) -> Tensor:
         chosen = rng.choice(len(bag.features), tiles, replace=len(bag.features) < tiles)
         rows[i] = bag.features[np.sort(chosen)]
     return torch.from_numpy(rows)
+
+
+def _harmonised(tiles: Tensor, scale: Floats, offset: Floats) -> Tensor:
+    """Return (b * n, D) of (b, n, D) tiles with the scale and offset of their bags, (b, D) each."""
+    own = [torch.from_numpy(v)[:, None].to(tiles.device) for v in (scale, offset)]  # (b, 1, D)
+    return (tiles * own[0] + own[1]).flatten(0, 1)
+
+
+def _centred_and_scaled(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (mean (D,), scale (D,)) by the means of features and of their squares."""
+    sd = (square - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_SD)
+    return mean.float(), 1 / sd.float()
 
 
 def _principal_components(tiles: Tensor, dim: int, seed: int) -> tuple[Tensor, Tensor]:

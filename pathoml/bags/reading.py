@@ -16,6 +16,9 @@ from pathoml.store.packs import is_stored
 from pathoml.study.layout import SAME_SCALE
 from pathoml.types import Bag, Cohort, Embeddings, TileGrid
 
+# tiles converted to float32 together: 16 MB at 1024 dimensions, which stays in the cache
+ROWS_AT_ONCE = 4096
+
 
 def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddings]:
     """Read the embeddings of a cohort.
@@ -70,7 +73,7 @@ def read_bags(cohort: Cohort, folder: Path) -> tuple[Cohort, list[Bag], Embeddin
     for patient in cohort.patients:
         slides = [found[s] for s in patient.slide_ids if s in found]
         if slides:
-            bags.append(_bag(patient.patient_id, slides))
+            bags.append(replace(_bag(patient.patient_id, slides), centre=patient.centre))
             patients.append(patient)
         else:
             excluded.append((patient.patient_id, why_left_out(first.vector_of)))

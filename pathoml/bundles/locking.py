@@ -240,8 +240,9 @@ def refuse_unadjusted_winner(study: Study) -> None:
     if not path.exists():
         return
     content = read_json(path)
-    mine = (study.config.encoder, study.config.train.head)
-    chosen = {(c["encoder"], c["head"]) for c in content.get("candidates", [])}
+    train = study.config.train
+    mine = (study.config.encoder, train.head, train.harmonise)
+    chosen = {(c["encoder"], c["head"], c.get("harmonise")) for c in content.get("candidates", [])}
     if mine in chosen and len(chosen) > 1 and content.get("selection", {}).get("p_value") is None:
         raise ConfigError(
             f"{path} compared {len(chosen)} recipes and this one is among them: the best of "

@@ -9,6 +9,7 @@ import numpy as np
 
 from pathoml.bags.reading import read_bags
 from pathoml.bundles.locking import input_of, open_bundle, refuse_other_input
+from pathoml.bundles.new_centres import harmonise_new_centres
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.explanation.contributions import explain_features
@@ -41,6 +42,7 @@ def explain_predicted(
     cohort, bags, first = read_bags(cohort_without_outcomes(study), embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
     stack, specs, _ = load_models(bundle_folder / MODELS, prepare_device(study.config.compute))
+    bags, _ = harmonise_new_centres(stack, bags)
     nobody = np.zeros(len(bags))
     ensemble = FoldScores(
         repeat="locked",
@@ -57,7 +59,7 @@ def explain_predicted(
         cohort=cohort,
         bags=bags,
         stack=stack,
-        explain=lambda _, bag: explain_features(stack, [ensemble], bag.features),
+        explain=lambda _, bag: explain_features(stack, [ensemble], bag.features, centre=bag.centre),
         score_type="locked",
     )
     recipe = Recipe(

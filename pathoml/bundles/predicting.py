@@ -23,6 +23,7 @@ from pathoml.bundles.locking import (
     open_bundle,
     refuse_other_input,
 )
+from pathoml.bundles.new_centres import harmonise_new_centres
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, opened
 from pathoml.explanation.recipe import remove_maps
@@ -51,6 +52,7 @@ class Predicted:
     patients: int
     slides: int
     lights: Mapping[str, int]  # slides by their worst light
+    harmonised: str = ""  # how centres were brought to those of the training, as a sentence
     # slide_id -> reason for slides whose maps were asked for and could not be drawn
     failures: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # of what the model and its encoder saw of these patients before
@@ -100,6 +102,7 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
     cohort, bags, first = read_bags(everyone, embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
     stack, _, _ = load_models(bundle_folder / MODELS, prepare_device(study.config.compute))
+    bags, harmonised = harmonise_new_centres(stack, bags)
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
     scale, hashes = bundle["out_of_fold"], bundle_models(bundle)
     folder = study.runs_folder / bundle["name"]
@@ -141,6 +144,7 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
         bundle=bundle["name"],
         endpoint=f"{bundle.get('endpoint', '')}, from {bundle.get('time_zero', '')}",
         training=bundle["training"],
+        **({"harmonised": harmonised} if harmonised else {}),
         input={**bundle["input"], "imported_from": _imported_from(study, first.slide_id)},
     )
     worst: dict[str, str] = defaultdict(lambda: "green")
@@ -155,5 +159,6 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
         patients=len(scores),
         slides=len(worst),
         lights=dict(Counter(worst.values())),
+        harmonised=harmonised,
         warnings=tuple(alarm["message"] for alarm in pretraining_alarms(pretraining)),
     )

@@ -5,6 +5,7 @@ choosing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,14 @@ from pathoml.cli.evaluate import interval_text
 
 if TYPE_CHECKING:
     from pathoml.config import Study
+    from pathoml.evaluation.comparison import Harmonise
+
+
+class Harmonised(StrEnum):
+    """Ways that can be compared: values of train.harmonise."""
+
+    none = "none"
+    centre = "centre"
 
 
 def command(
@@ -26,6 +35,14 @@ def command(
         Option("--encoder", help="Encoders to compare; the study's if none."),
     ] = None,
     heads: Annotated[list[str] | None, Option("--head", help="Heads to compare.")] = None,
+    harmonise: Annotated[
+        list[Harmonised] | None,
+        Option(
+            "--harmonise",
+            help="With train.harmonise, without (none), or give both to compare; the study's if"
+            " not given.",
+        ),
+    ] = None,
     permutations: Annotated[
         int, Option(min=0, help="Permutations of the best of all recipes.")
     ] = 0,
@@ -38,7 +55,17 @@ def command(
 
     loaded = load_study(study, settings or ())
     chosen = heads or ["mean_extremes", "abmil", "ridge_cox"]
-    raise Exit(run(loaded, encoders or [], chosen, permutations=permutations, console=ctx.obj))
+    ways: list[Harmonise] = ["centre" if way == "centre" else None for way in harmonise or ()]
+    raise Exit(
+        run(
+            loaded,
+            encoders or [],
+            chosen,
+            permutations=permutations,
+            console=ctx.obj,
+            harmonise=ways,
+        )
+    )
 
 
 def run(
@@ -48,19 +75,29 @@ def run(
     *,
     permutations: int,
     console: Console,
+    harmonise: Sequence[Harmonise] = (),
 ) -> int:
     """Compare and print one row a recipe."""
     from pathoml.evaluation.comparison import compare
 
     encoders = encoders or [study.config.encoder]
     console.heading(
-        f"benchmark  {len(encoders)} encoders x {len(heads)} heads, {permutations} permutations"
+        f"benchmark  {len(encoders)} encoders x {len(heads)} heads"
+        + (f" x {len(harmonise)} ways to harmonise" if len(harmonise) > 1 else "")
+        + f", {permutations} permutations"
     )
-    content = compare(study, encoders, heads, permutations=permutations, say=console.say)
+    content = compare(
+        study,
+        encoders,
+        heads,
+        permutations=permutations,
+        say=console.say,
+        harmonise=harmonise,
+    )
     rows = [
         (
             c["encoder"],
-            c["head"],
+            c["head"] + (f", harmonised by {c['harmonise']}" if c["harmonise"] else ""),
             interval_text(c["harrell_c"]),
             interval_text(c["harrell_c_centre_stratified"]),
             interval_text(c["difference_to_winner"]) if c["difference_to_winner"] else "the winner",

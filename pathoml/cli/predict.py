@@ -45,6 +45,8 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
         f"{done.lights.get(light, 0)} {light}" for light in ("green", "amber", "red")
     )
     console.say(f"  {done.patients} patients scored: {done.folder}/scores.csv")
+    if done.harmonised:
+        console.say(f"  {done.harmonised}")
     console.say(
         f"  drift of {done.slides} slides by their worst light: {lights}; see"
         f" {done.folder}/drift.csv"

@@ -36,6 +36,8 @@ def tell(trained: Trained, console: Console) -> int:
     for patient, reason in trained.excluded:
         console.say(f"  left out {patient}: {reason}")
     console.say(f"  {trained.tiles}")
+    if trained.harmonised:
+        console.say(f"  {trained.harmonised}")
     if trained.over_budget:
         console.say(f"  WARNING: clinical covariates and image score are {trained.over_budget}")
     if trained.began_with:

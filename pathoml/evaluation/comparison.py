@@ -1,5 +1,5 @@
-"""Step `benchmark`: encoders x heads on the same folds, compared patient by patient, with what they
-cost and what choosing costs.
+"""Step `benchmark`: encoders x heads, harmonised or not, on the same folds, compared patient by
+patient, with what they cost and what choosing costs.
 
 The best of several looks better than it is. Two remedies stand beside the winner: a permutation p
 of the maximum over all candidates, and the bias-corrected C of the choice itself (Tsamardinos,
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,8 @@ from pathoml.training.solving import seeds_of
 from pathoml.types import Bag, Cohort, Split
 
 Say = Callable[[str], None]
+Harmonise = Literal["centre"] | None
+Recipe = tuple[str, Harmonise]  # a head, and train.harmonise
 CLINICAL = "clinical"
 DRAWS = 400  # of the bias-corrected C
 
@@ -57,17 +59,37 @@ class Candidate:
     head: str
     scores: FoldedScores  # on the same folds for all
     cpu_seconds: float
+    harmonise: Harmonise = None  # train.harmonise
 
     @property
     def name(self) -> str:
-        return f"{self.encoder} + {self.head}"
+        return named(self.encoder, self.head, self.harmonise)
+
+
+def named(encoder: str, head: str, harmonise: Harmonise) -> str:
+    """Return how a recipe is printed.
+
+    >>> named("uni", "abmil", None), named("uni", "abmil", "centre")
+    ('uni + abmil', 'uni + abmil, harmonised by centre')
+    """
+    return f"{encoder} + {head}" + (f", harmonised by {harmonise}" if harmonise else "")
 
 
 def compare(
-    study: Study, encoders: Sequence[str], heads: Sequence[str], *, permutations: int, say: Say
+    study: Study,
+    encoders: Sequence[str],
+    heads: Sequence[str],
+    *,
+    permutations: int,
+    say: Say,
+    harmonise: Sequence[Harmonise] = (),
 ) -> dict[str, Any]:
     """Train every encoder with every head on the same folds; write runs/benchmark.json and return
     its content.
+
+    Args:
+        harmonise: values of train.harmonise, each of which is tried with every head; the study's
+            own if none.
 
     Raises:
         CohortError: encoders cover different patients, so that the folds would differ.
@@ -90,10 +112,13 @@ def compare(
         say(f"  WARNING {warning}")
     splits = make_splits(cohort, study.config.splits)
     candidates = []
+    ways = dict.fromkeys(harmonise or [study.config.train.harmonise])
+    recipes = [(head, way) for head in heads for way in ways]
     for encoder in encoders:
-        for head in heads:
+        for head, way in recipes:
+            config = train_of(study, encoder, head, harmonise=way)
             candidates.append(
-                _candidate(study, cohort, everything[encoder][1], splits, encoder, head)
+                _candidate(study, cohort, everything[encoder][1], splits, encoder, config)
             )
             say(f"  {candidates[-1].name}: C {_statistic(candidates[-1].scores, cohort):.3f}")
     clinical = clinical_folds(cohort, splits)
@@ -101,7 +126,7 @@ def compare(
         scores = folded_scores(clinical)
         candidates.append(Candidate(encoder="none", head=CLINICAL, scores=scores, cpu_seconds=0.0))
     null = (
-        _null_of_the_maximum(study, cohort, everything, splits, heads, permutations, say)
+        _null_of_the_maximum(study, cohort, everything, splits, recipes, permutations, say)
         if permutations
         else []
     )
@@ -116,10 +141,9 @@ def _candidate(
     bags: Sequence[Bag],
     splits: Sequence[Split],
     encoder: str,
-    head: str,
+    config: TrainConfig,
 ) -> Candidate:
     started = time.process_time()
-    config = train_of(study, encoder, head)
     specs = model_specs(splits, seeds_of(config))
     device = prepare_device(study.config.compute)
     raw = np.concatenate(
@@ -132,7 +156,11 @@ def _candidate(
     )
     scores = folded_scores(fold_scores(raw, specs, cohort.patient_ids))
     return Candidate(
-        encoder=encoder, head=head, scores=scores, cpu_seconds=time.process_time() - started
+        encoder=encoder,
+        head=config.head,
+        harmonise=config.harmonise,
+        scores=scores,
+        cpu_seconds=time.process_time() - started,
     )
 
 
@@ -152,13 +180,14 @@ def _seen_before(
     return sentences
 
 
-def train_of(study: Study, encoder: str, head: str) -> TrainConfig:
+def train_of(study: Study, encoder: str, head: str, *, harmonise: Harmonise = None) -> TrainConfig:
     """Return the section `train` of a recipe: the initial weights are those of the study's own
     encoder and head, and any other begins with random ones.
     """
     train = study.config.train
     own = (encoder, head) == (study.config.encoder, train.head)
-    return train.model_copy(update={"head": head, "init": train.init if own else None})
+    init = train.init if own else None
+    return train.model_copy(update={"head": head, "init": init, "harmonise": harmonise})
 
 
 def _statistic(scores: FoldedScores, cohort: Cohort) -> float:
@@ -182,7 +211,7 @@ def _null_of_the_maximum(
     cohort: Cohort,
     everything: dict[str, tuple[Cohort, list[Bag], Any]],
     splits: Sequence[Split],
-    heads: Sequence[str],
+    recipes: Sequence[Recipe],
     permutations: int,
     say: Say,
 ) -> list[float]:
@@ -199,8 +228,10 @@ def _null_of_the_maximum(
     each = len(specs) // permutations
     largest = np.full(permutations, -np.inf)
     for encoder, (_, bags, _) in everything.items():
-        for head in heads:
-            config = train_of(study, encoder, head).model_copy(update={"seeds": seeds})
+        for head, way in recipes:
+            config = train_of(study, encoder, head, harmonise=way).model_copy(
+                update={"seeds": seeds}
+            )
             device = prepare_device(study.config.compute)
             raw = np.concatenate(
                 [
@@ -214,7 +245,7 @@ def _null_of_the_maximum(
                 mine = slice(b * each, (b + 1) * each)
                 scores = folded_scores(fold_scores(raw[mine], specs[mine], cohort.patient_ids))
                 largest[b] = max(largest[b], _statistic(scores, cohort))
-            say(f"  permuted {encoder} + {head}")
+            say(f"  permuted {named(encoder, config.head, config.harmonise)}")
     return [float(v) for v in largest]
 
 
@@ -233,6 +264,7 @@ def _content(
         {
             "encoder": c.encoder,
             "head": c.head,
+            "harmonise": c.harmonise,
             "harrell_c": or_not_estimable(partial(fold_c_interval, c.scores, *outcome)),
             "harrell_c_centre_stratified": or_not_estimable(
                 partial(fold_c_interval, c.scores, *outcome, **about)
@@ -249,7 +281,11 @@ def _content(
         "folds": study.config.splits.model_dump(mode="json"),
         "candidates": rows,
         "selection": {
-            "winner": {"encoder": winner.encoder, "head": winner.head},
+            "winner": {
+                "encoder": winner.encoder,
+                "head": winner.head,
+                "harmonise": winner.harmonise,
+            },
             "note": (
                 "The winner's own C is optimistic, because it was chosen for it. p_value corrects"
                 " for the choice (maximum over all recipes, bags permuted within centres);"

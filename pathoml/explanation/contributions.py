@@ -59,20 +59,28 @@ def explain_bag(
         position: the patient's place in the cohort.
     """
     mine = [f for f in folds if not f.is_training[position]]
-    return explain_features(stack, mine, bag.features)
+    return explain_features(stack, mine, bag.features, centre=bag.centre)
 
 
 def explain_features(
-    stack: ModelStack, folds: Sequence[FoldScores], features: npt.NDArray[Any]
+    stack: ModelStack,
+    folds: Sequence[FoldScores],
+    features: npt.NDArray[Any],
+    *,
+    centre: str | None = None,
 ) -> BagExplanation:
     """Explain a bag by the models of some folds, each fold weighing the same; for a locked bundle
     those are all of them.
+
+    Args:
+        features: (N, D) of the bag.
+        centre: the patient's; models of harmonised tiles have to know it.
     """
     models = [m for f in folds for m in f.models]
     weight = np.concatenate(
         [np.full(len(f.models), 1 / (len(folds) * len(f.models))) for f in folds]
     )  # (U,) sums to 1
-    output = stack.read_bag(features, models)
+    output = stack.read_bag(features, models, centre=centre)
     attention, contribution = (
         output.attention.double().cpu().numpy(),
         output.contribution.double().cpu().numpy(),
@@ -88,7 +96,7 @@ def explain_features(
             contribution - attention * (reference - mean_bias)[:, None]
         )  # g0: the reference without the intercept
     else:
-        contribution = integrated_gradients(stack, features, models)
+        contribution = integrated_gradients(stack, features, models, centre=centre)
     spread = (
         contribution.std(axis=0, ddof=1) if len(models) > 1 else np.zeros(contribution.shape[1])
     )
@@ -136,8 +144,8 @@ def _reader(stack: ModelStack, explanation: BagExplanation, bag: Bag) -> Judge:
     features = np.asarray(bag.features)
 
     def judge(kept: npt.NDArray[np.bool_]) -> Array:
-        risk = stack.read_bag(features[kept], explanation.models).log_risk.double().cpu().numpy()
-        return np.asarray(risk - explanation.reference_by_model)
+        risk = stack.read_bag(features[kept], explanation.models, centre=bag.centre).log_risk
+        return np.asarray(risk.double().cpu().numpy() - explanation.reference_by_model)
 
     return judge
 

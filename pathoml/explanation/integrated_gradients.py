@@ -30,13 +30,18 @@ ROUNDING = 1e-6  # log-risk; the risks are float32
 
 
 def integrated_gradients(
-    stack: ModelStack, features: npt.NDArray[np.floating], models: Sequence[int]
+    stack: ModelStack,
+    features: npt.NDArray[np.floating],
+    models: Sequence[int],
+    *,
+    centre: str | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return (U, N) the part of each tile in each model's risk, relative to a bag of average tiles.
 
     Args:
         features: (N, D).
         models: (U,) indices into the stack.
+        centre: the patient's; models of harmonised tiles have to know it.
     """
     stack.eval()
     device = stack.projections[0][0].device
@@ -44,7 +49,7 @@ def integrated_gradients(
     is_tile = torch.ones(1, len(tiles), dtype=torch.bool, device=device)  # (1, N)
     parts = []
     for model in models:
-        projected = StackedProjection([stack.projections[stack.projection_of[model]]])(tiles)[
+        projected = StackedProjection(stack.seen([stack.projection_of[model]], centre))(tiles)[
             :, None
         ]  # (1, 1, N, K)
 

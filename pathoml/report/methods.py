@@ -171,6 +171,7 @@ def _predicted(ran: WhatRan, _: Json) -> list[str]:
         " patients were scored: nothing was trained, divided into folds or chosen on them.",
         _features(ran.features),
         f"{fitted}.",
+        *([f"Of these patients: {bundle['harmonised']}"] if bundle.get("harmonised") else []),
         *_alike(ran),
         "A score is the mean over the ensemble, centred on the patients that trained it, in units"
         " of the standard deviation of its out-of-fold scores there; the two groups are divided at"

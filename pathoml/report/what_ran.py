@@ -115,6 +115,7 @@ def _predicted(study: Study, done: Json, made: Json) -> WhatRan:
         bundle={
             "name": done.get("bundle") or said.get("name") or study.config.run,
             "endpoint": said.get("endpoint", ""),
+            "harmonised": done.get("harmonised", ""),
             **{k: v for k, v in training.items() if k in ("patients", "events", "models")},
         },
         **made,

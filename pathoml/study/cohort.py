@@ -24,7 +24,7 @@ from pathoml.study.timing import (
     refuse_dates_without_time_zero,
 )
 from pathoml.study.treatment_start import treatment_starts
-from pathoml.types import Cohort, Patient, Slide
+from pathoml.types import UNKNOWN_CENTRE, Cohort, Patient, Slide
 
 SPECIMENS = {
     "primary": "primary",
@@ -294,7 +294,7 @@ def _read_patients(
             patients.append(
                 Patient(
                     patient_id=who,
-                    centre=row[config.centre] or "unknown",
+                    centre=row[config.centre] or UNKNOWN_CENTRE,
                     time_months=time_months - dates.landmark_months,
                     event=event,
                     slide_ids=tuple(slide_ids[who]),

@@ -30,6 +30,12 @@ LIKELIHOODS = {
         " proportional hazards)"
     ),
 }
+HARMONISED = (
+    "Location and scale of each feature were brought together over centres by"
+    " empirical Bayes (after Johnson, Li & Rabinovic, Biostatistics 2007), from the slides of the"
+    " training patients, each weighing the same, and for a centre that none of them came from, from"
+    " its own slides; no outcome was used. "
+)
 BAGS = {  # by what has one vector
     "": "All tiles of all slides of a patient were one bag",
     "slide": "The vectors of all slides of a patient were one bag, without tiles",
@@ -74,12 +80,12 @@ def fitted_by(
     >>> fitted_by({"head": "ridge_cox"})[:62]
     'The features of all tiles of a patient were averaged, and the '
     """
-    head, strata = train["head"], train.get("strata")
-    within = f" within strata by {strata}" if strata else ""
+    head, first = train["head"], HARMONISED if train.get("harmonise") else ""
+    within = f" within strata by {train['strata']}" if train.get("strata") else ""
     if solved if solved is not None else head in SOLVED:
         other = f"{BAGS[vector_of]}. The head {head} was solved{within}, not trained by epochs"
         words = {"within": within, "bag": BAGS[vector_of], "averaged": AVERAGED[vector_of]}
-        return SOLVED[head].format(**words) if head in SOLVED else other
+        return first + (SOLVED[head].format(**words) if head in SOLVED else other)
     projection, seeds = train.get("projection"), int(train.get("seeds", 1))
     seen = tiles_seen or (f"{projection} principal components" if projection else "")
     sampled = (
@@ -89,7 +95,7 @@ def fitted_by(
     )
     likelihood = LIKELIHOODS.get(str(train.get("loss", "cox")), str(train.get("loss")))
     return (
-        f"{BAGS[vector_of]}. The head {head} was fitted on"
+        f"{first}{BAGS[vector_of]}. The head {head} was fitted on"
         f" {likelihood}{within} for {train['epochs']} epochs, fixed beforehand"
         f" ({sampled}learning rate {train['learning_rate']:g}, weight decay"
         f" {train['weight_decay']:g}, dropout {train['dropout']:g}"

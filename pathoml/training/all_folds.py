@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pathoml.bags.harmonisation import said_of_centres
 from pathoml.bags.projection import choose_projection
 from pathoml.bags.reading import mean_features, read_bags
 from pathoml.bags.tile_bank import where_tiles_lie
@@ -241,6 +242,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         events=events,
         excluded=cohort.excluded,
         tiles=tiles,
+        harmonised=said_of_centres(cohort.centre) if config.train.harmonise else "",
         over_budget=budget,
         device=device.type,
         initial_weights=begun,

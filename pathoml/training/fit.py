@@ -41,7 +41,7 @@ def fit_models(
         lessons = Lessons(cohort, config.strata, outcomes=outcomes)
         check_bags(bags)
         statistics = BagStatistics.of(
-            bags, specs, lessons=lessons, config=config, device=device, seed=seed
+            cohort, bags, specs, lessons=lessons, config=config, device=device, seed=seed
         )
         for mine in runs_of_one_endpoint(specs, range(len(specs))):
             stack, raw = solve_models(

@@ -27,7 +27,7 @@ from pathoml.errors import ConfigError
 from pathoml.training.heads import find_head
 from pathoml.training.initial_origin import read_origin
 from pathoml.training.model_stack import HeadSpec
-from pathoml.training.models import PROJECTION_KEYS
+from pathoml.training.models import HARMONISATION, PROJECTION_KEYS
 from pathoml.types import Json
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -110,6 +110,9 @@ def read_initial_weights(train: TrainConfig, width: int) -> InitialWeights | Non
     stored = {name: t.shape for name, t in origin.header.tensors.items()}
     names = _unwrapped(list(stored))  # of the file -> plain
     plain = {names[name]: shape for name, shape in stored.items()}
+    # where the centres lay that those models were trained on says nothing of these
+    centres = tuple(name for name in plain if name.startswith(HARMONISATION))
+    plain = {name: shape for name, shape in plain.items() if name not in centres}
     own = {name: plain.pop(name) for name in PROJECTION_KEYS if name in plain}
     in_dim = _width_of_head(train, own, width)
     spec = HeadSpec.of(
@@ -142,7 +145,7 @@ def read_initial_weights(train: TrainConfig, width: int) -> InitialWeights | Non
         sha256=origin.sha256,
         tensors=read,
         fresh=fit.fresh,
-        left_out=fit.left_out,
+        left_out=(*fit.left_out, *centres),
         projection=(mean, components),
         has_projection=bool(own),
     )

@@ -19,9 +19,15 @@ import torch
 from torch import Tensor
 
 from pathoml.bags.batches import batches_by_size, padded_rows, sample_tiles
+from pathoml.bags.harmonisation import (
+    BagMoments,
+    Harmonisation,
+    bag_moments,
+    fit_harmonisation,
+)
 from pathoml.bags.projection import choose_projection, fit_projections
 from pathoml.bags.reading import feature_parts
-from pathoml.bags.tile_bank import TileBank
+from pathoml.bags.tile_bank import Projection, TileBank
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError, ConfigError
 from pathoml.survival.outcome import at_rows
@@ -49,6 +55,7 @@ GRADIENT_CLIP = 5.0  # per model; the Cox gradient of a small fold can jump
 OnEpoch = Callable[[int, int], None]  # (model epochs done, model epochs in all)
 LogRow = dict[str, Any]
 RawScores = npt.NDArray[np.float64]
+Sights = tuple[list[Projection], list[Harmonisation]]  # F each; no harmonisations, where none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,17 +125,26 @@ def train_models(
     ]  # epochs x (B, n)
     projection = choose_projection(config.projection, len(bags), device)
     width = projection or bags[0].features.shape[1]
-    if initial:  # whose one projection stands before all models
-        projection, width = None, initial.in_dim
+    if initial:  # whose one projection stands before all models; harmonised, once for each fold
+        own = config.harmonise and initial.projection[1].ndim > 1
+        projection, width = initial.in_dim if own else None, initial.in_dim
     stored = sum(sizes) * width * 4 if projection else 1
     progress = _Progress(on_epoch, config.epochs * len(specs))
+    moments = bag_moments(bags, cohort.centre) if config.harmonise else None
     lessons = Lessons(cohort, config.strata, outcomes=outcomes)
     a_patient = tiles * max(config.hidden, width)
     size = max(1, BLOCK_VALUES[device.type] // (len(bags) * a_patient))
     for group in _groups(specs, max(1, PROJECTED_BYTES[device.type] // stored)):
         of_group = [spec for run in group for spec in specs[run]]
-        bank, projections, projection_of = _project(
-            cohort, bags, of_group, config, seed, device, initial
+        bank, sights, projection_of = _project(
+            cohort,
+            bags,
+            of_group,
+            config,
+            seed=seed,
+            device=device,
+            moments=moments,
+            initial=initial,
         )
         place = iter(projection_of)
         for mine in (
@@ -137,15 +153,7 @@ def train_models(
             for block in blocks(run.stop - run.start, size)
         ):
             used = [next(place) for _ in specs[mine]]
-            stack = _new_stack(
-                specs[mine],
-                config,
-                [projections[f] for f in sorted(set(used))],
-                used,
-                seed,
-                device,
-                initial,
-            )
+            stack = _new_stack(specs[mine], config, sights, used, seed, device, initial)
             rows = _fit(stack, bank, used, cohort, specs[mine], config, plan, progress, lessons)
             if log is not None:
                 log.extend(rows)
@@ -208,16 +216,21 @@ def _project(
     bags: Sequence[Bag],
     specs: Sequence[ModelSpec],
     config: TrainConfig,
+    *,
     seed: int,
     device: torch.device,
+    moments: BagMoments | None,
     initial: InitialWeights | None,
-) -> tuple[TileBank, list[tuple[Tensor, Tensor]], list[int]]:
-    """Return the tiles under the projection of each fold, the projections, and which one each model
+) -> tuple[TileBank, Sights, list[int]]:
+    """Return the tiles as the models of each fold see them, how they do, and which sight each model
     has.
     """
+    given: Projection | None = None
     if initial:
         mean, components = (part.to(device) for part in initial.projection)
-        return TileBank(bags, [(mean, components)], device), [(mean, components)], [0] * len(specs)
+        given = mean, components
+    if given and not moments:
+        return TileBank(bags, [given], device), ([given], []), [0] * len(specs)
     index = {p: i for i, p in enumerate(cohort.patient_ids)}
     place: dict[tuple[str, str, int], int] = {}
     trainings = []
@@ -226,20 +239,28 @@ def _project(
             place[spec.tiles_seen] = len(place)
             rows = spec.copies(np.array([index[p] for p in spec.train]))
             trainings.append(_bag_of(spec, len(bags))[rows])
-    projections = fit_projections(
-        bags,
-        trainings,
-        choose_projection(config.projection, len(bags), device),
-        seed=seed,
-        device=device,
+    harmonisations = [fit_harmonisation(moments, t) for t in trainings] if moments else []
+    seen: dict[str, Any] = {"harmonisations": harmonisations, "centres": cohort.centre}
+    projections = (
+        [given] * len(trainings)
+        if given
+        else fit_projections(
+            bags,
+            trainings,
+            choose_projection(config.projection, len(bags), device),
+            seed=seed,
+            device=device,
+            **seen,
+        )
     )
-    return TileBank(bags, projections, device), projections, [place[s.tiles_seen] for s in specs]
+    bank = TileBank(bags, projections, device, **seen)
+    return bank, (projections, harmonisations), [place[s.tiles_seen] for s in specs]
 
 
 def _new_stack(
     specs: Sequence[ModelSpec],
     config: TrainConfig,
-    projections: list[tuple[Tensor, Tensor]],
+    sights: Sights,
     used: Sequence[int],
     seed: int,
     device: torch.device,
@@ -248,6 +269,7 @@ def _new_stack(
     """Return an untrained stack; a seed starts alike in every fold, and all seeds do with initial
     weights.
     """
+    projections, harmonisations = sights
     components = projections[0][1]
     spec = HeadSpec.of(
         config.head,
@@ -268,8 +290,9 @@ def _new_stack(
     return ModelStack(
         spec,
         [built[s.seed] for s in specs],
-        projections,
+        [projections[f] for f in wanted],
         projection_of=[wanted.index(f) for f in used],
+        harmonisations=[harmonisations[f] for f in wanted] if harmonisations else (),
     ).to(device)
 
 

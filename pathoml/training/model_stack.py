@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pathoml.bags.tile_bank import Projection, StackedProjection
+from pathoml.bags.harmonisation import Harmonisation
+from pathoml.bags.tile_bank import Projection, StackedProjection, seen_in_centre
 from pathoml.errors import ConfigError
 from pathoml.training.heads import find_head, reference_to, source_sha256
 from pathoml.training.stacked_layers import stack_heads
@@ -144,11 +145,13 @@ class ModelStack(nn.Module):
         projections: Sequence[Projection],
         *,
         projection_of: Sequence[int],
+        harmonisations: Sequence[Harmonisation] = (),
     ) -> None:
         super().__init__()
         self.spec = spec
         self.projection_of = list(projection_of)
         self.projections = list(projections)  # F x (mean (D,), components (D, K))
+        self.harmonisations = list(harmonisations)  # F, of the tiles that they project; [] = none
         self.exact = bool(
             getattr(heads[0], "exact", False)
         )  # whether contributions sum to the risk
@@ -182,18 +185,41 @@ class ModelStack(nn.Module):
             *functional_call(self.head, some, (projected, is_tile.expand(*projected.shape[:3])))
         )
 
+    def seen(self, projections: Sequence[int], centre: str | None) -> list[Projection]:
+        """Return projections as they take raw tiles of a centre, which is asked for where the
+        models were trained on harmonised tiles.
+
+        Raises:
+            CohortError: the models know no such centre.
+        """
+        if self.harmonisations and centre is None:
+            raise ValueError("models of harmonised tiles must know the centre of a bag")
+        return seen_in_centre(
+            [self.projections[f] for f in projections],
+            [self.harmonisations[f] for f in projections] if self.harmonisations else (),
+            centre or "",
+        )
+
     @torch.inference_mode()
     def read_bag(
-        self, features: npt.NDArray[Any], models: Sequence[int] | None = None
+        self,
+        features: npt.NDArray[Any],
+        models: Sequence[int] | None = None,
+        *,
+        centre: str | None = None,
     ) -> HeadOutput:
         """Run every model, or some, over one whole bag: the one forward path of maps.
 
         Args:
             features: (N, D).
             models: (M,) indices into the stack; None: all.
+            centre: the patient's; models of harmonised tiles have to know it.
 
         Returns:
             log_risk (M,), attention (M, N), contribution (M, N), bias (M,), uncentred.
+
+        Raises:
+            CohortError: the models know no such centre.
         """
         self.eval()
         device = self.projections[0][0].device
@@ -213,7 +239,7 @@ class ModelStack(nn.Module):
             fresh = [f for f in wanted if f not in projected]
             known = {f: projected[f] for f in wanted if f in projected}
             projected = known | (
-                dict(zip(fresh, StackedProjection([self.projections[f] for f in fresh])(tiles)))
+                dict(zip(fresh, StackedProjection(self.seen(fresh, centre))(tiles)))
                 if fresh
                 else {}
             )
@@ -226,7 +252,11 @@ class ModelStack(nn.Module):
     def log_risks(self, bags: Sequence[Bag]) -> npt.NDArray[np.float64]:
         """Return (M, B) raw log-risks on full bags."""
         return np.stack(
-            [self.read_bag(bag.features).log_risk.double().cpu().numpy() for bag in bags], axis=1
+            [
+                self.read_bag(bag.features, centre=bag.centre).log_risk.double().cpu().numpy()
+                for bag in bags
+            ],
+            axis=1,
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from pathoml.bags.harmonisation import Harmonisation, Reference
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
 from pathoml.errors import StoreError
@@ -24,6 +25,9 @@ from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 
 RAW_SCORES = "raw_log_risk.safetensors"
 PROJECTION_KEYS = ("projection.mean", "projection.components")
+HARMONISATION = "harmonisation."  # before the names of a harmonisation's tensors
+MAPS = ("scale", "offset")  # of a harmonisation's centres
+CENTRES = "centres"  # in models.json: those that a model's harmonisation knows, in its order
 
 
 def save_block(
@@ -51,6 +55,8 @@ def save_block(
             key: tensor.cpu().contiguous()
             for key, tensor in zip(PROJECTION_KEYS, stack.projections[f])
         }
+        harmonisation = stack.harmonisations[f] if stack.harmonisations else None
+        tensors |= _tensors_of(harmonisation) if harmonisation else {}
         with atomic_path(folder / f"{spec.name}.safetensors") as path:
             path.write_bytes(
                 save(tensors, dict(said) if said else None)
@@ -63,9 +69,28 @@ def save_block(
                 "fold": spec.fold,
                 "seed": spec.seed,
                 "train": list(spec.train),
+                **({CENTRES: list(harmonisation.centres)} if harmonisation else {}),
             }
         )
     return entries
+
+
+def _tensors_of(harmonisation: Harmonisation) -> dict[str, torch.Tensor]:
+    values = {**vars(harmonisation.reference), **{k: getattr(harmonisation, k) for k in MAPS}}
+    return {
+        f"{HARMONISATION}{name}": torch.from_numpy(np.ascontiguousarray(value))
+        for name, value in values.items()
+    }
+
+
+def _take_harmonisation(tensors: dict[str, torch.Tensor], centres: Sequence[str]) -> Harmonisation:
+    """Return the harmonisation among a model's tensors, which are without it then."""
+    names = [name for name in tensors if name.startswith(HARMONISATION)]
+    values = {name.removeprefix(HARMONISATION): tensors.pop(name).cpu().numpy() for name in names}
+    maps = {name: values.pop(name) for name in MAPS}
+    if any(len(one) != len(centres) for one in maps.values()):
+        raise ValueError(f"{len(centres)} centres and {len(maps['scale'])} maps of features")
+    return Harmonisation(reference=Reference(**values), centres=tuple(centres), **maps)
 
 
 def save_raw_scores(folder: Path, raw: npt.NDArray[np.float64]) -> dict[str, str]:
@@ -142,6 +167,7 @@ def _load(
     spec = _head_spec(content["head"], train)
     heads, specs, hashes = [], [], []
     projections: list[Projection] = []
+    harmonisations: list[Harmonisation] = []
     projection_of: list[int] = []
     seen: dict[str, int] = {}
     for entry in content["models"]:
@@ -152,10 +178,12 @@ def _load(
             )
         tensors = load_file(path, device=str(device))
         mean, components = (tensors.pop(key) for key in PROJECTION_KEYS)
+        harmonisation = _take_harmonisation(tensors, entry[CENTRES]) if CENTRES in entry else None
         key = f"{entry['repeat']}/{entry['fold']}"
         if key not in seen:
             seen[key] = len(projections)
             projections.append((mean, components))
+            harmonisations += [harmonisation] if harmonisation else []
         head = spec.build()
         head.load_state_dict(tensors)
         heads.append(head.to(device))
@@ -169,7 +197,14 @@ def _load(
             )
         )
         hashes.append(entry["sha256"])
-    return ModelStack(spec, heads, projections, projection_of=projection_of), specs, hashes
+    stack = ModelStack(
+        spec,
+        heads,
+        projections,
+        projection_of=projection_of,
+        harmonisations=harmonisations,
+    )
+    return stack, specs, hashes
 
 
 def _head_spec(written: dict[str, Any], train: TrainConfig | None) -> HeadSpec:

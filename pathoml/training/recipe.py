@@ -28,7 +28,7 @@ TRAIN_OUTPUTS = (
     "repeat_scores.csv",
 )
 # keys of `train` that a recipe names where they are set, so that runs of before stay up to date
-NAMED_IF_SET = {"offset", "strata", "vectors"}
+NAMED_IF_SET = {"harmonise", "offset", "strata", "vectors"}
 NOT_TRAINED_ON = ("treatment_months",)  # read by `evaluate` alone
 # keys of `train` of which the file's content counts, and what it learned from for `evaluate`
 OF_INITIAL_WEIGHTS = {"init", "init_cohorts"}

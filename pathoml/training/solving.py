@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from pathoml.bags.extremes import extreme_means
+from pathoml.bags.harmonisation import Harmonisation, bag_moments, fit_harmonisation
 from pathoml.bags.projection import COMPONENTS, fit_projections
 from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
@@ -28,7 +29,7 @@ from pathoml.survival.stacked_cox import stacking_weights
 from pathoml.training.heads import find_head
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 from pathoml.training.outcomes import Lessons
-from pathoml.types import Array, Bag
+from pathoml.types import Array, Bag, Cohort, Labels
 
 Seen = tuple[str, str, int]  # ModelSpec.tiles_seen
 
@@ -84,10 +85,14 @@ class BagStatistics:
     means: Array  # (B, D)
     projections: dict[Seen, Projection]  # of the tiles, where a head reads extremes
     extremes: dict[Seen, Array]  # (B, 2, K)
+    centre: Labels  # (B,)
+    # of the tiles, where train.harmonise asks for it; what models read is harmonised then
+    harmonisations: dict[Seen, Harmonisation]
 
     @classmethod
     def of(
         cls,
+        cohort: Cohort,
         bags: Sequence[Bag],
         specs: Sequence[ModelSpec],
         *,
@@ -97,10 +102,10 @@ class BagStatistics:
         seed: int,
     ) -> BagStatistics:
         """Read every bag once for eight projections."""
-        means = mean_features(bags)
+        centre = cohort.centre
+        moments = bag_moments(bags, centre) if config.harmonise else None
+        means = moments.mean if moments else mean_features(bags)
         branches = getattr(find_head(config.head, config.study_folder), "branches", ("mean",))
-        if "extremes" not in branches:
-            return cls(means=means, projections={}, extremes={})
         trainings: dict[Seen, npt.NDArray[np.int64]] = {}
         for spec in specs:
             if spec.tiles_seen not in trainings:
@@ -108,16 +113,42 @@ class BagStatistics:
                 trainings[spec.tiles_seen] = (
                     rows if spec.bag_of is None else np.asarray(spec.bag_of)[rows]
                 )
+        harmonisations = (
+            {seen: fit_harmonisation(moments, rows) for seen, rows in trainings.items()}
+            if moments
+            else {}
+        )
+        if "extremes" not in branches:
+            return cls(
+                means=means,
+                projections={},
+                extremes={},
+                centre=centre,
+                harmonisations=harmonisations,
+            )
+        sight: dict[str, Any] = {
+            "harmonisations": list(harmonisations.values()),
+            "centres": centre,
+        }
         components = COMPONENTS if config.projection in ("auto", None) else int(config.projection)
         found = fit_projections(
-            bags, list(trainings.values()), components, seed=seed, device=device
+            bags, list(trainings.values()), components, seed=seed, device=device, **sight
         )
-        values = extreme_means(bags, found, device).double().numpy()  # (F, B, 2, K)
+        values = extreme_means(bags, found, device, **sight).double().numpy()  # (F, B, 2, K)
         return cls(
             means=means,
             projections=dict(zip(trainings, found)),
             extremes=dict(zip(trainings, values)),
+            centre=centre,
+            harmonisations=harmonisations,
         )
+
+    def means_of(self, one: ModelSpec) -> Array:
+        """Return (B, D) of each patient's bag, as a model sees its tiles."""
+        means = self.means
+        if one.tiles_seen in self.harmonisations:
+            means = self.harmonisations[one.tiles_seen].applied(means, self.centre)
+        return means if one.bag_of is None else means[list(one.bag_of)]
 
 
 def solve_models(
@@ -151,6 +182,9 @@ def solve_models(
         [solved[f].head for f in projection_of],
         [s.projection for s in solved],
         projection_of=projection_of,
+        harmonisations=[statistics.harmonisations[s] for s in place]
+        if statistics.harmonisations
+        else (),
     )
     return stack, np.stack([solved[f].raw for f in projection_of])
 
@@ -171,7 +205,7 @@ def _solve(
     seed: int,
 ) -> _Solved:
     rows, outcome = lessons.rows(one), lessons.of(one)
-    means = statistics.means if one.bag_of is None else statistics.means[list(one.bag_of)]
+    means = statistics.means_of(one)
     about = outcome.at(rows)
     given: dict[str, Any] = {
         "seed": seed,

@@ -17,6 +17,7 @@ class Trained:
     patients: int = 0
     events: int = 0
     tiles: str = ""  # how the models saw the tiles, for the log
+    harmonised: str = ""  # what was done to the features of which centres, where asked
     over_budget: str = ""  # a warning if clinical model and score need more events than there are
     excluded: tuple[tuple[str, str], ...] = ()  # (patient_id, reason)
     device: str = ""  # cpu or cuda

@@ -112,7 +112,7 @@ class Models:
         elif seen.renormalises and left.min() > LEAST_ATTENTION:
             part = seen.contribution[:, keep].sum(axis=1) / left + seen.bias
         else:
-            part = _raw_risks(stack, seen.features[keep], unseen)
+            part = _raw_risks(stack, seen.features[keep], unseen, patient.centre)
         difference = _mean_risk(part, specs, unseen) - _mean_risk(seen.log_risk, specs, unseen)
         return WhatIf(
             log_risk=question.log_risk,
@@ -142,7 +142,10 @@ class Models:
             self._last = (
                 key,
                 _read_patient(
-                    stack, {s: read_embeddings(p).features for s, p in paths.items()}, unseen
+                    stack,
+                    {s: read_embeddings(p).features for s, p in paths.items()},
+                    unseen,
+                    patient.centre,
                 ),
             )
         return self._last[1]
@@ -162,12 +165,15 @@ class Models:
 
 
 def _read_patient(
-    stack: ModelStack, slides: Mapping[str, npt.NDArray[np.float16]], unseen: tuple[int, ...]
+    stack: ModelStack,
+    slides: Mapping[str, npt.NDArray[np.float16]],
+    unseen: tuple[int, ...],
+    centre: str,
 ) -> _ReadPatient:
     from pathoml.explanation.contributions import renormalises
 
     features = np.concatenate(list(slides.values()))
-    output = stack.read_bag(features, unseen)
+    output = stack.read_bag(features, unseen, centre=centre)
     attention, contribution, bias, log_risk = (
         v.double().cpu().numpy()
         for v in (output.attention, output.contribution, output.bias, output.log_risk)
@@ -183,7 +189,9 @@ def _read_patient(
         log_risk=log_risk,
         renormalises=stack.exact
         and renormalises(
-            attention, contribution, lambda kept: _raw_risks(stack, features[kept], unseen) - bias
+            attention,
+            contribution,
+            lambda kept: _raw_risks(stack, features[kept], unseen, centre) - bias,
         ),
     )
 
@@ -215,9 +223,10 @@ def _kept(
 
 
 def _raw_risks(
-    stack: ModelStack, features: npt.NDArray[Any], models: Sequence[int]
+    stack: ModelStack, features: npt.NDArray[Any], models: Sequence[int], centre: str
 ) -> npt.NDArray[np.float64]:
-    return np.asarray(stack.read_bag(features, models).log_risk.double().cpu().numpy())  # (U,)
+    risk = stack.read_bag(features, models, centre=centre).log_risk  # (U,)
+    return np.asarray(risk.double().cpu().numpy())
 
 
 def _mean_risk(

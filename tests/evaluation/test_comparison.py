@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.hospitals import hospitals
 from support.initial import head_tensors, write_weights
 from support.learning import planted_cohort, write_study
 
@@ -40,6 +41,24 @@ def test_the_best_of_many_scores_of_pure_noise_is_corrected_to_chance() -> None:
     best = max(harrell_c(score, cohort.time_months, cohort.event) for score in noise)
     assert best > 0.56
     assert abs(choice_corrected_c([frozen_scores(score) for score in noise], cohort) - 0.5) < 0.04
+
+
+def test_with_and_without_harmonising_are_recipes_on_the_same_folds(tmp_path: Path) -> None:
+    write_study(tmp_path, *hospitals("stain", seed=1, patients=48))
+    study = load_study(tmp_path, ["train.seeds=1", "splits.repeats=1"])
+    content = compare(
+        study,
+        ["efficientnet_lite0"],
+        ["ridge_cox"],
+        permutations=4,
+        say=lambda _: None,
+        harmonise=[None, "centre"],
+    )
+    plain, harmonised, _ = content["candidates"]
+    assert (plain["harmonise"], harmonised["harmonise"]) == (None, "centre")
+    assert plain["harrell_c"] != harmonised["harrell_c"]
+    assert content["selection"]["winner"]["harmonise"] in (None, "centre")
+    assert content["selection"]["permutations"] == 4
 
 
 def test_only_the_studys_own_head_begins_with_its_weights(tmp_path: Path) -> None:

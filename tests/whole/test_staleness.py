@@ -103,6 +103,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.offset": ("clinical", TRAIN),
     "train.strata": ("centre", TRAIN),
     "train.precision": ("bf16", TRAIN),
+    "train.harmonise": ("centre", TRAIN),
     "train.nested": ("true", TRAIN),
     "train.init": ("given.safetensors", TRAIN),
     "train.init_cohorts": ("[TCGA]", REPORT),  # of weights that there are none of
