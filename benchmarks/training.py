@@ -262,7 +262,8 @@ def permutations() -> None:
             train_list, cohort, bags, specs, config=TrainConfig(head=HEAD, seeds=1)
         )
         print(
-            f"{count} permutations x 5 folds x 3 repeats ({len(specs)} models): {seconds[count]:.1f} CPU s",
+            f"{count} permutations x 5 folds x 3 repeats ({len(specs)} models):"
+            f" {seconds[count]:.1f} CPU s",
             flush=True,
         )
     slope = (seconds[8] - seconds[2]) / 6
@@ -271,7 +272,8 @@ def permutations() -> None:
         " by the slope"
     )
     print(
-        f"200 permutations of 5 folds x 3 repeats: {200 * slope:.0f} CPU s, {200 * slope / 120:.0f} min on 2"
+        f"200 permutations of 5 folds x 3 repeats: {200 * slope:.0f} CPU s,"
+        f" {200 * slope / 120:.0f} min on 2"
         " cores, extrapolated from 8"
     )
 
