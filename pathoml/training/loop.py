@@ -112,8 +112,8 @@ def train_models(
     """
     if getattr(find_head(config.head, config.study_folder), "solved", False):
         raise ConfigError(
-            f"The head {config.head} is solved, not trained: call training.fit.fit_models, or name a"
-            " head that is trained, such as abmil."
+            f"The head {config.head} is solved, not trained: call training.fit.fit_models, or name"
+            " a head that is trained, such as abmil."
         )
     check_bags(bags)
     initial = read_initial_weights(config, bags[0].features.shape[1])
