@@ -7,6 +7,7 @@ by much. No outcome is used, so that they may be read once for every model of a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,23 +37,30 @@ def extreme_count(tiles: Tensor) -> Tensor:
     return (SHARE * tiles).round().clamp(min=1).long()
 
 
-def extreme_means(
+class ComponentStatistics(NamedTuple):
+    """What the tiles of every bag show along each component, under each projection."""
+
+    extremes: Tensor  # (F, B, 2, K) the mean of the highest tiles, and that of the lowest
+    mean_square: Tensor  # (F, B, K) of all tiles; the projection's own centre is zero
+
+
+def component_statistics(
     bags: Sequence[Bag],
     projections: Sequence[Projection],
     device: torch.device,
     *,
     harmonisations: Sequence[Harmonisation] = (),
     centres: Sequence[str] | npt.NDArray[np.str_] = (),
-) -> Tensor:
-    """Return (F, B, 2, K): under each projection, for each bag and component, the mean of the
-    highest tiles and that of the lowest.
+) -> ComponentStatistics:
+    """Read every bag under each projection.
 
     Args:
         harmonisations: of each projection, which is of harmonised tiles then; () = as they are.
         centres: (B,) of the bags, where there are harmonisations.
     """
     width = projections[0][1].shape[-1]
-    found = torch.empty(len(projections), len(bags), 2, width)
+    extremes = torch.empty(len(projections), len(bags), 2, width)
+    mean_square = torch.empty(len(projections), len(bags), width)
     for first in range(0, len(projections), TOGETHER):
         some = slice(first, min(first + TOGETHER, len(projections)))
         for centre, mine in places_by_centre(len(bags), harmonisations, centres).items():
@@ -62,8 +70,9 @@ def extreme_means(
                 columns = _columns(bags[b], project, device)  # (F, K, N)
                 k = int(extreme_count(torch.tensor(columns.shape[-1])))
                 for end, largest in enumerate((True, False)):
-                    found[some, b, end] = columns.topk(k, largest=largest).values.mean(-1).cpu()
-    return found
+                    extremes[some, b, end] = columns.topk(k, largest=largest).values.mean(-1).cpu()
+                mean_square[some, b] = columns.square().mean(-1).cpu()
+    return ComponentStatistics(extremes, mean_square)
 
 
 def _columns(bag: Bag, project: StackedProjection, device: torch.device) -> Tensor:

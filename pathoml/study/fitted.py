@@ -16,11 +16,12 @@ SOLVED = {
         + CHOSEN
     ),
     "mean_extremes": (
-        "{bag}. The head mean_extremes is the sum of"
-        " two Cox models with a ridge penalty{within} that were solved, not trained by epochs: one"
-        " of the mean of all tiles, and one, of what the first leaves, of the means of the highest"
-        " and of the lowest 2 % of the tiles along the principal components of the training"
-        " patients' tiles; both penalties and both weights, none negative, were chosen " + CHOSEN
+        "{bag}. The head mean_extremes is a sum of Cox models with a ridge penalty{within} that"
+        " were solved, not trained by epochs: of the mean of all tiles (the average of a model of"
+        " standardised features and one of principal components of the training patients' tiles),"
+        " and, where inner folds support it, of what these leave, of the means of the highest and"
+        " of the lowest 2 % of the tiles along those components; penalties and weights, none"
+        " negative, were chosen " + CHOSEN
     ),
 }
 LIKELIHOODS = {

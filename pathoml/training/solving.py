@@ -10,27 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from pathoml.bags.extremes import extreme_means
+from pathoml.bags.extremes import component_statistics
 from pathoml.bags.harmonisation import Harmonisation, bag_moments, fit_harmonisation
 from pathoml.bags.projection import COMPONENTS, fit_projections
 from pathoml.bags.reading import mean_features
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError, ConfigError
-from pathoml.survival.ridge_cox import fit_ridge_cox
+from pathoml.survival.cox import partial_log_likelihood
+from pathoml.survival.ridge_cox import RidgeCox, fit_ridge_cox
 from pathoml.survival.stacked_cox import stacking_weights
 from pathoml.training.heads import find_head
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 from pathoml.training.outcomes import Lessons
-from pathoml.types import Array, Bag, Cohort, Labels
+from pathoml.types import Array, Bag, Bools, Cohort, Labels
 
+# log-likelihood that the extremes must add to the prevalidated mean, as a coefficient must (Akaike)
+WORTH_A_BRANCH = 1.0
+SMALLEST_SD = 1e-6  # of tiles along a component; one that is constant must not be blown up
 Seen = tuple[str, str, int]  # ModelSpec.tiles_seen
 
 
@@ -85,6 +89,7 @@ class BagStatistics:
     means: Array  # (B, D)
     projections: dict[Seen, Projection]  # of the tiles, where a head reads extremes
     extremes: dict[Seen, Array]  # (B, 2, K)
+    tile_sd: dict[Seen, Array]  # (K,) of the training patients' tiles, each patient weighing alike
     centre: Labels  # (B,)
     # of the tiles, where train.harmonise asks for it; what models read is harmonised then
     harmonisations: dict[Seen, Harmonisation]
@@ -123,6 +128,7 @@ class BagStatistics:
                 means=means,
                 projections={},
                 extremes={},
+                tile_sd={},
                 centre=centre,
                 harmonisations=harmonisations,
             )
@@ -134,11 +140,16 @@ class BagStatistics:
         found = fit_projections(
             bags, list(trainings.values()), components, seed=seed, device=device, **sight
         )
-        values = extreme_means(bags, found, device, **sight).double().numpy()  # (F, B, 2, K)
+        read = component_statistics(bags, found, device, **sight)
+        squares = read.mean_square.double().numpy()  # (F, B, K)
         return cls(
             means=means,
             projections=dict(zip(trainings, found)),
-            extremes=dict(zip(trainings, values)),
+            extremes=dict(zip(trainings, read.extremes.double().numpy())),
+            tile_sd={
+                seen: np.sqrt(of_bags[rows].mean(axis=0)).clip(SMALLEST_SD)
+                for (seen, rows), of_bags in zip(trainings.items(), squares)
+            },
             centre=centre,
             harmonisations=harmonisations,
         )
@@ -213,29 +224,33 @@ def _solve(
         **about,
     }
     known = outcome.time_months[rows], outcome.event[rows]
-    mean = fit_ridge_cox(means[rows], *known, **given)
+    standardised = fit_ridge_cox(means[rows], *known, **given)
     if not statistics.extremes:
         head, spec = _built(config, means.shape[1])
-        head.load_state_dict({"risk.weight": torch.from_numpy(mean.weights).float()[None]})
-        centre = torch.from_numpy(mean.mean).float()
+        head.load_state_dict({"risk.weight": torch.from_numpy(standardised.weights).float()[None]})
+        centre = torch.from_numpy(standardised.mean).float()
         return _Solved(
             spec=spec,
             head=head,
             projection=(centre, torch.ones_like(centre)),
-            raw=mean.predict(means),
+            raw=standardised.predict(means),
         )
+    tile_mean, components = statistics.projections[one.tiles_seen]  # (D,), (D, K)
+    columns = components.double().cpu().numpy() / np.sqrt(statistics.tile_sd[one.tiles_seen])
+    mean = _mean_branch(standardised, means, columns, rows, known, given)
     values = statistics.extremes[one.tiles_seen]  # (B, 2, K)
     values = (values if one.bag_of is None else values[list(one.bag_of)]).reshape(len(means), -1)
     # the extremes learn what the mean leaves: its log-risk is known, as honest as on new patients
     [alone] = stacking_weights(mean.prevalidated[:, None], *known, **about)
     told = alone * mean.prevalidated + (0.0 if outcome.offset is None else outcome.offset[rows])
     extremes = fit_ridge_cox(values[rows], *known, **(given | {"offset": told}), standardise=False)
-    of_mean, of_extremes = stacking_weights(
-        np.column_stack([mean.prevalidated, extremes.prevalidated]),
-        *known,
-        **about,
-    )
-    tile_mean, components = statistics.projections[one.tiles_seen]  # (D,), (D, K)
+    both = np.column_stack([mean.prevalidated, extremes.prevalidated])
+    of_mean, of_extremes = stacking_weights(both, *known, **about)
+    gained = partial_log_likelihood(
+        both @ [of_mean, of_extremes], *known, **about
+    ) - partial_log_likelihood(both @ [alone, 0.0], *known, **about)
+    if gained < WORTH_A_BRANCH:
+        of_mean, of_extremes = float(alone), 0.0
     column = torch.from_numpy(mean.weights).to(components)  # (D,): the mean branch, one column more
     head, spec = _built(config, components.shape[1] + 1)
     shift = float(mean.mean @ mean.weights - tile_mean.double().cpu().numpy() @ mean.weights)
@@ -257,6 +272,37 @@ def _solve(
         head=head,
         projection=(tile_mean, torch.cat([components, column[:, None]], dim=1)),
         raw=of_mean * mean.predict(means) + of_extremes * extremes.predict(values),
+    )
+
+
+class _Linear(NamedTuple):
+    """A linear log-risk of the mean of all tiles, zero on average over the training rows."""
+
+    mean: Array  # (D,) of the training rows
+    weights: Array  # (D,)
+    prevalidated: Array  # (B,) of the training rows
+
+    def predict(self, means: Array) -> Array:
+        return np.asarray((means - self.mean) @ self.weights)
+
+
+def _mean_branch(
+    standardised: RidgeCox,
+    means: Array,
+    columns: Array,
+    rows: npt.NDArray[np.int64],
+    known: tuple[Array, Bools],
+    given: dict[str, Any],
+) -> _Linear:
+    """Return the mean of two ridge Cox models of the mean of all tiles: of the standardised
+    features, whose penalty goes by how patients differ, and of (D, K) components of the tiles,
+    whose penalty goes by how tiles differ, so that its map has less noise.
+    """
+    of_components = fit_ridge_cox(means[rows] @ columns, *known, **given, standardise=False)
+    return _Linear(
+        mean=standardised.mean,
+        weights=(standardised.weights + columns @ of_components.weights) / 2,
+        prevalidated=(standardised.prevalidated + of_components.prevalidated) / 2,
     )
 
 
