@@ -100,7 +100,8 @@ def chosen_tiles(features: Tensor, is_tile: Tensor) -> Tensor:
     """
     k = extreme_count(is_tile.sum(1))  # (B,)
     values = features.masked_fill(~is_tile[..., None], -torch.inf)
-    place = values.topk(int(k.max()), dim=1).indices  # (B, k, K), highest first
+    most = int(extreme_count(torch.tensor(features.shape[1])))  # no bag has more tiles
+    place = values.topk(most, dim=1).indices  # (B, k, K), highest first
     rank = torch.arange(place.shape[1], device=place.device)[:, None]  # (k, 1)
     weight = torch.where(rank < k[:, None, None], 1 / k[:, None, None], 0.0)  # (B, k, 1)
     return torch.zeros_like(features).scatter(

@@ -13,7 +13,13 @@ from pathoml.evaluation.step import evaluate_study
 from pathoml.report.page import report_page
 from pathoml.training.step import train_study
 
-OFFSET = (*QUICK, "train.head=abmil", "train.offset=clinical", "train.strata=centre", "cohort.covariates=[age, stage]")
+OFFSET = (
+    *QUICK,
+    "train.head=abmil",
+    "train.offset=clinical",
+    "train.strata=centre",
+    "cohort.covariates=[age, stage]",
+)
 
 
 @pytest.fixture(scope="module")
