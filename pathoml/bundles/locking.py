@@ -22,7 +22,7 @@ import pathoml
 from pathoml.bundles.drift import reference_ranges
 from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
-from pathoml.config import Study, opened
+from pathoml.config import Study, StudyConfig, opened
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
@@ -33,6 +33,7 @@ from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.public_cohorts import INITIAL, pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
+from pathoml.survival.ridge_cox import event_balanced_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed
 from pathoml.training.initial_origin import (
@@ -72,6 +73,26 @@ def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -
         return _lock(study, name, bar)
 
 
+def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
+    """Return the models of a bundle: all learn from all patients and differ by their seed; of a
+    head that is solved each leaves out another fifth, since seeds change nothing there.
+    """
+    ids = cohort.patient_ids
+    if not is_solved(config.train):
+        seeds = range(1, max(FEWEST_MODELS, config.train.seeds) + 1)
+        return [ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(ids)) for s in seeds]
+    fifth = event_balanced_folds(cohort.event, FEWEST_MODELS, config.splits.seed)  # (B,)
+    return [
+        ModelSpec(
+            repeat="locked",
+            fold=f"without-{k + 1}",
+            seed=1,
+            train=tuple(p for p, own in zip(ids, fifth) if own != k),
+        )
+        for k in range(FEWEST_MODELS)
+    ]
+
+
 def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     refuse_unadjusted_winner(study)
     refuse_head_that_is_not_installed(study)
@@ -82,12 +103,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         )
     run = load_run(study)
     config, cohort = study.config, run.cohort
-    solved = is_solved(config.train)
-    seeds = 1 if solved else max(FEWEST_MODELS, config.train.seeds)
-    specs = [
-        ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(cohort.patient_ids))
-        for s in range(1, seeds + 1)
-    ]
+    specs = ensemble_of(cohort, config)
     device = prepare_device(config.compute)
     learned_from = cohorts_learned_from(study, cohort, initial_origin(study, cohort))
     entries, raw = [], []
@@ -129,11 +145,11 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
         "training": {
             "patients": len(cohort.patients),
             "events": int(cohort.event.sum()),
-            "models": seeds,
+            "models": len(specs),
             "train": {**vars(config.train), "init": None},  # a path means nothing elsewhere
             **({INITIAL: begun} if (begun := _trained(study).get(INITIAL)) else {}),
             "public_cohorts": learned_from,
-            "solved": solved,
+            "solved": is_solved(config.train),
         },
         "out_of_fold": out_of_fold_scale(run),
         "reference": float(

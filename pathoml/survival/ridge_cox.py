@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import svd
 
 from pathoml.errors import CohortError
 from pathoml.survival.cox import fit_cox, partial_log_likelihood
@@ -157,7 +158,10 @@ def _principal(
     standard = (given - mean) * per_sd  # (B, D)
     keep = min(MAX_COMPONENTS, n // 2) if components is None else components
     with one_blas_thread():
-        left, size, directions = np.linalg.svd(standard, full_matrices=False)
+        try:
+            left, size, directions = np.linalg.svd(standard, full_matrices=False)
+        except np.linalg.LinAlgError:  # the faster routine fails on some doubled rows
+            left, size, directions = svd(standard, full_matrices=False, lapack_driver="gesvd")
     keep = max(1, min(keep, int((size > RANK_TOLERANCE * size[0]).sum())))
     unit = size[0] / np.sqrt(n)  # SD of the first component
     return _Principal(

@@ -48,8 +48,8 @@ def stacking_weights(
         CohortError: no event.
 
     >>> time, event = [1.0, 2.0, 3.0, 4.0], [1, 1, 1, 1]
-    >>> stacking_weights([[2, 2], [0, 1], [1, 0], [-1, 3]], time, event).round(2)[1]
-    np.float64(0.0)
+    >>> stacking_weights([[2, 2], [0, 1], [1, 0], [-1, 3]], time, event).round(2)
+    array([0.67, 0.05])
     """
     scores = np.asarray(prevalidated, dtype=np.float64)
     spread = scores.std(axis=0)

@@ -101,7 +101,7 @@ class Lessons:
         Raises:
             CohortError: no covariates, or no event among them.
         """
-        key = spec.endpoint, spec.train, spec.drawn
+        key = spec.endpoint, tuple(spec.train), spec.drawn
         if key not in self._parts:
             outcome = self._known[spec.endpoint]
             self._parts[key] = clinical_part(
@@ -118,7 +118,7 @@ class Lessons:
         not: no event with anybody else at risk in its stratum.
         """
         for spec in specs:
-            key = spec.endpoint, spec.train, spec.drawn
+            key = spec.endpoint, tuple(spec.train), spec.drawn
             if key not in self._compared:
                 outcome = self._known[spec.endpoint]
                 self._compared[key] = outcome.stratum is None or _is_anyone_compared(

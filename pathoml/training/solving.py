@@ -224,6 +224,9 @@ def _solve(
         **about,
     }
     known = outcome.time_months[rows], outcome.event[rows]
+    events = int(outcome.event[np.unique(rows)].sum())
+    if events == 1:
+        return _silent(statistics, one, config)
     standardised = fit_ridge_cox(means[rows], *known, **given)
     if not statistics.extremes:
         head, spec = _built(config, means.shape[1])
@@ -273,6 +276,20 @@ def _solve(
         projection=(tile_mean, torch.cat([components, column[:, None]], dim=1)),
         raw=of_mean * mean.predict(means) + of_extremes * extremes.predict(values),
     )
+
+
+def _silent(statistics: BagStatistics, one: ModelSpec, config: TrainConfig) -> _Solved:
+    """Return a model that gives everybody the same risk: from one event no penalty can be chosen,
+    and under the strongest nothing is learned.
+    """
+    patients, width = statistics.means.shape
+    if one.tiles_seen in statistics.projections:
+        centre, components = statistics.projections[one.tiles_seen]
+        columns = torch.cat([components, torch.zeros_like(components[:, :1])], dim=1)
+    else:
+        centre, columns = torch.zeros(width), torch.ones(width)
+    head, spec = _built(config, columns.shape[-1])
+    return _Solved(spec=spec, head=head, projection=(centre, columns), raw=np.zeros(patients))
 
 
 class _Linear(NamedTuple):

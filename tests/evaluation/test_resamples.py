@@ -27,7 +27,14 @@ from pathoml.types import Bag, Cohort
 
 CPU = torch.device("cpu")
 QUICK = TrainConfig(
-    epochs=8, tiles_per_patient=12, projection=6, hidden=8, seeds=1, learning_rate=0.01, dropout=0.0
+    head="abmil",
+    epochs=8,
+    tiles_per_patient=12,
+    projection=6,
+    hidden=8,
+    seeds=1,
+    learning_rate=0.01,
+    dropout=0.0,
 )
 
 

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from pathoml.training.model_stack import HeadSpec
 
-QUICK = ["train.epochs=1", "train.seeds=2", "train.nested=false", "splits.repeats=1"]
+QUICK = [
+    "train.head=abmil",
+    "train.epochs=1",
+    "train.seeds=2",
+    "train.nested=false",
+    "splits.repeats=1",
+]
 HIDDEN = 8  # of support.learning's study.yaml
 # a step so small that what is saved is what was begun with
 STANDING = ["train.learning_rate=1e-12", "train.weight_decay=0"]

@@ -80,7 +80,9 @@ def bag_of(features: np.ndarray, patient_id: str = "P") -> Bag:
 STUDY_YAML = """endpoint: {name: progression, time_zero: ablation, time: months, event: seen}
 cohort: {covariates: [age]}
 splits: {folds: 3, repeats: 2}
-train: {epochs: 12, tiles_per_patient: 16, projection: 8, hidden: 8, seeds: 2, learning_rate: 0.01}
+train:
+  {head: abmil, epochs: 12, tiles_per_patient: 16, projection: 8, hidden: 8, seeds: 2,
+   learning_rate: 0.01}
 significance: {permutations: 9, bootstraps: 200}
 """
 

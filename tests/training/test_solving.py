@@ -8,13 +8,14 @@ import torch
 from support.learning import bag_of, planted_cohort
 
 from pathoml.config import TrainConfig
-from pathoml.errors import CohortError
+from pathoml.errors import CohortError, ConfigError
 from pathoml.study.splits import make_splits
 from pathoml.survival.concordance import harrell_c
 from pathoml.training.fit import fit_models
 from pathoml.training.loop import model_specs
+from pathoml.training.model_stack import ModelSpec
 from pathoml.training.scoring import averaged, fold_scores
-from pathoml.training.solving import seeds_of
+from pathoml.training.solving import seeds_of, without_effect
 from pathoml.types import Cohort, Patient
 
 CPU = torch.device("cpu")
@@ -112,6 +113,34 @@ def test_a_fold_that_cannot_be_solved_is_named():
     cohort, bags = cohort_of([np.ones((5, 4))] * 30, np.zeros(30), seed=1)
     with pytest.raises(CohortError, match=r"fold .*: None of the 4 covariates varies"):
         scores(cohort, bags, "mean_extremes")
+
+
+@pytest.mark.parametrize("head", SOLVED)
+def test_from_one_event_nothing_is_learned_and_everybody_has_the_same_risk(head):
+    cohort, bags, _ = planted_cohort(12)
+    people = tuple(
+        Patient(**{**vars_of(p), "event": int(i == 3)}) for i, p in enumerate(cohort.patients)
+    )
+    cohort = Cohort(patients=people, slides=cohort.slides, endpoint="e", time_zero="z", excluded=())
+    spec = ModelSpec(repeat="a", fold="1", seed=1, train=tuple(cohort.patient_ids))
+    [block] = fit_models(cohort, bags, [spec], config=TrainConfig(head=head), device=CPU, seed=1)
+    assert not block.raw.any()
+    assert not block.stack.log_risks(bags).any()
+
+
+def test_another_loss_than_coxs_is_refused():
+    cohort, bags, _ = planted_cohort(20)
+    with pytest.raises(ConfigError, match="name a head that is trained"):
+        scores(cohort, bags, "mean_extremes", loss="discrete_time")
+
+
+def test_keys_that_a_solved_head_has_no_use_for_are_named():
+    assert without_effect(TrainConfig(epochs=80, hidden=32)) == [
+        "train.epochs, train.hidden: no effect, as the head mean_extremes is solved. A head that is"
+        " trained, such as abmil, reads them."
+    ]
+    assert without_effect(TrainConfig()) == []
+    assert without_effect(TrainConfig(head="abmil", epochs=80)) == []
 
 
 def test_the_outcome_of_the_scored_fold_is_not_read():
