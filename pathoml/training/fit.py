@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 
@@ -43,16 +44,20 @@ def fit_models(
         statistics = BagStatistics.of(
             cohort, bags, specs, lessons=lessons, config=config, device=device, seed=seed
         )
+        told = _in_epochs(on_epoch, config.epochs, len(specs))
         for mine in runs_of_one_endpoint(specs, range(len(specs))):
             stack, raw = solve_models(
-                statistics, specs[mine], lessons=lessons, config=config, seed=seed
+                statistics,
+                specs[mine],
+                lessons=lessons,
+                config=config,
+                seed=seed,
+                on_model=partial(told, mine.start),
             )
             stack.projections = [
                 (mean.to(device), columns.to(device)) for mean, columns in stack.projections
             ]
             yield TrainedBlock(models=mine, stack=stack.to(device), raw=raw)
-            if on_epoch:
-                on_epoch(mine.stop, len(specs))
     else:
         yield from train_models(
             cohort,
@@ -65,3 +70,13 @@ def fit_models(
             on_epoch=on_epoch,
             log=log,
         )
+
+
+def _in_epochs(on_epoch: OnEpoch | None, epochs: int, models: int) -> Callable[[int, int], None]:
+    """Return what is told of models that are solved, counted as those that are trained."""
+
+    def told(before: int, done: int) -> None:
+        if on_epoch:
+            on_epoch((before + done) * epochs, models * epochs)
+
+    return told

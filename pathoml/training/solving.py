@@ -8,7 +8,7 @@ branch and the weights between them come from inner folds of the training patien
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -169,8 +169,12 @@ def solve_models(
     lessons: Lessons,
     config: TrainConfig,
     seed: int,
+    on_model: Callable[[int], None] = lambda _: None,
 ) -> tuple[ModelStack, Array]:
     """Solve models of one endpoint.
+
+    Args:
+        on_model: called with how many are done.
 
     Returns:
         The stack, and (M, B) raw log-risks of every patient's bag.
@@ -180,13 +184,14 @@ def solve_models(
     """
     place: dict[Seen, int] = {}
     solved: list[_Solved] = []
-    for one in specs:
+    for done, one in enumerate(specs, 1):
         if one.tiles_seen not in place:
             place[one.tiles_seen] = len(place)
             try:
                 solved.append(_solve(statistics, one, lessons, config, seed))
             except CohortError as error:
                 raise CohortError(f"{one.repeat}, fold {one.fold}: {error}") from error
+        on_model(done)
     projection_of = [place[one.tiles_seen] for one in specs]
     stack = ModelStack(
         solved[0].spec,

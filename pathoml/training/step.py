@@ -77,7 +77,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
 def _models_ahead(study: Study, cohort: Cohort, *, seeds: int, solved: bool) -> str:
     """Return what there is to do: how many models, but where another program's splits say it."""
     splits, train = study.config.splits, study.config.train
-    unit = "models" if solved else "model epochs"
+    unit = "model epochs"
     if splits.file:
         return unit
     by_centre = splits.scheme == "leave_one_centre_out"
