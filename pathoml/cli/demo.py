@@ -12,7 +12,6 @@ from pathoml.cli.console import Console
 
 SETTINGS: dict[str, object] = {
     "splits": {"repeats": 3},
-    "train": {"seeds": 1},
     "significance": {"permutations": 20},
 }
 PATIENTS, FEWEST_PATIENTS = 60, 12
@@ -20,7 +19,6 @@ TINY_PATIENTS, TINY_SIDE_UM, TINY_TEXTURES = 8, 560.0, 3
 TINY_SETTINGS: dict[str, object] = {
     "cohort": {"covariates": ["age"]},
     "splits": {"folds": 2, "repeats": 1},
-    "train": {"seeds": 1},
     "significance": {
         "permutations": 0,
         "bootstraps": 200,

@@ -96,7 +96,6 @@ SETTINGS: dict[str, object] = {
     "encoder": ENCODER,
     "tiles": {"tile_px": TILE_PX, "mpp": MPP},
     "splits": {"scheme": "stratified", "folds": 5, "repeats": 5},
-    "train": {"seeds": 3},
     "significance": {"permutations": 200},
 }
 
