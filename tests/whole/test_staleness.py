@@ -104,6 +104,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.strata": ("centre", TRAIN),
     "train.precision": ("bf16", TRAIN),
     "train.harmonise": ("centre", TRAIN),
+    "train.vectors": ("efficientnet_lite0", TRAIN),
     "train.nested": ("true", TRAIN),
     "train.init": ("given.safetensors", TRAIN),
     "train.init_cohorts": ("[TCGA]", REPORT),  # of weights that there are none of
