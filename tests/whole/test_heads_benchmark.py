@@ -16,7 +16,6 @@ import pytest
 import torch
 from support.learning import planted_cohort, write_study
 
-from pathoml.config import TrainConfig
 from pathoml.errors import ConfigError
 from pathoml.store.scores import read_repeats
 from pathoml.study.run_folder import RunFolder
@@ -101,8 +100,8 @@ def test_a_solved_head_is_kept_for_the_code_that_solved_it(heads, study, tmp_pat
     assert found == [("abc",), ("abc",), ("def",)]
 
 
-def test_the_default_is_the_head_of_train_under_its_own_name(heads, study, tmp_path):
-    rows, *_ = measured(heads, study, ["default", TrainConfig().head], bench(heads, tmp_path))
+def test_the_default_is_the_head_of_the_study_under_its_own_name(heads, study, tmp_path):
+    rows, *_ = measured(heads, study, ["default", "abmil"], bench(heads, tmp_path))
     assert rows[0].c_averaged == rows[1].c_averaged
     assert len(list((tmp_path / "share-1").glob("*.npz"))) == 1, "kept once"
 
