@@ -67,19 +67,27 @@ def component_statistics(
             seen = seen_in_centre(projections[some], harmonisations[some], centre)
             project = StackedProjection(seen)
             for b in mine:
-                columns = _columns(bags[b], project, device)  # (F, K, N)
-                k = int(extreme_count(torch.tensor(columns.shape[-1])))
-                for end, largest in enumerate((True, False)):
-                    extremes[some, b, end] = columns.topk(k, largest=largest).values.mean(-1).cpu()
-                mean_square[some, b] = columns.square().mean(-1).cpu()
+                extremes[some, b], mean_square[some, b] = _of_bag(bags[b], project, device)
     return ComponentStatistics(extremes, mean_square)
 
 
-def _columns(bag: Bag, project: StackedProjection, device: torch.device) -> Tensor:
-    parts = [
-        project(torch.from_numpy(part[start : start + ROWS_AT_ONCE]).to(device).float())
-        for part in feature_parts(bag)
-        for start in range(0, len(part), ROWS_AT_ONCE)
-    ]  # (F, rows, K) each
-    # along the last axis the search is an order of magnitude faster
-    return torch.cat(parts, dim=1).transpose(1, 2).contiguous()
+def _of_bag(bag: Bag, project: StackedProjection, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return (F, 2, K) extremes and (F, K) mean squares of one bag, whose tiles are never held
+    together: of each part the k outermost are kept.
+    """
+    k = int(extreme_count(torch.tensor(len(bag.features))))
+    kept: list[Tensor] = []  # (F, K, at most k) the highest so far, and the lowest
+    square = torch.zeros(())
+    for part in feature_parts(bag):
+        for start in range(0, len(part), ROWS_AT_ONCE):
+            rows = torch.from_numpy(part[start : start + ROWS_AT_ONCE]).to(device).float()
+            # along the last axis the search is an order of magnitude faster
+            columns = project(rows).transpose(1, 2).contiguous()  # (F, K, rows)
+            square = square.to(device) + columns.square().sum(-1)
+            beside = [torch.cat([some, columns], -1) for some in kept] or [columns, columns]
+            kept = [
+                values.topk(min(k, values.shape[-1]), largest=largest).values
+                for values, largest in zip(beside, (True, False))
+            ]
+    high, low = (some.mean(-1) for some in kept)  # (F, K) each
+    return torch.stack([high, low], dim=1).cpu(), (square / len(bag.features)).cpu()

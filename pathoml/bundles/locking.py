@@ -35,7 +35,7 @@ from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
 from pathoml.survival.ridge_cox import event_balanced_folds
 from pathoml.training.fit import fit_models
-from pathoml.training.heads import is_installed
+from pathoml.training.heads import is_installed, is_solved
 from pathoml.training.initial_origin import (
     cohorts_learned_from,
     initial_origin,
@@ -46,7 +46,6 @@ from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.training.scoring import out_of_fold, standardise
-from pathoml.training.solving import is_solved
 from pathoml.types import NOTICE, SILENT, Cohort, Embeddings, Progress
 
 FEWEST_MODELS = 5  # at least, in the ensemble: between-model spread is part of every locked score

@@ -49,6 +49,10 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     config = study.config
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
     refuse_unknown_head(config.train.head, study.folder)
+    if config.train.loss != "cox":  # what only needs torch where it can be wrong
+        from pathoml.training.solving import refuse_other_loss
+
+        refuse_other_loss(config.train)
     patients_table, slides_table = read_tables(study)
     cohort = cohort_of(study, patients_table, slides_table)
     if cohort.slides:  # scores from elsewhere need none

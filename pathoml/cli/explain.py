@@ -49,7 +49,7 @@ def tell(explained: Explained, console: Console) -> int:
             )
     else:
         console.say(
-            "  faithfulness was not checked: it needs a second repeat or seed (splits.repeats,"
-            " train.seeds)"
+            "  faithfulness was not checked: it needs a second repeat (splits.repeats), or a second"
+            " seed (train.seeds) of a head that is trained, such as abmil"
         )
     return say_failures(explained.failures, console)

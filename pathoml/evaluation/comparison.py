@@ -38,6 +38,7 @@ from pathoml.survival.fold_concordance import (
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.training.baselines import clinical_folds
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import is_solved
 from pathoml.training.initial_origin import initial_origin
 from pathoml.training.loop import model_specs
 from pathoml.training.scoring import fold_scores, folded_scores
@@ -182,12 +183,14 @@ def _seen_before(
 
 def train_of(study: Study, encoder: str, head: str, *, harmonise: Harmonise = None) -> TrainConfig:
     """Return the section `train` of a recipe: the initial weights are those of the study's own
-    encoder and head, and any other begins with random ones.
+    encoder and head, and any other begins with random ones; a head that is solved is solved for
+    Cox's likelihood, whatever the trained ones learn by.
     """
     train = study.config.train
     own = (encoder, head) == (study.config.encoder, train.head)
     init = train.init if own else None
-    return train.model_copy(update={"head": head, "init": init, "harmonise": harmonise})
+    wanted = train.model_copy(update={"head": head, "init": init, "harmonise": harmonise})
+    return wanted.model_copy(update={"loss": "cox"}) if is_solved(wanted) else wanted
 
 
 def _statistic(scores: FoldedScores, cohort: Cohort) -> float:

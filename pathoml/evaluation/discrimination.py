@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -131,11 +132,19 @@ def concordance_sections(evidence: Evidence) -> Json:
 
 def judged_concordance(evidence: Evidence) -> Json:
     """Return C of the score, over pairs within folds, and within folds and centres."""
-    cohort, image = evidence.cohort, evidence.folded["image"]
+    return concordances(evidence.cohort, lambda: evidence.folded["image"])
+
+
+def concordances(cohort: Cohort, scores: Callable[[], FoldedScores]) -> Json:
+    """Return C of scores, over pairs within folds, and within folds and centres.
+
+    Args:
+        scores: raises CohortError where there are none, which is why C is not estimable then.
+    """
 
     def interval(stratum: Labels | None) -> Estimate:
         return fold_c_interval(
-            image,
+            scores(),
             cohort.time_months,
             cohort.event,
             stratum=stratum,

@@ -16,6 +16,7 @@ from pathoml.evaluation.cross_fitted import difference, on_folds_of
 from pathoml.evaluation.discrimination import (
     added_value,
     concordance_sections,
+    concordances,
     judged_concordance,
     kaplan_meier_section,
     score_hazard_ratio,
@@ -29,10 +30,10 @@ from pathoml.study.endpoints import offset_study
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.design import MISSING, is_missing
 from pathoml.survival.estimate import Estimate
-from pathoml.survival.fold_concordance import FoldedScores, fold_c_interval
+from pathoml.survival.fold_concordance import FoldedScores
 from pathoml.survival.not_estimable import or_not_estimable
 from pathoml.survival.rank_association import spearman
-from pathoml.types import Array, Json, Labels
+from pathoml.types import Array, Json
 
 NOTE = (
     "The image score less what the covariates say of it in each fold's training patients; models"
@@ -80,8 +81,8 @@ def offset_sections(plain: Evidence, offset: Evidence | None, caveat: str) -> Js
             "headline": _headline(plain),
             "plain": _judged(plain, caveat),
             "offset": _judged(offset, caveat),
-            "clinical": _concordances(plain, clinical),
-            "clinical_and_offset": _concordances(plain, both),
+            "clinical": concordances(plain.cohort, lambda: _there(clinical)),
+            "clinical_and_offset": concordances(plain.cohort, lambda: _there(both)),
             "differences": {
                 "offset_minus_plain": or_not_estimable(
                     lambda: _minus(plain, offset.folded["image"], plain.folded["image"])
@@ -135,23 +136,6 @@ def _summed(offset: Evidence) -> FoldedScores | None:
         return None
     total = table.scores["log_risk"] + table.scores["clinical"]  # (R, B)
     return FoldedScores(scores=total, fold=table.fold, mean=total.mean(axis=0))
-
-
-def _concordances(evidence: Evidence, scores: FoldedScores | None) -> Json:
-    def interval(stratum: Labels | None) -> Estimate:
-        cohort = evidence.cohort
-        return fold_c_interval(
-            _there(scores),
-            cohort.time_months,
-            cohort.event,
-            stratum=stratum,
-            entry_months=cohort.entry_months,
-        )
-
-    return {
-        "harrell_c": or_not_estimable(lambda: interval(None)),
-        "harrell_c_centre_stratified": or_not_estimable(lambda: interval(evidence.cohort.centre)),
-    }
 
 
 def _there(scores: FoldedScores | None) -> FoldedScores:

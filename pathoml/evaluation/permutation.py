@@ -33,7 +33,7 @@ from pathoml.training.model_stack import ModelSpec
 from pathoml.training.offset import OffsetModels, offset_models
 from pathoml.training.outcomes import endpoint_specs, outcomes_of
 from pathoml.training.scoring import FoldScores, averaged, fold_scores, repeat_table
-from pathoml.types import Array, Bag, Cohort, Split
+from pathoml.types import Array, Bag, Cohort, Json, Split
 
 # centre-stratified C, and the gain over the clinical model; of the primary endpoint's score, of
 # each further endpoint's, and last of the offset score
@@ -63,6 +63,25 @@ class PermutationTest:
             f"p = {self.p_value:.3g}, of {len(self.null)} permutations: {self.observed:.3f} "
             f"observed, {np.median(self.null):.3f} in the middle of permuted ones"
         )
+
+
+def tested(concordance: PermutationTest, gain: PermutationTest, note: str) -> Json:
+    """Return what permutation.json says of the test of C and of that of added value.
+
+    Args:
+        note: why the gain is over no clinical model, "" where it is over one.
+    """
+    return {
+        "p_value": concordance.p_value,
+        "observed": concordance.observed,
+        "null": list(concordance.null),
+        "added_value": {
+            "p_value": gain.p_value,
+            "observed": gain.observed,
+            "null": list(gain.null),
+            "note": note,
+        },
+    }
 
 
 def permute_within_centre(

@@ -14,11 +14,11 @@ from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.evaluation.endpoints import untrained_by_strata
 from pathoml.evaluation.permutation import (
-    PermutationTest,
     RepeatedEndpoint,
     RepeatedValidation,
     Statistics,
     clinical_model_of,
+    tested,
 )
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.study.endpoints import secondary_endpoints, untrainable
@@ -80,7 +80,7 @@ def endpoint_tests(
     content = {}
     for number, one in enumerate(endpoints, 1):
         mine = [row[number * each : (number + 1) * each] for row in null]
-        content[one.endpoint.name] = _said(*one.tests(mine), one.note)
+        content[one.endpoint.name] = tested(*one.tests(mine), one.note)
     return content
 
 
@@ -108,21 +108,7 @@ def offset_test(validation: RepeatedValidation, null: Sequence[Statistics], note
     """
     if not validation.offset:
         return {}
-    return {"offset_score": _said(*validation.offset_tests(null), note)}
-
-
-def _said(concordance: PermutationTest, gain: PermutationTest, note: str) -> Json:
-    return {
-        "p_value": concordance.p_value,
-        "observed": concordance.observed,
-        "null": list(concordance.null),
-        "added_value": {
-            "p_value": gain.p_value,
-            "observed": gain.observed,
-            "null": list(gain.null),
-            "note": note,
-        },
-    }
+    return {"offset_score": tested(*validation.offset_tests(null), note)}
 
 
 def endpoint_multiplicity(study: Study, p_values: dict[str, float | None]) -> Json:

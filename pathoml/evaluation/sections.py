@@ -38,6 +38,7 @@ from pathoml.evaluation.model_form import form_sections
 from pathoml.evaluation.multivariable import multivariable_section
 from pathoml.evaluation.nomogram import prognostic_score
 from pathoml.evaluation.offset_score import offset_metrics, offset_sections, read_offset
+from pathoml.evaluation.permutation import tested
 from pathoml.evaluation.permutation_blocks import (
     compute_blocks,
     kept_statistics,
@@ -251,19 +252,11 @@ def permutation_section(evidence: Evidence, content: Json, progress: Progress) -
     others = endpoint_tests(validation.endpoints, null)
     return {
         "recipe_sha256": recipe_of(study, validation),
-        "p_value": concordance.p_value,
         **shared,
         "repeats": len(validation.splits),
         "seeds": seeds,
         "statistic": STATISTIC,
-        "observed": concordance.observed,
-        "null": list(concordance.null),
-        "added_value": {
-            "p_value": gain.p_value,
-            "observed": gain.observed,
-            "null": list(gain.null),
-            "note": missing,
-        },
+        **tested(concordance, gain, missing),
         **({"endpoints": others} if others else {}),
         **offset_test(validation, null, missing),
         **_family(evidence, concordance.p_value, others),

@@ -48,6 +48,7 @@ from pathoml.training.endpoints import (
     write_endpoint,
 )
 from pathoml.training.fit import fit_models
+from pathoml.training.heads import is_solved
 from pathoml.training.initial_origin import (
     cohorts_learned_from,
     initial_origin,
@@ -67,7 +68,7 @@ from pathoml.training.scoring import (
     score_type_of,
     seed_folds,
 )
-from pathoml.training.solving import is_solved, seeds_of, without_effect
+from pathoml.training.solving import seeds_of, tiles_seen, without_effect
 from pathoml.training.trained import Trained
 from pathoml.training.vector_baselines import read_vectors, vector_baselines
 from pathoml.types import Array, Bag, Cohort, Embeddings, Split
@@ -224,11 +225,13 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
             ridge_cox=offset_ridge_folds(cohort, splits, means, score=offset.score),
         )
     features = _features(study, slide.slide_id) | _vectors(bags, slide)
-    tiles = (
-        initial.tiles_seen
-        if initial
-        else where_tiles_lie(choose_projection(config.train.projection, len(bags), device), device)
-    )
+    if initial:
+        tiles = initial.tiles_seen
+    elif is_solved(config.train):
+        tiles = tiles_seen(config.train)
+    else:
+        width = choose_projection(config.train.projection, len(bags), device)
+        tiles = where_tiles_lie(width, device)
     if "vector_of" in features:
         tiles = tiles.replace("tiles are", "vectors are")
     begun = initial.noted(origin.noted(cohort)) if initial and origin else {}

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from pathoml.config import TrainConfig
+from pathoml.training.heads import is_solved
 from pathoml.training.initial_weights import refuse_solved
 from pathoml.training.loop import (
     LogRow,
@@ -19,7 +20,7 @@ from pathoml.training.loop import (
 )
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.outcomes import Lessons, Outcomes
-from pathoml.training.solving import BagStatistics, is_solved, refuse_other_loss, solve_models
+from pathoml.training.solving import BagStatistics, refuse_other_loss, solve_models
 from pathoml.types import Bag, Cohort
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pathoml.config import TrainConfig
 from pathoml.errors import ConfigError, nearest
 from pathoml.plugins import import_installed, load_plugin, refuse_unknown
 from pathoml.store.files import sha256_of_file
@@ -82,6 +83,16 @@ def find_head(head: str, folder: Path | None = None) -> type[nn.Module]:
             head, f"{where} has no class {name!r} that is a torch.nn.Module", name, known
         )
     return found
+
+
+def is_solved(train: TrainConfig) -> bool:
+    """Return whether the head of a section `train` is solved: nothing is sampled, and seeds change
+    nothing.
+
+    Raises:
+        ConfigError: as `find_head`.
+    """
+    return bool(getattr(find_head(train.head, train.study_folder), "solved", False))
 
 
 def refuse_unknown_head(head: str, folder: Path | None = None) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from pathoml.bags.tile_bank import Projection
 from pathoml.config import TrainConfig
 from pathoml.errors import ConfigError
-from pathoml.training.heads import find_head
+from pathoml.training.heads import is_solved
 from pathoml.training.initial_origin import read_origin
 from pathoml.training.model_stack import HeadSpec
 from pathoml.training.models import HARMONISATION, PROJECTION_KEYS
@@ -115,13 +115,7 @@ def read_initial_weights(train: TrainConfig, width: int) -> InitialWeights | Non
     plain = {name: shape for name, shape in plain.items() if name not in centres}
     own = {name: plain.pop(name) for name in PROJECTION_KEYS if name in plain}
     in_dim = _width_of_head(train, own, width)
-    spec = HeadSpec.of(
-        train.head,
-        in_dim=in_dim,
-        hidden=train.hidden,
-        dropout=train.dropout,
-        folder=train.study_folder,
-    )
+    spec = HeadSpec.of_section(train, in_dim)
     fit = _Fit.of(spec, plain)
     if fit.wrong:
         raise ConfigError(
@@ -153,7 +147,7 @@ def read_initial_weights(train: TrainConfig, width: int) -> InitialWeights | Non
 
 def refuse_solved(train: TrainConfig) -> None:
     """Raise ConfigError where initial weights are given to a head that is solved."""
-    if train.init and getattr(find_head(train.head, train.study_folder), "solved", False):
+    if train.init and is_solved(train):
         raise ConfigError(
             f"{_where(train)}: the head {train.head} is solved, so that nothing depends on where it"
             " begins. Remove train.init, or name a head that is trained, such as abmil."

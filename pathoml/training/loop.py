@@ -31,7 +31,7 @@ from pathoml.bags.tile_bank import Projection, TileBank
 from pathoml.config import TrainConfig
 from pathoml.errors import CohortError, ConfigError
 from pathoml.survival.outcome import at_rows
-from pathoml.training.heads import find_head
+from pathoml.training.heads import is_solved
 from pathoml.training.initial_weights import InitialWeights, read_initial_weights
 from pathoml.training.losses import survival_loss
 from pathoml.training.model_stack import READ_VALUES, HeadSpec, ModelSpec, ModelStack, blocks
@@ -110,7 +110,7 @@ def train_models(
             from.
         ConfigError: the weights of train.init do not fit, or the head is solved.
     """
-    if getattr(find_head(config.head, config.study_folder), "solved", False):
+    if is_solved(config):
         raise ConfigError(
             f"The head {config.head} is solved, not trained: call training.fit.fit_models, or name"
             " a head that is trained, such as abmil."
@@ -271,13 +271,7 @@ def _new_stack(
     """
     projections, harmonisations = sights
     components = projections[0][1]
-    spec = HeadSpec.of(
-        config.head,
-        in_dim=components.shape[-1],
-        hidden=config.hidden,
-        dropout=config.dropout,
-        folder=config.study_folder,
-    )
+    spec = HeadSpec.of_section(config, components.shape[-1])
     built = {}
     for one in sorted({s.seed for s in specs}):
         with torch.random.fork_rng(devices=[]):

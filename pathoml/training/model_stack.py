@@ -20,6 +20,7 @@ from torch.func import functional_call
 
 from pathoml.bags.harmonisation import Harmonisation
 from pathoml.bags.tile_bank import Projection, StackedProjection, seen_in_centre
+from pathoml.config import TrainConfig
 from pathoml.errors import ConfigError
 from pathoml.training.heads import find_head, reference_to, source_sha256
 from pathoml.training.stacked_layers import stack_heads
@@ -98,6 +99,17 @@ class HeadSpec:
         """
         return cls(
             head=reference_to(head), in_dim=in_dim, hidden=hidden, dropout=dropout, folder=folder
+        )
+
+    @classmethod
+    def of_section(cls, train: TrainConfig, in_dim: int) -> HeadSpec:
+        """Return how the head of a section `train` is built."""
+        return cls.of(
+            train.head,
+            in_dim=in_dim,
+            hidden=train.hidden,
+            dropout=train.dropout,
+            folder=train.study_folder,
         )
 
     def build(self) -> nn.Module:

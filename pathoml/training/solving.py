@@ -27,7 +27,7 @@ from pathoml.errors import CohortError, ConfigError
 from pathoml.survival.cox import partial_log_likelihood
 from pathoml.survival.ridge_cox import RidgeCox, fit_ridge_cox
 from pathoml.survival.stacked_cox import stacking_weights
-from pathoml.training.heads import find_head
+from pathoml.training.heads import find_head, is_solved
 from pathoml.training.model_stack import HeadSpec, ModelSpec, ModelStack
 from pathoml.training.outcomes import Lessons
 from pathoml.types import Array, Bag, Bools, Cohort, Labels
@@ -36,11 +36,6 @@ from pathoml.types import Array, Bag, Bools, Cohort, Labels
 WORTH_A_BRANCH = 1.0
 SMALLEST_SD = 1e-6  # of tiles along a component; one that is constant must not be blown up
 Seen = tuple[str, str, int]  # ModelSpec.tiles_seen
-
-
-def is_solved(config: TrainConfig) -> bool:
-    """Return whether the head is solved: nothing is sampled, and seeds change nothing."""
-    return bool(getattr(find_head(config.head, config.study_folder), "solved", False))
 
 
 # keys of train that a solved head has no use for
@@ -69,12 +64,32 @@ def without_effect(config: TrainConfig) -> list[str]:
     """Return a sentence on the keys of train that were changed in vain, as the head is solved."""
     usual = TrainConfig()
     changed = [key for key in OF_TRAINED_HEADS if getattr(config, key) != getattr(usual, key)]
+    changed += ["projection: null"] if config.projection is None else []
     if not changed or not is_solved(config):
         return []
     return [
         f"{', '.join(f'train.{key}' for key in changed)}: no effect, as the head {config.head} is"
         " solved. A head that is trained, such as abmil, reads them."
     ]
+
+
+def components_of(config: TrainConfig) -> int:
+    """Return the principal components along which extremes are read; without any there are none."""
+    return COMPONENTS if config.projection in ("auto", None) else int(config.projection)
+
+
+def tiles_seen(config: TrainConfig) -> str:
+    """Return a sentence for the log: how a solved head sees the tiles."""
+    if "extremes" in _branches(config):
+        return (
+            "tiles are seen on average, and at both ends of"
+            f" {components_of(config)} principal components of each training fold"
+        )
+    return "tiles are seen on average, with all features"
+
+
+def _branches(config: TrainConfig) -> Sequence[str]:
+    return getattr(find_head(config.head, config.study_folder), "branches", ("mean",))
 
 
 def seeds_of(config: TrainConfig) -> int:
@@ -110,7 +125,6 @@ class BagStatistics:
         centre = cohort.centre
         moments = bag_moments(bags, centre) if config.harmonise else None
         means = moments.mean if moments else mean_features(bags)
-        branches = getattr(find_head(config.head, config.study_folder), "branches", ("mean",))
         trainings: dict[Seen, npt.NDArray[np.int64]] = {}
         for spec in specs:
             if spec.tiles_seen not in trainings:
@@ -123,7 +137,7 @@ class BagStatistics:
             if moments
             else {}
         )
-        if "extremes" not in branches:
+        if "extremes" not in _branches(config):
             return cls(
                 means=means,
                 projections={},
@@ -136,9 +150,13 @@ class BagStatistics:
             "harmonisations": list(harmonisations.values()),
             "centres": centre,
         }
-        components = COMPONENTS if config.projection in ("auto", None) else int(config.projection)
         found = fit_projections(
-            bags, list(trainings.values()), components, seed=seed, device=device, **sight
+            bags,
+            list(trainings.values()),
+            components_of(config),
+            seed=seed,
+            device=device,
+            **sight,
         )
         read = component_statistics(bags, found, device, **sight)
         squares = read.mean_square.double().numpy()  # (F, B, K)
@@ -329,11 +347,5 @@ def _mean_branch(
 
 
 def _built(config: TrainConfig, in_dim: int) -> tuple[Any, HeadSpec]:
-    spec = HeadSpec.of(
-        config.head,
-        in_dim=in_dim,
-        hidden=config.hidden,
-        dropout=config.dropout,
-        folder=config.study_folder,
-    )
+    spec = HeadSpec.of_section(config, in_dim)
     return spec.build(), spec

@@ -52,7 +52,8 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
     say_why(progress, study.run_folder, recipe)
     # here, because loading torch takes seconds
     from pathoml.training.all_folds import train_all_folds
-    from pathoml.training.solving import is_solved, seeds_of
+    from pathoml.training.heads import is_solved
+    from pathoml.training.solving import seeds_of
 
     ahead = _models_ahead(
         study, cohort, seeds=seeds_of(config.train), solved=is_solved(config.train)

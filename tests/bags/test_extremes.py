@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from support.learning import bag_of
 
@@ -29,6 +30,15 @@ def test_a_bag_of_one_tile_is_its_own_extremes():
     one = bag_of(np.array([[1.5, -2.0]], np.float16))
     [[[high, low]]] = component_statistics([one], [AS_THEY_ARE], CPU).extremes
     assert high.tolist() == low.tolist() == [1.5, -2.0]
+
+
+def test_a_bag_that_is_read_in_parts_has_the_extremes_of_the_whole():
+    values = np.random.default_rng(1).permutation(9000).astype(np.float16)  # more than one part
+    tiles = np.stack([values, -values], axis=1)
+    whole = np.sort(tiles.astype(np.float64), axis=0)
+    [[[high, low]]] = component_statistics([bag_of(tiles)], [AS_THEY_ARE], CPU).extremes
+    assert high.tolist() == pytest.approx(whole[-180:].mean(axis=0).tolist(), rel=1e-6)
+    assert low.tolist() == pytest.approx(whole[:180].mean(axis=0).tolist(), rel=1e-6)
 
 
 def test_each_projection_has_extremes_of_its_own_however_many_there_are():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
+from support.page import section, text_of
 from support.two_endpoints import QUICK, two_endpoint_study
 
 from pathoml.bundles.locking import lock
@@ -35,15 +34,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     train_study(study)
     evaluate_study(study)
     return study
-
-
-def section(page: str, name: str) -> str:
-    start = page.index(f'<section id="{name}">')
-    return page[start : page.index("</section>", start)]
-
-
-def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<svg.*?</svg>|<[^>]+>", " ", html, flags=re.DOTALL))
 
 
 def test_both_scores_stand_side_by_side_with_their_numbers(study):

@@ -139,6 +139,7 @@ def test_keys_that_a_solved_head_has_no_use_for_are_named():
         "train.epochs, train.hidden: no effect, as the head mean_extremes is solved. A head that is"
         " trained, such as abmil, reads them."
     ]
+    assert "train.projection: null" in without_effect(TrainConfig(projection=None))[0]
     assert without_effect(TrainConfig()) == []
     assert without_effect(TrainConfig(head="abmil", epochs=80)) == []
 
