@@ -145,6 +145,8 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             "patients": len(cohort.patients),
             "events": int(cohort.event.sum()),
             "models": len(specs),
+            # of the patients, by each model: 0 where all learn from all
+            "left_out": 1 - len(specs[0].train) / len(cohort.patients),
             "train": {**vars(config.train), "init": None},  # a path means nothing elsewhere
             **({INITIAL: begun} if (begun := _trained(study).get(INITIAL)) else {}),
             "public_cohorts": learned_from,

@@ -57,7 +57,8 @@ def model_card(
         ),
         f"| slides | {sum(specimens.values())}: {_counts(specimens)} |",
         *_reads(of),
-        f"| is | an ensemble of {training['models']} models, head {training['train']['head']} |",
+        f"| is | an ensemble of {training['models']} models, head {training['train']['head']}"
+        f"{', each without another fifth of the patients' if training.get('left_out') else ''} |",
         f"| fitted so | {_fitted(training, str(of.get('vector_of') or ''))} |",
         f"| its encoder learned from | {cohorts_in_words(cohorts_seen_by(str(of['encoder'])))} |",
         *_begun(training.get(INITIAL)),

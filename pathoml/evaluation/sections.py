@@ -312,7 +312,8 @@ def _alarms(content: Json) -> list[Json]:
     ridge = content["ridge_cox"][headline]["estimate"]
     if c is not None and ridge is not None and ridge > c:
         message = (
-            f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than attention ({c:.2f})."
+            f"Ridge Cox on mean embeddings (C {ridge:.2f}) does better than the"
+            f" image score ({c:.2f})."
         )
         alarms.append({"name": "baseline", "message": message})
     for name, words in OF_VECTORS.items():
