@@ -17,7 +17,7 @@ from pathoml.embedding.jobs import embedded_otherwise
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
-from pathoml.store.locks import at_work
+from pathoml.store.locks import at_work_on_run
 from pathoml.store.provenance import recorded_inputs
 from pathoml.store.publishing import Outputs, unproved
 from pathoml.study.cohort import read_cohort
@@ -81,7 +81,7 @@ def run(
     """
     study, found = opened(study), {}
     elsewhere = score_source(study, read_cohort(study)) is not None
-    with at_work(study.run_folder, "run"):
+    with at_work_on_run(study.run_folder, "run"):
         for step in STEPS:
             if elsewhere and (step.needs_models or step.name in PER_SLIDE):
                 continue

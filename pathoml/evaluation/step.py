@@ -11,7 +11,7 @@ from pathoml.compute.shards import Shard, in_part
 from pathoml.config import Study, opened, resolved_yaml
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.store.files import read_json, write_text
-from pathoml.store.locks import at_work
+from pathoml.store.locks import at_work_on_run
 from pathoml.store.publishing import is_fresh, publishing
 from pathoml.study.cohort import cohort_of, read_tables
 from pathoml.study.inputs import say_why
@@ -70,7 +70,7 @@ def evaluate_study(
         from pathoml.evaluation.sections import evaluate_scores, repeat_part
 
         if shard:
-            with at_work(study.run_folder, f"evaluate{in_part(shard)}", shared=True):
+            with at_work_on_run(study.run_folder, f"evaluate{in_part(shard)}", shared=True):
                 repeat_part(study, shard, progress)
         else:
             with publishing(study.run_folder, recipe, EVALUATE_OUTPUTS) as out:

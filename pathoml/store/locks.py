@@ -12,13 +12,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pathoml.errors import StoreError
 
 LOCK = ".lock"
+STUDY = "study.yaml"  # in the folder of a study
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # of a folder that nobody can write into, and of a file system that has no locks: then there is none
 UNLOCKABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -40,6 +41,7 @@ def at_work(
     Raises:
         StoreError: another is at work there; says who, where and since when.
     """
+    is_new = not folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     if _said(path).get("process") == _this_process():
@@ -57,7 +59,25 @@ def at_work(
     finally:
         if not shared or _locked(handle, shared=False):  # the last of those who shared it
             path.unlink(missing_ok=True)
+            if is_new:  # and of nothing that was not done
+                with suppress(OSError):
+                    folder.rmdir()
         os.close(handle)
+
+
+@contextmanager
+def at_work_on_run(run_folder: Path, doing: str, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of a run, and share that of its study, which a withdrawal wants alone.
+
+    Raises:
+        StoreError: another is at work there; says who, where and since when.
+    """
+    study = next((folder for folder in run_folder.parents if (folder / STUDY).is_file()), None)
+    with ExitStack() as held:
+        if study is not None:
+            held.enter_context(at_work(study, doing, shared=True))
+        held.enter_context(at_work(run_folder, doing, shared=shared))
+        yield
 
 
 def _opened(path: Path, doing: str, *, shared: bool, patience_s: float) -> int | None:

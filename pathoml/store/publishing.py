@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pathoml.store.files import sha256_of_file, sweep_temporaries
-from pathoml.store.locks import at_work
+from pathoml.store.locks import at_work, at_work_on_run
 from pathoml.store.provenance import (
     environment,
     read_provenance,
@@ -74,7 +74,7 @@ def publishing(run_folder: Path, recipe: Recipe, outputs: Outputs) -> Iterator[S
     Raises:
         StoreError: another command is at work on the run, or a file is not one that the step makes.
     """
-    with at_work(run_folder, recipe.step):
+    with at_work_on_run(run_folder, recipe.step):
         staged = Staged(folder=run_folder / STAGING)
         shutil.rmtree(staged.folder, ignore_errors=True)  # of a process that was killed
         staged.folder.mkdir()
@@ -84,6 +84,32 @@ def publishing(run_folder: Path, recipe: Recipe, outputs: Outputs) -> Iterator[S
         finally:
             shutil.rmtree(staged.folder, ignore_errors=True)
         sweep_temporaries(run_folder)
+
+
+@contextmanager
+def new_folder(folder: Path, doing: str) -> Iterator[Path]:
+    """Yield a folder to write into, which gets its name when all is written.
+
+    Args:
+        folder: that is not there yet.
+        doing: the command, as another is told who wants to make the same folder meanwhile.
+
+    Raises:
+        StoreError: another command makes it.
+    """
+    beside = folder.with_name(f".{folder.name}{STAGING}")
+    with at_work(beside, doing):
+        made = beside / folder.name
+        shutil.rmtree(made, ignore_errors=True)  # of a process that was killed
+        made.mkdir()
+        try:
+            yield made
+            os.rename(made, folder)
+            _sync_folders([folder.parent])
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    with suppress(OSError):  # another is there already
+        beside.rmdir()
 
 
 def is_fresh(run_folder: Path, recipe: Recipe, outputs: Outputs) -> bool:
@@ -117,7 +143,7 @@ def withdraw_outputs(run_folder: Path, step: str, outputs: Outputs) -> None:
     """Remove what a step left where it has nothing to make any more."""
     names = outputs.found(run_folder) - outputs.for_people(run_folder)
     if names or recorded_recipe(run_folder, step):
-        with at_work(run_folder, step):
+        with at_work_on_run(run_folder, step):
             _void(run_folder, [step])
             _remove(run_folder, names)
             _finish(run_folder, [step], read_provenance(run_folder))
@@ -149,7 +175,7 @@ def _switch(run_folder: Path, recipe: Recipe, outputs: Outputs, *, staged: Stage
         if name not in written_into:
             (run_folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, run_folder / name)
-    _sync_folders(run_folder, new)
+    _sync_folders({(run_folder / name).parent for name in new})
     content = read_provenance(run_folder)
     content["steps"][recipe.step] = {
         "recipe_sha256": recipe_sha256(recipe),
@@ -217,9 +243,9 @@ def _set_aside(run_folder: Path, names: set[str]) -> None:
         os.replace(run_folder / name, target)
 
 
-def _sync_folders(run_folder: Path, names: Mapping[str, Path]) -> None:
-    """Let the renames reach the disk before the entry that speaks of them."""
-    for folder in {(run_folder / name).parent for name in names}:
+def _sync_folders(folders: Iterable[Path]) -> None:
+    """Let renames reach the disk before what speaks of them."""
+    for folder in folders:
         if folder.is_dir():
             handle = os.open(folder, os.O_RDONLY)
             try:
