@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pathoml.config import Study
+from pathoml.config import SignificanceConfig, Study
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.study.public_cohorts import INITIAL
 from pathoml.study.run_folder import BUNDLE, RunFolder
@@ -71,7 +71,9 @@ def read_what_ran(study: Study, *, score_type: str) -> WhatRan:
     made = {
         "score_type": score_type,
         "splits": {**about, **splits} if origin != "predicted" else {},
-        "bootstraps": (evaluated.get("significance") or config["significance"])["bootstraps"],
+        "bootstraps": SignificanceConfig(
+            bootstraps=(evaluated.get("significance") or config["significance"])["bootstraps"]
+        ).interval_draws,
         "nested": run.nested_scores.is_file(),
     }
     if origin == "imported":
