@@ -58,7 +58,6 @@ def explain_predicted(
         run_folder=study.runs_folder / bundle["name"],
         cohort=cohort,
         bags=bags,
-        stack=stack,
         explain=lambda _, bag: explain_features(stack, [ensemble], bag.features, centre=bag.centre),
         score_type="locked",
     )

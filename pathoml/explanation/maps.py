@@ -31,7 +31,6 @@ from pathoml.store.provenance import record_step
 from pathoml.store.tiles import flags_at, read_tiles
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
-from pathoml.training.model_stack import ModelStack
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
 NOTHING = np.empty((0, 0))
@@ -47,7 +46,6 @@ class Subject:
     run_folder: Path
     cohort: Cohort
     bags: Sequence[Bag]
-    stack: ModelStack
     explain: ExplainOne
     score_type: str
 
@@ -67,9 +65,7 @@ def write_maps(
                 explanation,
                 bag,
                 index=index,
-                checked=slide_faithfulness(
-                    subject.stack, explanation, bag, slide=index, seed=position
-                ),
+                checked=slide_faithfulness(explanation, bag, slide=index, seed=position),
             )
         explanations.append(
             replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING)

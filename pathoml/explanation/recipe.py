@@ -12,7 +12,7 @@ from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import Cohort, Recipe
 
-EXPLAIN_VERSION = 6
+EXPLAIN_VERSION = 7
 EXPLAIN_OUTPUTS = ("attention", "faithfulness.json")
 
 
