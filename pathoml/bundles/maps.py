@@ -67,7 +67,6 @@ def explain_predicted(
             folder=out.folder,
             cohort=cohort,
             bags=bags,
-            stack=stack,
             explain=lambda _, bag: explain_features(
                 stack, [ensemble], bag.features, centre=bag.centre
             ),

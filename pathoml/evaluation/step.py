@@ -65,6 +65,8 @@ def evaluate_study(
         progress.say(f"  clinical baseline of the imported scores again: {'; '.join(renewed)}")
     if not fresh:
         say_why(progress, study.run_folder, recipe, outputs=EVALUATE_OUTPUTS)
+        if few := study.config.significance.why_no_intervals:
+            progress.say(f"  {few}")
         # here, because loading torch takes seconds
         from pathoml.evaluation.permutation_blocks import remove_blocks
         from pathoml.evaluation.sections import evaluate_scores, repeat_part

@@ -30,7 +30,6 @@ from pathoml.store.maps import write_attention
 from pathoml.store.tiles import flags_at, read_tiles
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
-from pathoml.training.model_stack import ModelStack
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
 NOTHING = np.empty((0, 0))
@@ -46,7 +45,6 @@ class Subject:
     folder: Path  # to write into as if it were the run's
     cohort: Cohort
     bags: Sequence[Bag]
-    stack: ModelStack
     explain: ExplainOne
     score_type: str
 
@@ -74,9 +72,7 @@ def write_maps(
                 explanation,
                 bag,
                 index=index,
-                checked=slide_faithfulness(
-                    subject.stack, explanation, bag, slide=index, seed=position
-                ),
+                checked=slide_faithfulness(explanation, bag, slide=index, seed=position),
             )
         explanations.append(
             replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING)

@@ -11,7 +11,7 @@ from pathoml.study.inputs import slides_read, stored_content
 from pathoml.study.layout import tiles_folder
 from pathoml.types import Cohort, Recipe
 
-EXPLAIN_VERSION = 6
+EXPLAIN_VERSION = 7
 EXPLAIN_OUTPUTS = Outputs(
     always=("attention", "faithfulness.json"),
     globs=(

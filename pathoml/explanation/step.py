@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pathoml.config import Study, opened
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe, remove_maps
@@ -18,7 +19,10 @@ from pathoml.study.inputs import say_why
 from pathoml.study.no_map import no_map
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.score_source import refuse_stale_scores
-from pathoml.types import SILENT, Json, Progress
+from pathoml.types import SILENT, Bag, Json, Progress
+
+if TYPE_CHECKING:
+    from pathoml.explanation.contributions import BagExplanation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,22 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
     progress.heading(f"explain  runs/{study.config.run}: {len(cohort.slides)} slides")
     say_why(progress, folder, recipe, outputs=EXPLAIN_OUTPUTS)
     from pathoml.explanation.contributions import explain_bag  # here: loading torch takes seconds
+    from pathoml.explanation.judges import solve_judges
     from pathoml.explanation.maps import Subject, write_maps
     from pathoml.training.run import load_run
 
     run = load_run(study)
+    judges = solve_judges(study, run)
+    if judges:
+        progress.say(
+            "  one model scores each patient: models that leave out a fifth of its training"
+            " patients judge the maps"
+        )
+
+    def explain(position: int, bag: Bag) -> BagExplanation:
+        own = explain_bag(run.stack, run.folds, bag, position=position)
+        return own.beside(judges.explain(position, bag)) if judges else own
+
     with (
         publishing(folder, recipe, EXPLAIN_OUTPUTS) as out,
         progress.bar("explain", "slides") as bar,
@@ -72,8 +88,7 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
             folder=out.folder,
             cohort=run.cohort,
             bags=run.bags,
-            stack=run.stack,
-            explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position=position),
+            explain=explain,
             score_type=read_scores(folder).score_type[0],
         )
         drawn = write_maps(study, subject, recipe, on_slide=bar)
