@@ -10,7 +10,7 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.store.provenance import file_hash, file_hashes, recorded_recipe
 from pathoml.store.publishing import Outputs
-from pathoml.study.inputs import patients_read, slides_read, stored_content
+from pathoml.study.inputs import patients_read, pictures_there, slides_read, stored_content
 from pathoml.study.layout import tiles_folder
 from pathoml.types import Cohort, Recipe
 
@@ -83,7 +83,7 @@ def discover_recipe(study: Study, cohort: Cohort) -> Recipe:
             **file_hashes(study.run_folder, ("models/models.json", "scores.csv")),
             "patients": patients_read(cohort, without=NOT_TESTED_BY),
             "slides": slides_read(cohort, SLIDE_COLUMNS),
-            "pictures": [slide.path is not None for slide in cohort.slides],
+            "pictures": pictures_there(cohort),
             "tiles": stored_content(tiles_folder(study), cohort),  # the tissue's border
             "maps": recorded_recipe(study.run_folder, "explain"),
             "covariates": list(config.covariates),
