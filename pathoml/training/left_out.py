@@ -1,6 +1,4 @@
-"""Models that differ by whom they leave out: what initialisations are to a trained head, for one that
-is solved.
-"""
+"""Models that differ by whom they leave out, as those of a trained head do by initialisation."""
 
 from __future__ import annotations
 
