@@ -39,7 +39,7 @@ class Judges:
 
 
 def solve_judges(study: Study, run: LoadedRun) -> Judges | None:
-    """Return the judges of a run, or None where it needs none, or too few events are left for one."""
+    """Return the judges of a run; None where it needs none, or where too few events are left."""
     if not is_solved(study.config.train) or len({fold.repeat for fold in run.folds}) > 1:
         return None
     ids, seed = run.cohort.patient_ids, study.config.splits.seed
