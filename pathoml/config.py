@@ -549,6 +549,10 @@ class Study(Section):
         """runs/RUN; study/run_folder.py names the files in it."""
         return self.runs_folder / self.config.run
 
+    def with_run(self, run: str) -> Study:
+        """Return the study with runs/RUN as its run; endpoints lie in folders of a run."""
+        return self.model_copy(update={"config": self.config.model_copy(update={"run": run})})
+
     @property
     def all_tiles(self) -> Path:
         """tiles/, a folder per grid in it."""

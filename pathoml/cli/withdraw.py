@@ -47,6 +47,7 @@ def run(
     """List what goes; remove it if confirmed. Returns 1 if a file of the study names the patient
     afterwards.
     """
+    from pathoml.store.locks import at_work
     from pathoml.store.withdrawal import plan_withdrawal, withdraw
 
     plan = plan_withdrawal(study, patient_id)
@@ -75,7 +76,9 @@ def run(
     if not confirmed:
         console.say("  nothing was removed; add --confirm to do it")
         return 0
-    left = withdraw(study, plan, bundles_too=bundles_too)
+    with at_work(study.folder, "withdraw"):  # no step writes meanwhile what is removed
+        plan = plan_withdrawal(study, patient_id)
+        left = withdraw(study, plan, bundles_too=bundles_too)
     console.say("  removed")
     for path in left:
         console.say(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pathoml.config import Study, opened
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe, remove_maps
 from pathoml.store.files import read_json
-from pathoml.store.provenance import is_fresh
+from pathoml.store.publishing import is_fresh, publishing
 from pathoml.store.scores import read_scores
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import say_why
@@ -62,7 +62,7 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
         progress.heading(f"explain  runs/{study.config.run}: up to date")
         return Explained(folder=files.attention, fresh=True)
     progress.heading(f"explain  runs/{study.config.run}: {len(cohort.slides)} slides")
-    say_why(progress, folder, recipe)
+    say_why(progress, folder, recipe, outputs=EXPLAIN_OUTPUTS)
     from pathoml.explanation.contributions import explain_bag  # here: loading torch takes seconds
     from pathoml.explanation.judges import solve_judges
     from pathoml.explanation.maps import Subject, write_maps
@@ -80,14 +80,18 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
         own = explain_bag(run.stack, run.folds, bag, position=position)
         return own.beside(judges.explain(position, bag)) if judges else own
 
-    subject = Subject(
-        run_folder=folder,
-        cohort=run.cohort,
-        bags=run.bags,
-        explain=explain,
-        score_type=read_scores(folder).score_type[0],
-    )
-    with progress.bar("explain", "slides") as bar:
-        failures = write_maps(study, subject, recipe, on_slide=bar)
+    with (
+        publishing(folder, recipe, EXPLAIN_OUTPUTS) as out,
+        progress.bar("explain", "slides") as bar,
+    ):
+        subject = Subject(
+            folder=out.folder,
+            cohort=run.cohort,
+            bags=run.bags,
+            explain=explain,
+            score_type=read_scores(folder).score_type[0],
+        )
+        drawn = write_maps(study, subject, recipe, on_slide=bar)
+        out.note(scale_limit=drawn.scale_limit)
     found = read_json(files.faithfulness)["cohort"]
-    return Explained(folder=files.attention, faithfulness=found or None, failures=failures)
+    return Explained(folder=files.attention, faithfulness=found or None, failures=drawn.failures)
