@@ -6,58 +6,17 @@ bug, keeps its traceback, and is 70.
 
 from __future__ import annotations
 
-import errno
-import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
 
 from pathoml.cli.console import Console, json_line
 from pathoml.errors import PathomlError
-
-NO_BUGS = {  # what a machine refuses, told as such
-    errno.ENOSPC: "finds no room on its disk: free some, or move the study",
-    errno.EDQUOT: "finds no room in your quota: free some, or move the study",
-    errno.EFBIG: "finds no room: it would be larger than files may be here",
-    errno.EACCES: "may not be written or read by you: ask its owner, or copy the study",
-    errno.EPERM: "may not be written or read by you: ask its owner, or copy the study",
-    errno.EROFS: "may not be written, its disk is read-only: copy the study to another",
-    errno.EIO: (
-        "could not be read or written, its disk or network failed: try again, and look at the disk"
-    ),
-    errno.ENAMETOOLONG: (
-        "has a name longer than this disk takes: shorten the slide_id or the folder"
-    ),
-}
+from pathoml.store.refusals import refused_by_the_machine
 
 
 def _say_error(text: str, kind: str, console: Console) -> None:
     sys.stderr.write(f"{json_line(f'FAILED: {text}', type=kind) if console.as_json else text}\n")
-
-
-def _refused_by_the_machine(error: Exception) -> str:
-    """Return what the disk or the memory refused as a sentence, "" if it is none of that.
-
-    >>> _refused_by_the_machine(OSError(errno.ENOSPC, "No space left", "scores.csv"))
-    'scores.csv finds no room on its disk: free some, or move the study (No space left).'
-    """
-    if isinstance(error, OSError) and error.errno in NO_BUGS:
-        return f"{error.filename or 'A file'} {NO_BUGS[error.errno]} ({error.strerror})."
-    number = re.search(
-        r"\(os error (\d+)\)|errno = (\d+)", str(error)
-    )  # as safetensors and HDF5 tell what the system told them
-    code = int(number[1] or number[2]) if number else 0
-    if code in NO_BUGS:
-        return f"A file {NO_BUGS[code]} ({os.strerror(code)})."
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    ):
-        return (
-            "This machine has too little memory for that: ask for more, or set compute.workers"
-            " lower."
-        )
-    return ""
 
 
 def guarded(command: Callable[[], object], console: Console | None = None) -> int:
@@ -83,7 +42,7 @@ def guarded(command: Callable[[], object], console: Console | None = None) -> in
         )
         return 130
     except Exception as error:  # noqa: BLE001 - the border of the program: tell what the machine refused, or name it as our bug
-        refused = _refused_by_the_machine(error)
+        refused = refused_by_the_machine(error)
         if refused:
             if console.debug:
                 traceback.print_exc()
