@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,7 +38,12 @@ MOST_SHOWN_OF_REASON = 300
 MOST_LISTED = 20  # sentences at once
 FEWEST_BOOTSTRAPS = 200  # below, the ends of a percentile interval are single extreme draws
 FEWEST_RESAMPLES = 20  # below, there is no range; 200 is what its authors ask for
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$) *(\.|$)", re.IGNORECASE)
+Name = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+    AfterValidator(lambda value: _held_by_disks(value)),
+]
 Cell = Annotated[str, BeforeValidator(lambda value: _cell_text(value))]
 # names in a list, of which one alone may stand without brackets
 Names = Annotated[
@@ -569,6 +575,24 @@ class Study(Section):
     @property
     def readings_file(self) -> Path:
         return self.folder / "readings" / "readings.sqlite"
+
+
+def is_reserved_name(name: str) -> bool:
+    """Return whether Windows keeps a name, whatever its end, for a device.
+
+    >>> [is_reserved_name(name) for name in ("aux.h5", "NUL", "com1", "console", "auxiliary.h5")]
+    [True, True, True, False, False]
+    """
+    return RESERVED.match(name) is not None
+
+
+def _held_by_disks(name: str) -> str:
+    if is_reserved_name(name) or name.endswith("."):
+        raise ValueError(
+            f"{name} names a folder, and Windows does not take it: use another word, without a"
+            " point at its end"
+        )
+    return name
 
 
 def _cell_text(value: object) -> object:
