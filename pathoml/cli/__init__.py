@@ -12,6 +12,7 @@ import inspect
 import os
 import pkgutil
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ import pathoml
 from pathoml.cli.console import Console
 from pathoml.cli.exit_codes import guarded
 from pathoml.cli.help import arrange
+from pathoml.cli.interrupts import answering_interrupts
 
 # to Python: spawned children import nothing from where pathoml was started, maybe a study
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -92,7 +94,8 @@ def main(arguments: list[str] | None = None) -> None:
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:
-        code = guarded(lambda: app(arguments, standalone_mode=True, obj=console), console)
+        with answering_interrupts(console) if arguments is None else nullcontext():
+            code = guarded(lambda: app(arguments, standalone_mode=True, obj=console), console)
     finally:  # a caller in this process, such as a test, keeps its own
         if before is None:
             os.environ.pop(SAFE_PATH, None)

@@ -34,6 +34,8 @@ class Console:
         self.step = ""
         # the bar that was moved last and how far it was, as an interrupted command says it
         self.reached: tuple[str, str] | None = None
+        self.verb = ""
+        self.interrupted = False  # and that was said
 
     @property
     def is_terminal(self) -> bool:
@@ -54,7 +56,7 @@ class Console:
 
     def heading(self, text: str) -> None:
         """Print the name of a step."""
-        self.step = text.split()[0]
+        self.step, self.reached = text.split()[0], None
         bold = self.is_terminal and not os.environ.get("NO_COLOR")
         self.say(text if self.as_json else f"\033[1m{text}\033[0m" if bold else f"== {text}")
 

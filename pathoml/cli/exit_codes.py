@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 
 from pathoml.cli.console import Console, json_line
+from pathoml.cli.interrupts import say_interrupted
 from pathoml.errors import PathomlError
 
 NO_BUGS = {  # what a machine refuses, told as such
@@ -78,10 +79,7 @@ def guarded(command: Callable[[], object], console: Console | None = None) -> in
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "Interrupted. What was finished is kept; the same command goes on from there.\n"
-        )
-        return 130
+        return say_interrupted(console)
     except Exception as error:  # noqa: BLE001 - the border of the program: tell what the machine refused, or name it as our bug
         refused = _refused_by_the_machine(error)
         if refused:

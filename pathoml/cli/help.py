@@ -4,8 +4,11 @@ option that a verb has not.
 
 from __future__ import annotations
 
-from typer import Context, Typer
+from typer import Context, Exit, Typer
 from typer.core import TyperCommand
+
+from pathoml.cli.console import Console
+from pathoml.cli.interrupts import say_interrupted
 
 PANELS = {
     "Begin": "demo init check config doctor power",
@@ -30,6 +33,15 @@ class Verb(TyperCommand):
                 ways = " or ".join(f"--set {key}=VALUE" for key in keys)
                 ctx.fail(f"No such option: {option}. It is a key of study.yaml: {ways}")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> object:  # type: ignore[override]  # its base is not public
+        """Call the verb; say what was kept where somebody interrupts it."""
+        console = ctx.ensure_object(Console)
+        console.verb = str(ctx.info_name)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Exit(say_interrupted(console)) from None
 
 
 def keys_named(name: str) -> list[str]:

@@ -5,6 +5,7 @@ costs its answer, not the batch.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -74,6 +75,7 @@ class Probe:
 
 def _serve(line: Connection, look: Look) -> None:
     """Answer for each path that comes down the line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     while True:
         try:
             path = line.recv()
