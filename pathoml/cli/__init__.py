@@ -96,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with answering_interrupts(console) if arguments is None else nullcontext():
             code = guarded(lambda: app(arguments, standalone_mode=True, obj=console), console)
+            console.on_end(code)
     finally:  # a caller in this process, such as a test, keeps its own
         if before is None:
             os.environ.pop(SAFE_PATH, None)

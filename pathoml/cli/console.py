@@ -7,7 +7,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,9 @@ class Console:
         self.reached: tuple[str, str] | None = None
         self.verb = ""
         self.interrupted = False  # and that was said
+        self.failed: Counter[str] = Counter()  # step -> slides that failed
+        self.on_end: Callable[[int], None] = lambda exit_code: None  # noqa: ARG005 - nobody listens
+        self._steps: list[tuple[str, float]] = []  # with the second in which they began
 
     @property
     def is_terminal(self) -> bool:
@@ -57,8 +62,17 @@ class Console:
     def heading(self, text: str) -> None:
         """Print the name of a step."""
         self.step, self.reached = text.split()[0], None
+        self._steps.append((self.step, time.monotonic()))
         bold = self.is_terminal and not os.environ.get("NO_COLOR")
         self.say(text if self.as_json else f"\033[1m{text}\033[0m" if bold else f"== {text}")
+
+    def step_seconds(self) -> dict[str, float]:
+        """Return how long each step took, the last one until now."""
+        ends = [start for _, start in self._steps[1:]] + [time.monotonic()]
+        seconds: dict[str, float] = {}
+        for (step, start), end in zip(self._steps, ends):
+            seconds[step] = seconds.get(step, 0.0) + end - start
+        return {step: round(took, 1) for step, took in seconds.items()}
 
     def table(self, rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
         """Print rows in aligned columns."""
@@ -104,6 +118,8 @@ def say_failures(failures: Mapping[str, str], console: Console) -> int:
     """Print which slides failed and why; return the exit code."""
     for slide_id, reason in sorted(failures.items()):
         console.say(f"  FAILED {slide_id}: {reason}", slide=slide_id)
+    if failures:
+        console.failed[console.step] += len(failures)
     return int(bool(failures))
 
 
@@ -111,8 +127,7 @@ def json_line(message: str, **facts: object) -> str:
     """Return one line of a log: time (UTC), level, message and facts.
 
         >>> import json
-    import os
-        >>> entry = json.loads(json_line("FAILED S1: torn", step="tile", slide="S1"))
+    >>> entry = json.loads(json_line("FAILED S1: torn", step="tile", slide="S1"))
         >>> entry["level"], entry["step"], entry["slide"], entry["message"]
         ('error', 'tile', 'S1', 'FAILED S1: torn')
     """

@@ -9,6 +9,7 @@ from typer.core import TyperCommand
 
 from pathoml.cli.console import Console
 from pathoml.cli.interrupts import say_interrupted
+from pathoml.cli.logbook import Logbook
 
 PANELS = {
     "Begin": "demo init check config doctor power",
@@ -35,13 +36,21 @@ class Verb(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> object:  # type: ignore[override]  # its base is not public
-        """Call the verb; say what was kept where somebody interrupts it."""
+        """Call the verb; note in the study's log that it began, and say what was kept where
+        somebody interrupts it.
+        """
         console = ctx.ensure_object(Console)
         console.verb = str(ctx.info_name)
+        logbook = Logbook(ctx, console)
+        console.on_end = logbook.end
+        logbook.begin()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Exit(say_interrupted(console)) from None
+        except Exception as error:
+            logbook.error = None if isinstance(error, Exit) else error
+            raise
 
 
 def keys_named(name: str) -> list[str]:

@@ -18,11 +18,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 from pathoml.cli.console import Console
 
 INTERRUPTED = 130  # as a shell names a command that SIGINT ended
-PATIENCE_S = 0.5  # for what Python does of its own to end: a pool, open files, threads
+PATIENCE_S = 0.4  # for what Python does of its own to end: a pool, open files, threads
 SHOW_CURSOR = "\x1b[?25h"  # which a moving bar hides
 KEPT = {  # bar -> what is there to go on from
     "check": "Nothing was changed.",
@@ -85,6 +86,13 @@ def answering_interrupts(console: Console) -> Iterator[None]:
     ears, mouth = socket.socketpair()  # a socket, since Windows takes nothing else
     mouth.setblocking(False)
     before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+
+    def pressed(number: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            leave(console)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, pressed)
     # what cleans up after a process that was ended says so, which is no news to who ended it
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     watch = threading.Thread(target=_watch, args=(ears, console), name="interrupts", daemon=True)
@@ -96,6 +104,7 @@ def answering_interrupts(console: Console) -> Iterator[None]:
             with suppress(OSError, ValueError):  # nobody may be there to read it
                 sys.stdout.flush()
             leave(console)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.set_wakeup_fd(before)
         mouth.close()  # the watch reads the end, and is done
 
@@ -105,6 +114,17 @@ def _is_heard() -> bool:
     background.
     """
     return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded: an exception that comes up inside a library of C++ which is
+    just being set up aborts the process, with a message about that library.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watch(ears: socket.socket, console: Console) -> None:
@@ -133,6 +153,8 @@ def leave(console: Console) -> None:
     if sys.stdout.isatty():
         os.write(sys.stdout.fileno(), SHOW_CURSOR.encode())
     if console.verb in SERVERS and not console.interrupted:
+        console.on_end(0)
         os._exit(0)
     say_interrupted(console)
+    console.on_end(INTERRUPTED)
     os._exit(INTERRUPTED)
