@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +19,20 @@ from pathoml.cli.bars import PlainLines, moves_here, terminal_bar
 if TYPE_CHECKING:
     from pathoml.types import Bar
 
+# characters that act on a terminal: the control characters but tab and line end, and those that
+# turn or hide text (Unicode TR 9 and TR 36)
+ACTS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 ERRORS = {
     "FAILED",
     "MISSING",
     "UNREADABLE",
 }  # a line that begins so is an error in a log; another word in capitals is a warning
+
+
+class NobodyReads(BaseException):
+    """Whoever read what is printed, such as `head`, has gone."""
 
 
 class Console:
@@ -50,9 +60,9 @@ class Console:
     def say(self, text: str = "", **facts: object) -> None:
         """Print a line; its facts (slide=...) are for the log only, since the text names them."""
         if not self.as_json:
-            print(text, flush=True)
+            _print(printable(text))
         elif text.strip():
-            print(json_line(text.strip(), step=self.step, **facts), flush=True)
+            _print(json_line(text.strip(), step=self.step, **facts))
 
     def record(self, text: str, **facts: object) -> None:
         """Say something that only a log needs, such as every single slide."""
@@ -64,7 +74,10 @@ class Console:
         self.step, self.reached = text.split()[0], None
         self._steps.append((self.step, time.monotonic()))
         bold = self.is_terminal and not os.environ.get("NO_COLOR")
-        self.say(text if self.as_json else f"\033[1m{text}\033[0m" if bold else f"== {text}")
+        if bold:
+            _print(f"\033[1m{printable(text)}\033[0m")
+        else:
+            self.say(text if self.as_json else f"== {text}")
 
     def step_seconds(self) -> dict[str, float]:
         """Return how long each step took, the last one until now."""
@@ -86,7 +99,7 @@ class Console:
                     },
                 )
             return
-        cells = [[str(c) for c in row] for row in [header, *rows]]
+        cells = [[printable(str(c)).replace("\n", "\\n") for c in row] for row in [header, *rows]]
         widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
         for number, row in enumerate(cells):
             self.say("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip())
@@ -140,6 +153,24 @@ def json_line(message: str, **facts: object) -> str:
         else "info"
     )
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    return json.dumps(
+    line = json.dumps(
         {"time": now, "level": level, "message": message, **facts}, ensure_ascii=False, default=str
     )
+    return ACTS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+
+
+def printable(text: str) -> str:
+    """Return text as it may reach a terminal: a cell of a table may hold codes that colour it, move
+    in it, name its window, or turn the direction of reading; they are spelled out.
+
+    >>> printable("north\x1b]0;owned\x07, S\u00fcd")
+    'north\\\\x1b]0;owned\\\\x07, S\u00fcd'
+    """
+    return ACTS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _print(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise NobodyReads from None

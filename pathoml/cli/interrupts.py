@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from pathoml.cli.console import Console
+from pathoml.cli.console import Console, printable
 
 INTERRUPTED = 130  # as a shell names a command that SIGINT ended
 PATIENCE_S = 0.4  # for what Python does of its own to end: a pool, open files, threads
@@ -68,7 +68,7 @@ def say_interrupted(console: Console) -> int:
     if not console.interrupted:
         console.interrupted = True
         with suppress(OSError, ValueError):  # nobody may be there to read it
-            sys.stderr.write(f"\n{interrupted_text(console, sys.argv[1:])}\n")
+            sys.stderr.write(f"\n{printable(interrupted_text(console, sys.argv[1:]))}\n")
             sys.stderr.flush()
     return INTERRUPTED
 

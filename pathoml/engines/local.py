@@ -13,6 +13,7 @@ from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
 from pathoml.errors import WorkerDied
+from pathoml.store.children import worker_pool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -113,16 +114,17 @@ def _attempt_alone(
     return future.result()
 
 
-def _pool(workers: int, gpus_each: float) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
+@contextmanager
+def _pool(workers: int, gpus_each: float) -> Iterator[ProcessPoolExecutor]:
     if not gpus_each:
-        return ProcessPoolExecutor(workers, mp_context=context)
-    places: SimpleQueue[str] = context.SimpleQueue()
+        with worker_pool(workers) as pool:
+            yield pool
+        return
+    places: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
     for worker in range(workers):
         places.put(visible_gpu(worker, gpus_each))
-    return ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_see_one_gpu, initargs=(places,)
-    )
+    with worker_pool(workers, _see_one_gpu, places) as pool:
+        yield pool
 
 
 def visible_gpu(worker: int, gpus_each: float) -> str:
