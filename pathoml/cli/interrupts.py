@@ -68,7 +68,9 @@ def say_interrupted(console: Console) -> int:
     if not console.interrupted:
         console.interrupted = True
         with suppress(OSError, ValueError):  # nobody may be there to read it
-            sys.stderr.write(f"\n{printable(interrupted_text(console, sys.argv[1:]))}\n")
+            after = "\n" if sys.stderr.isatty() else ""  # the ^C that a terminal prints
+            text = printable(interrupted_text(console, sys.argv[1:]))
+            sys.stderr.write(f"{after}{text}\n")
             sys.stderr.flush()
     return INTERRUPTED
 
