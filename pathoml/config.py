@@ -514,6 +514,13 @@ class ComputeConfig(Section):
             "log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed"
         ),
     )
+    log: bool = Field(
+        True,
+        description=(
+            "keep logs/pathoml.log: which command ran when, how long, and how it ended; no ids, no"
+            " names, no paths"
+        ),
+    )
 
 
 class StudyConfig(Section):
