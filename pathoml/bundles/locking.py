@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,6 @@ from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.public_cohorts import INITIAL, pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
-from pathoml.survival.ridge_cox import event_balanced_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed, is_solved
 from pathoml.training.initial_origin import (
@@ -44,6 +44,7 @@ from pathoml.training.initial_origin import (
     initial_origin,
     said_of_models,
 )
+from pathoml.training.left_out import leaving_out
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -96,16 +97,9 @@ def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
     if not is_solved(config.train):
         seeds = range(1, max(FEWEST_MODELS, config.train.seeds) + 1)
         return [ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(ids)) for s in seeds]
-    fifth = event_balanced_folds(cohort.event, FEWEST_MODELS, config.splits.seed)  # (B,)
-    return [
-        ModelSpec(
-            repeat="locked",
-            fold=f"without-{k + 1}",
-            seed=1,
-            train=tuple(p for p, own in zip(ids, fifth) if own != k),
-        )
-        for k in range(FEWEST_MODELS)
-    ]
+    of_all = ModelSpec(repeat="locked", fold="all", seed=1, train=tuple(ids))
+    each = leaving_out(of_all, cohort, parts=FEWEST_MODELS, seed=config.splits.seed)
+    return [replace(one, fold=f"without-{k}") for k, one in enumerate(each, 1)]
 
 
 def _write_bundle(study: Study, name: str, on_epoch: OnEpoch, *, folder: Path) -> None:

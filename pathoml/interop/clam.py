@@ -23,8 +23,9 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.store.files import atomic_path
+from pathoml.store.files import proved_path
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
+from pathoml.store.proofs import is_whole_zip
 from pathoml.types import Exchange, TileGrid
 
 
@@ -60,7 +61,7 @@ def export_to(study: Study, target: Path) -> Exchange:
                 attrs={},
             ),
         )
-        with atomic_path(paths[2]) as temporary:
+        with proved_path(paths[2], is_whole_zip) as temporary:
             torch.save(torch.from_numpy(slide.features.astype(np.float32)), temporary)
         written += paths
     return Exchange(files=tuple(written))

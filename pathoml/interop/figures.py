@@ -30,7 +30,7 @@ from pathoml.explanation.overlay import colour_tiles, tile_hues
 from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import round_length
 from pathoml.slides.reading import open_slide, read_overview
-from pathoml.store.files import atomic_path, read_json, write_text
+from pathoml.store.files import read_json, write_bytes, write_text
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
@@ -172,14 +172,15 @@ def save_figure(figure: Figure, picture: Image, path: Path) -> list[Path]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a person's own matplotlibrc changes nothing
         matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": path.name})
-        with atomic_path(png) as temporary:
-            figure.savefig(
-                temporary,
-                format="png",
-                dpi=DPI,
-                metadata={"Software": None},
-                pil_kwargs={"compress_level": 3},
-            )
+        picture_bytes = io.BytesIO()
+        figure.savefig(
+            picture_bytes,
+            format="png",
+            dpi=DPI,
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": 3},
+        )
+        write_bytes(png, picture_bytes.getvalue())
         text = io.StringIO()
         figure.savefig(
             text, format="svg", dpi=PLACEHOLDER_DPI, metadata={"Date": None, "Creator": None}

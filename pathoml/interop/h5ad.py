@@ -13,7 +13,8 @@ from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
 from pathoml.store.embeddings import read_embeddings
-from pathoml.store.files import atomic_path
+from pathoml.store.files import proved_path
+from pathoml.store.foreign import is_whole_hdf5
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.study.current_run import current_run
 from pathoml.study.layout import embeddings_folder
@@ -46,7 +47,7 @@ def export_to(study: Study, target: Path) -> Exchange:
         found = run.assignments_of(path.stem)
         assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.h5ad"
-        with atomic_path(written) as temporary:
+        with proved_path(written, is_whole_hdf5) as temporary:
             as_anndata(
                 tile_map, features, assigned, mark=marks.get(tile_map.slide_id, NOT_CHECKED)
             ).write_h5ad(temporary)

@@ -18,8 +18,10 @@ import torch
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
-from pathoml.store.files import atomic_path, read_json, write_json
+from pathoml.store.files import atomic_path, proved_path, read_json, write_json
 from pathoml.store.foreign import TORCH_FAULTS
+from pathoml.store.proofs import is_whole_zip
+from pathoml.store.refusals import raise_refusal
 from pathoml.store.tables import parse_number, read_table, write_table
 from pathoml.types import Exchange
 
@@ -64,7 +66,7 @@ def export_to(study: Study, target: Path) -> Exchange:
             "tile_px": slide.grid.tile_px,
             "tile_um": slide.grid.tile_um,
         }
-        with atomic_path(target / f"{slide.slide_id}.pt") as temporary:
+        with proved_path(target / f"{slide.slide_id}.pt", is_whole_zip) as temporary:
             torch.save(torch.from_numpy(slide.features), temporary)
         with atomic_path(target / f"{slide.slide_id}.csv") as temporary:
             write_table(temporary, ("x", "y"), slide.grid.xy_l0.tolist())
@@ -78,6 +80,7 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         with warnings.catch_warnings(action="ignore"):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except TORCH_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is not a file of plain tensors ({type(error).__name__}). Save a tensor, or"
             " features and coords."

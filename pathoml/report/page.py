@@ -41,6 +41,7 @@ from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number, table_names
 from pathoml.study.cohort import read_cohort
 from pathoml.study.current_run import current_run
+from pathoml.study.file_names import strip_name
 from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
@@ -301,21 +302,25 @@ def _ends(
         files.setdefault(stored_attr(path, "patient_id"), []).append(path)
     count = min(PATIENTS_SHOWN, len(scores) // 2)
     highest, lowest = list(scores[len(scores) - count :][::-1]), list(scores[:count])
+    names = [path.stem for found in files.values() for path in found]
     named = (("Highest predicted risk", highest), ("Lowest predicted risk", lowest))
     return [
-        (name, [_patient_maps(p, files.get(p.patient_id, []), unfaithful) for p in patients])
+        (
+            name,
+            [_patient_maps(p, files.get(p.patient_id, []), unfaithful, names) for p in patients],
+        )
         for name, patients in named
     ]
 
 
 def _patient_maps(
-    patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str]
+    patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str], mapped: Sequence[str]
 ) -> PatientMaps:
     pictures = [
         SlidePicture(
             slide_id=path.stem,
             overlay=_data_uri(path.with_name(f"{path.stem}.png")),
-            tiles=_data_uri(path.with_name(f"{path.stem}_tiles.png")),
+            tiles=_data_uri(path.with_name(f"{strip_name(path.stem, mapped)}.png")),
             stale=abs((parse_number(stored_attr(path, "log_risk")) or 0.0) - patient.log_risk)
             > MAP_TOLERANCE,
             unfaithful=path.stem in unfaithful,
