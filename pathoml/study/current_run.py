@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.store.provenance import file_hash, recorded_inputs, recorded_recipe
-from pathoml.store.publishing import proved_names
+from pathoml.store.publishing import proved_names, unfinished_steps
 from pathoml.store.tables import read_study_table, table_names
 from pathoml.study.run_folder import RunFolder
 
@@ -81,14 +81,13 @@ def current_run(study: Study) -> CurrentRun:
 
 def outdated(run_folder: Path, step: str) -> str:
     """Return a sentence on what a step left if that is of other models, scores or phenotypes than
-    the run has now, or was not finished; "" if it stands, or nobody knows.
+    the run has now, or was interrupted; "" if it stands, or nobody knows.
     """
     files, what, command = RESTS_ON[step]
     again = f"Run `pathoml {command}`."
+    if step in unfinished_steps(run_folder):
+        return f"{what} were changing places when pathoml was stopped. {again}"
     recorded = recorded_inputs(run_folder, step)
-    if not recorded:
-        known = RunFolder(run_folder).provenance.is_file()
-        return f"{what} were not finished. {again}" if known and _left(run_folder, step) else ""
     changed = [
         name
         for name in files
@@ -100,14 +99,3 @@ def outdated(run_folder: Path, step: str) -> str:
     if not changed:
         return ""
     return f"{what} rest on what the run had before: {', '.join(changed)} changed since. {again}"
-
-
-def _left(run_folder: Path, step: str) -> bool:
-    run = RunFolder(run_folder)
-    place = {
-        "evaluate": run.metrics,
-        "explain": run.attention,
-        "discover": run.phenotypes,
-        "labels": run.labels,
-    }
-    return place[step].exists()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,9 +53,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(done: Path, tmp_path: Path) -> Iterator[Path]:
+def folder(done: Path, tmp_path: Path) -> Path:
     shutil.copytree(done, tmp_path / "study", symlinks=True)
-    yield tmp_path / "study"
+    return tmp_path / "study"
 
 
 def states(study: Study) -> dict[str, StepState]:
@@ -88,7 +88,7 @@ def test_a_step_that_is_stopped_while_files_change_places_is_to_do_again(
     replace = os.replace
 
     def stopping(source, target):
-        if publishing.STAGING in str(source) and Path(target).parent.name != publishing.STAGING:
+        if publishing.STAGING in str(source) and publishing.STAGING not in str(target):
             left[0] -= 1
             if left[0] < 0:
                 raise Stopped
@@ -97,10 +97,9 @@ def test_a_step_that_is_stopped_while_files_change_places_is_to_do_again(
     monkeypatch.setattr(publishing.os, "replace", stopping)
     monkeypatch.setattr(publishing.shutil, "rmtree", lambda *_args, **_kwargs: None)
     made = 1 if step == "report" else 6
-    with pytest.raises(Stopped):
+    with suppress(Stopped):
         pathoml(step, str(folder), "--set", OTHERWISE[step])
         assert moment >= made, "it was done"
-        raise Stopped
     monkeypatch.undo()
     if moment < made:
         for settings in ((), (OTHERWISE[step],)):
