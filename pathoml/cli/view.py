@@ -57,6 +57,16 @@ def command(
             )
         ),
     ] = False,
+    run_head: Annotated[
+        bool,
+        Option(
+            "--run-head",
+            help=(
+                "Run the file of the study that train.head names, for the risk without a region;"
+                " code of a study is not run unasked."
+            ),
+        ),
+    ] = False,
     static: Annotated[
         Path | None,
         Option(help="Write a folder that opens without any server, instead of serving."),
@@ -85,6 +95,7 @@ def command(
             hosts=host or [],
             raters=rater or [],
             blinded=blinded,
+            run_head=run_head,
         )
     )
 
@@ -99,6 +110,7 @@ def run(
     hosts: list[str],
     raters: list[str],
     blinded: bool,
+    run_head: bool,
 ) -> int:
     """Serve until interrupted, to whoever has the address with the token or a rater's link to the
     reading room.
@@ -134,7 +146,7 @@ def run(
         token=token or new_token(),
         raters=tuple(raters),
     )
-    app = create_app(study, border=border, blinded_only=blinded, warm=True)
+    app = create_app(study, border=border, blinded_only=blinded, warm=True, run_head=run_head)
     shown = next(iter(hosts), "127.0.0.1" if local else _as_host(bind))
     console.heading(f"view  runs/{study.config.run}")
 

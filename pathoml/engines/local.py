@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -11,6 +10,7 @@ from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
 from pathoml.errors import WorkerDied
+from pathoml.spawning import spawn_context
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ def _attempt_alone(
 
 
 def _pool(workers: int, gpus_each: float) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
+    context = spawn_context()
     if not gpus_each:
         return ProcessPoolExecutor(workers, mp_context=context)
     places: SimpleQueue[str] = context.SimpleQueue()

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoml.errors import PathomlError
+from pathoml.spawning import spawn_context
 from pathoml.synthetic.outcome import SyntheticPatient, draw_patients, oracle_c
 from pathoml.synthetic.slide import (
     CENTRES,
@@ -192,7 +192,7 @@ def draw_slides(
         (folder / name).mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="pathoml-textures-") as scratch,
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(workers, mp_context=spawn_context()) as pool,
     ):
         bank = Path(scratch)
         drawn: list[Future[None]] = [

@@ -72,7 +72,9 @@ class OpenViewer:
         return f'<a href="{escape(self.address)}" target="_blank">{escape(self.address)}</a>'
 
 
-def view(study: Study | Path | str, *, port: int = 0, blinded: bool = False) -> OpenViewer:
+def view(
+    study: Study | Path | str, *, port: int = 0, blinded: bool = False, run_head: bool = False
+) -> OpenViewer:
     """Serve slides, maps and features of a study on this machine only, to whoever has the address
     that is returned.
 
@@ -80,6 +82,7 @@ def view(study: Study | Path | str, *, port: int = 0, blinded: bool = False) -> 
         study: a study or its folder.
         port: 0 for one that is free.
         blinded: serve the reading room and nothing that unblinds.
+        run_head: run the file of the study that train.head names, if it names one.
 
     Raises:
         ConfigError: the viewer's packages are missing, or something else listens on the port.
@@ -93,7 +96,7 @@ def view(study: Study | Path | str, *, port: int = 0, blinded: bool = False) -> 
         raise ConfigError(
             f"The viewer needs {error.name}. Install it with: pip install 'pathoml[viewer]'."
         ) from error
-    app = create_app(study, blinded_only=blinded, warm=True)
+    app = create_app(study, blinded_only=blinded, warm=True, run_head=run_head)
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -24,6 +24,7 @@ from pathoml.engines.local import available_workers
 from pathoml.errors import CohortError, PathomlError, SlideError, StoreError
 from pathoml.slides.reading import slide_mpp
 from pathoml.store.readings import MOST_NAME, Readings
+from pathoml.training.heads import is_of_a_file
 from pathoml.viewer.access import LOOPBACK, Border, Gate
 from pathoml.viewer.assets import PAGES, Asset, read_assets
 from pathoml.viewer.catalogue import (
@@ -62,9 +63,15 @@ class Viewer:
     """One study being shown."""
 
     def __init__(
-        self, study: Study, *, blinded_only: bool = False, bound_raters: Sequence[str] = ()
+        self,
+        study: Study,
+        *,
+        blinded_only: bool = False,
+        bound_raters: Sequence[str] = (),
+        run_head: bool = False,
     ) -> None:
         self.study = study
+        self.may_run_models = run_head or not is_of_a_file(study.config.train.head)
         self.assets: dict[str, Asset] = read_assets()
         self.readings = Readings(study.readings_file)
         self.showing = Showing(study)
@@ -300,6 +307,12 @@ class Viewer:
 
     async def post_what_if(self, request: Request) -> Response:
         self.open_order(request)
+        if not self.may_run_models:
+            raise Refused(
+                409,
+                f"The models need code of this study, {self.study.config.train.head}, which is not"
+                " run unasked. If you know it, start the viewer again with --run-head.",
+            )
         key = text_field(request.state.body, "slide", MOST_NAME, required=True)
         tiles = tile_positions(request.state.body)
         return await run_in_threadpool(self._what_if, key, tiles, request)
@@ -340,7 +353,12 @@ class Viewer:
 
 
 def create_app(
-    study: Study, *, border: Border | None = None, blinded_only: bool = False, warm: bool = False
+    study: Study,
+    *,
+    border: Border | None = None,
+    blinded_only: bool = False,
+    warm: bool = False,
+    run_head: bool = False,
 ) -> Gate:
     """Return the viewer of a study as an ASGI application.
 
@@ -349,13 +367,15 @@ def create_app(
             `create_app(study).border.token`.
         blinded_only: serve the reading room and nothing that unblinds.
         warm: load the models in the background, so that the first what-if is as quick as the next.
+        run_head: run the file of the study that train.head names, if it names one; without it the
+            risk without a region is not told for such a head.
     """
     border = border or Border(hosts=LOOPBACK)
-    viewer = Viewer(study, blinded_only=blinded_only, bound_raters=border.raters)
+    viewer = Viewer(study, blinded_only=blinded_only, bound_raters=border.raters, run_head=run_head)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
-        if warm and not blinded_only:
+        if warm and viewer.may_run_models and not blinded_only:
             threading.Thread(target=_warm, args=(viewer,), daemon=True).start()
         yield
         viewer.pool.shutdown(wait=False, cancel_futures=True)

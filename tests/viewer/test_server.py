@@ -18,7 +18,6 @@ import numpy as np
 import openslide
 import pytest
 import simplejpeg
-from starlette.testclient import TestClient
 from support.injections import INJECTIONS
 from support.viewing import (
     FINE,
@@ -45,7 +44,6 @@ from pathoml.viewer.assets import PAGES, read_assets
 from pathoml.viewer.catalogue import read_catalogue
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
 from pathoml.viewer.reading_room import Item, seats
-from pathoml.viewer.server import create_app
 from pathoml.viewer.what_if import Models, Question
 
 WRITE = {"x-pathoml": "1", "origin": "http://localhost", "sec-fetch-site": "same-origin"}

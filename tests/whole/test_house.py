@@ -45,6 +45,8 @@ FLOORS = {
     "errors": (0, "no"),
     "config": (0, "no"),
     "plugins": (0, "no"),
+    "spawning": (0, "no"),
+    "working_folder": (0, "no"),
     "_moved": (0, "no"),
 }
 # Beside the floor below: neighbours on one floor. Floor 0 is one heap, without circles.
@@ -84,7 +86,7 @@ HEAVY = {
     "typer": "cli",
     "rich": "(cli)",
     "starlette": "viewer (cli)",
-    "uvicorn": "(cli) (viewer)",
+    "uvicorn": "viewer.serving (cli) (viewer)",
     "sksurv": "",  # GPL-3: a test oracle
 }
 SURVIVAL_IMPORTS = (

@@ -1,0 +1,131 @@
+"""Code of the folder where pathoml was started is not pathoml's: it may be the study of a stranger.
+
+Python looks there first for every module. Here what pathoml imports, and what that imports, is
+looked for elsewhere; what a notebook or a script of that folder imports itself is found as ever.
+Children (spawning.py) start with that folder last. This module comes before everything else, so
+it imports nothing that Python would look for, not even `__future__`.
+"""
+
+import _frozen_importlib_external as _external
+import _thread
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import FrameType, ModuleType
+
+SAFE_PATH = "PYTHONSAFEPATH"  # set, Python starts without the folder in front
+_ONE_AT_A_TIME = _thread.allocate_lock()
+PROGRAMS = ("__main__", "__mp_main__")  # the user's own program, in this process or in a child
+
+
+class NotFromHere:
+    """A finder that is asked first: for what pathoml imports, it leaves the folder out."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
+        """Return where a top-level module lies elsewhere; None leaves it to the finders after this.
+
+        Raises:
+            ModuleNotFoundError: it lies nowhere else.
+        """
+        if path is not None:
+            return None
+        elsewhere = path_elsewhere()
+        if len(elsewhere) == len(sys.path) or not _for_pathoml(sys._getframe(1)):
+            return None
+        for finder in sys.meta_path:
+            if isinstance(finder, NotFromHere):
+                continue
+            places = elsewhere if finder is _external.PathFinder else None
+            spec = finder.find_spec(fullname, places, target)
+            if spec is not None:
+                return spec
+        raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+def path_elsewhere() -> list[str]:
+    """Return sys.path without what stands for the folder that Python was started in, unless
+    somebody named that folder.
+    """
+    here = _working_folder()
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    by_nobody = "" in named and here not in map(_whole, filter(None, named))
+    return [
+        entry
+        for place, entry in enumerate(sys.path)
+        if entry
+        and not (_whole(entry) == here and (by_nobody or (place == 0 and not sys.flags.safe_path)))
+    ]
+
+
+class StartedSafely:
+    """While a child starts: its environment, and the path that it is handed, have the folder
+    nowhere and last.
+    """
+
+    def __enter__(self) -> None:
+        _ONE_AT_A_TIME.acquire()
+        self._before = {name: os.environ.get(name) for name in (SAFE_PATH, "PYTHONPATH")}
+        self._path = sys.path
+        named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        elsewhere = path_elsewhere()
+        os.environ[SAFE_PATH] = "1"
+        if "" in named:  # an empty part stands for the folder where Python starts
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, named))
+        sys.path = elsewhere + [entry for entry in sys.path if entry not in elsewhere]
+
+    def __exit__(self, *_: object) -> None:
+        sys.path = self._path
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        _ONE_AT_A_TIME.release()
+
+
+def _for_pathoml(frame: "FrameType | None") -> bool:
+    """Return whether pathoml imports, itself or by what it imports, and no code of the user."""
+    here = _working_folder()
+    for caller in _above_the_machinery(frame):
+        name = str(caller.f_globals.get("__name__", ""))
+        if name == "pathoml" or name.startswith("pathoml."):
+            return True
+        if name == "importlib.util":  # somebody looks where a module is, and imports nothing
+            return False
+        if name in PROGRAMS and not _is_ours(caller):
+            return False
+        if os.path.dirname(_whole(str(caller.f_globals.get("__file__", "")))) == here:
+            return False
+    return False
+
+
+def _is_ours(frame: "FrameType") -> bool:
+    spec = frame.f_globals.get("__spec__")
+    return str(getattr(spec, "name", "")).startswith("pathoml")
+
+
+def _above_the_machinery(frame: "FrameType | None") -> "Iterator[FrameType]":
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith("<frozen importlib._"):
+            yield frame
+        frame = frame.f_back
+
+
+def _working_folder() -> str:
+    try:
+        return os.path.realpath(os.getcwd())
+    except OSError:  # it was removed
+        return ""
+
+
+def _whole(path: str) -> str:
+    return os.path.realpath(path)
