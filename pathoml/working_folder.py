@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
 SAFE_PATH = "PYTHONSAFEPATH"  # set, Python starts without the folder in front
+AS_HANDED_ON = os.sep + "."  # ends the folder in the path of a child: a spelling of ours alone
 _ONE_AT_A_TIME = _thread.allocate_lock()
 PROGRAMS = ("__main__", "__mp_main__")  # the user's own program, in this process or in a child
 
@@ -56,13 +57,20 @@ def path_elsewhere() -> list[str]:
     somebody named that folder.
     """
     here = _working_folder()
-    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    named = _named()
     by_nobody = "" in named and here not in map(_whole, filter(None, named))
     return [
         entry
         for place, entry in enumerate(sys.path)
         if entry
-        and not (_whole(entry) == here and (by_nobody or (place == 0 and not sys.flags.safe_path)))
+        and not (
+            _whole(entry) == here
+            and (
+                by_nobody
+                or entry.endswith(AS_HANDED_ON)
+                or (place == 0 and not sys.flags.safe_path)
+            )
+        )
     ]
 
 
@@ -75,12 +83,13 @@ class StartedSafely:
         _ONE_AT_A_TIME.acquire()
         self._before = {name: os.environ.get(name) for name in (SAFE_PATH, "PYTHONPATH")}
         self._path = sys.path
-        named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        named = _named()
         elsewhere = path_elsewhere()
         os.environ[SAFE_PATH] = "1"
-        if "" in named:  # an empty part stands for the folder where Python starts
+        if "" in named:
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, named))
-        sys.path = elsewhere + [entry for entry in sys.path if entry not in elsewhere]
+        here = [AS_HANDED_ON] if len(elsewhere) < len(sys.path) else []
+        sys.path = elsewhere + [_working_folder() + ending for ending in here]
 
     def __exit__(self, *_: object) -> None:
         sys.path = self._path
@@ -118,6 +127,12 @@ def _above_the_machinery(frame: "FrameType | None") -> "Iterator[FrameType]":
         if not frame.f_code.co_filename.startswith("<frozen importlib._"):
             yield frame
         frame = frame.f_back
+
+
+def _named() -> list[str]:
+    """Return the parts of PYTHONPATH; an empty one stands for the folder where Python starts."""
+    named = os.environ.get("PYTHONPATH", "")
+    return named.split(os.pathsep) if named else []
 
 
 def _working_folder() -> str:

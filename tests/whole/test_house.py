@@ -98,7 +98,7 @@ SURVIVAL_IMPORTS = (
     "pathoml.survival",
     "pathoml.face",  # what makes the room's face
 )
-MOST_ARROWS = 160  # between entries of `ls pathoml`
+MOST_ARROWS = 167  # between entries of `ls pathoml`; seven of how processes start
 LONGEST_CHAIN = 10  # of rooms, each importing the next
 MOST_POSITIONAL = 3
 # a notebook says them in one breath: a head, on a cohort's bags, by these splits
