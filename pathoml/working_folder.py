@@ -56,22 +56,14 @@ def path_elsewhere() -> list[str]:
     """Return sys.path without what stands for the folder that Python was started in, unless
     somebody named that folder.
     """
-    here = _working_folder()
     named = _named()
-    by_nobody = "" in named and here not in map(_whole, filter(None, named))
-    return [
-        entry
-        for place, entry in enumerate(sys.path)
-        if entry
-        and not (
-            _whole(entry) == here
-            and (
-                by_nobody
-                or entry.endswith(AS_HANDED_ON)
-                or (place == 0 and not sys.flags.safe_path)
-            )
-        )
-    ]
+    by_nobody = "" in named and not any(map(_is_working_folder, filter(None, named)))
+
+    def is_here(place: int, entry: str) -> bool:
+        first = place == 0 and not sys.flags.safe_path
+        return (first or by_nobody or entry.endswith(AS_HANDED_ON)) and _is_working_folder(entry)
+
+    return [e for place, e in enumerate(sys.path) if e and not is_here(place, e)]
 
 
 class StartedSafely:
@@ -89,7 +81,7 @@ class StartedSafely:
         if "" in named:
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, named))
         here = [AS_HANDED_ON] if len(elsewhere) < len(sys.path) else []
-        sys.path = elsewhere + [_working_folder() + ending for ending in here]
+        sys.path = elsewhere + [_cwd() + ending for ending in here]
 
     def __exit__(self, *_: object) -> None:
         sys.path = self._path
@@ -103,7 +95,7 @@ class StartedSafely:
 
 def _for_pathoml(frame: "FrameType | None") -> bool:
     """Return whether pathoml imports, itself or by what it imports, and no code of the user."""
-    here = _working_folder()
+    here = {_cwd(), os.environ.get("PWD", "")}
     for caller in _above_the_machinery(frame):
         name = str(caller.f_globals.get("__name__", ""))
         if name == "pathoml" or name.startswith("pathoml."):
@@ -112,7 +104,7 @@ def _for_pathoml(frame: "FrameType | None") -> bool:
             return False
         if name in PROGRAMS and not _is_ours(caller):
             return False
-        if os.path.dirname(_whole(str(caller.f_globals.get("__file__", "")))) == here:
+        if os.path.dirname(str(caller.f_globals.get("__file__", ""))) in here:
             return False
     return False
 
@@ -135,12 +127,13 @@ def _named() -> list[str]:
     return named.split(os.pathsep) if named else []
 
 
-def _working_folder() -> str:
+def _is_working_folder(path: str) -> bool:
+    here = _cwd()
+    return bool(here) and (path == here or os.path.realpath(path) == os.path.realpath(here))
+
+
+def _cwd() -> str:
     try:
-        return os.path.realpath(os.getcwd())
+        return os.getcwd()
     except OSError:  # it was removed
         return ""
-
-
-def _whole(path: str) -> str:
-    return os.path.realpath(path)

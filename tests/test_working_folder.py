@@ -30,7 +30,8 @@ def imported_by(name: str) -> object:
     return scope["found"]
 
 
-def test_what_pathoml_imports_is_not_found_there_and_what_others_import_is(here: Path) -> None:
+@pytest.mark.usefixtures("here")
+def test_what_pathoml_imports_is_not_found_there_and_what_others_import_is() -> None:
     with pytest.raises(ModuleNotFoundError, match="planted_module"):
         imported_by("pathoml.training.step")
     assert imported_by("somebody_else").value == 1  # type: ignore[attr-defined]
