@@ -7,7 +7,6 @@ comes twice, to measure the rater.
 
 from __future__ import annotations
 
-import hashlib
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathoml.slides.pictures import png_bytes
 from pathoml.slides.reading import open_slide, read_overview
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_text
+from pathoml.store.mentions import item_code
 from pathoml.store.tables import write_table
 from pathoml.types import Cohort
 
@@ -40,7 +40,7 @@ def write_naming_sheet(
     """
     target, paths = folder / "naming_sheet", {s.slide_id: s.path for s in cohort.slides}
     chosen = sorted(order[:PHENOTYPES])
-    item_of = {s.slide_id: _code(s.slide_id) for s in cohort.slides}
+    item_of = {s.slide_id: item_code(s.slide_id) for s in cohort.slides}
     for k in chosen:
         tiles = read_tiles_of(best_tiles(candidates[k]), paths)
         _write(target / f"phenotype_{k}.png", png_bytes(draw_sheet([(f"Phenotype {k}", tiles)])))
@@ -67,11 +67,6 @@ def write_naming_sheet(
         ]
         _write_csv(target / f"ratings_{rater}.csv", RATING_COLUMNS, lines)
     write_text(target / "index.html", _page(chosen, sorted(item_of.values()), target))
-
-
-def _code(slide_id: str) -> str:
-    """Return a code that does not sort or read like the slide's id."""
-    return "i" + hashlib.sha256(f"naming sheet {slide_id}".encode()).hexdigest()[:7]
 
 
 def _page(chosen: Sequence[int], items: Sequence[str], target: Path) -> str:
