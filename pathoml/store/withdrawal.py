@@ -27,7 +27,7 @@ from typing import Any
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, PathomlError, nearest
-from pathoml.store.files import atomic_path, read_json, write_json
+from pathoml.store.files import atomic_path, read_json, sweep_temporaries, write_json
 from pathoml.store.mentions import ITEM, Ids
 from pathoml.store.packs import drop_packed, stored_paths
 from pathoml.store.provenance import MODELS, MODELS_INDEX
@@ -205,6 +205,7 @@ def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> Left:
                 _remove_whole(folder, ids, failed, is_a_run=kind == "runs")
             elif folder.is_symlink():
                 failed.append((folder, f"a link that leads nowhere: {folder.readlink()}"))
+    sweep_temporaries(study.folder)  # what a killed job left holds rows and ids too
     left = find_held(study, ids, slide_folders=_folders_of(study))
     if not failed:
         journal.unlink(missing_ok=True)
