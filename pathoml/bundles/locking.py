@@ -11,6 +11,7 @@ scores.csv.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, opened
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
-from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
+from pathoml.store.files import json_text, read_json, sha256_of_file, write_text
+from pathoml.store.locks import at_work
 from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
+from pathoml.store.publishing import new_folder
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import changed_tables
 from pathoml.study.layout import embeddings_folder, stain_name
@@ -68,8 +71,21 @@ def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -
     """
     study = opened(study)
     progress.heading(f"lock  bundles/{name}")
-    with progress.bar("lock", "model epochs") as bar:
-        return _lock(study, name, bar)
+    refuse_unadjusted_winner(study)
+    refuse_head_that_is_not_installed(study)
+    folder = study.bundles_folder / name
+    if (folder / BUNDLE).exists():
+        raise ConfigError(
+            f"{folder} exists already. A locked bundle is never changed: choose another --name."
+        )
+    with (
+        at_work(study.folder, "lock", shared=True),
+        new_folder(folder, "lock") as made,
+        progress.bar("lock", "model epochs") as bar,
+    ):
+        _write_bundle(study, name, bar, folder=made)
+        shutil.rmtree(folder, ignore_errors=True)  # without a bundle: of a lock that was killed
+    return folder
 
 
 def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
@@ -92,22 +108,13 @@ def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
     ]
 
 
-def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
-    refuse_unadjusted_winner(study)
-    refuse_head_that_is_not_installed(study)
-    folder = study.bundles_folder / name
-    if (folder / BUNDLE).exists():
-        raise ConfigError(
-            f"{folder} exists already. A locked bundle is never changed: choose another --name."
-        )
+def _write_bundle(study: Study, name: str, on_epoch: OnEpoch, *, folder: Path) -> None:
     run = load_run(study)
     config, cohort = study.config, run.cohort
     specs = ensemble_of(cohort, config)
     device = prepare_device(config.compute)
     learned_from = cohorts_learned_from(study, cohort, initial_origin(study, cohort))
     entries, raw = [], []
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
     for block in fit_models(
         cohort,
         run.bags,
@@ -179,8 +186,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
     write_text(folder / SUMS, "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()))
-    write_text(folder / BUNDLE, text)  # last: a folder with it is complete
-    return folder
+    write_text(folder / BUNDLE, text)
 
 
 def _trained(study: Study) -> dict[str, Any]:

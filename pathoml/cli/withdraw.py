@@ -88,6 +88,7 @@ def run(
     """List what goes; remove it if confirmed. Returns 1 if a file of the study names the patient
     afterwards, or could not be removed or looked into.
     """
+    from pathoml.store.locks import at_work
     from pathoml.store.tables import WITHDRAWING
     from pathoml.store.withdrawal import plan_withdrawal, withdraw
 
@@ -100,7 +101,9 @@ def run(
     if not confirmed:
         console.say("  nothing was removed; add --confirm to do it")
         return 0
-    left = withdraw(study, plan, bundles_too=bundles_too)
+    with at_work(study.folder, "withdraw"):  # no step writes meanwhile what is removed
+        plan = plan_withdrawal(study, *patient_ids, slides=slides)
+        left = withdraw(study, plan, bundles_too=bundles_too)
     console.say("  removed")
     return _say_left(study, left, console)
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.discovery.evidence import estimable_design, weigh
-from pathoml.discovery.recipe import labels_recipe
+from pathoml.discovery.recipe import LABELS_OUTPUTS, labels_recipe
 from pathoml.errors import CohortError
 from pathoml.store.files import write_json
 from pathoml.store.hypotheses import record_hypotheses
-from pathoml.store.provenance import record_step
+from pathoml.store.publishing import publishing
 from pathoml.store.tables import parse_number, read_own_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
@@ -153,8 +153,8 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         tested, benjamini_hochberg([content[p]["p_value"] for p in tested], size)
     ):
         content[phenotype]["q_value"] = float(q)
-    write_json(RunFolder(study.run_folder).labels, {"phenotypes": content, "family_size": size})
-    record_step(study.run_folder, labels_recipe(study, cohort))
+    with publishing(study.run_folder, labels_recipe(study, cohort), LABELS_OUTPUTS) as out:
+        write_json(RunFolder(out.folder).labels, {"phenotypes": content, "family_size": size})
     raters = len({one.rater for one in labels})
     return LabelResults(raters=raters, rows=[_row(p, content[p]) for p in content])
 

@@ -1,5 +1,5 @@
 """The phenotypes of a run: codebook, assignments, maps, descriptions, evidence, contact sheets,
-naming sheet; runs/RUN/features/.
+naming sheet; features/ of a run.
 """
 
 from __future__ import annotations
@@ -78,16 +78,21 @@ COLUMNS = (
 )
 
 
-def find_phenotypes(study: Study, on_slide: Callable[[int, int], None]) -> Discovered:
-    """Learn phenotypes blind to the outcome, then test them; write runs/RUN/features/.
+def find_phenotypes(
+    study: Study, on_slide: Callable[[int, int], None], *, folder: Path
+) -> Discovered:
+    """Learn phenotypes blind to the outcome, then test them; write features/.
+
+    Args:
+        folder: to write into as if it were the run's.
 
     Raises:
         StoreError: not trained yet, or its data changed since.
     """
-    run, files = load_run(study), RunFolder(study.run_folder)
+    run, files = load_run(study), RunFolder(folder)
     folder = files.features
     codebook = learn_codebook(run.bags, [p.centre for p in run.cohort.patients])
-    assigned = _assign(study, run, codebook, folder, on_slide)
+    assigned = _assign(study, run, codebook, files=files, on_slide=on_slide)
     cohort, config = run.cohort, study.config.cohort
     stain = [_stain(run, p.slide_ids) for p in cohort.patients]
     specimen = {s.slide_id: s.specimen for s in cohort.slides}
@@ -141,7 +146,7 @@ def find_phenotypes(study: Study, on_slide: Callable[[int, int], None]) -> Disco
         },
     )
     return Discovered(
-        folder=folder,
+        folder=RunFolder(study.run_folder).features,
         rows=tuple(rows),
         codebook=code,
         family_size=size,
@@ -162,7 +167,8 @@ def _assign(
     study: Study,
     run: LoadedRun,
     codebook: Codebook,
-    folder: Path,
+    *,
+    files: RunFolder,
     on_slide: Callable[[int, int], None],
 ) -> _Assigned:
     count = len(codebook.centres)
@@ -187,9 +193,9 @@ def _assign(
                 phenotype=phenotype,
                 membership=membership(near),
             )
-            write_assignments(RunFolder(study.run_folder).assignments_of(slide_id), of_tiles)
+            write_assignments(files.assignments_of(slide_id), of_tiles)
             write_phenotype_map(
-                folder / "maps" / f"{slide_id}.png",
+                files.features / "maps" / f"{slide_id}.png",
                 paths[slide_id],
                 of_tiles,
                 count=count,

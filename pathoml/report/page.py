@@ -36,7 +36,7 @@ from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.report.what_ran import read_what_ran
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
-from pathoml.store.provenance import is_fresh, record_step
+from pathoml.store.publishing import is_fresh, publishing
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number, table_names
 from pathoml.study.cohort import read_cohort
@@ -106,8 +106,8 @@ def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> P
     fresh = is_fresh(folder, recipe, REPORT_OUTPUTS)
     progress.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
     if not fresh:
-        write_text(page, report_page(study))
-        record_step(folder, recipe)
+        with publishing(folder, recipe, REPORT_OUTPUTS) as out:
+            write_text(RunFolder(out.folder).report, report_page(study))
     return page
 
 

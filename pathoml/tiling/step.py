@@ -20,6 +20,7 @@ from pathoml.slides.pictures import png_bytes
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.store.failures import settle_failures, write_failures
 from pathoml.store.files import atomic_path, sweep_temporaries
+from pathoml.store.locks import at_work
 from pathoml.store.tiles import flags_of, write_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import drawn_regions, scales, tiles_folder, vectors_encoding
@@ -80,7 +81,8 @@ def tile_study(
     if vectors := vectors_encoding(study):
         progress.heading(f"tile   nothing to do: embeddings/{vectors} has vectors, not tiles")
         return Tiled(grids=())
-    return Tiled(grids=tuple(_tile_grid(scale, shard, progress) for scale in scales(study)))
+    with at_work(study.folder, "tile", shared=True):
+        return Tiled(grids=tuple(_tile_grid(scale, shard, progress) for scale in scales(study)))
 
 
 def _tile_grid(study: Study, shard: Shard | None, progress: Progress) -> TiledGrid:
