@@ -37,9 +37,11 @@ SAID_OF_SLIDES = r"(?:FAILED|MISSING|UNREADABLE)"  # by our own steps
 SLIDE_FILE = r"\.(?:h5|png|jpe?g|geojson|svs|ndpi|mrxs|scn|bif|vms|tiff?|pt|h5ad|csv)\b"
 
 
-def item_code(slide_id: str) -> str:
-    """Return the code of a slide on the naming sheet: it does not sort or read like the id."""
-    return "i" + hashlib.sha256(f"naming sheet {slide_id}".encode()).hexdigest()[:7]
+def item_code(slide_id: str, codebook: str) -> str:
+    """Return the code of a slide on the naming sheet of a codebook: it does not sort or read like
+    the id, and what was said of one codebook is not taken for another.
+    """
+    return "i" + hashlib.sha256(f"naming sheet {codebook} {slide_id}".encode()).hexdigest()[:7]
 
 
 def static_stem(slide_id: str) -> str:
@@ -77,13 +79,9 @@ class Ids:
 
     patients: frozenset[str]
     slides: frozenset[str]
+    items: frozenset[str] = frozenset()  # codes of the slides on naming sheets
     other_patients: frozenset[str] = field(default=frozenset(), repr=False)  # everybody else
     other_slides: frozenset[str] = field(default=frozenset(), repr=False)
-
-    @cached_property
-    def items(self) -> frozenset[str]:
-        """The codes of the slides on the naming sheet."""
-        return frozenset(map(item_code, self.slides))
 
     @cached_property
     def stems(self) -> frozenset[str]:

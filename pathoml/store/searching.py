@@ -312,6 +312,7 @@ def _in_text(source: Source, asked: _Asked) -> bool:
         ids = Ids(
             patients=frozenset(one for one in ids.patients if len(one) >= LEAST_IN_BYTES),
             slides=frozenset(one for one in ids.slides if len(one) >= LEAST_IN_BYTES),
+            items=ids.items,
             other_patients=ids.other_patients,
             other_slides=ids.other_slides,
         )

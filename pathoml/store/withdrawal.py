@@ -31,6 +31,7 @@ from pathoml.store.files import atomic_path, read_json, sweep_temporaries, write
 from pathoml.store.mentions import ITEM, Ids
 from pathoml.store.packs import drop_packed, stored_paths
 from pathoml.store.provenance import MODELS, MODELS_INDEX
+from pathoml.store.ratings import ABOUT, KEY, naming_sheets, state_codebook
 from pathoml.store.raw_tables import CODECS, SEPARATORS, plain_cell
 from pathoml.store.readings import Readings
 from pathoml.store.tables import WITHDRAWING, as_it_was, find_table, read_table, table_names
@@ -108,9 +109,11 @@ def plan_withdrawal(study: Study, *patient_ids: str, slides: Iterable[str] = ())
     wanted = {*slides, *begun.get("slides", [])}
     mine += [r for r in rows.get("slides", ()) if r.get("slide_id") in wanted and r not in mine]
     everybody = [row for stem in rows for row in rows[stem]]
+    my_slides = frozenset({*wanted, *(row.get("slide_id", "") for row in mine)} - {""})
     ids = Ids(
         patients=frozenset(patients),
-        slides=frozenset({*wanted, *(row.get("slide_id", "") for row in mine)} - {""}),
+        slides=my_slides,
+        items=frozenset(begun.get("items", [])) | _items_of(study, my_slides),
         other_patients=frozenset(
             {row.get("patient_id", "") for row in everybody} - patients - {""}
         ),
@@ -247,6 +250,17 @@ def _folders_of(study: Study) -> set[Path]:
     return _slide_folders(study, read_table(path, needs=("patient_id",)).rows) if path else set()
 
 
+def _items_of(study: Study, slides: Collection[str]) -> set[str]:
+    """Return the codes of slides on the naming sheets of all runs."""
+    return {
+        item
+        for features in study.runs_folder.glob("*/features")
+        for sheet in naming_sheets(features)
+        for item, slide in sheet.slide_of.items()
+        if slide in slides
+    }
+
+
 def _unclaimed(study: Study, ids: Ids) -> tuple[str, ...]:
     stored = {
         path.stem
@@ -284,9 +298,12 @@ def _remove_whole(
     """
     kept: set[Path] = set()
     if is_a_run:
+        for sheet in naming_sheets(folder / "features"):
+            if sheet.rated_files():
+                _attempt(sheet.folder, failed, lambda sheet=sheet: state_codebook(sheet))
         for path in ratings(folder):
             _attempt(path, failed, lambda path=path: _remove_ratings(path, ids))
-            kept |= {path, path.with_name("key.csv"), path.with_name("sheet.json")}
+            kept |= {path, path.with_name(KEY), path.with_name(ABOUT)}
     inside = walk(folder, enters=lambda path: is_a_run and path.name in PARTS_OF_A_RUN)
     for path in inside.files:
         if path not in kept and not (is_a_run and is_of_people(path, folder)):
@@ -319,7 +336,7 @@ def _remove_empty(folder: Path, *, links: Any) -> bool:
 
 def _remove_ratings(path: Path, ids: Ids) -> None:
     remove_rows(path, ITEM, ids.items | ids.slides, is_own=True)
-    key = path.with_name("key.csv")
+    key = path.with_name(KEY)
     if key.exists():
         remove_rows(key, "slide_id", ids.slides, is_own=True)
 

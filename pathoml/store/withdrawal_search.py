@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study
-from pathoml.errors import PathomlError, StoreError
+from pathoml.errors import StoreError
 from pathoml.store.files import read_json
 from pathoml.store.mentions import STATIC_MARKER, Ids
 from pathoml.store.packs import PACKS, all_packs
 from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
+from pathoml.store.ratings import naming_sheets
 from pathoml.store.scores import SCORES
 from pathoml.store.searching import UnsearchedError, name_holds, names_somebody
-from pathoml.store.tables import WITHDRAWING, read_own_table, table_names
+from pathoml.store.tables import WITHDRAWING, table_names
 from pathoml.store.walk import walk
 
 BUNDLE = "bundle.json"
@@ -27,9 +28,8 @@ PARTS_OF_A_RUN = (
     "attention", "endpoints", "export", "features", "models", "offset", "permutations", "resamples",
     "tensorboard",
 )  # fmt: skip
-MARKS_OF_A_RUN = (PROVENANCE, SCORES, "splits.json", "metrics.json", MODELS, "attention")
+MARKS_OF_A_RUN = (PROVENANCE, SCORES, "splits.json", "metrics.json", MODELS, "attention", "features")
 WRITTEN_BY_PEOPLE = {".md", ".txt", ".docx", ".odt", ".rtf", ".pdf", ".ipynb", ".pptx"}
-RATED = ("name", "presence", "note")  # cells of the naming sheet that a rater fills in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,23 +149,9 @@ def is_of_people(path: Path, run: Path) -> bool:
     return path.suffix.lower() in WRITTEN_BY_PEOPLE and place[0] not in PARTS_OF_A_RUN
 
 
-def is_rated(path: Path) -> bool:
-    """Return whether a rater wrote something into a file of a naming sheet; what cannot be read
-    was changed by somebody too.
-    """
-    try:
-        rows = read_own_table(path).rows
-    except (PathomlError, OSError, ValueError):  # a spreadsheet program's own format: their work
-        return True
-    return any(row.get(column) for row in rows for column in RATED)
-
-
-def ratings(run: Path) -> Iterator[Path]:
-    """Yield the files of a run's naming sheets that raters have written into."""
-    for sheet in sorted((run / "features").glob("naming_sheet*/")):
-        for path in sorted(sheet.glob("ratings_*.csv")):
-            if is_rated(path):
-                yield path
+def ratings(run: Path) -> list[Path]:
+    """Return the files of a run's naming sheets that raters have written into."""
+    return [path for sheet in naming_sheets(run / "features") for path in sheet.rated_files()]
 
 
 def trained_on(bundle: Path) -> set[str]:
