@@ -60,9 +60,13 @@ def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
     """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it."""
     try:
         with opened(path) as (file, _, _):
-            return {name: str(file.attrs.get(name, "")) for name in names}
+            return {name: _text(file.attrs.get(name, "")) for name in names}
     except HDF5_FAULTS:
         return dict.fromkeys(names, "")
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 @contextmanager
