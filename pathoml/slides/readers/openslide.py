@@ -11,6 +11,7 @@ import openslide
 from openslide import lowlevel
 
 from pathoml.errors import SlideError
+from pathoml.slides.dicom import series_of
 from pathoml.slides.reading import Reader
 from pathoml.types import Image
 
@@ -21,6 +22,7 @@ UNITS_UM = {
 }  # TIFF resolution units, as OpenSlide spells them
 UNLIKE = 1.5  # times the shape of level 0
 PADDED_SIDE_PX = 256  # levels up to this may be mostly padding
+MOST_NAMED = 4  # files in a sentence
 OPAQUE = 0xFF000000  # alpha is the highest byte of a pixel
 
 
@@ -36,6 +38,7 @@ def open_slide(path: Path) -> OpenSlideReader:
     Raises:
         SlideError: the format is known but the file is damaged.
     """
+    _refuse_several_series(path)
     entry = _entry_file(path)
     try:
         reader = OpenSlideReader(openslide.OpenSlide(str(entry)), path.name)
@@ -73,12 +76,28 @@ def _unlike_level(sizes: tuple[tuple[int, int], ...]) -> int | None:
 
 
 def _entry_file(path: Path) -> Path | None:
+    """Return the file that opens a slide: of a folder, the largest level of its DICOM series."""
     if path.is_file():
         return path
-    series = [
-        p for p in path.glob("*.dcm") if p.is_file()
-    ]  # a DICOM slide is a folder; its largest file is a level, not a label
-    return max(series, key=lambda p: p.stat().st_size) if series else None
+    series = _series_in(path)
+    if series:
+        return max((files[0] for files in series.values()), key=lambda p: p.stat().st_size)
+    damaged = [p for p in path.glob("*.dcm") if p.is_file()]
+    return max(damaged, key=lambda p: p.stat().st_size) if damaged else None
+
+
+def _series_in(path: Path) -> dict[str, list[Path]]:
+    return series_of(p for p in path.iterdir() if p.is_file()) if path.is_dir() else {}
+
+
+def _refuse_several_series(path: Path) -> None:
+    series = _series_in(path)
+    if len(series) > 1:
+        first = ", ".join(sorted(files[0].name for files in series.values())[:MOST_NAMED])
+        raise SlideError(
+            f"Slide {path.name} is a folder with {len(series)} DICOM series, each a slide. Give"
+            f" each a row of slides.csv, whose path is one of its files ({first})."
+        )
 
 
 def on_white(bgra: Image) -> Image:
