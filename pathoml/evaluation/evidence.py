@@ -66,7 +66,7 @@ class LockedBundle:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """B patients with a score, in the order of patients.csv, and what is known of them."""
+    """B patients with a score, sorted by patient_id, and what is known of them."""
 
     study: Study
     everyone: Cohort  # with those who have no score
