@@ -26,13 +26,20 @@ from pathoml.types import Recipe
 
 
 def explain_predicted(
-    study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]
+    study: Study,
+    bundle_folder: Path,
+    on_slide: Callable[[int, int], None],
+    *,
+    run_folder: Path | None = None,
 ) -> dict[str, str]:
     """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not
     opened.
 
     None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are
     on the scale of these patients.
+
+    Args:
+        run_folder: of the scores; runs/NAME of the bundle's name if not given.
 
     Raises:
         ConfigError: the study's tiles are not what the bundle was trained on.
@@ -55,7 +62,7 @@ def explain_predicted(
         models=tuple(range(len(specs))),
     )
     subject = Subject(
-        run_folder=study.runs_folder / bundle["name"],
+        run_folder=run_folder or study.runs_folder / bundle["name"],
         cohort=cohort,
         bags=bags,
         stack=stack,

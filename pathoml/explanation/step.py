@@ -70,7 +70,7 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
         bags=run.bags,
         stack=run.stack,
         explain=lambda position, bag: explain_bag(run.stack, run.folds, bag, position=position),
-        score_type=read_scores(folder).score_type[0],
+        score_type=read_scores(folder).kind,
     )
     with progress.bar("explain", "slides") as bar:
         failures = write_maps(study, subject, recipe, on_slide=bar)
