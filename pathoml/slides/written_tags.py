@@ -113,7 +113,7 @@ def _of_picture(path: Path) -> Iterator[tuple[str, str]]:
             image.load()  # what follows the pixels
         for name, value in image.info.items():
             if name not in ("exif", "icc_profile", "jfif", "dpi"):
-                yield from _of_value(name, value)
+                yield from _of_value(str(name), value)
 
 
 def _of_value(name: str, value: object) -> Iterator[tuple[str, str]]:

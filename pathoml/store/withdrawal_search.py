@@ -28,7 +28,8 @@ PARTS_OF_A_RUN = (
     "attention", "endpoints", "export", "features", "models", "offset", "permutations", "resamples",
     "tensorboard",
 )  # fmt: skip
-MARKS_OF_A_RUN = (PROVENANCE, SCORES, "splits.json", "metrics.json", MODELS, "attention", "features")
+OF_ITS_STEPS = ("splits.json", "metrics.json", "attention", "features")
+MARKS_OF_A_RUN = (PROVENANCE, SCORES, MODELS, *OF_ITS_STEPS)
 WRITTEN_BY_PEOPLE = {".md", ".txt", ".docx", ".odt", ".rtf", ".pdf", ".ipynb", ".pptx"}
 
 

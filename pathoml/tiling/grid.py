@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from pathoml.errors import SlideError
 from pathoml.slides.colour import open_in_colour
-from pathoml.slides.identity import sha256_of_slide
+from pathoml.slides.contents import sha256_of_slide
 from pathoml.slides.reading import SlideReader, read_overview, slide_mpp
 from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.slides.stains import stain_vectors
 from pathoml.store.tiles import flags_of
+from pathoml.study.feature_recipes import TILING_VERSION
 from pathoml.tiling.artefacts import artefact_masks, look_closely
 from pathoml.tiling.glass import (
     GLASS_LEVEL,
@@ -28,7 +29,7 @@ from pathoml.tiling.glass import (
     is_bright_on_dark,
     on_even_glass,
 )
-from pathoml.tiling.jobs import TILING_VERSION, Stated, TileJob
+from pathoml.tiling.jobs import Stated, TileJob
 from pathoml.tiling.quality import FLAG_COLOURS, STAINS
 from pathoml.tiling.staining import HE, Staining, seen_staining
 from pathoml.tiling.tissue import OVERVIEW_UM, optical_density, tissue_mask
