@@ -205,8 +205,26 @@ class TilesConfig(Section):
     regions: str | None = Field(
         None,
         description=(
-            "folder with SLIDE.geojson: areas to let in, and areas of class 'exclude' or 'Ignore*'"
-            " to leave out"
+            "folder with SLIDE.geojson: areas to let in, areas of class 'exclude' or 'Ignore*' to"
+            " leave out, and of class 'Tissue' to take for the tissue"
+        ),
+    )
+    glass: float | None = Field(
+        None,
+        ge=50,
+        le=255,
+        description=(
+            "grey level of the empty glass; null = found on each slide; a column glass of"
+            " slides.csv wins"
+        ),
+    )
+    density: float | None = Field(
+        None,
+        ge=0.003,
+        le=0.5,
+        description=(
+            "optical density over glass from which on there is tissue; null = found on each slide;"
+            " a column density of slides.csv wins"
         ),
     )
 

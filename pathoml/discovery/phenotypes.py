@@ -20,7 +20,7 @@ from pathoml.discovery.codebook import Codebook, learn_codebook, membership
 from pathoml.discovery.description import Description, describe
 from pathoml.discovery.discovered import Discovered
 from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, treatment_arms, weigh
-from pathoml.discovery.naming import write_naming_sheet
+from pathoml.discovery.naming import place_of_sheet, write_naming_sheet
 from pathoml.discovery.phenotype_maps import write_phenotype_map
 from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
@@ -30,6 +30,9 @@ from pathoml.store.files import atomic_path, write_json, write_text
 from pathoml.store.hdf5 import sha256_of_arrays
 from pathoml.store.hypotheses import record_hypotheses
 from pathoml.store.maps import read_attention, write_assignments
+from pathoml.store.publishing import keep_for_people, release_to_step
+from pathoml.store.ratings import state_codebook
+from pathoml.store.readings import Readings
 from pathoml.store.tables import disarmed
 from pathoml.store.tiles import read_tiles
 from pathoml.study.layout import tiles_folder
@@ -131,9 +134,17 @@ def find_phenotypes(
     )
     _write_table(folder / "spatial.csv", SPATIAL_COLUMNS, _with_q(assigned.spatial))
     _write_sheets(folder, run, assigned.candidates)
-    write_naming_sheet(
-        folder, run.cohort, assigned.candidates, order=[int(r["phenotype"]) for r in rows]
+    place = place_of_sheet(
+        RunFolder(study.run_folder).features,
+        code,
+        [int(r["phenotype"]) for r in rows],
+        read_items=_read_in_the_viewer(study),
     )
+    write_naming_sheet(folder, run.cohort, assigned.candidates, place=place, codebook=code)
+    for sheet in place.kept:
+        state_codebook(sheet)
+        keep_for_people(sheet.folder)
+    release_to_step(RunFolder(study.run_folder).features / place.name)
     tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
     write_json(
         files.codebook,
@@ -142,6 +153,7 @@ def find_phenotypes(
             "tried": tried,
             "stability": codebook.stability.tolist(),
             "outcome_blind": True,
+            "naming_sheet": place.name,
             "adjustment": adjustment,
         },
     )
@@ -151,7 +163,15 @@ def find_phenotypes(
         codebook=code,
         family_size=size,
         adjustment=adjustment,
+        sheet=place.name,
+        kept_sheets=tuple(sheet.folder.name for sheet in place.kept),
     )
+
+
+def _read_in_the_viewer(study: Study) -> set[str]:
+    """Return the items of naming sheets that somebody has read in the viewer."""
+    path = study.readings_file
+    return {row["item"] for row in Readings(path).rows()} if path.exists() else set()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,12 +27,13 @@ DISCOVER_OUTPUTS = Outputs(
         "features/assignments/*.h5",
         "features/maps/*.png",
         "features/sheets/*.png",
-        "features/naming_sheet/*.png",
-        "features/naming_sheet/index.html",
-        "features/naming_sheet/key.csv",
-        "features/naming_sheet/ratings_*.csv",
+        "features/naming_sheet*/*.png",
+        "features/naming_sheet*/index.html",
+        "features/naming_sheet*/key.csv",
+        "features/naming_sheet*/sheet.json",
+        "features/naming_sheet*/ratings_*.csv",
     ),
-    by_people=("features/naming_sheet/ratings_*.csv",),
+    by_people=("features/naming_sheet*/ratings_*.csv",),
 )
 LABELS_OUTPUTS = Outputs(always=("features/labels.json",), globs=("features/labels.json",))
 NOT_TESTED_BY = ("treatment_months",)  # fields of Patient

@@ -242,7 +242,7 @@ def _scored_patients(table: ScoreTable) -> tuple[list[ScoredPatient], dict[str, 
         for b, patient_id in enumerate(table.patient_ids)
     ]
     stated = {
-        "score_type": table.score_type,
+        "score_type": (table.kind,),
         "n_repeats": [f"{n:g}" for n in table.n_repeats],
         "splits_sha256": table.splits_sha256,
         "data_cut": table.data_cut,

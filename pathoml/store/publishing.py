@@ -30,6 +30,7 @@ from pathoml.types import Recipe
 
 STAGING = ".new"  # of a run's folder: what a step has written so far
 UNKNOWN = "not-of-this-run"  # of a run's folder: what lay among a step's files and was not its own
+KEPT = ".kept"  # of a folder of a run: what lies there is people's now, and no step's
 UNFINISHED = "unfinished"  # of provenance.json: steps of which files are changing places
 FILES = "files"  # of provenance.json: step -> name -> proof
 HANDED_OUT = "handed out"  # of provenance.json: step -> name -> hash of what people fill in
@@ -197,6 +198,18 @@ def _switch(run_folder: Path, recipe: Recipe, outputs: Outputs, *, staged: Stage
     _finish(run_folder, [recipe.step, *others], content)
 
 
+def keep_for_people(folder: Path) -> None:
+    """Say that the files of a folder of a run are no step's any more, because somebody wrote there
+    about them: nothing replaces or removes them.
+    """
+    (folder / KEPT).touch()
+
+
+def release_to_step(folder: Path) -> None:
+    """Say that the files of a folder are a step's again, but those that people fill in."""
+    (folder / KEPT).unlink(missing_ok=True)
+
+
 def unfinished_steps(run_folder: Path) -> list[str]:
     """Return the steps whose files were changing places when their process was killed."""
     return list(read_provenance(run_folder).get(UNFINISHED, ()))
@@ -281,7 +294,7 @@ def _matching(folder: Path, globs: Sequence[str]) -> set[str]:
         path.relative_to(folder).as_posix()
         for glob in globs
         for path in folder.glob(glob)
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".") and not (path.parent / KEPT).exists()
     }
 
 
