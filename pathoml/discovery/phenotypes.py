@@ -28,7 +28,7 @@ from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_json, write_text
 from pathoml.store.hdf5 import sha256_of_arrays
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.hypotheses import PHENOTYPES, record_hypotheses
 from pathoml.store.maps import read_attention, write_assignments
 from pathoml.store.publishing import keep_for_people, release_to_step
 from pathoml.store.ratings import state_codebook
@@ -42,7 +42,6 @@ from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.types import Array, Assignments, TileGrid
 
-FAMILY = "phenotypes"
 SPATIAL_COLUMNS = (
     "slide_id",
     "phenotype",
@@ -115,7 +114,7 @@ def find_phenotypes(
     names = [
         f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))
     ]
-    size = record_hypotheses(study.runs_folder, FAMILY, names, run=study.config.run)
+    size = record_hypotheses(study.runs_folder, PHENOTYPES, names, run=study.config.run)
     q_values = benjamini_hochberg([e.p_value for e in evidence], size)
     shifts = [_paired(run, assigned.slide_counts, specimen, k) for k in range(len(evidence))]
     rows = [

@@ -8,6 +8,7 @@ import glob
 from pathlib import Path
 
 from pathoml.config import Study
+from pathoml.store.hypotheses import HUMAN_SCORES, PHENOTYPES, hypotheses_of_others
 from pathoml.store.provenance import file_hash, file_hashes, recorded_recipe
 from pathoml.store.publishing import Outputs
 from pathoml.study.inputs import patients_read, pictures_there, slides_read, stored_content
@@ -50,6 +51,7 @@ def labels_recipe(study: Study, cohort: Cohort) -> Recipe:
             "slides": slides_read(cohort),
             "covariates": list(study.config.cohort.covariates),
             "version": LABELS_VERSION,
+            **hypotheses_of_others(study.runs_folder, (HUMAN_SCORES,), run=study.config.run),
         },
     )
 
@@ -91,5 +93,6 @@ def discover_recipe(study: Study, cohort: Cohort) -> Recipe:
             "begun later": list(cohort.later_covariates),
             "treatment": config.treatment,
             "version": DISCOVER_VERSION,
+            **hypotheses_of_others(study.runs_folder, (PHENOTYPES,), run=study.config.run),
         },
     )
