@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoml.config import Study
+from pathoml.errors import StoreError
 from pathoml.store.provenance import file_hash, recorded_inputs, recorded_recipe
 from pathoml.store.publishing import proved_names, unfinished_steps
 from pathoml.store.tables import read_study_table, table_names
@@ -26,6 +27,7 @@ RESTS_ON: Mapping[str, tuple[tuple[str, ...], str, str]] = {
         "discover --labels FILE",
     ),
 }
+OF_SCORES = ("train", "import", "predict", "evaluate")
 NOWHERE = ".outdated"  # no run has a file below it
 
 
@@ -77,6 +79,18 @@ def current_run(study: Study) -> CurrentRun:
         found["labels"] = found["discover"]
     said = {step: sentence for step, sentence in found.items() if sentence}
     return CurrentRun(study.run_folder, said, slides)
+
+
+def refuse_unfinished(study: Study) -> None:
+    """Raise StoreError if a process was killed while scores or metrics of the run changed places:
+    what lies there is no state of it.
+    """
+    if stopped := [step for step in unfinished_steps(study.run_folder) if step in OF_SCORES]:
+        commands = " and ".join(f"`pathoml {step}`" for step in stopped)
+        raise StoreError(
+            f"{study.run_folder}: {commands} was stopped while files of the run changed places. Run"
+            " `pathoml run` first."
+        )
 
 
 def outdated(run_folder: Path, step: str) -> str:
