@@ -35,6 +35,7 @@ from pathoml.store.ratings import state_codebook
 from pathoml.store.readings import Readings
 from pathoml.store.tables import disarmed
 from pathoml.store.tiles import read_tiles
+from pathoml.study.current_run import maps_in_force
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
@@ -197,6 +198,7 @@ def _assign(
     spatial: list[dict[str, Any]] = []
     total, done = sum(len(b.slide_ids) for b in run.bags), 0
     paths = {s.slide_id: s.path for s in run.cohort.slides}
+    has_maps = bool(maps_in_force(study.run_folder))
     for patient, bag in enumerate(run.bags):
         for grid, features in slides_of(bag):
             slide_id, centre = grid.slide_id, run.cohort.patients[patient].centre
@@ -222,7 +224,7 @@ def _assign(
             )
             spatial += _where(study, grid, phenotype, count)
             map_path = RunFolder(study.run_folder).map_of(slide_id)
-            if map_path.exists():
+            if has_maps and map_path.exists():
                 values = read_attention(map_path).contribution.astype(np.float64) * len(
                     bag.features
                 )

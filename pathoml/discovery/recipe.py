@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.store.hypotheses import HUMAN_SCORES, PHENOTYPES, hypotheses_of_others
-from pathoml.store.provenance import file_hash, file_hashes, recorded_recipe
+from pathoml.store.provenance import file_hash, file_hashes
 from pathoml.store.publishing import Outputs
+from pathoml.study.current_run import maps_in_force
 from pathoml.study.inputs import patients_read, pictures_there, slides_read, stored_content
 from pathoml.study.layout import tiles_folder
 from pathoml.types import Cohort, Recipe
@@ -88,7 +89,7 @@ def discover_recipe(study: Study, cohort: Cohort) -> Recipe:
             "slides": slides_read(cohort, SLIDE_COLUMNS),
             "pictures": pictures_there(cohort),
             "tiles": stored_content(tiles_folder(study), cohort),  # the tissue's border
-            "maps": recorded_recipe(study.run_folder, "explain"),
+            "maps": maps_in_force(study.run_folder),
             "covariates": list(config.covariates),
             "begun later": list(cohort.later_covariates),
             "treatment": config.treatment,

@@ -11,7 +11,7 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.store.provenance import file_hash, recorded_inputs, recorded_recipe
-from pathoml.store.publishing import proved_names, unfinished_steps
+from pathoml.store.publishing import is_whole, proved_names, unfinished_steps
 from pathoml.store.tables import read_study_table, table_names
 from pathoml.study.run_folder import RunFolder
 
@@ -81,6 +81,15 @@ def current_run(study: Study) -> CurrentRun:
     return CurrentRun(study.run_folder, said, slides)
 
 
+def maps_in_force(run_folder: Path) -> str:
+    """Return the recipe of the run's maps, "" where there are none of its models and scores, or
+    some are lost or were changed.
+    """
+    if outdated(run_folder, "explain") or not is_whole(run_folder, "explain"):
+        return ""
+    return recorded_recipe(run_folder, "explain")
+
+
 def refuse_unfinished(study: Study) -> None:
     """Raise StoreError if a process was killed while scores or metrics of the run changed places:
     what lies there is no state of it.
@@ -108,7 +117,7 @@ def outdated(run_folder: Path, step: str) -> str:
         if name in recorded and recorded[name] != file_hash(run_folder / name)
     ]
     maps = recorded.get("maps")
-    if step == "discover" and maps is not None and maps != recorded_recipe(run_folder, "explain"):
+    if step == "discover" and maps and maps != recorded_recipe(run_folder, "explain"):
         changed.append("maps")
     if not changed:
         return ""
