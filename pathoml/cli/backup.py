@@ -42,9 +42,8 @@ def run(study: Study, file: Path, console: Console, *, embeddings: bool) -> int:
     console.heading(f"backup  {study.folder} into {file}")
     with console.bar("backup", "files") as bar:
         done = backup_study(study, file, embeddings=embeddings, on_file=bar)
-    console.say(
-        f"  {done.files} files, {done.size_bytes / MEGABYTE:.1f} MB, read back and as written"
-    )
+    megabytes = f"{done.size_bytes / MEGABYTE:.1f} MB"
+    console.say(f"  {done.files} files, {megabytes}, read back and found as written")
     console.say(f"  without {' and '.join(done.without)}: keep those where they are safe too")
     for path, why in done.left_out:
         console.say(f"  NOT IN IT {path.relative_to(study.folder)}: {why}")

@@ -11,16 +11,18 @@ Source: SQLite Online Backup API, https://www.sqlite.org/backup.html.
 from __future__ import annotations
 
 import datetime as dt
+import glob
 import hashlib
 import json
 import os
 import sqlite3
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -28,10 +30,10 @@ from typing import IO, Any
 import pathoml
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
-from pathoml.store.files import atomic_path
+from pathoml.store.files import SECONDS_A_DAY, atomic_path
 from pathoml.store.locks import LOCK, at_work
 from pathoml.store.publishing import STAGING, new_folder
-from pathoml.store.tables import WITHDRAWING
+from pathoml.store.tables import WITHDRAWING, read_study_table, table_names
 from pathoml.store.walk import walk
 from pathoml.store.withdrawal_search import is_ours
 from pathoml.types import NOTICE, Bar
@@ -97,8 +99,14 @@ def backup_study(
             enters=lambda path: is_ours(study.folder, path),
             without=[study.folder / name for name in without],
         )
-        paths = [path for path in inside.files if _is_kept(study.folder, path)]
+        slides = _slides(study)
+        paths = [
+            path
+            for path in inside.files
+            if _is_kept(study.folder, path) and slides.isdisjoint({path, path.parent})
+        ]
         hashes: dict[str, dict[str, Any]] = {}
+        _sweep(target)
         with atomic_path(target) as temporary:
             handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, OWNER_ONLY)
             with os.fdopen(handle, "w+b") as raw, zipfile.ZipFile(raw, "w") as archive:
@@ -163,12 +171,29 @@ def is_backup(path: Path) -> bool:
         return False
 
 
+def _sweep(target: Path) -> None:
+    """Remove what a backup of this name that was killed left, once it is a day old."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > SECONDS_A_DAY:
+                path.unlink()
+
+
 def _is_kept(folder: Path, path: Path) -> bool:
     place = path.relative_to(folder).parts
     hidden = any(part == STAGING or part.endswith(STAGING) for part in place)
     beside = place[0] == "readings" and path.name.endswith(BESIDE_A_DATABASE)
     temporary = path.name.startswith(".") and path.name.endswith(".tmp")
     return not (hidden or beside or temporary or path.name == LOCK or is_backup(path))
+
+
+def _slides(study: Study) -> set[Path]:
+    """Return the slides of slides.csv, and the folders in which some formats keep their pixels."""
+    if not any((study.folder / name).exists() for name in table_names(SLIDES)):
+        return set()
+    rows = read_study_table(study, SLIDES).rows
+    files = {study.folder / row["path"] for row in rows if row.get("path")}
+    return files | {path.with_suffix("") for path in files}
 
 
 def _list(

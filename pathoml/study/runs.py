@@ -10,7 +10,7 @@ from pathoml.config import Study
 from pathoml.errors import StoreError, nearest
 from pathoml.store.locks import at_work_on_run
 from pathoml.store.provenance import PROVENANCE, recorded_recipes
-from pathoml.store.published import published_by, published_refusal
+from pathoml.store.published import published_by
 from pathoml.store.ratings import ABOUT, KEY, naming_sheets, state_codebook
 from pathoml.store.removal import Failed, is_of_people, is_run, remove_run
 from pathoml.store.walk import walk
@@ -59,7 +59,8 @@ def delete_run(study: Study, name: str) -> Failed:
     found, folder = find_run(study, name), study.runs_folder / name
     if found.published_by:
         raise StoreError(
-            published_refusal(folder, found.published_by, "a published run is not deleted")
+            f"runs/{name} is published ({found.published_by}), and is not deleted. If it may go,"
+            f" say so first: `pathoml runs {study.folder} --unpublish {name}`."
         )
     failed: Failed = []
     with at_work_on_run(folder, "runs --delete"):
