@@ -14,13 +14,12 @@ from pathoml.discovery.recipe import (
     labels_recipe,
 )
 from pathoml.embedding.jobs import embedded_otherwise
-from pathoml.errors import StoreError
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
 from pathoml.store.locks import at_work_on_run
 from pathoml.store.provenance import recorded_inputs
-from pathoml.store.published import give_up_published, published_by, published_refusal
+from pathoml.store.published import give_up_published, published_by, refuse_writing
 from pathoml.store.publishing import Outputs, unproved
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import named, what_changed
@@ -107,7 +106,7 @@ def _refuse_published(study: Study) -> None:
     for step, one in step_states(study, read_cohort(study)).items():
         if one.state == "to do again" and recorded_inputs(study.run_folder, step):
             why = f"`{step}` is to do again ({'; '.join(one.why)})"
-            raise StoreError(published_refusal(study.run_folder, by, why))
+            refuse_writing(study.run_folder, by, why)
 
 
 @dataclass(frozen=True, kw_only=True)

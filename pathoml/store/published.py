@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pathoml.errors import StoreError
 from pathoml.store.files import read_json, write_json
@@ -81,14 +81,14 @@ def refuse_published(run_folder: Path, step: str) -> None:
     if step.split()[0] in ADDED_LATER or not recorded_recipe(run_folder, step):
         return
     if by := published_by(run_folder):
-        raise StoreError(published_refusal(run_folder, by, f"`{step}` would write over it"))
+        refuse_writing(run_folder, by, f"`{step}` would write over it")
 
 
-def published_refusal(run_folder: Path, by: str, what: str) -> str:
-    """Return the sentence that says why a published run is not written over, and what to do."""
+def refuse_writing(run_folder: Path, by: str, what: str) -> NoReturn:
+    """Raise StoreError, which says why a published run is not written over, and what to do."""
     name = run_folder.name
     other = free_name(run_folder.parent, name)
-    return (
+    raise StoreError(
         f"runs/{name} is published ({by}), and {what}. Write into another run: add"
         f" `--set run={other}`, or put `run: {other}` into study.yaml. To write over this one, give"
         f" up that it is published: `pathoml run --replace`, or `pathoml runs --unpublish {name}`."
