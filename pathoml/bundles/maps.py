@@ -27,13 +27,20 @@ from pathoml.types import Recipe
 
 
 def explain_predicted(
-    study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]
+    study: Study,
+    bundle_folder: Path,
+    on_slide: Callable[[int, int], None],
+    *,
+    run_folder: Path | None = None,
 ) -> Mapping[str, str]:
     """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not
     opened.
 
     None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are
     on the scale of these patients.
+
+    Args:
+        run_folder: of the scores; runs/NAME of the bundle's name if not given.
 
     Raises:
         ConfigError: the study's tiles are not what the bundle was trained on.
@@ -62,7 +69,8 @@ def explain_predicted(
             "version": EXPLAIN_VERSION,
         },
     )
-    with publishing(study.runs_folder / bundle["name"], recipe, EXPLAIN_OUTPUTS) as out:
+    target = run_folder or study.runs_folder / bundle["name"]
+    with publishing(target, recipe, EXPLAIN_OUTPUTS) as out:
         subject = Subject(
             folder=out.folder,
             cohort=cohort,

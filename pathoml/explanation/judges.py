@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import CohortError
 from pathoml.explanation.contributions import BagExplanation, explain_features
-from pathoml.survival.ridge_cox import event_balanced_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_solved
-from pathoml.training.model_stack import ModelSpec, ModelStack
+from pathoml.training.left_out import leaving_out
+from pathoml.training.model_stack import ModelStack
 from pathoml.training.run import LoadedRun
 from pathoml.training.scoring import FoldScores, fold_scores
-from pathoml.types import Bag, Cohort
+from pathoml.types import Bag
 
 JUDGES = 2  # of each fold
 PARTS = 5  # of the training patients, of which a judge learns from all but one
@@ -42,18 +39,24 @@ class Judges:
 
 
 def solve_judges(study: Study, run: LoadedRun) -> Judges | None:
-    """Return the judges of a run, or None where it needs none, or too few events are left for one."""
+    """Return the judges of a run; None where it needs none, or where too few events are left."""
     if not is_solved(study.config.train) or len({fold.repeat for fold in run.folds}) > 1:
         return None
     ids, seed = run.cohort.patient_ids, study.config.splits.seed
-    specs = [_without(one, k, run.cohort, seed) for one in run.specs for k in range(JUDGES)]
+    specs = [
+        replace(judge, repeat=f"judge-{number}")
+        for one in run.specs
+        for number, judge in enumerate(
+            leaving_out(one, run.cohort, parts=PARTS, seed=seed)[:JUDGES], 1
+        )
+    ]
     try:
         [block] = fit_models(
             run.cohort,
             run.bags,
             specs,
             config=study.config.train,
-            device=prepare_device(study.config.compute),
+            device=run.stack.projections[0][0].device,
             seed=seed,
         )
     except CohortError:  # no event is left
@@ -64,14 +67,3 @@ def solve_judges(study: Study, run: LoadedRun) -> Judges | None:
         for fold in fold_scores(block.raw, specs, ids)
     ]
     return Judges(stack=block.stack, folds=folds)
-
-
-def _without(one: ModelSpec, part: int, cohort: Cohort, seed: int) -> ModelSpec:
-    """Return a fold's model that leaves out one part of the training patients, events and censored
-    alike.
-    """
-    learns = set(one.train)
-    rows = np.array([row for row, who in enumerate(cohort.patient_ids) if who in learns])
-    of_row = event_balanced_folds(cohort.event[rows], PARTS, seed)
-    kept = tuple(cohort.patient_ids[row] for row, own in zip(rows, of_row) if own != part)
-    return replace(one, repeat=f"judge-{part + 1}", train=kept)

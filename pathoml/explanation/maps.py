@@ -28,6 +28,7 @@ from pathoml.store.files import atomic_path, write_json
 from pathoml.store.geojson import tile_collection, write_geojson
 from pathoml.store.maps import write_attention
 from pathoml.store.tiles import flags_at, read_tiles
+from pathoml.study.file_names import strip_name
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
@@ -83,6 +84,7 @@ def write_maps(
     total, done = sum(len(bag.slide_ids) for bag in subject.bags), 0
     failures: dict[str, str] = {}
     gallery = Gallery()
+    mapped = [slide_id for bag in subject.bags for slide_id in bag.slide_ids]
     for explanation, bag in zip(explanations, subject.bags):
         percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
         for tile_map in slide_maps(explanation, bag, score_type=subject.score_type):
@@ -101,6 +103,7 @@ def write_maps(
                     scale,
                     percentile,
                     mark,
+                    strip=folder / f"{strip_name(tile_map.slide_id, mapped)}.png",
                 )
             except SlideError as error:
                 failures[tile_map.slide_id] = by_id(
@@ -133,6 +136,8 @@ def _draw(
     scale: MapScale,
     percentile: float,
     mark: str,
+    *,
+    strip: Path,
 ) -> None:
     fraction = scale.fraction(tile_map.contribution.astype(np.float64) * bag_size)
     if path is None:
@@ -144,9 +149,7 @@ def _draw(
             folder / f"{tile_map.slide_id}.png",
             draw_map(reader, tile_map, fraction, scale=scale, percentile=percentile, mark=mark),
         )
-        _write_png(
-            folder / f"{tile_map.slide_id}_tiles.png", draw_tiles(reader, tile_map, fraction)
-        )
+        _write_png(strip, draw_tiles(reader, tile_map, fraction))
 
 
 def _write_png(path: Path, image: Image) -> None:

@@ -143,6 +143,12 @@ def unproved(run_folder: Path, step: str, outputs: Outputs) -> list[str]:
     ]
 
 
+def proved_names(run_folder: Path, step: str) -> frozenset[str] | None:
+    """Return the names of the files that a step left, None where nothing is known of them."""
+    names = read_provenance(run_folder).get(FILES, {}).get(step)
+    return None if names is None else frozenset(names)
+
+
 def withdraw_outputs(run_folder: Path, step: str, outputs: Outputs) -> None:
     """Remove what a step left where it has nothing to make any more."""
     names = outputs.found(run_folder) - outputs.for_people(run_folder)

@@ -17,10 +17,11 @@ from xml.etree.ElementTree import iterparse
 
 from pathoml.errors import CohortError
 from pathoml.store.raw_tables import LINES_ABOVE, RawTable, header_place, plain_cell
+from pathoml.store.refusals import refused_by_the_machine
 
 WORKBOOK_FAULTS = (  # of a damaged file
     OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError,
-    NotImplementedError,
+    NotImplementedError, MemoryError,
     SyntaxError,  # XML's errors are such
 )  # fmt: skip
 MOST_UNPACKED = 200 * 10**6  # bytes of a workbook
@@ -49,6 +50,8 @@ def read_workbook(path: Path, needs: Collection[str] = ()) -> RawTable:
         InvalidFileException,
         *WORKBOOK_FAULTS,
     ) as error:  # XML's errors are SyntaxErrors
+        if refused := refused_by_the_machine(error, path):
+            raise CohortError(refused) from error
         raise CohortError(
             f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as"
             " CSV (UTF-8)."

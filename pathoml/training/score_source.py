@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pathoml.bags.origin import refuse_other_features
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.store.provenance import recorded_inputs, recorded_recipes
@@ -70,6 +71,7 @@ def refuse_stale_scores(study: Study, cohort: Cohort) -> None:
                 f"{folder} is not trained, or its data or configuration changed since ({why}). Run"
                 " `pathoml train`, or pathoml.train(study), first."
             )
+        refuse_other_features(study, cohort)
     elif "predict" in recorded_recipes(folder):
         try:
             now = score_source(study, cohort)
