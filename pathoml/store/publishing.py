@@ -26,6 +26,7 @@ from pathoml.store.provenance import (
     recorded_recipe,
     write_provenance,
 )
+from pathoml.store.published import refuse_published
 from pathoml.types import Recipe
 
 STAGING = ".new"  # of a run's folder: what a step has written so far
@@ -73,8 +74,10 @@ def publishing(run_folder: Path, recipe: Recipe, outputs: Outputs) -> Iterator[S
     An error leaves the run as it was.
 
     Raises:
-        StoreError: another command is at work on the run, or a file is not one that the step makes.
+        StoreError: the step was done and the run is published, another command is at work on the
+            run, or a file is not one that the step makes.
     """
+    refuse_published(run_folder, recipe.step)
     with at_work_on_run(run_folder, recipe.step):
         staged = Staged(folder=run_folder / STAGING)
         shutil.rmtree(staged.folder, ignore_errors=True)  # of a process that was killed
@@ -177,6 +180,7 @@ def withdraw_outputs(run_folder: Path, step: str, outputs: Outputs) -> None:
     """Remove what a step left where it has nothing to make any more."""
     names = outputs.found(run_folder) - outputs.for_people(run_folder)
     if names or recorded_recipe(run_folder, step):
+        refuse_published(run_folder, step)
         with at_work_on_run(run_folder, step):
             _void(run_folder, [step])
             _remove(run_folder, names)
