@@ -62,6 +62,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     secondary = secondary_endpoints(study, cohort)
     console.heading(f"check  {study.folder}")
     _say_tables(study, patients_table, slides_table, console)
+    if few := config.significance.why_no_intervals:
+        console.say(f"  WARNING {few}")
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )

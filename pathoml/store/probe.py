@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pathoml.spawning import spawn_context
+from pathoml.store.children import begin_as_child, is_main_thread
 
 SECONDS = 60.0  # a network drive may need this long for the first bytes
 KILL_SECONDS = 5.0
@@ -61,7 +62,9 @@ class Probe:
             self.close()
             context = spawn_context()
             self._line, theirs = context.Pipe()
-            self._child = context.Process(target=_serve, args=(theirs, self._look), daemon=True)
+            self._child = context.Process(
+                target=_serve, args=(theirs, self._look, is_main_thread()), daemon=True
+            )
             self._child.start()
             theirs.close()
         return self._line
@@ -73,8 +76,9 @@ class Probe:
         self.close()
 
 
-def _serve(line: Connection, look: Look) -> None:
+def _serve(line: Connection, look: Look, by_main_thread: bool) -> None:
     """Answer for each path that comes down the line."""
+    begin_as_child(by_main_thread)
     while True:
         try:
             path = line.recv()

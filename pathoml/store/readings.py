@@ -150,17 +150,26 @@ class Readings:
         with self._connection() as connection:
             for name in triggers:
                 connection.execute(f"DROP TRIGGER {name}")  # names of TRIGGERS
-            for table in ("readings", "audit"):
+            gone = sum(
                 connection.execute(
                     f"DELETE FROM {table} WHERE slide_id IN ({marks})", tuple(slide_ids)
-                )
-            _append_audit(connection, _now(), "withdrawn", "", "", "", {"slides": len(slide_ids)})
+                ).rowcount
+                for table in ("readings", "audit")
+            )
+            if gone:  # a withdrawal that is finished later says it once
+                detail = {"slides": len(slide_ids)}
+                _append_audit(connection, _now(), "withdrawn", "", "", "", detail)
             for trigger in TRIGGERS:
                 connection.execute(trigger)
         with self._connection() as connection:
             connection.isolation_level = None
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreError(
+                f"{self._path} is open in a viewer that is reading, so that the rows are still in"
+                " the file beside it. Stop the viewer, and withdraw again."
+            )
 
     def audit_rows(self) -> list[dict[str, Any]]:
         """Return the audit log, oldest first."""

@@ -7,13 +7,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError, StoreError
-from pathoml.store.files import atomic_path
+from pathoml.store.files import atomic_path, proved_path
+from pathoml.store.proofs import is_whole_statistics_file
 from pathoml.store.tables import Table, parse_number, read_own_table, write_table
 from pathoml.types import NOTICE, Array, Cohort, Floats, RiskScore
 
@@ -298,12 +301,13 @@ def write_scores(folder: Path, scores: Sequence[RiskScore], *, endpoint: str = "
     labels = {
         name: DESCRIPTIONS[name][0][:79] for name in SCORE_COLUMNS
     }  # Stata holds 80 characters
-    writers: tuple[tuple[str, Callable[..., None]], ...] = (
-        (SCORES_STATA, pyreadstat.write_dta),
-        (SCORES_SPSS, pyreadstat.write_sav),
+    formats: tuple[tuple[str, Callable[..., None], Callable[..., Any]], ...] = (
+        (SCORES_STATA, pyreadstat.write_dta, pyreadstat.read_dta),
+        (SCORES_SPSS, pyreadstat.write_sav, pyreadstat.read_sav),
     )
-    for name, write in writers:
-        with atomic_path(folder / name) as path:
+    for name, write, read in formats:
+        proof = partial(is_whole_statistics_file, frame=frame, read=read)
+        with proved_path(folder / name, proof) as path:
             write(frame, str(path), column_labels=labels)
 
 

@@ -5,26 +5,30 @@ somebody asks for one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pathoml.errors import ConfigError
-from pathoml.store.files import atomic_path
+from pathoml.store.files import atomic_path, proved_path
+from pathoml.store.proofs import is_whole_log
 from pathoml.store.tables import write_table
 
 EVENTS = "events.out.tfevents.pathoml"  # TensorBoard's own name would hold the name of the machine
+MLFLOW = "mlflow"  # of a run's folder
 LogRow = Mapping[str, Any]
 
 
 def write_logs(
-    folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: bool
+    folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: Path | None
 ) -> None:
     """Write the loss of every model and epoch.
 
     Args:
-        folder: runs/RUN; gets log.csv, tensorboard/ and (if asked) mlflow/.
+        folder: of the run; gets log.csv and tensorboard/.
         settings: of the run, for MLflow.
+        mlflow: folder of an MLflow file store, to which this training is added; None = none.
 
     Raises:
         ConfigError: MLflow is asked for but not installed.
@@ -36,8 +40,8 @@ def write_logs(
             [(row["model"], row["epoch"], row["loss"]) for row in log],
         )
     _write_tensorboard(folder / "tensorboard", log)
-    if mlflow:
-        _write_mlflow(folder / "mlflow", log, settings)
+    if mlflow is not None:
+        _write_mlflow(mlflow, log, settings)
 
 
 def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:
@@ -54,7 +58,8 @@ def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:
             writer.add_scalar(f"loss/{row['model']}", row["loss"], row["epoch"])
         writer.close()
         [written] = Path(scratch).glob("events.*")
-        with atomic_path(folder / EVENTS) as path:
+        proof = partial(is_whole_log, records=len(log))
+        with proved_path(folder / EVENTS, proof) as path:
             path.write_bytes(written.read_bytes())
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from pathoml.config import Study
 from pathoml.errors import CohortError, PathomlError, StoreError
 from pathoml.spawning import spawn_context
+from pathoml.store.children import begin_as_child
 from pathoml.store.embeddings import read_embeddings
 from pathoml.study.run_folder import RunFolder, run_embeddings
 from pathoml.types import Patient
@@ -327,6 +328,7 @@ class ModelsProcess:
 
 
 def _answer_questions(study: Study, connection: Connection) -> None:
+    begin_as_child()
     models = Models(study)
     while True:
         try:

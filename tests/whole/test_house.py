@@ -74,8 +74,8 @@ HEAVY = {
     "torch": "bags compute.devices compute.measured compute.processes embedding encoders"
     " evaluation explanation interop mil training (cli) (pipeline) (report) (viewer)",
     "safetensors.torch": "training (embedding)",
-    "torchvision": "",
-    "timm": "embedding encoders",
+    "torchvision": "(encoders)",
+    "timm": "encoders",
     "transformers": "",
     "huggingface_hub": "(encoders)",
     "pytorch_lightning": "training.lightning",
