@@ -129,6 +129,7 @@ OUTSIDERS = [
     get("a name behind a user", "/", 421, host="localhost@evil.example"),
     get("the machine of the cloud", "/", 421, host="169.254.169.254"),
     get("a port that is none", "/", 421, host="localhost:eighty"),
+    get("a name with a path, which poisons addresses", "/", 421, host="localhost/static/?x="),
     get("no name", "/", 421, host=""),
     get("two names in one", "/", 421, host="localhost, evil.example"),
     # by another method
