@@ -7,6 +7,7 @@ patches/, which must be there, and the encoder is taken to be study.yaml's, whic
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,8 @@ from pathoml.interop._features import (
     import_features,
     study_embeddings,
 )
-from pathoml.store.files import proved_path
+from pathoml.store.files import write_bytes
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
-from pathoml.store.proofs import is_whole_zip
 from pathoml.types import Exchange, TileGrid
 
 
@@ -61,8 +61,9 @@ def export_to(study: Study, target: Path) -> Exchange:
                 attrs={},
             ),
         )
-        with proved_path(paths[2], is_whole_zip) as temporary:
-            torch.save(torch.from_numpy(slide.features.astype(np.float32)), temporary)
+        made = io.BytesIO()
+        torch.save(torch.from_numpy(slide.features.astype(np.float32)), made)
+        write_bytes(paths[2], made.getvalue())
         written += paths
     return Exchange(files=tuple(written))
 

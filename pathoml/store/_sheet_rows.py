@@ -33,6 +33,8 @@ READ_BYTES = 2**20  # at once
 class SheetRows(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no types
     """The rows of a sheet that hold something, and what was seen on the way to each."""
 
+    row_counter: int
+
     def __init__(self, sheet: Any, source: Any) -> None:
         book = sheet.parent
         super().__init__(
@@ -128,9 +130,8 @@ def refuse_bombs(archive: zipfile.ZipFile, most_bytes: int) -> int:
         return unpacked
     for part in parts:
         name = part.filename.lower()
-        if ("/worksheets/" in name and name.endswith(".xml")) or not name.endswith(
-            (".xml", ".rels")
-        ):
+        is_sheet = "/worksheets/" in name and name.endswith(".xml")
+        if is_sheet or not name.endswith((".xml", ".rels")):
             continue
         most, found = (MOST_OF_TEXTS if "sharedstrings" in name else MOST_BESIDE), 0
         with archive.open(part) as source:
