@@ -31,7 +31,8 @@ from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.packs import is_stored
-from pathoml.store.provenance import MODELS, record_step
+from pathoml.store.provenance import MODELS
+from pathoml.store.publishing import publishing
 from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
 from pathoml.study.cohort import cohort_without_outcomes
@@ -40,7 +41,7 @@ from pathoml.study.no_map import no_map
 from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
-from pathoml.training.score_source import predict_recipe
+from pathoml.training.score_source import PREDICT_OUTPUTS, predict_recipe
 from pathoml.types import SILENT, Progress, RiskScore
 
 
@@ -106,7 +107,6 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
     scale, hashes = bundle["out_of_fold"], bundle_models(bundle)
     folder = study.runs_folder / bundle["name"]
-    folder.mkdir(parents=True, exist_ok=True)
     scores = [
         RiskScore(
             patient_id=patient.patient_id,
@@ -126,7 +126,6 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
         )
         for patient, bag, risk, spread in zip(cohort.patients, bags, log_risk, between_models)
     ]
-    write_scores(folder, scores, endpoint=str(bundle.get("endpoint", "")))
     of_patient = {s.patient_id: s.log_risk for s in scores}
     rows = []
     for slide in cohort.slides:
@@ -135,18 +134,18 @@ def _score(study: Study, bundle_folder: Path) -> Predicted:
             rows += drift_rows(
                 bundle["drift"], slide, read_embeddings(path), score=of_patient[slide.patient_id]
             )
-    with atomic_path(RunFolder(folder).drift) as temporary:
-        write_table(temporary, COLUMNS, rows)
     recipe = predict_recipe(study, everyone, sha256_of_file(bundle_folder / BUNDLE))
-    record_step(
-        folder,
-        recipe,
-        bundle=bundle["name"],
-        endpoint=f"{bundle.get('endpoint', '')}, from {bundle.get('time_zero', '')}",
-        training=bundle["training"],
-        **({"harmonised": harmonised} if harmonised else {}),
-        input={**bundle["input"], "imported_from": _imported_from(study, first.slide_id)},
-    )
+    with publishing(folder, recipe, PREDICT_OUTPUTS) as out:
+        write_scores(out.folder, scores, endpoint=str(bundle.get("endpoint", "")))
+        with atomic_path(RunFolder(out.folder).drift) as temporary:
+            write_table(temporary, COLUMNS, rows)
+        out.note(
+            bundle=bundle["name"],
+            endpoint=f"{bundle.get('endpoint', '')}, from {bundle.get('time_zero', '')}",
+            training=bundle["training"],
+            **({"harmonised": harmonised} if harmonised else {}),
+            input={**bundle["input"], "imported_from": _imported_from(study, first.slide_id)},
+        )
     worst: dict[str, str] = defaultdict(lambda: "green")
     for row in rows:
         worst[str(row[0])] = max(

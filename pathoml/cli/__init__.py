@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ import pathoml
 from pathoml.cli.console import Console
 from pathoml.cli.exit_codes import guarded
 from pathoml.cli.help import arrange
+from pathoml.cli.interrupts import answering_interrupts
 from pathoml.cli.surroundings import prepared
 
 app = typer.Typer(
@@ -86,6 +88,7 @@ def root(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     console = Console()
-    with prepared():
+    with prepared(), answering_interrupts(console) if arguments is None else nullcontext():
         code = guarded(lambda: app(arguments, standalone_mode=True, obj=console), console)
+        console.on_end(code)
     sys.exit(code)

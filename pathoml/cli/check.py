@@ -44,7 +44,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.study.event_codes import refuse_no_event
     from pathoml.study.layout import embeddings_folder
     from pathoml.study.splits import make_splits
-    from pathoml.training.heads import refuse_unknown_head
+    from pathoml.training.heads import is_of_a_file, refuse_unknown_head
 
     config = study.config
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
@@ -62,6 +62,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     secondary = secondary_endpoints(study, cohort)
     console.heading(f"check  {study.folder}")
     _say_tables(study, patients_table, slides_table, console)
+    if few := config.significance.why_no_intervals:
+        console.say(f"  WARNING {few}")
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )
@@ -69,6 +71,12 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(f"  {line}")
     _say_flow(cohort, console)
     _say_pretraining(study, cohort, console)
+    if is_of_a_file(config.train.head):
+        console.say(
+            f"  NOTE train.head = {config.train.head} is code of the study: `check`, `status` and"
+            " `view` do not run it, the steps that make models do. Read it first if the study is"
+            " not yours."
+        )
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
@@ -163,8 +171,11 @@ def _fitting(study: Study, cohort: Cohort) -> str:
     from pathoml.bags.reading import embedded_width
     from pathoml.encoders.finding import find_encoder
     from pathoml.study.layout import embeddings_folder, scales
+    from pathoml.training.heads import is_of_a_file
     from pathoml.training.initial_weights import read_initial_weights
 
+    if is_of_a_file(study.config.train.head):  # building it would run it
+        return "whether they fit is seen by `train`, since the head is code of the study"
     width = embedded_width(cohort, embeddings_folder(study))
     if width is None:  # then the encoder is one of ours
         width = len(scales(study)) * find_encoder(study.config.encoder).dim

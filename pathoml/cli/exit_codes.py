@@ -13,12 +13,11 @@ import traceback
 from collections.abc import Callable
 
 from pathoml.cli.console import Console, NobodyReads, json_line, printable
+from pathoml.cli.interrupts import INTERRUPTED, interrupted_text, say_interrupted
 from pathoml.cli.surroundings import TERMINATED, Terminated
 from pathoml.errors import PathomlError
 from pathoml.store.refusals import refused_by_the_machine
 
-INTERRUPTED = 130  # as a shell ends what Ctrl-C ended
-INTERRUPTED_SAID = "Interrupted. What was finished is kept; the same command goes on from there."
 UNREAD = 141  # as a shell ends what writes into a closed pipe
 
 
@@ -57,13 +56,12 @@ def guarded(command: Callable[[], object], console: Console | None = None) -> in
         return error.exit_code
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer made it of Ctrl-C
-            _write(INTERRUPTED_SAID)
+            say_interrupted(console)
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except KeyboardInterrupt:
-        _write(INTERRUPTED_SAID)
-        return INTERRUPTED
+        return say_interrupted(console)
     except Terminated:
-        _write(INTERRUPTED_SAID)
+        _write(interrupted_text(console, sys.argv[1:]))
         return TERMINATED
     except (NobodyReads, BrokenPipeError):  # `head` has seen enough
         _forget_output()

@@ -8,13 +8,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from pathoml.embedding.batch_norm import fold_normalisation
 from pathoml.embedding.dinov2_names import timm_names
 from pathoml.encoders.finding import find_encoder, find_weights
+from pathoml.encoders.of_timm import timm
 from pathoml.errors import EncoderError
 from pathoml.store.files import sha256_of_file
 from pathoml.store.foreign import TORCH_FAULTS

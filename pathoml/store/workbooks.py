@@ -36,17 +36,8 @@ def read_workbook(path: Path, needs: Collection[str] = ()) -> RawTable:
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
-    # here, because loading openpyxl takes time that a table in CSV need not
-    from pathoml.store._sheet_rows import refuse_bombs
-
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = refuse_bombs(archive, MOST_UNPACKED)
-        if unpacked > MOST_UNPACKED:
-            raise CohortError(
-                f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. "
-                "Save it again, or as CSV (UTF-8)."
-            )
+        refuse_unpacked_too_large(path)
         with contextlib.closing(
             openpyxl.load_workbook(path, read_only=True, data_only=True)
         ) as book:
@@ -65,12 +56,63 @@ def read_workbook(path: Path, needs: Collection[str] = ()) -> RawTable:
         ) from error
 
 
+def read_sheets(path: Path) -> list[list[tuple[int, Sequence[str]]]]:
+    """Return, of every sheet of a workbook, its rows with their numbers, hidden ones too.
+
+    Raises:
+        CohortError: it is damaged, or too large for a clinical table.
+    """
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        refuse_unpacked_too_large(path)
+        with (
+            path.open("rb") as handle,  # whatever its name ends with
+            contextlib.closing(
+                openpyxl.load_workbook(handle, read_only=True, data_only=True)
+            ) as book,
+        ):
+            return [_lines_of(sheet, None) for sheet in book.worksheets]
+    except (zipfile.BadZipFile, zlib.error, InvalidFileException, *WORKBOOK_FAULTS) as error:
+        if refused := refused_by_the_machine(error, path):
+            raise CohortError(refused) from error
+        raise CohortError(
+            f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as"
+            " CSV (UTF-8)."
+        ) from error
+
+
+def sheet_parts(path: Path) -> list[str]:
+    """Return the names of the sheets' parts in the archive, in the order of `read_sheets`."""
+    import openpyxl
+
+    with contextlib.closing(openpyxl.load_workbook(path, read_only=True)) as book:
+        return [str(sheet._worksheet_path).lstrip("/") for sheet in book.worksheets]
+
+
+def refuse_unpacked_too_large(path: Path) -> None:
+    """Raise CohortError if a workbook unpacks to more than any clinical table, ValueError if one of
+    its parts holds more than Excel writes.
+    """
+    # here, because loading openpyxl takes time that a table in CSV need not
+    from pathoml.store._sheet_rows import refuse_bombs
+
+    with zipfile.ZipFile(path) as archive:
+        unpacked = refuse_bombs(archive, MOST_UNPACKED)
+    if unpacked > MOST_UNPACKED:
+        raise CohortError(
+            f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. "
+            "Save it again, or as CSV (UTF-8)."
+        )
+
+
 def _best_sheet(book: Any, needs: Collection[str]) -> RawTable:
     from pathoml.store._sheet_rows import SheetRows
 
     found = []  # (names found, shown, has cells, sheet)
     for sheet in book.worksheets:
-        top = _top(sheet)
+        top = _lines_of(sheet, LINES_ABOVE)
         names = len(set(needs) & set(top[header_place(top, needs)][1])) if top else 0
         found.append((names, sheet.sheet_state == "visible", bool(top), sheet))
     most = max(found, key=lambda one: one[:3])  # the first of equals
@@ -106,14 +148,14 @@ def _best_sheet(book: Any, needs: Collection[str]) -> RawTable:
     )
 
 
-def _top(sheet: Any) -> list[tuple[int, Sequence[str]]]:
-    """Return the lines of a sheet in which its header is looked for."""
+def _lines_of(sheet: Any, most: int | None) -> list[tuple[int, Sequence[str]]]:
+    """Return the rows of a sheet that hold something with their numbers, up to a number."""
     from pathoml.store._sheet_rows import SheetRows
 
     found: list[tuple[int, Sequence[str]]] = []
     with sheet._get_source() as source:
         for number, cells in SheetRows(sheet, source).rows():
-            if number > LINES_ABOVE:
+            if most is not None and number > most:
                 break
             line, _ = _lines(cells)
             if line:

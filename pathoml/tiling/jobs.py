@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
+from pathoml.errors import SlideError
 from pathoml.slides.identity import sha256_of_slide
 from pathoml.store.files import sha256_of_file
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
+from pathoml.store.tables import parse_number
 from pathoml.study.layout import (
     drawn_regions,
     embeddings_folder,
@@ -19,9 +21,12 @@ from pathoml.study.layout import (
     tile_size,
     tiles_folder,
 )
+from pathoml.tiling.staining import Staining, stated_staining
 from pathoml.types import Cohort, Recipe, Slide
 
-TILING_VERSION = 6  # raise it when tiles of the same slide and configuration come out otherwise
+TILING_VERSION = 7  # raise it when tiles of the same slide and configuration come out otherwise
+STATED_COLUMNS = ("glass", "density", "stain")  # of slides.csv
+GREY_LEVELS, DENSITIES = (50.0, 255.0), (0.003, 0.5)
 CLOCK_SECONDS = 60.0  # by which the clocks of machines that share a disk may differ
 
 
@@ -62,6 +67,43 @@ class TileJob:
     regions: Path | None = None  # GeoJSON of areas to let in or leave out, if there is one
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What people say of a slide, for what nothing finds."""
+
+    glass: float | None = None  # grey level
+    density: float | None = None  # optical density from which on there is tissue
+    staining: Staining | None = None
+
+
+def stated_of(job: TileJob) -> Stated:
+    """Return what slides.csv, else study.yaml, says of a slide's glass, tissue and stain.
+
+    Raises:
+        SlideError: a cell that is no such number.
+    """
+    glass = _number(job, "glass", *GREY_LEVELS, "a grey level")
+    density = _number(job, "density", *DENSITIES, "an optical density")
+    return Stated(
+        glass=job.tiles.glass if glass is None else glass,
+        density=job.tiles.density if density is None else density,
+        staining=stated_staining(job.slide.extras.get("stain", "")),
+    )
+
+
+def _number(job: TileJob, column: str, least: float, most: float, what: str) -> float | None:
+    text = job.slide.extras.get(column, "")
+    if not text:
+        return None
+    value = parse_number(text)
+    if value is None or not least <= value <= most:
+        raise SlideError(
+            f"Slide {job.slide.slide_id}: slides.csv says {column} {text!r}, expected {what} from "
+            f"{least:g} to {most:g}. Correct it, or leave the cell empty."
+        )
+    return value
+
+
 def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     """Return everything that decides the tiles of a slide."""
     tiles = job.tiles.model_dump(include={"min_tissue", "upsample"})
@@ -74,8 +116,14 @@ def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     }
     drawn = {"regions": sha256_of_file(job.regions)} if job.regions else {}
     colours = {"icc": True} if job.tiles.icc else {}  # as it was before there was a choice
+    stated = {
+        name: value
+        for name in STATED_COLUMNS
+        if (value := job.slide.extras.get(name) or getattr(job.tiles, name, None))
+    }
     return Recipe(
-        step="tile", inputs={**inputs, **tiles, **drawn, **colours, "version": TILING_VERSION}
+        step="tile",
+        inputs={**inputs, **tiles, **drawn, **colours, **stated, "version": TILING_VERSION},
     )
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pathoml.config import Study, opened
 from pathoml.errors import StoreError
-from pathoml.store.provenance import is_fresh, record_step
+from pathoml.store.publishing import is_fresh, publishing
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import say_why
 from pathoml.study.public_cohorts import INITIAL
 from pathoml.training.initial_origin import initial_origin
-from pathoml.training.recipe import ENDPOINT_SCORES, train_outputs, train_recipe
+from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.training.score_source import score_source
 from pathoml.training.trained import Trained
 from pathoml.types import SILENT, Cohort, Progress
@@ -41,7 +41,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         )
     initial_origin(study, cohort)  # refused before anything is read or removed
     recipe = train_recipe(study, cohort)
-    if is_fresh(study.run_folder, recipe, train_outputs(study)):
+    if is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS):
         progress.heading(f"train  runs/{config.run}: up to date")
         return Trained(folder=study.run_folder, fresh=True)
     once = config.splits.scheme == "leave_one_centre_out"
@@ -49,7 +49,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
     progress.heading(
         f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme}{repeats}"
     )
-    say_why(progress, study.run_folder, recipe)
+    say_why(progress, study.run_folder, recipe, outputs=TRAIN_OUTPUTS)
     # here, because loading torch takes seconds
     from pathoml.training.all_folds import train_all_folds
     from pathoml.training.heads import is_solved
@@ -58,20 +58,20 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
     ahead = _models_ahead(
         study, cohort, seeds=seeds_of(config.train), solved=is_solved(config.train)
     )
-    with progress.bar("train", ahead) as bar:
-        trained = train_all_folds(study, cohort, bar)
-    record_step(
-        study.run_folder,
-        recipe,
-        device=trained.device,
-        models=trained.models,
-        encoder=trained.encoder,
-        tiles=trained.tiles,
-        solved=trained.solved,
-        features=trained.features,
-        **({INITIAL: trained.initial_weights} if trained.initial_weights else {}),
-        **({ENDPOINT_SCORES: trained.endpoint_scores} if trained.endpoint_scores else {}),
-    )
+    with (
+        publishing(study.run_folder, recipe, TRAIN_OUTPUTS) as out,
+        progress.bar("train", ahead) as bar,
+    ):
+        trained = train_all_folds(study, cohort, bar, folder=out.folder)
+        out.note(
+            device=trained.device,
+            models=trained.models,
+            encoder=trained.encoder,
+            tiles=trained.tiles,
+            solved=trained.solved,
+            features=trained.features,
+            **({INITIAL: trained.initial_weights} if trained.initial_weights else {}),
+        )
     return trained
 
 
