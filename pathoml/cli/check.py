@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from typer import Context, Exit
 
+from pathoml.cli.ahead import say_ahead
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
 
@@ -70,6 +71,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     _say_flow(cohort, console)
     _say_pretraining(study, cohort, console)
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
+    if slides_too:
+        say_ahead(study, cohort, console)
     missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
     for slide in missing[:MOST_LISTED]:
         where = f"paths in slides.csv are absolute, or start in {study.folder}"

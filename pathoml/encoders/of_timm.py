@@ -14,7 +14,8 @@ from pathoml.errors import EncoderError
 
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 OPERATORS = ("nms", "qnms")  # of torchvision/_meta_registrations.py, as torchvision declares them
-DECLARED = torch.library.Library("torchvision", "FRAGMENT")  # lasts as long as this module
+# lasts as long as this module
+DECLARED = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
 def import_torchvision() -> None:
@@ -41,7 +42,7 @@ def declare_missing() -> tuple[str, ...]:
     """Declare the operators of torchvision that nobody has declared, and return their names."""
     missing = tuple(name for name in OPERATORS if not hasattr(torch.ops.torchvision, name))
     for name in missing:
-        DECLARED.define(f"{name}{SCHEMA}")
+        DECLARED.define(f"{name}{SCHEMA}")  # type: ignore[no-untyped-call]
     return missing
 
 
