@@ -205,8 +205,26 @@ class TilesConfig(Section):
     regions: str | None = Field(
         None,
         description=(
-            "folder with SLIDE.geojson: areas to let in, and areas of class 'exclude' or 'Ignore*'"
-            " to leave out"
+            "folder with SLIDE.geojson: areas to let in, areas of class 'exclude' or 'Ignore*' to"
+            " leave out, and of class 'Tissue' to take for the tissue"
+        ),
+    )
+    glass: float | None = Field(
+        None,
+        ge=50,
+        le=255,
+        description=(
+            "grey level of the empty glass; null = found on each slide; a column glass of"
+            " slides.csv wins"
+        ),
+    )
+    density: float | None = Field(
+        None,
+        ge=0.003,
+        le=0.5,
+        description=(
+            "optical density over glass from which on there is tissue; null = found on each slide;"
+            " a column density of slides.csv wins"
         ),
     )
 
@@ -393,8 +411,26 @@ class SignificanceConfig(Section):
         1000,
         ge=0,
         le=100_000,
-        description="draws of patients for an interval, 200 at least; 0 for no intervals",
+        description=(
+            "draws of patients for an interval; of fewer than 200, as of 0, none is printed"
+        ),
     )
+
+    @property
+    def interval_draws(self) -> int:
+        """Draws that give an interval: 0 where they are too few for one."""
+        return self.bootstraps if self.bootstraps >= FEWEST_BOOTSTRAPS else 0
+
+    @property
+    def why_no_intervals(self) -> str:
+        """A sentence where draws were asked for and give no interval, else ""."""
+        if self.bootstraps == self.interval_draws:
+            return ""
+        return (
+            f"significance.bootstraps = {self.bootstraps}: so few draws give no 95 % interval, its"
+            " ends would be single extreme ones. Where an interval would be drawn, none is printed."
+            f" Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual)."
+        )
 
     @field_validator("resamples")
     @classmethod
@@ -405,17 +441,6 @@ class SignificanceConfig(Section):
                 f" {FEWEST_RESAMPLES} or more (200 are usual), or for 0 to have none"
             )
         return resamples
-
-    @field_validator("bootstraps")
-    @classmethod
-    def _enough_for_an_interval(cls, bootstraps: int) -> int:
-        if 0 < bootstraps < FEWEST_BOOTSTRAPS:
-            raise ValueError(
-                f"{bootstraps} draws give no 95 % interval: its ends would be single extreme ones"
-                f". Ask for {FEWEST_BOOTSTRAPS} or more (1000 are usual), or for 0 to"
-                " have no intervals"
-            )
-        return bootstraps
 
 
 class EvaluateConfig(Section):
@@ -570,6 +595,10 @@ class Study(Section):
     def run_folder(self) -> Path:
         """runs/RUN; study/run_folder.py names the files in it."""
         return self.runs_folder / self.config.run
+
+    def with_run(self, run: str) -> Study:
+        """Return the study with runs/RUN as its run; endpoints lie in folders of a run."""
+        return self.model_copy(update={"config": self.config.model_copy(update={"run": run})})
 
     @property
     def all_tiles(self) -> Path:

@@ -136,15 +136,19 @@ def test_a_value_that_is_none_of_several_types_is_refused_in_one_sentence():
 
 
 @pytest.mark.parametrize("draws", [1, 50, 199])
-def test_so_few_bootstraps_that_they_give_no_interval_are_refused_with_the_reason(tmp_path, draws):
-    sentence = refusal(study(tmp_path), f"significance.bootstraps={draws}")
-    assert f"bootstraps = {draws} is refused: {draws} draws give no 95 % interval" in sentence
+def test_so_few_bootstraps_that_they_give_no_interval_are_as_none_with_the_reason(tmp_path, draws):
+    read = load_study(study(tmp_path), [f"significance.bootstraps={draws}"])
+    assert read.config.significance.interval_draws == 0
+    assert f"bootstraps = {draws}: so few draws give no 95 % interval" in (
+        read.config.significance.why_no_intervals
+    )
 
 
 @pytest.mark.parametrize("draws", [0, 200])
 def test_no_bootstraps_or_two_hundred_are_taken(tmp_path, draws):
     read = load_study(study(tmp_path), [f"significance.bootstraps={draws}"])
-    assert read.config.significance.bootstraps == draws
+    assert read.config.significance.interval_draws == draws
+    assert not read.config.significance.why_no_intervals
 
 
 def test_a_value_in_place_of_a_section_says_which_keys_the_section_has():

@@ -65,4 +65,9 @@ def _tell_grid(grid: TiledGrid, console: Console) -> None:
         )
     if len(few) > MOST_LISTED:
         console.say(f"  FEW TILES in {len(few) - MOST_LISTED} more slides; quality.csv has all")
+    noted = [slide for slide in grid.counts if slide.notes]
+    for slide in noted[:MOST_LISTED]:
+        console.say(f"  NOTE {slide.slide_id}: {'; '.join(slide.notes)}")
+    if len(noted) > MOST_LISTED:
+        console.say(f"  NOTE on {len(noted) - MOST_LISTED} more slides; quality.csv has all")
     say_failures(grid.failures, console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
 from pathoml.errors import WorkerDied
+from pathoml.spawning import spawn_context
 from pathoml.store.children import worker_pool
 
 Item = TypeVar("Item")
@@ -120,7 +120,7 @@ def _pool(workers: int, gpus_each: float) -> Iterator[ProcessPoolExecutor]:
         with worker_pool(workers) as pool:
             yield pool
         return
-    places: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
+    places: SimpleQueue[str] = spawn_context().SimpleQueue()
     for worker in range(workers):
         places.put(visible_gpu(worker, gpus_each))
     with worker_pool(workers, _see_one_gpu, places) as pool:

@@ -4,7 +4,7 @@ QuPath, pictures, faithfulness.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,15 +24,13 @@ from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.reading import open_slide
 from pathoml.store.failures import write_failures
-from pathoml.store.files import atomic_path, sweep_temporaries, write_json
+from pathoml.store.files import atomic_path, write_json
 from pathoml.store.geojson import tile_collection, write_geojson
 from pathoml.store.maps import write_attention
-from pathoml.store.provenance import record_step
 from pathoml.store.tiles import flags_at, read_tiles
 from pathoml.study.file_names import strip_name
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
-from pathoml.training.model_stack import ModelStack
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
 NOTHING = np.empty((0, 0))
@@ -45,20 +43,27 @@ ExplainOne = Callable[
 class Subject:
     """Whose maps are drawn, and by which models."""
 
-    run_folder: Path
+    folder: Path  # to write into as if it were the run's
     cohort: Cohort
     bags: Sequence[Bag]
-    stack: ModelStack
     explain: ExplainOne
     score_type: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What came of drawing the maps of a run."""
+
+    failures: Mapping[str, str]  # slide_id -> reason
+    scale_limit: float  # of the colours
+
+
 def write_maps(
     study: Study, subject: Subject, recipe: Recipe, *, on_slide: Callable[[int, int], None]
-) -> dict[str, str]:
-    folder = RunFolder(subject.run_folder).attention
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
+) -> Drawn:
+    """Write attention/ and faithfulness.json of a run."""
+    folder = RunFolder(subject.folder).attention
+    folder.mkdir(parents=True)
     explanations, found = [], FaithfulnessSummary()
     for position, bag in enumerate(subject.bags):
         explanation = subject.explain(position, bag)
@@ -68,9 +73,7 @@ def write_maps(
                 explanation,
                 bag,
                 index=index,
-                checked=slide_faithfulness(
-                    subject.stack, explanation, bag, slide=index, seed=position
-                ),
+                checked=slide_faithfulness(explanation, bag, slide=index, seed=position),
             )
         explanations.append(
             replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING)
@@ -110,10 +113,9 @@ def write_maps(
             on_slide(done, total)
     gallery.write(folder, paths)
     events = sum(patient.event == 1 for patient in subject.cohort.patients)
-    write_json(RunFolder(subject.run_folder).faithfulness, found.to_json(events))
+    write_json(RunFolder(subject.folder).faithfulness, found.to_json(events))
     write_failures(folder, failures)
-    record_step(subject.run_folder, recipe, scale_limit=scale.limit)
-    return failures
+    return Drawn(failures=failures, scale_limit=scale.limit)
 
 
 def _flagged(study: Study, tile_map: AttentionMap) -> npt.NDArray[np.bool_]:

@@ -34,6 +34,7 @@ from pathoml.store.files import read_json, write_bytes, write_text
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
+from pathoml.study.current_run import current_run
 from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import NOTICE, AttentionMap, Exchange, Image
@@ -65,9 +66,10 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    files = RunFolder(study.run_folder).maps()
+    run = current_run(study)
+    files = run.maps()
     if not files:
-        raise StoreError(why_without_maps(study))
+        raise StoreError(run.outdated.get("explain") or why_without_maps(study))
     bag_tiles: dict[str, int] = {}
     for path in files:
         tile_map = read_attention(path)

@@ -18,8 +18,8 @@ from pathoml.errors import StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
 from pathoml.store.files import write_bytes
 from pathoml.store.maps import read_attention
+from pathoml.study.current_run import current_run
 from pathoml.study.no_map import why_without_maps
-from pathoml.study.run_folder import RunFolder
 from pathoml.types import NOTICE, AttentionMap, Exchange
 
 
@@ -29,9 +29,10 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    maps = RunFolder(study.run_folder).maps()
+    run = current_run(study)
+    maps = run.maps()
     if not maps:
-        raise StoreError(why_without_maps(study))
+        raise StoreError(run.outdated.get("explain") or why_without_maps(study))
     files, marks = [], map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)

@@ -7,7 +7,6 @@ A SLIDE.pt may also be a dictionary with "features" and "coords". tiles.json say
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ import torch
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
+from pathoml.interop._tensors import as_array, read_tensors
 from pathoml.store.files import atomic_path, proved_path, read_json, write_json
-from pathoml.store.foreign import TORCH_FAULTS
 from pathoml.store.proofs import is_whole_zip
-from pathoml.store.refusals import raise_refusal
 from pathoml.store.tables import parse_number, read_table, write_table
 from pathoml.types import Exchange
 
@@ -76,30 +74,16 @@ def export_to(study: Study, target: Path) -> Exchange:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except TORCH_FAULTS as error:
-        raise_refusal(error, path)
-        raise StoreError(
-            f"{path} is not a file of plain tensors ({type(error).__name__}). Save a tensor, or"
-            " features and coords."
-        ) from error
+    content = read_tensors(path, "a tensor, or features and coords")
     if isinstance(content, torch.Tensor):
-        return _array(content), _coords(path.with_suffix(".csv"))
+        return as_array(content, path), _coords(path.with_suffix(".csv"))
     if isinstance(content, dict) and all(
         isinstance(content.get(k), torch.Tensor) for k in ("features", "coords")
     ):
-        return _array(content["features"]), _array(content["coords"]).astype(np.int64)
+        return as_array(content["features"], path), as_array(content["coords"], path)
     raise StoreError(
         f"{path} holds neither a tensor nor a dictionary with the tensors 'features' and 'coords'."
     )
-
-
-def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    return (
-        tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-    ).numpy()  # numpy has no bfloat16
 
 
 def _coords(path: Path) -> npt.NDArray[np.int64]:

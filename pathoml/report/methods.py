@@ -168,7 +168,12 @@ def _predicted(ran: WhatRan, _: Json) -> list[str]:
     fitted = fitted.replace("; 1 initialisation a fold", "").replace("; 1 training a fold", "")
     return [
         f"The scores were made by {name}{models}, trained {where}{endpoint} and fixed before these"
-        " patients were scored: nothing was trained, divided into folds or chosen on them.",
+        + (
+            f" patients were scored. It had learned from {bundle['in_sample']} of them, so that"
+            " nothing here validates it."
+            if bundle.get("in_sample")
+            else " patients were scored: nothing was trained, divided into folds or chosen on them."
+        ),
         _features(ran.features),
         f"{fitted}.",
         *([f"Of these patients: {bundle['harmonised']}"] if bundle.get("harmonised") else []),
@@ -304,10 +309,15 @@ def _discrimination(ran: WhatRan, metrics: Json) -> str:
         if ran.was_cross_validated
         else "1.96 standard errors, the score being as it is"
     )
+    others = "no other has an interval, for want of draws of patients"
+    if ran.bootstraps:
+        others = (
+            f"other intervals from {ran.bootstraps} draws of patients within centres, models as"
+            " fitted"
+        )
     return (
         f"Discrimination is Harrell's C{f' over pairs of {pairs}' if pairs else ''}{uno}; its"
-        f" interval is {errors} (infinitesimal jackknife); other intervals from {ran.bootstraps}"
-        " draws of patients within centres, models as fitted."
+        f" interval is {errors} (infinitesimal jackknife); {others}."
     )
 
 

@@ -36,10 +36,11 @@ from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.report.what_ran import read_what_ran
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
-from pathoml.store.provenance import is_fresh, record_step
+from pathoml.store.publishing import FILES, HANDED_OUT, is_fresh, publishing
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number, table_names
 from pathoml.study.cohort import read_cohort
+from pathoml.study.current_run import current_run
 from pathoml.study.file_names import strip_name
 from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder
@@ -107,8 +108,8 @@ def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> P
     fresh = is_fresh(folder, recipe, REPORT_OUTPUTS)
     progress.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
     if not fresh:
-        write_text(page, report_page(study))
-        record_step(folder, recipe)
+        with publishing(folder, recipe, REPORT_OUTPUTS) as out:
+            write_text(RunFolder(out.folder).report, report_page(study))
     return page
 
 
@@ -119,7 +120,7 @@ def report_page(study: Study) -> str:
         StoreError: scores.csv or metrics.json is missing or unreadable. Everything else may be
             absent; the page then says so.
     """
-    folder = RunFolder(study.run_folder)
+    folder = current_run(study)
     table = read_scores(folder.path)
     vector_of = table.vector_of
     scores, table_facts = _scored_patients(table)
@@ -174,7 +175,7 @@ def report_page(study: Study) -> str:
         "ends": []
         if smallest or vector_of
         else _ends(
-            folder.attention,
+            folder.maps(),
             scores,
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
@@ -241,7 +242,7 @@ def _scored_patients(table: ScoreTable) -> tuple[list[ScoredPatient], dict[str, 
         for b, patient_id in enumerate(table.patient_ids)
     ]
     stated = {
-        "score_type": table.score_type,
+        "score_type": (table.kind,),
         "n_repeats": [f"{n:g}" for n in table.n_repeats],
         "splits_sha256": table.splits_sha256,
         "data_cut": table.data_cut,
@@ -289,15 +290,15 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
 
 
 def _ends(
-    folder: Path, scores: Sequence[ScoredPatient], unfaithful: Set[str]
+    maps: Sequence[Path], scores: Sequence[ScoredPatient], unfaithful: Set[str]
 ) -> list[tuple[str, list[PatientMaps]]]:
     """Return the patients with the highest and the lowest log-risk with their maps; nobody is at
     both ends.
     """
-    if not folder.is_dir():
+    if not maps:
         return []
     files: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*.h5")):
+    for path in maps:
         files.setdefault(stored_attr(path, "patient_id"), []).append(path)
     count = min(PATIENTS_SHOWN, len(scores) // 2)
     highest, lowest = list(scores[len(scores) - count :][::-1]), list(scores[:count])
@@ -350,7 +351,8 @@ def _provenance(content: Json) -> dict[str, Any]:
     and long lists.
     """
     steps = {k: v for k, v in (content.get("steps") or {}).items() if k != "report"}
-    content = {**content, "steps": steps} if content else {}
+    shown = {k: v for k, v in content.items() if k not in (FILES, HANDED_OUT)}
+    content = {**shown, "steps": steps} if content else {}
     environment = next(
         (step["environment"] for step in reversed(list(steps.values())) if step.get("environment")),
         content,

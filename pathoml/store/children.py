@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
+from pathoml.spawning import spawn_context
+
 PR_SET_PDEATHSIG = 1
 PARENT_IS_GONE = 1  # exit code of a child that nobody asks for
 
@@ -69,7 +71,7 @@ def worker_pool(
     """
     pool = ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context("spawn"),  # a fork while threads read can deadlock
+        mp_context=spawn_context(),
         initializer=_begin,
         initargs=(is_main_thread(), begin, arguments),
     )

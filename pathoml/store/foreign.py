@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
@@ -107,8 +108,8 @@ def read_foreign(path: Path) -> ForeignFile:
             }
             return ForeignFile(
                 arrays=arrays,
-                root=dict(file.attrs),
-                attrs={name: dict(file[name].attrs) for name in names},
+                root=_as_text(file.attrs),
+                attrs={name: _as_text(file[name].attrs) for name in names},
             )
     except HDF5_FAULTS as error:
         raise_refusal(error, path)
@@ -116,6 +117,16 @@ def read_foreign(path: Path) -> ForeignFile:
             f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it"
             " again."
         ) from error
+
+
+def _as_text(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with bytes as text, as tools of other languages write names."""
+    found = {}
+    for name, value in attrs.items():
+        if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "SOU":
+            value = value.item()
+        found[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return found
 
 
 def write_foreign(path: Path, content: ForeignFile) -> None:

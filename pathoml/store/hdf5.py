@@ -66,10 +66,14 @@ def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
     """
     try:
         with opened(path) as (file, _, _):
-            return {name: str(file.attrs.get(name, "")) for name in names}
+            return {name: _text(file.attrs.get(name, "")) for name in names}
     except HDF5_FAULTS as error:
         raise_refusal(error, path)
         return dict.fromkeys(names, "")
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 @contextmanager

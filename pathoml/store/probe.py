@@ -4,12 +4,12 @@ costs its answer, not the batch.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Literal, Self
 
+from pathoml.spawning import spawn_context
 from pathoml.store.children import begin_as_child, is_main_thread
 
 SECONDS = 60.0  # a network drive may need this long for the first bytes
@@ -59,7 +59,7 @@ class Probe:
     def _started(self) -> Connection:
         if self._line is None or self._child is None or not self._child.is_alive():
             self.close()
-            context = multiprocessing.get_context("spawn")
+            context = spawn_context()
             self._line, theirs = context.Pipe()
             self._child = context.Process(
                 target=_serve, args=(theirs, self._look, is_main_thread()), daemon=True

@@ -39,13 +39,7 @@ def read_workbook(path: Path, needs: Collection[str] = ()) -> RawTable:
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > MOST_UNPACKED:
-            raise CohortError(
-                f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. "
-                "Save it again, or as CSV (UTF-8)."
-            )
+        refuse_unpacked_too_large(path)
         with contextlib.closing(
             openpyxl.load_workbook(path, read_only=True, data_only=True)
         ) as book:
@@ -62,6 +56,53 @@ def read_workbook(path: Path, needs: Collection[str] = ()) -> RawTable:
             f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as"
             " CSV (UTF-8)."
         ) from error
+
+
+def read_sheets(path: Path) -> list[list[tuple[int, Sequence[str]]]]:
+    """Return, of every sheet of a workbook, its rows with their numbers, hidden ones too.
+
+    Raises:
+        CohortError: it is damaged, or too large for a clinical table.
+    """
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        refuse_unpacked_too_large(path)
+        with (
+            path.open("rb") as handle,  # whatever its name ends with
+            contextlib.closing(
+                openpyxl.load_workbook(handle, read_only=True, data_only=True)
+            ) as book,
+        ):
+            return [
+                [(number, cells) for number, cells, _ in _rows(sheet, None)]
+                for sheet in book.worksheets
+            ]
+    except (zipfile.BadZipFile, zlib.error, InvalidFileException, *WORKBOOK_FAULTS) as error:
+        raise CohortError(
+            f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as"
+            " CSV (UTF-8)."
+        ) from error
+
+
+def sheet_parts(path: Path) -> list[str]:
+    """Return the names of the sheets' parts in the archive, in the order of `read_sheets`."""
+    import openpyxl
+
+    with contextlib.closing(openpyxl.load_workbook(path, read_only=True)) as book:
+        return [_part(sheet) for sheet in book.worksheets]
+
+
+def refuse_unpacked_too_large(path: Path) -> None:
+    """Raise CohortError if a workbook unpacks to more than any clinical table."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+    if unpacked > MOST_UNPACKED:
+        raise CohortError(
+            f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. "
+            "Save it again, or as CSV (UTF-8)."
+        )
 
 
 def _best_sheet(path: Path, book: Any, needs: Collection[str]) -> RawTable:

@@ -16,17 +16,19 @@ from pathoml.store.proofs import is_whole_log
 from pathoml.store.tables import write_table
 
 EVENTS = "events.out.tfevents.pathoml"  # TensorBoard's own name would hold the name of the machine
+MLFLOW = "mlflow"  # of a run's folder
 LogRow = Mapping[str, Any]
 
 
 def write_logs(
-    folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: bool
+    folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: Path | None
 ) -> None:
     """Write the loss of every model and epoch.
 
     Args:
-        folder: runs/RUN; gets log.csv, tensorboard/ and (if asked) mlflow/.
+        folder: of the run; gets log.csv and tensorboard/.
         settings: of the run, for MLflow.
+        mlflow: folder of an MLflow file store, to which this training is added; None = none.
 
     Raises:
         ConfigError: MLflow is asked for but not installed.
@@ -38,8 +40,8 @@ def write_logs(
             [(row["model"], row["epoch"], row["loss"]) for row in log],
         )
     _write_tensorboard(folder / "tensorboard", log)
-    if mlflow:
-        _write_mlflow(folder / "mlflow", log, settings)
+    if mlflow is not None:
+        _write_mlflow(mlflow, log, settings)
 
 
 def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:

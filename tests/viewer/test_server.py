@@ -18,13 +18,13 @@ import numpy as np
 import openslide
 import pytest
 import simplejpeg
-from starlette.testclient import TestClient
 from support.injections import INJECTIONS
 from support.viewing import (
     FINE,
     SIDE,
     SLIDES,
     TILE,
+    asking,
     listed_in_script,
     trained,
     trained_study,
@@ -40,12 +40,10 @@ from pathoml.store.readings import Reading, Readings
 from pathoml.study.cohort import read_cohort
 from pathoml.training.run import load_run
 from pathoml.types import FLAGS, Bag
-from pathoml.viewer.access import Border
 from pathoml.viewer.assets import PAGES, read_assets
 from pathoml.viewer.catalogue import read_catalogue
 from pathoml.viewer.pixels import ByteCache, DeepZoom, Pixels, SlidePool
 from pathoml.viewer.reading_room import Item, seats
-from pathoml.viewer.server import create_app
 from pathoml.viewer.what_if import Models, Question
 
 WRITE = {"x-pathoml": "1", "origin": "http://localhost", "sec-fetch-site": "same-origin"}
@@ -58,7 +56,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(study):
-    with TestClient(create_app(study), base_url="http://localhost") as client:
+    with asking(study) as client:
         yield client
 
 
@@ -86,7 +84,7 @@ def test_a_slide_that_is_replaced_while_it_is_shown_never_answers_under_its_old_
     kept = tmp_path / "kept.tiff"
     path = study.folder / "slides" / "S5.tiff"
     shutil.copy2(path, kept)
-    with TestClient(create_app(study), base_url="http://localhost") as client:
+    with asking(study) as client:
         old = version(client, "S5")
         assert client.get(f"/tiles/S5/{old}/11/0_0.jpg").status_code == 200
         write_jpeg_pyramid(
@@ -366,7 +364,7 @@ def test_another_rater_cannot_read_in_my_place(client):
 
 
 def test_a_viewer_for_blinded_reading_serves_nothing_that_unblinds(study):
-    with TestClient(create_app(study, blinded_only=True), base_url="http://localhost") as client:
+    with asking(study, blinded_only=True) as client:
         code = room(client, "strict")[0]["code"]
         open_ones = [
             "/api/study",
@@ -585,26 +583,6 @@ def test_what_is_not_a_reading_is_refused(client, body):
     assert answer.status_code in (400, 422)
 
 
-def test_another_bind_needs_the_token_and_the_address_gives_it(study):
-    app = create_app(study, border=Border(hosts=("server.example",), token="t" * 32))
-    with TestClient(app, base_url="http://server.example") as client:
-        assert client.get("/").status_code == 401
-        assert client.get("/?token=wrong").status_code == 401
-        entered = client.get("/slide?id=S0&token=" + "t" * 32, follow_redirects=False)
-        assert (entered.status_code, entered.headers["location"]) == (303, "/slide?id=S0")
-        assert "httponly" in entered.headers["set-cookie"].lower()
-        assert client.get("/").status_code == 200
-
-
-def test_a_token_never_leads_to_another_site(study):
-    app = create_app(study, border=Border(hosts=("server.example",), token="t" * 32))
-    with TestClient(app, base_url="http://server.example") as client:
-        answer = client.get(
-            "http://server.example//evil.example/?token=" + "t" * 32, follow_redirects=False
-        )
-        assert not answer.headers["location"].startswith("//")
-
-
 def test_no_page_speaks_to_another_site_and_the_vendored_library_is_the_published_one(client):
     assets = read_assets()
     ours = "".join(a.content.decode() for n, a in assets.items() if "vendor" not in n)
@@ -615,7 +593,7 @@ def test_no_page_speaks_to_another_site_and_the_vendored_library_is_the_publishe
 
 def test_a_study_before_its_run_shows_slides_and_says_what_is_missing(tmp_path):
     study = write_study(tmp_path / "study")
-    with TestClient(create_app(study), base_url="http://localhost") as client:
+    with asking(study) as client:
         answer = client.get("/api/study").json()
         assert "pathoml run" in answer["problems"][0]
         assert client.get("/api/slides/S0").json()["warnings"] == ["no_map"]

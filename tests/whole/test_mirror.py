@@ -26,6 +26,7 @@ ELSEWHERE = {
     "interop/*": ("contracts/test_interop.py", "each file of the folder meets one contract"),
     # a verb says what its step did; the steps are tested by their own names
     "cli/*": ("whole/test_end_to_end.py", "a verb is seen to work when a whole study is done"),
+    "spawning": ("whole/test_code_of_a_study.py", "children are seen to import nothing of a study"),
     "errors": ("cli/test_help.py", "what a user reads when something is wrong"),
     "bundles/predicting": ("bundles/test_locking.py", "a bundle is worth what it predicts"),
     # parts of one network or one loop

@@ -189,6 +189,7 @@ class JpegTiffReader(Reader):
         self.vendor = fallback.vendor
         self.bounds_l0 = fallback.bounds_l0
         self.icc_profile = fallback.icc_profile
+        self.notes = fallback.notes
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
         """Return what OpenSlide returns, on white: equal, or within 3 grey levels where the corner
