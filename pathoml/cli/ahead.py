@@ -129,7 +129,7 @@ def needs_of(study: Study, cohort: Cohort) -> list[Need]:
             cohort,
             _machine(study),
             look=look,
-            trains=score_source(study, cohort) is None,
+            trains=bool(cohort.slides) and score_source(study, cohort) is None,
         )
 
 

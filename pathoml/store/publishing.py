@@ -26,6 +26,7 @@ from pathoml.store.provenance import (
     recorded_recipe,
     write_provenance,
 )
+from pathoml.store.system import sync_folder
 from pathoml.types import Recipe
 
 STAGING = ".new"  # of a run's folder: what a step has written so far
@@ -266,11 +267,7 @@ def _sync_folders(folders: Iterable[Path]) -> None:
     """Let renames reach the disk before what speaks of them."""
     for folder in folders:
         if folder.is_dir():
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_folder(folder)
 
 
 def _seen(path: Path) -> str:

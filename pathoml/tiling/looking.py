@@ -9,7 +9,7 @@ import numpy as np
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.reading import slide_mpp
 from pathoml.tiling.grid import box_means, look_at
-from pathoml.tiling.jobs import TileJob
+from pathoml.tiling.jobs import TileJob, stated_of
 
 TILE_S = 1e-3  # that each tile takes to be looked at closely, which is left out here
 
@@ -28,7 +28,7 @@ def look_at_job(job: TileJob) -> str:
         mpp, _ = slide_mpp(
             reader, job.slide.slide_id, row_mpp=job.slide.mpp, study_mpp=job.study_mpp
         )
-        mask, _ = look_at(reader, mpp, job.slide.slide_id)
+        mask = look_at(reader, mpp, job.slide.slide_id, stated=stated_of(job)).mask
         width, height = reader.size_l0
     side = job.tile_px * job.mpp / mpp  # level-0 pixels
     corners = np.stack(
