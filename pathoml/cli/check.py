@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from typer import Context, Exit
 
+from pathoml.cli.ahead import say_ahead
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
 
@@ -80,6 +81,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
             " not yours."
         )
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
+    if slides_too:
+        say_ahead(study, cohort, console)
     places = {s.slide_id: whereabouts(s.path) for s in cohort.slides if s.path is not None}
     missing = [s for s in cohort.slides if places.get(s.slide_id) == "gone"]
     away = [s.slide_id for s in cohort.slides if places.get(s.slide_id) == "away"]

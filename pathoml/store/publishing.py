@@ -27,6 +27,7 @@ from pathoml.store.provenance import (
     write_provenance,
 )
 from pathoml.store.published import refuse_published
+from pathoml.store.system import sync_folder
 from pathoml.types import Recipe
 
 STAGING = ".new"  # of a run's folder: what a step has written so far
@@ -297,11 +298,7 @@ def _sync_folders(folders: Iterable[Path]) -> None:
     """Let renames reach the disk before what speaks of them."""
     for folder in folders:
         if folder.is_dir():
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_folder(folder)
 
 
 def _seen(path: Path) -> str:
