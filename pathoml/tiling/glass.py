@@ -45,6 +45,7 @@ NEAR_UM = 1500.0  # over which what the surface leaves is averaged
 FLAT_SHARE = 0.004  # of the picture; smaller parts of one colour are no area that was left out
 MOST_COLOURS = 6
 BLACKEST, WHITEST = 3, 254  # grey levels
+BLUR_SHOWS = 128  # grey level; a darker area's blurred edge would be tissue
 SHORTEST_EDGE_UM = 100.0
 BENT_UM, BENT_SHARE = 300.0, 0.04  # of an outline that may be in no straight line
 DARK_GROUND = 70  # grey level of the brightest channel; sections let more light through
@@ -169,17 +170,21 @@ def never_scanned(image: Image, um_per_px: float) -> Bools:
         for part in _parts(_of_colour(packed, is_flat, int(value)), least):
             is_black = colour.max() <= BLACKEST
             if is_black or _ends_straight(part, um_per_px):
-                none |= part
+                none |= part if colour.max() > BLUR_SHOWS else _wider(part, 2)
     for value in usual:
         colour = np.array([value >> 16, value >> 8 & 255, value & 255])
         if colour.min() < WHITEST:
             continue
         for part in _parts(_of_colour(packed, is_flat, int(value)) & ~none, least):
             if _ends_at_glass(image, spread, part, none):
-                none |= part
-    if none.any():  # compression and resampling blur the edge
-        none = cv2.dilate(none.view(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+                none |= _wider(part, 2)
     return none
+
+
+def _wider(part: Bools, by_px: int) -> Bools:
+    """Return a part with what compression and resampling blurred around it."""
+    side = 2 * by_px + 1
+    return cv2.dilate(part.view(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
 
 
 def _of_colour(packed: npt.NDArray[np.uint32], is_flat: Bools, value: int) -> Bools:
