@@ -79,6 +79,8 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tiles.context_mpp": ("2.0", TILE),
     "tiles.min_tissue": ("0.3", TILE),
     "tiles.icc": ("true", TILE),
+    "tiles.glass": ("240", TILE),
+    "tiles.density": ("0.1", TILE),
     "tiles.upsample": ("true", TILE),
     "tiles.exclude": ("[pen]", EMBED),
     "tiles.regions": ("drawn", TILE),
@@ -129,6 +131,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "compute.precision": ("bf16", NOTHING),
     "compute.compile": ("false", NOTHING),
     "compute.mlflow": ("true", NOTHING),
+    "compute.log": ("false", NOTHING),
     "run": ("another", TRAIN),
 }
 
