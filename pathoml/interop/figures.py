@@ -36,6 +36,7 @@ from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
 from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
+from pathoml.study.slide_paths import located
 from pathoml.types import NOTICE, AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
@@ -75,7 +76,7 @@ def export_to(study: Study, target: Path) -> Exchange:
             tile_map.attention
         )
     paths = {
-        row["slide_id"]: study.folder / row["path"]
+        row["slide_id"]: located(study.folder, row["path"])
         for row in read_study_table(study, "slides").rows
         if row["path"]
     }

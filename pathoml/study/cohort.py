@@ -17,6 +17,7 @@ from pathoml.store.tables import Table, parse_number, read_study_table, table_na
 from pathoml.study.columns import as_understood, kind_of, level, slides_as_understood
 from pathoml.study.event_codes import event_code, refuse_no_censored, yes_or_no
 from pathoml.study.patient_ids import near_ids
+from pathoml.study.slide_paths import located
 from pathoml.study.timing import (
     UNITS_A_MONTH,
     check_timing,
@@ -194,7 +195,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
                 for k, v in row.items()
                 if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")
             }
-            location = (study.folder / row["path"]) if row["path"] else None
+            location = located(study.folder, row["path"]) if row["path"] else None
             slides.append(
                 Slide(
                     slide_id=row["slide_id"],

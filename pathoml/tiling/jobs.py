@@ -103,8 +103,10 @@ def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
 def _is_fresh(job: TileJob) -> bool:
     path = job.folder / f"{job.slide.slide_id}.h5"
     stored, unchanged = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
-    if not stored or job.slide.path is None or not job.slide.path.exists():
+    if not stored or job.slide.path is None:
         return False
+    if not job.slide.path.exists():  # its drive is away: what was made of it stands
+        return stored == recipe_sha256(tile_recipe(job, unchanged))
     tiled_at = path.stat().st_mtime
     if (
         _touched_at(job.slide.path) > tiled_at or tiled_at > time.time() + CLOCK_SECONDS

@@ -29,6 +29,8 @@ from pathoml.tiling.quality import write_quality
 from pathoml.tiling.regions import excluded_mask, read_regions
 from pathoml.types import SILENT, Progress
 
+MOST_NAMED = 5  # slides in a sentence
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileCount:
@@ -89,6 +91,7 @@ def _tile_grid(study: Study, shard: Shard | None, progress: Progress) -> TiledGr
     if shard:
         jobs = shard.of(jobs)
     stale = stale_jobs(jobs)
+    away = _away(jobs, stale)
     progress.heading(
         f"tile   {folder.relative_to(study.folder)}: {len(stale)} of"
         f" {len(jobs)} slides to do{in_part(shard)}"
@@ -97,6 +100,12 @@ def _tile_grid(study: Study, shard: Shard | None, progress: Progress) -> TiledGr
         progress.say(
             f"  UNUSED {study.config.tiles.regions}/{slide_id}.geojson: no slide to tile has this "
             "slide_id. Rename it as in slides.csv."
+        )
+    if away:
+        progress.say(
+            f"  AWAY the files of {len(away)} slides whose tiles are finished are not here"
+            f" ({', '.join(away[:MOST_NAMED])}{', ...' if len(away) > MOST_NAMED else ''}); the"
+            " tiles stand as they are."
         )
     if not stale:
         if jobs and shard is None:
@@ -121,6 +130,16 @@ def _tile_grid(study: Study, shard: Shard | None, progress: Progress) -> TiledGr
             engine=study.config.compute.engine,
         )
     return TiledGrid(folder=folder, counts=tuple(counts), failures=failures)
+
+
+def _away(jobs: Sequence[TileJob], stale: Sequence[TileJob]) -> list[str]:
+    """Return the finished slides whose files are not here, as of a drive that is not mounted."""
+    to_do = {job.slide.slide_id for job in stale}
+    return [
+        job.slide.slide_id
+        for job in jobs
+        if job.slide.slide_id not in to_do and job.slide.path and not job.slide.path.exists()
+    ]
 
 
 def tile_slides(
