@@ -108,10 +108,10 @@ def _candidates(weights: Weights, wanted: Mapping[str, Tensor]) -> Iterator[Weig
     for prefix in _prefixes(weights, ""):
         inside = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         outside = [k for k in weights if not k.startswith(prefix)]
-        strange = {  # a name of the network without the prefix is missing, not found
-            k: weights[k]
+        strange = {  # a name of the network that lacks the prefix is no name of the network
+            f"{k}, without {prefix}" if k in wanted else k: weights[k]
             for k in outside
-            if k not in wanted and not HEADS.match(_without_wrappers(k))
+            if k in wanted or not HEADS.match(_without_wrappers(k))
         }
         for layout in LAYOUTS:
             try:

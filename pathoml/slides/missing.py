@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 DRIVE = re.compile(r"^[A-Za-z]:($|[\\/])")
+ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+:$")  # file: or s3:, before its slashes
 MOST_LOOKED_AT = 100_000  # names in a folder
 
 
@@ -32,7 +33,7 @@ def why_missing(path: Path) -> str:
         )
     if "\\" in text:
         return "it is written with backslashes, as on Windows; write / between folders"
-    if "file:/" in text or "://" in text:
+    if any(ADDRESS.match(part) for part in path.parts):
         return "it is an address and not a path; write the path alone"
     if "~" in path.parts:
         return "~ is not understood in a table; write the path of the folder in full"
@@ -47,7 +48,8 @@ def why_missing(path: Path) -> str:
 
 def _beside(path: Path) -> str:
     try:
-        names = [entry.name for entry, _ in zip(path.parent.iterdir(), range(MOST_LOOKED_AT))]
+        names = [entry.name for entry, _ in zip(path.parent.iterdir(), range(ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+:$")  # file: or s3:, before its slashes
+MOST_LOOKED_AT))]
     except OSError as error:
         return f"its folder cannot be read ({error.strerror})"
     if _has(names, path.name, str.casefold):
