@@ -48,8 +48,7 @@ def why_missing(path: Path) -> str:
 
 def _beside(path: Path) -> str:
     try:
-        names = [entry.name for entry, _ in zip(path.parent.iterdir(), range(ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+:$")  # file: or s3:, before its slashes
-MOST_LOOKED_AT))]
+        names = [entry.name for entry, _ in zip(path.parent.iterdir(), range(MOST_LOOKED_AT))]
     except OSError as error:
         return f"its folder cannot be read ({error.strerror})"
     if _has(names, path.name, str.casefold):
