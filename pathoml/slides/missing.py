@@ -40,9 +40,9 @@ def why_missing(path: Path) -> str:
     if last != last.strip(" \"'\t\u00a0") or any(p.startswith(('"', "'")) for p in path.parts):
         return "it begins or ends with a blank or a quotation mark; remove it"
     if path.is_symlink():
-        return "it is a link, and what it leads to is not there: is its drive mounted?"
+        return "it is a link, and what it leads to is not there, as when its drive is not mounted"
     if not path.parent.exists():
-        return "the folder that it lies in is not there either: is its drive mounted?"
+        return "the folder that it lies in is not there either, as when its drive is not mounted"
     return _beside(path)
 
 

@@ -21,7 +21,7 @@ from pathoml.slides.missing import missing_sentence, why_missing
         ("kanarienvogel.SVS", "other capital or small letters"),
         ("Kanarienvogel.ndpi", "another suffix"),
         ("linked.svs", "a link"),
-        ("share/S1.svs", "is its drive mounted?"),
+        ("share/S1.svs", "drive is not mounted"),
     ],
 )
 def test_the_cause_is_said_and_no_name(tmp_path, cell, sentence):

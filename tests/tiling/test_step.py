@@ -314,7 +314,7 @@ def test_slides_whose_drive_is_away_stay_finished_and_come_back_unchanged(
     )
     assert guarded(lambda: main(["status", str(tmp_path)])) == 0
     code, said = tile("--set", "tiles.min_tissue=0.5")  # other tiles cannot be had now
-    assert (code, "FAILED S0" in said, "is its drive mounted?" in said) == (1, True, True)
+    assert (code, "FAILED S0" in said, "drive is not mounted" in said) == (1, True, True)
     (tmp_path / "unmounted").rename(tmp_path / "share")
     code, said = tile()
     assert (code, "AWAY" in said, "0 of 3" in said) == (0, False, True)
