@@ -20,7 +20,7 @@ from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
 from pathoml.store.locks import at_work_on_run
 from pathoml.store.provenance import recorded_inputs
 from pathoml.store.published import give_up_published, published_by, refuse_writing
-from pathoml.store.publishing import Outputs, unproved
+from pathoml.store.publishing import Outputs, renew_proofs, unproved
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import named, what_changed
 from pathoml.study.layout import scales
@@ -93,6 +93,7 @@ def run(
                 continue
             found[step.name] = step.run(study, progress)
             on_step(step.name, found[step.name])
+        renew_proofs(study.run_folder)
     return RunSummary(found=found)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Context, Exit, Option
 
+from pathoml.cli.ahead import refuse_what_does_not_fit
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
 
@@ -40,6 +41,7 @@ def run(study: Study, console: Console, *, replace: bool = False) -> int:
     from pathoml.cli import check
 
     codes = [check.run(study, console, slides_too=False)]  # `tile` opens them all
+    refuse_what_does_not_fit(study)
 
     def tell(step: str, found: object) -> None:
         codes.append(importlib.import_module(f"pathoml.cli.{step}").tell(found, console))

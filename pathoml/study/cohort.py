@@ -23,6 +23,7 @@ from pathoml.study.file_names import (
     why_no_slide_id,
 )
 from pathoml.study.patient_ids import near_ids
+from pathoml.study.slide_paths import slide_path
 from pathoml.study.timing import (
     UNITS_A_MONTH,
     check_timing,
@@ -209,7 +210,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
                 for k, v in row.items()
                 if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")
             }
-            location = (study.folder / row["path"]) if row["path"] else None
+            location = slide_path(study.folder, row["path"]) if row["path"] else None
             slides.append(
                 Slide(
                     slide_id=row["slide_id"],
