@@ -82,9 +82,7 @@ def test_what_is_no_run_is_not_deleted(study: Study, name: str) -> None:
         delete_run(study, name)
 
 
-def test_the_verb_asks_before_it_deletes(
-    study: Study, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_asks_before_it_deletes(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     rate(study, "other")
     words = ["runs", str(study.folder), "--delete", "other"]
     assert guarded(lambda: main(words)) == 0
