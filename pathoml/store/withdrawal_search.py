@@ -28,7 +28,15 @@ PARTS_OF_A_RUN = (
     "attention", "endpoints", "export", "features", "models", "offset", "permutations", "resamples",
     "tensorboard",
 )  # fmt: skip
-MARKS_OF_A_RUN = (PROVENANCE, SCORES, "splits.json", "metrics.json", MODELS, "attention", "features")
+MARKS_OF_A_RUN = (
+    PROVENANCE,
+    SCORES,
+    "splits.json",
+    "metrics.json",
+    MODELS,
+    "attention",
+    "features",
+)
 WRITTEN_BY_PEOPLE = {".md", ".txt", ".docx", ".odt", ".rtf", ".pdf", ".ipynb", ".pptx"}
 
 
