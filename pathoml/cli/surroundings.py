@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from pathoml.compute.open_files import raise_open_files
@@ -34,7 +34,8 @@ def prepared() -> Iterator[None]:
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # "\u0141" where a terminal has no such letter
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError, ValueError):  # something else lies under its number by now
+                stream.reconfigure(errors="backslashreplace")
     raise_open_files()
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
