@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from pathoml.compute.open_files import raise_open_files
+from pathoml.store.refusals import refusal_number
 
 TERMINATED = 128 + signal.SIGTERM  # exit code, as a shell gives it
 SECONDS_TO_END = 10.0  # after SIGTERM; then the process ends where it stands
@@ -37,6 +38,7 @@ def prepared() -> Iterator[None]:
             with suppress(OSError, ValueError):  # something else lies under its number by now
                 stream.reconfigure(errors="backslashreplace")
     raise_open_files()
+    sys.unraisablehook = _say_unraisable
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     for name, value in WAITING.items():
@@ -57,6 +59,14 @@ def prepared() -> Iterator[None]:
             os.environ.pop(SAFE_PATH, None)
         else:
             os.environ[SAFE_PATH] = before
+
+
+def _say_unraisable(said: sys.UnraisableHookArgs) -> None:
+    """Keep quiet of what the disk refused while Python tidied up: whoever closes the file, or reads
+    it back, is told.
+    """
+    if said.exc_value is None or not refusal_number(said.exc_value):
+        sys.__unraisablehook__(said)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

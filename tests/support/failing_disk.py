@@ -58,6 +58,7 @@ OF_THE_HOUR = {
     "provenance.json", "scores.sav", "scores.dta", "events.out.tfevents.pathoml", "readings.sqlite",
     "bundle.json", "report.html", "study.js", "pathoml.log", "ledger.csv",
 }  # fmt: skip
+PARTS = {"permutations", "resamples"}  # folders of what is joined when all of it is there
 OF_ALL_SLIDES = {"failures.csv", "quality.csv", "index.html"}  # a slide that failed is in them
 
 
@@ -180,6 +181,8 @@ def faults_of(end: Mapping[str, Any], stage: Stage, study: Path, before: Mapping
         elif path.name in OF_ALL_SLIDES:
             if not path.read_text(encoding="utf-8").endswith(("</html>\n", "\n")):
                 return f"{name} is torn"
+        elif set(path.parent.parts) & PARTS and name not in {**before, **stage.after}:
+            json.loads(path.read_text(encoding="utf-8"))  # a part of what is still to be done
         elif digest not in {stage.after.get(name), before.get(name)}:
             return f"{name} is neither the old nor the new file ({end['said'][-300:]})"
     database = study / "readings" / "readings.sqlite"
@@ -187,6 +190,8 @@ def faults_of(end: Mapping[str, Any], stage: Stage, study: Path, before: Mapping
         with closing(sqlite3.connect(database)) as connection:
             if connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
                 return "the ratings are damaged"
+            if not connection.execute("SELECT name FROM sqlite_master").fetchall():
+                return "" if end["code"] else "success was said, and no rating is kept"
             kept = connection.execute("SELECT count(*) FROM readings").fetchone()
             if stage.name == "read" and end["code"] == 0 and kept != (1,):
                 return "success was said, and the rating is not there"
