@@ -25,6 +25,18 @@ SAFE_PATH = "PYTHONSAFEPATH"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 
 
+def begin_in_utf8() -> None:
+    """Begin this process anew in Python's UTF-8 mode where its locale cannot spell every name of a
+    file; what is printed stays in the locale's letters.
+    """
+    if sys.getfilesystemencoding().lower() == "utf-8" or sys.flags.utf8_mode:
+        return
+    letters = getattr(sys.stdout, "encoding", None) or "ascii"
+    os.environ.setdefault("PYTHONIOENCODING", f"{letters}:backslashreplace")
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 class Terminated(BaseException):
     """Somebody asked the process to end: scancel, docker stop, timeout, a closing terminal."""
 
