@@ -532,6 +532,12 @@ class ComputeConfig(Section):
             "log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed"
         ),
     )
+    check_space: bool = Field(
+        True,
+        description=(
+            "refuse a run that needs more room than its disk has, as estimated, before it begins"
+        ),
+    )
     log: bool = Field(
         True,
         description=(

@@ -16,8 +16,9 @@ from pathoml.explanation.contributions import explain_features
 from pathoml.explanation.maps import Subject, write_maps
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, EXPLAIN_VERSION
 from pathoml.store.files import sha256_of_file
-from pathoml.store.provenance import MODELS
+from pathoml.store.provenance import MODELS, file_hashes
 from pathoml.store.publishing import publishing
+from pathoml.store.scores import SCORES
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE
@@ -27,13 +28,20 @@ from pathoml.types import Recipe
 
 
 def explain_predicted(
-    study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]
+    study: Study,
+    bundle_folder: Path,
+    on_slide: Callable[[int, int], None],
+    *,
+    run_folder: Path | None = None,
 ) -> Mapping[str, str]:
     """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not
     opened.
 
     None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are
     on the scale of these patients.
+
+    Args:
+        run_folder: of the scores; runs/NAME of the bundle's name if not given.
 
     Raises:
         ConfigError: the study's tiles are not what the bundle was trained on.
@@ -55,14 +63,16 @@ def explain_predicted(
         is_training=nobody > 0,
         models=tuple(range(len(specs))),
     )
+    target = run_folder or study.runs_folder / bundle["name"]
     recipe = Recipe(
         step="explain",
         inputs={
             "bundle": sha256_of_file(bundle_folder / BUNDLE),
+            **file_hashes(target, (SCORES,)),
             "version": EXPLAIN_VERSION,
         },
     )
-    with publishing(study.runs_folder / bundle["name"], recipe, EXPLAIN_OUTPUTS) as out:
+    with publishing(target, recipe, EXPLAIN_OUTPUTS) as out:
         subject = Subject(
             folder=out.folder,
             cohort=cohort,

@@ -18,8 +18,9 @@ OPERATORS = ("nms", "qnms")  # of torchvision/_meta_registrations.py, as torchvi
 DECLARED = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
-def import_torchvision() -> None:
-    """Import torchvision, with its missing operators declared where it was built for another torch.
+def import_torchvision() -> tuple[str, ...]:
+    """Import torchvision, with its missing operators declared where it was built for another torch;
+    return the names of those.
 
     Raises:
         EncoderError: it is not installed, or does not fit in another way.
@@ -29,13 +30,15 @@ def import_torchvision() -> None:
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise _does_not_fit(error) from error
-        declare_missing()
+        missing = declare_missing()
         try:
             import torchvision  # noqa: F401
         except (RuntimeError, ImportError) as again:
             raise _does_not_fit(again) from again
+        return missing
     except ImportError as error:
         raise _does_not_fit(error) from error
+    return ()
 
 
 def declare_missing() -> tuple[str, ...]:
@@ -54,10 +57,10 @@ def _does_not_fit(error: Exception) -> EncoderError:
     )
 
 
-import_torchvision()
+DECLARED_HERE = import_torchvision()
 
 import timm  # noqa: E402
 from timm.layers.mlp import SwiGLUPacked  # noqa: E402
 from timm.layers.norm_act import BatchNormAct2d  # noqa: E402
 
-__all__ = ["BatchNormAct2d", "SwiGLUPacked", "timm"]
+__all__ = ["DECLARED_HERE", "BatchNormAct2d", "SwiGLUPacked", "timm"]

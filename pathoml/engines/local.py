@@ -14,6 +14,7 @@ from typing import TypeVar
 from pathoml.errors import WorkerDied
 from pathoml.spawning import spawn_context
 from pathoml.store.children import worker_pool
+from pathoml.store.system import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +22,7 @@ Result = TypeVar("Result")
 
 def available_workers() -> int:
     """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return usable_cores()
 
 
 def map_items(

@@ -89,7 +89,7 @@ def explain_study(study: Study | Path | str, *, progress: Progress = SILENT) -> 
             cohort=run.cohort,
             bags=run.bags,
             explain=explain,
-            score_type=read_scores(folder).score_type[0],
+            score_type=read_scores(folder).kind,
         )
         drawn = write_maps(study, subject, recipe, on_slide=bar)
         out.note(scale_limit=drawn.scale_limit)

@@ -118,6 +118,7 @@ def _predicted(study: Study, done: Json, made: Json) -> WhatRan:
             "name": done.get("bundle") or said.get("name") or study.config.run,
             "endpoint": said.get("endpoint", ""),
             "harmonised": done.get("harmonised", ""),
+            "in_sample": done.get("in_sample", 0),
             **{k: v for k, v in training.items() if k in ("patients", "events", "models")},
         },
         **made,

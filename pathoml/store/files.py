@@ -18,6 +18,7 @@ from typing import Any
 
 from pathoml.errors import StoreError
 from pathoml.store.refusals import refusal_number
+from pathoml.store.system import is_running, sync_folder
 
 SECONDS_A_DAY = 86_400
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -36,14 +37,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name[:LONGEST_STEM]}.{_place()}.{_process()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as handle:
+        with temporary.open("r+b") as handle:  # Windows syncs no file that is only read
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -80,9 +77,10 @@ def sweep_temporaries(folder: Path) -> None:
     for path in folder.rglob(".*.tmp"):
         place, process = path.name.split(".")[-3:-1]
         pid = process.partition("-")[0]
+        alive = None
         if place == _place():  # a shared folder also holds what jobs elsewhere are writing
-            alive = pid.isdigit() and Path(f"/proc/{pid}").exists()
-        else:
+            alive = pid.isdigit() and is_running(int(pid))
+        if alive is None:
             try:
                 alive = time.time() - path.stat().st_mtime < SECONDS_A_DAY
             except FileNotFoundError:  # it has got its name in the meantime

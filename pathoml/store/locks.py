@@ -85,7 +85,7 @@ def _opened(path: Path, doing: str, *, shared: bool, patience_s: float) -> int |
     until = time.monotonic() + patience_s
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as error:
             if error.errno in UNLOCKABLE:
                 return None

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.store.system import READ_BYTES
+
 FAILED = ctypes.c_void_p(-1).value
 
 
@@ -43,7 +45,7 @@ def map_array(
     count = math.prod(shape)
     before = begins % mmap.ALLOCATIONGRANULARITY  # a mapping begins at a page
     length = before + count * dtype.itemsize
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, READ_BYTES)
     try:
         if os.fstat(descriptor).st_size < begins + count * dtype.itemsize:
             raise ValueError(f"{path} ends before its array does")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pathoml
 from pathoml.store.files import read_json, sha256_of_file, sha256_of_json, write_json
+from pathoml.store.system import usable_cores
 from pathoml.types import NOTICE, Recipe
 
 PROVENANCE = "provenance.json"
@@ -33,7 +33,7 @@ def environment() -> dict[str, Any]:
         "pathoml_version": pathoml.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
 

@@ -91,6 +91,11 @@ class ScoreTable:
         return 100 * (not_above / len(self.log_risk))
 
     @property
+    def kind(self) -> str:
+        """What the scores are taken together: of a table in which some are in-sample, all are."""
+        return "insample" if "insample" in self.score_type else self.score_type[0]
+
+    @property
     def vector_of(self) -> str:
         """What the scores had one vector of (`vector_of_counts`)."""
         return vector_of_counts(self.n_tiles, self.n_slides)

@@ -23,6 +23,7 @@ from pathoml.study.file_names import (
     why_no_slide_id,
 )
 from pathoml.study.patient_ids import near_ids
+from pathoml.study.slide_paths import slide_path
 from pathoml.study.timing import (
     UNITS_A_MONTH,
     check_timing,
@@ -49,7 +50,8 @@ NEVER_SEEN = float("nan")  # the outcome of a patient who is scored by a locked 
 
 
 def read_cohort(study: Study | Path | str) -> Cohort:
-    """Return the patients with their slides, in the order of patients.csv.
+    """Return the patients with their slides, both sorted by id, so that the order of the tables'
+    rows decides nothing: no fold, and no last bit of a sum.
 
     Args:
         study: a study or its folder.
@@ -95,8 +97,8 @@ def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -
         endpoint=study.config.endpoint.name,
         time_zero=study.config.endpoint.time_zero
         + (f" + {landmark:g} months (landmark)" if landmark else ""),
-        excluded=tuple(excluded),
-        rows={row["patient_id"]: row for row in patients_table.rows},
+        excluded=tuple(sorted(excluded)),
+        rows={row["patient_id"]: row for row in sorted(patients_table.rows, key=_by_patient)},
     )
 
 
@@ -119,7 +121,7 @@ def cohort_without_outcomes(study: Study) -> Cohort:
             slide_ids=tuple(ids),
             covariates={},
         )
-        for p, ids in of_patient.items()
+        for p, ids in sorted(of_patient.items())
     )
     return Cohort(patients=patients, slides=tuple(slides), endpoint="", time_zero="", excluded=())
 
@@ -161,7 +163,8 @@ def share_treated(arms: npt.NDArray[np.float64]) -> float | None:
 
 
 def read_slides(study: Study) -> list[Slide]:
-    """Return the rows of slides.csv; relative paths are relative to the study folder.
+    """Return the rows of slides.csv, sorted by slide_id; relative paths are relative to the study
+    folder.
 
     Raises:
         CohortError: a column is missing, or rows are refused.
@@ -207,7 +210,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
                 for k, v in row.items()
                 if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")
             }
-            location = (study.folder / row["path"]) if row["path"] else None
+            location = slide_path(study.folder, row["path"]) if row["path"] else None
             slides.append(
                 Slide(
                     slide_id=row["slide_id"],
@@ -219,7 +222,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
                 )
             )
     _refuse(table.path.name, refused)
-    return slides
+    return sorted(slides, key=lambda slide: slide.slide_id)
 
 
 def _require_columns(study: Study, table: Table) -> None:
@@ -324,7 +327,11 @@ def _read_patients(
                 )
             )
     _refuse(table.path.name, refused)
-    return patients, excluded
+    return sorted(patients, key=lambda patient: patient.patient_id), excluded
+
+
+def _by_patient(row: Mapping[str, str]) -> str:
+    return row["patient_id"]
 
 
 def _outcome(row: Mapping[str, str], endpoint: EndpointConfig, where: str) -> tuple[float, int]:

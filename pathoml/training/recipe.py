@@ -18,7 +18,7 @@ from pathoml.training.heads import source_sha256
 from pathoml.training.initial_origin import init_hash
 from pathoml.types import Cohort, Recipe
 
-TRAINING_VERSION = 5  # raise it when the same data and configuration train other models
+TRAINING_VERSION = 6  # raise it when the same data and configuration train other models
 OF_AN_ENDPOINT = (
     "models/models.json",
     "models/*.safetensors",

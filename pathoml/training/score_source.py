@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pathoml.bags.origin import refuse_other_features
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.store.provenance import recorded_inputs, recorded_recipes
-from pathoml.store.publishing import is_fresh
+from pathoml.store.publishing import is_fresh, unproved
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.inputs import slides_read, stored_content, what_changed, why_stale
 from pathoml.study.layout import embeddings_folder
@@ -70,12 +71,14 @@ def refuse_stale_scores(study: Study, cohort: Cohort) -> None:
                 f"{folder} is not trained, or its data or configuration changed since ({why}). Run"
                 " `pathoml train`, or pathoml.train(study), first."
             )
+        refuse_other_features(study, cohort)
     elif "predict" in recorded_recipes(folder):
         try:
             now = score_source(study, cohort)
         except PathomlError:  # slides.csv or the encoder is not here: the scores are all there is
             return
         changed = what_changed(recorded_inputs(folder, "predict"), now.inputs if now else {})
+        changed += unproved(folder, "predict", PREDICT_OUTPUTS)
         if changed:
             raise StoreError(
                 f"{folder} was predicted from something else: {'; '.join(changed)}. Run `pathoml"

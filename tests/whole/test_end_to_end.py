@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pathoml.cli import guarded, main
+from pathoml.slides.finding import find_slides
 from pathoml.synthetic.cohort import write_cohort
 
 SETTINGS = {
