@@ -33,6 +33,7 @@ from pathoml.store.packs import stored_paths
 from pathoml.store.tables import parse_number, read_study_table
 from pathoml.store.tiles import write_tiles
 from pathoml.study.layout import SAME_SCALE, embeddings_folder, encoding_name, grid_name, tile_size
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import Embeddings, Exchange, Ints, Recipe, TileGrid, TissueMask
 
 IMPORT_VERSION = 1  # raise it when the same foreign file comes out otherwise
@@ -107,7 +108,7 @@ def import_features(
         except (SlideError, StoreError) as error:
             row = rows.get(slide_id, {})
             failures[name] = by_id(
-                str(error), name, study.folder / row["path"] if row.get("path") else None
+                str(error), name, slide_path(study.folder, row["path"]) if row.get("path") else None
             )
     if not read and not failures:
         raise ConfigError(
@@ -231,11 +232,9 @@ def _slide_rows(study: Study) -> dict[str, dict[str, str]]:
 
 def _known_slide(study: Study, row: Mapping[str, str]) -> KnownSlide:
     slide_id = row["slide_id"]
-    path = (
-        study.folder / row["path"]
-        if row["path"] and (study.folder / row["path"]).exists()
-        else None
-    )
+    path = slide_path(study.folder, row["path"]) if row["path"] else None
+    if path is not None and not path.exists():
+        path = None
     stated = parse_number(row["mpp"]) if row.get("mpp") else None
     if path is not None:
         with open_slide(path) as reader:

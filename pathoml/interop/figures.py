@@ -37,6 +37,7 @@ from pathoml.store.tables import read_study_table
 from pathoml.study.current_run import current_run
 from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import NOTICE, AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
@@ -77,7 +78,7 @@ def export_to(study: Study, target: Path) -> Exchange:
             tile_map.attention
         )
     paths = {
-        row["slide_id"]: study.folder / row["path"]
+        row["slide_id"]: slide_path(study.folder, row["path"])
         for row in read_study_table(study, "slides").rows
         if row["path"]
     }

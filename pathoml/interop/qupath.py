@@ -23,6 +23,7 @@ from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import read_study_table
 from pathoml.study.current_run import current_run
 from pathoml.study.no_map import why_without_maps
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import Assignments, AttentionMap, Exchange
 
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
@@ -45,7 +46,9 @@ def export_to(study: Study, target: Path) -> Exchange:
     if not maps:
         raise StoreError(run.outdated.get("explain") or why_without_maps(study))
     rows = read_study_table(study, "slides").rows
-    paths = {row["slide_id"]: study.folder / row["path"] for row in rows if row.get("path")}
+    paths = {
+        row["slide_id"]: slide_path(study.folder, row["path"]) for row in rows if row.get("path")
+    }
     files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
