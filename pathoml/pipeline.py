@@ -19,7 +19,8 @@ from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
 from pathoml.store.locks import at_work_on_run
 from pathoml.store.provenance import recorded_inputs
-from pathoml.store.publishing import Outputs, unproved
+from pathoml.store.published import give_up_published, published_by, refuse_writing
+from pathoml.store.publishing import Outputs, renew_proofs, unproved
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import named, what_changed
 from pathoml.study.layout import scales
@@ -66,6 +67,7 @@ def run(
     study: Study | Path | str,
     *,
     progress: Progress = SILENT,
+    replace: bool = False,
     on_step: Callable[[str, object], None] = lambda step, found: None,  # noqa: ARG005
 ) -> RunSummary:
     """Run every step that is stale, in order. Slides that fail do not stop the others; a step that
@@ -74,6 +76,7 @@ def run(
 
     Args:
         study: a study or its folder.
+        replace: write over a run that is published; it is not published any more.
         on_step: called with each step's name and what it found, as soon as it is done.
 
     Raises:
@@ -81,13 +84,30 @@ def run(
     """
     study, found = opened(study), {}
     elsewhere = score_source(study, read_cohort(study)) is not None
+    if replace:
+        give_up_published(study.run_folder)
+    _refuse_published(study)
     with at_work_on_run(study.run_folder, "run"):
         for step in STEPS:
             if elsewhere and (step.needs_models or step.name in PER_SLIDE):
                 continue
             found[step.name] = step.run(study, progress)
             on_step(step.name, found[step.name])
+        renew_proofs(study.run_folder)
     return RunSummary(found=found)
+
+
+def _refuse_published(study: Study) -> None:
+    """Raise StoreError if a step of a published run is to do again: before tiles and embeddings
+    are, on which it rests.
+    """
+    by = published_by(study.run_folder)
+    if not by:
+        return
+    for step, one in step_states(study, read_cohort(study)).items():
+        if one.state == "to do again" and recorded_inputs(study.run_folder, step):
+            why = f"`{step}` is to do again ({'; '.join(one.why)})"
+            refuse_writing(study.run_folder, by, why)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,7 @@ def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -
         raise ConfigError(
             f"{folder} exists already. A locked bundle is never changed: choose another --name."
         )
+    refuse_what_people_wrote(folder)
     with (
         at_work(study.folder, "lock", shared=True),
         new_folder(folder, "lock") as made,
@@ -145,6 +146,7 @@ def _write_bundle(study: Study, name: str, on_epoch: OnEpoch, *, folder: Path) -
     first = read_embeddings(embeddings_folder(study) / f"{run.bags[0].slide_ids[0]}.h5")
     content = {
         "name": name,
+        "run": study.config.run,  # which is published by this
         "notice": NOTICE,
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
@@ -293,6 +295,25 @@ def refuse_unadjusted_winner(study: Study) -> None:
             f"{path} compared {len(chosen)} recipes and this one is among them: the best of "
             "several looks better than it is. Run `pathoml benchmark` with --permutations 199, "
             "which corrects for the choice, before locking."
+        )
+
+
+def refuse_what_people_wrote(folder: Path) -> None:
+    """Raise ConfigError if a folder without a bundle holds more than a lock that was killed left,
+    such as a model card that somebody filled in.
+    """
+    theirs = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.parent.name != MODELS
+        and path.name != SUMS
+        and not path.name.startswith(".")
+    ]
+    if theirs:
+        raise ConfigError(
+            f"{folder} holds {theirs[0].relative_to(folder)} and no {BUNDLE}: what somebody wrote"
+            " is not written over. Choose another --name, or move it away."
         )
 
 

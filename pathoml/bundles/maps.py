@@ -16,8 +16,9 @@ from pathoml.explanation.contributions import explain_features
 from pathoml.explanation.maps import Subject, write_maps
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, EXPLAIN_VERSION
 from pathoml.store.files import sha256_of_file
-from pathoml.store.provenance import MODELS
+from pathoml.store.provenance import MODELS, file_hashes
 from pathoml.store.publishing import publishing
+from pathoml.store.scores import SCORES
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE
@@ -62,14 +63,15 @@ def explain_predicted(
         is_training=nobody > 0,
         models=tuple(range(len(specs))),
     )
+    target = run_folder or study.runs_folder / bundle["name"]
     recipe = Recipe(
         step="explain",
         inputs={
             "bundle": sha256_of_file(bundle_folder / BUNDLE),
+            **file_hashes(target, (SCORES,)),
             "version": EXPLAIN_VERSION,
         },
     )
-    target = run_folder or study.runs_folder / bundle["name"]
     with publishing(target, recipe, EXPLAIN_OUTPUTS) as out:
         subject = Subject(
             folder=out.folder,

@@ -16,7 +16,7 @@ PANELS = {
     "The steps of a study, in order": "run tile embed train evaluate explain discover report",
     "Look, and exchange with other tools": "view export import",
     "Compare, freeze, and score new patients": "benchmark lock predict",
-    "Clusters, and care of a study": "submit status pack withdraw",
+    "Clusters, and care of a study": "submit status runs pack backup restore withdraw",
 }
 
 

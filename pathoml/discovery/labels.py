@@ -17,7 +17,7 @@ from pathoml.discovery.evidence import estimable_design, weigh
 from pathoml.discovery.recipe import LABELS_OUTPUTS, labels_recipe
 from pathoml.errors import CohortError
 from pathoml.store.files import write_json
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.hypotheses import HUMAN_SCORES, record_hypotheses
 from pathoml.store.publishing import publishing
 from pathoml.store.ratings import current_sheet, naming_sheets
 from pathoml.store.tables import parse_number, read_own_table
@@ -28,7 +28,6 @@ from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 
 LEVELS = 5
-FAMILY = "human scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +152,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     tested = [p for p in content if content[p]["p_value"] is not None]
     size = record_hypotheses(
         study.runs_folder,
-        FAMILY,
+        HUMAN_SCORES,
         [f"human score of phenotype {p}" for p in tested],
         run=study.config.run,
     )

@@ -28,13 +28,14 @@ from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_json, write_text
 from pathoml.store.hdf5 import sha256_of_arrays
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.hypotheses import PHENOTYPES, record_hypotheses
 from pathoml.store.maps import read_attention, write_assignments
 from pathoml.store.publishing import keep_for_people, release_to_step
 from pathoml.store.ratings import state_codebook
 from pathoml.store.readings import Readings
 from pathoml.store.tables import disarmed
 from pathoml.store.tiles import read_tiles
+from pathoml.study.current_run import maps_in_force
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
@@ -42,7 +43,6 @@ from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.types import Array, Assignments, TileGrid
 
-FAMILY = "phenotypes"
 SPATIAL_COLUMNS = (
     "slide_id",
     "phenotype",
@@ -115,7 +115,7 @@ def find_phenotypes(
     names = [
         f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))
     ]
-    size = record_hypotheses(study.runs_folder, FAMILY, names, run=study.config.run)
+    size = record_hypotheses(study.runs_folder, PHENOTYPES, names, run=study.config.run)
     q_values = benjamini_hochberg([e.p_value for e in evidence], size)
     shifts = [_paired(run, assigned.slide_counts, specimen, k) for k in range(len(evidence))]
     rows = [
@@ -198,6 +198,7 @@ def _assign(
     spatial: list[dict[str, Any]] = []
     total, done = sum(len(b.slide_ids) for b in run.bags), 0
     paths = {s.slide_id: s.path for s in run.cohort.slides}
+    has_maps = bool(maps_in_force(study.run_folder))
     for patient, bag in enumerate(run.bags):
         for grid, features in slides_of(bag):
             slide_id, centre = grid.slide_id, run.cohort.patients[patient].centre
@@ -223,7 +224,7 @@ def _assign(
             )
             spatial += _where(study, grid, phenotype, count)
             map_path = RunFolder(study.run_folder).map_of(slide_id)
-            if map_path.exists():
+            if has_maps and map_path.exists():
                 values = read_attention(map_path).contribution.astype(np.float64) * len(
                     bag.features
                 )

@@ -8,9 +8,11 @@ import glob
 from pathlib import Path
 
 from pathoml.config import Study
-from pathoml.store.provenance import file_hash, file_hashes, recorded_recipe
+from pathoml.store.hypotheses import HUMAN_SCORES, PHENOTYPES, hypotheses_of_others
+from pathoml.store.provenance import file_hash, file_hashes
 from pathoml.store.publishing import Outputs
-from pathoml.study.inputs import patients_read, slides_read, stored_content
+from pathoml.study.current_run import maps_in_force
+from pathoml.study.inputs import patients_read, pictures_there, slides_read, stored_content
 from pathoml.study.layout import tiles_folder
 from pathoml.types import Cohort, Recipe
 
@@ -50,6 +52,7 @@ def labels_recipe(study: Study, cohort: Cohort) -> Recipe:
             "slides": slides_read(cohort),
             "covariates": list(study.config.cohort.covariates),
             "version": LABELS_VERSION,
+            **hypotheses_of_others(study.runs_folder, (HUMAN_SCORES,), run=study.config.run),
         },
     )
 
@@ -84,12 +87,13 @@ def discover_recipe(study: Study, cohort: Cohort) -> Recipe:
             **file_hashes(study.run_folder, ("models/models.json", "scores.csv")),
             "patients": patients_read(cohort, without=NOT_TESTED_BY),
             "slides": slides_read(cohort, SLIDE_COLUMNS),
-            "pictures": [slide.path is not None for slide in cohort.slides],
+            "pictures": pictures_there(cohort),
             "tiles": stored_content(tiles_folder(study), cohort),  # the tissue's border
-            "maps": recorded_recipe(study.run_folder, "explain"),
+            "maps": maps_in_force(study.run_folder),
             "covariates": list(config.covariates),
             "begun later": list(cohort.later_covariates),
             "treatment": config.treatment,
             "version": DISCOVER_VERSION,
+            **hypotheses_of_others(study.runs_folder, (PHENOTYPES,), run=study.config.run),
         },
     )

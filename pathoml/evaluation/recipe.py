@@ -9,6 +9,7 @@ from pathoml.config import Study
 from pathoml.errors import PathomlError
 from pathoml.evaluation.analysis_plan import PLAN, STAMP
 from pathoml.store.files import sha256_of_json
+from pathoml.store.hypotheses import ENDPOINTS, INTERACTIONS, hypotheses_of_others
 from pathoml.store.provenance import file_hash, file_hashes
 from pathoml.store.publishing import Outputs
 from pathoml.study.endpoints import secondary_endpoints
@@ -82,6 +83,7 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             QUALITY: _quality(study),
             "embeddings": {} if trained else _embeddings(study, cohort),
             "what models saw before": sha256_of_json(pretraining_section(study, cohort)),
+            **hypotheses_of_others(study.runs_folder, (ENDPOINTS, INTERACTIONS), run=config.run),
             **_secondary(study, cohort),
             **_offset(study),
             "version": EVALUATION_VERSION,

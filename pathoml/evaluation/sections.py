@@ -28,7 +28,7 @@ from pathoml.evaluation.fairness import fairness_section
 from pathoml.evaluation.in_sample import INSAMPLE, in_sample_alarm, without_concordance
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.instability import resample_part, write_instability
-from pathoml.evaluation.interactions import FAMILY, interaction_sections
+from pathoml.evaluation.interactions import interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
 from pathoml.evaluation.missing_covariates import (
@@ -62,7 +62,7 @@ from pathoml.evaluation.start_stop import timing_section, write_start_stop
 from pathoml.evaluation.table_one import table_one_section
 from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.hypotheses import INTERACTIONS, record_hypotheses
 from pathoml.study.cohort import share_treated
 from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import RunFolder
@@ -163,7 +163,7 @@ def metrics(evidence: Evidence) -> Json:
     share = share_treated(evidence.arms) if evidence.arms is not None else None
 
     def family_size(tests: Iterable[str]) -> int:
-        return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
+        return record_hypotheses(study.folder / "runs", INTERACTIONS, tests, run=study.config.run)
 
     # what respects time stands before what rests on it
     content: Json = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.store.provenance import file_hashes
 from pathoml.store.publishing import Outputs, withdraw_outputs
-from pathoml.study.inputs import slides_read, stored_content
+from pathoml.study.inputs import pictures_there, slides_read, stored_content
 from pathoml.study.layout import tiles_folder
 from pathoml.types import Cohort, Recipe
 
@@ -33,7 +33,7 @@ def explain_recipe(study: Study, cohort: Cohort) -> Recipe:
             **file_hashes(study.run_folder, ("models/models.json", "scores.csv")),
             "events": int(cohort.event.sum()),  # faithfulness.json says how many there were
             "slides": slides_read(cohort),
-            "pictures": [slide.path is not None for slide in cohort.slides],
+            "pictures": pictures_there(cohort),
             "tiles": stored_content(tiles_folder(study), cohort),  # their flags
             "version": EXPLAIN_VERSION,
         },

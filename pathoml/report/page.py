@@ -36,11 +36,11 @@ from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.report.what_ran import read_what_ran
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
-from pathoml.store.publishing import FILES, HANDED_OUT, is_fresh, publishing
+from pathoml.store.publishing import is_fresh, publishing
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number, table_names
 from pathoml.study.cohort import read_cohort
-from pathoml.study.current_run import current_run
+from pathoml.study.current_run import CurrentRun, current_run, refuse_unfinished
 from pathoml.study.file_names import strip_name
 from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder
@@ -53,6 +53,8 @@ NOT_REPEATED = (
     "patients",
     "embeddings",
 )  # provenance.json holds outcomes of single patients there; the page does not
+# of provenance.json; what files there are of each step is not of the page
+SHOWN_OF_PROVENANCE = ("notice", "steps", "pathoml_version", "packages")
 JPEG_QUALITY = 88
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 # a map's log_risk and the score's may differ by the digits that scores.csv keeps
@@ -102,6 +104,7 @@ def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> P
             there are now.
     """
     study = opened(study)
+    refuse_unfinished(study)
     refuse_other_tables(study)
     folder, recipe = study.run_folder, report_recipe(study)
     page = RunFolder(folder).report
@@ -175,7 +178,7 @@ def report_page(study: Study) -> str:
         "ends": []
         if smallest or vector_of
         else _ends(
-            folder.maps(),
+            folder,
             scores,
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
@@ -290,15 +293,15 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
 
 
 def _ends(
-    maps: Sequence[Path], scores: Sequence[ScoredPatient], unfaithful: Set[str]
+    run: CurrentRun, scores: Sequence[ScoredPatient], unfaithful: Set[str]
 ) -> list[tuple[str, list[PatientMaps]]]:
     """Return the patients with the highest and the lowest log-risk with their maps; nobody is at
     both ends.
     """
-    if not maps:
+    if not run.attention.is_dir():
         return []
     files: dict[str, list[Path]] = {}
-    for path in maps:
+    for path in run.maps():
         files.setdefault(stored_attr(path, "patient_id"), []).append(path)
     count = min(PATIENTS_SHOWN, len(scores) // 2)
     highest, lowest = list(scores[len(scores) - count :][::-1]), list(scores[:count])
@@ -351,7 +354,7 @@ def _provenance(content: Json) -> dict[str, Any]:
     and long lists.
     """
     steps = {k: v for k, v in (content.get("steps") or {}).items() if k != "report"}
-    shown = {k: v for k, v in content.items() if k not in (FILES, HANDED_OUT)}
+    shown = {k: v for k, v in content.items() if k in SHOWN_OF_PROVENANCE}
     content = {**shown, "steps": steps} if content else {}
     environment = next(
         (step["environment"] for step in reversed(list(steps.values())) if step.get("environment")),

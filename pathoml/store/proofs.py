@@ -1,18 +1,19 @@
-"""Files in other libraries' formats, read back before they get their names (files.proved_path):
-ReadStat and writers of zips may lose the last bytes on a full disk without a word.
+"""Files that other libraries made, read back before they are published: ReadStat and TensorBoard's
+writer lose the last bytes on a full disk without a word.
 
-Each raises an error where the file is not what was to be written. What a library can write into
-memory needs none of this: `files.write_bytes` sees every byte on disk.
+What a library can write into memory needs none of this: `files.write_bytes` sees every byte on
+disk; an HDF5 file is proved where it is written (hdf5.refuse_torn).
 """
 
 from __future__ import annotations
 
 import os
 import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pathoml.errors import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,22 +23,23 @@ RECORD_HEAD = struct.Struct("<QI")  # length of a record of TensorBoard, its che
 RECORD_TAIL = 4  # bytes: the checksum of what the record holds
 
 
-def is_whole_zip(path: Path) -> None:
-    """Read every entry of a zip (.npz, .pt too) against its checksum."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"its entry {damaged} is damaged")
-
-
-def is_whole_statistics_file(
+def refuse_other_table(
     path: Path, *, frame: pd.DataFrame, read: Callable[[str], tuple[pd.DataFrame, object]]
 ) -> None:
-    """Read a file of Stata or SPSS, and compare it with the table that was to be written.
+    """Raise StoreError if a file of Stata or SPSS is not the table that was to be written.
 
     Args:
         read: pyreadstat's function for the format.
     """
+    try:
+        _compare(path, frame, read)
+    except Exception as error:
+        raise _not_whole(path, error) from error
+
+
+def _compare(
+    path: Path, frame: pd.DataFrame, read: Callable[[str], tuple[pd.DataFrame, object]]
+) -> None:
     with path.open("rb") as file:
         start = file.read(len(STATA_START))
         file.seek(0, os.SEEK_END)
@@ -61,12 +63,22 @@ def _cell(value: object) -> object:
     return value.rstrip() if isinstance(value, str) else float(value)  # type: ignore[arg-type]
 
 
-def is_whole_log(path: Path, records: int) -> None:
-    """Walk through the records of a TensorBoard file; the first names its version."""
+def refuse_other_log(path: Path, records: int) -> None:
+    """Raise StoreError if a TensorBoard file has not so many records behind the first, which names
+    its version.
+    """
     content, at, found = path.read_bytes(), 0, 0
-    while at < len(content):
+    while at + RECORD_HEAD.size < len(content):
         length, _ = RECORD_HEAD.unpack_from(content, at)
         at += RECORD_HEAD.size + length + RECORD_TAIL
         found += 1
     if at != len(content) or found != records + 1:
-        raise ValueError(f"it holds {found - 1} numbers, expected {records}")
+        error = ValueError(f"it holds {found - 1} numbers, expected {records}")
+        raise _not_whole(path, error)
+
+
+def _not_whole(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{path.name} could not be made whole ({type(error).__name__}: {str(error)[:100]}). The"
+        f" disk of {path.parent} may be full or failing: look at it, and run the step again."
+    )

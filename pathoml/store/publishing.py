@@ -26,6 +26,7 @@ from pathoml.store.provenance import (
     recorded_recipe,
     write_provenance,
 )
+from pathoml.store.published import refuse_published
 from pathoml.store.system import sync_folder
 from pathoml.types import Recipe
 
@@ -74,8 +75,10 @@ def publishing(run_folder: Path, recipe: Recipe, outputs: Outputs) -> Iterator[S
     An error leaves the run as it was.
 
     Raises:
-        StoreError: another command is at work on the run, or a file is not one that the step makes.
+        StoreError: the step was done and the run is published, another command is at work on the
+            run, or a file is not one that the step makes.
     """
+    refuse_published(run_folder, recipe.step)
     with at_work_on_run(run_folder, recipe.step):
         staged = Staged(folder=run_folder / STAGING)
         shutil.rmtree(staged.folder, ignore_errors=True)  # of a process that was killed
@@ -130,15 +133,42 @@ def unproved(run_folder: Path, step: str, outputs: Outputs) -> list[str]:
     if proofs is None:
         lost = [name for name in outputs.always if not (run_folder / name).exists()]
         return _said(lost, "missing")
+    lost, changed = _damaged(run_folder, proofs)
     there = outputs.found(run_folder) - outputs.for_people(run_folder)
-    lost = [name for name in proofs if not (run_folder / name).is_file()]
-    changed = [n for n in proofs if n in there and not _holds(run_folder / n, proofs[n])]
     foreign = sorted(there - proofs.keys())
     return [
         *_said(lost, "missing"),
-        *_said(changed, "changed since"),
+        *_said([name for name in changed if name in there], "changed since"),
         *_said(foreign, "not of this run"),
     ]
+
+
+def is_whole(run_folder: Path, step: str, name: str = "") -> bool:
+    """Return whether the files that a step left, or the one of this name, are there as it left
+    them; True where nothing is known of them.
+    """
+    proofs = read_provenance(run_folder).get(FILES, {}).get(step) or {}
+    if name:
+        proofs = {name: proofs[name]} if name in proofs else {}
+    return not any(_damaged(run_folder, proofs))
+
+
+def renew_proofs(run_folder: Path) -> None:
+    """Note the times of files that are what their steps left, of a copy of a run, so that the next
+    check need not read them.
+    """
+    content = read_provenance(run_folder)
+    renewed = {
+        step: {
+            name: f"{proof.partition(' ')[0]} {_seen(run_folder / name)}"
+            if (run_folder / name).is_file() and _holds(run_folder / name, proof)
+            else proof
+            for name, proof in proofs.items()
+        }
+        for step, proofs in content.get(FILES, {}).items()
+    }
+    if renewed != content.get(FILES, {}):
+        write_provenance(run_folder, {**content, FILES: renewed})
 
 
 def proved_names(run_folder: Path, step: str) -> frozenset[str] | None:
@@ -151,6 +181,7 @@ def withdraw_outputs(run_folder: Path, step: str, outputs: Outputs) -> None:
     """Remove what a step left where it has nothing to make any more."""
     names = outputs.found(run_folder) - outputs.for_people(run_folder)
     if names or recorded_recipe(run_folder, step):
+        refuse_published(run_folder, step)
         with at_work_on_run(run_folder, step):
             _void(run_folder, [step])
             _remove(run_folder, names)
@@ -274,6 +305,13 @@ def _seen(path: Path) -> str:
     """Return size and times of a file, which change when it is written, copied or renamed."""
     found = path.stat()
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _damaged(run_folder: Path, proofs: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the names of the files that are lost, and of those that were changed."""
+    lost = [name for name in proofs if not (run_folder / name).is_file()]
+    there = [name for name in proofs if name not in lost]
+    return lost, [name for name in there if not _holds(run_folder / name, proofs[name])]
 
 
 def _holds(path: Path, proof: str) -> bool:

@@ -242,13 +242,14 @@ def _keep_from_others(path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY))
-    except FileExistsError:
-        mode = path.stat().st_mode & 0o777
-        wanted = mode & (GROUP_TOO if mode & 0o020 else OWNER_ONLY)
-        if wanted != mode:
-            with suppress(PermissionError):  # somebody else's file: its owner decides
-                path.chmod(wanted)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY))
+        except FileExistsError:
+            mode = path.stat().st_mode & 0o777
+            wanted = mode & (GROUP_TOO if mode & 0o020 else OWNER_ONLY)
+            if wanted != mode:
+                with suppress(PermissionError):  # somebody else's file: its owner decides
+                    path.chmod(wanted)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be made ({error.strerror}). Keep readings/ on a local disk, writable."

@@ -298,7 +298,10 @@ def _in_statistics(source: Source, asked: _Asked) -> bool:
     if isinstance(source, bytes):
         return _in_text(source, asked)
     read = getattr(pyreadstat, STATISTICS[source.suffix.lower()])
-    frame, _ = read(str(source))
+    try:
+        frame, _ = read(str(source))
+    except pyreadstat.ReadstatError as error:
+        raise ValueError(str(error)) from error
     cells = frame.astype(str).to_numpy().tolist()
     return in_rows(iter_with(list(frame.columns), iter(cells)), asked.ids, words=asked.words)
 

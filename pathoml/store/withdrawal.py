@@ -17,16 +17,16 @@ Source: GDPR, articles 7(3) and 17: consent may be withdrawn, and what rested on
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import io
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pathoml.config import Study
-from pathoml.errors import CohortError, PathomlError, nearest
+from pathoml.errors import CohortError, nearest
 from pathoml.store.files import atomic_path, read_json, sweep_temporaries, write_json
 from pathoml.store.mentions import ITEM, Ids
 from pathoml.store.packs import drop_packed, stored_paths
@@ -34,15 +34,13 @@ from pathoml.store.provenance import MODELS, MODELS_INDEX
 from pathoml.store.ratings import ABOUT, KEY, naming_sheets, state_codebook
 from pathoml.store.raw_tables import CODECS, SEPARATORS, plain_cell
 from pathoml.store.readings import Readings
+from pathoml.store.removal import Failed, attempt, remove_folder, remove_run
 from pathoml.store.tables import WITHDRAWING, as_it_was, find_table, read_table, table_names
-from pathoml.store.walk import reason, walk
 from pathoml.store.withdrawal_search import (
     OURS,
-    PARTS_OF_A_RUN,
     STEMS,
     Held,
     find_held,
-    is_of_people,
     ratings,
 )
 from pathoml.store.workbook_rows import remove_workbook_rows, rows_to_remove
@@ -189,15 +187,15 @@ def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> Left:
         }.items()
     }
     write_json(journal, {"patients": sorted(ids.patients), "slides": sorted(ids.slides), **wholes})
-    failed: list[tuple[Path, str]] = []
+    failed: Failed = []
     for path in plan.tables:  # first, so that nobody learns from the patient any more
-        _attempt(path, failed, lambda path=path: _remove_study_rows(path, ids))
+        attempt(path, failed, partial(_remove_study_rows, path, ids))
     if study.readings_file.exists():
         Readings(study.readings_file).forget(plan.slide_ids)
     for path in held.files:
-        _attempt(path, failed, lambda path=path: path.unlink(missing_ok=True))
+        attempt(path, failed, partial(path.unlink, missing_ok=True))
     for path in held.tables:
-        _attempt(path, failed, lambda path=path: _remove_derived_rows(path, ids))
+        attempt(path, failed, partial(_remove_derived_rows, path, ids))
     for folder in [*study.all_tiles.glob("*/"), *study.all_embeddings.glob("*/")]:
         drop_packed(folder, {path.name for path in held.files if path.parent == folder})
         if folder.parent == study.all_tiles and ids.slides:
@@ -205,7 +203,11 @@ def withdraw(study: Study, plan: Withdrawal, *, bundles_too: bool) -> Left:
     for kind in ("runs", "copies", "bundles"):
         for folder in (study.folder / name for name in wholes[kind]):
             if folder.exists():
-                _remove_whole(folder, ids, failed, is_a_run=kind == "runs")
+                if kind == "runs":
+                    kept = _keep_ratings(folder, ids, failed)
+                    remove_run(folder, failed, kept=kept)
+                else:
+                    remove_folder(folder, failed)
             elif folder.is_symlink():
                 failed.append((folder, f"a link that leads nowhere: {folder.readlink()}"))
     sweep_temporaries(study.folder)  # what a killed job left holds rows and ids too
@@ -281,57 +283,15 @@ def _anything(study: Study, patient: str, ids: Ids, held: Held) -> bool:
     return any((found.files, found.runs, found.bundles, found.copies, found.listed))
 
 
-def _attempt(path: Path, failed: list[tuple[Path, str]], change: Any) -> None:
-    try:
-        change()
-    except OSError as error:
-        failed.append((path, reason(error)))
-    except PathomlError as error:
-        failed.append((path, str(error)))
-
-
-def _remove_whole(
-    folder: Path, ids: Ids, failed: list[tuple[Path, str]], *, is_a_run: bool
-) -> None:
-    """Remove a run, a bundle or a copy. Of a run, what people wrote stays: their texts, and what
-    raters said of others' slides. A link is removed, and what lies behind it where it is the run's.
-    """
+def _keep_ratings(folder: Path, ids: Ids, failed: Failed) -> set[Path]:
+    """Take the patient out of what raters wrote in a run, and return the files that stay."""
     kept: set[Path] = set()
-    if is_a_run:
-        for sheet in naming_sheets(folder / "features"):
-            if sheet.rated_files():
-                _attempt(sheet.folder, failed, lambda sheet=sheet: state_codebook(sheet))
-        for path in ratings(folder):
-            _attempt(path, failed, lambda path=path: _remove_ratings(path, ids))
-            kept |= {path, path.with_name(KEY), path.with_name(ABOUT)}
-    inside = walk(folder, enters=lambda path: is_a_run and path.name in PARTS_OF_A_RUN)
-    for path in inside.files:
-        if path not in kept and not (is_a_run and is_of_people(path, folder)):
-            _attempt(path, failed, path.unlink)
-    for path in [path for path, _ in inside.unseen if path.is_symlink()]:
-        _attempt(path, failed, path.unlink)
-    failed += [(path, why) for path, why in inside.unseen if path.is_dir()]
-    _remove_empty(folder, links=lambda path: is_a_run and path.name in PARTS_OF_A_RUN)
-
-
-def _remove_empty(folder: Path, *, links: Any) -> bool:
-    """Remove folders that hold no file; return whether the folder went."""
-    empty = True
-    for path in list(folder.iterdir()) if folder.is_dir() else []:
-        if path.is_dir() and (not path.is_symlink() or links(path)):
-            empty &= _remove_empty(path, links=links)
-        else:
-            empty = False
-    if not empty:
-        return False
-    with contextlib.suppress(OSError):
-        if folder.is_symlink():
-            folder.resolve().rmdir()
-            folder.unlink()
-        else:
-            folder.rmdir()
-        return True
-    return False
+    for sheet in naming_sheets(folder / "features"):
+        for path in sheet.rated_files():
+            attempt(sheet.folder, failed, partial(state_codebook, sheet))
+            attempt(path, failed, partial(_remove_ratings, path, ids))
+            kept |= {path, sheet.folder / KEY, sheet.folder / ABOUT}
+    return kept
 
 
 def _remove_ratings(path: Path, ids: Ids) -> None:

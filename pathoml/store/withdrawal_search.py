@@ -14,9 +14,9 @@ from pathoml.errors import StoreError
 from pathoml.store.files import read_json
 from pathoml.store.mentions import STATIC_MARKER, Ids
 from pathoml.store.packs import PACKS, all_packs
-from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
+from pathoml.store.provenance import MODELS, MODELS_INDEX
 from pathoml.store.ratings import naming_sheets
-from pathoml.store.scores import SCORES
+from pathoml.store.removal import PARTS_OF_A_RUN, is_of_people, is_run
 from pathoml.store.searching import UnsearchedError, name_holds, names_somebody
 from pathoml.store.tables import WITHDRAWING, table_names
 from pathoml.store.walk import walk
@@ -24,13 +24,6 @@ from pathoml.store.walk import walk
 BUNDLE = "bundle.json"
 STEMS = ("slides", "patients")  # of the study's tables
 OURS = ("tiles", "embeddings", "runs", "bundles", "readings", "slurm")  # of STUDY
-PARTS_OF_A_RUN = (
-    "attention", "endpoints", "export", "features", "models", "offset", "permutations", "resamples",
-    "tensorboard",
-)  # fmt: skip
-OF_ITS_STEPS = ("splits.json", "metrics.json", "attention", "features")
-MARKS_OF_A_RUN = (PROVENANCE, SCORES, MODELS, *OF_ITS_STEPS)
-WRITTEN_BY_PEOPLE = {".md", ".txt", ".docx", ".odt", ".rtf", ".pdf", ".ipynb", ".pptx"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +130,6 @@ def _kind(
     if place[0] == "slurm" and path.suffix in (".log", ".out", ".err"):
         return "files", path
     return "listed", path
-
-
-def is_run(folder: Path) -> bool:
-    """Return whether a folder below runs/ is a run, whole or what is left of one."""
-    return folder.is_dir() and any((folder / name).exists() for name in MARKS_OF_A_RUN)
-
-
-def is_of_people(path: Path, run: Path) -> bool:
-    """Return whether a file in a run's folder is a text that somebody put there."""
-    place = path.relative_to(run).parts
-    return path.suffix.lower() in WRITTEN_BY_PEOPLE and place[0] not in PARTS_OF_A_RUN
 
 
 def ratings(run: Path) -> list[Path]:

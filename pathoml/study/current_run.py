@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoml.config import Study
+from pathoml.errors import StoreError
 from pathoml.store.provenance import file_hash, recorded_inputs, recorded_recipe
-from pathoml.store.publishing import proved_names
+from pathoml.store.publishing import is_whole, proved_names, unfinished_steps
 from pathoml.store.tables import read_study_table, table_names
 from pathoml.study.run_folder import RunFolder
 
@@ -26,6 +27,7 @@ RESTS_ON: Mapping[str, tuple[tuple[str, ...], str, str]] = {
         "discover --labels FILE",
     ),
 }
+OF_SCORES = ("train", "import", "predict", "evaluate")
 NOWHERE = ".outdated"  # no run has a file below it
 
 
@@ -79,35 +81,44 @@ def current_run(study: Study) -> CurrentRun:
     return CurrentRun(study.run_folder, said, slides)
 
 
+def maps_in_force(run_folder: Path) -> str:
+    """Return the recipe of the run's maps, "" where there are none of its models and scores, or
+    some are lost or were changed.
+    """
+    if outdated(run_folder, "explain") or not is_whole(run_folder, "explain"):
+        return ""
+    return recorded_recipe(run_folder, "explain")
+
+
+def refuse_unfinished(study: Study) -> None:
+    """Raise StoreError if a process was killed while scores or metrics of the run changed places:
+    what lies there is no state of it.
+    """
+    if stopped := [step for step in unfinished_steps(study.run_folder) if step in OF_SCORES]:
+        commands = " and ".join(f"`pathoml {step}`" for step in stopped)
+        raise StoreError(
+            f"{study.run_folder}: {commands} was stopped while files of the run changed places. Run"
+            " `pathoml run` first."
+        )
+
+
 def outdated(run_folder: Path, step: str) -> str:
     """Return a sentence on what a step left if that is of other models, scores or phenotypes than
-    the run has now, or was not finished; "" if it stands, or nobody knows.
+    the run has now, or was interrupted; "" if it stands, or nobody knows.
     """
     files, what, command = RESTS_ON[step]
     again = f"Run `pathoml {command}`."
+    if step in unfinished_steps(run_folder):
+        return f"{what} were changing places when pathoml was stopped. {again}"
     recorded = recorded_inputs(run_folder, step)
-    if not recorded:
-        known = RunFolder(run_folder).provenance.is_file()
-        return f"{what} were not finished. {again}" if known and _left(run_folder, step) else ""
     changed = [
         name
         for name in files
         if name in recorded and recorded[name] != file_hash(run_folder / name)
     ]
     maps = recorded.get("maps")
-    if step == "discover" and maps is not None and maps != recorded_recipe(run_folder, "explain"):
+    if step == "discover" and maps and maps != recorded_recipe(run_folder, "explain"):
         changed.append("maps")
     if not changed:
         return ""
     return f"{what} rest on what the run had before: {', '.join(changed)} changed since. {again}"
-
-
-def _left(run_folder: Path, step: str) -> bool:
-    run = RunFolder(run_folder)
-    place = {
-        "evaluate": run.metrics,
-        "explain": run.attention,
-        "discover": run.phenotypes,
-        "labels": run.labels,
-    }
-    return place[step].exists()

@@ -70,6 +70,11 @@ def slides_read(cohort: Cohort, names: Iterable[str] = ()) -> Hashes:
     return _hashes(known)
 
 
+def pictures_there(cohort: Cohort) -> list[bool]:
+    """Return for each slide whether its file is there, to be drawn: one may be away a moment."""
+    return [slide.path is not None and slide.path.is_file() for slide in cohort.slides]
+
+
 def stored_content(folder: Path, cohort: Cohort) -> Hashes:
     """Return slide_id -> hash of what is stored of it in a folder of tiles or embeddings, "" for
     nothing.
@@ -120,6 +125,8 @@ def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
             in_tables.setdefault(FILES[key], []).extend(_differing(old, new))
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             found += [_value(f"{key}.{k}", old.get(k), new.get(k)) for k in _differing(old, new)]
+        elif key == "pictures":
+            found.append("which slide files are there")
         elif key == "version":
             found.append("the version of pathoml")
         else:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.tiling.tissue import at_pixel_size
-from pathoml.types import Bools, Floats, Image
+from pathoml.types import Bools, Floats, Image, Ints
 
 GLASS_LEVEL = 243  # grey level to which a slide's glass is brought; that of many scanners
 SMOOTH_UM = 16.0  # micrometres a pixel at which glass is looked for; finer on small pictures
@@ -35,7 +35,9 @@ PINKS = (0.66, 0.99)  # of a circle of hues: violet to red
 LEAST_GLASS_UM2 = 15_000.0  # less tells no brightness
 LEAST_GLASS_SHARE = 0.005  # of what was scanned
 MOST_PLACES = 40_000  # by which the surface is fitted
-BENDS = 2  # greatest power of the surface
+LEAST_OUTER = 0.2  # share of the glass-like places that reach the edge, to begin with them
+BENDS = 2  # greatest power of the surface: 1, y, y^2, x, xy, x^2
+SQUARES, CROSSED = (2, 5), 4  # of those
 UPPER = 0.9  # weight of places above the surface against 1 - UPPER below, at first
 # ridge penalty of the surface's slopes and bends, so that a strip of glass is not prolonged
 STIFF = 2e-3
@@ -45,6 +47,7 @@ NEAR_UM = 1500.0  # over which what the surface leaves is averaged
 FLAT_SHARE = 0.004  # of the picture; smaller parts of one colour are no area that was left out
 MOST_COLOURS = 6
 BLACKEST, WHITEST = 3, 254  # grey levels
+BLUR_SHOWS = 128  # grey level; a darker area's blurred edge would be tissue
 SHORTEST_EDGE_UM = 100.0
 BENT_UM, BENT_SHARE = 300.0, 0.04  # of an outline that may be in no straight line
 DARK_GROUND = 70  # grey level of the brightest channel; sections let more light through
@@ -83,10 +86,13 @@ def find_glass(image: Image, um_per_px: float, *, stated: float | None = None) -
         return _without_glass(image, is_scanned)
     places = np.argwhere(is_glass)  # (P, 2)
     places = places[:: max(1, len(places) // MOST_PLACES)]
+    parts = cv2.connectedComponents(is_glass.view(np.uint8), connectivity=4)[1]
+    part_of = np.asarray(parts, np.int64)[places[:, 0], places[:, 1]]  # (P,)
+    outer = np.isin(part_of, _at_the_edge(np.asarray(parts, np.int64), small_scanned))
     light = np.log10(small[places[:, 0], places[:, 1]].astype(np.float64))  # (P, 3)
     shape = small.shape[:2]
     terms = _terms(places, shape)
-    on_it = _fit(terms, light.mean(axis=1))
+    on_it = _fit(terms, light.mean(axis=1), part_of, outer)
     if on_it.sum() < least * len(places) / max(is_glass.sum(), 1):
         return _without_glass(image, is_scanned)
     coefficients = _stiffly(terms[on_it], light[on_it], np.ones(int(on_it.sum())))  # (terms, 3)
@@ -169,17 +175,21 @@ def never_scanned(image: Image, um_per_px: float) -> Bools:
         for part in _parts(_of_colour(packed, is_flat, int(value)), least):
             is_black = colour.max() <= BLACKEST
             if is_black or _ends_straight(part, um_per_px):
-                none |= part
+                none |= part if colour.max() > BLUR_SHOWS else _wider(part, 2)
     for value in usual:
         colour = np.array([value >> 16, value >> 8 & 255, value & 255])
         if colour.min() < WHITEST:
             continue
         for part in _parts(_of_colour(packed, is_flat, int(value)) & ~none, least):
             if _ends_at_glass(image, spread, part, none):
-                none |= part
-    if none.any():  # compression and resampling blur the edge
-        none = cv2.dilate(none.view(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+                none |= _wider(part, 2)
     return none
+
+
+def _wider(part: Bools, by_px: int) -> Bools:
+    """Return a part with what compression and resampling blurred around it."""
+    side = 2 * by_px + 1
+    return cv2.dilate(part.view(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
 
 
 def _of_colour(packed: npt.NDArray[np.uint32], is_flat: Bools, value: int) -> Bools:
@@ -262,17 +272,42 @@ def _terms(places: npt.NDArray[np.integer], shape: tuple[int, int]) -> Floats:
     return np.stack([x**i * y**j for i in range(BENDS + 1) for j in range(BENDS + 1 - i)], axis=1)
 
 
-def _fit(terms: Floats, light: Floats) -> Bools:
-    """Return (P,) which places lie on the surface of the glass: the highest that many are near."""
-    weights = np.ones(len(light))
+def _at_the_edge(parts: Ints, is_scanned: Bools) -> Ints:
+    """Return the connected parts that reach the edge of what was scanned, as glass does and a
+    section seldom.
+    """
+    inner = cv2.erode(
+        is_scanned.view(np.uint8),
+        np.ones((2 * WINDOW_PX + 1, 2 * WINDOW_PX + 1), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    found = np.unique(parts[inner == 0])
+    return found[found > 0]
+
+
+def _fit(terms: Floats, light: Floats, part_of: Ints, outer: Bools) -> Bools:
+    """Return (P,) which places lie on the surface of the glass: the highest that many are near.
+
+    Args:
+        terms: (P, terms).
+        light: (P,) logarithm of brightness.
+        part_of: (P,) connected part of each place; a part is glass as a whole or not.
+        outer: (P,) of parts at the edge, by which the surface is looked for first.
+    """
+    first = outer if outer.mean() > LEAST_OUTER else np.ones(len(light), bool)
+    weights = np.ones(int(first.sum()))
     for _ in range(15):
-        coefficients = _stiffly(terms, light, weights)
-        weights = np.where(light > terms @ coefficients, UPPER, 1 - UPPER)
-    on_it = np.ones(len(light), bool)
+        coefficients = _stiffly(terms[first], light[first], weights)
+        weights = np.where(light[first] > terms[first] @ coefficients, UPPER, 1 - UPPER)
+    on_it = first
     for _ in range(6):
         away = light - terms @ coefficients
-        close = away[np.abs(away) <= 2 * NEAR]
-        on_it = np.abs(away - np.median(close if close.size else away)) <= NEAR
+        close = away[first & (np.abs(away) <= 2 * NEAR)]
+        away -= np.median(close if close.size else away[first])
+        sums = np.bincount(part_of, weights=np.abs(away) <= NEAR)
+        mostly = sums >= 0.5 * np.maximum(np.bincount(part_of), 1)
+        on_it = (np.abs(away) <= NEAR) & mostly[part_of]
         if on_it.sum() < terms.shape[1]:
             break
         coefficients = _stiffly(terms[on_it], light[on_it], np.ones(int(on_it.sum())))
@@ -280,18 +315,35 @@ def _fit(terms: Floats, light: Floats) -> Bools:
 
 
 def _stiffly(terms: Floats, light: Floats, weights: Floats) -> Floats:
-    """Return the coefficients of weighted least squares whose slopes and bends cost STIFF; terms
-    are centred first, so that only what varies is held back.
+    """Return (terms, ...) coefficients by weighted least squares whose slopes and bends cost STIFF.
+
+    Light falls off towards the edges, never towards the middle: where the surface would be a bowl
+    (a pale section in the middle) it is not bent that way.
     """
+    free = np.ones(terms.shape[1], bool)
+    free[0] = False  # constant
+    for _ in range(len(SQUARES) + 1):
+        coefficients = _solved(terms, light, weights, free=free)
+        bowls = [k for k in SQUARES if free[k] and coefficients[k].mean() > 0]
+        if not bowls:
+            break
+        free[[*bowls, CROSSED]] = False
+    return coefficients
+
+
+def _solved(terms: Floats, light: Floats, weights: Floats, *, free: Bools) -> Floats:
     total = weights.sum()
     centre, middle = weights @ terms / total, weights @ light / total
-    away = (terms - centre) * weights[:, None]
-    covariance = away.T @ (terms - centre) / total
+    away = (terms - centre)[:, free]
+    weighted = away * weights[:, None]
     slopes = np.linalg.solve(
-        covariance + STIFF * np.eye(terms.shape[1]), away.T @ (light - middle) / total
+        weighted.T @ away / total + STIFF * np.eye(int(free.sum())),
+        weighted.T @ (light - middle) / total,
     )
-    slopes[0] = middle - centre[1:] @ slopes[1:]  # the first term is constant
-    return np.asarray(slopes)
+    coefficients = np.zeros((terms.shape[1], *light.shape[1:]))
+    coefficients[free] = slopes
+    coefficients[0] = middle - centre[free] @ slopes
+    return coefficients
 
 
 def _surface(

@@ -56,6 +56,7 @@ FAINTEST = 0.06  # optical density of a pixel whose hue is asked
 UNEVEN = 0.11
 UNEVEN_WINDOW_PX = 5
 FEWEST_PIXELS = 60
+THICK_PX, THICK_SHARE = 7, 0.05  # of stained pixels; of a line none is left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,20 +128,21 @@ def seen_staining(image: Image, tissue: Bools, *, glass_level: float) -> Stainin
     grey = np.maximum(image.mean(axis=2, dtype=np.float32), 1)
     density = np.maximum(-np.log10(grey / np.float32(glass_level)), 0)
     asked = tissue & (density > FAINTEST) & (saturation > LEAST_SATURATION)
-    if asked.sum() < FEWEST_PIXELS:
-        return HE
+    thick = cv2.erode(asked.view(np.uint8), np.ones((THICK_PX, THICK_PX), np.uint8)).sum()
+    if thick < max(FEWEST_PIXELS, THICK_SHARE * asked.sum()):
+        return HE  # lines and dust tell no stain
     window = (UNEVEN_WINDOW_PX, UNEVEN_WINDOW_PX)
-    mean = cv2.blur(density, window)
-    deviation = np.sqrt(np.maximum(cv2.blur(density * density, window) - mean * mean, 0))
-    inner = cv2.erode(asked.view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    weight = np.maximum(cv2.blur(asked.astype(np.float32), window), 1e-6)
+    inside = density * asked
+    mean = cv2.blur(inside, window) / weight  # of stained pixels alone: a line has glass beside it
+    deviation = np.sqrt(np.maximum(cv2.blur(inside * inside, window) / weight - mean * mean, 0))
 
     def share(where: Bools) -> float:
-        inside = where & asked
-        core = where & inner
+        core = where & asked
         if core.sum() < FEWEST_PIXELS:
             return 0.0
         uneven = np.median(deviation[core] / np.maximum(mean[core], 1e-3))
-        return float(inside.sum() / asked.sum()) if uneven > UNEVEN else 0.0
+        return float(core.sum() / asked.sum()) if uneven > UNEVEN else 0.0
 
     brown = (hue >= BROWNS[0]) & (hue <= BROWNS[1]) & (saturation > BROWN_SATURATION)
     if share(brown) > UNLIKE_SHARE / 3:

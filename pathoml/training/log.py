@@ -5,14 +5,13 @@ somebody asks for one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pathoml.errors import ConfigError
-from pathoml.store.files import atomic_path, proved_path
-from pathoml.store.proofs import is_whole_log
+from pathoml.store.files import atomic_path, write_bytes
+from pathoml.store.proofs import refuse_other_log
 from pathoml.store.tables import write_table
 
 EVENTS = "events.out.tfevents.pathoml"  # TensorBoard's own name would hold the name of the machine
@@ -58,9 +57,8 @@ def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:
             writer.add_scalar(f"loss/{row['model']}", row["loss"], row["epoch"])
         writer.close()
         [written] = Path(scratch).glob("events.*")
-        proof = partial(is_whole_log, records=len(log))
-        with proved_path(folder / EVENTS, proof) as path:
-            path.write_bytes(written.read_bytes())
+        refuse_other_log(written, records=len(log))
+        write_bytes(folder / EVENTS, written.read_bytes())
 
 
 def _write_mlflow(folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any]) -> None:

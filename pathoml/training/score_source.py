@@ -10,7 +10,7 @@ from pathoml.bags.origin import refuse_other_features
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
 from pathoml.store.provenance import recorded_inputs, recorded_recipes
-from pathoml.store.publishing import is_fresh
+from pathoml.store.publishing import is_fresh, unproved
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.inputs import slides_read, stored_content, what_changed, why_stale
 from pathoml.study.layout import embeddings_folder
@@ -78,6 +78,7 @@ def refuse_stale_scores(study: Study, cohort: Cohort) -> None:
         except PathomlError:  # slides.csv or the encoder is not here: the scores are all there is
             return
         changed = what_changed(recorded_inputs(folder, "predict"), now.inputs if now else {})
+        changed += unproved(folder, "predict", PREDICT_OUTPUTS)
         if changed:
             raise StoreError(
                 f"{folder} was predicted from something else: {'; '.join(changed)}. Run `pathoml"

@@ -10,13 +10,13 @@ from pathlib import Path
 from pathoml.bags.origin import Origin, refuse_other_features
 from pathoml.config import Study, opened
 from pathoml.errors import StoreError
-from pathoml.store.publishing import is_fresh, publishing
+from pathoml.store.publishing import is_fresh, publishing, unfinished_steps
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import named, say_why
 from pathoml.study.public_cohorts import INITIAL
 from pathoml.training.initial_origin import initial_origin
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
-from pathoml.training.score_source import score_source
+from pathoml.training.score_source import ELSEWHERE, score_source
 from pathoml.training.trained import Trained
 from pathoml.types import SILENT, Cohort, Progress
 
@@ -43,6 +43,11 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
             f" {source.step}`). Train in a run of its own: add --set run=trained."
         )
     _say_unknown(refuse_other_features(study, cohort), progress)
+    if stopped := set(unfinished_steps(study.run_folder)) & {*ELSEWHERE}:
+        raise StoreError(
+            f"{study.run_folder}: `pathoml {stopped.pop()}` was stopped while its files changed"
+            " places. Do it again, or remove that folder, before a training takes its place."
+        )
     initial_origin(study, cohort)  # refused before anything is read or removed
     recipe = train_recipe(study, cohort)
     if is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS):

@@ -133,7 +133,7 @@ class Viewer:
     # Pages and assets
 
     def page(self, request: Request) -> Response:
-        return self._asset(self.assets[PAGES[request.url.path]], request)
+        return self._asset(self.assets[PAGES[request.scope["path"]]], request)
 
     def asset(self, request: Request) -> Response:
         asset = self.assets.get(request.path_params["name"])

@@ -59,6 +59,8 @@ class TimedProtocol(H11Protocol):
         now = self.loop.time()
         self._note_waiting()
         unread = self.transport.get_write_buffer_size()
+        if unread and self._waiting_since is not None:
+            self._waiting_since = now  # it may still read what it was answered
         if not unread or unread < self._unread:
             self._unread_since = now
         self._unread = unread

@@ -1,22 +1,22 @@
-"""A foreign writer that lost bytes is found out before its file gets a name."""
+"""A foreign writer that lost bytes is found out before its file is published."""
 
 from __future__ import annotations
 
-import zipfile
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyreadstat
 import pytest
-import torch
 from tensorboardX import SummaryWriter
 
 from pathoml.errors import StoreError
 from pathoml.store import proofs
 from pathoml.store.files import proved_path
 from pathoml.store.foreign import ForeignFile, is_whole_hdf5, write_foreign
+from pathoml.store.hdf5 import refuse_torn
 
 FRAME = pd.DataFrame(
     {"patient_id": ["P1", "Łódź", "=x"], "risk": [0.1, float("nan"), -3], "event": [0, 1, 2]}
@@ -35,23 +35,26 @@ def log_of(path: Path) -> None:
 WRITERS = {  # what another library writes, and how it is read back
     "dta": (
         lambda p: pyreadstat.write_dta(FRAME, str(p)),
-        partial(proofs.is_whole_statistics_file, frame=FRAME, read=pyreadstat.read_dta),
+        partial(proofs.refuse_other_table, frame=FRAME, read=pyreadstat.read_dta),
     ),
     "sav": (
         lambda p: pyreadstat.write_sav(FRAME, str(p)),
-        partial(proofs.is_whole_statistics_file, frame=FRAME, read=pyreadstat.read_sav),
+        partial(proofs.refuse_other_table, frame=FRAME, read=pyreadstat.read_sav),
     ),
-    "pt": (lambda p: torch.save(torch.from_numpy(NOISE), p), proofs.is_whole_zip),
     "h5": (
+        lambda p: write_foreign(p, ForeignFile(arrays={"a": NOISE}, root={}, attrs={})),
+        partial(refuse_torn, arrays={"a": NOISE}),
+    ),
+    "h5ad": (
         lambda p: write_foreign(p, ForeignFile(arrays={"a": NOISE}, root={}, attrs={})),
         is_whole_hdf5,
     ),
-    "log": (log_of, partial(proofs.is_whole_log, records=3)),
+    "log": (log_of, partial(proofs.refuse_other_log, records=3)),
 }
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_whole_file_gets_its_name_and_one_that_lost_its_end_does_not(tmp_path, kind):
+def test_a_whole_file_is_let_through_and_one_that_lost_its_end_is_not(tmp_path, kind):
     write, proof = WRITERS[kind]
     path = tmp_path / f"a.{kind}"
     with proved_path(path, proof) as temporary:
@@ -59,7 +62,7 @@ def test_a_whole_file_gets_its_name_and_one_that_lost_its_end_does_not(tmp_path,
     whole = path.read_bytes()
     for lost in (1, 8, len(whole) // 2, len(whole)):
         with (
-            pytest.raises(StoreError, match="was not written whole"),
+            pytest.raises(StoreError, match=r"whole"),
             proved_path(path, proof) as temporary,
         ):
             temporary.write_bytes(whole[: len(whole) - lost])
@@ -72,14 +75,12 @@ def test_another_number_in_a_statistics_file_is_found_out(tmp_path):
     for end, write in ((".dta", pyreadstat.write_dta), (".sav", pyreadstat.write_sav)):
         write(other, str(tmp_path / f"a{end}"))
         read = getattr(pyreadstat, f"read_{end[1:]}")
-        with pytest.raises(ValueError, match="column 'risk' is not what was written"):
-            proofs.is_whole_statistics_file(tmp_path / f"a{end}", frame=FRAME, read=read)
+        with pytest.raises(StoreError, match="column 'risk' is not what was written"):
+            proofs.refuse_other_table(tmp_path / f"a{end}", frame=FRAME, read=read)
 
 
-def test_a_damaged_entry_of_a_zip_is_found_out(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("one", b"abcdefgh")
-    content = (tmp_path / "a.zip").read_bytes().replace(b"abcd", b"abce")
-    (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ValueError, match="one is damaged"):
-        proofs.is_whole_zip(tmp_path / "a.zip")
+def test_an_array_that_is_missing_is_found_out(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=NOISE[:1])
+    with pytest.raises(ValueError, match="'a' is not whole"):
+        refuse_torn(tmp_path / "a.h5", {"a": NOISE})

@@ -18,7 +18,9 @@ from pathoml.store.files import read_json
 from pathoml.store.publishing import (
     Outputs,
     is_fresh,
+    is_whole,
     publishing,
+    renew_proofs,
     unfinished_steps,
     unproved,
     withdraw_outputs,
@@ -171,6 +173,28 @@ def test_a_copy_with_other_times_is_up_to_date(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy, copy_function=shutil.copyfile)
     assert is_fresh(copy, OLD, OUTPUTS)
+
+
+def test_proofs_of_a_copy_are_renewed_once_and_its_files_are_not_read_again(
+    run, tmp_path, monkeypatch
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy, copy_function=shutil.copyfile)
+    (copy / "scores.csv").write_text("OLD scores")
+    renew_proofs(copy)
+    assert unproved(copy, "train", OUTPUTS) == ["scores.csv was changed since"]
+    (copy / "scores.csv").write_text("old scores")
+    renew_proofs(copy)
+    monkeypatch.setattr(module, "sha256_of_file", lambda _: pytest.fail("a file was read"))
+    assert is_fresh(copy, OLD, OUTPUTS)
+
+
+def test_one_file_of_a_step_may_be_whole_while_another_is_not(run):
+    assert is_whole(run, "train")
+    (run / "maps/S1.h5").write_text("cut")
+    assert is_whole(run, "train", "scores.csv")
+    assert not is_whole(run, "train", "maps/S1.h5")
+    assert not is_whole(run, "train")
 
 
 def test_a_check_reads_no_file_that_was_not_touched(run, monkeypatch):

@@ -53,7 +53,6 @@ ELSEWHERE = {
     "store/foreign": ("contracts/test_interop.py", "files of other tools"),
     "store/hypotheses": ("evaluation/test_step.py", "q values count what was ever tested"),
     "store/probe": ("whole/test_faults.py", "a file that hangs or kills a C library"),
-    "store/readings": ("discovery/test_labels.py", "what raters wrote is read back"),
     "study/layout": ("embedding/test_loop.py", "where a step writes; else its own examples"),
     # the statistics: one table of cohorts, one script of R
     "survival/*": ("survival/test_agreement_with_r.py", "one R script answers for all, once"),
