@@ -42,7 +42,9 @@ def excel_book(path: Path) -> Path:
     parts["[Content_Types].xml"] = parts["[Content_Types].xml"].replace(
         b"</Types>",
         b'<Override PartName="/xl/sharedStrings.xml" ContentType="' + kind + b'sharedStrings+xml"/>'
-        b'<Override PartName="/xl/calcChain.xml" ContentType="' + kind + b'calcChain+xml"/></Types>',
+        b'<Override PartName="/xl/calcChain.xml" ContentType="'
+        + kind
+        + b'calcChain+xml"/></Types>',
     )
     relations = "xl/_rels/workbook.xml.rels"
     parts[relations] = parts[relations].replace(
