@@ -210,7 +210,8 @@ def _origin(asked: _Asked, slide: Slide, contents: SlideContents) -> Origin | No
         tiling=shared_settings(laid),
         embedding={key: made.get(key, ABSENT[key]) for key in OF_EMBEDDING} if made else {},
         differs=tuple(differs),
-        file_fault=_file_fault(slide, place, found["slide_sha256"], contents),
+        # of which slide they are is known only where it is known how they were made
+        file_fault=_file_fault(slide, place, found["slide_sha256"], contents) if laid else "",
         is_away=slide.path is not None and place == "away",
     )
 

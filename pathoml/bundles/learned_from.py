@@ -79,7 +79,7 @@ def salted(sha256: str, salt: str) -> str:
     return hashlib.sha256(f"{salt} {sha256}".encode()).hexdigest()
 
 
-def seen_before(study: Study, cohort: Cohort, bundle: Mapping[str, Any], folder: Path) -> Seen:
+def seen_before(study: Study, cohort: Cohort, bundle: Mapping[str, Any], *, folder: Path) -> Seen:
     """Return which patients a bundle has learned from: those with a slide of the same content, or
     of the same features; and where the names of patients are those of its training, because some
     slide is the same or its run lies in this study, those of the same id.

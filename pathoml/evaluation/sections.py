@@ -24,11 +24,11 @@ from pathoml.evaluation.discrimination import (
 from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
 from pathoml.evaluation.evidence import OF_VECTORS, Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.fairness import fairness_section
+from pathoml.evaluation.in_sample import INSAMPLE, in_sample_alarm, without_concordance
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.instability import resample_part, write_instability
 from pathoml.evaluation.interactions import FAMILY, interaction_sections
 from pathoml.evaluation.leaks import leak_section
-from pathoml.evaluation.in_sample import INSAMPLE, in_sample_alarm, without_concordance
 from pathoml.evaluation.locked_scores import prospective_section
 from pathoml.evaluation.missing_covariates import (
     missing_alarms,
@@ -202,18 +202,19 @@ def metrics(evidence: Evidence) -> Json:
         "flow": _flow(evidence),
         "pretraining": pretraining_section(study, cohort),
     }
+    first: list[Json] = []
+    if evidence.score_type == INSAMPLE:
+        first = [in_sample_alarm(content)]
+        content = without_concordance(content) | {"interval_note": first[0]["message"]}
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
     content["alarms"] = [
+        *first,
         *pretraining_alarms(content["pretraining"]),
         *timing_alarms(cohort, content["timing"]),
         *_alarms(content),
         *missing_alarms(content["missing"]),
         *shortcuts,
     ]
-    if evidence.score_type == INSAMPLE:
-        content = without_concordance(content)
-        content["alarms"] = [in_sample_alarm(content), *content["alarms"]]
-        content["interval_note"] = in_sample_alarm(content)["message"]
     content["heterogeneity"] = _heterogeneity(evidence)
     content |= offset_sections(evidence, read_offset(evidence), caveat)
     return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)
