@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pathoml
 from pathoml.bags.origin import Origin, differing, refuse_different, refuse_other_features
 from pathoml.bundles.drift import reference_ranges
-from pathoml.bundles.learned_from import LEARNED_FROM, learned_from
+from pathoml.bundles.learned_from import learned_from
 from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, opened
