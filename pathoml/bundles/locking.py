@@ -31,6 +31,7 @@ from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, write_text
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.learned import LEARNED_FROM
 from pathoml.store.locks import at_work
 from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
 from pathoml.store.publishing import new_folder
