@@ -70,7 +70,7 @@ def learned_from(study: Study, cohort: Cohort, salt: str) -> dict[str, Any]:
     }
 
 
-def seen_before(study: Study, cohort: Cohort, bundle: Mapping[str, Any], folder: Path) -> Seen:
+def seen_before(study: Study, cohort: Cohort, bundle: Mapping[str, Any], *, folder: Path) -> Seen:
     """Return which patients a bundle has learned from: those with a slide of the same content, or
     of the same features; and where the names of patients are those of its training, because some
     slide is the same or its run lies in this study, those of the same id.
