@@ -53,6 +53,7 @@ ELSEWHERE = {
     # files of the store that hold one thing for one step
     "store/foreign": ("contracts/test_interop.py", "files of other tools"),
     "store/hypotheses": ("evaluation/test_step.py", "q values count what was ever tested"),
+    "store/sheet_rows": ("store/test_workbooks.py", "a sheet is read through its workbook"),
     "store/probe": ("whole/test_faults.py", "a file that hangs or kills a C library"),
     "study/layout": ("embedding/test_loop.py", "where a step writes; else its own examples"),
     # the statistics: one table of cohorts, one script of R
