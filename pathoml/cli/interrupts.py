@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from pathoml.cli.console import Console, printable
+from pathoml.cli.console import Console, json_line, printable
 
 INTERRUPTED = 130  # as a shell names a command that SIGINT ended
 PATIENCE_S = 0.4  # for what Python does of its own to end: a pool, open files, threads
@@ -69,8 +69,10 @@ def say_interrupted(console: Console) -> int:
         console.interrupted = True
         with suppress(OSError, ValueError):  # nobody may be there to read it
             after = "\n" if sys.stderr.isatty() else ""  # the ^C that a terminal prints
-            text = printable(interrupted_text(console, sys.argv[1:]))
-            sys.stderr.write(f"{after}{text}\n")
+            text = interrupted_text(console, sys.argv[1:])
+            if console.as_json:
+                text = json_line(text, step=console.step, type="Interrupted")
+            sys.stderr.write(f"{after}{printable(text)}\n")
             sys.stderr.flush()
     return INTERRUPTED
 
