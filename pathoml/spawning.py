@@ -5,9 +5,9 @@ and with nothing of the folder where it was started in front of what they import
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -45,6 +45,9 @@ class _Children(SpawnContext):
 
 def spawn_context() -> SpawnContext:
     """Return the context for processes, pools and queues."""
-    with StartedSafely():  # it starts with the first queue, and lives as long as this process
-        resource_tracker.ensure_running()
+    if sys.platform != "win32":  # which has none
+        from multiprocessing import resource_tracker
+
+        with StartedSafely():  # it starts with the first queue, and lives as long as this process
+            resource_tracker.ensure_running()
     return _Children()

@@ -169,9 +169,9 @@ def _picture_or_part(path: Path, stems: set[str]) -> str:
 
     >>> _picture_or_part(Path("S1_macro.jpg"), set()), _picture_or_part(Path("label.tif"), set())
     ('a macro, label or thumbnail', 'a macro, label or thumbnail')
-    >>> _picture_or_part(Path("S1_map2.jpg"), {"S1"})[:4]
-    'part'
-    >>> _picture_or_part(Path("a_map.svs"), set())
+    >>> _picture_or_part(Path("S1_map2.jpg"), {"S1"})
+    'part of another slide (map, macro or image files)'
+    >>> _picture_or_part(Path("site_map.svs"), set())
     ''
     """
     is_plain = path.suffix.lower() in PLAIN_SUFFIXES

@@ -112,8 +112,8 @@ def _of_picture(path: Path) -> Iterator[tuple[str, str]]:
         if image.format == "PNG":
             image.load()  # what follows the pixels
         for name, value in image.info.items():
-            if name not in ("exif", "icc_profile", "jfif", "dpi"):
-                yield from _of_value(str(name), value)
+            if isinstance(name, str) and name not in ("exif", "icc_profile", "jfif", "dpi"):
+                yield from _of_value(name, value)
 
 
 def _of_value(name: str, value: object) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from pathoml.store.children import begin_as_child, is_main_thread
 SECONDS = 60.0  # a network drive may need this long for the first bytes
 KILL_SECONDS = 5.0
 
-Look = Callable[[Any], str | None]  # of a path, or of what says more than it
+Look = Callable[[Any], Any]  # of a path, or of what says more than it
 End = Literal["answered", "hung", "aborted"]
 
 
@@ -27,14 +27,14 @@ class Probe:
     def __init__(self, look: Look, seconds: float = SECONDS) -> None:
         """
         Args:
-            look: importable at the top of a module; returns what is wrong with a file, or None.
+            look: importable at the top of a module; returns what it finds.
             seconds: that it may take.
         """
         self._look, self.seconds = look, seconds
         self._child: SpawnProcess | None = None
         self._line: Connection | None = None
 
-    def ask(self, path: Any) -> tuple[End, str | None]:
+    def ask(self, path: Any) -> tuple[End, Any]:
         """Return how the look at a file ended, and what it said."""
         line = self._started()
         line.send(path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
 from pathoml.study import slide_paths
 from pathoml.study.slide_paths import slide_path
+
+MIXED = (unicodedata.normalize("NFD", "Präparate"), unicodedata.normalize("NFC", "Müller.svs"))
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,22 @@ def test_on_windows_the_system_itself_understands_both(
 def test_a_path_that_a_linux_wrote_is_read_by_windows_and_back() -> None:
     relative = PurePosixPath("slides/north/S1.svs")
     assert PureWindowsPath(str(relative)).as_posix() == str(relative)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("between", ["/", "\\"])
+def test_accents_and_backslashes_lead_to_the_file(tmp_path, form, between):
+    (tmp_path / MIXED[0]).mkdir()
+    (tmp_path / MIXED[0] / MIXED[1]).write_bytes(b"x")
+    cell = unicodedata.normalize(form, f"Präparate{between}Müller.svs")
+    assert slide_path(tmp_path, cell).read_bytes() == b"x"
+    assert slide_path(tmp_path / "elsewhere", str(tmp_path / cell)).exists()
+
+
+def test_the_path_as_it_is_written_comes_first_and_one_that_leads_nowhere_stays(tmp_path):
+    names = {form: unicodedata.normalize(form, "ä.svs") for form in ("NFC", "NFD")}
+    for form, name in names.items():
+        (tmp_path / name).write_text(form)
+    for form, name in names.items():
+        assert slide_path(tmp_path, name).read_text() == form
+    assert slide_path(tmp_path, "ü\\x.svs") == tmp_path / "ü" / "x.svs"

@@ -188,6 +188,7 @@ class JpegTiffReader(Reader):
         self.stated_mpp = fallback.stated_mpp
         self.level_downsamples = fallback.level_downsamples
         self.vendor = fallback.vendor
+        self.objective: float | None = getattr(fallback, "objective", None)
         self.bounds_l0 = fallback.bounds_l0
         self.icc_profile = fallback.icc_profile
         self.notes = fallback.notes

@@ -264,6 +264,14 @@ class OpenSlideReader(Reader):
         return (unit_um / x, unit_um / y) if unit_um and x > 0 and y > 0 else None
 
     @property
+    def objective(self) -> float | None:
+        """Magnification of the objective, if the slide names it."""
+        try:
+            return float(self._properties["openslide.objective-power"])
+        except (KeyError, ValueError):
+            return None
+
+    @property
     def bounds_l0(self) -> tuple[int, int]:  # type: ignore[override] # read when asked
         """Top left corner of the scanned area."""
         x, y = (int(self._properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
