@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from typer import Context, Exit
 
+from pathoml.cli.ahead import say_ahead
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
+from pathoml.cli.slide_findings import look_into_slides, say_missing, say_twice
 
 if TYPE_CHECKING:
     from pathoml.config import Study
     from pathoml.store.tables import Table
     from pathoml.study.endpoints import SecondaryEndpoint
-    from pathoml.types import Cohort, Slide, Split
-
-MOST_LISTED = 20
+    from pathoml.types import Cohort, Split
 
 
 def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
@@ -31,12 +31,12 @@ def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = N
 
 
 def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
-    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing or
-    cannot be read.
+    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing,
+    cannot be read, or has no scale of which tiles can be made.
 
     Args:
-        slides_too: open every slide file: unreadable ones, identifiers that are left in them, files
-            that are there twice.
+        slides_too: open every slide file: unreadable ones, those that `tile` will refuse,
+            identifiers that are left in them, files that are there twice.
     """
     from pathoml.plugins import load_plugin
     from pathoml.study.cohort import cohort_of, read_tables
@@ -44,7 +44,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.study.event_codes import refuse_no_event
     from pathoml.study.layout import embeddings_folder
     from pathoml.study.splits import make_splits
-    from pathoml.training.heads import refuse_unknown_head
+    from pathoml.training.heads import is_of_a_file, refuse_unknown_head
 
     config = study.config
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
@@ -71,22 +71,19 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(f"  {line}")
     _say_flow(cohort, console)
     _say_pretraining(study, cohort, console)
-    _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
-    missing = [s for s in cohort.slides if s.path is not None and not s.path.exists()]
-    for slide in missing[:MOST_LISTED]:
-        where = f"paths in slides.csv are absolute, or start in {study.folder}"
+    if is_of_a_file(config.train.head):
         console.say(
-            f"  MISSING slide {slide.slide_id}: its path leads to no file; {where}. Correct the"
-            " column 'path'."
+            f"  NOTE train.head = {config.train.head} is code of the study: `check`, `status` and"
+            " `view` do not run it, the steps that make models do. Read it first if the study is"
+            " not yours."
         )
-    unreadable = (
-        _look_into_slides(
-            [s for s in cohort.slides if s.path is not None and s.path.exists()], console
-        )
-        if slides_too
-        else 0
-    )
-    return int(bool(missing) or unreadable > 0)
+    _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
+    if slides_too:
+        say_ahead(study, cohort, console)
+    missing = say_missing(study, cohort.slides, console)
+    twice = say_twice(study, cohort.slides, console, read=slides_too)
+    unusable = look_into_slides(study, cohort, console) if slides_too else 0
+    return int(missing > 0 or twice or unusable > 0)
 
 
 def _say_tables(
@@ -165,8 +162,11 @@ def _fitting(study: Study, cohort: Cohort) -> str:
     from pathoml.bags.reading import embedded_width
     from pathoml.encoders.finding import find_encoder
     from pathoml.study.layout import embeddings_folder, scales
+    from pathoml.training.heads import is_of_a_file
     from pathoml.training.initial_weights import read_initial_weights
 
+    if is_of_a_file(study.config.train.head):  # building it would run it
+        return "whether they fit is seen by `train`, since the head is code of the study"
     width = embedded_width(cohort, embeddings_folder(study))
     if width is None:  # then the encoder is one of ours
         width = len(scales(study)) * find_encoder(study.config.encoder).dim
@@ -233,49 +233,3 @@ def _say_endpoints(
             console.say(f"  {one.name}: time counts from {one.cohort.time_zero}")
         if why := untrainable(one, splits) if divided_here else "":
             console.say(f"  {one.name}: NOT TRAINED, since {why}")
-
-
-def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
-    """Say what is left in the files that may name a patient, and which are there twice. Returns how
-    many cannot be read.
-    """
-    from pathoml.engines.local import available_workers
-    from pathoml.slides.identity import by_id, identifiers_left, same_size, sha256_of_slide
-    from pathoml.slides.probing import Prober, probe_each
-
-    left: dict[str, list[str]] = {}
-    unreadable: list[str] = []
-    files = [(s.slide_id, s.path) for s in slides if s.path is not None]
-    ids: dict[Path, list[str]] = {}  # two rows may name one file
-    with console.bar("check", "slides") as bar:
-        probed = probe_each([path for _, path in files], Prober.fault, workers=available_workers())
-        for number, ((slide_id, path), (_, reason)) in enumerate(zip(files, probed), 1):
-            ids.setdefault(path, []).append(slide_id)
-            if reason is None:
-                for kind in identifiers_left(path):
-                    left.setdefault(kind, []).append(slide_id)
-            else:
-                unreadable.append(f"  UNREADABLE slide {slide_id}: {by_id(reason, slide_id, path)}")
-            bar(number, len(files))
-    for line in unreadable[:MOST_LISTED]:
-        console.say(line)
-    if len(unreadable) > MOST_LISTED:
-        console.say(f"  ... and {len(unreadable) - MOST_LISTED} more that cannot be read")
-    for kind, found in left.items():
-        console.say(
-            f"  IDENTIFIERS {kind}: {len(found)} slides"
-            f" ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
-        )
-    if left:
-        console.say(
-            "  Nothing of these is read or copied by pathoml; remove them before files leave the"
-            " hospital."
-        )
-    by_content: dict[str, list[str]] = {str(path): found for path, found in ids.items()}
-    for group in same_size(path for path in ids if path.is_file()):
-        for path in group:
-            by_content.setdefault(sha256_of_slide(path), []).extend(by_content.pop(str(path)))
-    for twins in by_content.values():
-        if len(twins) > 1:
-            console.say(f"  TWICE the same file: {', '.join(twins)}. Keep one row of slides.csv.")
-    return len(unreadable)

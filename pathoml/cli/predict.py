@@ -23,6 +23,9 @@ def command(
         Argument(help="The study to score; its slides must be embedded as the bundle says."),
     ],
     bundle: Annotated[Path, Option("--bundle", help="The folder that `pathoml lock` wrote.")],
+    name: Annotated[
+        str, Option("--name", help="The folder under runs/; the bundle's own name if not given.")
+    ] = "",
     maps: Annotated[
         bool, Option("--maps", help="Draw the maps too, into runs/NAME/attention/.")
     ] = False,
@@ -33,14 +36,14 @@ def command(
     """
     from pathoml.config import load_study
 
-    raise Exit(run(load_study(study, settings or ()), bundle, ctx.obj, maps=maps))
+    raise Exit(run(load_study(study, settings or ()), bundle, ctx.obj, name=name, maps=maps))
 
 
-def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> int:
+def run(study: Study, bundle: Path, console: Console, *, name: str = "", maps: bool = False) -> int:
     """Score and compare, and draw maps if asked. Returns 1 if a slide could not be drawn."""
     from pathoml.bundles.predicting import predict
 
-    done = predict(study, bundle, maps=maps, progress=console)
+    done = predict(study, bundle, name=name, maps=maps, progress=console)
     lights = ", ".join(
         f"{done.lights.get(light, 0)} {light}" for light in ("green", "amber", "red")
     )
@@ -53,6 +56,8 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
     )
     for warning in done.warnings:
         console.say(f"  WARNING: {warning}")
+    for note in done.notes:
+        console.say(f"  NOTE: {note}")
     if done.no_map:
         console.say(f"  {done.no_map}")
     elif maps:

@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from pathoml.errors import SlideError
 from pathoml.slides.colour import open_in_colour
-from pathoml.slides.identity import sha256_of_slide
-from pathoml.slides.reading import SlideReader, read_overview, slide_mpp
+from pathoml.slides.contents import sha256_of_slide
+from pathoml.slides.reading import SlideReader, read_overview
 from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.slides.stains import stain_vectors
 from pathoml.store.tiles import flags_of
+from pathoml.study.feature_recipes import TILING_VERSION
 from pathoml.tiling.artefacts import artefact_masks, look_closely
 from pathoml.tiling.glass import (
     GLASS_LEVEL,
@@ -28,8 +29,9 @@ from pathoml.tiling.glass import (
     is_bright_on_dark,
     on_even_glass,
 )
-from pathoml.tiling.jobs import TILING_VERSION, Stated, TileJob
+from pathoml.tiling.jobs import Stated, TileJob
 from pathoml.tiling.quality import FLAG_COLOURS, STAINS
+from pathoml.tiling.scale import checked_scale, tile_side_l0
 from pathoml.tiling.staining import HE, Staining, seen_staining
 from pathoml.tiling.tissue import OVERVIEW_UM, optical_density, tissue_mask
 from pathoml.types import FLAGS, Bools, Floats, Image, Ints, SlideInfo, TileGrid, TissueMask
@@ -43,7 +45,6 @@ FLAGGED_SHARE = {
     "excluded_region": 0.5,
 }  # of a tile, from which on it is flagged
 STAINED = 0.05  # optical density of an overview's pixel that glass does not reach
-FINER_THAN_SLIDE = 1.05  # tolerated: 0.2525 for 0.25
 BEYOND_SAID = 0.05  # share of the tissue in no whole tile, from which on it is said
 OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
 
@@ -168,18 +169,11 @@ def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
     """Return what the slide says of itself, with the scale checked.
 
     Raises:
-        SlideError: no scale, or the slide is coarser than the tiles asked for.
+        SlideError: no scale, coarser than the tiles asked for, or smaller than one.
     """
-    slide = job.slide
-    mpp, source = slide_mpp(reader, slide.slide_id, row_mpp=slide.mpp, study_mpp=job.study_mpp)
-    if mpp > job.mpp * FINER_THAN_SLIDE and not job.tiles.upsample:
-        raise SlideError(
-            f"Slide {slide.slide_id} has {mpp:g} micrometres per pixel, coarser than the tiles' "
-            f"{job.mpp:g}. Set tiles.mpp to {mpp:g} or more for the whole study, or "
-            "tiles.upsample: true if blurred tiles are acceptable."
-        )
+    mpp, source = checked_scale(reader, job)
     return SlideInfo(
-        slide_id=slide.slide_id,
+        slide_id=job.slide.slide_id,
         path=path,
         size_l0=reader.size_l0,
         mpp=mpp,
@@ -198,7 +192,7 @@ def tile_grid(info: SlideInfo, look: Look, job: TileJob) -> TileGrid:
         SlideError: more than a hundredth of them cannot be read, or have no pixels where the
             overview shows tissue.
     """
-    mask, tile_l0 = look.mask, round(job.tile_px * job.mpp / info.mpp)
+    mask, tile_l0 = look.mask, tile_side_l0(job, info.mpp)
     columns, rows = info.size_l0[0] // tile_l0, info.size_l0[1] // tile_l0
     x, y = np.meshgrid(np.arange(columns) * tile_l0, np.arange(rows) * tile_l0)
     xy_l0 = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)  # (rows * columns, 2)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
 from pathoml.errors import SlideError
-from pathoml.slides.identity import sha256_of_slide
-from pathoml.store.files import sha256_of_file
+from pathoml.slides.contents import SlideContents
+from pathoml.slides.whereabouts import whereabouts
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
 from pathoml.store.tables import parse_number
+from pathoml.study.feature_recipes import tiling_recipe
 from pathoml.study.layout import (
     drawn_regions,
     embeddings_folder,
@@ -24,10 +24,8 @@ from pathoml.study.layout import (
 from pathoml.tiling.staining import Staining, stated_staining
 from pathoml.types import Cohort, Recipe, Slide
 
-TILING_VERSION = 7  # raise it when tiles of the same slide and configuration come out otherwise
 STATED_COLUMNS = ("glass", "density", "stain")  # of slides.csv
 GREY_LEVELS, DENSITIES = (50.0, 255.0), (0.003, 0.5)
-CLOCK_SECONDS = 60.0  # by which the clocks of machines that share a disk may differ
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
@@ -65,6 +63,11 @@ class TileJob:
     tiles: TilesConfig
     folder: Path
     regions: Path | None = None  # GeoJSON of areas to let in or leave out, if there is one
+
+    @property
+    def tiles_path(self) -> Path:
+        """tiles/GRID/SLIDE.h5."""
+        return self.folder / f"{self.slide.slide_id}.h5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,30 +109,51 @@ def _number(job: TileJob, column: str, least: float, most: float, what: str) -> 
 
 def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     """Return everything that decides the tiles of a slide."""
-    tiles = job.tiles.model_dump(include={"min_tissue", "upsample"})
-    inputs = {
-        "slide": slide_sha256,
-        "row_mpp": job.slide.mpp,
-        "study_mpp": job.study_mpp,
-        "tile_px": job.tile_px,
-        "mpp": job.mpp,
-    }
-    drawn = {"regions": sha256_of_file(job.regions)} if job.regions else {}
-    colours = {"icc": True} if job.tiles.icc else {}  # as it was before there was a choice
     stated = {
         name: value
         for name in STATED_COLUMNS
         if (value := job.slide.extras.get(name) or getattr(job.tiles, name, None))
     }
-    return Recipe(
-        step="tile",
-        inputs={**inputs, **tiles, **drawn, **colours, **stated, "version": TILING_VERSION},
+    return tiling_recipe(
+        job.tiles,
+        slide_sha256=slide_sha256,
+        row_mpp=job.slide.mpp,
+        study_mpp=job.study_mpp,
+        tile_px=job.tile_px,
+        mpp=job.mpp,
+        regions=job.regions,
+        stated=stated,
     )
 
 
-def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
-    """Return the jobs whose tiles are missing or were made from another recipe or another file."""
-    return [job for job in jobs if not _is_fresh(job)]
+def stale_jobs(jobs: Sequence[TileJob], contents: SlideContents | None = None) -> list[TileJob]:
+    """Return the jobs whose tiles are missing or were made from another recipe or another file. A
+    slide that is out of reach is taken for the one that was tiled.
+
+    Args:
+        contents: what slides were found to hold before; without it each is read.
+    """
+    contents = contents or SlideContents()
+    return [job for job in jobs if not _is_fresh(job, contents)]
+
+
+def unread_slides(jobs: Sequence[TileJob], contents: SlideContents) -> list[Path]:
+    """Return the slide files that have to be read to know whether they are those that were tiled:
+    they were moved or touched since.
+    """
+    return [
+        job.slide.path
+        for job in jobs
+        if job.slide.path is not None
+        and whereabouts(job.slide.path) == "there"
+        and job.tiles_path.exists()
+        and not contents.is_known(job.slide.path)
+    ]
+
+
+def is_away(job: TileJob) -> bool:
+    """Return whether the slide of a job is out of reach for the moment."""
+    return job.slide.path is not None and whereabouts(job.slide.path) == "away"
 
 
 def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
@@ -141,25 +165,20 @@ def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
     """
     found = []
     for job in tile_jobs(study, cohort):
-        path = job.folder / f"{job.slide.slide_id}.h5"
-        stored, slide = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
+        stored, slide = stored_attrs(job.tiles_path, ("recipe_sha256", "slide_sha256")).values()
         if stored and stored != recipe_sha256(tile_recipe(job, slide)):
             found.append(job)
     return found
 
 
-def _is_fresh(job: TileJob) -> bool:
-    path = job.folder / f"{job.slide.slide_id}.h5"
-    stored, unchanged = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
-    if not stored or job.slide.path is None or not job.slide.path.exists():
+def _is_fresh(job: TileJob, contents: SlideContents) -> bool:
+    stored, slide = stored_attrs(job.tiles_path, ("recipe_sha256", "slide_sha256")).values()
+    if not stored or job.slide.path is None:
         return False
-    tiled_at = path.stat().st_mtime
-    if (
-        _touched_at(job.slide.path) > tiled_at or tiled_at > time.time() + CLOCK_SECONDS
-    ):  # touched since, or the clock jumped: bytes tell
-        unchanged = sha256_of_slide(job.slide.path)
-    return stored == recipe_sha256(tile_recipe(job, unchanged))
-
-
-def _touched_at(path: Path) -> float:
-    return max(p.stat().st_mtime for p in ([path, *path.iterdir()] if path.is_dir() else [path]))
+    place = whereabouts(job.slide.path)
+    if place == "there":
+        try:
+            slide = contents.sha256(job.slide.path)
+        except OSError:  # `tile` tries it and says why
+            return False
+    return place != "gone" and stored == recipe_sha256(tile_recipe(job, slide))

@@ -14,6 +14,7 @@ import tifffile
 from openslide import lowlevel
 
 from pathoml.errors import SlideError
+from pathoml.slides.dicom import series_of
 from pathoml.slides.readers._colours import CIELAB, ICCLAB, SAMPLES
 from pathoml.slides.readers._levels import true_downsamples
 from pathoml.slides.readers._tiff_faults import TIFF_FAULTS
@@ -28,6 +29,7 @@ UNITS_UM = {
 }  # TIFF resolution units, as OpenSlide spells them
 UNLIKE = 1.5  # times the shape of level 0
 PADDED_SIDE_PX = 256  # levels up to this may be mostly padding
+MOST_NAMED = 4  # files in a sentence
 RATIO_ERROR = 1e-3  # between a downsample and the sizes' ratio: a format that knows better
 PLAIN_TIFF = "generic-tiff"
 OPAQUE = 0xFF000000  # alpha is the highest byte of a pixel
@@ -46,6 +48,7 @@ def open_slide(path: Path) -> OpenSlideReader:
         SlideError: the format is known but the file is damaged, or its colours are such that
             OpenSlide shows others.
     """
+    _refuse_several_series(path)
     entry = _entry_file(path)
     try:
         handle = openslide.OpenSlide(str(entry))
@@ -163,12 +166,28 @@ def _unlike_level(sizes: Sequence[tuple[int, int]], downsamples: Sequence[float]
 
 
 def _entry_file(path: Path) -> Path | None:
+    """Return the file that opens a slide: of a folder, the largest level of its DICOM series."""
     if path.is_file():
         return path
-    series = [
-        p for p in path.glob("*.dcm") if p.is_file()
-    ]  # a DICOM slide is a folder; its largest file is a level, not a label
-    return max(series, key=lambda p: p.stat().st_size) if series else None
+    series = _series_in(path)
+    if series:
+        return max((files[0] for files in series.values()), key=lambda p: p.stat().st_size)
+    damaged = [p for p in path.glob("*.dcm") if p.is_file()]
+    return max(damaged, key=lambda p: p.stat().st_size) if damaged else None
+
+
+def _series_in(path: Path) -> dict[str, list[Path]]:
+    return series_of(p for p in path.iterdir() if p.is_file()) if path.is_dir() else {}
+
+
+def _refuse_several_series(path: Path) -> None:
+    series = _series_in(path)
+    if len(series) > 1:
+        first = ", ".join(sorted(files[0].name for files in series.values())[:MOST_NAMED])
+        raise SlideError(
+            f"Slide {path.name} is a folder with {len(series)} DICOM series, each a slide. Give"
+            f" each a row of slides.csv, whose path is one of its files ({first})."
+        )
 
 
 def on_white(bgra: Image) -> Image:
@@ -243,6 +262,14 @@ class OpenSlideReader(Reader):
         except (KeyError, ValueError):
             return None
         return (unit_um / x, unit_um / y) if unit_um and x > 0 and y > 0 else None
+
+    @property
+    def objective(self) -> float | None:
+        """Magnification of the objective, if the slide names it."""
+        try:
+            return float(self._properties["openslide.objective-power"])
+        except (KeyError, ValueError):
+            return None
 
     @property
     def bounds_l0(self) -> tuple[int, int]:  # type: ignore[override] # read when asked
