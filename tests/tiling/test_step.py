@@ -170,8 +170,10 @@ def test_one_broken_slide_costs_one_row_of_failures(make_job, workers):
         assert list(csv.reader(file)) == [["slide_id", "reason"], ["B", failures["B"]]]
     assert "Slide B " in failures["B"]
     assert sorted(p.name for p in jobs[0].folder.iterdir()) == [
+        "A.geojson",
         "A.h5",
         "A.png",
+        "C.geojson",
         "C.h5",
         "C.png",
         "failures.csv",
