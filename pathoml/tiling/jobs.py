@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
-from pathoml.slides.contents import SlideContents
+from pathoml.slides.contents import SlideContents, bytes_of
 from pathoml.slides.whereabouts import whereabouts
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
 from pathoml.study.feature_recipes import tiling_recipe
 from pathoml.study.layout import (
+    contents_folder,
     drawn_regions,
     embeddings_folder,
     is_imported,
@@ -20,6 +22,8 @@ from pathoml.study.layout import (
     tiles_folder,
 )
 from pathoml.types import Cohort, Recipe, Slide
+
+READ_BYTES = 2**31  # of slide files in all, to say how a study stands; more is left to `tile`
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
@@ -108,16 +112,25 @@ def is_away(job: TileJob) -> bool:
 
 
 def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return the jobs, at one of the study's `scales`, whose tiles were made by other settings; no
-    slide is opened, so that a slide whose file changed is not among them.
+    """Return the jobs, at one of the study's `scales`, whose tiles were made by other settings or
+    of another slide file, or whose file is gone. Where much would have to be read to know whether
+    files are the same, they are taken to be.
 
     Raises:
         ConfigError: tiles.regions is not a folder.
     """
-    found = []
+    found, contents, left = [], SlideContents(contents_folder(study)), READ_BYTES
     for job in tile_jobs(study, cohort):
         stored, slide = stored_attrs(job.tiles_path, ("recipe_sha256", "slide_sha256")).values()
-        if stored and stored != recipe_sha256(tile_recipe(job, slide)):
+        path = job.slide.path
+        if not stored or path is None:
+            continue
+        place = whereabouts(path)
+        if place == "there":
+            with suppress(OSError):
+                left -= 0 if contents.is_known(path) else bytes_of(path)
+                slide = contents.sha256(path) if left >= 0 else slide
+        if place == "gone" or stored != recipe_sha256(tile_recipe(job, slide)):
             found.append(job)
     return found
 
