@@ -11,7 +11,9 @@ scores.csv.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,24 @@ import numpy.typing as npt
 import pathoml
 from pathoml.bags.origin import Origin, differing, refuse_different, refuse_other_features
 from pathoml.bundles.drift import reference_ranges
-from pathoml.bundles.learned_from import LEARNED_FROM, learned_from
+from pathoml.bundles.learned_from import learned_from
 from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, opened
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
-from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
+from pathoml.store.files import json_text, read_json, sha256_of_file, write_text
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.learned import LEARNED_FROM
+from pathoml.store.locks import at_work
 from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
+from pathoml.store.publishing import new_folder
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import changed_tables, named
 from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.public_cohorts import INITIAL, pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
-from pathoml.survival.ridge_cox import event_balanced_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed, is_solved
 from pathoml.training.initial_origin import (
@@ -44,6 +48,7 @@ from pathoml.training.initial_origin import (
     initial_origin,
     said_of_models,
 )
+from pathoml.training.left_out import leaving_out
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -79,8 +84,22 @@ def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -
     """
     study = opened(study)
     progress.heading(f"lock  bundles/{name}")
-    with progress.bar("lock", "model epochs") as bar:
-        return _lock(study, name, bar)
+    refuse_unadjusted_winner(study)
+    refuse_head_that_is_not_installed(study)
+    folder = study.bundles_folder / name
+    if (folder / BUNDLE).exists():
+        raise ConfigError(
+            f"{folder} exists already. A locked bundle is never changed: choose another --name."
+        )
+    refuse_what_people_wrote(folder)
+    with (
+        at_work(study.folder, "lock", shared=True),
+        new_folder(folder, "lock") as made,
+        progress.bar("lock", "model epochs") as bar,
+    ):
+        _write_bundle(study, name, bar, folder=made)
+        shutil.rmtree(folder, ignore_errors=True)  # without a bundle: of a lock that was killed
+    return folder
 
 
 def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
@@ -91,26 +110,12 @@ def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
     if not is_solved(config.train):
         seeds = range(1, max(FEWEST_MODELS, config.train.seeds) + 1)
         return [ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(ids)) for s in seeds]
-    fifth = event_balanced_folds(cohort.event, FEWEST_MODELS, config.splits.seed)  # (B,)
-    return [
-        ModelSpec(
-            repeat="locked",
-            fold=f"without-{k + 1}",
-            seed=1,
-            train=tuple(p for p, own in zip(ids, fifth) if own != k),
-        )
-        for k in range(FEWEST_MODELS)
-    ]
+    of_all = ModelSpec(repeat="locked", fold="all", seed=1, train=tuple(ids))
+    each = leaving_out(of_all, cohort, parts=FEWEST_MODELS, seed=config.splits.seed)
+    return [replace(one, fold=f"without-{k}") for k, one in enumerate(each, 1)]
 
 
-def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
-    refuse_unadjusted_winner(study)
-    refuse_head_that_is_not_installed(study)
-    folder = study.bundles_folder / name
-    if (folder / BUNDLE).exists():
-        raise ConfigError(
-            f"{folder} exists already. A locked bundle is never changed: choose another --name."
-        )
+def _write_bundle(study: Study, name: str, on_epoch: OnEpoch, *, folder: Path) -> None:
     run = load_run(study)
     config, cohort = study.config, run.cohort
     origins = refuse_other_features(study, cohort)
@@ -118,8 +123,6 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     device = prepare_device(config.compute)
     cohorts = cohorts_learned_from(study, cohort, initial_origin(study, cohort))
     entries, raw = [], []
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
     for block in fit_models(
         cohort,
         run.bags,
@@ -144,6 +147,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     first = read_embeddings(embeddings_folder(study) / f"{run.bags[0].slide_ids[0]}.h5")
     content = {
         "name": name,
+        "run": study.config.run,  # which is published by this
         "notice": NOTICE,
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
@@ -192,8 +196,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
     write_text(folder / SUMS, "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()))
-    write_text(folder / BUNDLE, text)  # last: a folder with it is complete
-    return folder
+    write_text(folder / BUNDLE, text)
 
 
 def _trained(study: Study) -> dict[str, Any]:
@@ -293,6 +296,25 @@ def refuse_unadjusted_winner(study: Study) -> None:
             f"{path} compared {len(chosen)} recipes and this one is among them: the best of "
             "several looks better than it is. Run `pathoml benchmark` with --permutations 199, "
             "which corrects for the choice, before locking."
+        )
+
+
+def refuse_what_people_wrote(folder: Path) -> None:
+    """Raise ConfigError if a folder without a bundle holds more than a lock that was killed left,
+    such as a model card that somebody filled in.
+    """
+    theirs = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.parent.name != MODELS
+        and path.name != SUMS
+        and not path.name.startswith(".")
+    ]
+    if theirs:
+        raise ConfigError(
+            f"{folder} holds {theirs[0].relative_to(folder)} and no {BUNDLE}: what somebody wrote"
+            " is not written over. Choose another --name, or move it away."
         )
 
 

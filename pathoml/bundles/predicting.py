@@ -35,21 +35,18 @@ from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path, sha256_of_file
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.packs import is_stored
-from pathoml.store.provenance import (
-    MODELS,
-    record_step,
-    recorded_inputs,
-    recorded_recipes,
-)
+from pathoml.store.provenance import MODELS, recorded_inputs, recorded_recipes
+from pathoml.store.publishing import publishing
 from pathoml.store.scores import write_scores
 from pathoml.store.tables import write_table
-from pathoml.study.cohort import SAFE_ID, cohort_without_outcomes
+from pathoml.study.cohort import cohort_without_outcomes
+from pathoml.study.file_names import SAFE_ID
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.no_map import no_map
 from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.training.models import load_models, models_sha256
-from pathoml.training.score_source import predict_recipe
+from pathoml.training.score_source import PREDICT_OUTPUTS, predict_recipe
 from pathoml.types import SILENT, Progress, RiskScore
 
 IN_SAMPLE = "in_sample"  # in provenance.json: of how many patients the bundle has learned
@@ -139,7 +136,7 @@ def refuse_other_scores(run_folder: Path, bundle_sha256: str) -> None:
 def _score(study: Study, bundle_folder: Path, name: str) -> Predicted:
     bundle = open_bundle(bundle_folder)
     folder = study.runs_folder / (name or bundle["name"])
-    if not SAFE_ID.match(folder.name) or folder.parent != study.runs_folder:
+    if not SAFE_ID.fullmatch(folder.name) or folder.parent != study.runs_folder:
         raise ConfigError(
             f"--name {name!r}: a run's name needs letters, digits, '.', '_' and '-' only, since it"
             " names a folder."
@@ -156,7 +153,6 @@ def _score(study: Study, bundle_folder: Path, name: str) -> Predicted:
     bags, harmonised = harmonise_new_centres(stack, bags)
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
     scale, hashes = bundle["out_of_fold"], bundle_models(bundle)
-    folder.mkdir(parents=True, exist_ok=True)
     scores = [
         RiskScore(
             patient_id=patient.patient_id,
@@ -176,7 +172,6 @@ def _score(study: Study, bundle_folder: Path, name: str) -> Predicted:
         )
         for patient, bag, risk, spread in zip(cohort.patients, bags, log_risk, between_models)
     ]
-    write_scores(folder, scores, endpoint=str(bundle.get("endpoint", "")))
     of_patient = {s.patient_id: s.log_risk for s in scores}
     rows = []
     for slide in cohort.slides:
@@ -185,19 +180,19 @@ def _score(study: Study, bundle_folder: Path, name: str) -> Predicted:
             rows += drift_rows(
                 bundle["drift"], slide, read_embeddings(path), score=of_patient[slide.patient_id]
             )
-    with atomic_path(RunFolder(folder).drift) as temporary:
-        write_table(temporary, COLUMNS, rows)
     recipe = predict_recipe(study, everyone, sha256_of_file(bundle_folder / BUNDLE))
-    record_step(
-        folder,
-        recipe,
-        bundle=bundle["name"],
-        endpoint=f"{bundle.get('endpoint', '')}, from {bundle.get('time_zero', '')}",
-        training=bundle["training"],
-        **({IN_SAMPLE: len(seen.patients)} if seen.patients else {}),
-        **({"harmonised": harmonised} if harmonised else {}),
-        input={**bundle["input"], "imported_from": _imported_from(study, first.slide_id)},
-    )
+    with publishing(folder, recipe, PREDICT_OUTPUTS) as out:
+        write_scores(out.folder, scores, endpoint=str(bundle.get("endpoint", "")))
+        with atomic_path(RunFolder(out.folder).drift) as temporary:
+            write_table(temporary, COLUMNS, rows)
+        out.note(
+            bundle=bundle["name"],
+            endpoint=f"{bundle.get('endpoint', '')}, from {bundle.get('time_zero', '')}",
+            training=bundle["training"],
+            **({IN_SAMPLE: len(seen.patients)} if seen.patients else {}),
+            **({"harmonised": harmonised} if harmonised else {}),
+            input={**bundle["input"], "imported_from": _imported_from(study, first.slide_id)},
+        )
     worst: dict[str, str] = defaultdict(lambda: "green")
     for row in rows:
         worst[str(row[0])] = max(

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from typer import Context, Exit
 
+from pathoml.cli.ahead import say_ahead
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
+from pathoml.cli.slide_findings import look_into_slides, say_missing, say_twice
 
 if TYPE_CHECKING:
     from pathoml.config import Study
     from pathoml.store.tables import Table
     from pathoml.study.endpoints import SecondaryEndpoint
-    from pathoml.types import Cohort, Slide, Split
-
-MOST_LISTED = 20
+    from pathoml.types import Cohort, Split
 
 
 def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = None) -> None:
@@ -31,22 +31,20 @@ def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = N
 
 
 def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
-    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing or
-    cannot be read.
+    """Print the flow of patients and what is left out. Returns 1 if a slide file is missing,
+    cannot be read, or has no scale of which tiles can be made.
 
     Args:
-        slides_too: open every slide file: unreadable ones, identifiers that are left in them, files
-            that are there twice.
+        slides_too: open every slide file: unreadable ones, those that `tile` will refuse,
+            identifiers that are left in them, files that are there twice.
     """
     from pathoml.plugins import load_plugin
-    from pathoml.slides.whereabouts import whereabouts
     from pathoml.study.cohort import cohort_of, read_tables
     from pathoml.study.endpoints import secondary_endpoints
     from pathoml.study.event_codes import refuse_no_event
-    from pathoml.study.inputs import named
     from pathoml.study.layout import embeddings_folder
     from pathoml.study.splits import make_splits
-    from pathoml.training.heads import refuse_unknown_head
+    from pathoml.training.heads import is_of_a_file, refuse_unknown_head
 
     config = study.config
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
@@ -64,6 +62,8 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     secondary = secondary_endpoints(study, cohort)
     console.heading(f"check  {study.folder}")
     _say_tables(study, patients_table, slides_table, console)
+    if few := config.significance.why_no_intervals:
+        console.say(f"  WARNING {few}")
     console.say(
         f"  endpoint: {cohort.endpoint}, from {cohort.time_zero}; {int(cohort.event.sum())} events"
     )
@@ -71,63 +71,19 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(f"  {line}")
     _say_flow(cohort, console)
     _say_pretraining(study, cohort, console)
+    if is_of_a_file(config.train.head):
+        console.say(
+            f"  NOTE train.head = {config.train.head} is code of the study: `check`, `status` and"
+            " `view` do not run it, the steps that make models do. Read it first if the study is"
+            " not yours."
+        )
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
-    places = {s.slide_id: whereabouts(s.path) for s in cohort.slides if s.path is not None}
-    missing = [s for s in cohort.slides if places.get(s.slide_id) == "gone"]
-    away = [s.slide_id for s in cohort.slides if places.get(s.slide_id) == "away"]
-    where = f"paths in slides.csv are absolute, or start in {study.folder}"
-    for slide in missing[:MOST_LISTED]:
-        console.say(
-            f"  MISSING slide {slide.slide_id}: its path leads to no file; {where}. Correct the"
-            " column 'path', or drop the row: it is left out of the scores."
-        )
-    if away:
-        console.say(
-            f"  MISSING {len(away)} slides ({named(away)}): the folders of their files cannot be"
-            f" reached, or are empty; {where}. Mount their disk, or correct the column 'path'."
-            " What was made of them before is used."
-        )
-    there = [s for s in cohort.slides if places.get(s.slide_id) == "there"]
-    twice = _say_twins(study, there, console, read=slides_too)
-    unreadable = _look_into_slides(there, console) if slides_too else 0
-    return int(bool(missing) or bool(away) or twice or unreadable > 0)
-
-
-def _say_twins(study: Study, slides: Sequence[Slide], console: Console, *, read: bool) -> bool:
-    """Say which slides are the same file under two ids; return whether two patients have one.
-
-    Args:
-        read: compare the content of files of one size too; else only what is one file of the disk.
-    """
-    from pathoml.slides.contents import SlideContents, mark_of, same_size
-    from pathoml.study.inputs import named
-    from pathoml.study.layout import contents_folder
-
-    contents = SlideContents(contents_folder(study))
-    found: dict[str, list[Slide]] = {}
-    alike = {path for group in same_size([s.path for s in slides if s.path]) for path in group}
-    for slide in slides:
-        if slide.path is not None and slide.path in alike:
-            try:
-                known = read or contents.is_known(slide.path)
-                key = contents.sha256(slide.path) if known else mark_of(slide.path)
-            except OSError:  # told as unreadable
-                continue
-            found.setdefault(key, []).append(slide)
-    two_patients = False
-    for twins in found.values():
-        if len(twins) < 2:
-            continue
-        ids, whose = [s.slide_id for s in twins], sorted({s.patient_id for s in twins})
-        advice = "Keep one row of slides.csv."
-        if len(whose) > 1:
-            two_patients = True
-            advice = (
-                f"They are of {len(whose)} patients ({named(whose)}): one slide cannot be of two,"
-                " and `train` refuses it. Correct slides.csv."
-            )
-        console.say(f"  TWICE the same file: {', '.join(ids)}. {advice}")
-    return two_patients
+    if slides_too:
+        say_ahead(study, cohort, console)
+    missing = say_missing(study, cohort.slides, console)
+    twice = say_twice(study, cohort.slides, console, read=slides_too)
+    unusable = look_into_slides(study, cohort, console) if slides_too else 0
+    return int(missing > 0 or twice or unusable > 0)
 
 
 def _say_tables(
@@ -206,8 +162,11 @@ def _fitting(study: Study, cohort: Cohort) -> str:
     from pathoml.bags.reading import embedded_width
     from pathoml.encoders.finding import find_encoder
     from pathoml.study.layout import embeddings_folder, scales
+    from pathoml.training.heads import is_of_a_file
     from pathoml.training.initial_weights import read_initial_weights
 
+    if is_of_a_file(study.config.train.head):  # building it would run it
+        return "whether they fit is seen by `train`, since the head is code of the study"
     width = embedded_width(cohort, embeddings_folder(study))
     if width is None:  # then the encoder is one of ours
         width = len(scales(study)) * find_encoder(study.config.encoder).dim
@@ -274,38 +233,3 @@ def _say_endpoints(
             console.say(f"  {one.name}: time counts from {one.cohort.time_zero}")
         if why := untrainable(one, splits) if divided_here else "":
             console.say(f"  {one.name}: NOT TRAINED, since {why}")
-
-
-def _look_into_slides(slides: Sequence[Slide], console: Console) -> int:
-    """Say what is left in the files that may name a patient. Returns how many cannot be read."""
-    from pathoml.engines.local import available_workers
-    from pathoml.slides.identity import by_id, identifiers_left
-    from pathoml.slides.probing import Prober, probe_each
-
-    left: dict[str, list[str]] = {}
-    unreadable: list[str] = []
-    files = [(s.slide_id, s.path) for s in slides if s.path is not None]
-    with console.bar("check", "slides") as bar:
-        probed = probe_each([path for _, path in files], Prober.fault, workers=available_workers())
-        for number, ((slide_id, path), (_, reason)) in enumerate(zip(files, probed), 1):
-            if reason is None:
-                for kind in identifiers_left(path):
-                    left.setdefault(kind, []).append(slide_id)
-            else:
-                unreadable.append(f"  UNREADABLE slide {slide_id}: {by_id(reason, slide_id, path)}")
-            bar(number, len(files))
-    for line in unreadable[:MOST_LISTED]:
-        console.say(line)
-    if len(unreadable) > MOST_LISTED:
-        console.say(f"  ... and {len(unreadable) - MOST_LISTED} more that cannot be read")
-    for kind, found in left.items():
-        console.say(
-            f"  IDENTIFIERS {kind}: {len(found)} slides"
-            f" ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
-        )
-    if left:
-        console.say(
-            "  Nothing of these is read or copied by pathoml; remove them before files leave the"
-            " hospital."
-        )
-    return len(unreadable)

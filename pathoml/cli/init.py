@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Context, Exit, Option
 
 from pathoml.cli.console import Console
 
-SLIDE_SUFFIXES = {
-    ".svs",
-    ".tif",
-    ".tiff",
-    ".ndpi",
-    ".mrxs",
-    ".scn",
-    ".bif",
-    ".vms",
-    ".vmu",
-    ".svslide",
-    ".czi",
-    ".png",
-    ".jpg",
-    ".jpeg",
-}
+if TYPE_CHECKING:
+    from pathoml.slides.finding import FoundSlide
+
+MOST_NAMED = 3  # of what was passed over for one reason
 STUDY_YAML = """# Every key with its unit and default: pathoml config schema
 endpoint:
   name: progression-free survival
@@ -46,14 +35,31 @@ def command(
     ctx: Context,
     study: Annotated[Path, Argument(help="The study folder to make.")],
     slides: Annotated[Path, Option("--slides", help="The folder with the slides.")],
+    pseudonyms: Annotated[
+        Path | None,
+        Option(
+            "--pseudonyms",
+            metavar="KEYFILE",
+            help=(
+                "Give slides and patients neutral ids, and keep in this file, outside the study,"
+                " whose they are."
+            ),
+        ),
+    ] = None,
 ) -> None:
     """Write study.yaml, slides.csv and a patients.csv to fill in."""
-    raise Exit(run(study, slides, ctx.obj))
+    raise Exit(run(study, slides, ctx.obj, key=pseudonyms))
 
 
-def run(study: Path, slides: Path, console: Console) -> int:
-    """Write study.yaml, slides.csv and patients.csv; nothing that is there is overwritten."""
+def run(study: Path, slides: Path, console: Console, *, key: Path | None = None) -> int:
+    """Write study.yaml, slides.csv and patients.csv; nothing that is there is overwritten.
+
+    Args:
+        key: where it is to be kept which slide has which neutral id; None for ids from the names of
+            files.
+    """
     from pathoml.errors import ConfigError
+    from pathoml.slides.finding import SLIDE_SUFFIXES, find_slides
     from pathoml.store.tables import table_names, write_table
 
     if not slides.is_dir():
@@ -71,23 +77,28 @@ def run(study: Path, slides: Path, console: Console) -> int:
             f"{study} has {there[0]} already; nothing was changed. Choose another folder, or move"
             " it away."
         )
+    if key is not None:
+        _refuse_key_within(key, study)
     found = find_slides(slides)
-    if not found:
+    _say_passed_over(found.passed_over, slides, console, named=key is None)
+    if not found.slides:
         raise ConfigError(
-            f"{slides} holds no slides ({', '.join(sorted(SLIDE_SUFFIXES))}, or folders of .dcm"
-            " files)."
+            f"{slides} holds no slides ({', '.join(sorted(SLIDE_SUFFIXES))}, or DICOM slides)."
         )
+    rows = (
+        _plain_rows(found.slides)
+        if key is None
+        else _neutral_rows(found.slides, study, key, console)
+    )
     study.mkdir(parents=True, exist_ok=True)
-    ids = unique_ids(found)
-    rows = [(slide_id, slide_id, str(path.resolve()), "") for slide_id, path in zip(ids, found)]
     write_table(study / "slides.csv", ("slide_id", "patient_id", "path", "specimen"), rows)
     write_table(
         study / "patients.csv",
         ("patient_id", "centre", "pfs_months", "pfs_event"),
-        [(i, "", "", "") for i in ids],
+        [(patient_id, "", "", "") for patient_id in dict.fromkeys(row[1] for row in rows)],
     )
     (study / "study.yaml").write_text(STUDY_YAML, encoding="utf-8")
-    console.say(f"{len(found)} slides found. Now, in {study}:")
+    console.say(f"{len(rows)} slides found. Now, in {study}:")
     console.say(
         "  1. slides.csv: put the patient's id into patient_id (each slide is its own patient until"
         " then), primary or metastasis"
@@ -99,19 +110,68 @@ def run(study: Path, slides: Path, console: Console) -> int:
     return 0
 
 
-def find_slides(folder: Path) -> list[Path]:
-    """Return the slides below a folder, sorted; a folder of nothing but .dcm files is one slide."""
-    found = {
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix.lower() in SLIDE_SUFFIXES
-    }
-    mixed = {path.parent for path in found} | {folder}
-    found |= {path if path.parent in mixed else path.parent for path in folder.rglob("*.dcm")}
-    return sorted(found)
+def _plain_rows(slides: Sequence[FoundSlide]) -> list[tuple[str, str, str, str]]:
+    paths = [slide.path for slide in slides]
+    return [(i, i, str(path.resolve()), "") for i, path in zip(unique_ids(paths), paths)]
 
 
-def unique_ids(paths: list[Path]) -> list[str]:
+def _neutral_rows(
+    slides: Sequence[FoundSlide], study: Path, key: Path, console: Console
+) -> list[tuple[str, str, str, str]]:
+    """Write the key and the links; return the rows of slides.csv, in the order of the ids."""
+    from pathoml.slides.pseudonyms import (
+        LINKS,
+        draw_pseudonyms,
+        link_slide,
+        read_key,
+        write_key,
+    )
+
+    known = read_key(key)
+    drawn = draw_pseudonyms(slides, known)
+    alone = write_key(key, {**known, **{row.file: row for row in drawn}}.values())
+    rows = []
+    for slide, name in zip(slides, drawn):
+        opens = link_slide(slide, name.slide_id, study / LINKS)
+        rows.append((name.slide_id, name.patient_id, str(opens.relative_to(study)), ""))
+    console.say(
+        f"{key} says which slide is which; keep it apart from the study, and write the ids of"
+        " slides.csv, not those of the hospital, into the tables."
+    )
+    if not alone:
+        console.say(
+            f"  WARNING others may read {key}: its file system keeps no permissions. Move it to one"
+            " that does."
+        )
+    return sorted(rows)
+
+
+def _refuse_key_within(key: Path, study: Path) -> None:
+    from pathoml.errors import ConfigError
+
+    if key.is_dir():
+        raise ConfigError(f"--pseudonyms: {key} is a folder. Give a file, such as {key}/key.csv.")
+    if key.resolve().is_relative_to(study.resolve()):
+        raise ConfigError(
+            f"--pseudonyms: {key} lies in the study, which is what others get to see. Give a file"
+            " outside of it."
+        )
+
+
+def _say_passed_over(
+    passed_over: Mapping[str, Sequence[Path]], slides: Path, console: Console, *, named: bool
+) -> None:
+    """Say what below the folder is no slide, and why; by name only where names may be said."""
+    for why, paths in sorted(passed_over.items()):
+        first = ", ".join(str(path.relative_to(slides)) for path in paths[:MOST_NAMED])
+        more = ", ..." if len(paths) > MOST_NAMED else ""
+        console.say(
+            f"  passed over, {why}: {len(paths)}{f' ({first}{more})' if named else ''}",
+            passed_over=len(paths),
+        )
+
+
+def unique_ids(paths: Sequence[Path]) -> list[str]:
     """Return one id a slide: the file's stem, with a number where two are alike; only characters
     that a file name may have.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Context, Exit, Option
 
+from pathoml.cli.ahead import refuse_what_does_not_fit
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
 
@@ -61,10 +62,13 @@ def command(
 def run(study: Study, options: Options, console: Console) -> int:
     """Check the tables, write STUDY/slurm/*.sh and submit them."""
     from pathoml.compute.slurm import Resources, submit_scripts, write_scripts
+    from pathoml.pipeline import refuse_published
     from pathoml.study.cohort import read_cohort
     from pathoml.study.layout import scales
 
     cohort = read_cohort(study)  # a wrong table is said here, not in a log on the cluster
+    refuse_published(study)
+    refuse_what_does_not_fit(study)
     resources = Resources(shards=options.shards, every=options.every, gpu=options.gpu)
     scripts = write_scripts(study, resources, options.settings, joins=len(scales(study)) > 1)
     console.heading(f"submit  {len(cohort.slides)} slides in {options.shards} parts")

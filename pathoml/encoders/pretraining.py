@@ -13,8 +13,11 @@ from collections.abc import Sequence
 
 from pathoml.encoders.finding import find_encoder
 from pathoml.errors import EncoderError
+from pathoml.plugins import plugin_names
+from pathoml.types import Encoder
 
 OTHERS = "others"  # in a list of cohorts: its authors name more, or say that there are more
+CLASS_TOKEN = "_class_token"  # end of the name of features without the mean of the patches
 # names by which other programs store the features of an encoder that has a file here
 ALSO_CALLED = {
     "gigapath": "prov_gigapath",
@@ -47,6 +50,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "pathfoundation": ("TCGA",),
     "pathoduet": ("TCGA",),
     "remedis": ("TCGA",),
+    "resnet50block3": (),
     "retccl": ("TCGA", "PAIP"),
 }
 
@@ -63,10 +67,23 @@ def cohorts_seen_by(encoder: str) -> tuple[str, ...] | None:
     plain = _plain(encoder)
     if plain in ELSEWHERE:
         return ELSEWHERE[plain]
-    for name in (encoder, ALSO_CALLED.get(plain, "")):
-        if name:
+    known = encoder_called(encoder)
+    return None if known is None else known[1].public_cohorts
+
+
+def encoder_called(name: str) -> tuple[str, Encoder] | None:
+    """Return the encoder that has a file here by any name that programs give it, with its own
+    name; None if there is none.
+
+    >>> encoder_called("uni_v1")[0], encoder_called("h0-mini")[0], encoder_called("of_ours")
+    ('uni', 'h0_mini', None)
+    """
+    plain = _plain(name.removesuffix(CLASS_TOKEN))
+    own = {_plain(ours): ours for ours in plugin_names("pathoml.encoders")}
+    for candidate in (name, own.get(plain, ""), ALSO_CALLED.get(plain, "")):
+        if candidate:
             try:
-                return find_encoder(name).public_cohorts
+                return candidate, find_encoder(candidate)
             except EncoderError:
                 continue
     return None

@@ -105,9 +105,8 @@ class Evidence:
     @property
     def draw(self) -> Json:
         """How intervals are drawn: over patients, within centres."""
-        bootstraps = self.config.significance.bootstraps
         return {
-            "bootstraps": bootstraps,
+            "bootstraps": self.config.significance.interval_draws,
             "seed": DRAW_SEED,
             "resample_within": drawn_within(self.cohort.centre),
         }
@@ -115,8 +114,8 @@ class Evidence:
     @cached_property
     def draws(self) -> Array | None:
         """(R, B) how often each patient is in each bootstrap; None where there are none."""
-        bootstraps, label = self.config.significance.bootstraps, drawn_within(self.cohort.centre)
-        counts = draw_counts(len(self.score), bootstraps, DRAW_SEED, resample_within=label)
+        draws, label = self.config.significance.interval_draws, drawn_within(self.cohort.centre)
+        counts = draw_counts(len(self.score), draws, DRAW_SEED, resample_within=label)
         return counts if len(counts) else None
 
     @property

@@ -4,8 +4,9 @@ feature formats share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.encoders.finding import find_encoder
-from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError, nearest
+from pathoml.errors import ConfigError, EncoderError, SlideError, StoreError
+from pathoml.interop._names import meanings_of_names, one_slide, refuse_name_of_another
+from pathoml.interop._widths import (
+    refuse_width_beside,
+    renamed,
+    usual_width,
+    why_other_width,
+)
 from pathoml.slides.identity import by_id
 from pathoml.slides.reading import open_slide, slide_mpp
 from pathoml.store.embeddings import read_embeddings, write_embeddings
@@ -25,10 +33,12 @@ from pathoml.store.packs import stored_paths
 from pathoml.store.tables import parse_number, read_study_table
 from pathoml.store.tiles import write_tiles
 from pathoml.study.layout import SAME_SCALE, embeddings_folder, encoding_name, grid_name, tile_size
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import Embeddings, Exchange, Ints, Recipe, TileGrid, TissueMask
 
 IMPORT_VERSION = 1  # raise it when the same foreign file comes out otherwise
 MOST_LEVEL0_PX = 2**31 - 1  # no slide is wider
+SAME_SIZE = 0.01  # by which a slide's size may differ between readers, that round levels otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,20 @@ class ForeignFeatures:
     features: npt.NDArray[np.floating[Any]]  # (N, D)
     encoder: str
     size_l0: tuple[int, int] | None = None  # as the file says it, if it does
+    said_name: str = ""  # of the slide, as the file says it, if it does
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A file that was read, and the slide that it is of."""
+
+    path: Path
+    slide: KnownSlide
+    found: ForeignFeatures
+
+    @property
+    def width(self) -> int:
+        return int(self.found.features.shape[1])
 
 
 Convert = Callable[[Path, KnownSlide], ForeignFeatures]
@@ -68,29 +92,36 @@ def import_features(
     Raises:
         ConfigError: no file, or more than one encoder or tile size among them.
     """
-    rows = _slide_rows(study)
-    read: list[tuple[KnownSlide, ForeignFeatures]] = []
+    files, rows = list(files), _slide_rows(study)
+    meanings = meanings_of_names(rows.values(), study.folder, given=[name for name, _ in files])
+    read: list[_Read] = []
     failures: dict[str, str] = {}
     for name, path in files:
+        slide_id = name
         try:
-            slide = _known_slide(study, rows, name)
-            found = convert(path, slide)
-            _check(path, found)
-            read.append((slide, found))
+            slide_id = one_slide(name, meanings)
+            slide = _known_slide(study, rows[slide_id])
+            found = _as_rows(convert(path, slide))
+            refuse_name_of_another(path, found.said_name, slide_id=slide_id, meanings=meanings)
+            _check(path, found, slide)
+            read.append(_Read(path=path, slide=slide, found=found))
         except (SlideError, StoreError) as error:
-            row = rows.get(name, {})
+            row = rows.get(slide_id, {})
             failures[name] = by_id(
-                str(error), name, study.folder / row["path"] if row.get("path") else None
+                str(error), name, slide_path(study.folder, row["path"]) if row.get("path") else None
             )
     if not read and not failures:
         raise ConfigError(
             f"No features that {tool} wrote were found there. Give the folder that holds them."
         )
+    read, notes = _of_usual_width(read, failures)
     if not read:
         return Exchange(files=(), failures=failures)
-    folder, tiles, mpp, notes = _folders(study, tool, read)
-    written = []
-    for slide, found in read:
+    folder, tiles, mpp, more = _folders(study, tool, read)
+    read = _once(read, failures)
+    written: list[Path] = []
+    for one in read:
+        slide, found = one.slide, one.found
         if not _same_scale(_implied_mpp(slide, found), mpp):
             failures[slide.slide_id] = (
                 f"Slide {slide.slide_id}: tiles of {found.tile_l0} level-0 pixels are "
@@ -99,10 +130,64 @@ def import_features(
                 "slides.csv."
             )
             continue
+        if not written:
+            refuse_width_beside(
+                folder, found.features.shape[1], new={o.slide.slide_id: o.path for o in read}
+            )
         target = folder / f"{slide.slide_id}.h5"
         _write(target, tiles / target.name, tool, slide, found)
         written.append(target)
-    return Exchange(files=tuple(written), failures=failures, notes=tuple(notes))
+    return Exchange(files=tuple(written), failures=failures, notes=(*more, *notes))
+
+
+def _as_rows(found: ForeignFeatures) -> ForeignFeatures:
+    """Return features and places without the axis of a batch of one slide: (1, N, D) as (N, D)."""
+    features, xy = found.features, found.xy_l0
+    if features.ndim == 3 and len(features) == 1:
+        features = features[0]  # (N, D)
+    if xy.ndim == 3 and len(xy) == 1:
+        xy = xy[0]  # (N, 2)
+    if xy.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            xy = np.where(np.isfinite(xy), np.round(xy), -1).astype(np.int64)
+    return replace(found, features=features, xy_l0=xy)
+
+
+def _of_usual_width(
+    read: list[_Read], failures: dict[str, str]
+) -> tuple[list[_Read], Sequence[str]]:
+    """Return the slides whose features are as wide as most of their encoder's, which is named after
+    them; the others go to `failures`.
+    """
+    kept: list[_Read] = []
+    notes: list[str] = []
+    for encoder in dict.fromkeys(one.found.encoder for one in read):
+        of_encoder = [one for one in read if one.found.encoder == encoder]
+        usual = usual_width(encoder, [one.width for one in of_encoder])
+        name, said = renamed(encoder, usual)
+        notes += said
+        for one in of_encoder:
+            if one.width == usual:
+                kept.append(replace(one, found=replace(one.found, encoder=name)))
+            else:
+                failures[one.slide.slide_id] = why_other_width(
+                    encoder, one.slide.slide_id, width=one.width, usual=usual
+                )
+    return kept, notes
+
+
+def _once(read: list[_Read], failures: dict[str, str]) -> list[_Read]:
+    """Return the slides that have one file; which of several is right, nobody knows."""
+    of_slide: dict[str, list[Path]] = defaultdict(list)
+    for one in read:
+        of_slide[one.slide.slide_id].append(one.path)
+    for slide_id, paths in of_slide.items():
+        if len(paths) > 1:
+            failures[slide_id] = (
+                f"Slide {slide_id} has {len(paths)} files: {', '.join(map(str, paths))}. Keep the"
+                " one that is right, or import one folder at a time."
+            )
+    return [one for one in read if len(of_slide[one.slide.slide_id]) == 1]
 
 
 def study_embeddings(study: Study) -> Iterator[Embeddings]:
@@ -145,20 +230,11 @@ def _slide_rows(study: Study) -> dict[str, dict[str, str]]:
     return {row["slide_id"]: dict(row) for row in table.rows}
 
 
-def _known_slide(study: Study, rows: dict[str, dict[str, str]], name: str) -> KnownSlide:
-    by_stem = {Path(row["path"]).stem: slide_id for slide_id, row in rows.items() if row["path"]}
-    slide_id = name if name in rows else by_stem.get(name, "")
-    if not slide_id:
-        raise SlideError(
-            f"{name} is no slide_id of slides.csv and no file name there.{nearest(name, rows)} Add"
-            " a row for it."
-        )
-    row = rows[slide_id]
-    path = (
-        study.folder / row["path"]
-        if row["path"] and (study.folder / row["path"]).exists()
-        else None
-    )
+def _known_slide(study: Study, row: Mapping[str, str]) -> KnownSlide:
+    slide_id = row["slide_id"]
+    path = slide_path(study.folder, row["path"]) if row["path"] else None
+    if path is not None and not path.exists():
+        path = None
     stated = parse_number(row["mpp"]) if row.get("mpp") else None
     if path is not None:
         with open_slide(path) as reader:
@@ -174,7 +250,7 @@ def _known_slide(study: Study, rows: dict[str, dict[str, str]], name: str) -> Kn
     return KnownSlide(slide_id=slide_id, path=None, level0_mpp=mpp_or_none, size_l0=None)
 
 
-def _check(path: Path, found: ForeignFeatures) -> None:
+def _check(path: Path, found: ForeignFeatures, slide: KnownSlide) -> None:
     features, xy = found.features, found.xy_l0
     if features.ndim != 2 or not len(features) or xy.shape != (len(features), 2):
         raise StoreError(
@@ -192,23 +268,55 @@ def _check(path: Path, found: ForeignFeatures) -> None:
             f"{path}: tiles of {found.tile_l0} level-0 pixels from {xy.min()} to {xy.max()} lie on"
             " no slide."
         )
+    _refuse_twice(path, xy)
+    _refuse_beyond(path, found, slide)
 
 
-def _folders(
-    study: Study, tool: str, read: list[tuple[KnownSlide, ForeignFeatures]]
-) -> tuple[Path, Path, float, list[str]]:
+def _refuse_twice(path: Path, xy: Ints) -> None:
+    places, counts = np.unique(xy, axis=0, return_counts=True)
+    if len(places) < len(xy):
+        first = tuple(places[np.argmax(counts > 1)].tolist())
+        raise StoreError(
+            f"{path}: {len(xy)} tiles lie at {len(places)} places, {first} is there"
+            f" {counts.max()} times. Two extractions in one file? Extract the slide again."
+        )
+
+
+def _refuse_beyond(path: Path, found: ForeignFeatures, slide: KnownSlide) -> None:
+    """Raise StoreError where tiles lie outside the slide, or the file is of a slide of another
+    size.
+    """
+    here, said = slide.size_l0, found.size_l0
+    for i, axis in enumerate(("wide", "high")):
+        if here and said and abs(said[i] - here[i]) > SAME_SIZE * here[i]:
+            raise StoreError(
+                f"{path} is of a slide of {said[0]} x {said[1]} pixels, slide {slide.slide_id} has"
+                f" {here[0]} x {here[1]}. It is of another slide or scan: extract this one."
+            )
+        size = here or said
+        last = int(found.xy_l0[:, i].max())
+        if size and last >= size[i]:
+            outside = int((found.xy_l0[:, i] >= size[i]).sum())
+            raise StoreError(
+                f"{path}: {outside} of {len(found.xy_l0)} tiles lie outside the slide, up to"
+                f" {'xy'[i]} = {last} on slide {slide.slide_id}, {size[i]} pixels {axis}. They are"
+                " of another slide, or their places are not level-0 pixels: extract it again."
+            )
+
+
+def _folders(study: Study, tool: str, read: Sequence[_Read]) -> tuple[Path, Path, float, list[str]]:
     """Return embeddings/ENCODING, tiles/GRID, their scale, and what to write into study.yaml, for
     features of one encoder.
     """
     for what in ("encoder", "tile_px"):
-        values = sorted({str(getattr(found, what)) for _, found in read})
+        values = sorted({str(getattr(one.found, what)) for one in read})
         if len(values) > 1:
             raise ConfigError(
                 f"The features differ in {what} ({', '.join(values)}). Import one folder a time,"
                 " each into its own encoding."
             )
-    encoder, tile_px = read[0][1].encoder, read[0][1].tile_px
-    implied = [_implied_mpp(slide, found) for slide, found in read]
+    encoder, tile_px = read[0].found.encoder, read[0].found.tile_px
+    implied = [_implied_mpp(one.slide, one.found) for one in read]
     try:
         wanted_px, wanted_mpp = tile_size(study)
     except EncoderError:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError, nearest
+from pathoml.interop._names import Meanings, composed, meanings_of_names, one_slide
 from pathoml.slides.identity import by_id
 from pathoml.store.embeddings import VECTOR_OF, read_embeddings, write_embeddings
 from pathoml.store.hdf5 import sha256_of_arrays
@@ -27,6 +28,7 @@ from pathoml.store.packs import is_stored, stored_paths
 from pathoml.store.tables import read_study_table
 from pathoml.study.layout import PLACELESS, VECTORS
 from pathoml.study.no_map import no_map_sentence
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import Exchange, Recipe, TileGrid
 
 VECTORS_VERSION = 1  # raise it when the same vector comes out otherwise
@@ -54,7 +56,7 @@ class _Known:
     """The slides of slides.csv by what another tool may call them."""
 
     patient_of: Mapping[str, str]  # slide_id -> patient_id
-    slide_of: Mapping[str, str]  # slide_id, or stem of its path -> slide_id
+    meanings: Meanings  # of names: slide_id, or stem of its path -> slide_ids
     slides_of: Mapping[str, Sequence[str]]  # patient_id -> slide_ids
     paths: Mapping[str, Path]  # of slides that have one
 
@@ -103,7 +105,9 @@ def import_vectors(
         ConfigError: vectors of one encoder differ in length or columns, from each other or from
             those that were imported before.
     """
-    known, failed = _known(study), dict(failures or {})
+    vectors = list(vectors)
+    known = _known(study, [vector.name for vector in vectors])
+    failed = dict(failures or {})
     groups: dict[tuple[str, str], list[ForeignVector]] = defaultdict(list)
     for encoder, found in _by_encoder(vectors).items():
         of_names = _kind_of_names(found, known)
@@ -136,17 +140,18 @@ def joined(first: Exchange, second: Exchange) -> Exchange:
     )
 
 
-def _known(study: Study) -> _Known:
+def _known(study: Study, given: Iterable[str]) -> _Known:
     table = read_study_table(study, "slides")
     table.require(("slide_id", "patient_id"))
     slides_of: dict[str, list[str]] = defaultdict(list)
-    paths = {r["slide_id"]: study.folder / r["path"] for r in table.rows if r.get("path")}
+    paths = {
+        r["slide_id"]: slide_path(study.folder, r["path"]) for r in table.rows if r.get("path")
+    }
     for row in table.rows:
         slides_of[row["patient_id"]].append(row["slide_id"])
-    ids = {row["slide_id"]: row["slide_id"] for row in table.rows}
     return _Known(
         patient_of={row["slide_id"]: row["patient_id"] for row in table.rows},
-        slide_of={path.stem: slide_id for slide_id, path in paths.items()} | ids,
+        meanings=meanings_of_names(table.rows, study.folder, given=given),
         slides_of=slides_of,
         paths=paths,
     )
@@ -163,7 +168,7 @@ def _kind_of_names(found: Sequence[ForeignVector], known: _Known) -> str:
     """Return whose names these are, where the tool does not say: slides', unless more are
     patients'.
     """
-    slides = sum(vector.name in known.slide_of for vector in found)
+    slides = sum(composed(vector.name) in known.meanings for vector in found)
     return "patient" if sum(v.name in known.slides_of for v in found) > slides else "slide"
 
 
@@ -171,13 +176,15 @@ def _kept(
     found: Sequence[ForeignVector], of: str, known: _Known, failed: dict[str, str]
 ) -> dict[str, ForeignVector]:
     """Return slide_id -> vector of those that can be stored; why others cannot goes to `failed`."""
-    ids = known.slide_of if of == "slide" else {p: p for p in known.slides_of}
+    ids = _ids_of(found, of, known)
     times = Counter(ids.get(vector.name, vector.name) for vector in found)
     kept: dict[str, ForeignVector] = {}
     for vector in found:
         own = ids.get(vector.name)
         try:
             if own is None:
+                if of == "slide" and len(known.meanings.get(composed(vector.name), ())) > 1:
+                    one_slide(vector.name, known.meanings)  # says which slides it may be
                 raise StoreError(_unknown(vector, of, known))
             if times[own] > 1:
                 where = ", ".join(v.source for v in found if ids.get(v.name) == own)
@@ -200,8 +207,16 @@ def _kept(
     return kept
 
 
+def _ids_of(found: Sequence[ForeignVector], of: str, known: _Known) -> dict[str, str]:
+    """Return name -> the one slide or patient that it means."""
+    if of == "patient":
+        return {patient: patient for patient in known.slides_of}
+    meant = {vector.name: known.meanings.get(composed(vector.name), ()) for vector in found}
+    return {name: ids[0] for name, ids in meant.items() if len(ids) == 1}
+
+
 def _unknown(vector: ForeignVector, of: str, known: _Known) -> str:
-    names = known.slide_of if of == "slide" else known.slides_of
+    names: Iterable[str] = known.meanings if of == "slide" else known.slides_of
     other = known.slides_of if of == "slide" else known.patient_of
     if not vector.name:
         return f"{vector.source} has no {of}_id. Fill it in, or remove the row."

@@ -7,7 +7,7 @@ A SLIDE.pt may also be a dictionary with "features" and "coords". tiles.json say
 
 from __future__ import annotations
 
-import warnings
+import io
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import torch
 from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
-from pathoml.store.files import atomic_path, read_json, write_json
-from pathoml.store.foreign import TORCH_FAULTS
+from pathoml.interop._tensors import as_array, read_tensors
+from pathoml.store.files import atomic_path, read_json, write_bytes, write_json
 from pathoml.store.tables import parse_number, read_table, write_table
 from pathoml.types import Exchange
 
@@ -64,8 +64,9 @@ def export_to(study: Study, target: Path) -> Exchange:
             "tile_px": slide.grid.tile_px,
             "tile_um": slide.grid.tile_um,
         }
-        with atomic_path(target / f"{slide.slide_id}.pt") as temporary:
-            torch.save(torch.from_numpy(slide.features), temporary)
+        made = io.BytesIO()
+        torch.save(torch.from_numpy(slide.features), made)
+        write_bytes(target / f"{slide.slide_id}.pt", made.getvalue())
         with atomic_path(target / f"{slide.slide_id}.csv") as temporary:
             write_table(temporary, ("x", "y"), slide.grid.xy_l0.tolist())
         written += [target / f"{slide.slide_id}.pt", target / f"{slide.slide_id}.csv"]
@@ -74,29 +75,16 @@ def export_to(study: Study, target: Path) -> Exchange:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except TORCH_FAULTS as error:
-        raise StoreError(
-            f"{path} is not a file of plain tensors ({type(error).__name__}). Save a tensor, or"
-            " features and coords."
-        ) from error
+    content = read_tensors(path, "a tensor, or features and coords")
     if isinstance(content, torch.Tensor):
-        return _array(content), _coords(path.with_suffix(".csv"))
+        return as_array(content, path), _coords(path.with_suffix(".csv"))
     if isinstance(content, dict) and all(
         isinstance(content.get(k), torch.Tensor) for k in ("features", "coords")
     ):
-        return _array(content["features"]), _array(content["coords"]).astype(np.int64)
+        return as_array(content["features"], path), as_array(content["coords"], path)
     raise StoreError(
         f"{path} holds neither a tensor nor a dictionary with the tensors 'features' and 'coords'."
     )
-
-
-def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    return (
-        tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-    ).numpy()  # numpy has no bfloat16
 
 
 def _coords(path: Path) -> npt.NDArray[np.int64]:

@@ -131,7 +131,7 @@ def _convert(path: Path, _slide: KnownSlide) -> ForeignFeatures:
         )
     size = (int(attrs.get("level0_width", 0)), int(attrs.get("level0_height", 0)))
     return ForeignFeatures(
-        xy_l0=coords.astype(np.int64),
+        xy_l0=coords,
         tile_l0=int(attrs["patch_size_level0"]),
         tile_px=int(attrs["patch_size"]),
         features=features,
@@ -139,6 +139,7 @@ def _convert(path: Path, _slide: KnownSlide) -> ForeignFeatures:
             content.attrs["features"].get("encoder") or path.parent.name.removeprefix(FEATURES)
         ),
         size_l0=size if all(size) else None,
+        said_name=str(attrs.get("name", "")),
     )
 
 

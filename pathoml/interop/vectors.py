@@ -10,7 +10,6 @@ The name of the file or folder is the encoder's, unless an .h5 says `encoder`. N
 from __future__ import annotations
 
 import re
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,8 +23,10 @@ from pathoml.errors import CohortError, ConfigError, StoreError, nearest
 from pathoml.interop._vectors import ForeignVector, import_vectors, one_vector
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path
-from pathoml.store.foreign import TORCH_FAULTS, read_foreign
+from pathoml.store.foreign import read_foreign
+from pathoml.store.inflated import refuse_inflated
 from pathoml.store.packs import stored_paths
+from pathoml.store.refusals import raise_refusal
 from pathoml.store.tables import parse_number, read_table, table_names, write_table
 from pathoml.study.layout import embeddings_folder, vector_of
 from pathoml.types import Exchange
@@ -221,6 +222,7 @@ def _parquet(source: Path) -> tuple[tuple[str, ...], list[Mapping[str, str]]]:
             " pyarrow), or save the table as CSV."
         ) from error
     except (OSError, ValueError) as error:
+        raise_refusal(error, source)
         raise ConfigError(f"{source} is torn or not parquet. Write it again.") from error
     if frame.index.name in IDS:
         frame = frame.reset_index()
@@ -309,10 +311,13 @@ def _arrays(path: Path) -> tuple[Arrays, str]:
 
 
 def _npz(path: Path) -> Arrays:
+    if zipfile.is_zipfile(path):
+        refuse_inflated(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except NUMPY_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn, or holds Python objects, which are not read ({error}). Save plain"
             " arrays of numbers and of text."
@@ -335,6 +340,7 @@ def _one_npy(path: Path) -> tuple[npt.NDArray[Any], str]:
     try:
         return np.load(path, allow_pickle=False), ""
     except NUMPY_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn, or holds Python objects, which are not read ({error}). Save a plain"
             " array of numbers."
@@ -344,16 +350,12 @@ def _one_npy(path: Path) -> tuple[npt.NDArray[Any], str]:
 def _one_tensor(path: Path) -> tuple[npt.NDArray[Any], str]:
     import torch
 
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except TORCH_FAULTS as error:
-        raise StoreError(
-            f"{path} is not a file of plain tensors ({type(error).__name__}). Save a tensor."
-        ) from error
+    from pathoml.interop._tensors import as_array, read_tensors
+
+    content = read_tensors(path, "a tensor")
     if not isinstance(content, torch.Tensor):
         raise StoreError(f"{path} holds {type(content).__name__}, not a tensor of one vector.")
-    return (content.float() if content.dtype == torch.bfloat16 else content).numpy(), ""
+    return as_array(content, path), ""
 
 
 _READERS: Mapping[str, Callable[[Path], tuple[npt.NDArray[Any], str]]] = {

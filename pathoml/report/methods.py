@@ -309,10 +309,15 @@ def _discrimination(ran: WhatRan, metrics: Json) -> str:
         if ran.was_cross_validated
         else "1.96 standard errors, the score being as it is"
     )
+    others = "no other has an interval, for want of draws of patients"
+    if ran.bootstraps:
+        others = (
+            f"other intervals from {ran.bootstraps} draws of patients within centres, models as"
+            " fitted"
+        )
     return (
         f"Discrimination is Harrell's C{f' over pairs of {pairs}' if pairs else ''}{uno}; its"
-        f" interval is {errors} (infinitesimal jackknife); other intervals from {ran.bootstraps}"
-        " draws of patients within centres, models as fitted."
+        f" interval is {errors} (infinitesimal jackknife); {others}."
     )
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pathoml.config import Study
+from pathoml.config import SignificanceConfig, Study
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.study.public_cohorts import INITIAL
 from pathoml.study.run_folder import BUNDLE, RunFolder
@@ -73,10 +73,12 @@ def read_what_ran(study: Study, *, score_type: str) -> WhatRan:
     config = study.config.model_dump(mode="json")
     splits = _read(run.splits)
     about = {k: config["splits"][k] for k in ("scheme", "seed", "stratify_by", "folds", "repeats")}
-    made = {
+    made: dict[str, Any] = {
         "score_type": score_type,
         "splits": {**about, **splits} if origin != "predicted" else {},
-        "bootstraps": (evaluated.get("significance") or config["significance"])["bootstraps"],
+        "bootstraps": SignificanceConfig(
+            bootstraps=(evaluated.get("significance") or config["significance"])["bootstraps"]
+        ).interval_draws,
         "nested": run.nested_scores.is_file(),
     }
     if origin == "imported":

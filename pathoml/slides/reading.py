@@ -19,12 +19,14 @@ import numpy as np
 
 from pathoml.errors import ConfigError, SlideError
 from pathoml.plugins import plugins_with
+from pathoml.slides.missing import missing_sentence
 from pathoml.types import Image
 
 PLAUSIBLE_MPP = (
     0.05,
     20.0,
 )  # micrometres per pixel; a 100x objective gives about 0.1, a macro lens about 15
+DEFAULT_DPI = (1, 72, 96, 100, 120, 150, 200, 300, 350, 400, 600, 1200)  # that programs write
 ANISOTROPY = 1.02  # pixels further from square than this change the shape of nuclei
 STRIP_ROWS = 2048  # rows read at once for an overview, so that memory stays flat
 
@@ -120,6 +122,7 @@ class Reader:
 
     bounds_l0: tuple[int, int] = (0, 0)
     icc_profile: bytes | None = None
+    notes: tuple[str, ...] = ()  # what people should know of the file, each a sentence's end
 
     def tile_size_px(self, level: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return None: no level is stored as JPEG tiles."""
@@ -176,7 +179,7 @@ def open_slide(path: Path) -> SlideReader:
     """
     path = Path(path)
     if not path.exists():
-        raise SlideError(f"Slide {path.name} is missing. Correct the column 'path' in slides.csv.")
+        raise SlideError(missing_sentence(path, path.name))
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(
             f"Slide {path.name} is an empty file. Copy it again from the scanner's archive."
@@ -225,8 +228,15 @@ def _refuse_half_a_reader(reader: SlideReader, module: str) -> None:
         )
 
 
+class StatesScale(Protocol):
+    """What says how large its pixels are: an open slide, or what was noted of one."""
+
+    @property
+    def stated_mpp(self) -> tuple[float, float] | None: ...
+
+
 def slide_mpp(
-    reader: SlideReader, name: str, *, row_mpp: float | None, study_mpp: float | None
+    reader: StatesScale, name: str, *, row_mpp: float | None, study_mpp: float | None
 ) -> tuple[float, str]:
     """Return micrometres per pixel of level 0 and where it was found: slides.csv, then the slide,
     then study.yaml.
@@ -260,10 +270,24 @@ def slide_mpp(
 def _plausible(mpp: float, who: str) -> float:
     if not (math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]):
         raise SlideError(
-            f"{who} {mpp:g} micrometres per pixel; plausible are {PLAUSIBLE_MPP[0]} to "
-            f"{PLAUSIBLE_MPP[1]:g}. State the right value in a column 'mpp' of slides.csv."
+            f"{who} {mpp:g} micrometres per pixel{_dots_an_inch(mpp)}; plausible are"
+            f" {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]:g}. State the right value in a column 'mpp'"
+            " of slides.csv."
         )
     return mpp
+
+
+def _dots_an_inch(mpp: float) -> str:
+    """Return where an impossible scale comes from, if it is one that programs write unasked.
+
+    >>> _dots_an_inch(25400 / 72), _dots_an_inch(33.0)
+    (', which is 72 dots an inch, a default of screens and printers and no scale', '')
+    """
+    dots = 25_400 / mpp if math.isfinite(mpp) and mpp > 0 else 0.0
+    near = next((d for d in DEFAULT_DPI if abs(dots / d - 1) < 0.005), 0)
+    if not near:
+        return ""
+    return f", which is {near} dots an inch, a default of screens and printers and no scale"
 
 
 def best_level(level_downsamples: tuple[float, ...], downsample: float) -> int:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pathoml.errors import StoreError
 from pathoml.store.hdf5 import ATTRS_SHA256, HDF5_FAULTS, opened, read_h5, whole, write_h5
+from pathoml.store.refusals import raise_refusal
 from pathoml.store.tiles import coord_attrs, grid_of, root_attrs
 from pathoml.types import Embeddings, Recipe, TileGrid
 
@@ -140,11 +141,15 @@ def _embeddings_of(
 def stored_rows(path: Path) -> int:
     """Return how many vectors a file of embeddings holds, without reading them; 0 if it is absent
     or torn.
+
+    Raises:
+        StoreError: the machine does not let it be read now.
     """
     try:
         with opened(path) as (file, _, _):
             return int(file["features"].shape[0])
-    except HDF5_FAULTS:
+    except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         return 0
 
 

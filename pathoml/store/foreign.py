@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store.files import atomic_path
-from pathoml.store.hdf5 import HDF5_FAULTS, read_dataset
+from pathoml.store.files import proved_path
+from pathoml.store.hdf5 import HDF5_FAULTS, open_h5, read_dataset, refuse_torn
 from pathoml.store.probe import Probe
+from pathoml.store.refusals import raise_refusal
 
 # a compressed array of another tool may declare this many times its bytes; features shrink by a
 # third at most
@@ -71,12 +73,18 @@ def walk_hdf5(path: Path) -> str | None:
     None.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path, "r") as file:
             dict(file.attrs)
             file.visititems(lambda _, node: dict(node.attrs) and None)
     except HDF5_FAULTS as error:
         return str(error)
     return None
+
+
+def is_whole_hdf5(path: Path) -> None:
+    """Walk through a file that was just written; raise an error if it ends too early."""
+    if (fault := walk_hdf5(path)) is not None:
+        raise ValueError(fault)
 
 
 def read_foreign(path: Path) -> ForeignFile:
@@ -88,7 +96,7 @@ def read_foreign(path: Path) -> ForeignFile:
     """
     refuse_deadly_hdf5(path)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path, "r") as file:
             names = [
                 name
                 for name in file
@@ -100,19 +108,33 @@ def read_foreign(path: Path) -> ForeignFile:
             }
             return ForeignFile(
                 arrays=arrays,
-                root=dict(file.attrs),
-                attrs={name: dict(file[name].attrs) for name in names},
+                root=_as_text(file.attrs),
+                attrs={name: _as_text(file[name].attrs) for name in names},
             )
     except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it"
             " again."
         ) from error
 
 
+def _as_text(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with bytes as text, as tools of other languages write names."""
+    found = {}
+    for name, value in attrs.items():
+        if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "SOU":
+            value = value.item()
+        found[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return found
+
+
 def write_foreign(path: Path, content: ForeignFile) -> None:
     """Write an HDF5 file in another tool's layout, atomically."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        proved_path(path, lambda temporary: refuse_torn(temporary, content.arrays)) as temporary,
+        open_h5(temporary, "w") as file,
+    ):
         for name, array in content.arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(content.attrs.get(name, {}))

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store.files import atomic_path, sha256_of_json
+from pathoml.store.files import proved_path, sha256_of_json
+from pathoml.store.mapping import map_array
 from pathoml.store.packs import find_packed
+from pathoml.store.refusals import raise_refusal
 
 MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
 HDF5_FAULTS = (
@@ -33,6 +35,7 @@ HDF5_FAULTS = (
     OverflowError,
     MemoryError,
 )  # of a damaged file
+INTERRUPTIONS = 20  # of one call, before it is given up
 AGAIN = "Delete it and rerun the step that writes it."
 ATTRS_SHA256 = "attrs_sha256"
 
@@ -57,12 +60,31 @@ def stored_attr(path: Path, name: str) -> str:
 
 
 def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it."""
+    """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it.
+
+    Raises:
+        StoreError: the machine does not let it be read now, which says nothing of the file.
+    """
     try:
         with opened(path) as (file, _, _):
-            return {name: str(file.attrs.get(name, "")) for name in names}
-    except HDF5_FAULTS:
+            return {name: _text(file.attrs.get(name, "")) for name in names}
+    except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         return dict.fromkeys(names, "")
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def open_h5(path: Path, mode: Literal["r", "w"]) -> h5py.File:
+    """Open an HDF5 file; where the system was interrupted while it did, again, as HDF5 does for
+    every other call.
+    """
+    for _ in range(INTERRUPTIONS):
+        with suppress(InterruptedError):
+            return h5py.File(path, mode, locking=False if mode == "r" else None)
+    return h5py.File(path, mode, locking=False if mode == "r" else None)
 
 
 @contextmanager
@@ -72,7 +94,7 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
     """
     packed = None if path.exists() else find_packed(path)
     if packed is None:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path, "r") as file:
             yield file, path, 0
     else:
         with packed.open() as section, h5py.File(section, "r") as file:
@@ -87,7 +109,10 @@ def write_h5(
     attrs: Mapping[str, Mapping[str, Any]],
 ) -> None:
     root = {**root, "content_sha256": sha256_of_arrays(arrays)}
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        proved_path(path, lambda temporary: refuse_torn(temporary, arrays)) as temporary,
+        open_h5(temporary, "w") as file,
+    ):
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(attrs.get(name, {}))
@@ -99,6 +124,14 @@ def write_h5(
                 ),
             }
         )
+
+
+def refuse_torn(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise an error if a file that was just written ends too early, or lacks one of the arrays."""
+    with open_h5(path, "r") as file:  # refuses one that ends too early
+        for name, array in arrays.items():
+            if file[name].shape != np.shape(array):
+                raise ValueError(f"the array {name!r} is not whole")
 
 
 def _sha256_of_attrs(root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -159,6 +192,7 @@ def whole(path: Path) -> Iterator[None]:
             f"{path} is missing. Run the step that writes it, or `pathoml run`."
         ) from None
     except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn or not HDF5 ({type(error).__name__}: {str(error)[:100]}). {AGAIN}"
         ) from error
@@ -225,7 +259,5 @@ def read_dataset(
         and dataset.size
         and dataset.dtype.isnative
     ):
-        return np.asarray(
-            np.memmap(path, dataset.dtype, "c", begins + offset, dataset.shape)
-        )  # copy-on-write: the file cannot be changed
+        return map_array(path, dataset.dtype, begins=begins + offset, shape=dataset.shape)
     return np.asarray(dataset[()])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,12 +10,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.config import EndpointConfig, Study, opened
+from pathoml.config import EndpointConfig, Study, opened, shown
 from pathoml.errors import CohortError
 from pathoml.store.tables import Table, parse_number, read_study_table, table_names
 from pathoml.study.columns import as_understood, kind_of, level, slides_as_understood
 from pathoml.study.event_codes import event_code, refuse_no_censored, yes_or_no
+from pathoml.study.file_names import (
+    look_alike,
+    same_file_elsewhere,
+    tells_letters_apart,
+    why_no_patient_id,
+    why_no_slide_id,
+)
 from pathoml.study.patient_ids import near_ids
+from pathoml.study.slide_paths import slide_path
 from pathoml.study.timing import (
     UNITS_A_MONTH,
     check_timing,
@@ -37,7 +44,6 @@ SPECIMENS = {
     "other": "other",
     "": "other",
 }
-SAFE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ ()+-]{0,120}$")  # a slide's id becomes a file name
 MOST_LISTED = 20
 MOST_LEVELS = 5  # of a column that a sentence names
 NEVER_SEEN = float("nan")  # the outcome of a patient who is scored by a locked model
@@ -171,19 +177,27 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
     table.require(("slide_id", "patient_id", "path"))
     table = slides_as_understood(table, study.config.dates.format)
     slides, refused = [], _duplicates(table, "slide_id")
+    twins = same_file_elsewhere(dict.fromkeys(row["slide_id"] for row in table.rows))
+    if twins and tells_letters_apart(study.folder):
+        twins = {}
     for number, row in table.numbered():
         where = f"{table.path.name} line {number}, slide {row['slide_id']!r}"
         mpp = parse_number(row["mpp"]) if row.get("mpp") else None
         specimen = SPECIMENS.get(row.get("specimen", "").lower())
-        if not SAFE_ID.match(row["slide_id"]):
+        if why := why_no_slide_id(row["slide_id"]):
+            said = _word_for_missing(table, number, "slide_id")
+            refused.append(f"{where}: {why}.{said}")
+        elif row["slide_id"] in twins:
             refused.append(
-                f"{where}: a slide_id needs letters, digits, '.', '_', '-' only, and begins with a"
-                " letter or digit, since it names files."
-                + _word_for_missing(table, number, "slide_id")
+                f"{where}: on the disk of this study it is one file with slide"
+                f" {twins[row['slide_id']]!r}, for small and large letters are alike there. Call"
+                " one of them otherwise."
             )
         elif not row["patient_id"]:
             said = _word_for_missing(table, number, "patient_id")
             refused.append(f"{where} has no patient_id.{said}")
+        elif why := why_no_patient_id(row["patient_id"]):
+            refused.append(f"{where}: patient {shown(row['patient_id'])} {why}.")
         elif row.get("mpp") and mpp is None:
             refused.append(f"{where}: mpp {row['mpp']!r} is not a number.")
         elif specimen is None:
@@ -196,7 +210,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
                 for k, v in row.items()
                 if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")
             }
-            location = (study.folder / row["path"]) if row["path"] else None
+            location = slide_path(study.folder, row["path"]) if row["path"] else None
             slides.append(
                 Slide(
                     slide_id=row["slide_id"],
@@ -241,6 +255,11 @@ def _read_patients(
         sampled[slide.patient_id][slide.slide_id] = slide.extras.get("sampled_on", "")
     known = {row["patient_id"] for row in table.rows}
     refused = _duplicates(table, "patient_id")
+    refused += [
+        f"{table.path.name}: patients {other!a} and {one!a} look alike, for a letter with an accent"
+        " is written as one character or as two. Enter the id again by hand wherever it stands."
+        for one, other in look_alike(row["patient_id"] for row in table.rows).items()
+    ]
     near = near_ids((p for p in slide_ids if p not in known), known - slide_ids.keys())
     refused += [
         f"Slide {s!r} belongs to patient {p!r}, who has no row in {table.path.name}."
@@ -261,6 +280,8 @@ def _read_patients(
         if not who:
             said = _word_for_missing(table, number, "patient_id")
             refused.append(f"{table.path.name} line {number} has no patient_id.{said}")
+        elif why := why_no_patient_id(who):
+            refused.append(f"{table.path.name} line {number}, patient {shown(who)}: it {why}.")
         elif not row[endpoint.time] or not row[endpoint.event]:
             excluded.append((who, "no follow-up"))
         elif who not in slide_ids and config.without_slides == "refuse":

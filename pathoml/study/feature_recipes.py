@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pathoml.config import StainConfig, TilesConfig
@@ -14,12 +15,24 @@ from pathoml.store.files import sha256_of_file
 from pathoml.study.layout import AS_SCANNED
 from pathoml.types import Recipe
 
-TILING_VERSION = 6  # raise it when tiles of the same slide and configuration come out otherwise
+TILING_VERSION = 7  # raise it when tiles of the same slide and configuration come out otherwise
 EMBEDDING_VERSION = 2  # raise it when the same tiles and weights come out otherwise
 STAIN_VERSION = 1  # and this one when the same stain does
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # as files of embeddings have it
 # what all slides of a study have in common in their tiles; the rest is of each slide
 SHARED = ("tile_px", "mpp", "min_tissue", "upsample", "icc", "version")
+
+STATED = ("glass", "density", "stain")  # of a slide, in slides.csv or for all in study.yaml
+
+
+def stated_settings(tiles: TilesConfig, cells: Mapping[str, str]) -> dict[str, object]:
+    """Return what people say of a slide's glass, tissue and stain, where they do.
+
+    Args:
+        cells: of the slide's row of slides.csv.
+    """
+    found = {name: cells.get(name) or getattr(tiles, name, None) for name in STATED}
+    return {name: value for name, value in found.items() if value}
 
 
 def tiling_recipe(
@@ -31,8 +44,13 @@ def tiling_recipe(
     tile_px: int,
     mpp: float,
     regions: Path | None,
+    stated: Mapping[str, object] = MappingProxyType({}),
 ) -> Recipe:
-    """Return everything that decides the tiles of a slide."""
+    """Return everything that decides the tiles of a slide.
+
+    Args:
+        stated: what people say of its glass, tissue and stain, where they do.
+    """
     inputs = {
         "slide": slide_sha256,
         "row_mpp": row_mpp,
@@ -44,7 +62,8 @@ def tiling_recipe(
     colours = {"icc": True} if tiles.icc else {}  # as it was before there was a choice
     settings = tiles.model_dump(include={"min_tissue", "upsample"})
     return Recipe(
-        step="tile", inputs={**inputs, **settings, **drawn, **colours, "version": TILING_VERSION}
+        step="tile",
+        inputs={**inputs, **settings, **drawn, **colours, **stated, "version": TILING_VERSION},
     )
 
 
@@ -101,8 +120,8 @@ def stored_recipe(text: str) -> dict[str, Any]:
 def shared_settings(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return what all slides of a study have in common of the recipe of one slide's tiles.
 
-    >>> shared_settings({"slide": "a1", "tile_px": 224, "mpp": 0.5, "version": 6})
-    {'tile_px': 224, 'mpp': 0.5, 'icc': False, 'version': 6}
+    >>> shared_settings({"slide": "a1", "tile_px": 224, "mpp": 0.5, "version": 7})
+    {'tile_px': 224, 'mpp': 0.5, 'icc': False, 'version': 7}
     """
     whole = {"icc": False, **inputs}
     return {key: whole[key] for key in SHARED if key in whole} if inputs else {}

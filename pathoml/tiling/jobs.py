@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
+from pathoml.errors import SlideError
 from pathoml.slides.contents import SlideContents, bytes_of
 from pathoml.slides.whereabouts import whereabouts
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
-from pathoml.study.feature_recipes import tiling_recipe
+from pathoml.store.tables import parse_number
+from pathoml.study.feature_recipes import stated_settings, tiling_recipe
 from pathoml.study.layout import (
     contents_folder,
     drawn_regions,
@@ -21,9 +23,11 @@ from pathoml.study.layout import (
     tile_size,
     tiles_folder,
 )
+from pathoml.tiling.staining import Staining, stated_staining
 from pathoml.types import Cohort, Recipe, Slide
 
 READ_BYTES = 2**31  # of slide files in all, to say how a study stands; more is left to `tile`
+GREY_LEVELS, DENSITIES = (50.0, 255.0), (0.003, 0.5)
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
@@ -68,6 +72,43 @@ class TileJob:
         return self.folder / f"{self.slide.slide_id}.h5"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What people say of a slide, for what nothing finds."""
+
+    glass: float | None = None  # grey level
+    density: float | None = None  # optical density from which on there is tissue
+    staining: Staining | None = None
+
+
+def stated_of(job: TileJob) -> Stated:
+    """Return what slides.csv, else study.yaml, says of a slide's glass, tissue and stain.
+
+    Raises:
+        SlideError: a cell that is no such number.
+    """
+    glass = _number(job, "glass", *GREY_LEVELS, "a grey level")
+    density = _number(job, "density", *DENSITIES, "an optical density")
+    return Stated(
+        glass=job.tiles.glass if glass is None else glass,
+        density=job.tiles.density if density is None else density,
+        staining=stated_staining(job.slide.extras.get("stain", "")),
+    )
+
+
+def _number(job: TileJob, column: str, least: float, most: float, what: str) -> float | None:
+    text = job.slide.extras.get(column, "")
+    if not text:
+        return None
+    value = parse_number(text)
+    if value is None or not least <= value <= most:
+        raise SlideError(
+            f"Slide {job.slide.slide_id}: slides.csv says {column} {text!r}, expected {what} from "
+            f"{least:g} to {most:g}. Correct it, or leave the cell empty."
+        )
+    return value
+
+
 def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     """Return everything that decides the tiles of a slide."""
     return tiling_recipe(
@@ -78,6 +119,7 @@ def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
         tile_px=job.tile_px,
         mpp=job.mpp,
         regions=job.regions,
+        stated=stated_settings(job.tiles, job.slide.extras),
     )
 
 

@@ -2,8 +2,10 @@
 
 A file REGIONS/SLIDE.geojson holds areas in level-0 pixels. An area whose class is "exclude", or one
 of QuPath's ignored classes (its name ends in * or begins with "ignore"), is left out; any other
-area is let in, and then nothing outside such areas counts. Source: GeoJSON, RFC 7946; QuPath writes
-Features, FeatureCollections and bare MultiPolygons, in pixels of the image that it shows.
+area is let in, and then nothing outside such areas counts. An area of the class "Tissue" is the
+tissue, whatever was found, as tiles/GRID/SLIDE.geojson is once somebody has corrected it. Source:
+GeoJSON, RFC 7946; QuPath writes Features, FeatureCollections and bare MultiPolygons, in pixels of
+the image that it shows.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ import cv2
 import numpy as np
 
 from pathoml.errors import SlideError
+from pathoml.tiling.outline import TISSUE_CLASS
 from pathoml.types import Bools, Floats
 
 FEWEST_CORNERS = 3
 FURTHEST_PX = 2**31  # no slide is so wide
+FURTHEST_DRAWN = 2**29  # pixels of a mask, which cv2 draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class Region:
     """One area: rings of (K, 2) level-0 pixels, the outline first, then its holes."""
 
     is_excluded: bool
+    is_tissue: bool = False
     rings: tuple[Floats, ...]
 
 
@@ -41,7 +46,11 @@ def read_regions(path: Path) -> list[Region]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         regions = [
-            Region(is_excluded=_is_excluded(name), rings=rings)
+            Region(
+                is_excluded=_is_excluded(name),
+                is_tissue=name.strip().lower() == TISSUE_CLASS.lower(),
+                rings=rings,
+            )
             for name, rings in _areas(content, "")
         ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
@@ -73,21 +82,47 @@ def excluded_mask(
         offset_l0: where the annotated picture begins in the slide: QuPath crops to
             `openslide.bounds-*`.
     """
-    inside, outside = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    outside = _painted([r for r in regions if r.is_excluded], shape, downsample, offset_l0)
+    lets_in = [r for r in regions if not r.is_excluded]
+    return outside | ~_painted(lets_in, shape, downsample, offset_l0) if lets_in else outside
+
+
+def drawn_tissue(
+    regions: list[Region],
+    shape: tuple[int, int],
+    downsample: float,
+    *,
+    offset_l0: tuple[int, int] = (0, 0),
+) -> Bools | None:
+    """Return (H, W) what a person drew as tissue; None if nobody did. Arguments as of
+    `excluded_mask`.
+    """
+    drawn = [r for r in regions if r.is_tissue]
+    return _painted(drawn, shape, downsample, offset_l0) if drawn else None
+
+
+def _painted(
+    regions: list[Region], shape: tuple[int, int], downsample: float, offset_l0: tuple[int, int]
+) -> Bools:
+    """Return (H, W) what lies in one of the regions; each is painted alone, where it lies, so that
+    thousands of small ones cost little.
+    """
+    united, width_height = np.zeros(shape, bool), shape[::-1]
     for region in regions:
-        area = np.zeros(shape, np.uint8)
-        for number, ring in enumerate(region.rings):
-            corners = np.round((ring + offset_l0) / downsample - 0.5).astype(
-                np.int32
-            )  # cv2 counts from the middle of a pixel
-            cv2.fillPoly(area, [corners], 0 if number else 1)
-        np.maximum(
-            outside if region.is_excluded else inside,
-            area,
-            out=outside if region.is_excluded else inside,
-        )
-    lets_in = any(not region.is_excluded for region in regions)
-    return np.asarray((outside == 1) | (lets_in & (inside == 0)))
+        placed = [(ring + offset_l0) / downsample - 0.5 for ring in region.rings]
+        # cv2 counts from the middle of a pixel
+        rings = [np.clip(np.round(ring), -FURTHEST_DRAWN, FURTHEST_DRAWN) for ring in placed]
+        corners = np.concatenate(rings)
+        low, high = corners.min(axis=0).astype(int), corners.max(axis=0).astype(int) + 1
+        if (high <= 0).any() or (low >= width_height).any():  # beside the picture
+            continue
+        if (low < 0).any() or (high > width_height).any():  # cut by its edge, as cv2 cuts
+            low, high = np.zeros(2, int), np.array(width_height)
+        area = np.zeros((high - low)[::-1], np.uint8)
+        for number, ring in enumerate(rings):
+            cv2.fillPoly(area, [(ring - low).astype(np.int32)], 0 if number else 1)
+        united[low[1] : high[1], low[0] : high[0]] |= area.astype(bool)
+    return united
 
 
 def _is_excluded(name: str) -> bool:

@@ -20,8 +20,9 @@ from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.store.failures import settle_failures, write_failures
-from pathoml.store.files import atomic_path, sweep_temporaries
+from pathoml.store.files import atomic_path, sweep_temporaries, write_text
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.locks import at_work
 from pathoml.store.tiles import flags_of, write_tiles
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import named
@@ -32,17 +33,27 @@ from pathoml.study.layout import (
     tiles_folder,
     vectors_encoding,
 )
-from pathoml.tiling.grid import describe_slide, draw_overview, look_at, stains_text, tile_grid
+from pathoml.tiling.grid import (
+    Look,
+    describe_slide,
+    draw_overview,
+    look_at,
+    notes_of,
+    stains_text,
+    tile_grid,
+)
 from pathoml.tiling.jobs import (
     TileJob,
     is_away,
     stale_jobs,
+    stated_of,
     tile_jobs,
     tile_recipe,
     unread_slides,
 )
+from pathoml.tiling.outline import tissue_geojson
 from pathoml.tiling.quality import write_quality
-from pathoml.tiling.regions import excluded_mask, read_regions
+from pathoml.tiling.regions import drawn_tissue, excluded_mask, read_regions
 from pathoml.types import SILENT, Cohort, Progress
 
 AWAY = (
@@ -62,7 +73,8 @@ class TileCount:
     slide_id: str
     tiles: int
     flagged: int
-    tissue_mm2: float
+    tissue_mm2: float  # without ink and darkness
+    notes: tuple[str, ...] = ()  # what a person should know of it, each a sentence's end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +119,14 @@ def tile_study(
         progress.heading(f"tile   nothing to do: embeddings/{vectors} has vectors, not tiles")
         return Tiled(grids=())
     contents, cohort = SlideContents(contents_folder(study)), read_cohort(study)
-    grids = [
-        _tile_grid(scale, cohort, contents, shard=shard, progress=progress)
-        for scale in scales(study)
-    ]
-    contents.write(
-        part=shard.suffix if shard else "", whole=not shard and not any(g.away for g in grids)
-    )
+    with at_work(study.folder, "tile", shared=True):
+        grids = [
+            _tile_grid(scale, cohort, contents, shard=shard, progress=progress)
+            for scale in scales(study)
+        ]
+        contents.write(
+            part=shard.suffix if shard else "", whole=not shard and not any(g.away for g in grids)
+        )
     return Tiled(grids=tuple(grids))
 
 
@@ -261,7 +274,8 @@ def sheet_is_behind(folder: Path) -> bool:
 
 
 def tile_one(job: TileJob) -> TileCount:
-    """Tile one slide and write tiles/GRID/SLIDE.h5 and SLIDE.png.
+    """Tile one slide and write tiles/GRID/SLIDE.h5, SLIDE.png and the tissue's outline,
+    SLIDE.geojson.
 
     Raises:
         SlideError: unreadable, without scale, coarser than the tiles asked for, or without a tile
@@ -272,28 +286,37 @@ def tile_one(job: TileJob) -> TileCount:
             f"Slide {job.slide.slide_id} has no path in slides.csv, and no imported embeddings."
         )
     keep_freed_memory()
+    stated = stated_of(job)
     with open_in_colour(job.slide.path, job.slide.slide_id, icc=job.tiles.icc) as reader:
         info = describe_slide(reader, job.slide.path, job)
-        mask, overview = look_at(reader, info.mpp, info.slide_id)
+        look = look_at(reader, info.mpp, info.slide_id, stated=stated)
         if job.regions:
-            drawn = excluded_mask(
-                read_regions(job.regions),
-                mask.mask.shape,
-                mask.downsample,
-                offset_l0=reader.bounds_l0,
-            )
-            mask = replace(mask, flags={**mask.flags, "excluded_region": drawn})
-        grid = tile_grid(info, mask, job, overview=overview)
-    tissue, um_per_px = mask.mask, mask.downsample * info.mpp
+            look = _as_drawn(look, job.regions, reader.bounds_l0)
+        grid = tile_grid(info, look, job)
+        outline = tissue_geojson(look.mask.mask, look.mask.downsample, offset_l0=reader.bounds_l0)
+        notes = tuple(getattr(reader, "notes", ()))
+    mask, um_per_px = look.mask, look.mask.downsample * info.mpp
+    tissue_mm2 = float(look.judged.sum() * um_per_px**2 / 1e6)
     with atomic_path(job.folder / f"{info.slide_id}.png") as path:
-        path.write_bytes(png_bytes(draw_overview(overview, mask, grid)))
+        path.write_bytes(png_bytes(draw_overview(look.shown, mask, grid)))
+    if not (job.regions and job.regions.parent.resolve() == job.folder.resolve()):
+        write_text(job.folder / f"{info.slide_id}.geojson", outline)  # never over a corrected one
     if not len(grid.xy_l0):
         raise SlideError(
             f"Slide {info.slide_id} has no tile of {grid.tile_um:.0f} micrometres with "
-            f"{job.tiles.min_tissue:.0%} tissue ({tissue.sum() * um_per_px**2 / 1e6:.2f} mm2 of "
-            "tissue found). Look at its picture, lower tiles.min_tissue, or leave it out."
+            f"{job.tiles.min_tissue:.0%} tissue ({tissue_mm2:.2f} mm2 of tissue found). Look at its"
+            " picture, lower tiles.min_tissue, or leave it out."
         )
-    about = {"scanner": info.vendor, "mpp_source": info.mpp_source, **stains_text(overview, tissue)}
+    notes += tuple(notes_of(look, grid, is_stated=stated.glass is not None))
+    about = {
+        "scanner": info.vendor,
+        "mpp_source": info.mpp_source,
+        "tissue_mm2": f"{tissue_mm2:.4f}",
+        "glass": " ".join(f"{level:.0f}" for level in look.glass.level),
+        "stain": look.staining.name,
+        "notes": "; ".join(notes),
+        **stains_text(look),
+    }
     write_tiles(
         job.folder / f"{info.slide_id}.h5",
         grid,
@@ -305,5 +328,22 @@ def tile_one(job: TileJob) -> TileCount:
         slide_id=info.slide_id,
         tiles=len(grid.xy_l0),
         flagged=int((flags_of(grid) > 0).sum()),
-        tissue_mm2=float(tissue.sum() * um_per_px**2 / 1e6),
+        tissue_mm2=tissue_mm2,
+        notes=notes,
+    )
+
+
+def _as_drawn(look: Look, path: Path, offset_l0: tuple[int, int]) -> Look:
+    """Return a look with the tissue that a person drew, and what they drew out."""
+    mask, regions = look.mask, read_regions(path)
+    shape, downsample = mask.mask.shape, mask.downsample
+    drawn = drawn_tissue(regions, shape, downsample, offset_l0=offset_l0)
+    excluded = excluded_mask(regions, shape, downsample, offset_l0=offset_l0)
+    return replace(
+        look,
+        mask=replace(
+            mask,
+            mask=mask.mask if drawn is None else drawn,
+            flags={**mask.flags, "excluded_region": excluded},
+        ),
     )

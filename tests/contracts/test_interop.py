@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.foreign_features import (
     FEATURES,
     XY,
@@ -90,6 +91,98 @@ def test_tiles_and_features_come_in_at_level_0_with_their_side_in_micrometres(
     assert mask.mask.sum() == 3
 
 
+def test_the_axis_of_a_batch_of_one_slide_is_left_out(study, tmp_path):
+    attrs = {"patch_size": 256, "patch_size_level0": 512}
+    write_h5(
+        tmp_path / "features_uni" / "A1.h5",
+        {"features": FEATURES[None], "coords": XY[None]},
+        {"coords": attrs},
+    )
+    slide = imported(study, trident.import_into(study, tmp_path))
+    assert slide.features.shape == FEATURES.shape
+    assert slide.grid.xy_l0.tolist() == XY.tolist()
+
+
+def test_names_that_are_bytes_are_names(study, tmp_path):
+    path = trident_file(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["features"].attrs["encoder"] = np.bytes_(b"uni")
+        file["coords"].attrs["name"] = np.array([b"A1"])
+    assert imported(study, trident.import_into(study, tmp_path)).encoder == "uni"
+
+
+def test_clams_tiles_that_were_shrunk_again_are_as_wide_as_they_were_cut(study, tmp_path):
+    clam_files(tmp_path)
+    with h5py.File(tmp_path / "patches" / "A1.h5", "a") as file:
+        # 256 pixels of the encoder, from 512 of level 0: two of the slide's for one
+        file["coords"].attrs.update({"downsample": (1.0, 1.0), "custom_downsample": 2})
+        file["coords"].attrs["level_dim"] = (4000, 3000)
+    assert imported(study, clam.import_into(study, tmp_path)).grid.tile_um == 128.0
+
+
+def test_clams_features_without_places_lie_in_the_order_of_its_patches(study, tmp_path):
+    clam_files(tmp_path).unlink()
+    (tmp_path / "pt_files").mkdir()
+    torch.save(torch.from_numpy(FEATURES), tmp_path / "pt_files" / "A1.pt")
+    slide = imported(study, clam.import_into(study, tmp_path))
+    assert slide.grid.xy_l0.tolist() == XY.tolist()
+    assert (slide.features == FEATURES.astype(np.float16)).all()
+    torch.save(torch.from_numpy(FEATURES[:2]), tmp_path / "pt_files" / "A1.pt")
+    reason = clam.import_into(study, tmp_path).failures["A1"]
+    assert "features of 2 tiles" in reason
+    assert "h5_files/" in reason
+
+
+def test_clams_features_of_tiles_that_were_cut_anew_are_refused(study, tmp_path):
+    clam_files(tmp_path)
+    with h5py.File(tmp_path / "patches" / "A1.h5", "a") as file:
+        file["coords"][0] = (256, 0)
+    assert "cut anew" in clam.import_into(study, tmp_path).failures["A1"]
+
+
+def test_which_of_two_patches_a_file_of_clam_belongs_to_is_not_guessed(study, tmp_path):
+    clam_files(tmp_path)
+    for level in "12":
+        (tmp_path / level / "patches").mkdir(parents=True)
+        (tmp_path / "patches" / "A1.h5").rename(tmp_path / level / "patches" / "A1.h5")
+        clam_files(tmp_path)
+    (tmp_path / "patches" / "A1.h5").unlink()
+    assert "1/patches/A1.h5 or" in clam.import_into(study, tmp_path).failures["A1"]
+
+
+@pytest.mark.parametrize(
+    ("places", "sentence"),
+    [
+        (XY + np.array([3600, 0]), "2 of 3 tiles lie outside the slide, up to x = 4112"),
+        (XY + np.array([0, 2000]), "up to y = 3024"),
+        (XY[[0, 1, 1]], "3 tiles lie at 2 places, (512, 0) is there 2 times"),
+        (np.where(XY == 512, np.nan, XY), "lie on no slide"),
+    ],
+)
+@pytest.mark.parametrize("tool", ["trident", "clam"])
+def test_places_that_cannot_be_are_refused(study, tmp_path, places, sentence, tool):
+    WRITERS[tool](tmp_path)  # both say that the slide has 4000 x 3000 pixels
+    for path in tmp_path.rglob("A1.h5"):
+        with h5py.File(path, "a") as file:
+            attrs = dict(file["coords"].attrs)
+            del file["coords"]
+            file["coords"] = places
+            file["coords"].attrs.update(attrs)
+    exchange = MODULES[tool].import_into(study, tmp_path)
+    assert sentence in exchange.failures["A1"]
+    assert exchange.files == ()
+
+
+def test_features_of_a_slide_of_another_size_are_refused(study, tmp_path):
+    Image.fromarray(np.full((300, 400, 3), 255, np.uint8)).save(study.folder / "A1.png")
+    (study.folder / "slides.csv").write_text(
+        "slide_id,patient_id,path,mpp\nA1,A,A1.png,0.25\nB1,B,,0.25\n"
+    )
+    trident_file(tmp_path / "theirs")
+    reason = trident.import_into(study, tmp_path / "theirs").failures["A1"]
+    assert "a slide of 4000 x 3000 pixels, slide A1 has 400 x 300" in reason
+
+
 def test_stamps_older_attributes_are_read_as_stamp_reads_them(study, tmp_path):
     stamp_file(tmp_path / "theirs", generation="legacy")
     assert imported(study, stamp.import_into(study, tmp_path / "theirs")).grid.tile_l0 == 512
@@ -150,7 +243,7 @@ def test_an_encoder_without_a_file_of_ours_can_be_imported_and_trained_on(study,
     )
     told = load_study(study.folder, ["encoder=ours_v9"])
     cohort, bags, _ = read_bags(read_cohort(told), embeddings_folder(told))
-    assert [b.features.shape for b in bags] == [(3, 8)]
+    assert [b.features.shape for b in bags] == [(3, 1024)]
     assert cohort.excluded == (("B", "no slide could be embedded"),)
 
 
@@ -184,7 +277,7 @@ def test_imported_features_of_two_magnifications_can_be_joined(study, tmp_path):
         join_jobs(both, read_cohort(both)), embeddings_folder(both), on_slide=lambda _: None
     )
     assert (joined.tiles, joined.left_out, failures) == (3, 0, {})
-    assert read_bags(read_cohort(both), embeddings_folder(both))[1][0].features.shape == (3, 16)
+    assert read_bags(read_cohort(both), embeddings_folder(both))[1][0].features.shape == (3, 2048)
 
 
 def test_imported_slides_are_neither_tiled_nor_embedded_again(study, tmp_path):
@@ -201,7 +294,7 @@ def test_imported_slides_are_neither_tiled_nor_embedded_again(study, tmp_path):
         ("trident", lambda p: trident_file(p, features=FEATURES * np.nan), "NaN"),
         (
             "trident",
-            lambda p: trident_file(p, features=np.ones((3, 8), np.int32)),
+            lambda p: trident_file(p, features=np.ones((3, 1024), np.int32)),
             "features are int32",
         ),
         (
@@ -320,7 +413,7 @@ def test_exports_have_what_the_other_readers_ask_for(study, tmp_path):
         assert (file["features"].dtype, file["coords"].dtype) == (np.float32, np.int32)
     assert torch.load(
         next((tmp_path / "out").rglob("pt_files/A1.pt")), weights_only=True
-    ).shape == (3, 8)
+    ).shape == (3, 1024)
     path = next(p for p in (tmp_path / "out").rglob("A1.h5") if "stamp" in str(p))
     with h5py.File(path) as file:
         assert (file.attrs["unit"], file.attrs["tile_size_um"], file.attrs["tile_size_px"]) == (

@@ -90,6 +90,21 @@ def test_an_imported_log_hazard_has_a_calibration_slope_and_another_unit_has_non
     assert "not on the scale" in metrics(read_evidence(study))["calibration"]["slope"]["note"]
 
 
+def test_draws_too_few_for_an_interval_are_as_no_draws(tmp_path):
+    few, none = (
+        metrics(
+            read_evidence(
+                write_score_study(
+                    tmp_path / str(n), n=60, significance={"permutations": 0, "bootstraps": n}
+                )
+            )
+        )
+        for n in (20, 0)
+    )
+    assert few == none
+    assert few["time_dependent_auc"]["12"]["low"] is None
+
+
 def test_centres_of_one_patient_do_not_make_intervals_short(tmp_path):
     alone = metrics(read_evidence(degenerate_study(tmp_path / "alone", "a centre for each")))
     single = metrics(read_evidence(degenerate_study(tmp_path / "single", "single centre")))
@@ -129,7 +144,7 @@ def test_r_finds_the_same_numbers_and_the_same_gaps(tmp_path, name, partitions):
     study = degenerate_study(tmp_path, name)
     if partitions:
         write_partitions(study)
-    evaluate_scores(study, SILENT)
+    evaluate_scores(study, SILENT, folder=study.run_folder)
     done = subprocess.run(
         ["Rscript", "analysis.R"], cwd=study.run_folder, capture_output=True, text=True, check=False
     )

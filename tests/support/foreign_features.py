@@ -18,7 +18,7 @@ tiles: {tile_px: 256, mpp: 0.5}
 XY = np.array([[0, 0], [512, 0], [512, 1024]])
 
 
-FEATURES = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
+FEATURES = np.random.default_rng(1).normal(size=(3, 1024)).astype(np.float32)
 
 
 def write_h5(

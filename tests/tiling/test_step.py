@@ -280,3 +280,43 @@ def test_a_needle_biopsy_of_a_few_tiles_is_kept_and_said(tmp_path, capsys):
         r"FEW TILES B1: (\d) tiles, 0\.\d+ mm2 of tissue; kept, as a needle biopsy is", said
     )
     assert tiles == "3", "one row of tiles of 224 px, from 224 to 896"
+
+
+def test_slides_whose_drive_is_away_stay_finished_and_come_back_unchanged(
+    tmp_path, write_slide, pink_tissue, capsys
+):
+    (tmp_path / "share").mkdir()
+    for k in range(3):
+        write_slide(tmp_path / "share" / f"{k}.tif", pink_tissue(512 + 64 * k), mpp=2.0)
+    (tmp_path / "slides.csv").write_text(
+        "slide_id,patient_id,path\n" + "".join(f"S{k},P{k},share/{k}.tif\n" for k in range(3))
+    )
+    (tmp_path / "patients.csv").write_text(
+        "patient_id,centre,pfs_months,pfs_event\nP0,A,1,0\nP1,A,2,1\nP2,A,3,1\n"
+    )
+    (tmp_path / "study.yaml").write_text(
+        "endpoint: {name: pfs, time_zero: surgery, time: pfs_months, event: pfs_event}\n"
+        "tiles: {mpp: 2.0, tile_px: 64}\ncompute: {workers: 1}\n"
+    )
+
+    def tile(*more: str) -> tuple[int, str]:
+        code = guarded(lambda: main(["tile", str(tmp_path), *more]))
+        return code, capsys.readouterr().out
+
+    assert tile()[0] == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path / "tiles").rglob("*.h5")}
+    (tmp_path / "share").rename(tmp_path / "unmounted")
+    code, said = tile()
+    assert (code, "0 of 3 slides to do" in said, "AWAY the files of 3 slides" in said) == (
+        0,
+        True,
+        True,
+    )
+    assert guarded(lambda: main(["status", str(tmp_path)])) == 0
+    code, said = tile("--set", "tiles.min_tissue=0.5")  # other tiles cannot be had now
+    assert (code, "FAILED S0" in said, "drive is not mounted" in said) == (1, True, True)
+    (tmp_path / "unmounted").rename(tmp_path / "share")
+    code, said = tile()
+    assert (code, "AWAY" in said, "0 of 3" in said) == (0, False, True)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "tiles").rglob("*.h5")} == before
+    assert guarded(lambda: main(["status", str(tmp_path)])) == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pathoml.cli import guarded, main
-from pathoml.cli.init import find_slides
+from pathoml.slides.finding import find_slides
 from pathoml.synthetic.cohort import write_cohort
 
 SETTINGS = {
@@ -224,7 +224,7 @@ def test_a_folder_of_dicom_files_is_one_slide_but_a_stray_one_does_not_swallow_i
     for name in ("a.svs", "stray.dcm", "series/1.dcm", "series/2.dcm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert [str(p.relative_to(tmp_path)) for p in find_slides(tmp_path)] == [
+    assert [str(s.path.relative_to(tmp_path)) for s in find_slides(tmp_path).slides] == [
         "a.svs",
         "series",
         "stray.dcm",

@@ -25,6 +25,7 @@ from pathoml.evaluation.permutation import RepeatedValidation
 from pathoml.pipeline import run, step_states
 from pathoml.store.files import read_json, write_json
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.hypotheses import record_hypotheses
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder, scales
 from pathoml.tiling.jobs import stale_jobs, tile_jobs
@@ -78,6 +79,8 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tiles.context_mpp": ("2.0", TILE),
     "tiles.min_tissue": ("0.3", TILE),
     "tiles.icc": ("true", TILE),
+    "tiles.glass": ("240", TILE),
+    "tiles.density": ("0.1", TILE),
     "tiles.upsample": ("true", TILE),
     "tiles.exclude": ("[pen]", EMBED),
     "tiles.regions": ("drawn", TILE),
@@ -128,6 +131,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "compute.precision": ("bf16", EMBED),
     "compute.compile": ("false", NOTHING),
     "compute.mlflow": ("true", NOTHING),
+    "compute.log": ("false", NOTHING),
     "run": ("another", TRAIN),
 }
 
@@ -253,6 +257,13 @@ def file_of_the_run(name: str) -> Edit:
     return edit
 
 
+def ledger(family: str, run: str) -> Edit:
+    def edit(folder: Path) -> None:
+        record_hypotheses(folder / "runs", family, ["one more"], run=run)
+
+    return edit
+
+
 # what is changed -> how, and the steps that it does again
 INPUTS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "an event": (cell("patients.csv", "pfs_event", "2"), TRAIN),
@@ -283,14 +294,21 @@ INPUTS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "whose slide it is": (slide_of_another, TRAIN),
     "a specimen": (cell("slides.csv", "specimen", "primary"), ("evaluate", "discover", "report")),
     "an organ": (cell("slides.csv", "organ", "lung"), EVALUATE),
-    "a stain": (cell("slides.csv", "stain", "HES"), ("evaluate", "discover", "report")),
+    "a stain": (cell("slides.csv", "stain", "HES"), TILE),
     "a scanner": (cell("slides.csv", "scanner", "B"), EVALUATE),
     "a column of slides.csv that nothing reads": (column("slides.csv", "block", "B"), NOTHING),
     "micrometres per pixel of a slide": (column("slides.csv", "mpp", "0.5"), TILE),
     "where the same slide lies": (moved_slide, NOTHING),
-    "scores.csv": (file_of_the_run("scores.csv"), ("evaluate", *MAPS)),
-    "baselines.csv": (file_of_the_run("baselines.csv"), EVALUATE),
-    "metrics.json": (file_of_the_run("metrics.json"), REPORT),
+    "scores.csv": (file_of_the_run("scores.csv"), TRAIN),
+    "baselines.csv": (file_of_the_run("baselines.csv"), TRAIN),
+    "metrics.json": (file_of_the_run("metrics.json"), EVALUATE),
+    "faithfulness.json": (file_of_the_run("faithfulness.json"), MAPS),
+    "phenotypes.csv": (file_of_the_run("features/phenotypes.csv"), ("discover", "report")),
+    "report.html": (file_of_the_run("report.html"), REPORT),
+    "a rating": (file_of_the_run("features/naming_sheet/ratings_rater1.csv"), NOTHING),
+    "a subgroup of another run": (ledger("interactions", "other"), EVALUATE),
+    "a subgroup of this run": (ledger("interactions", "main"), NOTHING),
+    "a phenotype of another run": (ledger("phenotypes", "other"), ("discover", "report")),
     "what raters said": (file_of_the_run("features/labels.json"), REPORT),
     "a file that nothing reads": (file_of_the_run("notes.txt"), NOTHING),
 }
