@@ -49,16 +49,18 @@ def renamed(cohort: Cohort, bags: list[Bag]) -> tuple[Cohort, list[Bag]]:
     return replace(
         cohort,
         patients=tuple(
-            replace(p, patient_id=f"X{p.patient_id}", slide_ids=tuple(f"Y{s}" for s in p.slide_ids))
+            replace(
+                p, patient_id=f"new-{p.patient_id}", slide_ids=tuple(f"Y{s}" for s in p.slide_ids)
+            )
             for p in cohort.patients
         ),
         slides=tuple(
-            replace(s, slide_id=f"Y{s.slide_id}", patient_id=f"X{s.patient_id}")
+            replace(s, slide_id=f"Y{s.slide_id}", patient_id=f"new-{s.patient_id}")
             for s in cohort.slides
         ),
     ), [
         replace(
-            bag, patient_id=f"X{bag.patient_id}", slide_ids=tuple(f"Y{s}" for s in bag.slide_ids)
+            bag, patient_id=f"new-{bag.patient_id}", slide_ids=tuple(f"Y{s}" for s in bag.slide_ids)
         )
         for bag in bags
     ]
@@ -74,13 +76,13 @@ def test_slides_that_a_bundle_learned_from_are_known_under_any_name(
 ) -> None:
     study = write_study(tmp_path, *renamed(*people(slice(20, 28))))
     done = predict(study, trained[1])
-    assert done.in_sample == ("XP20", "XP21", "XP22", "XP23")
+    assert done.in_sample == ("new-P20", "new-P21", "new-P22", "new-P23")
     assert {p for p, kind in types(done).items() if kind == "insample"} == set(done.in_sample)
     assert {p for p, kind in types(done).items() if kind == "locked"} == {
-        f"XP{k}" for k in range(24, 28)
+        f"new-P{k}" for k in range(24, 28)
     }
     [warning] = done.warnings
-    assert "learned from 4 of these 8 patients (XP20, XP21, XP22, XP23)" in warning
+    assert "learned from 4 of these 8 patients (new-P20, new-P21, new-P22, new-P23)" in warning
 
 
 def test_the_same_id_in_another_hospital_is_not_the_same_patient(
