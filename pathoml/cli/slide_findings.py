@@ -15,22 +15,43 @@ if TYPE_CHECKING:
     from pathoml.types import Cohort, Slide
 
 MOST_LISTED = 20
+MOST_ALIKE = 5  # slides with one reason that have a line each
 
 
-def say_missing(study: Study, slides: Sequence[Slide], console: Console) -> int:
-    """Say which slides' paths lead to no file, and why. Returns how many."""
+def say_missing(study: Study, cohort: Cohort, console: Console, *, unless_embedded: bool) -> int:
+    """Say which slides' paths lead to no file, and why. Returns how many.
+
+    Args:
+        unless_embedded: leave out those of which there are embeddings, so that nothing needs the
+            file now.
+    """
     from pathoml.slides.missing import why_missing
+    from pathoml.store.packs import is_stored
+    from pathoml.study.layout import embeddings_folder
 
-    missing = [(s.slide_id, s.path) for s in slides if s.path is not None and not s.path.exists()]
-    for slide_id, path in missing[:MOST_LISTED]:
-        why = (
-            why_missing(path)
-            or f"its path leads to no file; paths in slides.csv are absolute, or start in"
+    of_reason: dict[str, list[str]] = {}
+    for slide in cohort.slides:
+        if slide.path is None or slide.path.exists():
+            continue
+        if unless_embedded and is_stored(embeddings_folder(study) / f"{slide.slide_id}.h5"):
+            continue
+        why = why_missing(slide.path) or (
+            "its path leads to no file; paths in slides.csv are absolute, or start in"
             f" {study.folder}"
         )
-        console.say(f"  MISSING slide {slide_id}: {why}. Correct the column 'path'.")
-    _say_more(len(missing), "whose file is missing", console)
-    return len(missing)
+        of_reason.setdefault(why, []).append(slide.slide_id)
+    for why, found in of_reason.items():
+        if len(found) > MOST_ALIKE:  # a drive, and not a slide
+            console.say(
+                f"  MISSING {len(found)} slides ({_first(found)}): of each, {why}. Correct the"
+                " column 'path'."
+            )
+            continue
+        for slide_id in found:
+            console.say(
+                f"  MISSING slide {slide_id}: {why}. Correct the column 'path'.", slide=slide_id
+            )
+    return sum(len(found) for found in of_reason.values())
 
 
 def look_into_slides(study: Study, cohort: Cohort, console: Console) -> int:

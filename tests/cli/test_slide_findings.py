@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from pathoml.cli import guarded, main
+from pathoml.cli.console import Console
+from pathoml.cli.slide_findings import say_missing
+from pathoml.config import load_study
+from pathoml.study.cohort import read_cohort
 
 PICTURE = np.full((512, 512, 3), 240, np.uint8)
 PICTURE[128:384, 128:384] = (200, 120, 170)
@@ -108,3 +113,39 @@ def test_a_scale_that_is_not_the_objectives_is_a_warning(tmp_path, capsys):
     assert "WARNING slide S1 states 0.23 micrometres per pixel, and an objective of 20x" in said
     assert pathoml("check", study_of(tmp_path, {"S1": "s.svs,0.5"})) == 0
     assert "WARNING slide S1" not in capsys.readouterr().out
+
+
+def test_a_drive_that_is_away_is_one_line_and_nothing_to_run_where_all_is_embedded(
+    tmp_path, capsys, monkeypatch
+):
+    study = study_of(tmp_path, {f"S{k}": f"share/{k}.tif," for k in range(8)})
+    assert pathoml("check", study) == 1
+    said = capsys.readouterr().out
+    assert said.count("MISSING") == 1
+    assert "MISSING 8 slides (S0, S1, S2, S3, S4, ...): of each, the folder" in said
+    monkeypatch.setattr("pathoml.store.packs.is_stored", lambda _: True)
+    cohort = read_cohort(study)
+    missing = say_missing(load_study(study), cohort, Console(), unless_embedded=True)
+    assert missing == 0
+
+
+def test_features_of_two_widths_are_told_before_anything_is_trained(tmp_path, capsys):
+    study = study_of(tmp_path, {f"S{k}": "," for k in range(4)})
+    folder = study / "embeddings" / "efficientnet_lite0@64px_1.0mpp"
+    folder.mkdir(parents=True)
+    for k, width in enumerate((1280, 1280, 512, 1280)):
+        with h5py.File(folder / f"S{k}.h5", "w") as file:
+            file["features"] = np.ones((2, width), np.float16)
+    assert pathoml("check", study) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "WIDTHS 1 slides have features of 512 numbers, the others of 1280: S2." in said
+    with h5py.File(folder / "S2.h5", "w") as file:
+        file["features"] = np.ones((2, 1280), np.float16)
+    assert pathoml("check", study) == 0
+    capsys.readouterr()
+    for k in range(4):
+        with h5py.File(folder / f"S{k}.h5", "w") as file:
+            file["features"] = np.ones((2, 1024), np.float16)
+    assert pathoml("check", study) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "have 1024 numbers, efficientnet_lite0 gives 1280" in said
