@@ -119,8 +119,8 @@ def _say_flow(cohort: Cohort, console: Console) -> None:
 
 
 def _say_widths(study: Study, cohort: Cohort, console: Console) -> int:
-    """Say which slides have features of another width than most, and whether the encoder gives
-    that width. Returns how many have another.
+    """Say which slides have features of another width than most, and warn where the encoder does
+    not give that width. Returns how many have another.
     """
     from pathoml.encoders.finding import find_encoder
     from pathoml.errors import EncoderError
@@ -149,10 +149,9 @@ def _say_widths(study: Study, cohort: Cohort, console: Console) -> int:
         return len(odd)
     if gives != usual and not vector_of(folder.name):
         console.say(
-            f"  WIDTHS the features in {folder} have {usual} numbers, {name} gives {gives}: they"
+            f"  WARNING the features in {folder} have {usual} numbers, {name} gives {gives}: they"
             " are of another encoder. Name it in study.yaml, or embed the slides again."
         )
-        return sum(counts.values())
     return len(odd)
 
 

@@ -12,7 +12,7 @@ from pathoml.cli.console import Console
 
 if TYPE_CHECKING:
     from pathoml.config import Study
-    from pathoml.types import Cohort, Slide
+    from pathoml.types import Cohort
 
 MOST_LISTED = 20
 MOST_ALIKE = 5  # slides with one reason that have a line each
