@@ -25,13 +25,13 @@ def say_missing(study: Study, cohort: Cohort, console: Console, *, unless_embedd
         unless_embedded: leave out those of which there are embeddings, so that nothing needs the
             file now.
     """
-    from pathoml.slides.missing import why_missing
+    from pathoml.slides.missing import is_there, why_missing
     from pathoml.store.packs import is_stored
     from pathoml.study.layout import embeddings_folder
 
     of_reason: dict[str, list[str]] = {}
     for slide in cohort.slides:
-        if slide.path is None or slide.path.exists():
+        if slide.path is None or is_there(slide.path):
             continue
         if unless_embedded and is_stored(embeddings_folder(study) / f"{slide.slide_id}.h5"):
             continue
@@ -60,9 +60,10 @@ def look_into_slides(study: Study, cohort: Cohort, console: Console) -> int:
     """
     from pathoml.engines.local import available_workers
     from pathoml.slides.identity import by_id, identifiers_left
+    from pathoml.slides.missing import is_there
     from pathoml.slides.probing import Prober, SlideFacts, probe_each
 
-    files = [(s.slide_id, s.path) for s in cohort.slides if s.path is not None and s.path.exists()]
+    files = [(s.slide_id, s.path) for s in cohort.slides if s.path is not None and is_there(s.path)]
     left: dict[str, list[str]] = {}
     facts: dict[str, SlideFacts] = {}
     unreadable: list[str] = []
@@ -157,10 +158,12 @@ def _say_identifiers(left: Mapping[str, Sequence[str]], cohort: Cohort, console:
             " neutral ids and keeps in KEYFILE, outside of it, whose they are."
         )
     if set(left) - set(IN_A_NAME):
-        console.say(
-            "  What stands inside the files is not read or copied by pathoml; remove it before"
-            " files leave the hospital."
+        inside = (
+            "Remove also what stands inside the files"
+            if speaking  # then what it names is in every file of the study
+            else "What stands inside the files is not read or copied by pathoml; remove it"
         )
+        console.say(f"  {inside} before they leave the hospital.")
 
 
 def _is_of(slide_id: str, path: Path) -> bool:

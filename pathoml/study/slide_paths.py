@@ -4,6 +4,7 @@ form of Unicode, or Windows its folders with backslashes.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -16,12 +17,12 @@ def located(folder: Path, cell: str) -> Path:
     '/study/slides/S1.svs'
     """
     path = folder / cell
-    if ("\\" not in cell and cell.isascii()) or path.exists():
+    if ("\\" not in cell and cell.isascii()) or os.path.exists(path):
         return path
     for written in dict.fromkeys((cell, cell.replace("\\", "/"))):
         for form in ("NFC", "NFD"):
             other = folder / unicodedata.normalize(form, written)
-            if other.exists():
+            if os.path.exists(other):
                 return other
         if found := _mixed(folder / written):
             return found
@@ -32,7 +33,7 @@ def _mixed(path: Path) -> Path | None:
     """Return the path whose parts are equal up to their form of Unicode, if it is there."""
     there = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
-        if (there / part).exists():
+        if os.path.exists(there / part):
             there /= part
             continue
         if part.isascii() or not there.is_dir():

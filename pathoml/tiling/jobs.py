@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
 from pathoml.slides.identity import sha256_of_slide
+from pathoml.slides.missing import is_there
 from pathoml.store.files import sha256_of_file
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
@@ -105,7 +106,7 @@ def _is_fresh(job: TileJob) -> bool:
     stored, unchanged = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
     if not stored or job.slide.path is None:
         return False
-    if not job.slide.path.exists():  # its drive is away: what was made of it stands
+    if not is_there(job.slide.path):  # its drive is away: what was made of it stands
         return stored == recipe_sha256(tile_recipe(job, unchanged))
     tiled_at = path.stat().st_mtime
     if (

@@ -16,6 +16,7 @@ from pathoml.errors import SlideError, WorkerDied
 from pathoml.plugins import load_plugin
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.identity import by_id
+from pathoml.slides.missing import is_there
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.store.failures import settle_failures, write_failures
@@ -138,7 +139,7 @@ def _away(jobs: Sequence[TileJob], stale: Sequence[TileJob]) -> list[str]:
     return [
         job.slide.slide_id
         for job in jobs
-        if job.slide.slide_id not in to_do and job.slide.path and not job.slide.path.exists()
+        if job.slide.slide_id not in to_do and job.slide.path and not is_there(job.slide.path)
     ]
 
 
