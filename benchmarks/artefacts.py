@@ -70,7 +70,7 @@ def main() -> None:
                 cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], cv2.IMREAD_COLOR
             )
             with PlainImageReader(image, (MPP, MPP)) as reader:
-                look, _ = look_at(reader, MPP, path.stem)
+                look = look_at(reader, MPP, path.stem).mask
                 sides = np.arange(picture.shape[0] // TILE) * TILE
                 xy = np.stack([m.ravel() for m in np.meshgrid(sides, sides)], axis=1)
                 blurred, _ = look_closely(partial(read_tile, reader), xy, TILE, level0_mpp=MPP)

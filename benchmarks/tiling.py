@@ -67,7 +67,7 @@ def floor(path: Path, level: int, factor: int) -> None:
 
 def ours(path: Path) -> None:
     with open_slide(path) as reader:
-        mask, _ = look_at(reader, MPP, "S")
+        mask = look_at(reader, MPP, "S").mask
     side = round(224 * 0.5 / MPP)
     places = np.arange(SIDE // side) * side
     xy = np.stack([m.ravel() for m in np.meshgrid(places, places)], axis=1)

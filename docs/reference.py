@@ -35,7 +35,7 @@ GROUPS = {
     "Look and read": ("view",),
     "Other tools": ("import", "export", "benchmark"),
     "New patients": ("lock", "predict"),
-    "Clusters and care": ("submit", "status", "pack", "withdraw"),
+    "Clusters and care": ("submit", "status", "runs", "pack", "backup", "restore", "withdraw"),
 }
 
 

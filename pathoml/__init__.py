@@ -4,16 +4,19 @@ believed, and candidate features.
 Research use only; not a medical device.
 """
 
-from __future__ import annotations
-
-import ast
-import importlib
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
 
-from pathoml._moved import Moved
+from pathoml.working_folder import NotFromHere
+
+sys.meta_path.insert(0, NotFromHere())  # before anything else is imported
+
+import ast  # noqa: E402
+import importlib  # noqa: E402
+from collections.abc import Callable, Mapping  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from pathoml._moved import Moved  # noqa: E402
 
 _Place = tuple[str, str]  # a module and the name in it; no name: the module itself
 

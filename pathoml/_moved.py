@@ -80,7 +80,7 @@ MOVED = {
     "score_columns": "store.scores",
     "scoring": "training.scoring store.scores",
     "shards": "compute.shards",
-    "slides.identifiers": "slides.identity",
+    "slides.identifiers": "slides.identity slides.contents",
     "slides.jpeg_tiff": "slides.readers.jpeg_tiff",
     "slides.openslide_reader": "slides.readers.openslide",
     "slides.plain_image": "slides.readers.plain_image",

@@ -7,12 +7,14 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,9 +27,23 @@ from pydantic import (
 
 from pathoml.errors import ConfigError, nearest
 
+# of a study.yaml, whose longest lists are a few dozen words
+MOST_YAML_BYTES = 10**6
+MOST_VALUES = 10_000
+DEEPEST = 20
+LONGEST_WORD = 10_000
+LARGEST_WHOLE = 2**63
+MOST_SHOWN = 100  # characters of a value that a sentence quotes
+MOST_SHOWN_OF_REASON = 300
+MOST_LISTED = 20  # sentences at once
 FEWEST_BOOTSTRAPS = 200  # below, the ends of a percentile interval are single extreme draws
 FEWEST_RESAMPLES = 20  # below, there is no range; 200 is what its authors ask for
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$) *(\.|$)", re.IGNORECASE)
+Name = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+    AfterValidator(lambda value: _held_by_disks(value)),
+]
 Cell = Annotated[str, BeforeValidator(lambda value: _cell_text(value))]
 # names in a list, of which one alone may stand without brackets
 Names = Annotated[
@@ -189,8 +205,26 @@ class TilesConfig(Section):
     regions: str | None = Field(
         None,
         description=(
-            "folder with SLIDE.geojson: areas to let in, and areas of class 'exclude' or 'Ignore*'"
-            " to leave out"
+            "folder with SLIDE.geojson: areas to let in, areas of class 'exclude' or 'Ignore*' to"
+            " leave out, and of class 'Tissue' to take for the tissue"
+        ),
+    )
+    glass: float | None = Field(
+        None,
+        ge=50,
+        le=255,
+        description=(
+            "grey level of the empty glass; null = found on each slide; a column glass of"
+            " slides.csv wins"
+        ),
+    )
+    density: float | None = Field(
+        None,
+        ge=0.003,
+        le=0.5,
+        description=(
+            "optical density over glass from which on there is tissue; null = found on each slide;"
+            " a column density of slides.csv wins"
         ),
     )
 
@@ -498,6 +532,19 @@ class ComputeConfig(Section):
             "log to an MLflow file store in runs/RUN/mlflow as well; needs mlflow installed"
         ),
     )
+    check_space: bool = Field(
+        True,
+        description=(
+            "refuse a run that needs more room than its disk has, as estimated, before it begins"
+        ),
+    )
+    log: bool = Field(
+        True,
+        description=(
+            "keep logs/pathoml.log: which command ran when, how long, and how it ended; no ids, no"
+            " names, no paths"
+        ),
+    )
 
 
 class StudyConfig(Section):
@@ -549,6 +596,10 @@ class Study(Section):
         """runs/RUN; study/run_folder.py names the files in it."""
         return self.runs_folder / self.config.run
 
+    def with_run(self, run: str) -> Study:
+        """Return the study with runs/RUN as its run; endpoints lie in folders of a run."""
+        return self.model_copy(update={"config": self.config.model_copy(update={"run": run})})
+
     @property
     def all_tiles(self) -> Path:
         """tiles/, a folder per grid in it."""
@@ -566,6 +617,24 @@ class Study(Section):
     @property
     def readings_file(self) -> Path:
         return self.folder / "readings" / "readings.sqlite"
+
+
+def is_reserved_name(name: str) -> bool:
+    """Return whether Windows keeps a name, whatever its end, for a device.
+
+    >>> [is_reserved_name(name) for name in ("aux.h5", "NUL", "com1", "console", "auxiliary.h5")]
+    [True, True, True, False, False]
+    """
+    return RESERVED.match(name) is not None
+
+
+def _held_by_disks(name: str) -> str:
+    if is_reserved_name(name) or name.endswith("."):
+        raise ValueError(
+            f"{name} names a folder, and Windows does not take it: use another word, without a"
+            " point at its end"
+        )
+    return name
 
 
 def _cell_text(value: object) -> object:
@@ -601,13 +670,7 @@ def load_study(folder: Path, overrides: Sequence[str] = ()) -> Study:
             f"{folder} has no study.yaml. Go to a study's folder, or run `pathoml init"
             f" {folder} --slides FOLDER` first."
         )
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"study.yaml is not readable YAML: {' '.join(str(error).split())}. Check indentation"
-            " and colons."
-        ) from error
+    content = read_yaml(path.read_bytes(), "study.yaml", " Check indentation and colons.")
     if not isinstance(content, dict):
         raise ConfigError(
             "study.yaml must hold sections such as 'endpoint:'. `pathoml config schema` lists them."
@@ -670,13 +733,95 @@ class _StrictLoader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice; plain YAML would keep the last silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
-        twice = [k for k in keys if keys.count(k) > 1]
-        if twice:
-            raise yaml.YAMLError(
-                f"the key {twice[0]!r} stands twice (line {node.start_mark.line + 1})"
-            )
+        seen: set[str] = set()
+        for one, _ in node.value:
+            key = str(self.construct_object(one, deep=True))
+            if key in seen:
+                raise yaml.YAMLError(
+                    f"the key {shown(key)} stands twice (line {node.start_mark.line + 1})"
+                )
+            seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        number = super().construct_yaml_int(node)
+        if abs(number) >= LARGEST_WHOLE:
+            raise yaml.YAMLError(f"the number {node.value[:20]}... is too large")
+        return int(number)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+
+
+def read_yaml(content: bytes, name: str, advice: str = "") -> Any:
+    """Read a small file of plain YAML, in time and memory that its size bounds: aliases count for
+    what they stand for.
+
+    Args:
+        name: of the file, for errors.
+        advice: what to look at where it is not readable.
+
+    Raises:
+        ConfigError: not YAML, too large, too deep, a key twice, or a value that is none.
+    """
+    try:
+        if len(content) > MOST_YAML_BYTES:
+            raise yaml.YAMLError(f"it has {len(content)} bytes, at most {MOST_YAML_BYTES} are read")
+        text = content.decode("utf-8")
+        _refuse_bombs(text)
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{name} is not readable YAML: {reason[:MOST_SHOWN_OF_REASON]}.{advice}"
+        ) from error
+
+
+def _refuse_bombs(text: str) -> None:
+    """Raise YAMLError for more values than any study has, each alias counted with what it names,
+    for lists too deep, and for a word too long; nothing is built up meanwhile.
+    """
+    names: dict[str, int] = {}  # what an anchor stands for, in values
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, values before it
+    values = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in names:
+                raise yaml.YAMLError(f"the alias *{event.anchor} names nothing above (line {line})")
+            values += names[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            values += 1
+            if len(event.value) > LONGEST_WORD:
+                raise yaml.YAMLError(f"a value of {len(event.value)} characters (line {line})")
+            if event.anchor:
+                names[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, values))
+            values += 1
+            if len(open_nodes) > DEEPEST:
+                raise yaml.YAMLError(f"lists within lists, over {DEEPEST} deep (line {line})")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                names[anchor] = values - before
+        if values > MOST_VALUES:
+            raise yaml.YAMLError(
+                f"over {MOST_VALUES} values, counting what aliases stand for (line {line})"
+            )
+
+
+def shown(value: object) -> str:
+    """Return a value as a sentence quotes it, cut where it is long.
+
+    >>> shown("relapse"), shown(10**6000), len(shown("x" * 1000))
+    ("'relapse'", 'a number of too many digits', 103)
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no more than 4,300 digits
+        return "a number of too many digits"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _apply_override(content: dict[str, Any], override: str) -> None:
@@ -686,12 +831,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
             f"--set {override!r} is not of the form section.key=value, for example --set"
             " train.epochs=20."
         )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"--set {override!r}: the value is not readable ({' '.join(str(error).split())})."
-        ) from error
+    value = read_yaml(text.encode("utf-8", "replace"), f"--set {shown(override)}: the value")
     *sections, last = key.split(".")
     target = content
     for section in sections:
@@ -706,10 +846,12 @@ def _sentences(errors: Sequence[Any]) -> list[str]:
     at_one_place: dict[tuple[str, ...], list[Any]] = {}
     for error in errors:
         at_one_place.setdefault(tuple(_place(error["loc"])), []).append(error)
-    return [
+    listed = [
         _sentence({**some[0], "msg": ", or ".join(_lower(e["msg"]) for e in some)})
-        for some in at_one_place.values()
+        for some in islice(at_one_place.values(), MOST_LISTED)
     ]
+    more = len(at_one_place) - len(listed)
+    return [*listed, f"(+{more} more)"] if more else listed
 
 
 def _lower(text: str) -> str:
@@ -721,10 +863,10 @@ def _sentence(error: Any) -> str:
     *parents, key = _place(error["loc"])
     where = "study.yaml: " + "".join(f"{p}: " for p in parents)
     if error["type"] == "extra_forbidden":
-        return f"{where}unknown key {key!r}.{nearest(key, _known_keys(parents))}"
+        return f"{where}unknown key {shown(key)}.{nearest(key, _known_keys(parents))}"
     if error["type"] == "missing":
         return f"{where}{key!r} is missing. {_describe(parents, key)}"
-    said = f"{where}{key} = {error['input']!r} is refused: {error['msg']}."
+    said = f"{where}{key} = {shown(error['input'])} is refused: {error['msg']}."
     return f"{said} {_describe(parents, key)}".rstrip()
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_COMPARED = 100  # characters; what is longer is no typo of a name
+
 
 class PathomlError(Exception):
     """Say what is wrong, where, and what to do. Shown without a traceback."""
@@ -46,5 +48,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("learning_rte", ["learning_rate", "epochs"])
     " Did you mean 'learning_rate'?"
     """
+    word = word[:LONGEST_COMPARED]
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {match[0]!r}?" if match else ""

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, opened
-from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe, labels_recipe
+from pathoml.discovery.recipe import (
+    DISCOVER_OUTPUTS,
+    LABELS_OUTPUTS,
+    discover_recipe,
+    labels_recipe,
+)
 from pathoml.embedding.jobs import embedded_otherwise
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, explain_recipe
 from pathoml.report.recipe import REPORT_OUTPUTS, report_recipe
-from pathoml.store.provenance import is_fresh, recorded_inputs
+from pathoml.store.locks import at_work_on_run
+from pathoml.store.provenance import recorded_inputs
+from pathoml.store.published import give_up_published, published_by, refuse_writing
+from pathoml.store.publishing import Outputs, renew_proofs, unproved
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import named, what_changed
 from pathoml.study.layout import scales
 from pathoml.study.no_map import no_map
 from pathoml.tiling.jobs import tiled_otherwise
+from pathoml.training.imported_recipe import IMPORT_OUTPUTS
 from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
-from pathoml.training.score_source import ELSEWHERE, score_source
+from pathoml.training.score_source import ELSEWHERE, PREDICT_OUTPUTS, score_source
 from pathoml.types import SILENT, Cohort, Progress, Recipe
 
+NO_FILES = Outputs(always=(), globs=())
 PER_SLIDE = ("tile", "embed")  # steps that have a recipe for each slide
 
 
@@ -33,7 +43,7 @@ class Step:
     run: Callable[[Study, Progress], object]  # returns what the step found
     # of the step as a whole; None where each slide has a recipe of its own
     recipe: Callable[[Study, Cohort], Recipe] | None = None
-    outputs: tuple[str, ...] = ()  # of the run's folder, which are there when it is done
+    outputs: Outputs = NO_FILES  # of the run's folder
     after: tuple[str, ...] = ()  # steps that it stands on
     uses: tuple[str, ...] = ()  # steps of which it takes what is there
     needs_models: bool = False
@@ -57,6 +67,7 @@ def run(
     study: Study | Path | str,
     *,
     progress: Progress = SILENT,
+    replace: bool = False,
     on_step: Callable[[str, object], None] = lambda step, found: None,  # noqa: ARG005
 ) -> RunSummary:
     """Run every step that is stale, in order. Slides that fail do not stop the others; a step that
@@ -65,19 +76,38 @@ def run(
 
     Args:
         study: a study or its folder.
+        replace: write over a run that is published; it is not published any more.
         on_step: called with each step's name and what it found, as soon as it is done.
 
     Raises:
-        PathomlError: of the first step that cannot be done.
+        PathomlError: of the first step that cannot be done; another command is at work on the run.
     """
     study, found = opened(study), {}
     elsewhere = score_source(study, read_cohort(study)) is not None
-    for step in STEPS:
-        if elsewhere and (step.needs_models or step.name in PER_SLIDE):
-            continue
-        found[step.name] = step.run(study, progress)
-        on_step(step.name, found[step.name])
+    if replace:
+        give_up_published(study.run_folder)
+    _refuse_published(study)
+    with at_work_on_run(study.run_folder, "run"):
+        for step in STEPS:
+            if elsewhere and (step.needs_models or step.name in PER_SLIDE):
+                continue
+            found[step.name] = step.run(study, progress)
+            on_step(step.name, found[step.name])
+        renew_proofs(study.run_folder)
     return RunSummary(found=found)
+
+
+def _refuse_published(study: Study) -> None:
+    """Raise StoreError if a step of a published run is to do again: before tiles and embeddings
+    are, on which it rests.
+    """
+    by = published_by(study.run_folder)
+    if not by:
+        return
+    for step, one in step_states(study, read_cohort(study)).items():
+        if one.state == "to do again" and recorded_inputs(study.run_folder, step):
+            why = f"`{step}` is to do again ({'; '.join(one.why)})"
+            refuse_writing(study.run_folder, by, why)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +136,8 @@ def step_states(study: Study, cohort: Cohort) -> dict[str, StepState]:
     source = score_source(study, cohort)
     states: dict[str, StepState] = {}
     if source is not None:
-        changed = what_changed(recorded_inputs(study.run_folder, source.step), source.inputs)
-        states[source.step] = StepState(
-            state="to do again" if changed else "done", why=tuple(changed)
-        )
+        outputs = IMPORT_OUTPUTS if source.step == "import" else PREDICT_OUTPUTS
+        states[source.step] = _state(study, source, outputs)
     else:
         states |= _slide_states(study, cohort)
     placeless = bool(no_map(study, cohort))
@@ -119,25 +147,31 @@ def step_states(study: Study, cohort: Cohort) -> dict[str, StepState]:
         if placeless and step.needs_tiles:
             continue
         recipe = step.recipe(study, cohort)
-        there = all((study.run_folder / name).exists() for name in step.outputs)
         waits = [
             f"{name} is {one.state}"
             for name, one in states.items()
             if (name in step.after and one.state != "done")
             or (name in step.uses and one.state == "to do again")
         ]
-        if there and not waits and is_fresh(study.run_folder, recipe, step.outputs):
-            states[step.name] = StepState(state="done")
-        elif not there:
-            states[step.name] = StepState(state="to do")
-        else:
-            recorded = recorded_inputs(study.run_folder, step.name)
-            found = what_changed(recorded, recipe.inputs) if recorded else ["it was not finished"]
-            states[step.name] = StepState(state="to do again", why=(*waits, *found))
-    if recorded := recorded_inputs(study.run_folder, "labels"):
-        changed = what_changed(recorded, labels_recipe(study, cohort).inputs)
-        states["labels"] = StepState(state="to do again" if changed else "done", why=tuple(changed))
+        states[step.name] = _state(study, recipe, step.outputs, waits)
+    if recorded_inputs(study.run_folder, "labels"):
+        states["labels"] = _state(study, labels_recipe(study, cohort), LABELS_OUTPUTS)
     return states
+
+
+def _state(study: Study, recipe: Recipe, outputs: Outputs, waits: Sequence[str] = ()) -> StepState:
+    """Return how a step stands by its recipe, its files, and what it waits for."""
+    folder = study.run_folder
+    recorded = recorded_inputs(folder, recipe.step)
+    if not recorded:
+        there = outputs.found(folder)
+        return (
+            StepState(state="to do again", why=("it was not finished",))
+            if there
+            else StepState(state="to do")
+        )
+    why = (*waits, *what_changed(recorded, recipe.inputs), *unproved(folder, recipe.step, outputs))
+    return StepState(state="to do again" if why else "done", why=why)
 
 
 def _slide_states(study: Study, cohort: Cohort) -> dict[str, StepState]:

@@ -184,7 +184,7 @@ class TreatmentStart:
 
 @dataclass(frozen=True, kw_only=True)
 class Cohort:
-    """The patients who are analysed, in the order of patients.csv, and who was left out and why."""
+    """The patients who are analysed, sorted by patient_id, and who was left out and why."""
 
     patients: tuple[Patient, ...]
     slides: tuple[Slide, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,62 @@ def test_values_out_of_bounds_are_refused_with_the_value_and_its_meaning(tmp_pat
 
 def test_a_key_given_twice_is_refused(tmp_path):
     assert "'folds' stands twice" in refusal(study(tmp_path, "splits:\n  folds: 3\n  folds: 5\n"))
+
+
+def bombs() -> dict[str, str]:
+    """Return name -> a few hundred bytes (or a megabyte) that a careless reader never ends with."""
+    tens = ", ".join(
+        ["&a0 [l,l,l,l,l,l,l,l,l,l]"]
+        + [f"&a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    )
+    merged = "".join(
+        f"a{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+    )
+    return {
+        "aliases of aliases": f"run: [{tens}]\n",
+        "aliases of aliases as keys": f"? [{tens}]\n: 1\n",
+        "merged maps": f"a0: &m0 {{x: 1}}\n{merged}",
+        "an alias of itself": "run: &a [*a]\n",
+        "a map in itself": "run: &a {b: *a}\n",
+        "100,000 unknown keys": "".join(f"k{i}: 1\n" for i in range(100_000)),
+        "9,000 unknown keys": "".join(f"k{i}: 1\n" for i in range(9_000)),
+        "5,000 brackets": "run: " + "[" * 5000 + "]" * 5000 + "\n",
+        "5,000 braces that never close": "run: " + "{a: " * 5000,
+        "5,000 keys of keys": "? " * 5000 + "x\n",
+        "5,000 indented lists": "run:\n" + " " + "- " * 5000 + "x\n",
+        "a number of 6,000 digits": "splits: {seed: " + "9" * 6000 + "}\n",
+        "a number of 6,000 hexadecimal digits": "splits: {seed: 0x" + "f" * 6000 + "}\n",
+        "a number of 3,000 sixties": "splits: {seed: 1" + ":59" * 3000 + "}\n",
+        "a number as a fraction": "tiles: {mpp: 1" + "0" * 5000 + "}\n",
+        "a key of a megabyte": "k" * 999_000 + ": 1\n",
+        "a value of a megabyte": "run: '" + "k" * 999_000 + "'\n",
+        "ten megabytes": "# \n" * 2_500_000,
+        "a day that is none": "endpoint: {data_cut: 2021-99-99}\n",
+        "a key that is a list": "? [a, b]\n: 1\n",
+        "a key that is a map": "? {a: b}\n: 1\n",
+        "a text that is not base64": "run: !!binary '%%%'\n",
+    }
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_a_file_that_would_never_end_is_refused_soon_and_in_a_few_words(tmp_path, name):
+    text = yaml.safe_dump({"endpoint": ENDPOINT}) if "day" not in name else ""
+    (tmp_path / "study.yaml").write_text(text + bombs()[name], encoding="utf-8")
+    begun = time.process_time()
+    said = refusal(tmp_path)
+    assert time.process_time() - begun < 5
+    assert said.startswith("study.yaml")
+    assert len(said) < 4000
+
+
+@pytest.mark.parametrize("name", [n for n, text in bombs().items() if text.startswith("run: ")])
+def test_an_override_is_no_way_around(tmp_path, name):
+    assert len(refusal(study(tmp_path), bombs()[name].replace("run: ", "run=", 1))) < 4000
+
+
+def test_an_anchor_that_names_a_little_stands_for_it(tmp_path):
+    text = "cohort: {covariates: &c [age, grade], missing: *c}\n"
+    assert load_study(study(tmp_path, text)).config.cohort.missing == ("age", "grade")
 
 
 def test_numbers_that_yaml_reads_as_text_are_still_numbers(tmp_path):

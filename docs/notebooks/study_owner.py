@@ -40,7 +40,7 @@ tile_map
 tile_map.tiles.nlargest(5, "contribution")
 
 # %%
-viewer = pm.view(study)  # a loopback address: this machine only
+viewer = pm.view(study)  # on this machine only; the address holds the key
 viewer
 
 # %%

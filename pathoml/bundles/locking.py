@@ -11,7 +11,9 @@ scores.csv.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,25 @@ import numpy as np
 import numpy.typing as npt
 
 import pathoml
+from pathoml.bags.origin import Origin, differing, refuse_different, refuse_other_features
 from pathoml.bundles.drift import reference_ranges
+from pathoml.bundles.learned_from import LEARNED_FROM, learned_from
 from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, opened
 from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
-from pathoml.store.files import json_text, read_json, sha256_of_file, sweep_temporaries, write_text
+from pathoml.store.files import json_text, read_json, sha256_of_file, write_text
+from pathoml.store.hdf5 import stored_attr
+from pathoml.store.locks import at_work
 from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
+from pathoml.store.publishing import new_folder
 from pathoml.study.cohort import read_cohort
-from pathoml.study.inputs import changed_tables
+from pathoml.study.inputs import changed_tables, named
 from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.public_cohorts import INITIAL, pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import BUNDLE, RunFolder
 from pathoml.survival.cox import fit_cox
-from pathoml.survival.ridge_cox import event_balanced_folds
 from pathoml.training.fit import fit_models
 from pathoml.training.heads import is_installed, is_solved
 from pathoml.training.initial_origin import (
@@ -41,6 +47,7 @@ from pathoml.training.initial_origin import (
     initial_origin,
     said_of_models,
 )
+from pathoml.training.left_out import leaving_out
 from pathoml.training.loop import OnEpoch
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.models import save_block, save_index
@@ -52,6 +59,13 @@ FEWEST_MODELS = 5  # at least, in the ensemble: between-model spread is part of 
 QUANTILES = (0.25, 0.5, 0.75)  # cut-offs of the out-of-fold log-risk
 CARD = "MODEL_CARD.md"  # people write into it, so it has no hash
 SUMS = "SHA256SUMS"  # `sha256sum -c SHA256SUMS` says whether a copy is whole
+TILING, EMBEDDING = "tiling", "embedding"  # in `input`: how the features were made
+HOW_MADE = (TILING, EMBEDDING, "precision", "imported_from")
+OF_OUR_TILES = (
+    "min_tissue",
+    "exclude",
+    "icc",
+)  # keys that imported features have nothing to do with
 MUST_HAVE = {"name", "input", "files", "out_of_fold", "reference", "baseline_survival", "drift"}
 
 
@@ -62,14 +76,29 @@ def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -
         study: a study or its folder.
 
     Raises:
-        StoreError: the run is not trained, or its data changed since.
+        StoreError: the run is not trained, its data changed since, or its features are not those
+            that study.yaml and the slides that there are would give.
         ConfigError: the recipe won a benchmark whose optimism was not removed, its head is of no
             installed package, or the bundle exists already.
     """
     study = opened(study)
     progress.heading(f"lock  bundles/{name}")
-    with progress.bar("lock", "model epochs") as bar:
-        return _lock(study, name, bar)
+    refuse_unadjusted_winner(study)
+    refuse_head_that_is_not_installed(study)
+    folder = study.bundles_folder / name
+    if (folder / BUNDLE).exists():
+        raise ConfigError(
+            f"{folder} exists already. A locked bundle is never changed: choose another --name."
+        )
+    refuse_what_people_wrote(folder)
+    with (
+        at_work(study.folder, "lock", shared=True),
+        new_folder(folder, "lock") as made,
+        progress.bar("lock", "model epochs") as bar,
+    ):
+        _write_bundle(study, name, bar, folder=made)
+        shutil.rmtree(folder, ignore_errors=True)  # without a bundle: of a lock that was killed
+    return folder
 
 
 def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
@@ -80,34 +109,19 @@ def ensemble_of(cohort: Cohort, config: StudyConfig) -> list[ModelSpec]:
     if not is_solved(config.train):
         seeds = range(1, max(FEWEST_MODELS, config.train.seeds) + 1)
         return [ModelSpec(repeat="locked", fold="all", seed=s, train=tuple(ids)) for s in seeds]
-    fifth = event_balanced_folds(cohort.event, FEWEST_MODELS, config.splits.seed)  # (B,)
-    return [
-        ModelSpec(
-            repeat="locked",
-            fold=f"without-{k + 1}",
-            seed=1,
-            train=tuple(p for p, own in zip(ids, fifth) if own != k),
-        )
-        for k in range(FEWEST_MODELS)
-    ]
+    of_all = ModelSpec(repeat="locked", fold="all", seed=1, train=tuple(ids))
+    each = leaving_out(of_all, cohort, parts=FEWEST_MODELS, seed=config.splits.seed)
+    return [replace(one, fold=f"without-{k}") for k, one in enumerate(each, 1)]
 
 
-def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
-    refuse_unadjusted_winner(study)
-    refuse_head_that_is_not_installed(study)
-    folder = study.bundles_folder / name
-    if (folder / BUNDLE).exists():
-        raise ConfigError(
-            f"{folder} exists already. A locked bundle is never changed: choose another --name."
-        )
+def _write_bundle(study: Study, name: str, on_epoch: OnEpoch, *, folder: Path) -> None:
     run = load_run(study)
     config, cohort = study.config, run.cohort
+    origins = refuse_other_features(study, cohort)
     specs = ensemble_of(cohort, config)
     device = prepare_device(config.compute)
-    learned_from = cohorts_learned_from(study, cohort, initial_origin(study, cohort))
+    cohorts = cohorts_learned_from(study, cohort, initial_origin(study, cohort))
     entries, raw = [], []
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
     for block in fit_models(
         cohort,
         run.bags,
@@ -121,7 +135,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             folder / MODELS,
             block.stack,
             specs[block.models],
-            said=said_of_models(config.encoder, learned_from),
+            said=said_of_models(config.encoder, cohorts),
         )
         raw.append(block.raw)
         head = block.stack.spec
@@ -132,6 +146,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     first = read_embeddings(embeddings_folder(study) / f"{run.bags[0].slide_ids[0]}.h5")
     content = {
         "name": name,
+        "run": study.config.run,  # which is published by this
         "notice": NOTICE,
         "pathoml_version": pathoml.__version__,
         "endpoint": cohort.endpoint,
@@ -140,7 +155,8 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             *(endpoint.name for endpoint in config.secondary_endpoints),
             *(["the offset score"] if config.train.offset else []),
         ],
-        "input": input_of(study, first),
+        "input": {**input_of(study, first), **how_made(origins)},
+        LEARNED_FROM: learned_from(study, cohort, _trained(study)["recipe_sha256"]),
         "training": {
             "patients": len(cohort.patients),
             "events": int(cohort.event.sum()),
@@ -149,7 +165,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
             "left_out": 1 - len(specs[0].train) / len(cohort.patients),
             "train": {**vars(config.train), "init": None},  # a path means nothing elsewhere
             **({INITIAL: begun} if (begun := _trained(study).get(INITIAL)) else {}),
-            "public_cohorts": learned_from,
+            "public_cohorts": cohorts,
             "solved": is_solved(config.train),
         },
         "out_of_fold": out_of_fold_scale(run),
@@ -179,8 +195,7 @@ def _lock(study: Study, name: str, on_epoch: OnEpoch) -> Path:
     text = json_text(content)
     sums = {"bundle.json": hashlib.sha256(text.encode()).hexdigest(), **files}
     write_text(folder / SUMS, "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()))
-    write_text(folder / BUNDLE, text)  # last: a folder with it is complete
-    return folder
+    write_text(folder / BUNDLE, text)
 
 
 def _trained(study: Study) -> dict[str, Any]:
@@ -198,20 +213,35 @@ def _if_there(study: Study, name: str) -> dict[str, Any]:
     return read_json(path) if path.exists() and not other else {}
 
 
+def how_made(origins: Sequence[Sequence[Origin]]) -> dict[str, Any]:
+    """Return what a bundle knows of how its features were made: settings and versions of tiles and
+    of embeddings, of each magnification; {} of those that do not say it.
+    """
+    every = [one for part in origins for one in part]
+    return {
+        TILING: [dict(part[0].tiling) if part else {} for part in origins],
+        EMBEDDING: [dict(part[0].embedding) if part else {} for part in origins],
+        "precision": sorted({one.precision for one in every}),
+        "imported_from": ", ".join(sorted({o.imported_from for o in every if o.imported_from})),
+    }
+
+
 def input_of(study: Study, slide: Embeddings) -> dict[str, Any]:
     """Return what a bundle demands of the tiles it scores: encoder, weights, tile size, resolution,
     preprocessing.
     """
     tiles = study.config.tiles
+    path = embeddings_folder(study) / f"{slide.slide_id}.h5"
+    ours = not stored_attr(path, "imported_from")  # else what study.yaml says is not true of it
     return {
         "encoder": slide.encoder,
         "encoder_sha256": slide.encoder_sha256,
         "tile_px": slide.grid.tile_px,
         "mpp": slide.grid.mpp,
         "dim": int(slide.features.shape[1]),
-        "min_tissue": tiles.min_tissue,
-        "exclude": sorted(tiles.exclude),
-        "icc": tiles.icc,
+        "min_tissue": tiles.min_tissue if ours else None,
+        "exclude": sorted(tiles.exclude) if ours else [],
+        "icc": tiles.icc and ours,
         "stain": stain_name(study.config.stain),
         "vector_of": slide.vector_of,
     }
@@ -265,6 +295,25 @@ def refuse_unadjusted_winner(study: Study) -> None:
             f"{path} compared {len(chosen)} recipes and this one is among them: the best of "
             "several looks better than it is. Run `pathoml benchmark` with --permutations 199, "
             "which corrects for the choice, before locking."
+        )
+
+
+def refuse_what_people_wrote(folder: Path) -> None:
+    """Raise ConfigError if a folder without a bundle holds more than a lock that was killed left,
+    such as a model card that somebody filled in.
+    """
+    theirs = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.parent.name != MODELS
+        and path.name != SUMS
+        and not path.name.startswith(".")
+    ]
+    if theirs:
+        raise ConfigError(
+            f"{folder} holds {theirs[0].relative_to(folder)} and no {BUNDLE}: what somebody wrote"
+            " is not written over. Choose another --name, or move it away."
         )
 
 
@@ -324,18 +373,61 @@ def refuse_other_input(bundle: dict[str, Any], found: dict[str, Any]) -> None:
     """Raise ConfigError naming the first thing in which a study's tiles differ from what the bundle
     was trained on.
     """
-    for key, wanted in {
-        "icc": False,
-        "stain": "",
-        "vector_of": "",
-        **bundle["input"],
-    }.items():  # bundles of before there was a choice did not say it
+    wanted_of = {"icc": False, "stain": "", "vector_of": "", **bundle["input"]}
+    for key, wanted in wanted_of.items():  # bundles of before there was a choice did not say it
+        if key in HOW_MADE or (found["min_tissue"] is None and key in OF_OUR_TILES):
+            continue  # refuse_made_otherwise compares them; imported tiles are not of our laying
         if found[key] != wanted:
             raise ConfigError(
                 f"The bundle {bundle['name']!r} was trained with {key} = {wanted!r}; this study "
                 f"has {found[key]!r}. Scores would be wrong without looking so. Tile and embed as "
                 "the bundle says, or lock another one."
             )
+
+
+def refuse_made_otherwise(
+    study: Study, bundle: dict[str, Any], origins: Sequence[Sequence[Origin]]
+) -> tuple[str, ...]:
+    """Refuse features that were made by other settings or versions than those that the bundle has
+    learned from; return sentences on what is not known.
+
+    Raises:
+        StoreError: they were; the slides and what differs are named.
+    """
+    asked, unknown = bundle["input"], []
+    found: list[tuple[str, str]] = []
+    for number, part in enumerate(origins):
+        for one in part:
+            for key, made in ((TILING, one.tiling), (EMBEDDING, one.embedding)):
+                wanted = asked.get(key) or []
+                settings = wanted[number] if number < len(wanted) else {}
+                if made and settings:
+                    found += [(one.slide_id, phrase) for phrase in differing(made, settings)]
+                elif key == TILING:
+                    unknown.append(one.slide_id)
+    refuse_different(
+        study,
+        found,
+        asked_by=f"the bundle {bundle['name']!r}",
+        advice=(
+            "Scores would be wrong without looking so. Tile and embed as the bundle says, by the"
+            f" version of pathoml that it was locked with ({bundle['pathoml_version']}), or lock"
+            " another one"
+        ),
+    )
+    said = []
+    if unknown := sorted(set(unknown)):
+        said.append(
+            f"how the tiles of {len(unknown)} slides ({named(unknown)}) or of the bundle were laid"
+            " is not recorded, so that it is not known whether they are alike"
+        )
+    precisions = {one.precision for part in origins for one in part}
+    if asked.get("precision") and not precisions <= set(asked["precision"]):
+        said.append(
+            f"features were computed in {', '.join(sorted(precisions))}, those that the bundle"
+            f" learned from in {', '.join(asked['precision'])}: scores differ a little by that"
+        )
+    return tuple(said)
 
 
 def ensemble_scores(

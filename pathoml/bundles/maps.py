@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.explanation.contributions import explain_features
 from pathoml.explanation.maps import Subject, write_maps
-from pathoml.explanation.recipe import EXPLAIN_VERSION
+from pathoml.explanation.recipe import EXPLAIN_OUTPUTS, EXPLAIN_VERSION
 from pathoml.store.files import sha256_of_file
-from pathoml.store.provenance import MODELS
+from pathoml.store.provenance import MODELS, file_hashes
+from pathoml.store.publishing import publishing
+from pathoml.store.scores import SCORES
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.run_folder import BUNDLE
@@ -26,13 +28,20 @@ from pathoml.types import Recipe
 
 
 def explain_predicted(
-    study: Study, bundle_folder: Path, on_slide: Callable[[int, int], None]
-) -> dict[str, str]:
+    study: Study,
+    bundle_folder: Path,
+    on_slide: Callable[[int, int], None],
+    *,
+    run_folder: Path | None = None,
+) -> Mapping[str, str]:
     """Write the maps of patients whom a locked bundle scored into runs/NAME/; outcomes are not
     opened.
 
     None of the bundle's models saw them, so all explain and, in turns by seed, judge. Colours are
     on the scale of these patients.
+
+    Args:
+        run_folder: of the scores; runs/NAME of the bundle's name if not given.
 
     Raises:
         ConfigError: the study's tiles are not what the bundle was trained on.
@@ -54,19 +63,25 @@ def explain_predicted(
         is_training=nobody > 0,
         models=tuple(range(len(specs))),
     )
-    subject = Subject(
-        run_folder=study.runs_folder / bundle["name"],
-        cohort=cohort,
-        bags=bags,
-        stack=stack,
-        explain=lambda _, bag: explain_features(stack, [ensemble], bag.features, centre=bag.centre),
-        score_type="locked",
-    )
+    target = run_folder or study.runs_folder / bundle["name"]
     recipe = Recipe(
         step="explain",
         inputs={
             "bundle": sha256_of_file(bundle_folder / BUNDLE),
+            **file_hashes(target, (SCORES,)),
             "version": EXPLAIN_VERSION,
         },
     )
-    return write_maps(study, subject, recipe, on_slide=on_slide)
+    with publishing(target, recipe, EXPLAIN_OUTPUTS) as out:
+        subject = Subject(
+            folder=out.folder,
+            cohort=cohort,
+            bags=bags,
+            explain=lambda _, bag: explain_features(
+                stack, [ensemble], bag.features, centre=bag.centre
+            ),
+            score_type="locked",
+        )
+        drawn = write_maps(study, subject, recipe, on_slide=on_slide)
+        out.note(scale_limit=drawn.scale_limit)
+    return drawn.failures

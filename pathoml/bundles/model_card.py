@@ -120,11 +120,18 @@ def _reads(of: Mapping[str, Any]) -> list[str]:
         ]
     return [
         f"| reads | tiles of {of['tile_px']} px at {of['mpp']:g} um/px, {features} |",
-        (
-            f"| leaves out | tiles flagged {', '.join(of['exclude']) or 'by nothing'}; with under"
-            f" {of['min_tissue']:.0%} tissue |"
-        ),
+        _leaves_out(of),
     ]
+
+
+def _leaves_out(of: Mapping[str, Any]) -> str:
+    if of["min_tissue"] is None:
+        tool = of.get("imported_from") or "another tool"
+        return f"| leaves out | what {tool} left out, which laid the tiles |"
+    return (
+        f"| leaves out | tiles flagged {', '.join(of['exclude']) or 'by nothing'}; with under"
+        f" {of['min_tissue']:.0%} tissue |"
+    )
 
 
 def _fitted(training: Mapping[str, Any], vector_of: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import pkgutil
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -20,9 +20,8 @@ import pathoml
 from pathoml.cli.console import Console
 from pathoml.cli.exit_codes import guarded
 from pathoml.cli.help import arrange
-
-# to Python: spawned children import nothing from where pathoml was started, maybe a study
-SAFE_PATH = "PYTHONSAFEPATH"
+from pathoml.cli.interrupts import answering_interrupts
+from pathoml.cli.surroundings import prepared
 
 app = typer.Typer(
     name="pathoml",
@@ -89,13 +88,7 @@ def root(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     console = Console()
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
-    try:
+    with prepared(), answering_interrupts(console) if arguments is None else nullcontext():
         code = guarded(lambda: app(arguments, standalone_mode=True, obj=console), console)
-    finally:  # a caller in this process, such as a test, keeps its own
-        if before is None:
-            os.environ.pop(SAFE_PATH, None)
-        else:
-            os.environ[SAFE_PATH] = before
+        console.on_end(code)
     sys.exit(code)

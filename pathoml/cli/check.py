@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from typer import Context, Exit
 
+from pathoml.cli.ahead import say_ahead
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
-from pathoml.cli.slide_findings import look_into_slides, say_missing
+from pathoml.cli.slide_findings import look_into_slides, say_missing, say_twice
 
 if TYPE_CHECKING:
     from pathoml.config import Study
@@ -43,7 +44,7 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
     from pathoml.study.event_codes import refuse_no_event
     from pathoml.study.layout import embeddings_folder
     from pathoml.study.splits import make_splits
-    from pathoml.training.heads import refuse_unknown_head
+    from pathoml.training.heads import is_of_a_file, refuse_unknown_head
 
     config = study.config
     load_plugin("pathoml.engines", config.compute.engine, "map_items")
@@ -70,11 +71,20 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
         console.say(f"  {line}")
     _say_flow(cohort, console)
     _say_pretraining(study, cohort, console)
+    if is_of_a_file(config.train.head):
+        console.say(
+            f"  NOTE train.head = {config.train.head} is code of the study: `check`, `status` and"
+            " `view` do not run it, the steps that make models do. Read it first if the study is"
+            " not yours."
+        )
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
     odd = _say_widths(study, cohort, console)
-    missing = say_missing(study, cohort, console, unless_embedded=not slides_too)
+    if slides_too:
+        say_ahead(study, cohort, console)
+    missing = say_missing(study, cohort.slides, console)
+    twice = say_twice(study, cohort.slides, console, read=slides_too)
     unusable = look_into_slides(study, cohort, console) if slides_too else 0
-    return int(odd + missing + unusable > 0)
+    return int(odd > 0 or missing > 0 or twice or unusable > 0)
 
 
 def _say_tables(
@@ -190,8 +200,11 @@ def _fitting(study: Study, cohort: Cohort) -> str:
     from pathoml.bags.reading import embedded_width
     from pathoml.encoders.finding import find_encoder
     from pathoml.study.layout import embeddings_folder, scales
+    from pathoml.training.heads import is_of_a_file
     from pathoml.training.initial_weights import read_initial_weights
 
+    if is_of_a_file(study.config.train.head):  # building it would run it
+        return "whether they fit is seen by `train`, since the head is code of the study"
     width = embedded_width(cohort, embeddings_folder(study))
     if width is None:  # then the encoder is one of ours
         width = len(scales(study)) * find_encoder(study.config.encoder).dim

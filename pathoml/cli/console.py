@@ -6,22 +6,34 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
+import os
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from pathoml.cli.bars import PlainLines, moves_here, terminal_bar
 
 if TYPE_CHECKING:
     from pathoml.types import Bar
 
-SECONDS_BETWEEN_LINES = 10.0
+# characters that act on a terminal: the control characters but tab and line end, and those that
+# turn or hide text (Unicode TR 9 and TR 36)
+ACTS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 ERRORS = {
     "FAILED",
     "MISSING",
     "UNREADABLE",
     "WIDTHS",
 }  # a line that begins so is an error in a log; another word in capitals is a warning
+
+
+class NobodyReads(BaseException):
+    """Whoever read what is printed, such as `head`, has gone."""
 
 
 class Console:
@@ -33,18 +45,25 @@ class Console:
         self.as_json = False  # --log-json
         self.debug = False  # --debug
         self.step = ""
+        # the bar that was moved last and how far it was, as an interrupted command says it
+        self.reached: tuple[str, str] | None = None
+        self.verb = ""
+        self.interrupted = False  # and that was said
+        self.failed: Counter[str] = Counter()  # step -> slides that failed
+        self.on_end: Callable[[int], None] = lambda exit_code: None  # noqa: ARG005 - nobody listens
+        self._steps: list[tuple[str, float]] = []  # with the second in which they began
 
     @property
     def is_terminal(self) -> bool:
         """Whether somebody looks on, and bars may move."""
-        return sys.stdout.isatty() and not self.as_json
+        return moves_here() and not self.as_json
 
     def say(self, text: str = "", **facts: object) -> None:
         """Print a line; its facts (slide=...) are for the log only, since the text names them."""
         if not self.as_json:
-            print(text, flush=True)
+            _print(printable(text))
         elif text.strip():
-            print(json_line(text.strip(), step=self.step, **facts), flush=True)
+            _print(json_line(text.strip(), step=self.step, **facts))
 
     def record(self, text: str, **facts: object) -> None:
         """Say something that only a log needs, such as every single slide."""
@@ -53,10 +72,21 @@ class Console:
 
     def heading(self, text: str) -> None:
         """Print the name of a step."""
-        self.step = text.split()[0]
-        self.say(
-            text if self.as_json else f"\033[1m{text}\033[0m" if self.is_terminal else f"== {text}"
-        )
+        self.step, self.reached = text.split()[0], None
+        self._steps.append((self.step, time.monotonic()))
+        bold = self.is_terminal and not os.environ.get("NO_COLOR")
+        if bold:
+            _print(f"\033[1m{printable(text)}\033[0m")
+        else:
+            self.say(text if self.as_json else f"== {text}")
+
+    def step_seconds(self) -> dict[str, float]:
+        """Return how long each step took, the last one until now."""
+        ends = [start for _, start in self._steps[1:]] + [time.monotonic()]
+        seconds: dict[str, float] = {}
+        for (step, start), end in zip(self._steps, ends):
+            seconds[step] = seconds.get(step, 0.0) + end - start
+        return {step: round(took, 1) for step, took in seconds.items()}
 
     def table(self, rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
         """Print rows in aligned columns."""
@@ -70,7 +100,7 @@ class Console:
                     },
                 )
             return
-        cells = [[str(c) for c in row] for row in [header, *rows]]
+        cells = [[printable(str(c)).replace("\n", "\\n") for c in row] for row in [header, *rows]]
         widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
         for number, row in enumerate(cells):
             self.say("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip())
@@ -81,85 +111,39 @@ class Console:
     def bar(self, what: str, unit: str) -> Iterator[Bar]:
         """Yield a function that shows progress: how much, how fast, how long it will take."""
         if self.is_terminal:
-            with _rich_bar(what, unit) as bar:
-                yield bar
+            with terminal_bar(what, unit) as bar:
+                yield self._noted(bar, what, unit)
             return
-        line = _PlainLines(self, what, unit)
-        yield line
+        line = PlainLines(self.say, what, unit)
+        yield self._noted(line, what, unit)
         line.finish()
+
+    def _noted(self, bar: Bar, what: str, unit: str) -> Bar:
+        """Return the bar, whose last state is known when the command is interrupted."""
+
+        def show(done: int, total: int) -> None:
+            self.reached = (what, f"{done} of {total} {unit.partition(' (')[0]}")
+            bar(done, total)
+
+        return show
 
 
 def say_failures(failures: Mapping[str, str], console: Console) -> int:
     """Print which slides failed and why; return the exit code."""
     for slide_id, reason in sorted(failures.items()):
         console.say(f"  FAILED {slide_id}: {reason}", slide=slide_id)
+    if failures:
+        console.failed[console.step] += len(failures)
     return int(bool(failures))
-
-
-@contextmanager
-def _rich_bar(what: str, unit: str) -> Iterator[Bar]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn(f"{what:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        task = progress.add_task(what, total=None)
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        yield show
-
-
-class _PlainLines:
-    def __init__(self, console: Console, what: str, unit: str) -> None:
-        self.console, self.what, self.unit = console, what, unit
-        self.started = self.last = time.monotonic()
-        self.done = self.total = 0
-        # the rate is that of the items, not of what was prepared before them
-        self.first: tuple[int, float] | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-        now = time.monotonic()
-        first_done, since = self.first = self.first or (done, now)
-        if now - self.last >= SECONDS_BETWEEN_LINES and done < total:
-            self.last = now
-            rate = (done - first_done) / max(now - since, 1e-9)
-            left = f", {_duration((total - done) / rate)} left" if rate else ""
-            self.console.say(
-                f"  {self.what} {done}/{total} {self.unit}, {rate:.1f}/s{left}",
-                done=done,
-                total=total,
-            )
-
-    def finish(self) -> None:
-        if self.total:
-            seconds = time.monotonic() - self.started
-            text = f"  {self.what} {self.done}/{self.total} {self.unit} in {_duration(seconds)}"
-            self.console.say(text, done=self.done, total=self.total, seconds=round(seconds, 2))
 
 
 def json_line(message: str, **facts: object) -> str:
     """Return one line of a log: time (UTC), level, message and facts.
 
-    >>> import json
+        >>> import json
     >>> entry = json.loads(json_line("FAILED S1: torn", step="tile", slide="S1"))
-    >>> entry["level"], entry["step"], entry["slide"], entry["message"]
-    ('error', 'tile', 'S1', 'FAILED S1: torn')
+        >>> entry["level"], entry["step"], entry["slide"], entry["message"]
+        ('error', 'tile', 'S1', 'FAILED S1: torn')
     """
     first = message.split(maxsplit=1)[0].rstrip(":")
     level = (
@@ -170,15 +154,24 @@ def json_line(message: str, **facts: object) -> str:
         else "info"
     )
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    return json.dumps(
+    line = json.dumps(
         {"time": now, "level": level, "message": message, **facts}, ensure_ascii=False, default=str
     )
+    return ACTS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
-def _duration(seconds: float) -> str:
+def printable(text: str) -> str:
+    """Return text as it may reach a terminal: a cell of a table may hold codes that colour it, move
+    in it, name its window, or turn the direction of reading; they are spelled out.
+
+    >>> printable("north\x1b]0;owned\x07, S\u00fcd")
+    'north\\\\x1b]0;owned\\\\x07, S\u00fcd'
     """
-    >>> _duration(75)
-    '1 min 15 s'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return ACTS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _print(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise NobodyReads from None

@@ -90,8 +90,13 @@ def tell(found: Discovered, console: Console) -> int:
     )
     console.say(f"  {found.adjustment}")
     console.say(f"  {found.family_size} hypotheses in this family so far (runs/ledger.csv)")
+    for sheet in found.kept_sheets:
+        console.say(
+            f"  KEPT {found.folder}/{sheet}: raters wrote there of phenotypes of another codebook;"
+            f" those of this one are in {found.sheet}"
+        )
     console.say(
-        f"  for pathologists: {found.folder}/naming_sheet/index.html; then `pathoml"
+        f"  for pathologists: {found.folder}/{found.sheet}/index.html; then `pathoml"
         " discover --labels FILE`"
     )
     return 0

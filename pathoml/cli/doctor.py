@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import resource
 import shutil
 import socket
 import time
@@ -14,9 +14,12 @@ from typing import Annotated
 from typer import Argument, Context, Exit
 
 from pathoml.cli.console import Console
+from pathoml.compute.open_files import raise_open_files
+from pathoml.errors import EncoderError
 
 OLDEST_OPENSLIDE = (4, 0, 1)  # CVE-2026-48977 and CVE-2026-54604 are fixed there
 FEWEST_FILES = 1024
+VIEWER = ("starlette", "uvicorn")
 LEAST_SHM = 2**30  # bytes; containers give 64 MiB by default
 HUB = ("huggingface.co", 443)
 HUB_SECONDS = 3.0
@@ -64,6 +67,7 @@ def run(console: Console, folder: Path = Path()) -> int:
     findings = [
         *_machine(),
         *_encoder(),
+        *_packages(),
         _shared_memory(),
         _hub(),
         *_disk(folder),
@@ -92,7 +96,7 @@ def _machine() -> list[Finding]:
         else "none; the CPU is used"
     )
     device = pick_device("auto")
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    files = raise_open_files()
     return [
         Finding(
             what=f"OpenSlide {openslide.__library_version__}",
@@ -114,12 +118,52 @@ def _machine() -> list[Finding]:
             )
         ),
         Finding(what=f"cores: {available_workers()}"),
-        Finding(
-            what=f"open files allowed: {files}",
-            is_fine=files >= FEWEST_FILES,
-            remedy=f"raise it: ulimit -n {FEWEST_FILES}",
+        *(
+            [
+                Finding(
+                    what=f"open files allowed: {files}",
+                    is_fine=files >= FEWEST_FILES,
+                    remedy=f"raise it: ulimit -n {FEWEST_FILES}",
+                )
+            ]
+            if files  # Windows counts none
+            else []
         ),
     ]
+
+
+def _packages() -> list[Finding]:
+    """Say whether the parts of an installation fit each other, and what the viewer needs is there:
+    a package that was installed without its dependencies, or from two places, works in part.
+    """
+    missing = [name for name in VIEWER if importlib.util.find_spec(name) is None]
+    try:
+        found = _declared_operators()
+        fitting = Finding(
+            what="torchvision, which was built for another torch" if found else "torchvision",
+            is_fine=not found,
+            remedy=(
+                "pathoml does without its compiled part; for other programs install both from one"
+                " place, as docs/install.md says"
+            ),
+            is_needed=False,
+        )
+    except EncoderError as error:
+        fitting = Finding(what="torchvision", is_fine=False, remedy=str(error))
+    return [
+        fitting,
+        Finding(
+            what="the viewer's packages",
+            is_fine=not missing,
+            remedy=f"`pathoml view` needs {' and '.join(missing)}: pip install {' '.join(missing)}",
+        ),
+    ]
+
+
+def _declared_operators() -> tuple[str, ...]:
+    from pathoml.encoders.of_timm import DECLARED_HERE
+
+    return DECLARED_HERE
 
 
 def _encoder() -> list[Finding]:
@@ -188,11 +232,10 @@ def _disk(folder: Path) -> list[Finding]:
         milliseconds = (time.monotonic() - begun) / TRIAL_FILES * 1000
         (trial / "large").write_bytes(os.urandom(TRIAL_BYTES))
         begun = time.monotonic()
-        with (trial / "large").open("rb", buffering=0) as file:
+        with (trial / "large").open("r+b", buffering=0) as file:
             os.fsync(file.fileno())
-            os.posix_fadvise(
-                file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED
-            )  # from the disk, where the system lets go of it
+            if hasattr(os, "posix_fadvise"):  # from the disk, where the system lets go of it
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             while file.read(2**20):
                 pass
         rate = TRIAL_BYTES / 1e6 / max(time.monotonic() - begun, 1e-6)

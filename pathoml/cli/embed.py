@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from typer import Context, Exit
 
+from pathoml.cli.ahead import refuse_what_does_not_fit
 from pathoml.cli.arguments import SetOption, ShardOption, StudyArgument
 from pathoml.cli.console import Console, say_failures
 
@@ -27,7 +28,10 @@ def command(
     from pathoml.config import load_study
 
     part = parse_shard(shard) if shard else None
-    raise Exit(run(load_study(study, settings or ()), ctx.obj, part))
+    loaded = load_study(study, settings or ())
+    if part is None:  # of a cluster's jobs, `submit` asks once
+        refuse_what_does_not_fit(loaded, ["embed", "join"])
+    raise Exit(run(loaded, ctx.obj, part))
 
 
 def run(study: Study, console: Console, shard: Shard | None = None) -> int:

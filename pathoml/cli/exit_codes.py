@@ -6,58 +6,37 @@ bug, keeps its traceback, and is 70.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
 
-from pathoml.cli.console import Console, json_line
+from pathoml.cli.console import Console, NobodyReads, json_line, printable
+from pathoml.cli.interrupts import INTERRUPTED, interrupted_text, say_interrupted
+from pathoml.cli.surroundings import TERMINATED, Terminated
 from pathoml.errors import PathomlError
+from pathoml.store.refusals import refused_by_the_machine
 
-NO_BUGS = {  # what a machine refuses, told as such
-    errno.ENOSPC: "finds no room on its disk: free some, or move the study",
-    errno.EDQUOT: "finds no room in your quota: free some, or move the study",
-    errno.EFBIG: "finds no room: it would be larger than files may be here",
-    errno.EACCES: "may not be written or read by you: ask its owner, or copy the study",
-    errno.EPERM: "may not be written or read by you: ask its owner, or copy the study",
-    errno.EROFS: "may not be written, its disk is read-only: copy the study to another",
-    errno.EIO: (
-        "could not be read or written, its disk or network failed: try again, and look at the disk"
-    ),
-    errno.ENAMETOOLONG: (
-        "has a name longer than this disk takes: shorten the slide_id or the folder"
-    ),
-}
+UNREAD = 141  # as a shell ends what writes into a closed pipe
 
 
 def _say_error(text: str, kind: str, console: Console) -> None:
-    sys.stderr.write(f"{json_line(f'FAILED: {text}', type=kind) if console.as_json else text}\n")
+    _write(json_line(f"FAILED: {text}", type=kind) if console.as_json else text)
 
 
-def _refused_by_the_machine(error: Exception) -> str:
-    """Return what the disk or the memory refused as a sentence, "" if it is none of that.
+def _write(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody reads
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
 
-    >>> _refused_by_the_machine(OSError(errno.ENOSPC, "No space left", "scores.csv"))
-    'scores.csv finds no room on its disk: free some, or move the study (No space left).'
-    """
-    if isinstance(error, OSError) and error.errno in NO_BUGS:
-        return f"{error.filename or 'A file'} {NO_BUGS[error.errno]} ({error.strerror})."
-    number = re.search(
-        r"\(os error (\d+)\)|errno = (\d+)", str(error)
-    )  # as safetensors and HDF5 tell what the system told them
-    code = int(number[1] or number[2]) if number else 0
-    if code in NO_BUGS:
-        return f"A file {NO_BUGS[code]} ({os.strerror(code)})."
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    ):
-        return (
-            "This machine has too little memory for that: ask for more, or set compute.workers"
-            " lower."
-        )
-    return ""
+
+def _forget_output() -> None:
+    """Lead what is still to be printed nowhere: Python would complain of it when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # not a stream of the system's
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def guarded(command: Callable[[], object], console: Console | None = None) -> int:
@@ -72,31 +51,36 @@ def guarded(command: Callable[[], object], console: Console | None = None) -> in
         command()
     except PathomlError as error:
         if console.debug:
-            traceback.print_exc()
+            _write(traceback.format_exc().rstrip())
         _say_error(str(error), type(error).__name__, console)
         return error.exit_code
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer made it of Ctrl-C
+            say_interrupted(console)
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "Interrupted. What was finished is kept; the same command goes on from there.\n"
-        )
-        return 130
+        return say_interrupted(console)
+    except Terminated:
+        _write(interrupted_text(console, sys.argv[1:]))
+        return TERMINATED
+    except (NobodyReads, BrokenPipeError):  # `head` has seen enough
+        _forget_output()
+        return UNREAD
     except Exception as error:  # noqa: BLE001 - the border of the program: tell what the machine refused, or name it as our bug
-        refused = _refused_by_the_machine(error)
+        refused = refused_by_the_machine(error)
         if refused:
             if console.debug:
-                traceback.print_exc()
+                _write(traceback.format_exc().rstrip())
             _say_error(
                 f"{refused} What was finished is kept; the same command goes on from there.",
                 type(error).__name__,
                 console,
             )
             return 2
-        traceback.print_exc()
-        sys.stderr.write(
+        _write(traceback.format_exc().rstrip())
+        _write(
             "This is a bug of pathoml. Please report the lines above; they hold no patient data"
-            " beyond ids.\n"
+            " beyond ids."
         )
         return 70
     return 0

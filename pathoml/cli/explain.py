@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from typer import Context, Exit
 
+from pathoml.cli.ahead import refuse_what_does_not_fit
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console, say_failures
 
@@ -19,7 +20,9 @@ def command(ctx: Context, study: StudyArgument = Path(), settings: SetOption = N
     """Attention and signed contribution of every tile: runs/RUN/attention/."""
     from pathoml.config import load_study
 
-    raise Exit(run(load_study(study, settings or ()), ctx.obj))
+    loaded = load_study(study, settings or ())
+    refuse_what_does_not_fit(loaded, ["explain"])
+    raise Exit(run(loaded, ctx.obj))
 
 
 def run(study: Study, console: Console) -> int:

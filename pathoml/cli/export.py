@@ -42,12 +42,14 @@ def command(
 def run(study: Study, name: str, target: Path | None, *, console: Console) -> int:
     """Write the run as another tool reads it."""
     from pathoml.plugins import load_plugin, names_with
+    from pathoml.study.current_run import refuse_unfinished
 
     target = target or study.run_folder / "export" / name
     if name not in (known := names_with("pathoml.interop", "export_to")):
         raise ConfigError(
             f"Nothing is written for {name!r}; --to knows {', '.join(known)}.{nearest(name, known)}"
         )
+    refuse_unfinished(study)
     format_ = load_plugin("pathoml.interop", name, "export_to")
     return tell_exchange(
         format_.export_to(study, target), f"written for {name} below {target}", console

@@ -4,15 +4,19 @@ option that a verb has not.
 
 from __future__ import annotations
 
-from typer import Context, Typer
+from typer import Context, Exit, Typer
 from typer.core import TyperCommand
+
+from pathoml.cli.console import Console
+from pathoml.cli.interrupts import say_interrupted
+from pathoml.cli.logbook import Logbook
 
 PANELS = {
     "Begin": "demo init check config doctor power",
     "The steps of a study, in order": "run tile embed train evaluate explain discover report",
     "Look, and exchange with other tools": "view export import",
     "Compare, freeze, and score new patients": "benchmark lock predict",
-    "Clusters, and care of a study": "submit status pack withdraw",
+    "Clusters, and care of a study": "submit status runs pack backup restore withdraw",
 }
 
 
@@ -30,6 +34,23 @@ class Verb(TyperCommand):
                 ways = " or ".join(f"--set {key}=VALUE" for key in keys)
                 ctx.fail(f"No such option: {option}. It is a key of study.yaml: {ways}")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> object:  # type: ignore[override]  # its base is not public
+        """Call the verb; note in the study's log that it began, and say what was kept where
+        somebody interrupts it.
+        """
+        console = ctx.ensure_object(Console)
+        console.verb = str(ctx.info_name)
+        logbook = Logbook(ctx, console)
+        console.on_end = logbook.end
+        logbook.begin()
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Exit(say_interrupted(console)) from None
+        except Exception as error:
+            logbook.error = None if isinstance(error, Exit) else error
+            raise
 
 
 def keys_named(name: str) -> list[str]:

@@ -31,11 +31,17 @@ def command(
 def run(study: Study, name: str, console: Console) -> int:
     """Train on all patients and freeze."""
     from pathoml.bundles.locking import lock
+    from pathoml.store.published import free_name
 
     folder = lock(study, name, progress=console)
     console.say(
         f"  {folder}: give the whole folder to who shall score new patients with `pathoml predict"
         f" STUDY --bundle {folder.name}`"
+    )
+    run = study.config.run
+    console.say(
+        f"  runs/{run} is published now: nothing writes over it. With other settings go on in"
+        f" another run: `pathoml run --set run={free_name(study.runs_folder, run)}`"
     )
     if secondary := study.config.secondary_endpoints:
         names = ", ".join(endpoint.name for endpoint in secondary)

@@ -23,6 +23,9 @@ def command(
         Argument(help="The study to score; its slides must be embedded as the bundle says."),
     ],
     bundle: Annotated[Path, Option("--bundle", help="The folder that `pathoml lock` wrote.")],
+    name: Annotated[
+        str, Option("--name", help="The folder under runs/; the bundle's own name if not given.")
+    ] = "",
     maps: Annotated[
         bool, Option("--maps", help="Draw the maps too, into runs/NAME/attention/.")
     ] = False,
@@ -33,14 +36,16 @@ def command(
     """
     from pathoml.config import load_study
 
-    raise Exit(run(load_study(study, settings or ()), bundle, ctx.obj, maps=maps))
+    raise Exit(run(load_study(study, settings or ()), bundle, ctx.obj, name=name, maps=maps))
 
 
-def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> int:
-    """Score and compare, and draw maps if asked. Returns 1 if a slide could not be drawn."""
+def run(study: Study, bundle: Path, console: Console, *, name: str = "", maps: bool = False) -> int:
+    """Score and compare, and draw maps if asked. Returns 1 if a slide could not be drawn, or the
+    bundle has learned from a patient.
+    """
     from pathoml.bundles.predicting import predict
 
-    done = predict(study, bundle, maps=maps, progress=console)
+    done = predict(study, bundle, name=name, maps=maps, progress=console)
     lights = ", ".join(
         f"{done.lights.get(light, 0)} {light}" for light in ("green", "amber", "red")
     )
@@ -60,4 +65,4 @@ def run(study: Study, bundle: Path, console: Console, *, maps: bool = False) -> 
             f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath:"
             " *.geojson"
         )
-    return say_failures(done.failures, console)
+    return say_failures(done.failures, console) or int(bool(done.in_sample))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,46 +12,40 @@ from pathoml.cli.console import Console
 
 if TYPE_CHECKING:
     from pathoml.config import Study
-    from pathoml.types import Cohort
+    from pathoml.types import Cohort, Slide
 
 MOST_LISTED = 20
-MOST_ALIKE = 5  # slides with one reason that have a line each
 
 
-def say_missing(study: Study, cohort: Cohort, console: Console, *, unless_embedded: bool) -> int:
-    """Say which slides' paths lead to no file, and why. Returns how many.
-
-    Args:
-        unless_embedded: leave out those of which there are embeddings, so that nothing needs the
-            file now.
+def say_missing(study: Study, slides: Sequence[Slide], console: Console) -> int:
+    """Say which slides' paths lead to no file, and why: of those whose folder has other files each,
+    and together those whose disk may not be here. Returns how many.
     """
-    from pathoml.slides.missing import is_there, why_missing
-    from pathoml.store.packs import is_stored
-    from pathoml.study.layout import embeddings_folder
+    from pathoml.slides.missing import why_missing
+    from pathoml.slides.whereabouts import whereabouts
+    from pathoml.study.inputs import named
 
-    of_reason: dict[str, list[str]] = {}
-    for slide in cohort.slides:
-        if slide.path is None or is_there(slide.path):
-            continue
-        if unless_embedded and is_stored(embeddings_folder(study) / f"{slide.slide_id}.h5"):
-            continue
-        why = why_missing(slide.path) or (
-            "its path leads to no file; paths in slides.csv are absolute, or start in"
-            f" {study.folder}"
+    places = [(s.slide_id, s.path, whereabouts(s.path)) for s in slides if s.path is not None]
+    start = f"paths in slides.csv are absolute, or start in {study.folder}"
+    gone = [(slide_id, path) for slide_id, path, place in places if place == "gone"]
+    for slide_id, path in gone[:MOST_LISTED]:
+        why = why_missing(path) or f"its path leads to no file; {start}"
+        console.say(
+            f"  MISSING slide {slide_id}: {why}. Correct the column 'path', or drop the row: it is"
+            " left out of the scores."
         )
-        of_reason.setdefault(why, []).append(slide.slide_id)
-    for why, found in of_reason.items():
-        if len(found) > MOST_ALIKE:  # a drive, and not a slide
-            console.say(
-                f"  MISSING {len(found)} slides ({_first(found)}): of each, {why}. Correct the"
-                " column 'path'."
-            )
-            continue
-        for slide_id in found:
-            console.say(
-                f"  MISSING slide {slide_id}: {why}. Correct the column 'path'.", slide=slide_id
-            )
-    return sum(len(found) for found in of_reason.values())
+    _say_more(len(gone), "whose file is missing", console)
+    causes: dict[str, list[str]] = {}
+    for slide_id, path, place in places:
+        if place == "away":
+            causes.setdefault(why_missing(path) or start, []).append(slide_id)
+    for cause, away in causes.items():
+        console.say(
+            f"  MISSING {len(away)} slides ({named(away)}): the folders of their files cannot be"
+            f" reached, or are empty; {cause}. Mount their disk, or correct the column 'path'."
+            " What was made of them before is used."
+        )
+    return len(gone) + sum(len(away) for away in causes.values())
 
 
 def look_into_slides(study: Study, cohort: Cohort, console: Console) -> int:
@@ -83,7 +77,6 @@ def look_into_slides(study: Study, cohort: Cohort, console: Console) -> int:
     _say_more(len(unreadable), "that cannot be read", console)
     refused = _say_refused(study, cohort, facts, console)
     _say_identifiers(left, cohort, console)
-    _say_twice(files, console)
     return len(unreadable) + refused
 
 
@@ -174,32 +167,65 @@ def _is_of(slide_id: str, path: Path) -> bool:
     return slide_id in (path.stem, own) or slide_id.startswith(f"{own}-")
 
 
-def _say_twice(files: Iterable[tuple[str, Path]], console: Console) -> None:
-    """Say which rows are of one file, of copies of one, or of levels of one DICOM slide."""
-    from pathoml.slides.dicom import read_header
-    from pathoml.slides.identity import same_size, sha256_of_slide
+def say_twice(study: Study, slides: Sequence[Slide], console: Console, *, read: bool) -> bool:
+    """Say which rows are of one file, of copies of one, or of levels of one DICOM slide. Returns
+    whether two patients have one.
 
-    ids: dict[Path, list[str]] = {}  # two rows may name one file, one of them by a link
-    for slide_id, path in files:
-        ids.setdefault(path.resolve(), []).append(slide_id)
-    by_content: dict[str, list[str]] = {str(path): found for path, found in ids.items()}
-    for group in same_size(path for path in ids if path.is_file()):
-        for path in group:
-            by_content.setdefault(sha256_of_slide(path), []).extend(by_content.pop(str(path)))
-    of_series: dict[tuple[Path, str], list[str]] = {}
-    for path, found in ids.items():
+    Args:
+        read: compare the content of files of one size; else only what is known of it, and what is
+            one file of the disk.
+    """
+    from pathoml.slides.contents import SlideContents, mark_of, same_size
+    from pathoml.slides.missing import is_there
+    from pathoml.study.layout import contents_folder
+
+    there = [(s, s.path) for s in slides if s.path is not None and is_there(s.path)]
+    contents = SlideContents(contents_folder(study))
+    alike = {path for group in same_size([path for _, path in there]) for path in group}
+    found: dict[str, list[Slide]] = {}
+    for slide, path in there:
+        if path in alike:
+            try:
+                known = read or contents.is_known(path)
+                key = contents.sha256(path) if known else mark_of(path)
+            except OSError:  # told as unreadable
+                continue
+            found.setdefault(key, []).append(slide)
+    two_patients = False
+    for twins in found.values():
+        if len(twins) > 1:
+            two_patients |= _say_twins("the same file", twins, console)
+    for levels in _same_series(there) if read else ():
+        ids = {slide.slide_id for slide in levels}
+        if not any(ids <= {slide.slide_id for slide in twins} for twins in found.values()):
+            two_patients |= _say_twins("the same DICOM slide, by its levels", levels, console)
+    return two_patients
+
+
+def _same_series(slides: Sequence[tuple[Slide, Path]]) -> list[list[Slide]]:
+    from pathoml.slides.dicom import read_header
+
+    of_series: dict[tuple[Path, str], list[Slide]] = {}
+    for slide, path in slides:
         header = read_header(path) if path.is_file() else None
         if header and header.series:
-            of_series.setdefault((path.parent, header.series), []).extend(found)
-    for twins in by_content.values():
-        if len(twins) > 1:
-            console.say(f"  TWICE the same file: {', '.join(twins)}. Keep one row of slides.csv.")
-    for twins in of_series.values():
-        if len(set(twins)) > 1 and not any(set(twins) <= set(t) for t in by_content.values()):
-            console.say(
-                f"  TWICE the same DICOM slide, by its levels: {', '.join(twins)}. Keep one row of"
-                " slides.csv."
-            )
+            of_series.setdefault((path.resolve().parent, header.series), []).append(slide)
+    return [levels for levels in of_series.values() if len(levels) > 1]
+
+
+def _say_twins(what: str, twins: Sequence[Slide], console: Console) -> bool:
+    """Say which slides are one; return whether they are of several patients."""
+    from pathoml.study.inputs import named
+
+    whose = sorted({slide.patient_id for slide in twins})
+    advice = "Keep one row of slides.csv."
+    if len(whose) > 1:
+        advice = (
+            f"They are of {len(whose)} patients ({named(whose)}): one slide cannot be of two, and"
+            " `train` refuses it. Correct slides.csv."
+        )
+    console.say(f"  TWICE {what}: {', '.join(slide.slide_id for slide in twins)}. {advice}")
+    return len(whose) > 1
 
 
 def _first(names: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ def run(study: Study, console: Console) -> int:
     from pathoml.pipeline import PER_SLIDE, step_states
     from pathoml.store.failures import failed_slides
     from pathoml.store.packs import pack_paths, stored_paths
+    from pathoml.store.published import published_by
     from pathoml.study.cohort import read_cohort
     from pathoml.study.layout import embeddings_folder, scales, tiles_folder, vectors_encoding
     from pathoml.study.no_map import no_map
@@ -84,6 +85,8 @@ def run(study: Study, console: Console) -> int:
         console.say(
             f"  over {MANY_FILES} files of embeddings; `pathoml pack` puts them into few large ones"
         )
+    if by := published_by(study.run_folder):
+        console.say(f"  runs/{study.config.run} is published ({by}): nothing writes over it")
     if sentence := no_map(study, cohort):
         console.say(f"  {sentence}")
     for step, one in states.items():

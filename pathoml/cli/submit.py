@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Context, Exit, Option
 
+from pathoml.cli.ahead import refuse_what_does_not_fit
 from pathoml.cli.arguments import SetOption, StudyArgument
 from pathoml.cli.console import Console
 
@@ -65,6 +66,7 @@ def run(study: Study, options: Options, console: Console) -> int:
     from pathoml.study.layout import scales
 
     cohort = read_cohort(study)  # a wrong table is said here, not in a log on the cluster
+    refuse_what_does_not_fit(study)
     resources = Resources(shards=options.shards, every=options.every, gpu=options.gpu)
     scripts = write_scripts(study, resources, options.settings, joins=len(scales(study)) > 1)
     console.heading(f"submit  {len(cohort.slides)} slides in {options.shards} parts")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 from typer import Context, Exit, Option
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LOOPBACK_BINDS = ("127.0.0.1", "localhost", "::1")
 SHORTEST_TOKEN = 16
+TOKEN_VARIABLE = "PATHOML_VIEW_TOKEN"
 
 
 def command(
@@ -25,12 +26,25 @@ def command(
     study: StudyArgument = Path(),
     port: Annotated[int, Option(min=1, max=65535, help="Port of the viewer.")] = 8765,
     bind: Annotated[
-        str, Option(help="Address to listen on; any but loopback needs a token.")
+        str, Option(help="Address to listen on; loopback is this machine only.")
     ] = "127.0.0.1",
     token: Annotated[
         str,
-        Option(help="Secret in the address, for a bind that is not loopback; made up if left out."),
+        Option(
+            envvar=TOKEN_VARIABLE,
+            help=(
+                "Secret in the address, without which nobody is let in; made up at every start if"
+                " left out."
+            ),
+        ),
     ] = "",
+    rater: Annotated[
+        list[str] | None,
+        Option(
+            "--rater",
+            help="A rater who gets a link of their own to the reading room; may be repeated.",
+        ),
+    ] = None,
     host: Annotated[
         list[str] | None,
         Option("--host", help="A further name that people type to reach this machine."),
@@ -43,6 +57,16 @@ def command(
             )
         ),
     ] = False,
+    run_head: Annotated[
+        bool,
+        Option(
+            "--run-head",
+            help=(
+                "Run the file of the study that train.head names, for the risk without a region;"
+                " code of a study is not run unasked."
+            ),
+        ),
+    ] = False,
     static: Annotated[
         Path | None,
         Option(help="Write a folder that opens without any server, instead of serving."),
@@ -53,10 +77,26 @@ def command(
     from pathoml.config import load_study
 
     loaded = load_study(study, settings or ())
+    source = ctx.get_parameter_source("token")
+    if static is None and source is not None and source.name == "COMMANDLINE":
+        ctx.obj.say(
+            "Everybody on this machine who lists its processes sees --token. Set"
+            f" {TOKEN_VARIABLE} in the environment instead."
+        )
     if static is not None:
         raise Exit(run_static(loaded, ctx.obj, static))
     raise Exit(
-        run(loaded, ctx.obj, port=port, bind=bind, token=token, hosts=host or [], blinded=blinded)
+        run(
+            loaded,
+            ctx.obj,
+            port=port,
+            bind=bind,
+            token=token,
+            hosts=host or [],
+            raters=rater or [],
+            blinded=blinded,
+            run_head=run_head,
+        )
     )
 
 
@@ -68,16 +108,18 @@ def run(
     bind: str,
     token: str,
     hosts: list[str],
+    raters: list[str],
     blinded: bool,
+    run_head: bool,
 ) -> int:
-    """Serve until interrupted. Any bind but loopback needs a token; one is made up if none is
-    given.
+    """Serve until interrupted, to whoever has the address with the token or a rater's link to the
+    reading room.
     """
     _need_viewer()
-    import uvicorn
-
     from pathoml.viewer.access import LOOPBACK, Border
     from pathoml.viewer.server import create_app
+    from pathoml.viewer.serving import server_of
+    from pathoml.viewer.visitors import new_token, rater_token
 
     local = bind in LOOPBACK_BINDS
     if token and len(token) < SHORTEST_TOKEN:
@@ -85,37 +127,46 @@ def run(
             f"--token has {len(token)} characters; it needs at least {SHORTEST_TOKEN}. Leave it out"
             " to have one made."
         )
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ConfigError("--token holds blanks or letters beyond ASCII. Use letters and digits.")
     if not local:
-        token = token or secrets.token_urlsafe(32)
         console.say(
-            f"Bound to {bind}: other machines can reach the viewer, unencrypted. Only the address"
-            " with the token opens it."
+            f"Bound to {bind}: other machines can reach the viewer, unencrypted. Whoever reads the"
+            " network reads the token too."
         )
-    names = (*LOOPBACK, *hosts, *(() if bind in ("0.0.0.0", "::") else (bind.lower(),)))
+    names = (*LOOPBACK, *hosts, *(() if bind in ("0.0.0.0", "::") else (_as_host(bind),)))
     if not local and not hosts and bind in ("0.0.0.0", "::"):
         raise ConfigError(
             "--bind 0.0.0.0 answers only to names that you allow: add --host NAME, as people will"
             " type it in the browser."
         )
     _need_free_port(bind, port)
-    app = create_app(
-        study, border=Border(hosts=names, token=token), blinded_only=blinded, warm=True
+    border = Border(
+        hosts=tuple(name.lower() for name in names),
+        token=token or new_token(),
+        raters=tuple(raters),
     )
-    shown = next(iter(hosts), "127.0.0.1" if local else bind)
-    page = "/reading" if blinded else "/"
+    app = create_app(study, border=border, blinded_only=blinded, warm=True, run_head=run_head)
+    shown = next(iter(hosts), "127.0.0.1" if local else _as_host(bind))
     console.heading(f"view  runs/{study.config.run}")
-    console.say(f"  open http://{shown}:{port}{page}{'?token=' + token if token else ''}")
-    console.say("  Research use only, not a medical device. Stop with Ctrl+C.")
-    uvicorn.run(
-        app,
-        host=bind,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        lifespan="on",
+
+    def address(page: str, secret: str) -> str:
+        return f"http://{shown}:{port}{page}?token={quote(secret, safe='')}"
+
+    console.say(f"  open {address('/reading' if blinded else '/', border.token)}")
+    for rater in raters:
+        console.say(f"  for {rater}: {address('/reading', rater_token(border.token, rater))}")
+    console.say(
+        "  Whoever has an address is let in: hand it on as you would a key. Research use only, not"
+        " a medical device. Stop with Ctrl+C."
     )
+    server_of(app, host=bind, port=port).run()
     return 0
+
+
+def _as_host(bind: str) -> str:
+    """Return an address as a browser's host names it."""
+    return f"[{bind.lower()}]" if ":" in bind else bind.lower()
 
 
 def run_static(study: Study, console: Console, folder: Path) -> int:

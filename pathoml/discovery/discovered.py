@@ -20,4 +20,6 @@ class Discovered:
     codebook: str = ""  # its hash
     family_size: int = 0
     adjustment: str = ""  # of the hazard ratios, and what was left out, in sentences
+    sheet: str = ""  # of features/, for raters
+    kept_sheets: tuple[str, ...] = ()  # of other codebooks, on which somebody wrote
     no_map: str = ""  # why there are no tiles to group

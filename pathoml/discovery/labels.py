@@ -14,11 +14,12 @@ import numpy as np
 
 from pathoml.config import Study
 from pathoml.discovery.evidence import estimable_design, weigh
-from pathoml.discovery.recipe import labels_recipe
+from pathoml.discovery.recipe import LABELS_OUTPUTS, labels_recipe
 from pathoml.errors import CohortError
 from pathoml.store.files import write_json
-from pathoml.store.hypotheses import record_hypotheses
-from pathoml.store.provenance import record_step
+from pathoml.store.hypotheses import HUMAN_SCORES, record_hypotheses
+from pathoml.store.publishing import publishing
+from pathoml.store.ratings import current_sheet, naming_sheets
 from pathoml.store.tables import parse_number, read_own_table
 from pathoml.study.cohort import read_cohort
 from pathoml.study.run_folder import RunFolder
@@ -27,7 +28,6 @@ from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.survival.rater_agreement import cohen_kappa, fleiss_kappa
 
 LEVELS = 5
-FAMILY = "human scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +69,20 @@ def read_labels(study: Study, path: Path) -> list[Label]:
     table = read_own_table(path)
     table.require(("rater", "phenotype", "item", "presence"))
     slides = {s.slide_id: s.slide_id for s in read_cohort(study).slides}
-    key = RunFolder(study.run_folder).naming_key
-    items = (
-        {row["item"]: row["slide_id"] for row in read_own_table(key).rows} if key.exists() else {}
-    )
+    features = RunFolder(study.run_folder).features
+    # item -> its sheet; of a code that two sheets have, that of the later one
+    sheets = {item: sheet for sheet in naming_sheets(features) for item in sheet.slide_of}
+    current = current_sheet(features)
+    shown = {slide_id for sheet in sheets.values() for slide_id in sheet.slide_of.values()}
     labels, refused = [], []
     for number, row in table.numbered():
         if not row["presence"]:
             continue
-        slide_id, presence = (items | slides).get(row["item"]), parse_number(row["presence"])
+        sheet = sheets.get(row["item"])
+        slide_id = sheet.slide_of[row["item"]] if sheet else slides.get(row["item"])
+        presence = parse_number(row["presence"])
+        if slide_id in shown - slides.keys():  # of a slide that was taken out since
+            continue
         if slide_id is None:
             refused.append(
                 f"{path.name} line {number}: item {row['item']!r} is neither in key.csv nor a"
@@ -91,7 +96,9 @@ def read_labels(study: Study, path: Path) -> list[Label]:
             labels.append(
                 Label(
                     rater=row["rater"],
-                    phenotype=row["phenotype"],
+                    phenotype=row["phenotype"]
+                    if sheet is None or sheet.folder.name == current
+                    else f"{row['phenotype']} of codebook {sheet.codebook or 'before'}",
                     slide_id=slide_id,
                     name=row.get("name", ""),
                     presence=int(presence),
@@ -145,7 +152,7 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
     tested = [p for p in content if content[p]["p_value"] is not None]
     size = record_hypotheses(
         study.runs_folder,
-        FAMILY,
+        HUMAN_SCORES,
         [f"human score of phenotype {p}" for p in tested],
         run=study.config.run,
     )
@@ -153,8 +160,8 @@ def weigh_labels(study: Study, labels: list[Label]) -> LabelResults:
         tested, benjamini_hochberg([content[p]["p_value"] for p in tested], size)
     ):
         content[phenotype]["q_value"] = float(q)
-    write_json(RunFolder(study.run_folder).labels, {"phenotypes": content, "family_size": size})
-    record_step(study.run_folder, labels_recipe(study, cohort))
+    with publishing(study.run_folder, labels_recipe(study, cohort), LABELS_OUTPUTS) as out:
+        write_json(RunFolder(out.folder).labels, {"phenotypes": content, "family_size": size})
     raters = len({one.rater for one in labels})
     return LabelResults(raters=raters, rows=[_row(p, content[p]) for p in content])
 

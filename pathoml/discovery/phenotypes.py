@@ -1,5 +1,5 @@
 """The phenotypes of a run: codebook, assignments, maps, descriptions, evidence, contact sheets,
-naming sheet; runs/RUN/features/.
+naming sheet; features/ of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathoml.discovery.codebook import Codebook, learn_codebook, membership
 from pathoml.discovery.description import Description, describe
 from pathoml.discovery.discovered import Discovered
 from pathoml.discovery.evidence import Evidence, estimable_design, log_ratios, treatment_arms, weigh
-from pathoml.discovery.naming import write_naming_sheet
+from pathoml.discovery.naming import place_of_sheet, write_naming_sheet
 from pathoml.discovery.phenotype_maps import write_phenotype_map
 from pathoml.discovery.spatial import border_distance_um, spatial_figures
 from pathoml.errors import CohortError
@@ -28,10 +28,14 @@ from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_json, write_text
 from pathoml.store.hdf5 import sha256_of_arrays
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.hypotheses import PHENOTYPES, record_hypotheses
 from pathoml.store.maps import read_attention, write_assignments
+from pathoml.store.publishing import keep_for_people, release_to_step
+from pathoml.store.ratings import state_codebook
+from pathoml.store.readings import Readings
 from pathoml.store.tables import disarmed
 from pathoml.store.tiles import read_tiles
+from pathoml.study.current_run import maps_in_force
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.heterogeneity import PairedHeterogeneity, paired_heterogeneity
@@ -39,7 +43,6 @@ from pathoml.survival.multiplicity import benjamini_hochberg
 from pathoml.training.run import LoadedRun, load_run
 from pathoml.types import Array, Assignments, TileGrid
 
-FAMILY = "phenotypes"
 SPATIAL_COLUMNS = (
     "slide_id",
     "phenotype",
@@ -78,16 +81,21 @@ COLUMNS = (
 )
 
 
-def find_phenotypes(study: Study, on_slide: Callable[[int, int], None]) -> Discovered:
-    """Learn phenotypes blind to the outcome, then test them; write runs/RUN/features/.
+def find_phenotypes(
+    study: Study, on_slide: Callable[[int, int], None], *, folder: Path
+) -> Discovered:
+    """Learn phenotypes blind to the outcome, then test them; write features/.
+
+    Args:
+        folder: to write into as if it were the run's.
 
     Raises:
         StoreError: not trained yet, or its data changed since.
     """
-    run, files = load_run(study), RunFolder(study.run_folder)
+    run, files = load_run(study), RunFolder(folder)
     folder = files.features
     codebook = learn_codebook(run.bags, [p.centre for p in run.cohort.patients])
-    assigned = _assign(study, run, codebook, folder, on_slide)
+    assigned = _assign(study, run, codebook, files=files, on_slide=on_slide)
     cohort, config = run.cohort, study.config.cohort
     stain = [_stain(run, p.slide_ids) for p in cohort.patients]
     specimen = {s.slide_id: s.specimen for s in cohort.slides}
@@ -107,7 +115,7 @@ def find_phenotypes(study: Study, on_slide: Callable[[int, int], None]) -> Disco
     names = [
         f"codebook {code}, phenotype {k}: log-ratio of its share" for k in range(len(evidence))
     ]
-    size = record_hypotheses(study.runs_folder, FAMILY, names, run=study.config.run)
+    size = record_hypotheses(study.runs_folder, PHENOTYPES, names, run=study.config.run)
     q_values = benjamini_hochberg([e.p_value for e in evidence], size)
     shifts = [_paired(run, assigned.slide_counts, specimen, k) for k in range(len(evidence))]
     rows = [
@@ -126,9 +134,17 @@ def find_phenotypes(study: Study, on_slide: Callable[[int, int], None]) -> Disco
     )
     _write_table(folder / "spatial.csv", SPATIAL_COLUMNS, _with_q(assigned.spatial))
     _write_sheets(folder, run, assigned.candidates)
-    write_naming_sheet(
-        folder, run.cohort, assigned.candidates, order=[int(r["phenotype"]) for r in rows]
+    place = place_of_sheet(
+        RunFolder(study.run_folder).features,
+        code,
+        [int(r["phenotype"]) for r in rows],
+        read_items=_read_in_the_viewer(study),
     )
+    write_naming_sheet(folder, run.cohort, assigned.candidates, place=place, codebook=code)
+    for sheet in place.kept:
+        state_codebook(sheet)
+        keep_for_people(sheet.folder)
+    release_to_step(RunFolder(study.run_folder).features / place.name)
     tried = [{"number": n, "jaccard": j} for n, j in codebook.tried]
     write_json(
         files.codebook,
@@ -137,16 +153,25 @@ def find_phenotypes(study: Study, on_slide: Callable[[int, int], None]) -> Disco
             "tried": tried,
             "stability": codebook.stability.tolist(),
             "outcome_blind": True,
+            "naming_sheet": place.name,
             "adjustment": adjustment,
         },
     )
     return Discovered(
-        folder=folder,
+        folder=RunFolder(study.run_folder).features,
         rows=tuple(rows),
         codebook=code,
         family_size=size,
         adjustment=adjustment,
+        sheet=place.name,
+        kept_sheets=tuple(sheet.folder.name for sheet in place.kept),
     )
+
+
+def _read_in_the_viewer(study: Study) -> set[str]:
+    """Return the items of naming sheets that somebody has read in the viewer."""
+    path = study.readings_file
+    return {row["item"] for row in Readings(path).rows()} if path.exists() else set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +187,8 @@ def _assign(
     study: Study,
     run: LoadedRun,
     codebook: Codebook,
-    folder: Path,
+    *,
+    files: RunFolder,
     on_slide: Callable[[int, int], None],
 ) -> _Assigned:
     count = len(codebook.centres)
@@ -172,6 +198,7 @@ def _assign(
     spatial: list[dict[str, Any]] = []
     total, done = sum(len(b.slide_ids) for b in run.bags), 0
     paths = {s.slide_id: s.path for s in run.cohort.slides}
+    has_maps = bool(maps_in_force(study.run_folder))
     for patient, bag in enumerate(run.bags):
         for grid, features in slides_of(bag):
             slide_id, centre = grid.slide_id, run.cohort.patients[patient].centre
@@ -187,9 +214,9 @@ def _assign(
                 phenotype=phenotype,
                 membership=membership(near),
             )
-            write_assignments(RunFolder(study.run_folder).assignments_of(slide_id), of_tiles)
+            write_assignments(files.assignments_of(slide_id), of_tiles)
             write_phenotype_map(
-                folder / "maps" / f"{slide_id}.png",
+                files.features / "maps" / f"{slide_id}.png",
                 paths[slide_id],
                 of_tiles,
                 count=count,
@@ -197,7 +224,7 @@ def _assign(
             )
             spatial += _where(study, grid, phenotype, count)
             map_path = RunFolder(study.run_folder).map_of(slide_id)
-            if map_path.exists():
+            if has_maps and map_path.exists():
                 values = read_attention(map_path).contribution.astype(np.float64) * len(
                     bag.features
                 )

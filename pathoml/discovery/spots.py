@@ -18,10 +18,12 @@ from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
 from pathoml.config import Study
+from pathoml.discovery.recipe import spots_outputs, spots_recipe
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import refuse_deadly_hdf5
 from pathoml.store.maps import read_assignments, read_attention
+from pathoml.store.publishing import publishing
 from pathoml.store.tables import write_table
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.multiplicity import benjamini_hochberg
@@ -107,14 +109,15 @@ def weigh_spots(study: Study, slide_id: str, path: Path) -> SpotResults:
         for f, feature in enumerate(features)
     ]
     rows.sort(key=lambda a: (a.p_value, -abs(a.rho)))
-    target = RunFolder(study.run_folder).spots_of(slide_id)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(target) as temporary:
-        write_table(
-            temporary,
-            ("gene", "feature", "rho", "p_value", "q_value"),
-            [list(vars(row).values()) for row in rows],
-        )
+    recipe, outputs = spots_recipe(study, slide_id, path), spots_outputs(slide_id)
+    with publishing(study.run_folder, recipe, outputs) as out:
+        target = RunFolder(out.folder).spots_of(slide_id)
+        with atomic_path(target) as temporary:
+            write_table(
+                temporary,
+                ("gene", "feature", "rho", "p_value", "q_value"),
+                [list(vars(row).values()) for row in rows],
+            )
     return SpotResults(
         slide_id=slide_id,
         spots=int(on_tile.sum()),

@@ -9,7 +9,7 @@ from pathlib import Path
 from pathoml.config import Study, opened
 from pathoml.discovery.discovered import Discovered
 from pathoml.discovery.recipe import DISCOVER_OUTPUTS, discover_recipe
-from pathoml.store.provenance import is_fresh, record_step
+from pathoml.store.publishing import is_fresh, publishing
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import say_why
 from pathoml.study.no_map import no_map
@@ -45,10 +45,13 @@ def discover_study(study: Study | Path | str, *, progress: Progress = SILENT) ->
         progress.heading(f"discover  runs/{study.config.run}: up to date")
         return Discovered(folder=RunFolder(folder).features, fresh=True)
     progress.heading(f"discover  runs/{study.config.run}: phenotypes of the whole cohort")
-    say_why(progress, folder, recipe)
+    say_why(progress, folder, recipe, outputs=DISCOVER_OUTPUTS)
     from pathoml.discovery.phenotypes import find_phenotypes  # here: loading torch takes seconds
 
-    with progress.bar("discover", "slides") as bar:
-        found = find_phenotypes(study, bar)
-    record_step(folder, recipe, codebook=found.codebook)
+    with (
+        publishing(folder, recipe, DISCOVER_OUTPUTS) as out,
+        progress.bar("discover", "slides") as bar,
+    ):
+        found = find_phenotypes(study, bar, folder=out.folder)
+        out.note(codebook=found.codebook)
     return found

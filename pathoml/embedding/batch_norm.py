@@ -14,8 +14,9 @@ import copy
 from typing import Any
 
 import torch
-from timm.layers.norm_act import BatchNormAct2d
 from torch import fx, nn
+
+from pathoml.encoders.of_timm import BatchNormAct2d
 
 
 class _Tracer(fx.Tracer):

@@ -15,11 +15,9 @@ from pathoml.errors import ConfigError, StoreError
 from pathoml.store.hdf5 import stored_attr, stored_attrs
 from pathoml.store.provenance import recipe_sha256
 from pathoml.store.tiles import kept_tiles, read_tiles
+from pathoml.study.feature_recipes import embedding_recipe, is_in_precision
 from pathoml.study.layout import AS_SCANNED, embeddings_folder, is_imported, tiles_folder
 from pathoml.types import Cohort, Recipe
-
-EMBEDDING_VERSION = 2  # raise it when the same tiles and weights come out otherwise
-STAIN_VERSION = 1  # and this one when the same stain does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,33 +31,43 @@ class EmbedJob:
     exclude: tuple[str, ...]
     icc: bool = False  # colours by the slide's profile
     stain: StainConfig = AS_SCANNED
+    precision: str = "auto"  # in which the encoder is to compute; auto: any that it computed in
 
 
 def embed_recipe(encoder_name: str, encoder_sha256: str, job: EmbedJob) -> Recipe:
     """Return everything that decides the features of a slide."""
-    tiles_sha256 = stored_attr(job.tiles_path, "content_sha256")
-    inputs = {
-        "encoder": encoder_name,
-        "weights": encoder_sha256,
-        "tiles": tiles_sha256,
-        "exclude": sorted(job.exclude),
-    }
-    colours: dict[str, object] = (
-        {"icc": True} if job.icc else {}
-    )  # as it was before there was a choice
-    if job.stain != AS_SCANNED:
-        colours["stain"] = {**job.stain.model_dump(), "version": STAIN_VERSION}
-    return Recipe(step="embed", inputs={**inputs, **colours, "version": EMBEDDING_VERSION})
+    return embedding_recipe(
+        job.exclude,
+        icc=job.icc,
+        stain=job.stain,
+        encoder=encoder_name,
+        weights=encoder_sha256,
+        tiles_sha256=stored_attr(job.tiles_path, "content_sha256"),
+    )
 
 
 def stale_jobs(jobs: Sequence[EmbedJob], encoder_name: str, encoder_sha256: str) -> list[EmbedJob]:
-    """Return the jobs whose embeddings are missing or were made from other tiles or weights."""
+    """Return the jobs whose embeddings are missing or were made from other tiles, another slide,
+    by other weights, or in another precision than study.yaml names.
+    """
     return [
         job
         for job in jobs
-        if stored_attr(job.embeddings_path, "recipe_sha256")
-        != recipe_sha256(embed_recipe(encoder_name, encoder_sha256, job))
+        if not is_current(job, job.embeddings_path, encoder_name, encoder_sha256=encoder_sha256)
     ]
+
+
+def is_current(job: EmbedJob, path: Path, encoder_name: str, *, encoder_sha256: str) -> bool:
+    """Return whether a file holds what embedding a slide would give now."""
+    stored, slide, precision = stored_attrs(
+        path, ("recipe_sha256", "slide_sha256", "precision")
+    ).values()
+    return (
+        stored == recipe_sha256(embed_recipe(encoder_name, encoder_sha256, job))
+        # two slides may have the same tiles, and other pixels in them
+        and slide == stored_attr(job.tiles_path, "slide_sha256")
+        and is_in_precision(job.precision, precision)
+    )
 
 
 def embedded_otherwise(study: Study, cohort: Cohort) -> list[EmbedJob]:
@@ -72,11 +80,9 @@ def embedded_otherwise(study: Study, cohort: Cohort) -> list[EmbedJob]:
         return []
     found = []
     for job in jobs:
-        stored, weights = stored_attrs(
-            job.embeddings_path, ("recipe_sha256", "encoder_sha256")
-        ).values()
-        recipe = embed_recipe(study.config.encoder, weights, job)
-        if stored and stored != recipe_sha256(recipe):
+        path, encoder = job.embeddings_path, study.config.encoder
+        weights = stored_attr(path, "encoder_sha256")
+        if weights and not is_current(job, path, encoder, encoder_sha256=weights):
             found.append(job)
     return found
 
@@ -114,6 +120,7 @@ def embed_jobs(study: Study, cohort: Cohort) -> list[EmbedJob]:
             exclude=study.config.tiles.exclude,
             icc=study.config.tiles.icc,
             stain=study.config.stain,
+            precision=study.config.compute.precision,
         )
         for slide in cohort.slides
         if slide.path is not None

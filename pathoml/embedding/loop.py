@@ -30,7 +30,8 @@ from pathoml.slides.reopening import ReopeningReader
 from pathoml.store.embeddings import write_embeddings
 from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
-from pathoml.store.tiles import kept_tiles, read_tiles, some_tiles
+from pathoml.store.hdf5 import stored_attr
+from pathoml.store.tiles import RECIPE, kept_tiles, read_tiles, some_tiles
 from pathoml.study.layout import AS_SCANNED, stain_name
 from pathoml.types import Image
 
@@ -155,6 +156,7 @@ def _embed_one(
         precision=encoder.precision,
         recipe=embed_recipe(encoder.name, encoder.sha256, job),
         stain=stain_name(job.stain),
+        tile_recipe=stored_attr(job.tiles_path, RECIPE),
     )
     return len(slide.grid.xy_l0)
 

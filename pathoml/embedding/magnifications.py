@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store.embeddings import read_embeddings, write_embeddings
+from pathoml.store.embeddings import TILE_RECIPE, read_embeddings, write_embeddings
 from pathoml.store.failures import write_failures
 from pathoml.store.files import sweep_temporaries
 from pathoml.store.hdf5 import stored_attr, stored_attrs
@@ -132,7 +132,7 @@ def join_slide(job: JoinJob) -> Joined:
                 "tiles.context_mpp to null."
             )
     fine, coarse = read_embeddings(job.fine), read_embeddings(job.coarse)
-    about = stored_attrs(job.fine, ("precision", "stain", "imported_from"))
+    about = stored_attrs(job.fine, ("precision", "stain", "imported_from", TILE_RECIPE))
     of_one_file = (
         fine.grid.slide_sha256 == coarse.grid.slide_sha256 or about["imported_from"]
     )  # an import may not have the slide

@@ -8,16 +8,17 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from pathoml.embedding.batch_norm import fold_normalisation
 from pathoml.embedding.weight_names import first_differences, fitting_weights, unwrapped
 from pathoml.encoders.finding import find_encoder, find_weights
+from pathoml.encoders.of_timm import timm
 from pathoml.errors import EncoderError
 from pathoml.store.files import sha256_of_file
 from pathoml.store.foreign import TORCH_FAULTS
+from pathoml.store.refusals import raise_refusal
 from pathoml.types import Encoder
 
 PIXEL_RANGE = 255.0
@@ -44,6 +45,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
+            raise_refusal(error, path)
             raise EncoderError(
                 f"{path} is torn or no safetensors file ({error}). Copy or download it again."
             ) from error
@@ -53,6 +55,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ):  # what is not a plain file of weights ends in an error, not in advice to torch's makers
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except TORCH_FAULTS as error:
+        raise_refusal(error, path)
         raise EncoderError(
             f"{path} is not a file of plain weights ({_what_it_is(path) or type(error).__name__})."
             f" {'Download' if _what_it_is(path) else 'Convert'} it"

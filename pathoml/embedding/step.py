@@ -13,11 +13,21 @@ from pathoml.compute.processes import processes, workers
 from pathoml.compute.shards import Shard, in_part
 from pathoml.config import Study, opened
 from pathoml.embedding.jobs import EmbedJob, embed_jobs, stale_jobs, tiles_of
+from pathoml.embedding.outdated import (
+    restamp_current,
+    set_aside_failed,
+    set_aside_unjoined,
+    set_aside_untiled,
+    take_back_current,
+)
 from pathoml.encoders.finding import find_encoder, find_weights
 from pathoml.store.failures import settle_failures
 from pathoml.store.files import sha256_of_file
+from pathoml.store.locks import at_work
 from pathoml.store.packs import is_stored
+from pathoml.store.set_aside import SET_ASIDE
 from pathoml.study.cohort import read_cohort
+from pathoml.study.inputs import named
 from pathoml.study.layout import embeddings_folder, scales
 from pathoml.types import SILENT, Progress
 
@@ -87,17 +97,23 @@ def embed_study(
         EncoderError: the encoder's weights are not to be had.
     """
     study = opened(study)
-    embedded = tuple(_embed_scale(scale, shard, progress) for scale in scales(study))
-    joined = _join(study, progress) if len(embedded) > 1 and shard is None else None
+    with at_work(study.folder, "embed", shared=True):
+        embedded = tuple(_embed_scale(scale, shard, progress) for scale in scales(study))
+        joined = _join(study, progress) if len(embedded) > 1 and shard is None else None
     return Embedded(scales=embedded, joined=joined)
 
 
 def _embed_scale(study: Study, shard: Shard | None, progress: Progress) -> EmbeddedScale:
     name, folder = study.config.encoder, embeddings_folder(study)
     where = folder.relative_to(study.folder)
-    of_study = jobs = embed_jobs(study, read_cohort(study))
+    cohort = read_cohort(study)
+    if lost := set_aside_untiled(study, cohort):
+        progress.say(
+            f"  {len(lost)} slides could not be tiled now ({named(lost)}): their features of before"
+            f" are set aside in {where}/{SET_ASIDE}"
+        )
+    of_study = jobs = embed_jobs(study, cohort)
     if not jobs:
-        cohort = read_cohort(study)
         stored = sum(is_stored(folder / f"{slide.slide_id}.h5") for slide in cohort.slides)
         what = "all features" if stored == len(cohort.slides) else "the features"
         progress.heading(f"embed  {where}: {what} were imported{_of(stored, len(cohort.slides))}")
@@ -105,7 +121,9 @@ def _embed_scale(study: Study, shard: Shard | None, progress: Progress) -> Embed
     if shard:
         jobs = shard.of(jobs)
     sha256 = sha256_of_file(find_weights(name, find_encoder(name)))
-    stale = stale_jobs(jobs, name, sha256)
+    stale = take_back_current(stale_jobs(jobs, name, sha256), name, sha256)
+    to_do = {job.slide_id for job in stale}
+    restamp_current([job for job in jobs if job.slide_id not in to_do])
     progress.heading(f"embed  {where}: {len(stale)} of {len(jobs)} slides to do{in_part(shard)}")
     if not stale:
         if shard is None:
@@ -124,6 +142,7 @@ def _embed_scale(study: Study, shard: Shard | None, progress: Progress) -> Embed
             study, stale, sha256=sha256, compiled=compiled, shard=shard, progress=progress
         )
     )
+    set_aside_failed(stale, report.failures)
     return EmbeddedScale(folder=folder, report=report)
 
 
@@ -205,7 +224,8 @@ def _embed_apart(
 def _join(study: Study, progress: Progress) -> JoinedScales:
     from pathoml.embedding import magnifications
 
-    jobs = magnifications.join_jobs(study, read_cohort(study))
+    cohort = read_cohort(study)
+    jobs = magnifications.join_jobs(study, cohort)
     stale, folder = magnifications.stale_jobs(jobs), embeddings_folder(study)
     progress.heading(
         f"join   {folder.relative_to(study.folder)}: {len(stale)} of {len(jobs)} slides to do"
@@ -214,4 +234,5 @@ def _join(study: Study, progress: Progress) -> JoinedScales:
         tiles, failures = magnifications.join_slides(
             stale, folder, on_slide=lambda done: bar(done, len(stale))
         )
+    set_aside_unjoined(study, cohort, [job.slide_id for job in jobs], failures)
     return JoinedScales(folder=folder, slides=len(stale), tiles=tiles, failures=failures)

@@ -63,6 +63,7 @@ def find_weights(name: str, encoder: Encoder) -> Path:
 
 def _hub_weights(name: str, encoder: Encoder) -> Path:
     from huggingface_hub import hf_hub_download, hf_hub_url
+    from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
@@ -73,7 +74,8 @@ def _hub_weights(name: str, encoder: Encoder) -> Path:
                 )
             )
         except LocalEntryNotFoundError:
-            if not _answers(hf_hub_url(encoder.hub, encoder.hub_file, revision=encoder.revision)):
+            address = hf_hub_url(encoder.hub, encoder.hub_file, revision=encoder.revision)
+            if HF_HUB_OFFLINE or not _answers(address):
                 raise
         return Path(hf_hub_download(encoder.hub, encoder.hub_file, revision=encoder.revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

@@ -1,8 +1,8 @@
 """H0-mini: a ViT-B/14 with SwiGLU and four registers, distilled from H-optimus-0."""
 
-from timm.layers.mlp import SwiGLUPacked
 from torch import nn
 
+from pathoml.encoders.of_timm import SwiGLUPacked
 from pathoml.types import Encoder
 
 ENCODER = Encoder(

@@ -5,9 +5,9 @@ Its repository runs code of its own (transformers 4.35 had no registers); the ne
 and needs none of it.
 """
 
-from timm.layers.mlp import SwiGLUPacked
 from torch import nn
 
+from pathoml.encoders.of_timm import SwiGLUPacked
 from pathoml.types import Encoder
 
 ENCODER = Encoder(

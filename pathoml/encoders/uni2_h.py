@@ -1,8 +1,8 @@
 """UNI2-h: a ViT-H/14 with SwiGLU and eight registers, trained on 350,000 H&E and IHC slides."""
 
-from timm.layers.mlp import SwiGLUPacked
 from torch import nn
 
+from pathoml.encoders.of_timm import SwiGLUPacked
 from pathoml.types import Encoder
 
 ENCODER = Encoder(

@@ -1,8 +1,8 @@
 """Virchow: a ViT-H/14 trained on 1.5 million slides of Memorial Sloan Kettering."""
 
-from timm.layers.mlp import SwiGLUPacked
 from torch import nn
 
+from pathoml.encoders.of_timm import SwiGLUPacked
 from pathoml.types import Encoder
 
 ENCODER = Encoder(

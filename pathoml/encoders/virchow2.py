@@ -1,8 +1,8 @@
 """Virchow2: a ViT-H/14 with four registers, from 3.1 million slides at four magnifications."""
 
-from timm.layers.mlp import SwiGLUPacked
 from torch import nn
 
+from pathoml.encoders.of_timm import SwiGLUPacked
 from pathoml.types import Encoder
 
 ENCODER = Encoder(

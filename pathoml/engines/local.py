@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
 from pathoml.errors import WorkerDied
+from pathoml.spawning import spawn_context
+from pathoml.store.children import worker_pool
+from pathoml.store.system import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,7 +22,7 @@ Result = TypeVar("Result")
 
 def available_workers() -> int:
     """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return usable_cores()
 
 
 def map_items(
@@ -73,18 +77,34 @@ def _submit(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item
 ) -> Future[Result]:
     try:
-        return pool.submit(function, item)
+        with _deaf_children():
+            return pool.submit(function, item)
     except BrokenProcessPool as error:  # a worker died before everything was handed out
         future: Future[Result] = Future()
         future.set_exception(error)
         return future
 
 
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes that are started here not hear Ctrl-C, which a terminal sends to all of them:
+    the one that started them ends them, and no traceback of each is printed.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a child inherits it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _attempt_alone(
     function: Callable[[Item], Result], item: Item, gpus_each: float
 ) -> Result | Exception:
     with _pool(1, gpus_each) as pool:
-        future = pool.submit(function, item)
+        future = _submit(pool, function, item)
         error = future.exception()
     if isinstance(error, BrokenProcessPool):
         return WorkerDied(
@@ -95,16 +115,17 @@ def _attempt_alone(
     return future.result()
 
 
-def _pool(workers: int, gpus_each: float) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
+@contextmanager
+def _pool(workers: int, gpus_each: float) -> Iterator[ProcessPoolExecutor]:
     if not gpus_each:
-        return ProcessPoolExecutor(workers, mp_context=context)
-    places: SimpleQueue[str] = context.SimpleQueue()
+        with worker_pool(workers) as pool:
+            yield pool
+        return
+    places: SimpleQueue[str] = spawn_context().SimpleQueue()
     for worker in range(workers):
         places.put(visible_gpu(worker, gpus_each))
-    return ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_see_one_gpu, initargs=(places,)
-    )
+    with worker_pool(workers, _see_one_gpu, places) as pool:
+        yield pool
 
 
 def visible_gpu(worker: int, gpus_each: float) -> str:

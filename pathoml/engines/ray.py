@@ -10,13 +10,13 @@ Source: docs.ray.io, Fault tolerance of tasks; Ray usage statistics are switched
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
 from pathoml.engines.local import attempt
 from pathoml.errors import ConfigError, WorkerDied
+from pathoml.working_folder import path_elsewhere
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -96,11 +96,17 @@ def _connected(workers: int) -> Any:
             " use local."
         ) from None
     if not ray.is_initialized():
-        same_code = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
+        same_code = {"env_vars": {"PYTHONPATH": os.pathsep.join(path_elsewhere())}}
+
+        class Job(ray.job_config.JobConfig):
+            def _runtime_env_has_working_dir(self) -> bool:
+                return True  # else Ray puts the folder in front of its workers' path
+
         quiet: dict[str, Any] = {
             "log_to_driver": False,
             "configure_logging": False,
             "runtime_env": same_code,
+            "job_config": Job(),
         }
         alone: dict[str, Any] = {
             "address": "local",

@@ -4,10 +4,12 @@
 # Packages: survival; rms (Hmisc) for splines, riskRegression for Brier score and AUC, cmprsk for the Fine-Gray model, mice for missing covariates (its pool, and its own imputation), metafor for the mean over hospitals (else by own lines).
 library(survival)
 
+in_sample <- FALSE  # the models learned from patients whom they scored
 printed <- list()  # by path: numbers, texts, TRUE or FALSE
 failed <- character()  # why a section has no number here
 keep <- function(name, value) printed[name] <<- list(value)
 show <- function(name, value) {
+  if (in_sample && grepl("(^|\\.)(harrell_c|uno_c)", name) && !grepl("^(clinical|ridge_cox|vectors_)", name)) return(invisible())  # no C of patients from whom the models learned
   keep(name, as.numeric(value))
   cat(gsub("[[:space:]]", "_", name), sprintf("%.15g", as.numeric(value)), "\n")
 }
@@ -100,6 +102,7 @@ of_cohort <- function(table) {  # rows in the cohort's order
 }
 if (anyDuplicated(ids)) stop("cohort.csv has more than one row for a patient")
 scores <- of_cohort(scores)
+in_sample <- "insample" %in% scores$score_type
 
 time_months <- number(cohort[["time_months"]])
 code <- number(cohort[["event"]])
@@ -125,7 +128,7 @@ show("median_follow_up_months", quantile(survfit(surv(event_of = 1 - event) ~ 1)
 # Discrimination: concordant over comparable pairs of one fold, which one model scored, both summed over all partitions; of one fold and
 # centre where it is said to be within centres. The error is that of the averaged score over every pair, given the models, times sqrt(2)
 # (they learned from the very patients that they are compared with), or that of the pairs within folds, where it is larger.
-score_type <- scores$score_type[1]
+score_type <- if (in_sample) "insample" else scores$score_type[1]
 trained <- score_type %in% c("oof", "loco")  # by other patients of this cohort
 widening <- if (trained) sqrt(2) else 1
 tested <- function(p) if (trained && is_varied(centre)) NA else p  # no test of such a score holds with several centres

@@ -12,8 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from pathoml.config import read_yaml
 from pathoml.errors import ConfigError
 
 KEYS = {"treatment_interaction", "subgroups"}
@@ -52,12 +51,7 @@ def read_analysis_plan(study_folder: Path) -> AnalysisPlan:
             f"{path.name} was changed after it was stamped ({found[:12]}, not {stamped[:12]}). "
             "Restore it, or stamp a new plan."
         )
-    try:
-        plan = yaml.safe_load(content.decode("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path.name} is not readable YAML: {' '.join(str(error).split())}."
-        ) from error
+    plan = read_yaml(content, path.name) or {}
     if (
         not isinstance(plan, dict)
         or not set(plan) <= KEYS

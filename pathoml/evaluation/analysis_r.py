@@ -23,10 +23,12 @@ from pathoml.survival.subgroups import Condition, parse_expression
 PARTS = ("analysis.R", "analysis_compare.R")  # of the script, in their order
 
 
-def write_analysis(evidence: Evidence, tau_months: float) -> Path:
-    """Write analysis.R beside the scores; it reads cohort.csv (evaluation/cohort_table.py).
+def write_analysis(path: Path, evidence: Evidence, *, tau_months: float) -> None:
+    """Write analysis.R, to be run beside the scores; it reads cohort.csv
+    (evaluation/cohort_table.py).
 
     Args:
+        path: of the script.
         tau_months: up to which Uno's C was computed.
     """
     config = evidence.config
@@ -48,9 +50,7 @@ def write_analysis(evidence: Evidence, tau_months: float) -> Path:
         ledger_path=f"{_way_up(evidence.study)}/ledger.csv",
         bundle_path=f"{_way_up(evidence.study)}/../bundles/{config.run}/{BUNDLE}",
     )
-    path = RunFolder(evidence.study.run_folder).analysis_r
     write_text(path, script)
-    return path
 
 
 def write_numbers(path: Path, content: Mapping[str, Any]) -> None:

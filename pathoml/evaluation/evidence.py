@@ -22,6 +22,7 @@ from pathoml.evaluation.recipe import SUBTYPE_COLUMNS
 from pathoml.store.embeddings import read_embeddings, why_left_out
 from pathoml.store.files import read_json, sha256_of_file
 from pathoml.store.packs import is_stored
+from pathoml.store.provenance import recorded_recipes
 from pathoml.store.scores import (
     BASELINES,
     SEEDS,
@@ -66,7 +67,7 @@ class LockedBundle:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """B patients with a score, in the order of patients.csv, and what is known of them."""
+    """B patients with a score, sorted by patient_id, and what is known of them."""
 
     study: Study
     everyone: Cohort  # with those who have no score
@@ -299,7 +300,7 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         n_tiles=scores.n_tiles[rows],
         groups=np.array([scores.score_group[row] for row in rows], dtype=str),
         fold=[scores.fold[row].split(";")[0] for row in rows],
-        score_type=scores.score_type[rows[0]],
+        score_type=scores.kind,
         made_by=frozenset(scores.splits_sha256),
         baselines={
             name: np.array([parse_number(baselines[p][name]) for p in ids], dtype=np.float64)
@@ -312,7 +313,7 @@ def read_evidence(study: Study, tables: Tables | None = None) -> Evidence:
         split=splits[0] if splits else None,
         splits=splits,
         plan=read_analysis_plan(study.folder),
-        bundle=_locked_bundle(study, scores.score_type[rows[0]]),
+        bundle=_locked_bundle(study, scores.kind),
         patients=patients,
         slides=slides,
     )
@@ -330,7 +331,7 @@ def _baseline_rows(folder: Path, scores: ScoreTable) -> Mapping[str, Mapping[str
     path = folder / BASELINES
     if path.exists():
         return {row["patient_id"]: row for row in read_own_table(path).rows}
-    if set(scores.score_type) == {"locked"}:  # `predict` trains no baseline beside a locked score
+    if "predict" in recorded_recipes(folder):  # which trains no baseline beside a locked score
         return {p: {} for p in scores.patient_ids}
     raise StoreError(f"{path} is missing. Run `pathoml train` first.")
 

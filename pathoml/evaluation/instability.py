@@ -59,14 +59,11 @@ METHOD = (
 )
 
 
-def write_instability(evidence: Evidence, progress: Progress) -> None:
+def write_instability(files: RunFolder, evidence: Evidence, progress: Progress) -> None:
     """Write instability.json, and instability.csv where there are resamples."""
-    files = RunFolder(evidence.study.run_folder)
     content, table = instability_section(evidence, progress)
     if table:
         _write_patients(files.instability_table, table)
-    else:
-        files.instability_table.unlink(missing_ok=True)
     write_json(files.instability, content)
 
 

@@ -16,6 +16,7 @@ from pathoml.evaluation.analysis_plan import AnalysisPlan
 from pathoml.evaluation.evidence import Evidence
 from pathoml.evaluation.model_form import test_json
 from pathoml.evaluation.start_stop import intervals, of_patients, start_stop_rows
+from pathoml.store.hypotheses import INTERACTIONS
 from pathoml.survival.cox import fit_cox, hazard_ratio
 from pathoml.survival.design import Design, fit_design
 from pathoml.survival.estimate import widened_ratio
@@ -39,7 +40,6 @@ from pathoml.survival.subgroups import (
 )
 from pathoml.types import Array, Cohort, Columns, Json
 
-FAMILY = "interactions"
 IMMORTAL = (
     "the treatment began under observation, so that nobody's chance of it is known at time zero"
 )
@@ -88,7 +88,7 @@ def interaction_sections(evidence: Evidence, family_size: FamilySize) -> Json:
         "subgroups": rows,
         "treatment_interaction": interaction,
         "multiplicity": {
-            "family": FAMILY,
+            "family": INTERACTIONS,
             "size": size,
             "tests": listed,
             "analysis_plan_sha256": plan.sha256 or None,

@@ -17,11 +17,13 @@ import torch
 
 from pathoml.compute.devices import prepare_device
 from pathoml.compute.processes import gpus_each, processes, threads_each
-from pathoml.compute.shards import Shard
+from pathoml.compute.shards import Shard, in_part
 from pathoml.config import Study, TrainConfig
 from pathoml.errors import StoreError
 from pathoml.plugins import load_plugin
 from pathoml.store.files import read_json, write_json
+from pathoml.store.provenance import file_hash
+from pathoml.study.run_folder import RunFolder
 from pathoml.training.loop import OnEpoch
 from pathoml.training.run import LoadedRun, load_run
 
@@ -61,6 +63,7 @@ class Block:
     block: range
     threads: int
     recipe: str = ""  # hash of what decides its content; "" where it is not known yet
+    part: str = ""  # of which shard it is; "" of the whole
 
     @property
     def path(self) -> Path:
@@ -88,14 +91,17 @@ def compute_kept(
         on_epoch: called with the model epochs done and those in all.
 
     Raises:
-        StoreError: a process died twice over the same block.
+        StoreError: a process died twice over the same block, or another part was computed with
+            other settings.
         CohortError, and what else training raises.
     """
     compute, recipe = study.config.compute, kind.recipe(study, repeated)
     count = processes(compute)
-    threads = threads_each(compute, count)
+    threads, part = threads_each(compute, count), in_part(shard).strip()
+    if part:
+        _refuse_other_parts(kind, study, recipe)
     every = [
-        Block(kind=kind, study=study, block=block, threads=threads, recipe=recipe)
+        Block(kind=kind, study=study, block=block, threads=threads, recipe=recipe, part=part)
         for block in repeated.blocks()
     ]
     mine = [item for item in (shard.of(every) if shard else every) if _kept(item) is None]
@@ -141,7 +147,29 @@ def _repeated(kind: Kind, study: str) -> Any:
 
 
 def _keep(item: Block, statistics: Sequence[Any]) -> None:
-    write_json(item.path, {"recipe": item.recipe, "statistics": list(statistics)})
+    if item.part:  # others may have begun at the same time
+        _refuse_other_parts(item.kind, item.study, item.recipe)
+    part = {"part": item.part, "models": _models(item.study)} if item.part else {}
+    write_json(item.path, {"recipe": item.recipe, **part, "statistics": list(statistics)})
+
+
+def _models(study: Study) -> str:
+    return file_hash(RunFolder(study.run_folder).models_index)
+
+
+def _refuse_other_parts(kind: Kind, study: Study, recipe: str) -> None:
+    """Raise StoreError if a part that is kept was computed with other settings for the same models:
+    the whole could never be put together of both.
+    """
+    folder, models = study.run_folder / kind.folder, _models(study)
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        if content.get("models") == models and content.get("recipe") != recipe:
+            raise StoreError(
+                f"{path} was computed {content['part']} with other settings than those of now."
+                " Compute all parts with one configuration: use that one here, or"
+                f" remove {folder} and compute every part again."
+            )
 
 
 def _kept(item: Block) -> list[Any] | None:

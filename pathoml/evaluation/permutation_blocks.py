@@ -21,6 +21,7 @@ from pathoml.evaluation.permutation_endpoints import repeated_endpoints, repeate
 from pathoml.evaluation.recipe import permutation_recipe
 from pathoml.store.files import read_json
 from pathoml.store.provenance import recipe_sha256
+from pathoml.store.publishing import is_whole
 from pathoml.study.run_folder import RunFolder
 from pathoml.training.loop import OnEpoch
 from pathoml.training.run import LoadedRun
@@ -92,10 +93,11 @@ def recipe_of(study: Study, validation: RepeatedValidation) -> str:
 
 def kept_statistics(study: Study, validation: RepeatedValidation) -> list[Statistics] | None:
     """Return the statistics of all permutations from permutation.json, in order; None if it is
-    missing, or of another training.
+    missing, was changed since it was written, or is of another training.
     """
     path = RunFolder(study.run_folder).permutation
-    content = read_json(path) if path.is_file() else {}
+    whole = path.is_file() and is_whole(study.run_folder, "evaluate", path.name)
+    content = read_json(path) if whole else {}
     if content.get("recipe_sha256") != recipe_of(study, validation):
         return None
     others = content.get("endpoints") or {}

@@ -20,7 +20,7 @@ from pathoml.evaluation.permutation import (
     clinical_model_of,
     tested,
 )
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.hypotheses import ENDPOINTS, record_hypotheses
 from pathoml.study.endpoints import secondary_endpoints, untrainable
 from pathoml.study.run_folder import RunFolder
 from pathoml.survival.multiplicity import holm
@@ -29,8 +29,6 @@ from pathoml.training.outcomes import endpoint_specs
 from pathoml.training.run import LoadedRun
 from pathoml.training.scoring import FoldScores
 from pathoml.types import Json
-
-FAMILY = "endpoints"
 
 
 def repeated_endpoints(
@@ -119,11 +117,11 @@ def endpoint_multiplicity(study: Study, p_values: dict[str, float | None]) -> Js
         p_values: of each endpoint of this run, the primary one first; None where it was not tested.
     """
     texts = {name: f"image score: {name}" for name in p_values}
-    size = record_hypotheses(study.runs_folder, FAMILY, texts.values(), run=study.config.run)
+    size = record_hypotheses(study.runs_folder, ENDPOINTS, texts.values(), run=study.config.run)
     found = {name: p for name, p in p_values.items() if p is not None}
     adjusted = dict(zip(found, holm(list(found.values()), size).tolist())) if found else {}
     return {
-        "family": FAMILY,
+        "family": ENDPOINTS,
         "size": size,
         "method": "Holm, on the permutation p values of the centre-stratified C",
         "tests": [

@@ -9,7 +9,9 @@ from pathoml.config import Study
 from pathoml.errors import PathomlError
 from pathoml.evaluation.analysis_plan import PLAN, STAMP
 from pathoml.store.files import sha256_of_json
+from pathoml.store.hypotheses import ENDPOINTS, INTERACTIONS, hypotheses_of_others
 from pathoml.store.provenance import file_hash, file_hashes
+from pathoml.store.publishing import Outputs
 from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import columns_read, patients_read, slides_read, stored_content
 from pathoml.study.layout import embeddings_folder, tiles_folder
@@ -20,15 +22,22 @@ from pathoml.training.recipe import train_recipe
 from pathoml.types import Cohort, Recipe
 
 EVALUATION_VERSION = 10  # and so on: each when the same inputs give other files
-EVALUATE_OUTPUTS = (
-    "metrics.json",
-    "metrics.csv",
+OF_AN_ENDPOINT = ("metrics.json", "metrics.csv", "cohort.csv", "analysis.R")
+OF_THE_RUN = (
+    *OF_AN_ENDPOINT,
     "permutation.json",
     "instability.json",
-    "analysis.R",
     "start_stop.csv",
-    "cohort.csv",
     "imputed.csv",
+)
+EVALUATE_OUTPUTS = Outputs(
+    always=OF_THE_RUN,
+    globs=(
+        *OF_THE_RUN,
+        "instability.csv",
+        *(f"offset/{name}" for name in OF_AN_ENDPOINT),
+        *(f"endpoints/*/{name}" for name in OF_AN_ENDPOINT),
+    ),
 )
 EVALUATE_READS = (
     "scores.csv",
@@ -74,6 +83,7 @@ def evaluate_recipe(study: Study, cohort: Cohort) -> Recipe:
             QUALITY: _quality(study),
             "embeddings": {} if trained else _embeddings(study, cohort),
             "what models saw before": sha256_of_json(pretraining_section(study, cohort)),
+            **hypotheses_of_others(study.runs_folder, (ENDPOINTS, INTERACTIONS), run=config.run),
             **_secondary(study, cohort),
             **_offset(study),
             "version": EVALUATION_VERSION,

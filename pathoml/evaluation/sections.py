@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -24,9 +25,10 @@ from pathoml.evaluation.discrimination import (
 from pathoml.evaluation.endpoints import endpoint_sections, read_endpoints
 from pathoml.evaluation.evidence import OF_VECTORS, Evidence, Tables, read_evidence, was_trained
 from pathoml.evaluation.fairness import fairness_section
+from pathoml.evaluation.in_sample import INSAMPLE, in_sample_alarm, without_concordance
 from pathoml.evaluation.included_excluded import included_against_excluded
 from pathoml.evaluation.instability import resample_part, write_instability
-from pathoml.evaluation.interactions import FAMILY, interaction_sections
+from pathoml.evaluation.interactions import interaction_sections
 from pathoml.evaluation.leaks import leak_section
 from pathoml.evaluation.locked_scores import prospective_section
 from pathoml.evaluation.missing_covariates import (
@@ -44,7 +46,6 @@ from pathoml.evaluation.permutation_blocks import (
     kept_statistics,
     read_blocks,
     recipe_of,
-    remove_blocks,
     repeated_validation,
     seeds_each,
 )
@@ -61,7 +62,7 @@ from pathoml.evaluation.start_stop import timing_section, write_start_stop
 from pathoml.evaluation.table_one import table_one_section
 from pathoml.evaluation.timing_alarms import timing_alarms
 from pathoml.store.files import write_json
-from pathoml.store.hypotheses import record_hypotheses
+from pathoml.store.hypotheses import INTERACTIONS, record_hypotheses
 from pathoml.study.cohort import share_treated
 from pathoml.study.public_cohorts import pretraining_alarms, pretraining_section
 from pathoml.study.run_folder import RunFolder
@@ -99,36 +100,41 @@ NOT_TRAINED = (
 ONE_KIND = "no patient has slides of a primary and of a metastasis, scored by models of this run"
 
 
-def evaluate_scores(study: Study, progress: Progress, tables: Tables | None = None) -> None:
+def evaluate_scores(
+    study: Study, progress: Progress, *, folder: Path, tables: Tables | None = None
+) -> None:
     """Write metrics.json, metrics.csv, permutation.json, instability.json (and .csv), analysis.R
     and what it reads: start_stop.csv, cohort.csv, imputed.csv.
+
+    Args:
+        folder: to write into as if it were the run's.
     """
-    files, evidence = RunFolder(study.run_folder), read_evidence(study, tables)
+    files, evidence = RunFolder(folder), read_evidence(study, tables)
     content = metrics(evidence)
     write_json(files.metrics, content)
     write_numbers(files.metrics_table, content)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_cohort_table(files.cohort_table, evidence)
     write_imputed(files.imputed, evidence)
-    write_analysis(evidence, content["tau_months"])
+    write_analysis(files.analysis_r, evidence, tau_months=content["tau_months"])
     for one in read_endpoints(evidence):
         if one.evidence:
-            _write_beside(one.evidence, content["endpoints"][one.endpoint.name])
+            beside = files.endpoints / one.endpoint.run.path.name
+            _write_beside(beside, one.evidence, content["endpoints"][one.endpoint.name])
     if offset := read_offset(evidence):
         caveat = CAVEATS.get(evidence.score_type, CAVEAT)
-        _write_beside(offset, offset_metrics(offset, caveat))
+        _write_beside(files.offset, offset, offset_metrics(offset, caveat))
     write_json(files.permutation, permutation_section(evidence, content, progress))
-    remove_blocks(study)
-    write_instability(evidence, progress)
+    write_instability(files, evidence, progress)
 
 
-def _write_beside(evidence: Evidence, content: Json) -> None:
-    """Write what R repeats of a score that is not the run's own, into its folder."""
-    files = RunFolder(evidence.study.run_folder)
+def _write_beside(folder: Path, evidence: Evidence, content: Json) -> None:
+    """Write what R repeats of a score that is not the run's own."""
+    files = RunFolder(folder)
     write_json(files.metrics, content)  # which R compares with
     write_numbers(files.metrics_table, content)
     write_cohort_table(files.cohort_table, evidence)
-    write_analysis(evidence, content["tau_months"])
+    write_analysis(files.analysis_r, evidence, tau_months=content["tau_months"])
 
 
 def repeat_part(study: Study, shard: Shard, progress: Progress) -> None:
@@ -157,7 +163,7 @@ def metrics(evidence: Evidence) -> Json:
     share = share_treated(evidence.arms) if evidence.arms is not None else None
 
     def family_size(tests: Iterable[str]) -> int:
-        return record_hypotheses(study.folder / "runs", FAMILY, tests, run=study.config.run)
+        return record_hypotheses(study.folder / "runs", INTERACTIONS, tests, run=study.config.run)
 
     # what respects time stands before what rests on it
     content: Json = {
@@ -209,6 +215,10 @@ def metrics(evidence: Evidence) -> Json:
         *missing_alarms(content["missing"]),
         *shortcuts,
     ]
+    if evidence.score_type == INSAMPLE:
+        content = without_concordance(content)
+        content["alarms"] = [in_sample_alarm(content), *content["alarms"]]
+        content["interval_note"] = in_sample_alarm(content)["message"]
     content["heterogeneity"] = _heterogeneity(evidence)
     content |= offset_sections(evidence, read_offset(evidence), caveat)
     return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)

@@ -11,7 +11,8 @@ from pathoml.compute.shards import Shard, in_part
 from pathoml.config import Study, opened, resolved_yaml
 from pathoml.evaluation.recipe import EVALUATE_OUTPUTS, evaluate_recipe
 from pathoml.store.files import read_json, write_text
-from pathoml.store.provenance import is_fresh, record_step
+from pathoml.store.locks import at_work_on_run
+from pathoml.store.publishing import is_fresh, publishing
 from pathoml.study.cohort import cohort_of, read_tables
 from pathoml.study.inputs import say_why
 from pathoml.study.run_folder import RunFolder
@@ -63,18 +64,23 @@ def evaluate_study(
     if renewed:
         progress.say(f"  clinical baseline of the imported scores again: {'; '.join(renewed)}")
     if not fresh:
-        say_why(progress, study.run_folder, recipe)
+        say_why(progress, study.run_folder, recipe, outputs=EVALUATE_OUTPUTS)
         if few := study.config.significance.why_no_intervals:
             progress.say(f"  {few}")
         # here, because loading torch takes seconds
+        from pathoml.evaluation.permutation_blocks import remove_blocks
         from pathoml.evaluation.sections import evaluate_scores, repeat_part
 
         if shard:
-            repeat_part(study, shard, progress)
+            with at_work_on_run(study.run_folder, f"evaluate{in_part(shard)}", shared=True):
+                repeat_part(study, shard, progress)
         else:
-            evaluate_scores(study, progress, tables)
-            write_text(files.resolved, resolved_yaml(study.config))
-            record_step(study.run_folder, recipe)
+            with publishing(study.run_folder, recipe, EVALUATE_OUTPUTS) as out:
+                evaluate_scores(study, progress, folder=out.folder, tables=tables)
+                write_text(RunFolder(out.folder).resolved, resolved_yaml(study.config))
+            remove_blocks(study)  # permutation.json holds them all
+    elif not shard:
+        _renew_configuration(study)
     if shard:
         return Evaluated(fresh=fresh, metrics={}, permutation={}, instability={})
     return Evaluated(
@@ -83,3 +89,12 @@ def evaluate_study(
         permutation=read_json(files.permutation),
         instability=read_json(files.instability),
     )
+
+
+def _renew_configuration(study: Study) -> None:
+    """Write study.resolved.yaml where a key changed that neither models nor metrics rest on: these
+    are up to date under the configuration that there is now.
+    """
+    path, text = RunFolder(study.run_folder).resolved, resolved_yaml(study.config)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)

@@ -9,7 +9,7 @@ contributions + bias = log_risk of scores.csv. Nothing is tiled or embedded agai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +25,7 @@ from pathoml.types import Array, AttentionMap, Bag
 # tiles that a head reads again to see whether it renormalises; as telling as half of a large bag,
 # and much cheaper
 MOST_TRIED = 2000
+EXACT = "exact"  # contributions sum to the risk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +40,42 @@ class BagExplanation:
     bias: float  # NaN where contributions do not sum to the risk
     log_risk: float
     fold: str
-    method: str  # "exact" or "integrated gradients"
+    method: str  # EXACT or "integrated gradients"
     attention_by_model: Array  # (U, N)
     contribution_by_model: Array  # (U, N) centred
     reference_by_model: Array  # (U,) mean raw log-risk of each model's training patients
-    models: tuple[int, ...]  # (U,) indices into the stack
+    models: tuple[tuple[ModelStack, tuple[int, ...]], ...]  # the U models, as places in stacks
     group: npt.NDArray[
         np.int64
     ]  # (U,) models that judge together: the repeat, or the seed where there is one repeat
+
+    def beside(self, judges: BagExplanation) -> BagExplanation:
+        """Return the same map with further models that have no part in it but to judge it."""
+        by_model = np.concatenate([self.contribution_by_model, judges.contribution_by_model])
+        together = np.full(len(judges.group), self.group.max() + 1)
+        return replace(
+            self,
+            spread=by_model.std(axis=0, ddof=1),
+            attention_by_model=np.concatenate([self.attention_by_model, judges.attention_by_model]),
+            contribution_by_model=by_model,
+            reference_by_model=np.concatenate([self.reference_by_model, judges.reference_by_model]),
+            models=self.models + judges.models,
+            group=np.concatenate([self.group, together]),
+        )
+
+    def read(self, bag: Bag) -> Judge:
+        """Return a function: (N,) which tiles are kept -> (U,) centred risks of these alone."""
+        features = np.asarray(bag.features)
+
+        def risks(kept: npt.NDArray[np.bool_]) -> Array:
+            raw = [
+                stack.read_bag(features[kept], models, centre=bag.centre).log_risk
+                for stack, models in self.models
+            ]
+            found = np.concatenate([one.double().cpu().numpy() for one in raw])
+            return np.asarray(found - self.reference_by_model)
+
+        return risks
 
 
 def explain_bag(
@@ -110,17 +139,17 @@ def explain_features(
         bias=float(weight @ (bias - mean_bias)) if stack.exact else float("nan"),
         log_risk=float(weight @ (raw - reference)),
         fold=";".join(f.fold for f in folds),
-        method="exact" if stack.exact else "integrated gradients",
+        method=EXACT if stack.exact else "integrated gradients",
         attention_by_model=attention,
         contribution_by_model=contribution,
         reference_by_model=reference,
-        models=tuple(models),
+        models=((stack, tuple(models)),),
         group=np.array(by_repeat if len(repeats) > 1 else by_seed, dtype=np.int64),
     )
 
 
 def slide_faithfulness(
-    stack: ModelStack, explanation: BagExplanation, bag: Bag, *, slide: int, seed: int
+    explanation: BagExplanation, bag: Bag, *, slide: int, seed: int
 ) -> SlideFaithfulness | None:
     """Delete the tiles of one slide of a bag and let models judge that had no part in the map; None
     if nobody can.
@@ -129,7 +158,7 @@ def slide_faithfulness(
         slide: index into bag.slide_ids.
     """
     in_slide = bag.slide_index == slide
-    judge = None if _renormalises(stack, explanation, bag) else _reader(stack, explanation, bag)
+    judge = None if _renormalises(explanation, bag) else explanation.read(bag)
     return judge_slide(
         explanation.attention_by_model,
         explanation.contribution_by_model,
@@ -140,19 +169,11 @@ def slide_faithfulness(
     )
 
 
-def _reader(stack: ModelStack, explanation: BagExplanation, bag: Bag) -> Judge:
-    features = np.asarray(bag.features)
-
-    def judge(kept: npt.NDArray[np.bool_]) -> Array:
-        risk = stack.read_bag(features[kept], explanation.models, centre=bag.centre).log_risk
-        return np.asarray(risk.double().cpu().numpy() - explanation.reference_by_model)
-
-    return judge
-
-
-def _renormalises(stack: ModelStack, explanation: BagExplanation, bag: Bag) -> bool:
+def _renormalises(explanation: BagExplanation, bag: Bag) -> bool:
     attention, contribution = explanation.attention_by_model, explanation.contribution_by_model
-    return stack.exact and renormalises(attention, contribution, _reader(stack, explanation, bag))
+    return explanation.method == EXACT and renormalises(
+        attention, contribution, explanation.read(bag)
+    )
 
 
 def renormalises(attention: Array, contribution: Array, read: Judge) -> bool:

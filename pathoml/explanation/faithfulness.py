@@ -2,7 +2,8 @@
 patient say whether the risk falls.
 
 A linear read-out agrees with itself, so a map is never judged by the models that made it: the
-models of one repeat (or, with one repeat, of one seed) judge the map of the others, each in turn.
+models of one repeat (or, with one repeat, of one seed; of a head that is solved, those of
+judges.py) judge the map of the others, each in turn.
 Tiles of the slide are deleted from the highest contribution down, from the lowest up, and in random
 orders; the patient's attention is renormalised over what is left. The area between the curve of the
 random orders and that of the highest first is positive when the map points at what raises the risk.

@@ -14,6 +14,7 @@ import numpy as np
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.sheets import TileRef, best_tiles, draw_sheet, read_tiles_of
 from pathoml.store.files import atomic_path, write_text
+from pathoml.study.file_names import free_name
 from pathoml.types import NOTICE, AttentionMap, Floats, Image
 
 TILES_A_ROW = 24
@@ -70,10 +71,12 @@ class Gallery:
         }
 
     def write(self, folder: Path, paths: Mapping[str, Path | None]) -> None:
-        """Write gallery.png and gallery.html, which needs no other file."""
+        """Write gallery.png (or gallery_.png, where a slide is called so) and gallery.html, which
+        needs no other file.
+        """
         chosen = self.chosen()
         pictures = {kind: read_tiles_of(tiles, paths) for kind, tiles in chosen.items()}
-        with atomic_path(folder / "gallery.png") as path:
+        with atomic_path(folder / f"{free_name('gallery', paths)}.png") as path:
             path.write_bytes(
                 png_bytes(draw_sheet([(heading, pictures[kind]) for kind, heading in KINDS]))
             )

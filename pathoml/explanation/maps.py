@@ -4,7 +4,7 @@ QuPath, pictures, faithfulness.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,14 +24,13 @@ from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.reading import open_slide
 from pathoml.store.failures import write_failures
-from pathoml.store.files import atomic_path, sweep_temporaries, write_json
+from pathoml.store.files import atomic_path, write_json
 from pathoml.store.geojson import tile_collection, write_geojson
 from pathoml.store.maps import write_attention
-from pathoml.store.provenance import record_step
 from pathoml.store.tiles import flags_at, read_tiles
+from pathoml.study.file_names import strip_name
 from pathoml.study.layout import tiles_folder
 from pathoml.study.run_folder import RunFolder
-from pathoml.training.model_stack import ModelStack
 from pathoml.types import AttentionMap, Bag, Cohort, Image, Recipe
 
 NOTHING = np.empty((0, 0))
@@ -44,20 +43,27 @@ ExplainOne = Callable[
 class Subject:
     """Whose maps are drawn, and by which models."""
 
-    run_folder: Path
+    folder: Path  # to write into as if it were the run's
     cohort: Cohort
     bags: Sequence[Bag]
-    stack: ModelStack
     explain: ExplainOne
     score_type: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What came of drawing the maps of a run."""
+
+    failures: Mapping[str, str]  # slide_id -> reason
+    scale_limit: float  # of the colours
+
+
 def write_maps(
     study: Study, subject: Subject, recipe: Recipe, *, on_slide: Callable[[int, int], None]
-) -> dict[str, str]:
-    folder = RunFolder(subject.run_folder).attention
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
+) -> Drawn:
+    """Write attention/ and faithfulness.json of a run."""
+    folder = RunFolder(subject.folder).attention
+    folder.mkdir(parents=True)
     explanations, found = [], FaithfulnessSummary()
     for position, bag in enumerate(subject.bags):
         explanation = subject.explain(position, bag)
@@ -67,9 +73,7 @@ def write_maps(
                 explanation,
                 bag,
                 index=index,
-                checked=slide_faithfulness(
-                    subject.stack, explanation, bag, slide=index, seed=position
-                ),
+                checked=slide_faithfulness(explanation, bag, slide=index, seed=position),
             )
         explanations.append(
             replace(explanation, attention_by_model=NOTHING, contribution_by_model=NOTHING)
@@ -80,6 +84,7 @@ def write_maps(
     total, done = sum(len(bag.slide_ids) for bag in subject.bags), 0
     failures: dict[str, str] = {}
     gallery = Gallery()
+    mapped = [slide_id for bag in subject.bags for slide_id in bag.slide_ids]
     for explanation, bag in zip(explanations, subject.bags):
         percentile = float(percentileofscore(risks, explanation.log_risk, kind="weak"))
         for tile_map in slide_maps(explanation, bag, score_type=subject.score_type):
@@ -98,6 +103,7 @@ def write_maps(
                     scale,
                     percentile,
                     mark,
+                    strip=folder / f"{strip_name(tile_map.slide_id, mapped)}.png",
                 )
             except SlideError as error:
                 failures[tile_map.slide_id] = by_id(
@@ -107,10 +113,9 @@ def write_maps(
             on_slide(done, total)
     gallery.write(folder, paths)
     events = sum(patient.event == 1 for patient in subject.cohort.patients)
-    write_json(RunFolder(subject.run_folder).faithfulness, found.to_json(events))
+    write_json(RunFolder(subject.folder).faithfulness, found.to_json(events))
     write_failures(folder, failures)
-    record_step(subject.run_folder, recipe, scale_limit=scale.limit)
-    return failures
+    return Drawn(failures=failures, scale_limit=scale.limit)
 
 
 def _flagged(study: Study, tile_map: AttentionMap) -> npt.NDArray[np.bool_]:
@@ -131,6 +136,8 @@ def _draw(
     scale: MapScale,
     percentile: float,
     mark: str,
+    *,
+    strip: Path,
 ) -> None:
     fraction = scale.fraction(tile_map.contribution.astype(np.float64) * bag_size)
     if path is None:
@@ -142,9 +149,7 @@ def _draw(
             folder / f"{tile_map.slide_id}.png",
             draw_map(reader, tile_map, fraction, scale=scale, percentile=percentile, mark=mark),
         )
-        _write_png(
-            folder / f"{tile_map.slide_id}_tiles.png", draw_tiles(reader, tile_map, fraction)
-        )
+        _write_png(strip, draw_tiles(reader, tile_map, fraction))
 
 
 def _write_png(path: Path, image: Image) -> None:

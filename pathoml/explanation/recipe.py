@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.store.provenance import file_hashes
-from pathoml.study.inputs import slides_read, stored_content
+from pathoml.store.publishing import Outputs, withdraw_outputs
+from pathoml.study.inputs import pictures_there, slides_read, stored_content
 from pathoml.study.layout import tiles_folder
-from pathoml.study.run_folder import RunFolder
 from pathoml.types import Cohort, Recipe
 
-EXPLAIN_VERSION = 6
-EXPLAIN_OUTPUTS = ("attention", "faithfulness.json")
+EXPLAIN_VERSION = 7
+EXPLAIN_OUTPUTS = Outputs(
+    always=("attention", "faithfulness.json"),
+    globs=(
+        "attention/*.h5",
+        "attention/*.geojson",
+        "attention/*.png",
+        "attention/failures.csv",
+        "attention/gallery.html",
+        "faithfulness.json",
+    ),
+)
 
 
 def explain_recipe(study: Study, cohort: Cohort) -> Recipe:
@@ -24,7 +33,7 @@ def explain_recipe(study: Study, cohort: Cohort) -> Recipe:
             **file_hashes(study.run_folder, ("models/models.json", "scores.csv")),
             "events": int(cohort.event.sum()),  # faithfulness.json says how many there were
             "slides": slides_read(cohort),
-            "pictures": [slide.path is not None for slide in cohort.slides],
+            "pictures": pictures_there(cohort),
             "tiles": stored_content(tiles_folder(study), cohort),  # their flags
             "version": EXPLAIN_VERSION,
         },
@@ -33,6 +42,4 @@ def explain_recipe(study: Study, cohort: Cohort) -> Recipe:
 
 def remove_maps(run_folder: Path) -> None:
     """Remove the maps of models that are gone, where the models that there are have none."""
-    run = RunFolder(run_folder)
-    shutil.rmtree(run.attention, ignore_errors=True)
-    run.faithfulness.unlink(missing_ok=True)
+    withdraw_outputs(run_folder, "explain", EXPLAIN_OUTPUTS)

@@ -34,7 +34,7 @@ from pathoml.store.packs import stored_paths
 from pathoml.store.tables import parse_number, read_study_table
 from pathoml.store.tiles import write_tiles
 from pathoml.study.layout import SAME_SCALE, embeddings_folder, encoding_name, grid_name, tile_size
-from pathoml.study.slide_paths import located
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import Embeddings, Exchange, Ints, Recipe, TileGrid, TissueMask
 
 IMPORT_VERSION = 1  # raise it when the same foreign file comes out otherwise
@@ -233,7 +233,7 @@ def _slide_rows(study: Study) -> dict[str, dict[str, str]]:
 
 def _known_slide(study: Study, row: Mapping[str, str]) -> KnownSlide:
     slide_id = row["slide_id"]
-    path = located(study.folder, row["path"]) if row["path"] else None
+    path = slide_path(study.folder, row["path"]) if row["path"] else None
     path = path if path and is_there(path) else None
     stated = parse_number(row["mpp"]) if row.get("mpp") else None
     if path is not None:

@@ -11,6 +11,7 @@ import torch
 
 from pathoml.errors import StoreError
 from pathoml.store.foreign import TORCH_FAULTS
+from pathoml.store.refusals import raise_refusal
 
 
 def read_tensors(path: Path, expected: str) -> Any:
@@ -26,6 +27,7 @@ def read_tensors(path: Path, expected: str) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except TORCH_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is not a file of plain tensors ({type(error).__name__}). Save {expected}."
         ) from error

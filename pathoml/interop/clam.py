@@ -12,6 +12,7 @@ they were read from, and `custom_downsample`, where it stands, what they were sh
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from pathoml.interop._features import (
     study_embeddings,
 )
 from pathoml.interop._tensors import as_array, read_tensors
-from pathoml.store.files import atomic_path
+from pathoml.store.files import write_bytes
 from pathoml.store.foreign import ForeignFile, read_foreign, write_foreign
 from pathoml.types import Exchange, TileGrid
 
@@ -70,8 +71,9 @@ def export_to(study: Study, target: Path) -> Exchange:
                 attrs={},
             ),
         )
-        with atomic_path(paths[2]) as temporary:
-            torch.save(torch.from_numpy(slide.features.astype(np.float32)), temporary)
+        made = io.BytesIO()
+        torch.save(torch.from_numpy(slide.features.astype(np.float32)), made)
+        write_bytes(paths[2], made.getvalue())
         written += paths
     return Exchange(files=tuple(written))
 

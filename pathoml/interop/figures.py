@@ -30,13 +30,14 @@ from pathoml.explanation.overlay import colour_tiles, tile_hues
 from pathoml.slides.identity import by_id
 from pathoml.slides.pictures import round_length
 from pathoml.slides.reading import open_slide, read_overview
-from pathoml.store.files import atomic_path, read_json, write_text
+from pathoml.store.files import read_json, write_bytes, write_text
 from pathoml.store.maps import read_attention
 from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_study_table
+from pathoml.study.current_run import current_run
 from pathoml.study.no_map import why_without_maps
 from pathoml.study.run_folder import RunFolder
-from pathoml.study.slide_paths import located
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import NOTICE, AttentionMap, Exchange, Image
 
 WIDTH_IN, FOOTER_IN = 7.0, 0.95  # two columns of a journal
@@ -66,9 +67,10 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    files = RunFolder(study.run_folder).maps()
+    run = current_run(study)
+    files = run.maps()
     if not files:
-        raise StoreError(why_without_maps(study))
+        raise StoreError(run.outdated.get("explain") or why_without_maps(study))
     bag_tiles: dict[str, int] = {}
     for path in files:
         tile_map = read_attention(path)
@@ -76,7 +78,7 @@ def export_to(study: Study, target: Path) -> Exchange:
             tile_map.attention
         )
     paths = {
-        row["slide_id"]: located(study.folder, row["path"])
+        row["slide_id"]: slide_path(study.folder, row["path"])
         for row in read_study_table(study, "slides").rows
         if row["path"]
     }
@@ -171,14 +173,15 @@ def save_figure(figure: Figure, picture: Image, path: Path) -> list[Path]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a person's own matplotlibrc changes nothing
         matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": path.name})
-        with atomic_path(png) as temporary:
-            figure.savefig(
-                temporary,
-                format="png",
-                dpi=DPI,
-                metadata={"Software": None},
-                pil_kwargs={"compress_level": 3},
-            )
+        picture_bytes = io.BytesIO()
+        figure.savefig(
+            picture_bytes,
+            format="png",
+            dpi=DPI,
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": 3},
+        )
+        write_bytes(png, picture_bytes.getvalue())
         text = io.StringIO()
         figure.savefig(
             text, format="svg", dpi=PLACEHOLDER_DPI, metadata={"Date": None, "Creator": None}

@@ -13,11 +13,12 @@ from pathoml.config import Study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
 from pathoml.store.embeddings import read_embeddings
-from pathoml.store.files import atomic_path
+from pathoml.store.files import proved_path
+from pathoml.store.foreign import is_whole_hdf5
 from pathoml.store.maps import read_assignments, read_attention
+from pathoml.study.current_run import current_run
 from pathoml.study.layout import embeddings_folder
 from pathoml.study.no_map import why_without_maps
-from pathoml.study.run_folder import RunFolder
 from pathoml.types import Assignments, AttentionMap, Exchange
 
 
@@ -29,9 +30,10 @@ def export_to(study: Study, target: Path) -> Exchange:
         ConfigError: anndata is not installed.
         StoreError: there are no maps yet.
     """
-    maps = RunFolder(study.run_folder).maps()
+    run = current_run(study)
+    maps = run.maps()
     if not maps:
-        raise StoreError(why_without_maps(study))
+        raise StoreError(run.outdated.get("explain") or why_without_maps(study))
     files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
@@ -42,10 +44,10 @@ def export_to(study: Study, target: Path) -> Exchange:
         except StoreError as error:
             failures[tile_map.slide_id] = str(error)
             continue
-        found = RunFolder(study.run_folder).assignments_of(path.stem)
+        found = run.assignments_of(path.stem)
         assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.h5ad"
-        with atomic_path(written) as temporary:
+        with proved_path(written, is_whole_hdf5) as temporary:
             as_anndata(
                 tile_map, features, assigned, mark=marks.get(tile_map.slide_id, NOT_CHECKED)
             ).write_h5ad(temporary)

@@ -6,6 +6,7 @@ Where there is no tile the value is 0 and the channel `tile` is 0; NaN is never 
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ import tifffile
 from pathoml.config import Study
 from pathoml.errors import StoreError
 from pathoml.explanation.marks import NOT_CHECKED, map_marks
-from pathoml.store.files import atomic_path
+from pathoml.store.files import write_bytes
 from pathoml.store.maps import read_attention
+from pathoml.study.current_run import current_run
 from pathoml.study.no_map import why_without_maps
-from pathoml.study.run_folder import RunFolder
 from pathoml.types import NOTICE, AttentionMap, Exchange
 
 
@@ -28,9 +29,10 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    maps = RunFolder(study.run_folder).maps()
+    run = current_run(study)
+    maps = run.maps()
     if not maps:
-        raise StoreError(why_without_maps(study))
+        raise StoreError(run.outdated.get("explain") or why_without_maps(study))
     files, marks = [], map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
@@ -87,5 +89,6 @@ def write_ome(path: Path, tile_map: AttentionMap, mark: str = "") -> None:
         "Name": tile_map.slide_id,
         "Description": (f"Explains the model, not the disease. {NOTICE} {mark}".rstrip()),
     }
-    with atomic_path(path) as temporary:
-        tifffile.imwrite(temporary, channels, ome=True, photometric="minisblack", metadata=metadata)
+    made = io.BytesIO()
+    tifffile.imwrite(made, channels, ome=True, photometric="minisblack", metadata=metadata)
+    write_bytes(path, made.getvalue())

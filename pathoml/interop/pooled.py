@@ -19,6 +19,7 @@ Random Structures & Algorithms 22 (2003) 60-65.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.interop._features import study_embeddings
-from pathoml.store.files import atomic_path
+from pathoml.store.files import write_bytes
 from pathoml.types import Exchange, Floats
 
 DIRECTIONS = 32
@@ -49,17 +50,15 @@ def export_to(study: Study, target: Path) -> Exchange:
             projection = random_directions(slide.features.shape[1])  # (D, K)
             _save(target / PROJECTION, projection)
         mean, variance, covariance = pooled(slide.features, projection)
-        with (
-            atomic_path(target / f"{slide.slide_id}.npz") as temporary,
-            temporary.open("wb") as file,
-        ):
-            np.savez(
-                file,
-                tiles=np.int64(len(slide.features)),
-                mean=mean,
-                variance=variance,
-                covariance=covariance,
-            )
+        made = io.BytesIO()
+        np.savez(
+            made,
+            tiles=np.int64(len(slide.features)),
+            mean=mean,
+            variance=variance,
+            covariance=covariance,
+        )
+        write_bytes(target / f"{slide.slide_id}.npz", made.getvalue())
         written.append(target / f"{slide.slide_id}.npz")
     return Exchange(
         files=(*written, target / PROJECTION),
@@ -100,5 +99,6 @@ def random_directions(dim: int) -> npt.NDArray[np.float64]:
 
 
 def _save(path: Path, array: Floats) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
+    made = io.BytesIO()
+    np.save(made, array)
+    write_bytes(path, made.getvalue())

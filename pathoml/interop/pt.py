@@ -7,6 +7,7 @@ A SLIDE.pt may also be a dictionary with "features" and "coords". tiles.json say
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pathoml.config import Study
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.interop._features import ForeignFeatures, KnownSlide, import_features, study_embeddings
 from pathoml.interop._tensors import as_array, read_tensors
-from pathoml.store.files import atomic_path, read_json, write_json
+from pathoml.store.files import atomic_path, read_json, write_bytes, write_json
 from pathoml.store.tables import parse_number, read_table, write_table
 from pathoml.types import Exchange
 
@@ -63,8 +64,9 @@ def export_to(study: Study, target: Path) -> Exchange:
             "tile_px": slide.grid.tile_px,
             "tile_um": slide.grid.tile_um,
         }
-        with atomic_path(target / f"{slide.slide_id}.pt") as temporary:
-            torch.save(torch.from_numpy(slide.features), temporary)
+        made = io.BytesIO()
+        torch.save(torch.from_numpy(slide.features), made)
+        write_bytes(target / f"{slide.slide_id}.pt", made.getvalue())
         with atomic_path(target / f"{slide.slide_id}.csv") as temporary:
             write_table(temporary, ("x", "y"), slide.grid.xy_l0.tolist())
         written += [target / f"{slide.slide_id}.pt", target / f"{slide.slide_id}.csv"]

@@ -21,9 +21,9 @@ from pathoml.slides.reading import open_slide
 from pathoml.store.geojson import marked, stable_id, tile_collection, write_geojson
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.tables import read_study_table
+from pathoml.study.current_run import current_run
 from pathoml.study.no_map import why_without_maps
-from pathoml.study.run_folder import RunFolder
-from pathoml.study.slide_paths import located
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import Assignments, AttentionMap, Exchange
 
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
@@ -41,11 +41,14 @@ def export_to(study: Study, target: Path) -> Exchange:
     Raises:
         StoreError: there are no maps yet.
     """
-    maps = RunFolder(study.run_folder).maps()
+    run = current_run(study)
+    maps = run.maps()
     if not maps:
-        raise StoreError(why_without_maps(study))
+        raise StoreError(run.outdated.get("explain") or why_without_maps(study))
     rows = read_study_table(study, "slides").rows
-    paths = {row["slide_id"]: located(study.folder, row["path"]) for row in rows if row.get("path")}
+    paths = {
+        row["slide_id"]: slide_path(study.folder, row["path"]) for row in rows if row.get("path")
+    }
     files, failures, marks = [], {}, map_marks(study.run_folder)
     for path in maps:
         tile_map = read_attention(path)
@@ -56,7 +59,7 @@ def export_to(study: Study, target: Path) -> Exchange:
                 str(error), tile_map.slide_id, paths.get(tile_map.slide_id)
             )
             continue
-        found = RunFolder(study.run_folder).assignments_of(path.stem)
+        found = run.assignments_of(path.stem)
         assigned = read_assignments(found) if found.exists() else None
         written = target / f"{tile_map.slide_id}.geojson"
         write_geojson(

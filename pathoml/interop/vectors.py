@@ -25,6 +25,7 @@ from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import read_foreign
 from pathoml.store.packs import stored_paths
+from pathoml.store.refusals import raise_refusal
 from pathoml.store.tables import parse_number, read_table, table_names, write_table
 from pathoml.study.layout import embeddings_folder, vector_of
 from pathoml.types import Exchange
@@ -220,6 +221,7 @@ def _parquet(source: Path) -> tuple[tuple[str, ...], list[Mapping[str, str]]]:
             " pyarrow), or save the table as CSV."
         ) from error
     except (OSError, ValueError) as error:
+        raise_refusal(error, source)
         raise ConfigError(f"{source} is torn or not parquet. Write it again.") from error
     if frame.index.name in IDS:
         frame = frame.reset_index()
@@ -312,6 +314,7 @@ def _npz(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except NUMPY_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn, or holds Python objects, which are not read ({error}). Save plain"
             " arrays of numbers and of text."
@@ -334,6 +337,7 @@ def _one_npy(path: Path) -> tuple[npt.NDArray[Any], str]:
     try:
         return np.load(path, allow_pickle=False), ""
     except NUMPY_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn, or holds Python objects, which are not read ({error}). Save a plain"
             " array of numbers."

@@ -23,7 +23,7 @@ from pathoml.report.nomogram import nomogram_figure
 from pathoml.report.what_ran import WhatRan
 from pathoml.store.files import read_json
 from pathoml.store.tables import read_own_table
-from pathoml.study.run_folder import RunFolder
+from pathoml.study.current_run import current_run
 from pathoml.types import Json
 
 BEST_FIRST = ("clinical_and_image", "image", "clinical")  # whose calibration is drawn
@@ -43,7 +43,7 @@ def detail_sections(
     best = next((name for name in BEST_FIRST if calibration.get(name)), "image")
     models = [m for m in MODELS if any(m in row for row in (metrics.get("brier") or {}).values())]
     competing = metrics.get("competing_risks") or {}
-    folder = RunFolder(study.run_folder)
+    folder = current_run(study)
     tiled = ran is None or not ran.vector_of  # else phenotypes are those of earlier models
     readers = _readers(folder.labels) if tiled else []
     faithfulness = read_json(folder.faithfulness) if folder.faithfulness.exists() else {}

@@ -168,7 +168,12 @@ def _predicted(ran: WhatRan, _: Json) -> list[str]:
     fitted = fitted.replace("; 1 initialisation a fold", "").replace("; 1 training a fold", "")
     return [
         f"The scores were made by {name}{models}, trained {where}{endpoint} and fixed before these"
-        " patients were scored: nothing was trained, divided into folds or chosen on them.",
+        + (
+            f" patients were scored. It had learned from {bundle['in_sample']} of them, so that"
+            " nothing here validates it."
+            if bundle.get("in_sample")
+            else " patients were scored: nothing was trained, divided into folds or chosen on them."
+        ),
         _features(ran.features),
         f"{fitted}.",
         *([f"Of these patients: {bundle['harmonised']}"] if bundle.get("harmonised") else []),

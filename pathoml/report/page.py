@@ -36,10 +36,12 @@ from pathoml.report.suppression import pooled_centres, suppressed
 from pathoml.report.what_ran import read_what_ran
 from pathoml.store.files import read_json, write_text
 from pathoml.store.hdf5 import stored_attr
-from pathoml.store.provenance import is_fresh, record_step
+from pathoml.store.publishing import is_fresh, publishing
 from pathoml.store.scores import ScoreTable, read_scores
 from pathoml.store.tables import parse_number, table_names
 from pathoml.study.cohort import read_cohort
+from pathoml.study.current_run import CurrentRun, current_run, refuse_unfinished
+from pathoml.study.file_names import strip_name
 from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder
 from pathoml.types import SILENT, Json, Progress
@@ -51,6 +53,8 @@ NOT_REPEATED = (
     "patients",
     "embeddings",
 )  # provenance.json holds outcomes of single patients there; the page does not
+# of provenance.json; what files there are of each step is not of the page
+SHOWN_OF_PROVENANCE = ("notice", "steps", "pathoml_version", "packages")
 JPEG_QUALITY = 88
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 # a map's log_risk and the score's may differ by the digits that scores.csv keeps
@@ -100,14 +104,15 @@ def write_report(study: Study | Path | str, *, progress: Progress = SILENT) -> P
             there are now.
     """
     study = opened(study)
+    refuse_unfinished(study)
     refuse_other_tables(study)
     folder, recipe = study.run_folder, report_recipe(study)
     page = RunFolder(folder).report
     fresh = is_fresh(folder, recipe, REPORT_OUTPUTS)
     progress.heading(f"report  runs/{study.config.run}{': up to date' if fresh else ''}")
     if not fresh:
-        write_text(page, report_page(study))
-        record_step(folder, recipe)
+        with publishing(folder, recipe, REPORT_OUTPUTS) as out:
+            write_text(RunFolder(out.folder).report, report_page(study))
     return page
 
 
@@ -118,7 +123,7 @@ def report_page(study: Study) -> str:
         StoreError: scores.csv or metrics.json is missing or unreadable. Everything else may be
             absent; the page then says so.
     """
-    folder = RunFolder(study.run_folder)
+    folder = current_run(study)
     table = read_scores(folder.path)
     vector_of = table.vector_of
     scores, table_facts = _scored_patients(table)
@@ -173,7 +178,7 @@ def report_page(study: Study) -> str:
         "ends": []
         if smallest or vector_of
         else _ends(
-            folder.attention,
+            folder,
             scores,
             {s for s, row in checked.items() if not row.get("faithful")},
         ),
@@ -240,7 +245,7 @@ def _scored_patients(table: ScoreTable) -> tuple[list[ScoredPatient], dict[str, 
         for b, patient_id in enumerate(table.patient_ids)
     ]
     stated = {
-        "score_type": table.score_type,
+        "score_type": (table.kind,),
         "n_repeats": [f"{n:g}" for n in table.n_repeats],
         "splits_sha256": table.splits_sha256,
         "data_cut": table.data_cut,
@@ -288,33 +293,37 @@ def _flow(metrics: Json, scores: Sequence[ScoredPatient]) -> dict[str, Any]:
 
 
 def _ends(
-    folder: Path, scores: Sequence[ScoredPatient], unfaithful: Set[str]
+    run: CurrentRun, scores: Sequence[ScoredPatient], unfaithful: Set[str]
 ) -> list[tuple[str, list[PatientMaps]]]:
     """Return the patients with the highest and the lowest log-risk with their maps; nobody is at
     both ends.
     """
-    if not folder.is_dir():
+    if not run.attention.is_dir():
         return []
     files: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*.h5")):
+    for path in run.maps():
         files.setdefault(stored_attr(path, "patient_id"), []).append(path)
     count = min(PATIENTS_SHOWN, len(scores) // 2)
     highest, lowest = list(scores[len(scores) - count :][::-1]), list(scores[:count])
+    names = [path.stem for found in files.values() for path in found]
     named = (("Highest predicted risk", highest), ("Lowest predicted risk", lowest))
     return [
-        (name, [_patient_maps(p, files.get(p.patient_id, []), unfaithful) for p in patients])
+        (
+            name,
+            [_patient_maps(p, files.get(p.patient_id, []), unfaithful, names) for p in patients],
+        )
         for name, patients in named
     ]
 
 
 def _patient_maps(
-    patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str]
+    patient: ScoredPatient, files: Sequence[Path], unfaithful: Set[str], mapped: Sequence[str]
 ) -> PatientMaps:
     pictures = [
         SlidePicture(
             slide_id=path.stem,
             overlay=_data_uri(path.with_name(f"{path.stem}.png")),
-            tiles=_data_uri(path.with_name(f"{path.stem}_tiles.png")),
+            tiles=_data_uri(path.with_name(f"{strip_name(path.stem, mapped)}.png")),
             stale=abs((parse_number(stored_attr(path, "log_risk")) or 0.0) - patient.log_risk)
             > MAP_TOLERANCE,
             unfaithful=path.stem in unfaithful,
@@ -345,7 +354,8 @@ def _provenance(content: Json) -> dict[str, Any]:
     and long lists.
     """
     steps = {k: v for k, v in (content.get("steps") or {}).items() if k != "report"}
-    content = {**content, "steps": steps} if content else {}
+    shown = {k: v for k, v in content.items() if k in SHOWN_OF_PROVENANCE}
+    content = {**shown, "steps": steps} if content else {}
     environment = next(
         (step["environment"] for step in reversed(list(steps.values())) if step.get("environment")),
         content,

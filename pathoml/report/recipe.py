@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathoml.config import Study, resolved_yaml
 from pathoml.store.provenance import file_hashes, recorded_recipes
+from pathoml.store.publishing import Outputs
 from pathoml.types import Recipe
 
 REPORT_VERSION = 9
-REPORT_OUTPUTS = ("report.html",)
+REPORT_OUTPUTS = Outputs(always=("report.html",), globs=("report.html",))
 REPORT_READS = (
     "scores.csv",
     "metrics.json",

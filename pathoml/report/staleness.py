@@ -9,6 +9,7 @@ from pathoml.errors import StoreError
 from pathoml.store.provenance import file_hash, recorded_inputs
 from pathoml.store.tables import table_names
 from pathoml.study.cohort import read_cohort
+from pathoml.study.current_run import outdated
 from pathoml.study.inputs import changed_tables, what_changed
 from pathoml.types import Json
 
@@ -16,10 +17,13 @@ SECTIONS = ("significance", "evaluate")  # of study.yaml, as `evaluate` records 
 
 
 def refuse_other_tables(study: Study) -> None:
-    """Raise StoreError if patients.csv or slides.csv say other than when the scores were evaluated.
+    """Raise StoreError if patients.csv or slides.csv say other than when the scores were evaluated,
+    or metrics.json is of other scores than those that there are now.
 
     A folder of a run may be read without the tables; then there is nothing to compare.
     """
+    if sentence := outdated(study.run_folder, "evaluate"):
+        raise StoreError(f"{study.run_folder}: {sentence}")
     recorded = recorded_inputs(study.run_folder, "evaluate")
     if not recorded or not _has_tables(study):
         return
@@ -36,7 +40,8 @@ def stale_alarms(study: Study) -> list[Json]:
     """Return an alarm where study.yaml says other than what the scores were evaluated with, and
     where readings were weighed against other tables or phenotypes than there are now.
     """
-    found = [_other_settings(study), _other_readings(study)]
+    gone = [outdated(study.run_folder, step) for step in ("explain", "discover")]
+    found = [_other_settings(study), _other_readings(study), *gone]
     return [{"name": "stale", "message": message} for message in found if message]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pathoml.config import SignificanceConfig, Study
 from pathoml.store.files import read_json, sha256_of_file
@@ -68,7 +68,7 @@ def read_what_ran(study: Study, *, score_type: str) -> WhatRan:
     config = study.config.model_dump(mode="json")
     splits = _read(run.splits)
     about = {k: config["splits"][k] for k in ("scheme", "seed", "stratify_by", "folds", "repeats")}
-    made = {
+    made: dict[str, Any] = {
         "score_type": score_type,
         "splits": {**about, **splits} if origin != "predicted" else {},
         "bootstraps": SignificanceConfig(
@@ -118,6 +118,7 @@ def _predicted(study: Study, done: Json, made: Json) -> WhatRan:
             "name": done.get("bundle") or said.get("name") or study.config.run,
             "endpoint": said.get("endpoint", ""),
             "harmonised": done.get("harmonised", ""),
+            "in_sample": done.get("in_sample", 0),
             **{k: v for k, v in training.items() if k in ("patients", "events", "models")},
         },
         **made,

@@ -44,6 +44,7 @@ class SrgbReader(slides.Reader):
         self.size_l0, self.stated_mpp = reader.size_l0, reader.stated_mpp
         self.level_downsamples, self.vendor = reader.level_downsamples, reader.vendor
         self.bounds_l0 = reader.bounds_l0
+        self.notes = tuple(getattr(reader, "notes", ()))
         try:
             slide = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             self._transform = ImageCms.buildTransform(

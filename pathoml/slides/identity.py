@@ -17,7 +17,6 @@ import openslide
 from pathoml.slides.companions import HAMAMATSU, companions, hamamatsu_entries, is_macro
 from pathoml.slides.dicom import DicomHeader, read_header
 from pathoml.slides.written_tags import in_text, written_tags
-from pathoml.store.files import sha256_of_file, sha256_of_json
 
 KINDS: dict[str, re.Pattern[str]] = {  # of a property's last word, upper and lower case alike
     "patient": re.compile(
@@ -185,20 +184,3 @@ def by_id(reason: str, slide_id: str, path: Path | None) -> str:
         return reason
     name = rf"(?<!\w)(?:{re.escape(str(path))}|{re.escape(path.name)})(?!\w)"
     return re.sub(name, lambda _: slide_id, reason)
-
-
-def same_size(paths: Iterable[Path]) -> list[list[Path]]:
-    """Return the groups of files of equal size: only those can be copies of one another."""
-    groups: dict[int, list[Path]] = {}
-    for path in paths:
-        groups.setdefault(path.stat().st_size, []).append(path)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def sha256_of_slide(path: Path) -> str:
-    """Return the SHA-256 of a slide's file, or of the files of its folder by name."""
-    if path.is_dir():
-        return sha256_of_json(
-            {p.name: sha256_of_file(p) for p in sorted(path.iterdir()) if p.is_file()}
-        )
-    return sha256_of_file(path)

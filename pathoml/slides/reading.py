@@ -122,6 +122,7 @@ class Reader:
 
     bounds_l0: tuple[int, int] = (0, 0)
     icc_profile: bytes | None = None
+    notes: tuple[str, ...] = ()  # what people should know of the file, each a sentence's end
 
     def tile_size_px(self, level: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return None: no level is stored as JPEG tiles."""

@@ -11,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store.hdf5 import HDF5_FAULTS, opened, read_h5, whole, write_h5
+from pathoml.store.hdf5 import ATTRS_SHA256, HDF5_FAULTS, opened, read_h5, whole, write_h5
+from pathoml.store.refusals import raise_refusal
 from pathoml.store.tiles import coord_attrs, grid_of, root_attrs
 from pathoml.types import Embeddings, Recipe, TileGrid
 
 VECTOR_OF = "vector_of"  # attribute: what the only row is of, where it is no tile
+TILE_RECIPE = "tile_recipe"  # attribute: the recipe of the tiles, as JSON
+
+HASHES = ("content_sha256", ATTRS_SHA256)  # which are taken anew of what is written
 
 
 def write_embeddings(
@@ -30,6 +34,7 @@ def write_embeddings(
     imported_from: str = "",
     stain: str = "",
     vector_of: str = "",
+    tile_recipe: str = "",
 ) -> None:
     """Write embeddings/ENCODING/SLIDE.h5.
 
@@ -42,6 +47,7 @@ def write_embeddings(
         stain: what was done to the tiles' colours, if anything.
         vector_of: "slide" or "patient" where the one row is of the whole slide, or of all slides of
             the patient, and has no place; "" for tiles.
+        tile_recipe: by which the tiles were laid, as their file holds it; "" = not known.
 
     Raises:
         StoreError: the features are not finite, or not one row per tile.
@@ -70,6 +76,7 @@ def write_embeddings(
             ("imported_from", imported_from),
             ("stain", stain),
             (VECTOR_OF, vector_of),
+            (TILE_RECIPE, tile_recipe),
         )
         if value
     }
@@ -82,6 +89,20 @@ def write_embeddings(
             "features": {"encoder": encoder, "name": grid.slide_id},
         },
     )
+
+
+def restamp(path: Path, tile_recipe: str) -> None:
+    """Write a file of embeddings again as it is, but for the recipe of its tiles.
+
+    Raises:
+        StoreError: torn, foreign, or changed since it was written.
+    """
+    with whole(path):
+        arrays, root, _ = read_h5(path, ("coords", "features"))
+        with opened(path) as (file, _, _):
+            attrs = {name: dict(file[name].attrs) for name in arrays}
+    kept = {k: v for k, v in root.items() if k not in (*HASHES, "features.encoder")}
+    write_h5(path, arrays, {**kept, TILE_RECIPE: tile_recipe}, attrs=attrs)
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -120,6 +141,9 @@ def _embeddings_of(
 def stored_rows(path: Path) -> int:
     """Return how many vectors a file of embeddings holds, without reading them; 0 if it is absent
     or torn.
+
+    Raises:
+        StoreError: the machine does not let it be read now.
     """
     return _stored_shape(path)[0]
 
@@ -136,7 +160,8 @@ def _stored_shape(path: Path) -> tuple[int, int]:
         with opened(path) as (file, _, _):
             rows, width = file["features"].shape
             return int(rows), int(width)
-    except HDF5_FAULTS:
+    except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         return 0, 0
 
 

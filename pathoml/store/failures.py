@@ -19,16 +19,21 @@ def failed_slides(folder: Path) -> dict[str, str]:
     }
 
 
-def settle_failures(folder: Path) -> None:
-    """Leave one empty failures.csv where shards left theirs, or a killed run none: for when nothing
-    of the batch is to do any more.
+def settle_failures(folder: Path) -> bool:
+    """Leave one empty failures.csv where shards left theirs, a killed run none, or slides failed
+    that are as they were again: for when nothing of the batch is to do any more.
+
+    Returns:
+        Whether it was not so before.
     """
-    if folder.is_dir():
-        sweep_temporaries(folder)
-    if folder.is_dir() and (
-        any(folder.glob("failures.*-of-*.csv")) or not (folder / "failures.csv").exists()
-    ):
-        write_failures(folder, {})
+    if not folder.is_dir():
+        return False
+    sweep_temporaries(folder)
+    settled = (folder / "failures.csv").exists() and not failed_slides(folder)
+    if settled and not any(folder.glob("failures.*-of-*.csv")):
+        return False
+    write_failures(folder, {})
+    return True
 
 
 def write_failures(folder: Path, failures: dict[str, str], part: str = "") -> None:

@@ -8,16 +8,24 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pathoml.errors import StoreError
+from pathoml.store.refusals import refusal_number
+from pathoml.store.system import is_running, sync_folder
 
 SECONDS_A_DAY = 86_400
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PROCESSES = Path("/proc/self/ns/pid")  # of a container others than of its neighbour
+LONGEST_STEM = 160  # bytes of a name that a temporary keeps; file systems take 255 in all
+LONGEST_MACHINE = 32
+DIGITS_OF_A_PLACE = 8
 
 
 @contextmanager
@@ -26,45 +34,88 @@ def atomic_path(path: Path) -> Iterator[Path]:
     failure removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:LONGEST_STEM]}.{_place()}.{_process()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as handle:
+        with temporary.open("r+b") as handle:  # Windows syncs no file that is only read
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def proved_path(path: Path, proof: Callable[[Path], object]) -> Iterator[Path]:
+    """Yield a temporary path as `atomic_path` does, for a writer that may lose bytes without a
+    word (ReadStat, HDF5, zip, TIFF): what it wrote is read back before it gets its name.
+
+    Args:
+        proof: reads the file, and raises where it is not what was to be written.
+
+    Raises:
+        StoreError: it is not; what was there before is kept.
+    """
+    with atomic_path(path) as temporary:
+        yield temporary
+        try:
+            proof(temporary)
+        except Exception as error:
+            if refusal_number(error):
+                raise
+            raise StoreError(
+                f"{path} was not written whole ({type(error).__name__}: {str(error)[:100]}), so it"
+                " was not put in its place. The disk may be full or failing: look at it, and run"
+                " the step again."
+            ) from error
+
+
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what killed jobs left in a folder and below it: of this machine's dead processes, and
-    of other machines after a day.
+    """Remove what killed jobs left in a folder and below it: of dead processes beside this one, and
+    of other machines and containers after a day.
     """
     for path in folder.rglob(".*.tmp"):
-        machine, pid = path.name.split(".")[-3:-1]
-        if (
-            machine == _machine()
-        ):  # a shared folder also holds what the jobs of other nodes are writing
-            alive = pid.isdigit() and Path(f"/proc/{pid}").exists()
-        else:
-            alive = time.time() - path.stat().st_mtime < SECONDS_A_DAY
+        place, process = path.name.split(".")[-3:-1]
+        pid = process.partition("-")[0]
+        alive = None
+        if place == _place():  # a shared folder also holds what jobs elsewhere are writing
+            alive = pid.isdigit() and is_running(int(pid))
+        if alive is None:
+            try:
+                alive = time.time() - path.stat().st_mtime < SECONDS_A_DAY
+            except FileNotFoundError:  # it has got its name in the meantime
+                continue
         if not alive:
             path.unlink(missing_ok=True)
 
 
-def _machine() -> str:
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()) or "machine"
+def _place() -> str:
+    """Return where a process number names a process: two containers may have one host name, and
+    in each of them a process 1.
+    """
+    known = [socket.gethostname()]
+    with suppress(OSError):  # another system than Linux
+        known += [BOOT_ID.read_text(encoding="ascii"), str(PROCESSES.stat().st_ino)]
+    digest = hashlib.sha256("\n".join(known).encode()).hexdigest()[:DIGITS_OF_A_PLACE]
+    machine = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:LONGEST_MACHINE] or "machine"
+    return f"{machine}-{digest}"
+
+
+def _process() -> str:
+    """Return a name that no other writer has, of another container or thread either."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically, such as one that a library made in memory."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store.files import atomic_path
-from pathoml.store.hdf5 import HDF5_FAULTS, read_dataset
+from pathoml.store.files import proved_path
+from pathoml.store.hdf5 import HDF5_FAULTS, read_dataset, refuse_torn
 from pathoml.store.probe import Probe
+from pathoml.store.refusals import raise_refusal
 
 # a compressed array of another tool may declare this many times its bytes; features shrink by a
 # third at most
@@ -80,6 +81,12 @@ def walk_hdf5(path: Path) -> str | None:
     return None
 
 
+def is_whole_hdf5(path: Path) -> None:
+    """Walk through a file that was just written; raise an error if it ends too early."""
+    if (fault := walk_hdf5(path)) is not None:
+        raise ValueError(fault)
+
+
 def read_foreign(path: Path) -> ForeignFile:
     """Read every array at the root of another tool's HDF5 file.
 
@@ -105,6 +112,7 @@ def read_foreign(path: Path) -> ForeignFile:
                 attrs={name: _as_text(file[name].attrs) for name in names},
             )
     except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn or not HDF5. Copy it again, or let the tool that wrote it write it"
             " again."
@@ -123,7 +131,10 @@ def _as_text(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_foreign(path: Path, content: ForeignFile) -> None:
     """Write an HDF5 file in another tool's layout, atomically."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        proved_path(path, lambda temporary: refuse_torn(temporary, content.arrays)) as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
         for name, array in content.arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(content.attrs.get(name, {}))

@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store.files import atomic_path, sha256_of_json
+from pathoml.store.files import proved_path, sha256_of_json
+from pathoml.store.mapping import map_array
 from pathoml.store.packs import find_packed
+from pathoml.store.refusals import raise_refusal
 
 MAX_ARRAY_BYTES = 64 * 2**30  # a larger declared array is an attack or an error, not a slide
 HDF5_FAULTS = (
@@ -57,11 +59,16 @@ def stored_attr(path: Path, name: str) -> str:
 
 
 def stored_attrs(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it."""
+    """Return root attributes of a file as text, each "" if the file is absent, torn or lacks it.
+
+    Raises:
+        StoreError: the machine does not let it be read now, which says nothing of the file.
+    """
     try:
         with opened(path) as (file, _, _):
             return {name: _text(file.attrs.get(name, "")) for name in names}
-    except HDF5_FAULTS:
+    except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         return dict.fromkeys(names, "")
 
 
@@ -91,7 +98,10 @@ def write_h5(
     attrs: Mapping[str, Mapping[str, Any]],
 ) -> None:
     root = {**root, "content_sha256": sha256_of_arrays(arrays)}
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        proved_path(path, lambda temporary: refuse_torn(temporary, arrays)) as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(attrs.get(name, {}))
@@ -103,6 +113,14 @@ def write_h5(
                 ),
             }
         )
+
+
+def refuse_torn(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise an error if a file that was just written ends too early, or lacks one of the arrays."""
+    with h5py.File(path, "r", locking=False) as file:  # refuses one that ends too early
+        for name, array in arrays.items():
+            if file[name].shape != np.shape(array):
+                raise ValueError(f"the array {name!r} is not whole")
 
 
 def _sha256_of_attrs(root: Mapping[str, Any], attrs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -163,6 +181,7 @@ def whole(path: Path) -> Iterator[None]:
             f"{path} is missing. Run the step that writes it, or `pathoml run`."
         ) from None
     except HDF5_FAULTS as error:
+        raise_refusal(error, path)
         raise StoreError(
             f"{path} is torn or not HDF5 ({type(error).__name__}: {str(error)[:100]}). {AGAIN}"
         ) from error
@@ -229,7 +248,5 @@ def read_dataset(
         and dataset.size
         and dataset.dtype.isnative
     ):
-        return np.asarray(
-            np.memmap(path, dataset.dtype, "c", begins + offset, dataset.shape)
-        )  # copy-on-write: the file cannot be changed
+        return map_array(path, dataset.dtype, begins=begins + offset, shape=dataset.shape)
     return np.asarray(dataset[()])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import struct
 import time
@@ -24,6 +25,8 @@ from pathlib import Path
 from pathoml.errors import StoreError
 from pathoml.store.files import atomic_path, sweep_temporaries
 
+PACKS = "pack-*.zip"
+NUMBERED = re.compile(r"pack-(\d+)\.zip")  # as we write them; "pack-00001 (1).zip" is a copy
 GIGABYTE = 10**9
 # bytes; where a file begins in a pack, so that mapped arrays are aligned as in the file alone
 ALIGNMENT = 64
@@ -80,8 +83,32 @@ class _Section(io.RawIOBase):
 
 
 def pack_paths(folder: Path) -> list[Path]:
-    """Return the packs of a folder in the order of their numbers."""
-    return sorted(folder.glob("pack-*.zip"), key=lambda path: (len(path.name), path.name))
+    """Return the packs of a folder in the order of their numbers; copies under other names come
+    first, so that what they hold never stands for what was packed later.
+    """
+    return sorted(
+        (path for path in folder.glob(PACKS) if path.is_file()),
+        key=lambda path: (pack_number(path), path.name),
+    )
+
+
+def pack_number(pack: Path) -> int:
+    """Return the number of a pack, 0 of a copy.
+
+    >>> pack_number(Path("pack-00012.zip")), pack_number(Path("pack-00012 (1).zip"))
+    (12, 0)
+    """
+    named = NUMBERED.fullmatch(pack.name)
+    return int(named[1]) if named else 0
+
+
+def all_packs(folder: Path) -> list[tuple[Path, str]]:
+    """Return (pack, name) of every file in every pack, also of one that a later pack replaces.
+
+    Raises:
+        StoreError: a pack is torn or no zip.
+    """
+    return [(pack, name) for pack in pack_paths(folder) for name in _entries(pack)]
 
 
 def packed_files(folder: Path) -> Mapping[str, Path]:
@@ -184,7 +211,7 @@ def pack_folder(folder: Path, shard_bytes: int) -> Iterator[tuple[Path, int]]:
     on.
     """
     sweep_temporaries(folder)
-    number = max((int(path.stem.removeprefix("pack-")) for path in pack_paths(folder)), default=0)
+    number = max(map(pack_number, pack_paths(folder)), default=0)
     for group in _groups(sorted(folder.glob("*.h5")), shard_bytes):
         number += 1
         pack = folder / f"pack-{number:05d}.zip"
@@ -194,7 +221,8 @@ def pack_folder(folder: Path, shard_bytes: int) -> Iterator[tuple[Path, int]]:
         yield pack, len(group)
     where = packed_files(folder)
     for pack in pack_paths(folder):  # what was embedded again lies in a later pack
-        _drop(pack, {name for name, newest in where.items() if newest != pack})
+        if pack_number(pack):  # a copy is somebody's
+            _drop(pack, {name for name, newest in where.items() if newest != pack})
 
 
 def drop_packed(folder: Path, names: Collection[str]) -> list[Path]:

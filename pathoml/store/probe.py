@@ -4,17 +4,18 @@ costs its answer, not the batch.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Any, Literal, Self
+
+from pathoml.spawning import spawn_context
+from pathoml.store.children import begin_as_child, is_main_thread
 
 SECONDS = 60.0  # a network drive may need this long for the first bytes
 KILL_SECONDS = 5.0
 
-Look = Callable[[Path], Any]
+Look = Callable[[Any], Any]  # of a path, or of what says more than it
 End = Literal["answered", "hung", "aborted"]
 
 
@@ -33,7 +34,7 @@ class Probe:
         self._child: SpawnProcess | None = None
         self._line: Connection | None = None
 
-    def ask(self, path: Path) -> tuple[End, Any]:
+    def ask(self, path: Any) -> tuple[End, Any]:
         """Return how the look at a file ended, and what it said."""
         line = self._started()
         line.send(path)
@@ -58,9 +59,11 @@ class Probe:
     def _started(self) -> Connection:
         if self._line is None or self._child is None or not self._child.is_alive():
             self.close()
-            context = multiprocessing.get_context("spawn")
+            context = spawn_context()
             self._line, theirs = context.Pipe()
-            self._child = context.Process(target=_serve, args=(theirs, self._look), daemon=True)
+            self._child = context.Process(
+                target=_serve, args=(theirs, self._look, is_main_thread()), daemon=True
+            )
             self._child.start()
             theirs.close()
         return self._line
@@ -72,8 +75,9 @@ class Probe:
         self.close()
 
 
-def _serve(line: Connection, look: Look) -> None:
+def _serve(line: Connection, look: Look, by_main_thread: bool) -> None:
     """Answer for each path that comes down the line."""
+    begin_as_child(by_main_thread)
     while True:
         try:
             path = line.recv()

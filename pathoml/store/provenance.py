@@ -1,22 +1,16 @@
-"""What made a run: versions, hardware, hashes of inputs; and whether a step must be done again."""
+"""What made a run: versions, hardware, hashes of inputs; step by step of a run (publishing.py)."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pathoml
-from pathoml.store.files import (
-    read_json,
-    sha256_of_file,
-    sha256_of_json,
-    sweep_temporaries,
-    write_json,
-)
+from pathoml.store.files import read_json, sha256_of_file, sha256_of_json, write_json
+from pathoml.store.system import usable_cores
 from pathoml.types import NOTICE, Recipe
 
 PROVENANCE = "provenance.json"
@@ -39,31 +33,20 @@ def environment() -> dict[str, Any]:
         "pathoml_version": pathoml.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
 
 
-def is_fresh(run_folder: Path, recipe: Recipe, outputs: Sequence[str]) -> bool:
-    """Return whether a step of a run was done with this recipe and its outputs are still there."""
-    there = all((run_folder / name).exists() for name in outputs)
-    return there and recorded_recipe(run_folder, recipe.step) == recipe_sha256(recipe)
-
-
-def record_step(run_folder: Path, recipe: Recipe, **notes: Any) -> None:
-    """Write into provenance.json that a step was done, with what and on what."""
+def read_provenance(run_folder: Path) -> dict[str, Any]:
+    """Return what provenance.json says, with an empty list of steps where there is none."""
     path = run_folder / PROVENANCE
-    content: dict[str, Any] = read_json(path) if path.exists() else {"notice": NOTICE, "steps": {}}
-    entry = {
-        "recipe_sha256": recipe_sha256(recipe),
-        "inputs": dict(recipe.inputs),
-        **notes,
-        "environment": environment(),
-    }
-    content["steps"][recipe.step] = entry
-    content["pathoml_version"] = pathoml.__version__
-    write_json(path, content)
-    sweep_temporaries(run_folder)  # of steps that were killed before
+    return read_json(path) if path.exists() else {"notice": NOTICE, "steps": {}}
+
+
+def write_provenance(run_folder: Path, content: Mapping[str, Any]) -> None:
+    """Write provenance.json, with the version that wrote it."""
+    write_json(run_folder / PROVENANCE, {**content, "pathoml_version": pathoml.__version__})
 
 
 def file_hash(path: Path) -> str:
@@ -92,8 +75,7 @@ def recorded_inputs(run_folder: Path, step: str) -> dict[str, Any]:
 
 
 def _steps(run_folder: Path) -> dict[str, Any]:
-    path = run_folder / PROVENANCE
-    return dict(read_json(path).get("steps", {})) if path.exists() else {}
+    return dict(read_provenance(run_folder).get("steps", {}))
 
 
 def file_hashes(run_folder: Path, names: Sequence[str]) -> dict[str, str]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from pathoml.store.tables import disarmed
 MOST_NAME = 120  # characters of a rater's or a feature's name
 MOST_NOTE = 4000
 WAIT_S = 10.0  # for another writer
+OWNER_ONLY, GROUP_TOO = 0o600, 0o660
 COLUMNS = ("rater", "phenotype", "item", "name", "presence", "repeat", "note", "read_at")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
@@ -72,7 +74,7 @@ class Readings:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_from_others(path)
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
@@ -148,17 +150,26 @@ class Readings:
         with self._connection() as connection:
             for name in triggers:
                 connection.execute(f"DROP TRIGGER {name}")  # names of TRIGGERS
-            for table in ("readings", "audit"):
+            gone = sum(
                 connection.execute(
                     f"DELETE FROM {table} WHERE slide_id IN ({marks})", tuple(slide_ids)
-                )
-            _append_audit(connection, _now(), "withdrawn", "", "", "", {"slides": len(slide_ids)})
+                ).rowcount
+                for table in ("readings", "audit")
+            )
+            if gone:  # a withdrawal that is finished later says it once
+                detail = {"slides": len(slide_ids)}
+                _append_audit(connection, _now(), "withdrawn", "", "", "", detail)
             for trigger in TRIGGERS:
                 connection.execute(trigger)
         with self._connection() as connection:
             connection.isolation_level = None
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreError(
+                f"{self._path} is open in a viewer that is reading, so that the rows are still in"
+                " the file beside it. Stop the viewer, and withdraw again."
+            )
 
     def audit_rows(self) -> list[dict[str, Any]]:
         """Return the audit log, oldest first."""
@@ -173,13 +184,16 @@ class Readings:
             f"SELECT * FROM readings {wanted} ORDER BY id", (blinded, blinded, rater, rater)
         )
 
-    def names(self) -> list[str]:
-        """Return the names that features were given so far, the commonest first."""
+    def names(self, rater: str | None = None) -> list[str]:
+        """Return the names that features were given so far, by one rater or by all, the commonest
+        first.
+        """
         return [
             r["name"]
             for r in self._select(
-                "SELECT name FROM readings WHERE name != '' GROUP BY name ORDER BY count(*) DESC,"
-                " name"
+                "SELECT name FROM readings WHERE name != '' AND (? IS NULL OR rater = ?)"
+                " GROUP BY name ORDER BY count(*) DESC, name",
+                (rater, rater),
             )
         ]
 
@@ -220,6 +234,26 @@ class Readings:
             ) from error
         finally:
             connection.close()
+
+
+def _keep_from_others(path: Path) -> None:
+    """Make the file its owner's only: it holds the key of the blinding. Where somebody lets a group
+    write into it, which the default never does, the group keeps it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY))
+        except FileExistsError:
+            mode = path.stat().st_mode & 0o777
+            wanted = mode & (GROUP_TOO if mode & 0o020 else OWNER_ONLY)
+            if wanted != mode:
+                with suppress(PermissionError):  # somebody else's file: its owner decides
+                    path.chmod(wanted)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be made ({error.strerror}). Keep readings/ on a local disk, writable."
+        ) from error
 
 
 def _append_audit(

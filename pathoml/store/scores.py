@@ -8,12 +8,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import CohortError, StoreError
-from pathoml.store.files import atomic_path
+from pathoml.store.files import atomic_path, write_bytes
+from pathoml.store.proofs import refuse_other_table
 from pathoml.store.tables import Table, parse_number, read_own_table, write_table
 from pathoml.types import NOTICE, Array, Cohort, Floats, RiskScore
 
@@ -86,6 +89,11 @@ class ScoreTable:
         """(B,) share of these patients with the same or a lower log-risk, 0-100."""
         not_above = np.searchsorted(np.sort(self.log_risk), self.log_risk, side="right")
         return 100 * (not_above / len(self.log_risk))
+
+    @property
+    def kind(self) -> str:
+        """What the scores are taken together: of a table in which some are in-sample, all are."""
+        return "insample" if "insample" in self.score_type else self.score_type[0]
 
     @property
     def vector_of(self) -> str:
@@ -298,13 +306,16 @@ def write_scores(folder: Path, scores: Sequence[RiskScore], *, endpoint: str = "
     labels = {
         name: DESCRIPTIONS[name][0][:79] for name in SCORE_COLUMNS
     }  # Stata holds 80 characters
-    writers: tuple[tuple[str, Callable[..., None]], ...] = (
-        (SCORES_STATA, pyreadstat.write_dta),
-        (SCORES_SPSS, pyreadstat.write_sav),
+    formats: tuple[tuple[str, Callable[..., None], Callable[..., Any]], ...] = (
+        (SCORES_STATA, pyreadstat.write_dta, pyreadstat.read_dta),
+        (SCORES_SPSS, pyreadstat.write_sav, pyreadstat.read_sav),
     )
-    for name, write in writers:
-        with atomic_path(folder / name) as path:
-            write(frame, str(path), column_labels=labels)
+    with TemporaryDirectory(prefix="pathoml-scores-") as scratch:
+        for name, write, read in formats:  # which says nothing of a disk that is full
+            made = Path(scratch) / name
+            write(frame, str(made), column_labels=labels)
+            refuse_other_table(made, frame=frame, read=read)
+            write_bytes(folder / name, made.read_bytes())
 
 
 def write_baselines(

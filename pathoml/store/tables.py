@@ -15,6 +15,7 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.errors import CohortError, nearest
 from pathoml.store.dates import parse_date as parse_date
+from pathoml.store.files import read_json
 from pathoml.store.raw_tables import RawTable, header_place, read_csv
 from pathoml.store.workbooks import read_workbook
 
@@ -33,6 +34,7 @@ MISSING = {
     "[not applicable]",
     "[not evaluated]",
 }
+WITHDRAWING = ".withdrawing.json"  # of STUDY: whom a withdrawal that is not finished concerns
 MOST_COLUMNS = 10_000  # more is not a clinical table
 MOST_QUOTED = 40  # characters of a line that a sentence quotes
 FORMULA = re.compile(r"^[=+\-@\t\r]")  # cells that a spreadsheet would run
@@ -133,9 +135,22 @@ def read_study_table(study: Study, stem: str) -> Table:
         "slides": ("patient_id", "slide_id", "path"),
         "patients": ("patient_id", endpoint.time, endpoint.event, study.config.cohort.centre),
     }
-    return read_table(
+    table = read_table(
         find_table(study.folder, stem), study.config.cohort.missing, needs=needs.get(stem, ())
     )
+    _refuse_withdrawn(study, table)
+    return table
+
+
+def _refuse_withdrawn(study: Study, table: Table) -> None:
+    path = study.folder / WITHDRAWING
+    if path.exists():
+        withdrawn = set(read_json(path).get("patients", []))
+        if any(row.get("patient_id") in withdrawn for row in table.rows):
+            raise CohortError(
+                f"A withdrawal was interrupted, and {table.path.name} still names the patient."
+                f" Finish it: `pathoml withdraw {study.folder} --confirm`."
+            )
 
 
 def read_own_table(path: Path) -> Table:

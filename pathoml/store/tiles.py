@@ -4,6 +4,7 @@ TRIDENT's layout.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathoml.store.hdf5 import read_h5, whole, write_h5
 from pathoml.store.provenance import recipe_sha256
 from pathoml.types import FLAGS, Floats, Ints, Recipe, TileGrid, TissueMask
 
+RECIPE = "recipe"  # attribute: the inputs that the hash is of, as JSON
 NOMINAL_MAGNIFICATIONS = (
     80.0,
     40.0,
@@ -116,6 +118,7 @@ def root_attrs(grid: TileGrid, slide_sha256: str, recipe: Recipe) -> dict[str, A
         "tile_um": grid.tile_um,
         "slide_sha256": slide_sha256,
         "recipe_sha256": recipe_sha256(recipe),
+        RECIPE: json.dumps(dict(recipe.inputs), sort_keys=True, default=str),
         "pathoml_version": pathoml.__version__,
     }
 

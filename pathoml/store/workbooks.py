@@ -9,18 +9,17 @@ import datetime as dt
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import iterparse
 
 from pathoml.errors import CohortError
 from pathoml.store.raw_tables import LINES_ABOVE, RawTable, header_place, plain_cell
+from pathoml.store.refusals import refused_by_the_machine
 
 WORKBOOK_FAULTS = (  # of a damaged file
     OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError,
-    NotImplementedError,
+    NotImplementedError, MemoryError,
     SyntaxError,  # XML's errors are such
 )  # fmt: skip
 MOST_UNPACKED = 200 * 10**6  # bytes of a workbook
@@ -38,33 +37,82 @@ def read_workbook(path: Path, needs: Collection[str] = ()) -> RawTable:
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > MOST_UNPACKED:
-            raise CohortError(
-                f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. "
-                "Save it again, or as CSV (UTF-8)."
-            )
+        refuse_unpacked_too_large(path)
         with contextlib.closing(
             openpyxl.load_workbook(path, read_only=True, data_only=True)
         ) as book:
-            return _best_sheet(path, book, needs)
+            return _best_sheet(book, needs)
     except (
         zipfile.BadZipFile,
         zlib.error,
         InvalidFileException,
         *WORKBOOK_FAULTS,
     ) as error:  # XML's errors are SyntaxErrors
+        if refused := refused_by_the_machine(error, path):
+            raise CohortError(refused) from error
+        raise CohortError(
+            f"{path.name} cannot be read as .xlsx ({type(error).__name__}: {str(error)[:80]}). Save"
+            " it again, or as CSV (UTF-8)."
+        ) from error
+
+
+def read_sheets(path: Path) -> list[list[tuple[int, Sequence[str]]]]:
+    """Return, of every sheet of a workbook, its rows with their numbers, hidden ones too.
+
+    Raises:
+        CohortError: it is damaged, or too large for a clinical table.
+    """
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        refuse_unpacked_too_large(path)
+        with (
+            path.open("rb") as handle,  # whatever its name ends with
+            contextlib.closing(
+                openpyxl.load_workbook(handle, read_only=True, data_only=True)
+            ) as book,
+        ):
+            return [_lines_of(sheet, None) for sheet in book.worksheets]
+    except (zipfile.BadZipFile, zlib.error, InvalidFileException, *WORKBOOK_FAULTS) as error:
+        if refused := refused_by_the_machine(error, path):
+            raise CohortError(refused) from error
         raise CohortError(
             f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as"
             " CSV (UTF-8)."
         ) from error
 
 
-def _best_sheet(path: Path, book: Any, needs: Collection[str]) -> RawTable:
+def sheet_parts(path: Path) -> list[str]:
+    """Return the names of the sheets' parts in the archive, in the order of `read_sheets`."""
+    import openpyxl
+
+    with contextlib.closing(openpyxl.load_workbook(path, read_only=True)) as book:
+        return [str(sheet._worksheet_path).lstrip("/") for sheet in book.worksheets]
+
+
+def refuse_unpacked_too_large(path: Path) -> None:
+    """Raise CohortError if a workbook unpacks to more than any clinical table, ValueError if one of
+    its parts holds more than Excel writes.
+    """
+    # here, because loading openpyxl takes time that a table in CSV need not
+    from pathoml.store._sheet_rows import refuse_bombs
+
+    with zipfile.ZipFile(path) as archive:
+        unpacked = refuse_bombs(archive, MOST_UNPACKED)
+    if unpacked > MOST_UNPACKED:
+        raise CohortError(
+            f"{path.name} unpacks to {unpacked / 1e6:.0f} MB, which no clinical table has. "
+            "Save it again, or as CSV (UTF-8)."
+        )
+
+
+def _best_sheet(book: Any, needs: Collection[str]) -> RawTable:
+    from pathoml.store._sheet_rows import SheetRows
+
     found = []  # (names found, shown, has cells, sheet)
     for sheet in book.worksheets:
-        top = [(n, cells) for n, cells, _ in _rows(sheet, LINES_ABOVE) if any(cells)]
+        top = _lines_of(sheet, LINES_ABOVE)
         names = len(set(needs) & set(top[header_place(top, needs)][1])) if top else 0
         found.append((names, sheet.sheet_state == "visible", bool(top), sheet))
     most = max(found, key=lambda one: one[:3])  # the first of equals
@@ -81,14 +129,14 @@ def _best_sheet(path: Path, book: Any, needs: Collection[str]) -> RawTable:
             f" {'has' if len(others) == 1 else 'have'} {', '.join(sorted(needs))}: are their"
             " rows wanted too?"
         )
-    shape = _Shape()
-    with zipfile.ZipFile(path) as archive, archive.open(_part(sheet)) as source:
-        _see(source, shape)
     rows, numbers = [], set()
-    for number, cells, typed in _rows(sheet, None):
-        if any(cells):
-            rows.append((number, tuple(cells)))
-            numbers |= {(number, column) for column in typed}
+    with sheet._get_source() as source:
+        shape = SheetRows(sheet, source)
+        for number, found_cells in shape.rows():
+            cells, typed = _lines(found_cells)
+            if cells:
+                rows.append((number, cells))
+                numbers |= {(number, column) for column in typed}
     return RawTable(
         rows=tuple(rows),
         understood="xlsx",
@@ -100,21 +148,29 @@ def _best_sheet(path: Path, book: Any, needs: Collection[str]) -> RawTable:
     )
 
 
-def _part(sheet: Any) -> str:
-    """Return the name of a sheet's part in the archive."""
-    return str(sheet._worksheet_path).lstrip("/")
+def _lines_of(sheet: Any, most: int | None) -> list[tuple[int, Sequence[str]]]:
+    """Return the rows of a sheet that hold something with their numbers, up to a number."""
+    from pathoml.store._sheet_rows import SheetRows
+
+    found: list[tuple[int, Sequence[str]]] = []
+    with sheet._get_source() as source:
+        for number, cells in SheetRows(sheet, source).rows():
+            if most is not None and number > most:
+                break
+            line, _ = _lines(cells)
+            if line:
+                found.append((number, line))
+    return found
 
 
-def _rows(sheet: Any, most: int | None) -> Iterator[tuple[int, Sequence[str], Sequence[int]]]:
-    """Yield the number of a row, its cells, and the columns (from 1) that are numbers by type."""
-    sheet.reset_dimensions()  # what a sheet says of its size is often wrong
-    for number, row in enumerate(sheet.iter_rows(max_row=most), 1):
-        cells = [_cell(cell) for cell in row]
-        yield (
-            number,
-            cells,
-            [c for c, cell in enumerate(row, 1) if isinstance(cell.value, int | float)],
-        )
+def _lines(cells: Sequence[tuple[int, Any]]) -> tuple[tuple[str, ...], list[int]]:
+    """Return the cells of a row as text, from its first column to the last that holds something,
+    and the columns (from 1) that are numbers by type.
+    """
+    texts = {column: _cell(cell) for column, cell in cells}
+    last = max((column for column, text in texts.items() if text), default=0)
+    typed = [column for column, cell in cells if isinstance(cell.value, int | float)]
+    return tuple(texts.get(column, "") for column in range(1, last + 1)), typed
 
 
 def _cell(cell: Any) -> str:
@@ -130,39 +186,3 @@ def _cell(cell: Any) -> str:
     if isinstance(value, int) and ZEROS.match(str(cell.number_format)):
         return f"{value:0{len(cell.number_format)}d}"
     return plain_cell(str(value))
-
-
-@dataclass
-class _Shape:
-    hidden: set[int] = field(default_factory=set)
-    merged: list[tuple[int, int, int]] = field(default_factory=list)
-    formulas: set[tuple[int, int]] = field(default_factory=set)
-
-
-def _see(source: Any, shape: _Shape) -> None:
-    """Walk through a sheet's XML for what cells do not tell."""
-    from openpyxl.utils.cell import (
-        column_index_from_string,
-        coordinate_from_string,
-        range_boundaries,
-    )
-
-    row = 0
-    for _, element in iterparse(source):
-        tag = element.tag.rpartition("}")[2]
-        if tag == "c":
-            reference = element.get("r")
-            children = {child.tag.rpartition("}")[2]: child.text for child in element}
-            empty_text = element.get("t") == "str" and "v" in children  # what =IF(A1, B1, "") gives
-            if "f" in children and not children.get("v") and not empty_text and reference:
-                letters, place = coordinate_from_string(reference)
-                shape.formulas.add((place, column_index_from_string(letters)))
-        elif tag == "row":
-            row = int(element.get("r") or row + 1)
-            if element.get("hidden") in ("1", "true"):
-                shape.hidden.add(row)
-            element.clear()
-        elif tag == "mergeCell":
-            left, top, right, bottom = range_boundaries(element.get("ref") or "")
-            if left == right and bottom > top:  # one column: what is shown beside every row
-                shape.merged.append((top, bottom, left))

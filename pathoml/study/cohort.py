@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,13 +10,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pathoml.config import EndpointConfig, Study, opened
+from pathoml.config import EndpointConfig, Study, opened, shown
 from pathoml.errors import CohortError
 from pathoml.store.tables import Table, parse_number, read_study_table, table_names
 from pathoml.study.columns import as_understood, kind_of, level, slides_as_understood
 from pathoml.study.event_codes import event_code, refuse_no_censored, yes_or_no
+from pathoml.study.file_names import (
+    look_alike,
+    same_file_elsewhere,
+    tells_letters_apart,
+    why_no_patient_id,
+    why_no_slide_id,
+)
 from pathoml.study.patient_ids import near_ids
-from pathoml.study.slide_paths import located
+from pathoml.study.slide_paths import slide_path
 from pathoml.study.timing import (
     UNITS_A_MONTH,
     check_timing,
@@ -38,14 +44,14 @@ SPECIMENS = {
     "other": "other",
     "": "other",
 }
-SAFE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ ()+-]{0,120}$")  # a slide's id becomes a file name
 MOST_LISTED = 20
 MOST_LEVELS = 5  # of a column that a sentence names
 NEVER_SEEN = float("nan")  # the outcome of a patient who is scored by a locked model
 
 
 def read_cohort(study: Study | Path | str) -> Cohort:
-    """Return the patients with their slides, in the order of patients.csv.
+    """Return the patients with their slides, both sorted by id, so that the order of the tables'
+    rows decides nothing: no fold, and no last bit of a sum.
 
     Args:
         study: a study or its folder.
@@ -91,8 +97,8 @@ def cohort_of(study: Study, patients_table: Table, slides_table: Table | None) -
         endpoint=study.config.endpoint.name,
         time_zero=study.config.endpoint.time_zero
         + (f" + {landmark:g} months (landmark)" if landmark else ""),
-        excluded=tuple(excluded),
-        rows={row["patient_id"]: row for row in patients_table.rows},
+        excluded=tuple(sorted(excluded)),
+        rows={row["patient_id"]: row for row in sorted(patients_table.rows, key=_by_patient)},
     )
 
 
@@ -115,7 +121,7 @@ def cohort_without_outcomes(study: Study) -> Cohort:
             slide_ids=tuple(ids),
             covariates={},
         )
-        for p, ids in of_patient.items()
+        for p, ids in sorted(of_patient.items())
     )
     return Cohort(patients=patients, slides=tuple(slides), endpoint="", time_zero="", excluded=())
 
@@ -157,7 +163,8 @@ def share_treated(arms: npt.NDArray[np.float64]) -> float | None:
 
 
 def read_slides(study: Study) -> list[Slide]:
-    """Return the rows of slides.csv; relative paths are relative to the study folder.
+    """Return the rows of slides.csv, sorted by slide_id; relative paths are relative to the study
+    folder.
 
     Raises:
         CohortError: a column is missing, or rows are refused.
@@ -170,19 +177,27 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
     table.require(("slide_id", "patient_id", "path"))
     table = slides_as_understood(table, study.config.dates.format)
     slides, refused = [], _duplicates(table, "slide_id")
+    twins = same_file_elsewhere(dict.fromkeys(row["slide_id"] for row in table.rows))
+    if twins and tells_letters_apart(study.folder):
+        twins = {}
     for number, row in table.numbered():
         where = f"{table.path.name} line {number}, slide {row['slide_id']!r}"
         mpp = parse_number(row["mpp"]) if row.get("mpp") else None
         specimen = SPECIMENS.get(row.get("specimen", "").lower())
-        if not SAFE_ID.match(row["slide_id"]):
+        if why := why_no_slide_id(row["slide_id"]):
+            said = _word_for_missing(table, number, "slide_id")
+            refused.append(f"{where}: {why}.{said}")
+        elif row["slide_id"] in twins:
             refused.append(
-                f"{where}: a slide_id needs letters, digits, '.', '_', '-' only, and begins with a"
-                " letter or digit, since it names files."
-                + _word_for_missing(table, number, "slide_id")
+                f"{where}: on the disk of this study it is one file with slide"
+                f" {twins[row['slide_id']]!r}, for small and large letters are alike there. Call"
+                " one of them otherwise."
             )
         elif not row["patient_id"]:
             said = _word_for_missing(table, number, "patient_id")
             refused.append(f"{where} has no patient_id.{said}")
+        elif why := why_no_patient_id(row["patient_id"]):
+            refused.append(f"{where}: patient {shown(row['patient_id'])} {why}.")
         elif row.get("mpp") and mpp is None:
             refused.append(f"{where}: mpp {row['mpp']!r} is not a number.")
         elif specimen is None:
@@ -195,7 +210,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
                 for k, v in row.items()
                 if k not in ("slide_id", "patient_id", "path", "specimen", "mpp")
             }
-            location = located(study.folder, row["path"]) if row["path"] else None
+            location = slide_path(study.folder, row["path"]) if row["path"] else None
             slides.append(
                 Slide(
                     slide_id=row["slide_id"],
@@ -207,7 +222,7 @@ def slides_of(study: Study, table: Table) -> list[Slide]:
                 )
             )
     _refuse(table.path.name, refused)
-    return slides
+    return sorted(slides, key=lambda slide: slide.slide_id)
 
 
 def _require_columns(study: Study, table: Table) -> None:
@@ -240,6 +255,11 @@ def _read_patients(
         sampled[slide.patient_id][slide.slide_id] = slide.extras.get("sampled_on", "")
     known = {row["patient_id"] for row in table.rows}
     refused = _duplicates(table, "patient_id")
+    refused += [
+        f"{table.path.name}: patients {other!a} and {one!a} look alike, for a letter with an accent"
+        " is written as one character or as two. Enter the id again by hand wherever it stands."
+        for one, other in look_alike(row["patient_id"] for row in table.rows).items()
+    ]
     near = near_ids((p for p in slide_ids if p not in known), known - slide_ids.keys())
     refused += [
         f"Slide {s!r} belongs to patient {p!r}, who has no row in {table.path.name}."
@@ -260,6 +280,8 @@ def _read_patients(
         if not who:
             said = _word_for_missing(table, number, "patient_id")
             refused.append(f"{table.path.name} line {number} has no patient_id.{said}")
+        elif why := why_no_patient_id(who):
+            refused.append(f"{table.path.name} line {number}, patient {shown(who)}: it {why}.")
         elif not row[endpoint.time] or not row[endpoint.event]:
             excluded.append((who, "no follow-up"))
         elif who not in slide_ids and config.without_slides == "refuse":
@@ -305,7 +327,11 @@ def _read_patients(
                 )
             )
     _refuse(table.path.name, refused)
-    return patients, excluded
+    return sorted(patients, key=lambda patient: patient.patient_id), excluded
+
+
+def _by_patient(row: Mapping[str, str]) -> str:
+    return row["patient_id"]
 
 
 def _outcome(row: Mapping[str, str], endpoint: EndpointConfig, where: str) -> tuple[float, int]:

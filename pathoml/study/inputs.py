@@ -15,6 +15,7 @@ from typing import Any
 from pathoml.store.files import sha256_of_json
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import recorded_inputs
+from pathoml.store.publishing import Outputs, unproved
 from pathoml.store.tables import parse_number
 from pathoml.types import Cohort, Patient, Progress, Recipe
 
@@ -69,6 +70,11 @@ def slides_read(cohort: Cohort, names: Iterable[str] = ()) -> Hashes:
     return _hashes(known)
 
 
+def pictures_there(cohort: Cohort) -> list[bool]:
+    """Return for each slide whether its file is there, to be drawn: one may be away a moment."""
+    return [slide.path is not None and slide.path.is_file() for slide in cohort.slides]
+
+
 def stored_content(folder: Path, cohort: Cohort) -> Hashes:
     """Return slide_id -> hash of what is stored of it in a folder of tiles or embeddings, "" for
     nothing.
@@ -119,6 +125,8 @@ def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
             in_tables.setdefault(FILES[key], []).extend(_differing(old, new))
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             found += [_value(f"{key}.{k}", old.get(k), new.get(k)) for k in _differing(old, new)]
+        elif key == "pictures":
+            found.append("which slide files are there")
         elif key == "version":
             found.append("the version of pathoml")
         else:
@@ -127,17 +135,18 @@ def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return list(dict.fromkeys([*tables, *found]))
 
 
-def why_stale(run_folder: Path, recipe: Recipe) -> str:
+def why_stale(run_folder: Path, recipe: Recipe, outputs: Outputs) -> str:
     """Return in words what changed since a step of a run was done, "" if it was not done."""
     recorded = recorded_inputs(run_folder, recipe.step)
     if not recorded:
         return ""
-    return "; ".join(what_changed(recorded, recipe.inputs)) or "files of it are missing"
+    changed = what_changed(recorded, recipe.inputs)
+    return "; ".join([*changed, *unproved(run_folder, recipe.step, outputs)])
 
 
-def say_why(progress: Progress, run_folder: Path, recipe: Recipe) -> None:
+def say_why(progress: Progress, run_folder: Path, recipe: Recipe, *, outputs: Outputs) -> None:
     """Say why a step that was done before is done again."""
-    if why := why_stale(run_folder, recipe):
+    if why := why_stale(run_folder, recipe, outputs):
         progress.say(f"  again, for other than before: {why}")
 
 

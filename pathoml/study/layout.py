@@ -73,6 +73,11 @@ def _has_tiles(study: Study) -> bool:
     return True
 
 
+def contents_folder(study: Study) -> Path:
+    """Return where it is remembered what slide files hold; it names no slide and no patient."""
+    return study.folder / ".slide_files"
+
+
 def tiles_folder(study: Study) -> Path:
     """Return tiles/GRID."""
     return study.all_tiles / grid_name(*tile_size(study))

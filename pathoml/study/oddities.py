@@ -21,6 +21,7 @@ from pathoml.study.columns import (
     slides_as_understood,
 )
 from pathoml.study.event_codes import event_code, median_times
+from pathoml.study.file_names import same_file_elsewhere
 from pathoml.study.patient_ids import near_ids, near_twins
 from pathoml.study.timing import UNITS_A_MONTH, date_columns
 
@@ -92,6 +93,13 @@ def _odd_ids(patients: Table, slides: Table | None) -> list[str]:
     for one, sentence in near_twins(ids).items():
         said.append(f"{patients.path.name}: patient {one!r} has a near twin.{sentence}")
     if slides is not None:
+        twins = same_file_elsewhere(row["slide_id"] for row in slides.rows if row["slide_id"])
+        said += [
+            f"{slides.path.name}: slides {other!r} and {one!r} are one file where small and large"
+            " letters are alike (Windows, macOS, most network drives): one would take the other's"
+            " place there. Call one of them otherwise"
+            for one, other in twins.items()
+        ]
         of_slides = {row["patient_id"] for row in slides.rows}
         near = near_ids([i for i in ids if i not in of_slides], of_slides - set(ids))
         said += [f"Patient {one!r} has no slide.{reason}" for one, reason in near.items()]

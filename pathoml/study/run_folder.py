@@ -12,6 +12,7 @@ from pathoml.errors import StoreError
 from pathoml.store.files import read_json
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.provenance import MODELS, MODELS_INDEX, PROVENANCE
+from pathoml.store.ratings import KEY, current_sheet
 from pathoml.store.scores import BASELINES, NESTED, REPEATS, SCORES, SEEDS
 from pathoml.study.layout import grid_name
 
@@ -164,13 +165,13 @@ class RunFolder:
 
     @property
     def naming_sheet(self) -> Path:
-        """The phenotypes as raters see them."""
-        return self.features / "naming_sheet"
+        """The phenotypes as raters see them: the sheet of the codebook that is there now."""
+        return self.features / current_sheet(self.features)
 
     @property
     def naming_key(self) -> Path:
         """Which phenotype each item of the naming sheet is."""
-        return self.naming_sheet / "key.csv"
+        return self.naming_sheet / KEY
 
     def assignments_of(self, slide_id: str) -> Path:
         """Return the file that says to which phenotype each tile of a slide belongs."""

@@ -5,6 +5,7 @@ split.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ TIE_BREAK = 1e-3
 def make_splits(
     cohort: Cohort, config: SplitsConfig | None = None, **changed: object
 ) -> tuple[Split, ...]:
-    """Return one partition a repeat (one in all for leave_one_centre_out, which knows only one).
+    """Return one partition a repeat (one in all for leave_one_centre_out, which knows only one);
+    in which order the patients stand decides nothing.
 
     Args:
         config: the section `splits` of study.yaml; its defaults if not given.
@@ -34,6 +36,7 @@ def make_splits(
         CohortError: too few patients, events or centres for the scheme.
     """
     config = changed_section(config or SplitsConfig(), changed)
+    cohort = replace(cohort, patients=tuple(sorted(cohort.patients, key=lambda p: p.patient_id)))
     if config.scheme == "leave_one_centre_out":
         centres, centre = np.unique(cohort.centre, return_inverse=True)
         if len(centres) < 2:

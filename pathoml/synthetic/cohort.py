@@ -7,9 +7,8 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoml.errors import PathomlError
+from pathoml.store.children import worker_pool
 from pathoml.synthetic.outcome import SyntheticPatient, draw_patients, oracle_c
 from pathoml.synthetic.slide import (
     CENTRES,
@@ -192,7 +192,7 @@ def draw_slides(
         (folder / name).mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="pathoml-textures-") as scratch,
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        worker_pool(workers) as pool,
     ):
         bank = Path(scratch)
         drawn: list[Future[None]] = [

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pathoml.tiling.staining import HE, Staining
 from pathoml.tiling.tissue import grey_percentile, mean_density
 from pathoml.tiling.tissue_folds import fold_mask
 from pathoml.types import Bools, Image, Ints
@@ -76,7 +77,7 @@ FOCUS_DETAIL = 0.6
 
 
 def artefact_masks(
-    image: Image, um_per_px: float, *, tissue: Bools | None = None
+    image: Image, um_per_px: float, *, tissue: Bools | None = None, staining: Staining = HE
 ) -> dict[str, Bools]:
     """Return an (H, W) mask of an RGB overview for each of pen, dark, fold, bubble, blank.
 
@@ -85,13 +86,16 @@ def artefact_masks(
         um_per_px: micrometres a pixel of the overview.
         tissue: (H, W); artefacts are looked for in the box around it, BESIDE_UM wider; everywhere
             without it, or where there is none.
+        staining: what of ink and rims can be told beside it.
     """
     glass = max(200.0, grey_percentile(image[::4, ::4], 98))
     if tissue is None:
-        return _artefacts(image, um_per_px, glass)
+        return _artefacts(image, um_per_px, glass, None, staining)
     box = box_around(tissue, BESIDE_UM / um_per_px)
     masks = {}
-    for name, inside in _artefacts(image[box], um_per_px, glass).items():
+    for name, inside in _artefacts(
+        image[box], um_per_px, glass, tissue[box] if tissue.any() else None, staining
+    ).items():
         masks[name] = np.zeros(tissue.shape, bool)
         masks[name][box] = inside
     return masks
@@ -119,7 +123,9 @@ def box_around(mask: Bools, margin_px: float) -> tuple[slice, slice]:
     return slice(first_row, last_row), slice(first_column, last_column)
 
 
-def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]:
+def _artefacts(
+    image: Image, um_per_px: float, glass: float, tissue: Bools | None, staining: Staining
+) -> dict[str, Bools]:
     table = np.clip(-np.log10(np.maximum(np.arange(256), 1) / glass), 0, 2).astype(
         np.float32
     )  # density falls as the grey level rises
@@ -137,27 +143,29 @@ def _artefacts(image: Image, um_per_px: float, glass: float) -> dict[str, Bools]
         np.uint8,
     )
     density = mean_density((red, green, blue), (table, table, table))
-    pen = _spread(_pen(image, um_per_px), um_per_px)
-    dark = _spread(
-        (brightest < math.ceil(DARK_VALUE * 255)) | _black_ink(brightest, darkest, table), um_per_px
-    )
+    none = np.zeros(brightest.shape, bool)
+    pen = _spread(_pen(image, um_per_px, staining), um_per_px) if staining.pen_hues else none
+    near_black = np.asarray(brightest < math.ceil(DARK_VALUE * 255), bool)
+    if staining.has_black_ink:
+        near_black |= _black_ink(brightest, darkest, table)
+    dark = _spread(near_black, um_per_px)
     if pen.any() or dark.any():
         density[pen | dark] = 0  # a stripe of ink is not a fold
     return {
         "pen": pen,
         "dark": dark,
-        "fold": fold_mask(density, um_per_px),
-        "bubble": _bubbles(grey, darkest, table, um_per_px),
+        "fold": fold_mask(density, um_per_px, tissue=tissue),
+        "bubble": _bubbles(grey, darkest, table, um_per_px) if staining.has_bubbles else none,
         "blank": _blank(image, um_per_px),
     }
 
 
-def _pen(image: Image, um_per_px: float) -> Bools:
+def _pen(image: Image, um_per_px: float, staining: Staining) -> Bools:
     hue, saturation, value = cv2.split(
         cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
     )  # hue 256 = 360 degrees, saturation and value of 255
     most = np.full(256, 255, np.uint8)  # saturation of tissue of each hue
-    for (first, last), tissue in zip(PEN_HUES, PEN_SATURATION):
+    for (first, last), tissue in _saturations(staining):
         most[math.ceil(first * 256 / 360) : math.floor(last * 256 / 360) + 1] = math.floor(
             tissue * 255
         )
@@ -174,6 +182,16 @@ def _pen(image: Image, um_per_px: float) -> Bools:
     if _without_lone(red).any():
         return pen & (~red | _is_even(np.asarray(saturation, np.uint8), um_per_px))
     return pen & ~red
+
+
+def _saturations(staining: Staining) -> list[tuple[tuple[float, float], float]]:
+    """Return each range of hues that ink beside a stain has, and the least saturation of ink."""
+    return [
+        ((first, last), saturation)
+        for first, last in staining.pen_hues
+        for (lowest, highest), saturation in zip(PEN_HUES, PEN_SATURATION)
+        if lowest <= first and last <= highest
+    ]
 
 
 def _black_ink(brightest: Image, darkest: Image, density_of: npt.NDArray[np.float32]) -> Bools:

@@ -4,6 +4,7 @@ squares with enough tissue, flags per tile.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,15 +14,25 @@ import numpy.typing as npt
 
 from pathoml.errors import SlideError
 from pathoml.slides.colour import open_in_colour
-from pathoml.slides.identity import sha256_of_slide
+from pathoml.slides.contents import sha256_of_slide
 from pathoml.slides.reading import SlideReader, read_overview
 from pathoml.slides.reopening import TOLERATED_SHARE, ReopeningReader
 from pathoml.slides.stains import stain_vectors
 from pathoml.store.tiles import flags_of
+from pathoml.study.feature_recipes import TILING_VERSION
 from pathoml.tiling.artefacts import artefact_masks, look_closely
-from pathoml.tiling.jobs import TILING_VERSION, TileJob
+from pathoml.tiling.glass import (
+    GLASS_LEVEL,
+    Glass,
+    as_scanned,
+    find_glass,
+    is_bright_on_dark,
+    on_even_glass,
+)
+from pathoml.tiling.jobs import Stated, TileJob
 from pathoml.tiling.quality import FLAG_COLOURS, STAINS
 from pathoml.tiling.scale import checked_scale, tile_side_l0
+from pathoml.tiling.staining import HE, Staining, seen_staining
 from pathoml.tiling.tissue import OVERVIEW_UM, optical_density, tissue_mask
 from pathoml.types import FLAGS, Bools, Floats, Image, Ints, SlideInfo, TileGrid, TissueMask
 
@@ -34,12 +45,32 @@ FLAGGED_SHARE = {
     "excluded_region": 0.5,
 }  # of a tile, from which on it is flagged
 STAINED = 0.05  # optical density of an overview's pixel that glass does not reach
+BEYOND_SAID = 0.05  # share of the tissue in no whole tile, from which on it is said
 OVERVIEW_SIDE_PX = 1600  # longest side of the picture for people
 
 
-def stains_text(overview: Image, tissue: Bools) -> dict[str, str]:
-    """Return each stain's vector as quality.csv shows it, nothing where too little is stained."""
-    stains = stain_vectors(overview, tissue)
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What is seen on a slide's overview."""
+
+    mask: TissueMask
+    shown: Image  # (H, W, 3) the overview as it was scanned
+    even: Image  # (H, W, 3) the overview on even glass
+    glass: Glass
+    staining: Staining
+
+    @property
+    def judged(self) -> Bools:
+        """(H, W) tissue without what lies on it as ink or darkness."""
+        flags = self.mask.flags
+        return np.asarray(self.mask.mask & ~flags["pen"] & ~flags["dark"])
+
+
+def stains_text(look: Look) -> dict[str, str]:
+    """Return each stain's vector as quality.csv shows it, nothing where too little is stained, or
+    not by haematoxylin and eosin.
+    """
+    stains = stain_vectors(look.even, look.judged) if look.staining.name == HE.name else None
     return (
         {}
         if stains is None
@@ -47,21 +78,74 @@ def stains_text(overview: Image, tissue: Bools) -> dict[str, str]:
     )
 
 
-def look_at(reader: SlideReader, mpp: float, slide_id: str) -> tuple[TissueMask, Image]:
-    """Return where the tissue and the artefacts are, and the overview that shows it, OVERVIEW_UM
-    micrometres a pixel.
+def look_at(
+    reader: SlideReader, mpp: float, slide_id: str, *, stated: Stated | None = None
+) -> Look:
+    """Return where the tissue and the artefacts are, on an overview of OVERVIEW_UM micrometres a
+    pixel, judged against the slide's own glass.
+
+    Args:
+        stated: what a person says of the slide's glass, tissue and stain.
+
+    Raises:
+        SlideError: bright on dark, as fluorescence is.
     """
+    said = stated or Stated()
     overview, downsample = read_overview(reader, OVERVIEW_UM / mpp)
     um_per_px = downsample * mpp
-    tissue = tissue_mask(overview, um_per_px)
-    flags = artefact_masks(overview, um_per_px, tissue=tissue)
-    return TissueMask(
+    glass = find_glass(overview, um_per_px, stated=said.glass)
+    if not glass.is_found and said.glass is None and is_bright_on_dark(overview, glass):
+        raise SlideError(
+            f"Slide {slide_id} is bright on a dark ground, as fluorescence is; tissue is found, and"
+            " encoders are trained, on light that passes through stained sections. Leave it out, or"
+            " state the grey level of its glass in a column 'glass' of slides.csv."
+        )
+    even = on_even_glass(overview, glass)
+    tissue = tissue_mask(even, um_per_px, threshold=said.density) & glass.is_scanned
+    staining = said.staining or seen_staining(even, tissue, glass_level=GLASS_LEVEL)
+    flags = artefact_masks(even, um_per_px, tissue=tissue, staining=staining)
+    mask = TissueMask(
         slide_id=slide_id,
         mask=tissue,
         downsample=downsample,
         method=f"density-{TILING_VERSION}",
         flags=flags,
-    ), overview
+    )
+    return Look(
+        mask=mask,
+        shown=as_scanned(overview, glass),
+        even=even,
+        glass=glass,
+        staining=staining,
+    )
+
+
+def notes_of(look: Look, grid: TileGrid, *, is_stated: bool) -> list[str]:
+    """Return what a person should know of how a slide was looked at, each the end of a sentence."""
+    notes = []
+    if not look.glass.is_found and not is_stated:
+        notes.append(
+            f"no glass is in the picture; a brightness of {look.glass.level[0]:.0f} was assumed"
+            " (say another in a column 'glass' of slides.csv)"
+        )
+    if not look.staining.is_stated and look.staining.name != HE.name:
+        notes.append(
+            f"this does not look like H&E ({look.staining.name}): ink and bubbles are not looked"
+            " for by all of their colours (say the stain in a column 'stain' of slides.csv)"
+        )
+    beyond = share_beyond(look.mask, grid)
+    if beyond >= BEYOND_SAID:
+        notes.append(f"{beyond:.0%} of its tissue lies beyond the last whole tile, at the edges")
+    return notes
+
+
+def share_beyond(mask: TissueMask, grid: TileGrid) -> float:
+    """Return the share of the tissue that lies right of or below the last whole tile."""
+    width, height = (side // grid.tile_l0 * grid.tile_l0 / mask.downsample for side in grid.size_l0)
+    area = float(mask.mask.sum())
+    if not area:
+        return 0.0
+    return 1 - float(mask.mask[: round(height), : round(width)].sum()) / area
 
 
 def flag_tiles(
@@ -100,7 +184,7 @@ def describe_slide(reader: SlideReader, path: Path, job: TileJob) -> SlideInfo:
     )
 
 
-def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, *, overview: Image) -> TileGrid:
+def tile_grid(info: SlideInfo, look: Look, job: TileJob) -> TileGrid:
     """Return the tiles with enough tissue, row by row, on a grid without gaps from the slide's top
     left corner.
 
@@ -108,7 +192,7 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, *, overview: Imag
         SlideError: more than a hundredth of them cannot be read, or have no pixels where the
             overview shows tissue.
     """
-    tile_l0 = tile_side_l0(job, info.mpp)
+    mask, tile_l0 = look.mask, tile_side_l0(job, info.mpp)
     columns, rows = info.size_l0[0] // tile_l0, info.size_l0[1] // tile_l0
     x, y = np.meshgrid(np.arange(columns) * tile_l0, np.arange(rows) * tile_l0)
     xy_l0 = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)  # (rows * columns, 2)
@@ -120,7 +204,7 @@ def tile_grid(info: SlideInfo, mask: TissueMask, job: TileJob, *, overview: Imag
         blurred, white = look_closely(reader.read_tile, xy_l0, tile_l0, level0_mpp=info.mpp)
     stained = (
         box_means(
-            optical_density(overview) > STAINED, xy_l0 / mask.downsample, tile_l0 / mask.downsample
+            optical_density(look.even) > STAINED, xy_l0 / mask.downsample, tile_l0 / mask.downsample
         )
         > 0.5
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
-from pathoml.slides.identity import sha256_of_slide
-from pathoml.slides.missing import is_there
-from pathoml.store.files import sha256_of_file
+from pathoml.errors import SlideError
+from pathoml.slides.contents import SlideContents
+from pathoml.slides.whereabouts import whereabouts
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
+from pathoml.store.tables import parse_number
+from pathoml.study.feature_recipes import tiling_recipe
 from pathoml.study.layout import (
     drawn_regions,
     embeddings_folder,
@@ -20,10 +21,11 @@ from pathoml.study.layout import (
     tile_size,
     tiles_folder,
 )
+from pathoml.tiling.staining import Staining, stated_staining
 from pathoml.types import Cohort, Recipe, Slide
 
-TILING_VERSION = 6  # raise it when tiles of the same slide and configuration come out otherwise
-CLOCK_SECONDS = 60.0  # by which the clocks of machines that share a disk may differ
+STATED_COLUMNS = ("glass", "density", "stain")  # of slides.csv
+GREY_LEVELS, DENSITIES = (50.0, 255.0), (0.003, 0.5)
 
 
 def tile_jobs(study: Study, cohort: Cohort) -> list[TileJob]:
@@ -62,27 +64,96 @@ class TileJob:
     folder: Path
     regions: Path | None = None  # GeoJSON of areas to let in or leave out, if there is one
 
+    @property
+    def tiles_path(self) -> Path:
+        """tiles/GRID/SLIDE.h5."""
+        return self.folder / f"{self.slide.slide_id}.h5"
 
-def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
-    """Return everything that decides the tiles of a slide."""
-    tiles = job.tiles.model_dump(include={"min_tissue", "upsample"})
-    inputs = {
-        "slide": slide_sha256,
-        "row_mpp": job.slide.mpp,
-        "study_mpp": job.study_mpp,
-        "tile_px": job.tile_px,
-        "mpp": job.mpp,
-    }
-    drawn = {"regions": sha256_of_file(job.regions)} if job.regions else {}
-    colours = {"icc": True} if job.tiles.icc else {}  # as it was before there was a choice
-    return Recipe(
-        step="tile", inputs={**inputs, **tiles, **drawn, **colours, "version": TILING_VERSION}
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What people say of a slide, for what nothing finds."""
+
+    glass: float | None = None  # grey level
+    density: float | None = None  # optical density from which on there is tissue
+    staining: Staining | None = None
+
+
+def stated_of(job: TileJob) -> Stated:
+    """Return what slides.csv, else study.yaml, says of a slide's glass, tissue and stain.
+
+    Raises:
+        SlideError: a cell that is no such number.
+    """
+    glass = _number(job, "glass", *GREY_LEVELS, "a grey level")
+    density = _number(job, "density", *DENSITIES, "an optical density")
+    return Stated(
+        glass=job.tiles.glass if glass is None else glass,
+        density=job.tiles.density if density is None else density,
+        staining=stated_staining(job.slide.extras.get("stain", "")),
     )
 
 
-def stale_jobs(jobs: Sequence[TileJob]) -> list[TileJob]:
-    """Return the jobs whose tiles are missing or were made from another recipe or another file."""
-    return [job for job in jobs if not _is_fresh(job)]
+def _number(job: TileJob, column: str, least: float, most: float, what: str) -> float | None:
+    text = job.slide.extras.get(column, "")
+    if not text:
+        return None
+    value = parse_number(text)
+    if value is None or not least <= value <= most:
+        raise SlideError(
+            f"Slide {job.slide.slide_id}: slides.csv says {column} {text!r}, expected {what} from "
+            f"{least:g} to {most:g}. Correct it, or leave the cell empty."
+        )
+    return value
+
+
+def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
+    """Return everything that decides the tiles of a slide."""
+    stated = {
+        name: value
+        for name in STATED_COLUMNS
+        if (value := job.slide.extras.get(name) or getattr(job.tiles, name, None))
+    }
+    return tiling_recipe(
+        job.tiles,
+        slide_sha256=slide_sha256,
+        row_mpp=job.slide.mpp,
+        study_mpp=job.study_mpp,
+        tile_px=job.tile_px,
+        mpp=job.mpp,
+        regions=job.regions,
+        stated=stated,
+    )
+
+
+def stale_jobs(jobs: Sequence[TileJob], contents: SlideContents | None = None) -> list[TileJob]:
+    """Return the jobs whose tiles are missing or were made from another recipe or another file. A
+    slide that is out of reach is taken for the one that was tiled.
+
+    Args:
+        contents: what slides were found to hold before; without it each is read.
+    """
+    contents = contents or SlideContents()
+    return [job for job in jobs if not _is_fresh(job, contents)]
+
+
+def unread_slides(jobs: Sequence[TileJob], contents: SlideContents) -> list[Path]:
+    """Return the slide files that have to be read to know whether they are those that were tiled:
+    they were moved or touched since.
+    """
+    return [
+        job.slide.path
+        for job in jobs
+        if job.slide.path is not None
+        and whereabouts(job.slide.path) == "there"
+        and job.tiles_path.exists()
+        and not contents.is_known(job.slide.path)
+    ]
+
+
+def is_away(job: TileJob) -> bool:
+    """Return whether the slide of a job is out of reach for the moment."""
+    return job.slide.path is not None and whereabouts(job.slide.path) == "away"
 
 
 def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
@@ -94,27 +165,20 @@ def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
     """
     found = []
     for job in tile_jobs(study, cohort):
-        path = job.folder / f"{job.slide.slide_id}.h5"
-        stored, slide = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
+        stored, slide = stored_attrs(job.tiles_path, ("recipe_sha256", "slide_sha256")).values()
         if stored and stored != recipe_sha256(tile_recipe(job, slide)):
             found.append(job)
     return found
 
 
-def _is_fresh(job: TileJob) -> bool:
-    path = job.folder / f"{job.slide.slide_id}.h5"
-    stored, unchanged = stored_attrs(path, ("recipe_sha256", "slide_sha256")).values()
+def _is_fresh(job: TileJob, contents: SlideContents) -> bool:
+    stored, slide = stored_attrs(job.tiles_path, ("recipe_sha256", "slide_sha256")).values()
     if not stored or job.slide.path is None:
         return False
-    if not is_there(job.slide.path):  # its drive is away: what was made of it stands
-        return stored == recipe_sha256(tile_recipe(job, unchanged))
-    tiled_at = path.stat().st_mtime
-    if (
-        _touched_at(job.slide.path) > tiled_at or tiled_at > time.time() + CLOCK_SECONDS
-    ):  # touched since, or the clock jumped: bytes tell
-        unchanged = sha256_of_slide(job.slide.path)
-    return stored == recipe_sha256(tile_recipe(job, unchanged))
-
-
-def _touched_at(path: Path) -> float:
-    return max(p.stat().st_mtime for p in ([path, *path.iterdir()] if path.is_dir() else [path]))
+    place = whereabouts(job.slide.path)
+    if place == "there":
+        try:
+            slide = contents.sha256(job.slide.path)
+        except OSError:  # `tile` tries it and says why
+            return False
+    return place != "gone" and stored == recipe_sha256(tile_recipe(job, slide))

@@ -32,6 +32,7 @@ STAINS = (
     "haematoxylin",
     "eosin",
 )  # each three columns: the unit vector of optical density in red, green and blue
+ABOUT = ("glass", "stain", "notes")  # grey levels, name, sentences
 STAIN_COLUMNS = tuple(f"{stain}_{channel}" for stain in STAINS for channel in "rgb")
 SAME_STAIN = 2.0  # degrees between stain vectors that are always usual
 OUTLIER_DEVIATIONS = 5.0  # median absolute deviations, scaled to standard deviations
@@ -68,6 +69,7 @@ def write_quality(folder: Path, failures: Mapping[str, str]) -> list[Row]:
         "scanner",
         *FLAGS,
         *STAIN_COLUMNS,
+        *ABOUT,
         "outlier_in",
     )
     with atomic_path(folder / "quality.csv") as path:
@@ -173,8 +175,10 @@ def _figures(path: Path) -> Row | None:
         "tiles": float(len(grid.xy_l0)),
         "level0_mpp": grid.level0_mpp,
     }
-    about = stored_attrs(path, ("scanner", "mpp_source", *STAINS))
-    row |= {"scanner": about["scanner"], "mpp_source": about["mpp_source"]}
+    about = stored_attrs(path, ("scanner", "mpp_source", "tissue_mm2", *ABOUT, *STAINS))
+    row |= {name: about[name] for name in ("scanner", "mpp_source", *ABOUT)}
+    if about["tissue_mm2"]:  # without ink and darkness, which the stored mask still holds
+        row["tissue_mm2"] = float(about["tissue_mm2"])
     for stain in STAINS:
         values = about[stain].split() or ["", "", ""]  # before 0.2 the stains were not kept
         row |= {f"{stain}_{channel}": value for channel, value in zip("rgb", values)}

@@ -2,8 +2,10 @@
 
 A file REGIONS/SLIDE.geojson holds areas in level-0 pixels. An area whose class is "exclude", or one
 of QuPath's ignored classes (its name ends in * or begins with "ignore"), is left out; any other
-area is let in, and then nothing outside such areas counts. Source: GeoJSON, RFC 7946; QuPath writes
-Features, FeatureCollections and bare MultiPolygons, in pixels of the image that it shows.
+area is let in, and then nothing outside such areas counts. An area of the class "Tissue" is the
+tissue, whatever was found, as tiles/GRID/SLIDE.geojson is once somebody has corrected it. Source:
+GeoJSON, RFC 7946; QuPath writes Features, FeatureCollections and bare MultiPolygons, in pixels of
+the image that it shows.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import cv2
 import numpy as np
 
 from pathoml.errors import SlideError
+from pathoml.tiling.outline import TISSUE_CLASS
 from pathoml.types import Bools, Floats
 
 FEWEST_CORNERS = 3
@@ -29,6 +32,7 @@ class Region:
     """One area: rings of (K, 2) level-0 pixels, the outline first, then its holes."""
 
     is_excluded: bool
+    is_tissue: bool = False
     rings: tuple[Floats, ...]
 
 
@@ -41,7 +45,11 @@ def read_regions(path: Path) -> list[Region]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         regions = [
-            Region(is_excluded=_is_excluded(name), rings=rings)
+            Region(
+                is_excluded=_is_excluded(name),
+                is_tissue=name.strip().lower() == TISSUE_CLASS.lower(),
+                rings=rings,
+            )
             for name, rings in _areas(content, "")
         ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
@@ -73,21 +81,40 @@ def excluded_mask(
         offset_l0: where the annotated picture begins in the slide: QuPath crops to
             `openslide.bounds-*`.
     """
-    inside, outside = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    for region in regions:
-        area = np.zeros(shape, np.uint8)
-        for number, ring in enumerate(region.rings):
-            corners = np.round((ring + offset_l0) / downsample - 0.5).astype(
-                np.int32
-            )  # cv2 counts from the middle of a pixel
-            cv2.fillPoly(area, [corners], 0 if number else 1)
-        np.maximum(
-            outside if region.is_excluded else inside,
-            area,
-            out=outside if region.is_excluded else inside,
-        )
-    lets_in = any(not region.is_excluded for region in regions)
-    return np.asarray((outside == 1) | (lets_in & (inside == 0)))
+    areas = [(region, _area(region, shape, downsample, offset_l0)) for region in regions]
+    outside = _united([area for region, area in areas if region.is_excluded], shape)
+    lets_in = [area for region, area in areas if not region.is_excluded]
+    return outside | ~_united(lets_in, shape) if lets_in else outside
+
+
+def drawn_tissue(
+    regions: list[Region],
+    shape: tuple[int, int],
+    downsample: float,
+    *,
+    offset_l0: tuple[int, int] = (0, 0),
+) -> Bools | None:
+    """Return (H, W) what a person drew as tissue; None if nobody did. Arguments as of
+    `excluded_mask`.
+    """
+    areas = [_area(r, shape, downsample, offset_l0) for r in regions if r.is_tissue]
+    return _united(areas, shape) if areas else None
+
+
+def _united(areas: list[Bools], shape: tuple[int, int]) -> Bools:
+    return np.asarray(np.logical_or.reduce([np.zeros(shape, bool), *areas]), bool)
+
+
+def _area(
+    region: Region, shape: tuple[int, int], downsample: float, offset_l0: tuple[int, int]
+) -> Bools:
+    area = np.zeros(shape, np.uint8)
+    for number, ring in enumerate(region.rings):
+        corners = np.round((ring + offset_l0) / downsample - 0.5).astype(
+            np.int32
+        )  # cv2 counts from the middle of a pixel
+        cv2.fillPoly(area, [corners], 0 if number else 1)
+    return area.astype(bool)
 
 
 def _is_excluded(name: str) -> bool:

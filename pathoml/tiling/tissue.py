@@ -23,6 +23,11 @@ DENSITY_BOUNDS = (
     0.025,
     0.04,
 )  # Otsu's threshold on optical density is kept inside: pale stains below, dark slides above
+# less stained tissue than a needle biopsy has; a very pale section is then looked for
+LEAST_STAINED_UM2 = 300_000.0
+PALEST = 0.008  # optical density of a section against glass; less is uneven glass
+PALE_APART = 1.2  # standard deviations of both kinds of places together
+PALE_STEPS = 5000  # steps a unit of optical density
 SMOOTH_UM = 40.0  # closes membranes of fat cells and gaps between fibres
 SMALLEST_UM2 = 15_000.0  # specks of dust are smaller, needle biopsies larger
 # holes that are filled: vessels, fat cells, small tears; half a millimetre across
@@ -72,17 +77,21 @@ def grey_percentile(greys: Image, percent: float) -> float:
     return float(below + (above - below) * (place - math.floor(place)))
 
 
-def tissue_mask(image: Image, um_per_px: float) -> Bools:
+def tissue_mask(image: Image, um_per_px: float, *, threshold: float | None = None) -> Bools:
     """Return (H, W) True where there is tissue.
 
     Args:
         image: overview of a slide, RGB.
         um_per_px: micrometres a pixel of the overview.
+        threshold: optical density from which on there is tissue; half of Otsu's without it.
     """
-    density = cv2.GaussianBlur(
-        optical_density(at_pixel_size(image, um_per_px, TISSUE_UM)),
-        (0, 0),
-        SMOOTH_UM / TISSUE_UM / 2,
+    density = np.asarray(
+        cv2.GaussianBlur(
+            optical_density(at_pixel_size(image, um_per_px, TISSUE_UM)),
+            (0, 0),
+            SMOOTH_UM / TISSUE_UM / 2,
+        ),
+        np.float32,
     )
     otsu = (
         cv2.threshold(
@@ -90,15 +99,39 @@ def tissue_mask(image: Image, um_per_px: float) -> Bools:
         )[0]
         / 255
     )
-    mask = density > float(
-        np.clip(otsu / 2, *DENSITY_BOUNDS)
-    )  # half of Otsu: pale stroma is tissue too
-    mask = _without_small(mask, SMALLEST_UM2 / TISSUE_UM**2)
-    mask = ~_without_small(~mask, HOLE_UM2 / TISSUE_UM**2, spare_border=True)
+    if threshold is None:  # half of Otsu: pale stroma is tissue too
+        mask = _cleaned(density > float(np.clip(otsu / 2, *DENSITY_BOUNDS)))
+        if mask.sum() * TISSUE_UM**2 < LEAST_STAINED_UM2 and (pale := _pale_threshold(density)):
+            mask = _cleaned(density > pale)
+    else:
+        mask = _cleaned(density > threshold)
     return np.asarray(
         cv2.resize(mask.view(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST),
         np.uint8,
     ).view(bool)
+
+
+def _cleaned(mask: Bools) -> Bools:
+    mask = _without_small(mask, SMALLEST_UM2 / TISSUE_UM**2)
+    return ~_without_small(~mask, HOLE_UM2 / TISSUE_UM**2, spare_border=True)
+
+
+def _pale_threshold(density: npt.NDArray[np.float32]) -> float | None:
+    """Return the optical density that divides a slide of a very pale section, by Otsu; None where
+    there are no two kinds of places, or they are no further apart than glass is uneven.
+    """
+    few = density[density <= DENSITY_BOUNDS[0] * 2]
+    if not few.size:
+        return None
+    steps = np.clip(np.rint(few * PALE_STEPS), 0, 255).astype(np.uint8)[None]
+    level = cv2.threshold(steps, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / PALE_STEPS
+    glass, tissue = few[few <= level], few[few > level]
+    if not glass.size or not tissue.size:
+        return None
+    apart = float(np.median(tissue) - np.median(glass))
+    if apart < max(PALEST, PALE_APART * float(glass.std() + tissue.std())):
+        return None
+    return float(np.median(glass)) + apart / 2
 
 
 def at_pixel_size(

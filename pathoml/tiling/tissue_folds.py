@@ -72,15 +72,16 @@ class Course:
     evidence_um: float  # optical density over STEP, times micrometres
 
 
-def fold_mask(density: Densities, um_per_px: float) -> Bools:
+def fold_mask(density: Densities, um_per_px: float, *, tissue: Bools | None = None) -> Bools:
     """Return (H, W) True on folds.
 
     Args:
         density: (H, W) optical density of a slide's overview, mean of its channels.
         um_per_px: micrometres a pixel of the overview.
+        tissue: (H, W); what is usual is asked of it alone. Everywhere without it.
     """
     mask = np.zeros(density.shape, np.uint8)
-    for course in fold_courses(density, um_per_px):
+    for course in fold_courses(density, um_per_px, tissue=tissue):
         cv2.polylines(
             mask,
             [np.round(course.xy).astype(np.int32)[:, None]],
@@ -91,12 +92,16 @@ def fold_mask(density: Densities, um_per_px: float) -> Bools:
     return mask.astype(bool)
 
 
-def fold_courses(density: Densities, um_per_px: float) -> list[Course]:
+def fold_courses(
+    density: Densities, um_per_px: float, *, tissue: Bools | None = None
+) -> list[Course]:
     """Return the courses of a slide's folds, the clearest first; arguments as of `fold_mask`."""
     small = at_pixel_size(density, um_per_px, PIXEL_UM)
-    stained = small[::2, ::2][
-        small[::2, ::2] > FAINTEST
-    ]  # a quarter of the pixels is enough for a median
+    few = small[::2, ::2]  # a quarter of the pixels is enough for a median
+    asked = few > FAINTEST
+    if tissue is not None:
+        asked &= at_pixel_size(tissue.view(np.uint8), um_per_px, PIXEL_UM)[::2, ::2] > 0
+    stained = few[asked]
     if not stained.size:
         return []
     usual = float(np.median(stained))

@@ -1,10 +1,11 @@
 """Every fold, repeat and seed of a run: from embeddings and tables to models, splits, scores and
-baselines in runs/RUN/.
+baselines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from pathoml.bags.tile_bank import where_tiles_lie
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, resolved_yaml
 from pathoml.errors import CohortError
-from pathoml.store.files import sha256_of_file, sweep_temporaries, write_text
+from pathoml.store.files import sha256_of_file, write_text
 from pathoml.store.hdf5 import stored_attr
 from pathoml.store.scores import write_baselines, write_columns, write_repeats, write_scores
 from pathoml.study.layout import embeddings_folder
@@ -44,7 +45,6 @@ from pathoml.training.endpoints import (
     ModelFolders,
     all_endpoints,
     offset_endpoint,
-    remove_endpoints,
     write_endpoint,
 )
 from pathoml.training.fit import fit_models
@@ -55,7 +55,7 @@ from pathoml.training.initial_origin import (
     said_of_models,
 )
 from pathoml.training.initial_weights import read_initial_weights
-from pathoml.training.log import write_logs
+from pathoml.training.log import MLFLOW, write_logs
 from pathoml.training.loop import LogRow, OnEpoch, model_specs
 from pathoml.training.model_stack import ModelSpec
 from pathoml.training.nested import inner_scores, nested_of, nested_specs, write_nested
@@ -74,14 +74,18 @@ from pathoml.training.vector_baselines import read_vectors, vector_baselines
 from pathoml.types import Array, Bag, Cohort, Embeddings, Split
 
 
-def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
+def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch, *, folder: Path) -> Trained:
     """Train every fold, repeat and seed; write models/, splits.json, scores.csv (and .dta, .sav),
     baselines.csv and log.csv, and the same of each secondary endpoint into endpoints/NAME.
+
+    Args:
+        folder: to write into as if it were the run's; below runs/, and empty.
 
     Raises:
         CohortError: the cohort cannot be split or trained on; says why.
     """
-    config, folder = study.config, study.run_folder
+    config, run = study.config, RunFolder(folder)
+    written = study.with_run(folder.relative_to(study.runs_folder).as_posix())
     strata_of(cohort, config.train.strata)  # refused before bags are read
     if config.train.offset and not clinical_columns(cohort):
         raise CohortError(NO_COVARIATES)
@@ -99,18 +103,12 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         raise CohortError(refusal)
     vectors = read_vectors(study, cohort)  # refused before anything is trained
     means = mean_features(bags)  # (B, D)
-    endpoints = all_endpoints(study, cohort, splits, specs=specs)
+    endpoints = all_endpoints(written, cohort, splits, specs=specs)
     if config.train.offset:
         endpoints = endpoints.with_offset(_offset(cohort, means, specs, config))
     device = prepare_device(config.compute)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
-    run = RunFolder(folder)
     write_text(run.resolved, resolved_yaml(config))
     write_splits(run.splits, splits, **about_splits(config.splits))
-    for stale in run.models.glob("*.safetensors"):
-        stale.unlink()
-    remove_endpoints(run)
     log: list[LogRow] = []
     learned_from = cohorts_learned_from(study, cohort, origin)
     models = ModelFolders(run, endpoints, said=said_of_models(slide.encoder, learned_from))
@@ -174,7 +172,6 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     )
     table = baselines.repeats(folds, by_seed)
     write_repeats(run.repeat_scores, cohort.patient_ids, table)
-    run.nested_scores.unlink(missing_ok=True)
     within = np.empty((0, len(bags)))  # (M', B) of the inner models of all endpoints
     if inner:
         within = inner_scores(
@@ -193,7 +190,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         vectors={name: averaged(found) for name, found in baselines.vectors.items()},
     )
     settings = config.train.model_dump(mode="json")
-    write_logs(folder, _rows_of(log, PLAIN), settings, mlflow=config.compute.mlflow)
+    write_logs(folder, _rows_of(log, PLAIN), settings, mlflow=_mlflow(study))
     for one in endpoints.others:
         own = every[one.models][:, one.endpoint.known]
         write_endpoint(
@@ -212,7 +209,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         offset = endpoints.beside
         own = offset.raw(every, endpoints.primary)
         write_endpoint(
-            offset_endpoint(study, cohort, splits, models=endpoints.primary),
+            offset_endpoint(written, cohort, splits, models=endpoints.primary),
             bags,
             own,
             specs=specs,
@@ -239,7 +236,7 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
     events = int(cohort.event.sum())
     budget = over_budget(len(bags), events, parameters_with_score(clinical_columns(cohort)))
     return Trained(
-        folder=folder,
+        folder=study.run_folder,
         models=len(endpoints.specs),
         patients=len(bags),
         events=events,
@@ -261,14 +258,12 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch) -> Trained:
         encoder=encoder,
         endpoints=endpoints.said,
         offset=endpoints.offset_said,
-        endpoint_scores=tuple(
-            scored.relative_to(folder).as_posix()
-            for scored in (
-                *(one.endpoint.run.scores for one in endpoints.others),
-                *([RunFolder(run.offset).scores] if endpoints.beside else []),
-            )
-        ),
     )
+
+
+def _mlflow(study: Study) -> Path | None:
+    """Return where MLflow keeps one training after another, None where it is not asked for."""
+    return study.run_folder / MLFLOW if study.config.compute.mlflow else None
 
 
 def _offset(

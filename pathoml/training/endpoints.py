@@ -201,14 +201,6 @@ def all_endpoints(
     )
 
 
-def remove_endpoints(run: RunFolder) -> None:
-    """Remove what an earlier training left of endpoints that may have other names by now, and of an
-    offset score that may not be asked for any more.
-    """
-    for folder in (run.endpoints, run.offset):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 class ModelFolders:
     """Where the models of each endpoint go as they are trained: models.json says of each what it
     is.
@@ -352,7 +344,7 @@ def write_endpoint(
         ridge=averaged(baselines.ridge_cox) if baselines.ridge_cox else None,
         clinical=averaged(baselines.clinical) if baselines.clinical else None,
     )
-    write_logs(run.path, log, settings, mlflow=False)
+    write_logs(run.path, log, settings, mlflow=None)
 
 
 def offset_endpoint(

@@ -24,6 +24,7 @@ from pathoml.config import TrainConfig
 from pathoml.errors import ConfigError, nearest
 from pathoml.plugins import import_installed, load_plugin, refuse_unknown
 from pathoml.store.files import sha256_of_file
+from pathoml.training.head_files import read_head_file
 
 if TYPE_CHECKING:  # known without torch: a recipe asks for the hash only
     from torch import nn
@@ -87,17 +88,32 @@ def find_head(head: str, folder: Path | None = None) -> type[nn.Module]:
 
 def is_solved(train: TrainConfig) -> bool:
     """Return whether the head of a section `train` is solved: nothing is sampled, and seeds change
-    nothing.
+    nothing. A file is read for that, and not run.
 
     Raises:
         ConfigError: as `find_head`.
     """
+    if is_of_a_file(train.head):
+        return bool(_said_in_file(train.head, train.study_folder, "solved"))
     return bool(getattr(find_head(train.head, train.study_folder), "solved", False))
 
 
+def is_of_a_file(head: str) -> bool:
+    """Return whether a head is a file that study.yaml names, and runs when models are made.
+
+    >>> is_of_a_file("./gated.py:Gated"), is_of_a_file("gated.heads:Gated")
+    (True, False)
+    """
+    return is_reference(head) and _is_file(head)
+
+
 def refuse_unknown_head(head: str, folder: Path | None = None) -> None:
-    """Raise ConfigError if a head is not to be found. Torch is imported for a reference only."""
-    if is_reference(head):
+    """Raise ConfigError if a head is not to be found. Torch is imported for a reference only; a
+    file is read and not run.
+    """
+    if is_of_a_file(head):
+        _said_in_file(head, folder, "solved")
+    elif is_reference(head):
         find_head(head, folder)
     else:
         refuse_unknown("pathoml.mil", head, "Head")
@@ -134,6 +150,31 @@ def is_installed(head: str) -> bool:
         return True
     where, _ = _parts(head)
     return not _is_file(where) and _is_of_a_package(where.partition(".")[0])
+
+
+def _said_in_file(head: str, folder: Path | None, attribute: str) -> Any:
+    """Return what the class of a file declares, None if nothing.
+
+    Raises:
+        ConfigError: the file is no Python, or has no such class that is an nn.Module.
+    """
+    where, name = _parts(head)
+    path = _path(head, folder)
+    try:
+        file = read_head_file(path)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise _refusal(head, f"it cannot be run ({type(error).__name__}: {error})") from error
+    if not file.may_be_module(name):
+        known = [n for n in file.names if file.may_be_module(n)]
+        raise _refusal(
+            head, f"{where} has no class {name!r} that is a torch.nn.Module", name, known
+        )
+    try:
+        return file.declared(name, attribute, None)
+    except ValueError as error:
+        raise _refusal(
+            head, f"{attribute} of {name} is no constant. Write {attribute} = True or False"
+        ) from error
 
 
 def _parts(head: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pathoml.config import Study
@@ -12,9 +13,10 @@ from pathoml.store.provenance import recorded_inputs
 from pathoml.store.tables import as_it_was, parse_number, read_table
 from pathoml.study.columns import number_cells
 from pathoml.study.inputs import patients_read
-from pathoml.training.recipe import NOT_TRAINED_ON, splits_read
+from pathoml.training.recipe import NOT_TRAINED_ON, TRAIN_OUTPUTS, splits_read
 from pathoml.types import Cohort, Recipe
 
+IMPORT_OUTPUTS = replace(TRAIN_OUTPUTS, always=("imported.csv", "scores.csv", "splits.json"))
 IMPORT_VERSION = 1  # raise it when the same table and score give another run
 SCORE = "score"  # column of imported.csv
 KEPT = ("score_type", "fold", "score_group", "model_sha256")  # taken over where they are there

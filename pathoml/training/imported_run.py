@@ -16,7 +16,7 @@ import numpy as np
 from pathoml.config import Study, resolved_yaml
 from pathoml.errors import CohortError
 from pathoml.store.files import atomic_path, sha256_of_file, write_text
-from pathoml.store.provenance import record_step
+from pathoml.store.publishing import publishing
 from pathoml.store.scores import write_baselines, write_repeats, write_scores
 from pathoml.store.tables import (
     parse_number,
@@ -25,7 +25,15 @@ from pathoml.store.tables import (
 from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import about_splits, check_splits, make_splits, write_splits
 from pathoml.training.baselines import clinical_folds
-from pathoml.training.imported_recipe import KEPT, SCORE, VALUES, Rows, import_inputs, scores_read
+from pathoml.training.imported_recipe import (
+    IMPORT_OUTPUTS,
+    KEPT,
+    SCORE,
+    VALUES,
+    Rows,
+    import_inputs,
+    scores_read,
+)
 from pathoml.training.scoring import averaged, repeat_table, standardise
 from pathoml.types import Cohort, Floats, Recipe, RiskScore, Split
 
@@ -34,7 +42,14 @@ SCORE_TYPES = ("oof", "loco", "locked", "insample", "external")
 
 
 def write_imported_run(
-    study: Study, cohort: Cohort, rows: Rows, *, column: str, file: str, **notes: str
+    study: Study,
+    cohort: Cohort,
+    rows: Rows,
+    *,
+    column: str,
+    file: str,
+    source: Mapping[str, str] | None = None,
+    **notes: str,
 ) -> Sequence[RiskScore]:
     """Write the run of imported scores and return its rows.
 
@@ -43,39 +58,37 @@ def write_imported_run(
         column: of the score.
         file: the table's, as it is to be recorded; with INSIDE before it where it lies in the
             study's folder.
+        source: what is recorded of where the scores came from; None = of these rows.
         notes: what else to record.
 
     Raises:
         CohortError: a score is not a number, a score_type is not known, or the cohort cannot be
             divided into folds.
     """
-    everyone = cohort
+    source = source or {"file": file, "column": column, VALUES: scores_read(rows, column)}
+    recipe = Recipe(step="import", inputs=import_inputs(study, cohort, source))
     scored = [p.patient_id for p in cohort.patients if rows.get(p.patient_id, {}).get(column)]
     cohort = _scored_cohort(cohort, scored)
     values = np.array([_value(rows[p], column, file) for p in scored])
     splits = make_splits(cohort, study.config.splits)
     check_splits(splits, cohort)
-    folder, run = study.run_folder, RunFolder(study.run_folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _keep(run.imported, rows, column)
-    write_text(run.resolved, resolved_yaml(study.config))
-    own = study.config.splits.model_copy(update={"file": None})
-    write_splits(run.splits, splits, **about_splits(own))
-    scores = _risk_scores(study, cohort, splits, values, [rows[p] for p in scored])
-    write_scores(folder, scores, endpoint=study.config.endpoint.name)
-    for stale in (run.nested_scores, run.seed_scores):  # of a training that was interrupted here
-        stale.unlink(missing_ok=True)
-    clinical = clinical_folds(cohort, splits)
-    write_baselines(
-        run.baselines, cohort, ridge=None, clinical=averaged(clinical) if clinical else None
-    )
-    run.repeat_scores.unlink(missing_ok=True)
-    if clinical:
-        write_repeats(run.repeat_scores, cohort.patient_ids, repeat_table({"clinical": clinical}))
-    source = {"file": file, "column": column, VALUES: scores_read(rows, column)}
-    record_step(
-        folder, Recipe(step="import", inputs=import_inputs(study, everyone, source)), **notes
-    )
+    with publishing(study.run_folder, recipe, IMPORT_OUTPUTS) as out:
+        run = RunFolder(out.folder)
+        _keep(run.imported, rows, column)
+        write_text(run.resolved, resolved_yaml(study.config))
+        own = study.config.splits.model_copy(update={"file": None})
+        write_splits(run.splits, splits, **about_splits(own))
+        sha256 = sha256_of_file(run.splits)
+        of_scored = [rows[p] for p in scored]
+        scores = _risk_scores(study, cohort, splits, values, of_scored, splits_sha256=sha256)
+        write_scores(run.path, scores, endpoint=study.config.endpoint.name)
+        clinical = clinical_folds(cohort, splits)
+        mine = averaged(clinical) if clinical else None
+        write_baselines(run.baselines, cohort, ridge=None, clinical=mine)
+        if clinical:
+            table = repeat_table({"clinical": clinical})
+            write_repeats(run.repeat_scores, cohort.patient_ids, table)
+        out.note(**notes)
     return scores
 
 
@@ -118,6 +131,8 @@ def _risk_scores(
     splits: Sequence[Split],
     values: Floats,
     rows: Sequence[Mapping[str, str]],
+    *,
+    splits_sha256: str,
 ) -> list[RiskScore]:
     middle = values.mean()
     scale = float(np.abs(values).max()) * SMALLEST_SHARE  # below it, differences are rounding
@@ -151,7 +166,7 @@ def _risk_scores(
                 n_slides=len(patient.slide_ids),
                 n_tiles=0,
                 model_sha256=row.get("model_sha256", ""),
-                splits_sha256=sha256_of_file(RunFolder(study.run_folder).splits),
+                splits_sha256=splits_sha256,
                 data_cut=cut.isoformat() if cut else "",
                 score_group=row.get("score_group", "").lower()
                 or ("high" if values[b] > median else "low"),

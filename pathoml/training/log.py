@@ -10,21 +10,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pathoml.errors import ConfigError
-from pathoml.store.files import atomic_path
+from pathoml.store.files import atomic_path, write_bytes
+from pathoml.store.proofs import refuse_other_log
 from pathoml.store.tables import write_table
 
 EVENTS = "events.out.tfevents.pathoml"  # TensorBoard's own name would hold the name of the machine
+MLFLOW = "mlflow"  # of a run's folder
 LogRow = Mapping[str, Any]
 
 
 def write_logs(
-    folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: bool
+    folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any], *, mlflow: Path | None
 ) -> None:
     """Write the loss of every model and epoch.
 
     Args:
-        folder: runs/RUN; gets log.csv, tensorboard/ and (if asked) mlflow/.
+        folder: of the run; gets log.csv and tensorboard/.
         settings: of the run, for MLflow.
+        mlflow: folder of an MLflow file store, to which this training is added; None = none.
 
     Raises:
         ConfigError: MLflow is asked for but not installed.
@@ -36,8 +39,8 @@ def write_logs(
             [(row["model"], row["epoch"], row["loss"]) for row in log],
         )
     _write_tensorboard(folder / "tensorboard", log)
-    if mlflow:
-        _write_mlflow(folder / "mlflow", log, settings)
+    if mlflow is not None:
+        _write_mlflow(mlflow, log, settings)
 
 
 def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:
@@ -54,8 +57,8 @@ def _write_tensorboard(folder: Path, log: Sequence[LogRow]) -> None:
             writer.add_scalar(f"loss/{row['model']}", row["loss"], row["epoch"])
         writer.close()
         [written] = Path(scratch).glob("events.*")
-        with atomic_path(folder / EVENTS) as path:
-            path.write_bytes(written.read_bytes())
+        refuse_other_log(written, records=len(log))
+        write_bytes(folder / EVENTS, written.read_bytes())
 
 
 def _write_mlflow(folder: Path, log: Sequence[LogRow], settings: Mapping[str, Any]) -> None:

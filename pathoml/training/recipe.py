@@ -8,24 +8,47 @@ from pathlib import Path
 from typing import Any
 
 from pathoml.config import SplitsConfig, Study
-from pathoml.store.files import read_json, sha256_of_json
+from pathoml.store.files import sha256_of_json
 from pathoml.store.provenance import file_hash
+from pathoml.store.publishing import Outputs
 from pathoml.study.endpoints import secondary_endpoints
 from pathoml.study.inputs import patients_read, stored_content
 from pathoml.study.layout import VECTORS, embeddings_folder, vector_of
-from pathoml.study.run_folder import RunFolder
 from pathoml.training.heads import source_sha256
 from pathoml.training.initial_origin import init_hash
 from pathoml.types import Cohort, Recipe
 
-TRAINING_VERSION = 5  # raise it when the same data and configuration train other models
-ENDPOINT_SCORES = "endpoint_scores"  # in provenance.json: the scores of secondary endpoints
-TRAIN_OUTPUTS = (
+TRAINING_VERSION = 6  # raise it when the same data and configuration train other models
+OF_AN_ENDPOINT = (
     "models/models.json",
+    "models/*.safetensors",
     "scores.csv",
+    "scores.dictionary.csv",
+    "scores.dta",
+    "scores.sav",
     "splits.json",
     "baselines.csv",
     "repeat_scores.csv",
+    "nested_scores.csv",
+    "seed_scores.csv",
+    "log.csv",
+    "tensorboard/events.*",
+)
+TRAIN_OUTPUTS = Outputs(
+    always=(
+        "models/models.json",
+        "scores.csv",
+        "splits.json",
+        "baselines.csv",
+        "repeat_scores.csv",
+    ),
+    globs=(
+        *OF_AN_ENDPOINT,
+        *(f"offset/{glob}" for glob in OF_AN_ENDPOINT),
+        *(f"endpoints/*/{glob}" for glob in OF_AN_ENDPOINT),
+        "imported.csv",  # of scores from elsewhere, which gave way to a training
+        "drift.csv",
+    ),
 )
 # keys of `train` that a recipe names where they are set, so that runs of before stay up to date
 NAMED_IF_SET = {"harmonise", "offset", "strata", "vectors"}
@@ -106,13 +129,6 @@ def secondary_inputs(study: Study, cohort: Cohort) -> dict[str, Any]:
             "data_cut": cut.isoformat() if cut else "",
         }
     return {"secondary_endpoints": found} if found else {}
-
-
-def train_outputs(study: Study) -> tuple[str, ...]:
-    """Return the files of a run that training left, those of secondary endpoints among them."""
-    path = RunFolder(study.run_folder).provenance
-    done = read_json(path).get("steps", {}).get("train", {}) if path.exists() else {}
-    return (*TRAIN_OUTPUTS, *done.get(ENDPOINT_SCORES, ()))
 
 
 def splits_read(splits: SplitsConfig, *, nested: bool) -> dict[str, Any]:

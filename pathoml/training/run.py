@@ -14,7 +14,7 @@ from pathoml.bags.reading import read_bags
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store.provenance import is_fresh
+from pathoml.store.publishing import is_fresh
 from pathoml.study.cohort import read_cohort
 from pathoml.study.inputs import why_stale
 from pathoml.study.layout import embeddings_folder
@@ -22,7 +22,7 @@ from pathoml.study.run_folder import RunFolder
 from pathoml.study.splits import check_splits, read_splits
 from pathoml.training.model_stack import ModelSpec, ModelStack
 from pathoml.training.models import load_models, read_raw_scores
-from pathoml.training.recipe import train_outputs, train_recipe
+from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.training.scoring import FoldScores, fold_scores
 from pathoml.types import Bag, Cohort, Split
 
@@ -59,8 +59,8 @@ def load_run(study: Study, cohort: Cohort | None = None) -> LoadedRun:
     """
     cohort = cohort or read_cohort(study)
     recipe = train_recipe(study, cohort)
-    if not is_fresh(study.run_folder, recipe, train_outputs(study)):
-        changed = why_stale(study.run_folder, recipe)
+    if not is_fresh(study.run_folder, recipe, TRAIN_OUTPUTS):
+        changed = why_stale(study.run_folder, recipe, TRAIN_OUTPUTS)
         raise StoreError(
             f"{study.run_folder} is not trained, or its data or configuration changed since"
             f"{f' ({changed})' if changed else ''}. Run `pathoml train`, or pathoml.train(study),"

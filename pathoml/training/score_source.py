@@ -4,9 +4,13 @@ on what lies in the study.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pathoml.bags.origin import refuse_other_features
 from pathoml.config import Study
 from pathoml.errors import PathomlError, StoreError
-from pathoml.store.provenance import is_fresh, recorded_inputs, recorded_recipes
+from pathoml.store.provenance import recorded_inputs, recorded_recipes
+from pathoml.store.publishing import is_fresh, unproved
 from pathoml.study.cohort import cohort_without_outcomes
 from pathoml.study.inputs import slides_read, stored_content, what_changed, why_stale
 from pathoml.study.layout import embeddings_folder
@@ -16,6 +20,7 @@ from pathoml.training.recipe import TRAIN_OUTPUTS, train_recipe
 from pathoml.types import Cohort, Recipe
 
 ELSEWHERE = ("import", "predict")  # the steps that bring scores that were not trained here
+PREDICT_OUTPUTS = replace(TRAIN_OUTPUTS, always=("scores.csv", "drift.csv"))
 PREDICT_VERSION = 1  # raise it when the same bundle scores the same features otherwise
 
 
@@ -61,17 +66,19 @@ def refuse_stale_scores(study: Study, cohort: Cohort) -> None:
     if RunFolder(folder).models_index.exists():
         recipe = train_recipe(study, cohort)
         if not is_fresh(folder, recipe, TRAIN_OUTPUTS):
-            why = why_stale(folder, recipe) or "its training was not recorded"
+            why = why_stale(folder, recipe, TRAIN_OUTPUTS) or "its training was not recorded"
             raise StoreError(
                 f"{folder} is not trained, or its data or configuration changed since ({why}). Run"
                 " `pathoml train`, or pathoml.train(study), first."
             )
+        refuse_other_features(study, cohort)
     elif "predict" in recorded_recipes(folder):
         try:
             now = score_source(study, cohort)
         except PathomlError:  # slides.csv or the encoder is not here: the scores are all there is
             return
         changed = what_changed(recorded_inputs(folder, "predict"), now.inputs if now else {})
+        changed += unproved(folder, "predict", PREDICT_OUTPUTS)
         if changed:
             raise StoreError(
                 f"{folder} was predicted from something else: {'; '.join(changed)}. Run `pathoml"

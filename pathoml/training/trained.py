@@ -23,7 +23,6 @@ class Trained:
     device: str = ""  # cpu or cuda
     # (name, what was trained or why it was not) of each secondary endpoint
     endpoints: tuple[tuple[str, str], ...] = ()
-    endpoint_scores: tuple[str, ...] = ()  # their scores.csv, from the run's folder
     # of train.init, as provenance.json says it; {} for random weights
     initial_weights: Mapping[str, object] = field(default_factory=dict)
     began_with: str = ""  # the same in words

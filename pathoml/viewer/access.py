@@ -1,23 +1,34 @@
-"""What a request must be to reach the viewer: for this host, from this site, with the token where
-one is needed, and small.
+"""What a request must be to reach the viewer: for this host, from this site, small, well formed,
+and of somebody who was let in.
+
+They are looked at in this order, so that a stranger learns nothing but what is wrong with the
+request, and nothing is written before all hold.
 """
 
 from __future__ import annotations
 
-import hmac
+import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
-from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, urlencode
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pathoml.viewer.assets import DOOR, ENTRY, PAGES, Asset
+from pathoml.viewer.requests import Refused, json_object, text_field
+from pathoml.viewer.visitors import Guests, cookie_name, new_token
 
 MAX_BODY_BYTES = 2**20  # a note and a region are kilobytes
 TOO_LARGE = "The request is larger than 1 MiB."
-COOKIE = "pathoml_token"
+MOST_TOKEN = 1000  # characters; ours have 43
+KNOCK = "/api/door"  # where the page that asks for a token sends it
+OURS = "/static/"  # the viewer's own files, of the package and not of the study
+SECONDS_AFTER_A_WRONG_TOKEN = 1.0
+NO_TOKEN = (
+    "This viewer lets in whoever knows its token. Open the address that `pathoml view` printed."
+)
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # the one style sheet that OpenSeadragon 6.1 inserts
 OPENSEADRAGON_STYLE = "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='"
@@ -39,20 +50,25 @@ SECURITY_HEADERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Border:
-    """Who may ask: names under which the server is reached, and the token, empty on loopback."""
+    """Who may ask: names under which the server is reached, the token that opens everything, made
+    up if none is given, and the raters who get a link of their own.
+    """
 
     hosts: tuple[str, ...]
-    token: str = ""
+    token: str = field(default_factory=new_token, repr=False)
+    raters: tuple[str, ...] = ()
 
 
 class Gate:
-    """Refuse foreign hosts, cross-site writes, missing tokens and large bodies; add the security
-    headers to every answer.
+    """Refuse foreign hosts, what other sites ask for, large or broken bodies and whoever was not
+    let in; add the security headers to every answer.
     """
 
-    def __init__(self, app: ASGIApp, border: Border) -> None:
+    def __init__(self, app: ASGIApp, border: Border, assets: dict[str, Asset]) -> None:
         self._app = app
-        self._border = border
+        self.border = border
+        self.guests = Guests(border.token, border.raters)
+        self._assets = assets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -62,59 +78,120 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         guarded = _with_headers(send)
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, guarded)
-            return
-        await self._app(scope, _limited(receive), guarded)
+        try:
+            answer = await self._admitted(scope, receive)
+        except Refused as refusal:
+            answer = _refuse(refusal.status, str(refusal))
+        await (answer or self._app)(scope, receive, guarded)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _admitted(self, scope: Scope, receive: Receive) -> Response | None:
+        """Return an answer, or None if the application is to give one; it finds the visitor and the
+        body in the request's state.
+
+        Raises:
+            Refused: what is wrong with the request.
+        """
         headers = Headers(scope=scope)
-        if not _host_allowed(headers.get("host", ""), self._border.hosts):
-            return _refuse(
+        self._require_kind(scope, headers)
+        state = scope.setdefault("state", {})
+        if scope["method"] == "POST":
+            state["body"] = json_object(await _read_body(headers, receive))
+        if scope["path"].startswith(OURS) and scope["method"] != "POST":
+            return None
+        if (scope["path"], scope["method"]) == (KNOCK, "POST"):
+            return await self._let_in(scope, text_field(state["body"], "token", MOST_TOKEN))
+        visitor = self.guests.by_headers(headers)
+        is_page = scope["path"] in PAGES and scope["method"] == "GET"
+        if is_page and (shown := _token_of(scope)) is not None:
+            if self.guests.by_token(shown) is not None:
+                return self._enter(scope, headers, shown)
+            if visitor is not None:  # an older address of a viewer that is open here
+                return RedirectResponse(_without_token(scope), status_code=303)
+        if visitor is None:
+            if is_page and "text/html" in headers.get("accept", ""):
+                return HTMLResponse(
+                    self._assets[DOOR].content, 401, headers={"cache-control": "no-store"}
+                )
+            raise Refused(401, NO_TOKEN)
+        state["visitor"] = visitor
+        return None
+
+    def _require_kind(self, scope: Scope, headers: Headers) -> None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not _host_allowed(hosts[0], self.border.hosts):
+            raise Refused(
                 421,
                 "This server does not answer to that name. Use the address that `pathoml view`"
                 " printed.",
             )
         if scope["method"] not in ("GET", "HEAD", "POST"):
-            return _refuse(405, "Only GET, HEAD and POST are understood.")
-        if self._border.token:
-            entered = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[
-                0
-            ]
-            if entered and _same(entered, self._border.token) and scope["method"] == "GET":
-                return self._let_in(scope)
-            if not _same(_shown_token(headers), self._border.token):
-                return _refuse(
-                    401,
-                    "This viewer needs its token: open the address that `pathoml view` printed.",
-                )
-        if scope["method"] == "POST":
-            if not _same_site(headers):
-                return _refuse(403, "Only the viewer's own pages may write.")
-            length = headers.get("content-length", "0")
-            if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-                return _refuse(413, TOO_LARGE)
-            if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-                return _refuse(415, "Only application/json is understood.")
-        return None
+            raise Refused(405, "Only GET, HEAD and POST are understood.")
+        if not _own_site(scope, headers):
+            raise Refused(403, "Only the viewer's own pages may ask for that.")
 
-    def _let_in(self, scope: Scope) -> Response:
-        rest = {
-            k: v[0]
-            for k, v in parse_qs(scope["query_string"].decode("latin-1")).items()
-            if k != "token"
-        }
-        path = "/" + scope["path"].lstrip("/\\")  # never "//host", which a browser would follow
-        answer = RedirectResponse(path + ("?" + urlencode(rest) if rest else ""), status_code=303)
-        answer.set_cookie(COOKIE, self._border.token, httponly=True, samesite="strict", path="/")
+    async def _let_in(self, scope: Scope, shown: str) -> Response:
+        """Answer the page that asks for the token."""
+        if self.guests.by_token(shown) is None:
+            await asyncio.sleep(SECONDS_AFTER_A_WRONG_TOKEN)
+            raise Refused(401, "That is not the token of this viewer.")
+        answer = Response(status_code=204, headers={"cache-control": "no-store"})
+        self._give_cookie(answer, Headers(scope=scope), shown)
         return answer
+
+    def _enter(self, scope: Scope, headers: Headers, shown: str) -> Response:
+        """Answer an address with a token: a cookie, and the same address without.
+
+        A browser that comes from another site, say a mail in the browser, does not send a strict
+        cookie on a redirect; it goes on by a page of ours instead.
+        """
+        address = _without_token(scope)
+        if headers.get("sec-fetch-site", "") in ("none", "same-origin") or (
+            "text/html" not in headers.get("accept", "")
+        ):
+            answer: Response = RedirectResponse(address, status_code=303)
+        else:
+            page = (
+                self._assets[ENTRY].content.decode().replace("{{address}}", _as_attribute(address))
+            )
+            answer = HTMLResponse(page)
+        answer.headers["cache-control"] = "no-store"
+        self._give_cookie(answer, headers, shown)
+        return answer
+
+    def _give_cookie(self, answer: Response, headers: Headers, shown: str) -> None:
+        answer.set_cookie(
+            cookie_name(headers),
+            self.guests.cookie_for(shown),
+            httponly=True,
+            samesite="strict",
+            path="/",
+        )
 
 
 def _refuse(status: int, sentence: str) -> Response:
     return PlainTextResponse(
         sentence + "\n", status_code=status, headers={"cache-control": "no-store"}
     )
+
+
+def _token_of(scope: Scope) -> str | None:
+    """Return the token in an address, "" if it is empty, None if there is none."""
+    pairs = _query(scope)
+    return next((value for name, value in pairs if name == "token"), None)
+
+
+def _without_token(scope: Scope) -> str:
+    rest = [(name, value) for name, value in _query(scope) if name != "token"]
+    return str(scope["path"]) + ("?" + urlencode(rest) if rest else "")  # a path of PAGES
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    text = scope.get("query_string", b"").decode("latin-1")
+    return parse_qsl(text, keep_blank_values=True)
+
+
+def _as_attribute(address: str) -> str:
+    return address.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
 def _host_allowed(host: str, allowed: Iterable[str]) -> bool:
@@ -126,47 +203,67 @@ def _host_allowed(host: str, allowed: Iterable[str]) -> bool:
     name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:
         name = host
-    elif not port.isdigit():
+    elif not (port.isascii() and port.isdigit()):
         return False
     return name.lower() in allowed
 
 
-def _shown_token(headers: Headers) -> str:
-    scheme, _, bearer = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return bearer
-    cookie: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
-    return cookie[COOKIE].value if COOKIE in cookie else ""
+def _own_site(scope: Scope, headers: Headers) -> bool:
+    """Return whether a request comes from the viewer's own pages or from nobody's.
 
-
-def _same(shown: str, token: str) -> bool:
-    return hmac.compare_digest(shown.encode(), token.encode())
-
-
-def _same_site(headers: Headers) -> bool:
-    """A browser says where a write comes from; what says nothing must at least send a header that
-    no foreign form can.
+    A browser says where a request comes from. From elsewhere only a link to a page is followed: the
+    page holds nothing of the study. What says nothing must, to write, at least send a header that
+    no foreign form or picture can.
     """
-    fetched, origin = headers.get("sec-fetch-site", ""), headers.get("origin", "")
-    if fetched and fetched != "same-origin":
+    fetched = headers.get("sec-fetch-site", "")
+    origin, referrer = headers.get("origin", ""), headers.get("referer", "")
+    follows_link = (
+        scope["path"] in PAGES
+        and scope["method"] == "GET"
+        and headers.get("sec-fetch-mode", "navigate") == "navigate"
+        and headers.get("sec-fetch-dest", "document") == "document"
+    )
+    if origin and _host_of(origin) != headers["host"].lower():
         return False
-    if origin and origin.partition("://")[2] != headers.get("host", ""):
+    elsewhere = fetched not in ("", "none", "same-origin") or (
+        not fetched and referrer and _host_of(referrer) != headers["host"].lower()
+    )
+    if elsewhere and not follows_link:
         return False
-    return headers.get("x-pathoml", "") == "1"
+    return scope["method"] != "POST" or headers.get("x-pathoml", "") == "1"
 
 
-def _limited(receive: Receive) -> Receive:
-    seen = 0
+def _host_of(address: str) -> str:
+    """
+    >>> _host_of("http://evil.example:80/page"), _host_of("null")
+    ('evil.example:80', '')
+    """
+    return address.partition("://")[2].partition("/")[0].lower()
 
-    async def limited() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MAX_BODY_BYTES:
-            raise HTTPException(413, TOO_LARGE)  # the application answers with it
-        return message
 
-    return limited
+async def _read_body(headers: Headers, receive: Receive) -> bytes:
+    """Return the body of a POST.
+
+    Raises:
+        Refused: 413, larger than it may be; 415, no JSON by its own words; 400, cut off.
+    """
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit()):
+        raise Refused(400, "The content-length is no number.")
+    if len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES:
+        raise Refused(413, TOO_LARGE)
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused(415, "Only application/json is understood.")
+    content = bytearray()
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "The request ended before its body did.")
+        content += message.get("body", b"")
+        if len(content) > MAX_BODY_BYTES:
+            raise Refused(413, TOO_LARGE)
+        if not message.get("more_body", False):
+            return bytes(content)
 
 
 def _with_headers(send: Send) -> Send:

@@ -22,6 +22,8 @@ PAGES = {
     "/compare": "compare.html",
     "/reading": "reading.html",
 }
+DOOR = "door.html"  # asks for the token
+ENTRY = "entry.html"  # leads on from an address that held it; {{address}} is where
 HEAD_PLACE = "<!-- head.html -->"  # in a page; there come head.html and a preload for each module
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
 
@@ -51,7 +53,7 @@ def read_assets() -> dict[str, Asset]:
 
     walk(files("pathoml.viewer") / "web", "")
     head = texts.pop("head.html")
-    for page in PAGES.values():
+    for page in (*PAGES.values(), DOOR):
         texts[page] = texts[page].replace(
             HEAD_PLACE, _head(head, modules_of(page.replace(".html", ".js"), texts))
         )

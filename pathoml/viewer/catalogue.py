@@ -24,6 +24,7 @@ from pathoml.store.scores import read_scores
 from pathoml.store.tables import read_own_table
 from pathoml.store.tiles import flags_at, flags_of, read_tiles
 from pathoml.study.cohort import read_cohort
+from pathoml.study.current_run import current_run
 from pathoml.study.layout import vector_of
 from pathoml.study.no_map import no_map_sentence
 from pathoml.study.run_folder import RunFolder, run_tiles_folder
@@ -113,12 +114,17 @@ def read_catalogue(study: Study) -> Catalogue:
     no_map = no_map_sentence(vector_of) if vector_of else ""
     if no_map:
         problems.append(no_map)
-    faithful = _faithfulness(study, problems)
+    run = current_run(study)
+    problems += run.outdated.values()
+    faithful = _faithfulness(run.faithfulness, problems)
     collected = _Collected()
     slides: dict[str, SlideEntry] = {}
     for patient in cohort.patients:
         mine = [s for s in cohort.slides if s.patient_id == patient.patient_id]
-        maps = {s.slide_id: no_map or _map(study, s.slide_id) for s in mine}
+        maps = {
+            s.slide_id: no_map or run.outdated.get("explain") or _map(study, s.slide_id)
+            for s in mine
+        }
         bag_tiles = sum(len(m.attention) for m in maps.values() if isinstance(m, AttentionMap))
         for slide in mine:
             slides[slide.slide_id] = _entry(
@@ -139,9 +145,12 @@ def read_catalogue(study: Study) -> Catalogue:
         ),
         scores=scores,
         slides=slides,
-        scale={**_scales(collected), **_stored_limit(study)},
+        scale={
+            **_scales(collected),
+            **({} if "explain" in run.outdated else _stored_limit(study)),
+        },
         gallery=_gallery(collected),
-        phenotypes=() if no_map else _phenotypes(study),
+        phenotypes=() if no_map else _phenotypes(run.phenotypes),
         problems=tuple(problems),
     )
 
@@ -389,8 +398,7 @@ def _scores(study: Study, problems: list[str]) -> tuple[dict[str, Row], str]:
     return found, table.vector_of and (vector_of(study.config.encoder) or table.vector_of)
 
 
-def _faithfulness(study: Study, problems: list[str]) -> dict[str, Row]:
-    path = RunFolder(study.run_folder).faithfulness
+def _faithfulness(path: Path, problems: list[str]) -> dict[str, Row]:
     if not path.is_file():
         return {}
     try:
@@ -401,8 +409,7 @@ def _faithfulness(study: Study, problems: list[str]) -> dict[str, Row]:
     return {str(k): v for k, v in slides.items() if isinstance(v, dict)}
 
 
-def _phenotypes(study: Study) -> tuple[Row, ...]:
-    path = RunFolder(study.run_folder).phenotypes
+def _phenotypes(path: Path) -> tuple[Row, ...]:
     return tuple(dict(row) for row in read_own_table(path).rows) if path.is_file() else ()
 
 

@@ -21,13 +21,21 @@ START_SECONDS = 60.0  # until the server has to answer; reading a large study's 
 
 
 class OpenViewer:
-    """A viewer that runs in a thread of this process; `close` it, or use it in a `with` block."""
+    """A viewer that runs in a thread of this process; `close` it, or use it in a `with` block.
 
-    def __init__(self, server: Server, port: socket.socket) -> None:
-        self.address = f"http://{HOST}:{port.getsockname()[1]}/"
+    Attributes:
+        address: to open in a browser; it holds the token, which lets in whoever has it.
+        root: the same without page and token.
+        token: for a program: `Authorization: Bearer TOKEN`.
+    """
+
+    def __init__(self, server: Server, port: socket.socket, *, token: str, page: str = "/") -> None:
+        self.root = f"http://{HOST}:{port.getsockname()[1]}"
+        self.token = token
+        self.address = f"{self.root}{page}?token={token}"
         self._server, self._port = server, port
         self._thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [port]}, daemon=True, name="pathoml viewer"
+            target=self._serve, kwargs={"sockets": [port]}, daemon=True, name="pathoml viewer"
         )
         self._thread.start()
         end = time.monotonic() + START_SECONDS
@@ -36,6 +44,9 @@ class OpenViewer:
                 self.close()
                 raise PathomlError("The viewer did not start. `pathoml view` says why.")
             time.sleep(0.01)
+
+    def _serve(self, sockets: list[socket.socket]) -> None:
+        self._server.run(sockets=sockets)
 
     def close(self) -> None:
         """Stop serving; the address is free again afterwards."""
@@ -55,19 +66,23 @@ class OpenViewer:
         self.close()
 
     def __repr__(self) -> str:
-        return f"OpenViewer({self.address!r})"
+        return f"OpenViewer({self.root!r})"
 
     def _repr_html_(self) -> str:
         return f'<a href="{escape(self.address)}" target="_blank">{escape(self.address)}</a>'
 
 
-def view(study: Study | Path | str, *, port: int = 0, blinded: bool = False) -> OpenViewer:
-    """Serve slides, maps and features of a study on this machine only and return where.
+def view(
+    study: Study | Path | str, *, port: int = 0, blinded: bool = False, run_head: bool = False
+) -> OpenViewer:
+    """Serve slides, maps and features of a study on this machine only, to whoever has the address
+    that is returned.
 
     Args:
         study: a study or its folder.
         port: 0 for one that is free.
         blinded: serve the reading room and nothing that unblinds.
+        run_head: run the file of the study that train.head names, if it names one.
 
     Raises:
         ConfigError: the viewer's packages are missing, or something else listens on the port.
@@ -75,14 +90,13 @@ def view(study: Study | Path | str, *, port: int = 0, blinded: bool = False) -> 
     """
     study = opened(study)
     try:
-        import uvicorn
-
         from pathoml.viewer.server import create_app
+        from pathoml.viewer.serving import server_of
     except ImportError as error:
         raise ConfigError(
             f"The viewer needs {error.name}. Install it with: pip install 'pathoml[viewer]'."
         ) from error
-    app = create_app(study, blinded_only=blinded, warm=True)
+    app = create_app(study, blinded_only=blinded, warm=True, run_head=run_head)
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -93,7 +107,5 @@ def view(study: Study | Path | str, *, port: int = 0, blinded: bool = False) -> 
             f"{HOST}, port {port}: {error.strerror}. Close the viewer that runs there, or leave the"
             " port out, as in pathoml.view(study)."
         ) from error
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="on"
-    )
-    return OpenViewer(uvicorn.Server(config), bound)
+    page = "/reading" if blinded else "/"
+    return OpenViewer(server_of(app), bound, token=app.border.token, page=page)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.store.maps import read_assignments
-from pathoml.study.run_folder import RunFolder
+from pathoml.study.current_run import current_run
 from pathoml.types import AttentionMap
 
 
@@ -17,7 +17,7 @@ def slide_phenotypes(study: Study, tile_map: AttentionMap) -> npt.NDArray[Any] |
     """Return (N,) the number of each tile's phenotype, -1 where it has none; None before
     `discover`.
     """
-    path = RunFolder(study.run_folder).assignments_of(tile_map.slide_id)
+    path = current_run(study).assignments_of(tile_map.slide_id)
     if not path.is_file():
         return None
     found = read_assignments(path)

@@ -151,6 +151,20 @@ class SlidePool:
             if dead:
                 lent.reader.close()
 
+    def follow(self, paths: Mapping[str, Path | None]) -> None:
+        """Take other files for the slides, as a table says now; one that is lent stays open."""
+        if paths == self._paths:
+            return
+        with self._lock:
+            moved = [s for s in self._open if self._paths.get(s) != paths.get(s)]
+            lents = [self._open.pop(slide_id) for slide_id in moved]
+            for lent in lents:
+                lent.evicted = True
+            unused = [lent for lent in lents if lent.readers == 0]
+            self._paths = paths
+        for lent in unused:
+            lent.reader.close()
+
     def stamp(self, slide_id: str) -> Stamp:
         """Return the stamp of the slide's file as it lies there now."""
         return file_stamp(self._paths.get(slide_id))

@@ -8,7 +8,6 @@ plain script each, and the data are scripts that hand over one object.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathoml.config import Study
 from pathoml.errors import ConfigError, PathomlError
 from pathoml.slides.reading import slide_mpp
 from pathoml.store.files import atomic_path, write_text
+from pathoml.store.mentions import STATIC_MARKER, static_stem
 from pathoml.types import NOTICE
 from pathoml.viewer.assets import IMPORT, modules_of, read_assets
 from pathoml.viewer.catalogue import (
@@ -40,7 +40,6 @@ OVERVIEW_PX = 3072  # longest side; about the screen it will be looked at on
 THUMBNAIL_PX, CROP_PX = 360, 128
 TILES_A_KIND = 12  # as the slide page's gallery shows
 STATIC_PAGES = {"cohort": "index.html", "slide": "slide.html", "compare": "compare.html"}
-MARKER = "pathoml-static.txt"
 
 
 def write_static(
@@ -54,11 +53,11 @@ def write_static(
     Raises:
         ConfigError: the folder holds something else.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+    if folder.exists() and any(folder.iterdir()) and not (folder / STATIC_MARKER).exists():
         raise ConfigError(f"{folder} is not empty and no earlier copy. Give --static a new folder.")
     catalogue = read_catalogue(study)
     write_text(
-        folder / MARKER,
+        folder / STATIC_MARKER,
         f"Written by pathoml view --static. {NOTICE}\n",
     )
     assets = {name: asset.content.decode() for name, asset in read_assets().items()}
@@ -113,7 +112,7 @@ def _static_page(html: str, page: str) -> str:
 
 def file_stem(slide_id: str) -> str:
     """Return a name that every file system takes, different for every slide."""
-    return hashlib.sha256(slide_id.encode()).hexdigest()[:16]
+    return static_stem(slide_id)
 
 
 def _write_slide(folder: Path, catalogue: Catalogue, pixels: Pixels, slide_id: str) -> None:

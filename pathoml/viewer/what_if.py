@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from pathoml.config import Study
 from pathoml.errors import CohortError, PathomlError, StoreError
+from pathoml.spawning import spawn_context
+from pathoml.store.children import begin_as_child
 from pathoml.store.embeddings import read_embeddings
 from pathoml.study.run_folder import RunFolder, run_embeddings
 from pathoml.types import Patient
@@ -303,9 +305,7 @@ class ModelsProcess:
 
     def _start(self) -> Connection:
         if self._process is None or self._connection is None or not self._process.is_alive():
-            context = multiprocessing.get_context(
-                "spawn"
-            )  # a fork while threads read slides can deadlock (decision 0001)
+            context = spawn_context()  # a fork while threads read slides can deadlock (0001)
             self._connection, theirs = context.Pipe()
             self._process = context.Process(
                 target=_answer_questions,
@@ -328,6 +328,7 @@ class ModelsProcess:
 
 
 def _answer_questions(study: Study, connection: Connection) -> None:
+    begin_as_child()
     models = Models(study)
     while True:
         try:

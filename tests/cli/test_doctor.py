@@ -11,6 +11,7 @@ import torch
 
 from pathoml.cli import doctor
 from pathoml.cli.console import Console
+from pathoml.errors import EncoderError
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_driver_without_a_gpu_for_torch_is_missing(
 
 
 def test_too_few_file_handles_are_missing(lines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.resource, "getrlimit", lambda _: (256, 4096))
+    monkeypatch.setattr(doctor, "raise_open_files", lambda: 256)
     code, said = lines()
     assert code == 1
     assert any("ulimit -n 1024" in line for line in said)
@@ -88,3 +89,40 @@ def test_a_folder_that_does_not_exist_is_missing(lines, tmp_path: Path) -> None:
     code, said = lines(tmp_path / "nowhere")
     assert code == 1
     assert any(line.startswith("MISSING folder") for line in said)
+
+
+def test_what_was_left_out_of_an_installation_is_named_with_the_way_to_get_it(
+    lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = doctor.importlib.util.find_spec
+    monkeypatch.setattr(
+        doctor.importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "starlette" else real(name, *rest),
+    )
+    code, said = lines()
+    assert code == 1
+    assert (
+        "MISSING the viewer's packages: `pathoml view` needs starlette: pip install starlette"
+        in said
+    )
+
+
+def test_a_torchvision_of_another_torch_is_a_note_and_one_that_does_not_load_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "_declared_operators", lambda: ("nms",))
+    assert doctor._packages()[0].line.startswith("NOTE    torchvision, which was built for another")
+
+    def refuse() -> None:
+        raise EncoderError("torchvision does not fit torch 9. Install both from one place.")
+
+    monkeypatch.setattr(doctor, "_declared_operators", refuse)
+    assert doctor._packages()[0].line.startswith("MISSING torchvision: torchvision does not fit")
+
+
+def test_a_system_that_counts_no_open_files_has_nothing_to_say_of_them(
+    lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "raise_open_files", lambda: 0)
+    assert not any("open files" in line for line in lines()[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
+from support.viewing import asking
 
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
@@ -27,7 +27,6 @@ from pathoml.study.layout import embeddings_folder, scales
 from pathoml.study.run_folder import run_tiles_folder
 from pathoml.synthetic.cohort import write_cohort
 from pathoml.types import Embeddings, Recipe, TileGrid
-from pathoml.viewer.server import create_app
 
 COARSE_L0, FINE_L0 = 400, 100
 
@@ -245,7 +244,7 @@ def test_maps_lie_on_the_finer_grid_and_sum_to_the_score(study):
 def test_the_viewer_shows_the_map_and_answers_what_if_without_some_tiles(study):
     slide_id = next((study.run_folder / "attention").glob("*.h5")).stem
     headers = {"x-pathoml": "1", "origin": "http://localhost", "sec-fetch-site": "same-origin"}
-    with TestClient(create_app(study), base_url="http://localhost") as client:
+    with asking(study) as client:
         assert client.get(f"/api/slides/{slide_id}").json()["has_map"]
         layers = client.get(f"/api/slides/{slide_id}/layers").content
         answer = client.post(

@@ -153,7 +153,7 @@ def evaluated_once(study):
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_cohort_table(files.cohort_table, evidence)
     write_imputed(files.imputed, evidence)
-    write_analysis(evidence, content["tau_months"])
+    write_analysis(files.analysis_r, evidence, tau_months=content["tau_months"])
     return content
 
 

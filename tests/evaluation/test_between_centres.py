@@ -204,7 +204,7 @@ def test_r_repeats_every_number_from_the_scores_of_every_partition(tmp_path, by)
     write_start_stop(files.start_stop, evidence.cohort, evidence.score)
     write_cohort_table(files.cohort_table, evidence)
     write_imputed(files.imputed, evidence)
-    write_analysis(evidence, content["tau_months"])
+    write_analysis(files.analysis_r, evidence, tau_months=content["tau_months"])
     script = files.analysis_r.read_text(encoding="utf-8")
     if by == "own lines":
         script = "requireNamespace <- function(...) FALSE\n" + script

@@ -92,7 +92,7 @@ def test_r_finds_the_same_numbers_in_a_table_that_it_would_read_otherwise(tmp_pa
     if not r_survival_is_there():
         unavailable("needs R's package survival (apt-get install r-cran-survival)")
     study = odd_study(tmp_path)
-    evaluate_scores(study, SILENT)
+    evaluate_scores(study, SILENT, folder=study.run_folder)
     done = subprocess.run(
         ["Rscript", "analysis.R"],
         cwd=study.run_folder,

@@ -143,3 +143,17 @@ def test_several_processes_give_the_p_value_of_one_to_the_last_bit(trained: Stud
         == 0
     )
     assert permutation(trained) == alone
+
+
+def test_parts_of_one_run_with_different_settings_are_refused_and_those_of_a_former_one_are_not(
+    trained: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(trained.folder)
+    assert pathoml("evaluate", folder, "--shard", "1/2") == 0
+    three = ("--set", "significance.permutations=3")
+    assert pathoml("evaluate", folder, "--shard", "2/2", *three) == 2
+    said = capsys.readouterr().err
+    assert "was computed in part 1 of 2 with other settings" in " ".join(said.split())
+    assert pathoml("train", folder, "--set", "splits.seed=7") == 0
+    seven = ("--set", "splits.seed=7")
+    assert pathoml("evaluate", folder, "--shard", "2/2", *three, *seven) == 0

@@ -144,7 +144,7 @@ def test_r_finds_the_same_numbers_and_the_same_gaps(tmp_path, name, partitions):
     study = degenerate_study(tmp_path, name)
     if partitions:
         write_partitions(study)
-    evaluate_scores(study, SILENT)
+    evaluate_scores(study, SILENT, folder=study.run_folder)
     done = subprocess.run(
         ["Rscript", "analysis.R"], cwd=study.run_folder, capture_output=True, text=True, check=False
     )

@@ -57,6 +57,39 @@ def test_sweeping_spares_living_processes_other_nodes_and_hidden_files(tmp_path)
         assert {p.name for p in tmp_path.iterdir()} == {mine.name, other.name, ".DS_Store"}
 
 
+def test_two_containers_of_one_host_name_do_not_take_each_others_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "getpid", lambda: 2**22 + 1)  # in each of them, and not here
+    other_boot, other_processes = tmp_path / "boot", tmp_path / "processes"
+    other_boot.write_text("another")
+    other_processes.touch()
+    with files.atomic_path(tmp_path / "a.h5") as mine:
+        mine.touch()
+        for name, other in (("BOOT_ID", other_boot), ("PROCESSES", other_processes)):
+            with monkeypatch.context() as container:
+                container.setattr(files, name, other)
+                files.sweep_temporaries(tmp_path)
+                assert mine.exists()
+                with files.atomic_path(tmp_path / "a.h5") as theirs:
+                    assert theirs != mine
+                    theirs.touch()
+        files.sweep_temporaries(tmp_path)
+        assert not mine.exists(), "here the process is known to be gone"
+        mine.touch()
+
+
+def test_two_threads_that_write_one_file_do_not_share_a_temporary(tmp_path):
+    with files.atomic_path(tmp_path / "a") as first, files.atomic_path(tmp_path / "a") as second:
+        first.write_text("1")
+        second.write_text("2")
+    assert (tmp_path / "a").read_text() == "1"
+
+
+def test_the_longest_name_that_a_disk_takes_is_written(tmp_path):
+    path = tmp_path / f"{'a' * 247}.geojson"
+    files.write_text(path, "x")
+    assert path.read_text() == "x"
+
+
 def test_json_is_readable_and_has_no_nan(tmp_path):
     files.write_json(tmp_path / "a.json", {"Zürich": 1.5})
     assert "Zürich" in (tmp_path / "a.json").read_text(encoding="utf-8")

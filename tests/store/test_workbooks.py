@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import openpyxl
@@ -100,3 +104,99 @@ def test_what_a_sheet_says_of_its_size_is_not_believed(tmp_path: Path) -> None:
 def test_truth_values_are_spelt_as_they_are_shown(tmp_path: Path) -> None:
     table = read(tmp_path, workbook_of(twelve(event=[True, False] * 6)))
     assert [row["event"] for row in table.rows][:2] == ["TRUE", "FALSE"]
+
+
+def edited(folder: Path, edit: Callable[[bytes], bytes], part: str = "sheet1.xml") -> Path:
+    """Return a workbook of twelve patients one of whose parts was written otherwise."""
+    workbook_of(twelve()).save(folder / "whole.xlsx")
+    with (
+        zipfile.ZipFile(folder / "whole.xlsx") as whole,
+        zipfile.ZipFile(folder / "patients.xlsx", "w", zipfile.ZIP_DEFLATED) as other,
+    ):
+        for name in whole.namelist():
+            content = whole.read(name)
+            other.writestr(name, edit(content) if name.endswith(part) else content)
+    return folder / "patients.xlsx"
+
+
+def behind_the_rows(more: bytes) -> Callable[[bytes], bytes]:
+    return lambda sheet: sheet.replace(b"</sheetData>", more + b"</sheetData>")
+
+
+HARMLESS = {
+    "a stray cell in the last corner": b'<row r="1048576"><c r="XFD1048576"><v></v></c></row>',
+    "formatted rows to the end": b"".join(
+        b'<row r="%d"><c r="A%d" s="0"/><c s="0"/></row>' % (i, i) for i in range(14, 100_000)
+    ),
+    "rows as wide as a sheet": b"".join(
+        b'<row r="%d"><c r="XFD%d"/></row>' % (i, i) for i in range(14, 20_000)
+    ),
+    "rows without numbers": b"<row/>" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_holds_nothing_costs_no_row_little_time_and_little_memory(tmp_path, name):
+    path = edited(tmp_path, behind_the_rows(HARMLESS[name]))
+    begun = time.process_time()
+    tracemalloc.start()
+    assert len(read_table(path, needs=NEEDS).rows) == 12
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100e6
+    assert time.process_time() - begun < 20
+
+
+@pytest.mark.parametrize("ref", [b"A1", b"A1:B3", b"A1:XFD1048576", b"C5:C5", b"A1:F99"])
+def test_every_row_is_read_whatever_the_sheet_says_of_its_size(tmp_path, ref):
+    path = edited(tmp_path, lambda sheet: sheet.replace(b"A1:F13", ref))
+    assert len(read_table(path, needs=NEEDS).rows) == 12
+
+
+BOMBS = {
+    "more rows than a sheet has": ("sheet1.xml", behind_the_rows(b"<row/>" * 1_200_000)),
+    "a row far beyond": ("sheet1.xml", behind_the_rows(b'<row r="99999999"><c><v>1</v></c></row>')),
+    "a column far beyond": ("sheet1.xml", behind_the_rows(b'<row><c r="ZZZ14"><v>1</v></c></row>')),
+    "a row without end": ("sheet1.xml", behind_the_rows(b"<row>" + b"<c/>" * 99_999 + b"</row>")),
+    "merged cells without end": (
+        "sheet1.xml",
+        lambda sheet: sheet.replace(
+            b"</sheetData>", b"</sheetData>" + b'<mergeCell ref="A2:A1048576"/>' * 99_999
+        ),
+    ),
+    "styles without end": (
+        "styles.xml",
+        lambda styles: styles.replace(b"</cellXfs>", b"<xf/>" * 999_999 + b"</cellXfs>"),
+    ),
+    "names without end": (
+        "workbook.xml",
+        lambda book: book.replace(b"</workbook>", b"<definedName/>" * 999_999 + b"</workbook>"),
+    ),
+    "entities of entities": (
+        "sheet1.xml",
+        lambda sheet: (
+            b"<!DOCTYPE x [<!ENTITY a0 'aaaaaaaaaa'>"
+            + b"".join(b"<!ENTITY a%d '%s'>" % (i, b"&a%d;" % (i - 1) * 10) for i in range(1, 10))
+            + b"]>"
+            + behind_the_rows(b"<row><c t='inlineStr'><is><t>&a9;</t></is></c></row>")(sheet)
+        ),
+    ),
+    "a gigabyte": ("sheet1.xml", lambda sheet: sheet + b" " * 10**9),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_more_than_a_workbook_can_hold_is_refused_soon(tmp_path, name):
+    part, edit = BOMBS[name]
+    path = edited(tmp_path, edit, part)
+    assert path.stat().st_size < 2e6
+    begun = time.process_time()
+    with pytest.raises(CohortError, match=r"patients\.xlsx.*Save"):
+        read_table(path, needs=NEEDS)
+    assert time.process_time() - begun < 20
+
+
+def test_a_cell_that_says_no_place_stands_behind_the_one_before(tmp_path):
+    row = b'<row r="14"><c r="A14" s="0"/><c t="str"><v>x</v></c><c/><c t="str"><v>y</v></c></row>'
+    last = read_table(edited(tmp_path, behind_the_rows(row)), needs=NEEDS).rows[-1]
+    assert list(last.values())[:5] == ["", "x", "", "y", ""]

@@ -8,7 +8,7 @@ import pytest
 
 from pathoml.config import Study, load_study
 from pathoml.errors import CohortError, PathomlError
-from pathoml.study.cohort import read_cohort, treated
+from pathoml.study.cohort import cohort_without_outcomes, read_cohort, treated
 
 STUDY = """endpoint: {name: PFS, time_zero: first ablation, time: pfs_months, event: pfs_event}
 cohort: {covariates: [age, sex]}
@@ -39,6 +39,18 @@ def test_a_patient_with_two_slides_is_one_patient(tmp_path: Path) -> None:
         ("A", ("A1", "A2")),
         ("B", ("B1",)),
     ]
+
+
+def test_the_order_of_the_rows_decides_nothing(tmp_path: Path) -> None:
+    tables = {"slides": SLIDES, "patients": PATIENTS}
+    for name, table in tables.items():
+        head, *rows = table.splitlines()
+        tables[name] = "\n".join([head, *reversed(rows)]) + "\n"
+    before = read_cohort(study(tmp_path))
+    after = read_cohort(study(tmp_path, **tables))
+    assert after == before
+    assert list(after.rows) == list(before.rows) == ["A", "B"]
+    assert cohort_without_outcomes(study(tmp_path, **tables)).patient_ids == ["A", "B"]
 
 
 def test_semicolons_decimal_commas_and_umlauts_are_read(tmp_path: Path) -> None:

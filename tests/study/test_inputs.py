@@ -73,6 +73,7 @@ SAME: dict[str, Callable[[Path], Cohort]] = {
     "semicolons and decimal commas": lambda f: cohort(
         f, [r.replace(",", ";").replace("12.5", "12,5") for r in ROWS], HEAD.replace(",", ";")
     ),
+    "rows in another order": lambda f: cohort(f, [ROWS[2], ROWS[0], ROWS[1]]),
     "other digits": lambda f: cohort(f, [r.replace("12.5", "12.50") for r in ROWS]),
 }
 
@@ -96,7 +97,6 @@ def test_a_table_that_says_the_same_in_another_way_is_the_same(tmp_path: Path, w
         ([ROWS[0], ROWS[1].replace(",,", ",70,"), ROWS[2]], "age"),
         ([ROWS[0], ROWS[1], ROWS[2].replace(",f", ",m")], "sex"),
         (ROWS[:2], "rows"),
-        ([ROWS[1], ROWS[0], ROWS[2]], "rows"),
     ],
 )
 def test_what_changed_in_a_table_is_named(tmp_path: Path, rows: list[str], named: str) -> None:

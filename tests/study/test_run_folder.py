@@ -30,7 +30,14 @@ def test_no_two_names_are_of_one_file():
 
 
 @pytest.mark.parametrize(
-    "listed", [TRAIN_OUTPUTS, EVALUATE_OUTPUTS, EXPLAIN_OUTPUTS, DISCOVER_OUTPUTS, REPORT_READS]
+    "listed",
+    [
+        TRAIN_OUTPUTS.always,
+        EVALUATE_OUTPUTS.always,
+        EXPLAIN_OUTPUTS.always,
+        DISCOVER_OUTPUTS.always,
+        REPORT_READS,
+    ],
 )
 def test_what_a_step_leaves_or_reads_is_named(listed):
     assert [name for name in listed if name not in NAMED] == []

@@ -44,6 +44,16 @@ def test_repeats_are_different_partitions_and_the_seed_fixes_them() -> None:
     assert make_splits(cohort, SplitsConfig(repeats=2)) == (first, second)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_order_of_the_patients_decides_nothing(scheme: str) -> None:
+    cohort, _, _ = planted_cohort(60, centres=6)
+    other = [cohort.patients[i] for i in np.random.default_rng(1).permutation(60)]
+    config = SplitsConfig(scheme=scheme, folds=3, repeats=2)  # type: ignore[arg-type]
+    assert make_splits(replace(cohort, patients=tuple(other)), config) == make_splits(
+        cohort, config
+    )
+
+
 @pytest.mark.parametrize("scheme", SCHEMES[1:])
 def test_a_centre_is_never_on_both_sides(scheme: str) -> None:
     cohort, _, _ = planted_cohort(60, centres=7)

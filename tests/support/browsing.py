@@ -9,6 +9,8 @@ import time
 import pytest
 
 CHROMIUM = "/usr/bin/chromium"
+TOKEN = "of-the-viewer-that-these-tests-share"
+BOUND_RATER = "By Link"
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +22,15 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(study):
-    import uvicorn
-
+    from pathoml.viewer.access import LOOPBACK, Border
     from pathoml.viewer.server import create_app
+    from pathoml.viewer.serving import server_of
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(study, warm=True), port=port, log_level="error", ws="none")
-    )
+    border = Border(hosts=LOOPBACK, token=TOKEN, raters=(BOUND_RATER,))
+    server = server_of(create_app(study, border=border, warm=True), port=port)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -84,6 +85,14 @@ def enter_reading_room(browser, address, rater):
     return context, page
 
 
+def let_in(context, address):
+    """Give a context of the browser the viewer's cookie, once."""
+    root = "/".join(address.split("/")[:3])
+    if root.startswith("http") and not context.cookies(root):
+        assert context.request.get(f"{root}/?token={TOKEN}").status == 200
+
+
 def visit(page, address):
+    let_in(page.context, address)
     page.goto(address)
     page.wait_for_selector("html[data-ready=yes]", timeout=60_000)

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
+from starlette.testclient import TestClient
 
 from pathoml.config import Study, load_study
 from pathoml.explanation.step import explain_study
@@ -20,6 +22,7 @@ from pathoml.store.embeddings import write_embeddings
 from pathoml.store.tiles import write_tiles
 from pathoml.training.step import train_study
 from pathoml.types import Recipe, TileGrid, TissueMask
+from pathoml.viewer.server import create_app
 
 SIDE = 1536  # level-0 pixels of a slide
 TILE = 128  # of a tile, both level-0 and as the encoder saw it
@@ -159,6 +162,15 @@ def trained(study: Study) -> Study:
     train_study(study)
     explain_study(study)
     return study
+
+
+@contextmanager
+def asking(study: Study, **options: Any) -> Iterator[TestClient]:
+    """Yield a client that was let in to a viewer of the study."""
+    app = create_app(study, **options)
+    bearer = {"authorization": f"Bearer {app.border.token}"}
+    with TestClient(app, base_url="http://localhost", headers=bearer) as client:
+        yield client
 
 
 def listed_in_script(script: str, name: str) -> list[Any]:

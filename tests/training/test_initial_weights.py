@@ -81,10 +81,11 @@ def test_seeds_that_begin_alike_differ_by_dropout_alone(folder: Path) -> None:
     begun = ["train.init=w.safetensors", RAW]
     assert trained(folder, *begun).warnings == ()
     first, second, *_ = models(folder)
-    assert not torch.equal(first["score.weight"], second["score.weight"])
+    # of Adam's first step each weight shows the sign of its gradient alone, so all are looked at
+    assert any(not torch.equal(first[name], second[name]) for name in first)
     [warning] = trained(folder, *begun, "train.dropout=0").warnings
     first, second, *_ = models(folder)
-    assert torch.equal(first["score.weight"], second["score.weight"])
+    assert all(torch.equal(first[name], second[name]) for name in first)
     assert "nothing differs between them. Set train.seeds to 1" in warning
 
 

@@ -16,7 +16,7 @@ LOG = [{"model": "repeat-1_fold-1_seed-1", "epoch": e, "loss": 1.0 / e} for e in
 
 def test_every_epoch_is_in_both_logs_and_a_rerun_replaces_them(tmp_path: Path) -> None:
     for _ in range(2):
-        write_logs(tmp_path, LOG, {}, mlflow=False)
+        write_logs(tmp_path, LOG, {}, mlflow=None)
     assert (tmp_path / "log.csv").read_text().count("repeat-1_fold-1_seed-1") == 3
     [events] = (tmp_path / "tensorboard").iterdir()
     assert events.read_bytes().count(b"loss/repeat-1_fold-1_seed-1") == 3
@@ -28,4 +28,4 @@ def test_every_epoch_is_in_both_logs_and_a_rerun_replaces_them(tmp_path: Path) -
 )
 def test_mlflow_that_is_asked_for_but_not_installed_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pip install mlflow"):
-        write_logs(tmp_path, LOG, {}, mlflow=True)
+        write_logs(tmp_path, LOG, {}, mlflow=tmp_path / "mlflow")

@@ -137,7 +137,7 @@ def test_nested_scores_survive_the_file_in_any_order_and_a_missing_patient_is_na
 
 def test_the_risks_of_a_fold_rest_on_its_own_nested_scores_and_the_metrics_say_so(tmp_path):
     study = write_score_study(
-        tmp_path, n=120, centres=3, significance={"permutations": 0, "bootstraps": 0}
+        tmp_path, n=246, centres=3, significance={"permutations": 0, "bootstraps": 0}
     )
     evidence = read_evidence(study)
     ids, folds, score = evidence.cohort.patient_ids, sorted(set(evidence.fold)), evidence.score

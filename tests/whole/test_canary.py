@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from starlette.testclient import TestClient
+from support.viewing import asking
 
 from pathoml.cli import guarded, main
 from pathoml.config import load_study
 from pathoml.synthetic.cohort import write_cohort
-from pathoml.viewer.server import create_app
 
 NAME, BORN, NUMBER = "Kanarienvogel", "1951-07-23", "H21-774411"
 CANARIES = (NAME, BORN, NUMBER, "kanarienvogel", "23.07.1951")
@@ -172,7 +171,7 @@ def test_no_answer_of_the_viewer_names_the_patient(study: Path) -> None:
         line.split(",")[0]
         for line in (study / "slides.csv").read_text(encoding="utf-8").splitlines()[1:]
     ]
-    with TestClient(create_app(load_study(study)), base_url="http://localhost") as client:
+    with asking(load_study(study)) as client:
         answers = [
             client.get(address)
             for address in ("/", "/api/study", "/api/gallery", "/api/readings.csv", "/nothing")

@@ -45,6 +45,8 @@ FLOORS = {
     "errors": (0, "no"),
     "config": (0, "no"),
     "plugins": (0, "no"),
+    "spawning": (0, "no"),
+    "working_folder": (0, "no"),
     "_moved": (0, "no"),
 }
 # Beside the floor below: neighbours on one floor. Floor 0 is one heap, without circles.
@@ -72,8 +74,8 @@ HEAVY = {
     "torch": "bags compute.devices compute.measured compute.processes embedding encoders"
     " evaluation explanation interop mil training (cli) (pipeline) (report) (viewer)",
     "safetensors.torch": "training (embedding)",
-    "torchvision": "",
-    "timm": "embedding encoders",
+    "torchvision": "(encoders)",
+    "timm": "encoders",
     "transformers": "",
     "huggingface_hub": "(encoders)",
     "pytorch_lightning": "training.lightning",
@@ -84,7 +86,7 @@ HEAVY = {
     "typer": "cli",
     "rich": "(cli)",
     "starlette": "viewer (cli)",
-    "uvicorn": "(cli) (viewer)",
+    "uvicorn": "viewer.serving (cli) (viewer)",
     "sksurv": "",  # GPL-3: a test oracle
 }
 SURVIVAL_IMPORTS = (
@@ -96,7 +98,7 @@ SURVIVAL_IMPORTS = (
     "pathoml.survival",
     "pathoml.face",  # what makes the room's face
 )
-MOST_ARROWS = 160  # between entries of `ls pathoml`
+MOST_ARROWS = 167  # between entries of `ls pathoml`; seven of how processes start
 LONGEST_CHAIN = 10  # of rooms, each importing the next
 MOST_POSITIONAL = 3
 # a notebook says them in one breath: a head, on a cohort's bags, by these splits

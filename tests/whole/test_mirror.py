@@ -17,6 +17,7 @@ ELSEWHERE = {
     "mil/*": ("contracts/test_heads.py", "each file of the folder meets one contract"),
     "slides/readers/*": ("contracts/test_readers.py", "each file of the folder meets one contract"),
     "training/imported_*": ("training/test_imported.py", "what is recorded is what is made anew"),
+    "study/needs_of_a_run": ("study/test_needs.py", "the second half of one estimate"),
     "study/treatment_start": ("study/test_timing.py", "a start is a date among dates"),
     "interop/features": ("contracts/test_interop.py", "what imported formats have in common"),
     "interop/h5ad": ("interop/test_maps.py", "the exports of one map agree with one another"),
@@ -25,6 +26,7 @@ ELSEWHERE = {
     "interop/*": ("contracts/test_interop.py", "each file of the folder meets one contract"),
     # a verb says what its step did; the steps are tested by their own names
     "cli/*": ("whole/test_end_to_end.py", "a verb is seen to work when a whole study is done"),
+    "spawning": ("whole/test_code_of_a_study.py", "children are seen to import nothing of a study"),
     "errors": ("cli/test_help.py", "what a user reads when something is wrong"),
     "bundles/predicting": ("bundles/test_locking.py", "a bundle is worth what it predicts"),
     # parts of one network or one loop
@@ -51,7 +53,6 @@ ELSEWHERE = {
     "store/foreign": ("contracts/test_interop.py", "files of other tools"),
     "store/hypotheses": ("evaluation/test_step.py", "q values count what was ever tested"),
     "store/probe": ("whole/test_faults.py", "a file that hangs or kills a C library"),
-    "store/readings": ("discovery/test_labels.py", "what raters wrote is read back"),
     "study/layout": ("embedding/test_loop.py", "where a step writes; else its own examples"),
     # the statistics: one table of cohorts, one script of R
     "survival/*": ("survival/test_agreement_with_r.py", "one R script answers for all, once"),

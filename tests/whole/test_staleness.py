@@ -25,6 +25,7 @@ from pathoml.evaluation.permutation import RepeatedValidation
 from pathoml.pipeline import run, step_states
 from pathoml.store.files import read_json, write_json
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.hypotheses import record_hypotheses
 from pathoml.study.cohort import read_cohort
 from pathoml.study.layout import embeddings_folder, scales
 from pathoml.tiling.jobs import stale_jobs, tile_jobs
@@ -253,6 +254,13 @@ def file_of_the_run(name: str) -> Edit:
     return edit
 
 
+def ledger(family: str, run: str) -> Edit:
+    def edit(folder: Path) -> None:
+        record_hypotheses(folder / "runs", family, ["one more"], run=run)
+
+    return edit
+
+
 # what is changed -> how, and the steps that it does again
 INPUTS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "an event": (cell("patients.csv", "pfs_event", "2"), TRAIN),
@@ -288,9 +296,16 @@ INPUTS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "a column of slides.csv that nothing reads": (column("slides.csv", "block", "B"), NOTHING),
     "micrometres per pixel of a slide": (column("slides.csv", "mpp", "0.5"), TILE),
     "where the same slide lies": (moved_slide, NOTHING),
-    "scores.csv": (file_of_the_run("scores.csv"), ("evaluate", *MAPS)),
-    "baselines.csv": (file_of_the_run("baselines.csv"), EVALUATE),
-    "metrics.json": (file_of_the_run("metrics.json"), REPORT),
+    "scores.csv": (file_of_the_run("scores.csv"), TRAIN),
+    "baselines.csv": (file_of_the_run("baselines.csv"), TRAIN),
+    "metrics.json": (file_of_the_run("metrics.json"), EVALUATE),
+    "faithfulness.json": (file_of_the_run("faithfulness.json"), MAPS),
+    "phenotypes.csv": (file_of_the_run("features/phenotypes.csv"), ("discover", "report")),
+    "report.html": (file_of_the_run("report.html"), REPORT),
+    "a rating": (file_of_the_run("features/naming_sheet/ratings_rater1.csv"), NOTHING),
+    "a subgroup of another run": (ledger("interactions", "other"), EVALUATE),
+    "a subgroup of this run": (ledger("interactions", "main"), NOTHING),
+    "a phenotype of another run": (ledger("phenotypes", "other"), ("discover", "report")),
     "what raters said": (file_of_the_run("features/labels.json"), REPORT),
     "a file that nothing reads": (file_of_the_run("notes.txt"), NOTHING),
 }

@@ -27,6 +27,7 @@ from pathoml.slides.readers._tiff_faults import TIFF_FAULTS
 from pathoml.slides.readers.openslide import OpenSlideReader
 from pathoml.slides.readers.openslide import open_slide as open_with_openslide
 from pathoml.slides.reading import Reader
+from pathoml.store.system import READ_BYTES, read_at
 from pathoml.types import Image, Ints
 
 PRIORITY = 20
@@ -179,7 +180,7 @@ class JpegTiffReader(Reader):
     ) -> None:
         self._fallback = fallback
         self._levels = levels
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = os.open(path, READ_BYTES)
         self._cache: OrderedDict[tuple[int, int, int], Image] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
@@ -190,6 +191,7 @@ class JpegTiffReader(Reader):
         self.objective: float | None = getattr(fallback, "objective", None)
         self.bounds_l0 = fallback.bounds_l0
         self.icc_profile = fallback.icc_profile
+        self.notes = fallback.notes
 
     def read_region(self, xy_l0: tuple[int, int], level: int, size_px: tuple[int, int]) -> Image:
         """Return what OpenSlide returns, on white: equal, or within 3 grey levels where the corner
@@ -320,7 +322,7 @@ class JpegTiffReader(Reader):
         count = int(pyramid.byte_counts[index])
         if not 4 <= count <= most_bytes:
             raise ValueError(f"tile {index} has {count} bytes")
-        tile = os.pread(self._file, count, int(pyramid.offsets[index]))
+        tile = read_at(self._file, count, int(pyramid.offsets[index]))
         if len(tile) != count or not tile.startswith(b"\xff\xd8"):
             raise ValueError(f"tile {index} is no JPEG")
         return whole_jpeg(tile, pyramid.tables, is_ycbcr=pyramid.is_ycbcr)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import openslide
+import tifffile
 from openslide import lowlevel
 
 from pathoml.errors import SlideError
 from pathoml.slides.dicom import series_of
+from pathoml.slides.readers._colours import CIELAB, ICCLAB, SAMPLES
+from pathoml.slides.readers._levels import true_downsamples
+from pathoml.slides.readers._tiff_faults import TIFF_FAULTS
+from pathoml.slides.readers._tiff_pages import PicturePages, page_mpp, picture_pages
 from pathoml.slides.reading import Reader
 from pathoml.types import Image
 
@@ -23,6 +30,8 @@ UNITS_UM = {
 UNLIKE = 1.5  # times the shape of level 0
 PADDED_SIDE_PX = 256  # levels up to this may be mostly padding
 MOST_NAMED = 4  # files in a sentence
+RATIO_ERROR = 1e-3  # between a downsample and the sizes' ratio: a format that knows better
+PLAIN_TIFF = "generic-tiff"
 OPAQUE = 0xFF000000  # alpha is the highest byte of a pixel
 
 
@@ -36,18 +45,28 @@ def open_slide(path: Path) -> OpenSlideReader:
     """Open a slide with OpenSlide.
 
     Raises:
-        SlideError: the format is known but the file is damaged.
+        SlideError: the format is known but the file is damaged, or its colours are such that
+            OpenSlide shows others.
     """
     _refuse_several_series(path)
     entry = _entry_file(path)
     try:
-        reader = OpenSlideReader(openslide.OpenSlide(str(entry)), path.name)
+        handle = openslide.OpenSlide(str(entry))
     except openslide.OpenSlideError as error:
         raise SlideError(
             f"Slide {path.name} cannot be opened ({error}). Copy it again, or convert it to a "
             "tiled pyramidal JPEG TIFF."
         ) from error
-    unlike = _unlike_level(reader.level_sizes)
+    try:
+        about = _of_tiff(entry, handle) if entry else OfTiff()
+        reader = OpenSlideReader(handle, path.name, about=about)
+        unlike = _unlike_level(reader.level_sizes, reader.level_downsamples)
+    except ValueError as error:
+        handle.close()
+        raise SlideError(
+            f"Slide {path.name} is not read: {error}. Export it as one picture in RGB of 8 bits, "
+            "such as a tiled pyramidal JPEG TIFF."
+        ) from error
     if unlike is not None:
         sizes = reader.level_sizes
         reader.close()
@@ -59,18 +78,89 @@ def open_slide(path: Path) -> OpenSlideReader:
     return reader
 
 
-def _unlike_level(sizes: tuple[tuple[int, int], ...]) -> int | None:
+@dataclass(frozen=True, kw_only=True)
+class OfTiff:
+    """What the pages of a TIFF say that OpenSlide does not."""
+
+    mpp: tuple[float, float] | None = None  # of level 0's own page, where the format is plain TIFF
+    coarser: Mapping[tuple[int, int], tuple[float, float]] = field(
+        default_factory=dict
+    )  # of a level's size: by how much its page says that its pixels are larger than level 0's
+    notes: tuple[str, ...] = ()
+
+
+def _of_tiff(path: Path, handle: openslide.OpenSlide) -> OfTiff:
+    """Raise ValueError where OpenSlide shows a plain TIFF in other colours than it has."""
+    vendor, size = handle.properties.get("openslide.vendor"), handle.dimensions
+    try:
+        with tifffile.TiffFile(path) as file:
+            if vendor != PLAIN_TIFF:
+                return OfTiff(notes=_notes_of_scanner(file, size))
+            pages = picture_pages(file)
+            _refuse_misread(pages, size)
+            whole = page_mpp(pages.first)
+            coarser = {
+                (page.imagewidth, page.imagelength): (own[0] / whole[0], own[1] / whole[1])
+                for page in file.pages
+                if isinstance(page, tifffile.TiffPage) and whole and (own := page_mpp(page))
+            }
+            return OfTiff(mpp=whole, coarser=coarser, notes=pages.notes)
+    except tifffile.TiffFileError:
+        return OfTiff()  # DICOM, MRXS: no TIFF
+    except ValueError:
+        if vendor == PLAIN_TIFF:
+            raise
+        return OfTiff()
+    except TIFF_FAULTS:
+        return OfTiff()
+
+
+def _notes_of_scanner(file: tifffile.TiffFile, size: tuple[int, int]) -> tuple[str, ...]:
+    alike = sum(
+        (page.imagewidth, page.imagelength) == size
+        for page in file.pages
+        if isinstance(page, tifffile.TiffPage) and not page.is_reduced
+    )
+    return (
+        (
+            f"its file holds {alike} pictures of {size[0]} x {size[1]} pixels (focal planes or"
+            " scenes); the one that OpenSlide shows is read",
+        )
+        if alike > 1
+        else ()
+    )
+
+
+def _refuse_misread(found: PicturePages, size: tuple[int, int]) -> None:
+    page = found.first
+    if found.are_channels:
+        raise ValueError("its red, green and blue are pages of their own")
+    if (page.imagewidth, page.imagelength) != size:
+        raise ValueError(
+            f"its largest page, {page.imagewidth} x {page.imagelength} pixels, is not the first,"
+            f" {size[0]} x {size[1]}, which OpenSlide shows"
+        )
+    if page.photometric in (CIELAB, ICCLAB):
+        raise ValueError("its colours are CIELAB")
+    if page.bitspersample != 8:
+        raise ValueError(f"it has {page.bitspersample} bits a sample")
+    if page.samplesperpixel - SAMPLES.get(int(page.photometric), 0) > 1:
+        raise ValueError(f"it has {page.samplesperpixel} samples a pixel")
+
+
+def _unlike_level(sizes: Sequence[tuple[int, int]], downsamples: Sequence[float]) -> int | None:
     """Return the first level whose shape is not that of level 0, far beyond what padding to whole
     tiles does to large levels.
 
-    >>> _unlike_level(((60000, 2048), (512, 512)))
+    >>> _unlike_level(((60000, 2048), (512, 512)), (1.0, 60.0))
     1
-    >>> _unlike_level(((4000, 2048), (1024, 512), (256, 256))) is None
+    >>> _unlike_level(((4000, 2048), (1024, 512), (256, 256)), (1.0, 4.0, 12.0)) is None
     True
     """
-    for level, (width, height) in enumerate(sizes):
+    for level, ((width, height), downsample) in enumerate(zip(sizes, downsamples)):
         by_x, by_y = sizes[0][0] / width, sizes[0][1] / height
-        if min(width, height) > PADDED_SIDE_PX and max(by_x, by_y) > UNLIKE * min(by_x, by_y):
+        is_unlike = max(by_x, by_y) > UNLIKE * min(by_x, by_y)
+        if is_unlike and min(width, height) > PADDED_SIDE_PX and downsample < max(by_x, by_y) * 0.9:
             return level
     return None
 
@@ -115,22 +205,52 @@ def on_white(bgra: Image) -> Image:
 class OpenSlideReader(Reader):
     """A slide that OpenSlide has opened."""
 
-    def __init__(self, handle: openslide.OpenSlide, name: str) -> None:
+    def __init__(
+        self, handle: openslide.OpenSlide, name: str, *, about: OfTiff | None = None
+    ) -> None:
         self._handle = handle
         self._name = name
+        self._about = about or OfTiff()
+        self.notes = self._about.notes
         self._properties = dict(
             handle.properties
         )  # read once: after its first fault a handle answers nothing any more
+        sizes = [(w, h) for w, h in handle.level_dimensions]
+        true = self._true_downsamples(sizes)
+        self._levels = tuple(
+            level for level, of in enumerate(true) if of is not None
+        )  # OpenSlide's number of each
         self.level_sizes: tuple[tuple[int, int], ...] = tuple(
-            (w, h) for w, h in handle.level_dimensions
+            sizes[level] for level in self._levels
         )  # (width, height) of each level
-        self.level_downsamples: tuple[float, ...] = tuple(
-            float(d) for d in handle.level_downsamples
-        )
+        self.level_downsamples: tuple[float, ...] = tuple(of for of in true if of is not None)
         self.size_l0: tuple[int, int] = self.level_sizes[0]
+
+    def _true_downsamples(self, sizes: list[tuple[int, int]]) -> tuple[float | None, ...]:
+        """Return each level's downsample: OpenSlide's, where it is more than the sizes' ratio."""
+        self._openslides = openslides = [float(of) for of in self._handle.level_downsamples]
+        tiles = [
+            tuple(
+                int(self._properties.get(f"openslide.level[{level}].tile-{side}", 0))
+                for side in ("width", "height")
+            )
+            for level in range(len(sizes))
+        ]
+        true = true_downsamples(
+            sizes,
+            tiles=[(w, h) if w and h else None for w, h in tiles],
+            stated=[self._about.coarser.get(size) for size in sizes],
+        )
+        ratios = [(sizes[0][0] / w + sizes[0][1] / h) / 2 for w, h in sizes]
+        return tuple(
+            own if abs(own / ratio - 1) > RATIO_ERROR or of == ratio else of
+            for own, ratio, of in zip(openslides, ratios, true)
+        )
 
     @property
     def stated_mpp(self) -> tuple[float, float] | None:
+        if self._about.mpp is not None:
+            return self._about.mpp
         properties = self._properties
         try:
             return (float(properties["openslide.mpp-x"]), float(properties["openslide.mpp-y"]))
@@ -209,7 +329,12 @@ class OpenSlideReader(Reader):
         width, height = size_px
         pixels = np.empty((height, width), np.uint32)
         address = pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
-        lowlevel._read_region(self._handle._osr, address, *xy_l0, level, width, height)
+        own = self._levels[level]
+        x, y = xy_l0
+        scale = self._openslides[own] / self.level_downsamples[level]
+        if scale != 1:  # OpenSlide finds the level's pixel by its own downsample
+            x, y = round(x * scale), round(y * scale)
+        lowlevel._read_region(self._handle._osr, address, x, y, own, width, height)
         return pixels.astype("<u4", copy=False).view(np.uint8).reshape(height, width, 4)
 
     def close(self) -> None:

@@ -1,19 +1,24 @@
-"""Plain images (PNG, JPEG, TIFF that OpenSlide refuses): decoded once into memory, with halved
-copies as levels.
+"""Plain images (PNG, JPEG, TIFF that OpenSlide refuses or misreads): decoded once into memory, with
+halved copies as levels.
 """
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import tifffile
 
 from pathoml.errors import SlideError
+from pathoml.slides.readers import _colours as colours
+from pathoml.slides.readers._colours import Picture, Samples, as_rgb, profile_space
 from pathoml.slides.readers._tiff_faults import TIFF_FAULTS
+from pathoml.slides.readers._tiff_pages import page_mpp, picture_pages
 from pathoml.slides.reading import Reader
 from pathoml.types import Image
 
@@ -21,7 +26,12 @@ PRIORITY = 0
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_PIXELS = 500_000_000  # 1.5 GB of RGB; larger images belong into a pyramid
 LEVELS = 3
-UNITS_UM = {2: 25_400.0, 3: 10_000.0}  # TIFF resolution units: inch, centimetre
+# compressions whose decoder gives red, green and blue by itself: JPEG, JPEG 2000, WebP, JPEG XL
+IN_RGB = (6, 7, 33003, 33004, 33005, 34712, 34927, 50001, 50002, 52546)
+YCBCR_COEFFICIENTS, INK_SET, REFERENCE_BLACK_WHITE = 529, 332, 532  # TIFF tags
+FOUR_INKS = 1  # cyan, magenta, yellow and black
+
+Size = tuple[float, float] | None
 
 
 def detect_format(path: Path) -> bool:
@@ -33,47 +43,144 @@ def open_slide(path: Path) -> PlainImageReader:
     """Decode a plain image.
 
     Raises:
-        SlideError: not decodable, not RGB, or over MAX_PIXELS.
+        SlideError: not decodable, of no colours, or over MAX_PIXELS.
     """
     is_tiff = path.suffix.lower() in (".tif", ".tiff")
     try:
-        pixels, mpp = _read_tiff(path) if is_tiff else _read_image(path)
+        picture, mpp = _read_tiff(path) if is_tiff else _read_image(path)
     except (*TIFF_FAULTS, PIL.Image.DecompressionBombError) as error:
         raise SlideError(
-            f"Slide {path.name} cannot be decoded ({type(error).__name__}: {str(error)[:120]}). "
-            "Copy it again, or convert it to a tiled pyramidal JPEG TIFF."
+            f"Slide {path.name} cannot be decoded ({type(error).__name__}: {str(error)[:200]}). "
+            "Copy it again, or convert it to a tiled pyramidal JPEG TIFF in RGB."
         ) from error
-    return PlainImageReader(pixels, mpp)
+    return PlainImageReader(picture.rgb, mpp, icc_profile=picture.icc_profile, notes=picture.notes)
 
 
-def _read_image(path: Path) -> tuple[Image, tuple[float, float] | None]:
+def _read_image(path: Path) -> tuple[Picture, Size]:
     with (
         warnings.catch_warnings(action="ignore"),
         PIL.Image.open(path) as image,
     ):  # damage ends in an error; size is judged here
         _refuse_bomb(path, image.width * image.height)
-        return np.asarray(image.convert("RGB")), None
+        image.load()
+        profile = image.info.get("icc_profile")
+        if image.mode.startswith("I") or _png_bits(path) > 8:  # Pillow cuts 16 bits, or drops 8
+            return as_rgb(_deep_samples(path, profile)), None
+        if image.mode in ("CMYK", "LAB"):
+            kind = {"CMYK": colours.CMYK, "LAB": colours.CIELAB}[image.mode]
+            samples = Samples(values=np.asarray(image), photometric=kind, icc_profile=profile)
+            return as_rgb(samples), None
+        is_grey = image.mode in ("1", "L", "LA")
+        has_alpha = image.has_transparency_data
+        if is_grey:
+            values = np.asarray(image.convert("LA" if has_alpha else "L"))
+        else:
+            values = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    kind = colours.BLACK_IS_ZERO if is_grey else colours.RGB
+    return as_rgb(
+        Samples(
+            values=values.reshape(*values.shape[:2], -1),
+            photometric=kind,
+            extras=(2,) if has_alpha else (),
+            icc_profile=profile if profile_space(profile) == "RGB" else None,
+        )
+    ), None
 
 
-def _read_tiff(path: Path) -> tuple[Image, tuple[float, float] | None]:
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        head = file.read(25)
+    return head[24] if head.startswith(b"\x89PNG") and len(head) == 25 else 8
+
+
+def _deep_samples(path: Path, profile: bytes | None) -> Samples:
+    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise ValueError("its samples of more than 8 bits are not understood")
+    values = np.asarray(values).reshape(*values.shape[:2], -1)
+    if values.shape[2] >= 3:  # OpenCV has blue first
+        values = values[:, :, [2, 1, 0, 3][: values.shape[2]]]
+        kind = colours.RGB
+    else:
+        kind = colours.BLACK_IS_ZERO
+    has_alpha = values.shape[2] in (2, 4)
+    return Samples(
+        values=values,
+        photometric=kind,
+        extras=(2,) if has_alpha else (),
+        icc_profile=profile if profile_space(profile) == "RGB" else None,
+    )
+
+
+def _read_tiff(path: Path) -> tuple[Picture, Size]:
     with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+        found = picture_pages(file)
+        page = found.first
         _refuse_bomb(path, page.imagewidth * page.imagelength)
-        if page.is_tiled:
-            needed = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
-            if len(page.dataoffsets) < needed:  # tifffile would fill in black
-                raise ValueError(f"{len(page.dataoffsets)} tiles are listed, {needed} are needed")
-        pixels = page.asarray()
-        mpp = _tag_mpp(page)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
-        raise ValueError(f"{pixels.dtype} of shape {pixels.shape} is not 8-bit RGB")
-    return np.ascontiguousarray(pixels[:, :, :3]), mpp
+        values = np.concatenate([_values(each) for each in found.pages], axis=2)
+        photometric = int(page.photometric)
+        is_decoded = photometric == colours.YCBCR and page.compression in IN_RGB
+        is_rgb = found.are_channels or (
+            photometric == colours.BLACK_IS_ZERO and page.samplesperpixel >= 3
+        )  # pages, or planes, of red, green and blue
+        if photometric == colours.CMYK and page.tags.valueof(INK_SET, FOUR_INKS) != FOUR_INKS:
+            raise ValueError("inks other than cyan, magenta, yellow and black")
+        profile = page.iccprofile
+        picture = as_rgb(
+            Samples(
+                values=values,
+                photometric=colours.RGB if is_decoded or is_rgb else photometric,
+                extras=() if is_rgb else tuple(int(extra) for extra in page.extrasamples),
+                icc_profile=profile if profile_space(profile) in ("RGB", "CMYK") else None,
+                colormap=page.colormap,
+                luma=_numbers(page, YCBCR_COEFFICIENTS, colours.LUMA),
+                black_white=_numbers(page, REFERENCE_BLACK_WHITE, (0, 255, 128, 255, 128, 255)),
+            )
+        )
+        rgb = picture.rgb
+        for each in found.pages:
+            _whiten_missing(each, rgb)
+        notes = (*found.notes, *picture.notes)
+        return Picture(rgb=rgb, icc_profile=picture.icc_profile, notes=notes), page_mpp(page)
 
 
-def _tag_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
-    unit_um = UNITS_UM.get(int(page.resolutionunit or 0))
-    x, y = page.get_resolution() if unit_um else (0.0, 0.0)
-    return (unit_um / x, unit_um / y) if unit_um and x > 0 and y > 0 else None
+def _values(page: tifffile.TiffPage) -> npt.NDArray[Any]:
+    """Return (H, W, S) samples of a page, whichever way its planes lie."""
+    if page.is_tiled:
+        needed = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+        if len(page.dataoffsets) < needed:  # tifffile would fill in black
+            raise ValueError(f"{len(page.dataoffsets)} tiles are listed, {needed} are needed")
+    if page.bitspersample not in (8, 16):
+        raise ValueError(f"{page.bitspersample} bits a sample are not 8-bit or 16-bit")
+    values = np.asarray(page.asarray())
+    if page.planarconfig == 2 and page.samplesperpixel > 1 and values.ndim == 3:
+        values = np.moveaxis(values, 0, 2)
+    shape = (page.imagelength, page.imagewidth)
+    if values.shape[:2] != shape or values.ndim > 3:
+        raise ValueError(f"{values.dtype} of shape {values.shape} is not one picture")
+    return values.reshape(*shape, -1)
+
+
+def _whiten_missing(page: tifffile.TiffPage, rgb: Image) -> None:
+    """Make glass of what a scanner left out: tiles and strips without bytes, which decoders fill
+    with zeros.
+    """
+    width = page.tilewidth if page.is_tiled else page.imagewidth
+    height = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    columns, rows = -(-page.imagewidth // width), -(-page.imagelength // height)
+    for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts)):
+        if not count or not offset:
+            row, column = divmod(number % (columns * rows), columns)
+            top, left = row * height, column * width
+            rgb[top : top + height, left : left + width] = 255
+
+
+def _numbers(page: tifffile.TiffPage, tag: int, otherwise: tuple[float, ...]) -> tuple[float, ...]:
+    """Return a tag's fractions."""
+    values = page.tags.valueof(tag)
+    if values is None or len(values) != 2 * len(otherwise):
+        return otherwise
+    return tuple(above / below if below else 0.0 for above, below in zip(values[::2], values[1::2]))
 
 
 def _refuse_bomb(path: Path, pixels: int) -> None:
@@ -87,9 +194,18 @@ def _refuse_bomb(path: Path, pixels: int) -> None:
 class PlainImageReader(Reader):
     """An image in memory that answers like a slide."""
 
-    def __init__(self, pixels: Image, mpp: tuple[float, float] | None) -> None:
+    def __init__(
+        self,
+        pixels: Image,
+        mpp: Size,
+        *,
+        icc_profile: bytes | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self.stated_mpp = mpp
         self.vendor = "plain"
+        self.icc_profile = icc_profile
+        self.notes = notes
         self._levels = [pixels]
         while len(self._levels) < LEVELS and min(self._levels[-1].shape[:2]) >= 512:
             image = self._levels[-1]

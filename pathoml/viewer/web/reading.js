@@ -20,6 +20,11 @@ import { magnificationButtons, Stage, stageKey } from "./stage.js";
 const progress = (items) =>
   t("room_progress", { done: items.filter((item) => item.done).length, all: items.length });
 
+const download = (room) =>
+  room.blinded
+    ? null
+    : make("p", { class: "small" }, make("a", { href: "/api/readings.csv" }, t("room_download")));
+
 function drawDoor(room) {
   const who = make("input", {
     type: "text",
@@ -28,7 +33,7 @@ function drawDoor(room) {
     autocomplete: "off",
     required: true,
   });
-  who.value = remembered("rater");
+  who.value = room.bound || remembered("rater");
   byId("desk").replaceChildren(
     make(
       "form",
@@ -42,31 +47,28 @@ function drawDoor(room) {
       },
       make("h1", {}, t("reading_room")),
       make("p", {}, t("room_lead")),
-      make("label", {}, t("your_initials"), who),
+      room.bound
+        ? make("p", { id: "bound" }, t("room_as", { rater: room.bound }))
+        : make("label", {}, t("your_initials"), who),
       make("button", { type: "submit", class: "primary" }, t("room_begin")),
-      make("p", { class: "small" }, make("a", { href: "/api/readings.csv" }, t("room_download"))),
+      download(room),
     ),
   );
-  who.focus();
+  (room.bound ? byId("desk").querySelector("button") : who).focus();
 }
 
 async function begin(room) {
-  remember("rater", room.rater);
+  if (!room.bound) remember("rater", room.rater);
   const { items, names } = await (await ask("/api/reading-room", { rater: room.rater })).json();
   const place = items.findIndex((item) => !item.done);
   Object.assign(room, { items, names, place: place < 0 ? items.length : place });
-  if (place < 0) finished();
+  if (place < 0) finished(room);
   else await openItem(room);
 }
 
-function finished() {
+function finished(room) {
   byId("desk").replaceChildren(
-    make(
-      "div",
-      { class: "door" },
-      make("h1", {}, t("room_done")),
-      make("p", {}, make("a", { href: "/api/readings.csv" }, t("room_download"))),
-    ),
+    make("div", { class: "door" }, make("h1", {}, t("room_done")), download(room)),
   );
 }
 
@@ -162,7 +164,7 @@ function next(room) {
   const { items, place } = room;
   const later = items.findIndex((item, i) => i > place && !item.done);
   room.place = later >= 0 ? later : items.findIndex((item) => !item.done);
-  if (room.place < 0) finished();
+  if (room.place < 0) finished(room);
   else openItem(room).catch((error) => announce(error.message, true));
 }
 
@@ -182,13 +184,15 @@ function onKey(room, event) {
   event.preventDefault();
 }
 
-function start() {
+async function start() {
   const room = {}; // who reads, what, and which item is open
   drawShell("reading", t("room_keys"));
   document.title = `${t("reading_room")} · pathoml`;
+  const { rater, blinded } = await (await ask("/api/state")).json();
+  Object.assign(room, { bound: rater, blinded });
   drawDoor(room);
   document.documentElement.dataset.ready = "yes";
   window.addEventListener("keydown", (event) => onKey(room, event));
 }
 
-start();
+start().catch((error) => announce(error.message, true));

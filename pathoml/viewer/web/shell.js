@@ -57,13 +57,58 @@ export function pageAddress(page, parameters = {}, fragment = "") {
   );
 }
 
+const STATE = "x-pathoml-state";
+const LOOK_EVERY_MS = 20_000;
+const drawnFrom = { state: "" }; // what the study was like when this page was drawn
+
+// The state of the study that this page was drawn from, for the addresses of pictures.
+export const drawnState = () => drawnFrom.state;
+
+function noteState(answer) {
+  const now = answer.headers.get(STATE);
+  if (!now) return;
+  if (!drawnFrom.state) watch(now);
+  else if (now !== drawnFrom.state) say(t("done_again"));
+}
+
+function watch(state) {
+  drawnFrom.state = state;
+  const look = async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch("/api/state");
+      if (answer.status === 401) say(t("started_again"));
+      else noteState(answer);
+    } catch {
+      /* a viewer that has ended says so when something is asked of it */
+    }
+  };
+  setInterval(look, LOOK_EVERY_MS);
+  document.addEventListener("visibilitychange", look);
+}
+
+// A notice that stays until the page is loaded again.
+function say(sentence) {
+  if (byId("state-notice")) return;
+  const load = () => location.reload();
+  document.querySelector("header.shell").after(
+    make(
+      "div",
+      { id: "state-notice", role: "alert" },
+      make("span", {}, sentence),
+      make("button", { type: "button", onclick: load }, t("load_again")),
+    ),
+  );
+}
+
 export async function ask(address, body) {
+  const headers = drawnFrom.state ? { [STATE]: drawnFrom.state } : {};
   const options =
     body === undefined
-      ? {}
+      ? { headers }
       : {
           method: "POST",
-          headers: { "content-type": "application/json", "x-pathoml": "1" },
+          headers: { ...headers, "content-type": "application/json", "x-pathoml": "1" },
           body: JSON.stringify(body),
         };
   let answer;
@@ -72,8 +117,16 @@ export async function ask(address, body) {
   } catch {
     throw new Error(t("no_server"));
   }
+  noteState(answer);
+  if (answer.status === 401 && drawnFrom.state) say(t("started_again"));
+  if (answer.status === 409) lookAgain();
   if (!answer.ok) throw new Error((await answer.text()).trim() || t("failed"));
   return answer;
+}
+
+// A refusal may be one of a state that is no more; the state itself says so.
+function lookAgain() {
+  fetch("/api/state").then(noteState, () => {});
 }
 
 export function announce(sentence, isError = false) {
@@ -94,8 +147,8 @@ function applySurround(name) {
   document.documentElement.dataset.surround = name;
 }
 
-// Draw the header and return its middle, which belongs to the page.
-export function drawShell(current, keysText) {
+// Draw the header and return its middle, which belongs to the page; bare, it leads nowhere.
+export function drawShell(current, keysText, { bare = false } = {}) {
   document.documentElement.lang = language();
   const preferred = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   const surround = kept("pathoml.surround", preferred);
@@ -157,12 +210,14 @@ export function drawShell(current, keysText) {
     make(
       "nav",
       { "aria-label": "pathoml" },
-      make("a", { href: pageAddress("cohort"), class: "brand" }, "pathoml"),
-      link("cohort", "cohort"),
-      isStatic() ? null : link("reading", "reading_room"),
+      bare
+        ? make("span", { class: "brand" }, "pathoml")
+        : make("a", { href: pageAddress("cohort"), class: "brand" }, "pathoml"),
+      bare ? null : link("cohort", "cohort"),
+      bare || isStatic() ? null : link("reading", "reading_room"),
     ),
     middle,
-    make("div", { class: "tools" }, keysButton, surroundButton, languageButton),
+    make("div", { class: "tools" }, bare ? null : keysButton, surroundButton, languageButton),
   );
   document.body.prepend(header);
   document.body.append(
@@ -171,7 +226,7 @@ export function drawShell(current, keysText) {
     keys,
   );
   window.addEventListener("keydown", (event) => {
-    if (event.key === "?" && !isTyping(event)) keys.showModal();
+    if (event.key === "?" && !bare && !isTyping(event)) keys.showModal();
   });
   return middle;
 }

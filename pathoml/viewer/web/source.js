@@ -1,5 +1,5 @@
 // Where the pages get their data from: the server, or a folder that a colleague opened from a disk.
-import { ask, isStatic } from "./shell.js";
+import { ask, drawnState, isStatic } from "./shell.js";
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array, int16: Int16Array };
 
@@ -66,13 +66,15 @@ const addressOf = (kind, slide) =>
 
 export function thumbnailAddress(slide, withMap) {
   if (isStatic()) return fileInFolder(slide, withMap ? "map" : "thumbnail");
-  return `${addressOf(withMap ? "mini-maps" : "thumbnails", slide)}.jpg`;
+  return withMap
+    ? `${addressOf("mini-maps", slide)}.jpg?state=${drawnState()}`
+    : `${addressOf("thumbnails", slide)}.jpg`;
 }
 
 // The address of a tile of the map as a picture; in a folder only those of the galleries are there.
 export function cropAddress(slide, index) {
   if (isStatic()) return fileInFolder(slide, `tile_${index}`);
-  return `${addressOf("crops", slide)}/${index}.jpg`;
+  return `${addressOf("crops", slide)}/${index}.jpg?state=${drawnState()}`;
 }
 
 // What OpenSeadragon opens, and how many level-0 pixels its width stands for.

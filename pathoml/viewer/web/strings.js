@@ -13,6 +13,16 @@ export const STRINGS = {
     loading: "Loading …",
     failed: "This could not be loaded.",
     no_server: "The viewer does not answer. Is `pathoml view` still running?",
+    done_again:
+      "The run was done again, or a table has changed, since this page was opened. It shows what was before.",
+    started_again: "The viewer was started again. Open the address that `pathoml view` printed.",
+    load_again: "Load again",
+    // who is let in
+    door_title: "Who is there?",
+    door_lead:
+      "This viewer shows patients' slides and lets in whoever has its address, printed by `pathoml view` or sent to you as a link. Open that address, or paste it, or its token, here.",
+    door_token: "Address or token",
+    door_enter: "Enter",
     // cohort
     cohort_lead:
       "Patients from highest to lowest predicted risk. Open a slide to see where the model found it.",
@@ -163,6 +173,7 @@ export const STRINGS = {
     room_lead:
       "You read without score, outcome, centre or map. A tenth of the slides comes twice. Colours appear after your first read.",
     room_begin: "Begin reading",
+    room_as: "You read as {rater}: this link is yours alone.",
     room_progress: "{done} of {all} read",
     room_next: "Next (N)",
     room_reveal: "Show the map",
@@ -187,6 +198,17 @@ export const STRINGS = {
     loading: "Lädt …",
     failed: "Das konnte nicht geladen werden.",
     no_server: "Der Viewer antwortet nicht. Läuft `pathoml view` noch?",
+    done_again:
+      "Der Lauf wurde wiederholt oder eine Tabelle geändert, seit diese Seite geöffnet wurde. Sie zeigt den Stand davor.",
+    started_again:
+      "Der Viewer wurde neu gestartet. Öffnen Sie die Adresse, die `pathoml view` ausgibt.",
+    load_again: "Neu laden",
+    // who is let in
+    door_title: "Wer ist da?",
+    door_lead:
+      "Dieser Viewer zeigt Schnitte von Patienten und lässt ein, wer seine Adresse hat: `pathoml view` gibt sie aus, oder Sie bekamen sie als Link. Öffnen Sie diese Adresse, oder fügen Sie sie oder ihr Token hier ein.",
+    door_token: "Adresse oder Token",
+    door_enter: "Eintreten",
     cohort_lead:
       "Patienten vom höchsten zum niedrigsten vorhergesagten Risiko. Öffnen Sie einen Schnitt, um zu sehen, wo das Modell es fand.",
     patients_shown: "{shown} von {all} Patienten",
@@ -337,6 +359,7 @@ export const STRINGS = {
     room_lead:
       "Sie befunden ohne Score, Verlauf, Zentrum und Karte. Ein Zehntel der Schnitte kommt zweimal. Farben erscheinen nach Ihrem ersten Befund.",
     room_begin: "Befunden beginnen",
+    room_as: "Sie befunden als {rater}: Dieser Link gehört nur Ihnen.",
     room_progress: "{done} von {all} befundet",
     room_next: "Weiter (N)",
     room_reveal: "Karte zeigen",
