@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from pathoml.errors import SlideError
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.reading import slide_mpp
 from pathoml.tiling.grid import box_means, look_at
@@ -16,14 +17,21 @@ TILE_S = 1e-3  # that each tile takes to be looked at closely, which is left out
 
 def look_at_job(job: TileJob) -> str:
     """Return "TILES SECONDS" of a slide: what `tile` will find, to a few per cent, and about how
-    long it will take on one core. A child process says it so, as it says what is wrong with a file.
-
-    Raises:
-        SlideError: as `tile`.
+    long it will take on one core; "" of a slide that `tile` refuses, which is said elsewhere. A
+    child process says it so: an error would end it, with a traceback of its own.
     """
-    begun, path = time.monotonic(), job.slide.path
-    if path is None:
+    begun = time.monotonic()
+    try:
+        tiles = _tiles_of(job)
+    except SlideError:
         return ""
+    return f"{tiles} {time.monotonic() - begun + TILE_S * tiles:.3f}" if tiles is not None else ""
+
+
+def _tiles_of(job: TileJob) -> int | None:
+    path = job.slide.path
+    if path is None:
+        return None
     with open_in_colour(path, job.slide.slide_id, icc=job.tiles.icc) as reader:
         mpp, _ = slide_mpp(
             reader, job.slide.slide_id, row_mpp=job.slide.mpp, study_mpp=job.study_mpp
@@ -36,5 +44,4 @@ def look_at_job(job: TileJob) -> str:
     ).reshape(-1, 2)  # (N, 2)
     scale = side / mask.downsample
     tissue = box_means(mask.mask, corners * scale, scale) if len(corners) else np.zeros(0)
-    tiles = int((tissue >= job.tiles.min_tissue).sum())
-    return f"{tiles} {time.monotonic() - begun + TILE_S * tiles:.3f}"
+    return int((tissue >= job.tiles.min_tissue).sum())
