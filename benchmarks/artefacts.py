@@ -73,7 +73,7 @@ def main() -> None:
                 look = look_at(reader, MPP, path.stem).mask
                 sides = np.arange(picture.shape[0] // TILE) * TILE
                 xy = np.stack([m.ravel() for m in np.meshgrid(sides, sides)], axis=1)
-                blurred, _ = look_closely(partial(read_tile, reader), xy, TILE, level0_mpp=MPP)
+                blurred, _ = look_closely(partial(read, reader), xy, TILE, level0_mpp=MPP)
             flags = flag_tiles(look, blurred, xy, tile_l0=TILE)
             is_tissue = box_means(truth, xy / 64, TILE / 64) >= 0.5
             share = box_means(planted, xy, TILE)
@@ -129,6 +129,12 @@ def main() -> None:
         )
     for name, count in false.items():
         print(f"  clean tiles flagged {name:<13} {count:5d}, {count / clean_tiles:.2%}")
+
+
+def read(
+    reader: PlainImageReader, xy_l0: tuple[int, int], tile_l0: int, tile_px: int
+) -> np.ndarray:
+    return read_tile(reader, xy_l0, tile_l0, tile_px=tile_px)
 
 
 def density_changes(

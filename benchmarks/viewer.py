@@ -41,6 +41,8 @@ PAINTED = (
     " stage.viewer.world.getItemAt(0).lastDrawn.length > 0"
 )
 TICK = os.sysconf("SC_CLK_TCK")
+TOKEN = os.environ.setdefault("PATHOML_VIEW_TOKEN", "of-the-viewer-of-this-benchmark")
+BEARER = f"Bearer {TOKEN}"
 
 
 def free_port() -> int:
@@ -93,7 +95,8 @@ async def ask(port: int, paths: Sequence[str], readers: int) -> list[float]:
         while waiting:
             path = waiting.pop()
             started = time.perf_counter()
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            lines = (f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Authorization: {BEARER}")
+            writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
             head = await stream.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 200"):
                 raise SystemExit(f"{path}: {head.splitlines()[0].decode()}")
@@ -146,7 +149,10 @@ def client() -> None:
 def get(port: int, path: str) -> bytes:
     import urllib.request
 
-    return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60).read()  # type: ignore[no-any-return]
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", headers={"authorization": BEARER}
+    )
+    return urllib.request.urlopen(request, timeout=60).read()  # type: ignore[no-any-return]
 
 
 def slide_versions(port: int) -> dict[str, str]:
@@ -198,7 +204,7 @@ def memory(port: int, pid: int, versions: dict[str, str]) -> None:
 def post(port: int, path: str, body: object) -> dict[str, float]:
     import urllib.request
 
-    headers = {"content-type": "application/json", "x-pathoml": "1"}
+    headers = {"content-type": "application/json", "x-pathoml": "1", "authorization": BEARER}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), headers
     )
@@ -257,7 +263,7 @@ def pages(port: int) -> None:
         for name, (path, condition) in places.items():
             seconds = []
             for _ in range(5):
-                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                page = fresh_page(browser, port)
                 seconds.append(opened(page, f"http://127.0.0.1:{port}{path}", condition))
                 page.close()
             print(
@@ -265,11 +271,18 @@ def pages(port: int) -> None:
                 " each)",
                 flush=True,
             )
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page = fresh_page(browser, port)
         opened(page, f"http://127.0.0.1:{port}/slide?id=S0", READY)
         page.wait_for_load_state("networkidle")
         recolour(page)
         browser.close()
+
+
+def fresh_page(browser, port: int):  # type: ignore[no-untyped-def]
+    """Return a page of a browser that has seen nothing yet and was let in."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.request.get(f"http://127.0.0.1:{port}/?token={TOKEN}")  # for its cookie
+    return context.new_page()
 
 
 def opened(page, address: str, condition: str) -> float:  # type: ignore[no-untyped-def]

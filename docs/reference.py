@@ -62,7 +62,9 @@ def command_section(name: str, verb: Any) -> str:
     """Return one command: usage, sentence, and its options as a list."""
     arguments = [p for p in verb.params if p.param_type_name == "argument"]
     options = [p for p in verb.params if p.param_type_name == "option"]
-    words = " ".join(p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments)
+    words = " ".join(
+        p.metavar or (p.name.upper() if p.required else f"[{p.name.upper()}]") for p in arguments
+    )
     lines = [
         f"### `pathoml {name}{' ' + words if words else ''}{' [OPTIONS]' if options else ''}`\n",
         f"{verb.help}\n",

@@ -8,6 +8,8 @@ Needs Chromium (apt-get install chromium). Nothing is asked of any other machine
 from __future__ import annotations
 
 import io
+import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -20,6 +22,9 @@ from playwright.sync_api import Page, sync_playwright
 IMAGES = Path(__file__).parent / "images"
 CHROMIUM = "/usr/bin/chromium"
 QUALITY = 80
+
+
+TOKEN = secrets.token_hex(16)
 
 
 def visit(page: Page, address: str) -> None:
@@ -36,6 +41,7 @@ def save(page: Page, name: str) -> None:
 
 
 def take(page: Page, address: str) -> None:
+    page.goto(f"{address}/?token={TOKEN}")
     visit(page, address + "/")
     save(page, "viewer-cohort")
     page.locator(".slide-card").first.click()
@@ -64,7 +70,10 @@ def main(study: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    server = subprocess.Popen([sys.executable, "-m", "pathoml", "view", study, "--port", str(port)])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "pathoml", "view", study, "--port", str(port)],
+        env={**os.environ, "PATHOML_VIEW_TOKEN": TOKEN},
+    )
     try:
         while socket.socket().connect_ex(("127.0.0.1", port)):
             time.sleep(0.2)

@@ -86,7 +86,7 @@ def run(
     elsewhere = score_source(study, read_cohort(study)) is not None
     if replace:
         give_up_published(study.run_folder)
-    _refuse_published(study)
+    refuse_published(study)
     with at_work_on_run(study.run_folder, "run"):
         for step in STEPS:
             if elsewhere and (step.needs_models or step.name in PER_SLIDE):
@@ -97,7 +97,7 @@ def run(
     return RunSummary(found=found)
 
 
-def _refuse_published(study: Study) -> None:
+def refuse_published(study: Study) -> None:
     """Raise StoreError if a step of a published run is to do again: before tiles and embeddings
     are, on which it rests.
     """

@@ -4,10 +4,10 @@ and with nothing of the folder where it was started in front of what they import
 
 from __future__ import annotations
 
-from multiprocessing import resource_tracker
+import sys
 from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.popen_spawn_posix import Popen
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from pathoml.working_folder import StartedSafely
 
@@ -16,9 +16,9 @@ class Child(SpawnProcess):
     """A process that starts safely, whenever that is: a pool starts some of its own late."""
 
     @staticmethod
-    def _Popen(process_obj: BaseProcess) -> Popen:
+    def _Popen(process_obj: BaseProcess) -> Any:
         with StartedSafely():
-            return Popen(process_obj)
+            return SpawnProcess._Popen(process_obj)
 
 
 class _Children(SpawnContext):
@@ -27,6 +27,9 @@ class _Children(SpawnContext):
 
 def spawn_context() -> SpawnContext:
     """Return the context for processes, pools and queues."""
-    with StartedSafely():  # it starts with the first queue, and lives as long as this process
-        resource_tracker.ensure_running()
+    if sys.platform != "win32":  # which has none
+        from multiprocessing import resource_tracker
+
+        with StartedSafely():  # it starts with the first queue, and lives as long as this process
+            resource_tracker.ensure_running()
     return _Children()

@@ -197,11 +197,15 @@ def _origin(asked: _Asked, slide: Slide, contents: SlideContents) -> Origin | No
             differs = [] if laid else [UNNAMED]
     else:
         laid, made = stored_recipe(found[TILE_RECIPE]), stored_recipe(found[RECIPE])
-        if laid and made:
+        if "min_tissue" in laid and "exclude" in made:
             differs = differing(laid, tiling.inputs, (*SHARED, *OF_SLIDE))
             differs += differing(made, embedding.inputs, OF_EMBEDDING)
         else:  # of an older version, or made by hand
-            laid, made, differs = {}, {}, [UNNAMED] if stored_recipe(tiles[RECIPE]) else []
+            laid, made, differs = (
+                {},
+                {},
+                [UNNAMED] if "min_tissue" in stored_recipe(tiles[RECIPE]) else [],
+            )
     if not is_in_precision(study.config.compute.precision, found["precision"]):
         differs += [f"precision = {study.config.compute.precision}, was {found['precision']}"]
     place = whereabouts(slide.path) if slide.path is not None else "away"
@@ -210,7 +214,8 @@ def _origin(asked: _Asked, slide: Slide, contents: SlideContents) -> Origin | No
         tiling=shared_settings(laid),
         embedding={key: made.get(key, ABSENT[key]) for key in OF_EMBEDDING} if made else {},
         differs=tuple(differs),
-        file_fault=_file_fault(slide, place, found["slide_sha256"], contents),
+        # of which slide they are is known only where it is known how they were made
+        file_fault=_file_fault(slide, place, found["slide_sha256"], contents) if laid else "",
         is_away=slide.path is not None and place == "away",
     )
 

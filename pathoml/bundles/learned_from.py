@@ -8,7 +8,6 @@ were.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,11 @@ from typing import Any
 
 from pathoml.config import Study
 from pathoml.store.hdf5 import stored_attrs
+from pathoml.store.learned import KINDS, LEARNED_FROM, salted, trained_on
 from pathoml.store.provenance import recorded_recipes
-from pathoml.store.withdrawal_search import trained_on
 from pathoml.study.inputs import named
 from pathoml.study.layout import embeddings_folder
 from pathoml.types import Cohort
-
-LEARNED_FROM = "learned_from"  # in bundle.json
-KINDS = {"slides": "slide_sha256", "features": "content_sha256"}  # what is hashed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +70,7 @@ def learned_from(study: Study, cohort: Cohort, salt: str) -> dict[str, Any]:
     }
 
 
-def salted(sha256: str, salt: str) -> str:
-    """Return a hash of a hash, which another bundle has otherwise."""
-    return hashlib.sha256(f"{salt} {sha256}".encode()).hexdigest()
-
-
-def seen_before(study: Study, cohort: Cohort, bundle: Mapping[str, Any], folder: Path) -> Seen:
+def seen_before(study: Study, cohort: Cohort, bundle: Mapping[str, Any], *, folder: Path) -> Seen:
     """Return which patients a bundle has learned from: those with a slide of the same content, or
     of the same features; and where the names of patients are those of its training, because some
     slide is the same or its run lies in this study, those of the same id.

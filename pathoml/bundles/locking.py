@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pathoml
 from pathoml.bags.origin import Origin, differing, refuse_different, refuse_other_features
 from pathoml.bundles.drift import reference_ranges
-from pathoml.bundles.learned_from import LEARNED_FROM, learned_from
+from pathoml.bundles.learned_from import learned_from
 from pathoml.bundles.model_card import model_card
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, StudyConfig, opened
@@ -31,6 +31,7 @@ from pathoml.errors import ConfigError, StoreError
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import json_text, read_json, sha256_of_file, write_text
 from pathoml.store.hdf5 import stored_attr
+from pathoml.store.learned import LEARNED_FROM
 from pathoml.store.locks import at_work
 from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
 from pathoml.store.publishing import new_folder

@@ -65,6 +65,7 @@ class Predicted:
     failures: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # of what the model and its encoder saw of these patients before
     no_map: str = ""  # why no map was drawn
+    notes: tuple[str, ...] = ()  # what is not known, or a little otherwise, of the features
     in_sample: tuple[str, ...] = ()  # patients that the bundle has learned from
 
 
@@ -147,7 +148,7 @@ def _score(study: Study, bundle_folder: Path, name: str) -> Predicted:
     cohort, bags, first = read_bags(everyone, embeddings_folder(study))
     refuse_other_input(bundle, input_of(study, first))
     notes = refuse_made_otherwise(study, bundle, origins)
-    seen = seen_before(study, cohort, bundle, bundle_folder)
+    seen = seen_before(study, cohort, bundle, folder=bundle_folder)
     stack, _, _ = load_models(bundle_folder / MODELS, prepare_device(study.config.compute))
     bags, harmonised = harmonise_new_centres(stack, bags)
     log_risk, between_models = ensemble_scores(np.asarray(stack.log_risks(bags)), bundle)
@@ -208,7 +209,7 @@ def _score(study: Study, bundle_folder: Path, name: str) -> Predicted:
         warnings=(
             *(alarm["message"] for alarm in pretraining_alarms(pretraining)),
             *seen.sentences(len(scores)),
-            *notes,
         ),
+        notes=notes,
         in_sample=tuple(sorted(seen.patients)),
     )

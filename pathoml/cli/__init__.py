@@ -21,7 +21,7 @@ from pathoml.cli.console import Console
 from pathoml.cli.exit_codes import guarded
 from pathoml.cli.help import arrange
 from pathoml.cli.interrupts import answering_interrupts
-from pathoml.cli.surroundings import prepared
+from pathoml.cli.surroundings import begin_in_utf8, prepared
 
 app = typer.Typer(
     name="pathoml",
@@ -87,6 +87,8 @@ def root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    if arguments is None:  # nobody else's process
+        begin_in_utf8()
     console = Console()
     with prepared(), answering_interrupts(console) if arguments is None else nullcontext():
         code = guarded(lambda: app(arguments, standalone_mode=True, obj=console), console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,9 +118,10 @@ def run(folder: Path, *, patients: int | None, seed: int, tiny: bool, console: C
         f"\nDone in {minutes} min {seconds} s. Synthetic data: it shows that the software works,"
         " nothing about patients."
     )
-    console.say(f"  report:  python3 -m webbrowser {study.run_folder / 'report.html'}")
+    page = shlex.quote(str(study.run_folder / "report.html"))
+    console.say(f"  report:  python3 -m webbrowser {page}")
     console.say(f"  maps:    {study.run_folder}/attention/   scores: {study.run_folder}/scores.csv")
-    console.say(f"  slides and maps in the browser: pathoml view {folder}")
+    console.say(f"  slides and maps in the browser: pathoml view {shlex.quote(str(folder))}")
     console.say(
         "  your own slides: pathoml init STUDY --slides FOLDER, fill in patients.csv, pathoml run"
         " STUDY"

@@ -40,9 +40,7 @@ def command(
 
 
 def run(study: Study, bundle: Path, console: Console, *, name: str = "", maps: bool = False) -> int:
-    """Score and compare, and draw maps if asked. Returns 1 if a slide could not be drawn, or the
-    bundle has learned from a patient.
-    """
+    """Score and compare, and draw maps if asked. Returns 1 if a slide could not be drawn."""
     from pathoml.bundles.predicting import predict
 
     done = predict(study, bundle, name=name, maps=maps, progress=console)
@@ -58,6 +56,8 @@ def run(study: Study, bundle: Path, console: Console, *, name: str = "", maps: b
     )
     for warning in done.warnings:
         console.say(f"  WARNING: {warning}")
+    for note in done.notes:
+        console.say(f"  NOTE: {note}")
     if done.no_map:
         console.say(f"  {done.no_map}")
     elif maps:
@@ -65,4 +65,4 @@ def run(study: Study, bundle: Path, console: Console, *, name: str = "", maps: b
             f"  maps: {done.folder}/attention/*.png, on the scale of these patients; for QuPath:"
             " *.geojson"
         )
-    return say_failures(done.failures, console) or int(bool(done.in_sample))
+    return say_failures(done.failures, console)

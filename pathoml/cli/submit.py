@@ -62,10 +62,12 @@ def command(
 def run(study: Study, options: Options, console: Console) -> int:
     """Check the tables, write STUDY/slurm/*.sh and submit them."""
     from pathoml.compute.slurm import Resources, submit_scripts, write_scripts
+    from pathoml.pipeline import refuse_published
     from pathoml.study.cohort import read_cohort
     from pathoml.study.layout import scales
 
     cohort = read_cohort(study)  # a wrong table is said here, not in a log on the cluster
+    refuse_published(study)
     refuse_what_does_not_fit(study)
     resources = Resources(shards=options.shards, every=options.every, gpu=options.gpu)
     scripts = write_scripts(study, resources, options.settings, joins=len(scales(study)) > 1)

@@ -10,10 +10,11 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from pathoml.compute.open_files import raise_open_files
+from pathoml.store.refusals import refusal_number
 
 TERMINATED = 128 + signal.SIGTERM  # exit code, as a shell gives it
 SECONDS_TO_END = 10.0  # after SIGTERM; then the process ends where it stands
@@ -22,6 +23,18 @@ SAFE_PATH = "PYTHONSAFEPATH"
 # to OpenMP, before torch loads it: a thread that waits for work sleeps, and leaves its core to
 # whoever runs beside it
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
+
+def begin_in_utf8() -> None:
+    """Begin this process anew in Python's UTF-8 mode where its locale cannot spell every name of a
+    file; what is printed stays in the locale's letters.
+    """
+    if sys.getfilesystemencoding().lower() == "utf-8" or sys.flags.utf8_mode:
+        return
+    letters = getattr(sys.stdout, "encoding", None) or "ascii"
+    os.environ.setdefault("PYTHONIOENCODING", f"{letters}:backslashreplace")
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 class Terminated(BaseException):
@@ -34,8 +47,10 @@ def prepared() -> Iterator[None]:
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # "\u0141" where a terminal has no such letter
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError, ValueError):  # something else lies under its number by now
+                stream.reconfigure(errors="backslashreplace")
     raise_open_files()
+    sys.unraisablehook = _say_unraisable
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     for name, value in WAITING.items():
@@ -56,6 +71,14 @@ def prepared() -> Iterator[None]:
             os.environ.pop(SAFE_PATH, None)
         else:
             os.environ[SAFE_PATH] = before
+
+
+def _say_unraisable(said: sys.UnraisableHookArgs) -> None:
+    """Keep quiet of what the disk refused while Python tidied up: whoever closes the file, or reads
+    it back, is told.
+    """
+    if said.exc_value is None or not refusal_number(said.exc_value):
+        sys.__unraisablehook__(said)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -21,6 +21,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs, with_neighbours
+from pathoml.errors import CohortError
 from pathoml.types import Array, Bag
 
 Features = npt.NDArray[np.float32]
@@ -193,8 +194,12 @@ def _stable(
     (the one-standard-error rule: Breiman et al., Classification and Regression Trees, 1984, 3.4.3):
     a resample more or less should not split a kind of tissue.
     """
-    if not numbers:
-        raise ValueError(f"{len(unit)} tiles cannot be divided into {NUMBERS[0]} phenotypes")
+    wanted = min(numbers, default=NUMBERS[0])
+    if not numbers or wanted >= len(unit):
+        raise CohortError(
+            f"The study has {len(unit)} tiles, too few to divide them into {wanted} phenotypes. Add"
+            " slides, or tile them finer (tiles.mpp); everything but `discover` goes without."
+        )
     codebooks = []
     for count in numbers:
         centres = _spherical(unit, count, seed)
@@ -242,8 +247,9 @@ def _stability(
     for _ in range(RESAMPLES):
         drawn = rng.choice(patients, len(patients))
         rows = np.flatnonzero(np.isin(patient_of, drawn))
+        most = min(len(centres), len(rows))  # of few tiles, some of which were not drawn
         again = (
-            unit @ _spherical(unit[rows], len(centres), int(rng.integers(2**31)), restarts=1).T
+            unit @ _spherical(unit[rows], most, int(rng.integers(2**31)), restarts=1).T
         ).argmax(axis=1)
         overlap = np.zeros((len(centres), len(centres)))
         np.add.at(overlap, (own, again), 1)

@@ -22,6 +22,7 @@ from pathoml.discovery.recipe import spots_outputs, spots_recipe
 from pathoml.errors import CohortError, ConfigError, StoreError
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import refuse_deadly_hdf5
+from pathoml.store.inflated import refuse_inflated
 from pathoml.store.maps import read_assignments, read_attention
 from pathoml.store.publishing import publishing
 from pathoml.store.tables import write_table
@@ -138,6 +139,7 @@ def read_spots(path: Path) -> tuple[Array, list[str], Array]:
     if not path.exists():
         raise ConfigError(f"{path} does not exist. Give the .h5ad file of the slide's spots.")
     refuse_deadly_hdf5(path)
+    refuse_inflated(path)
     try:
         data = anndata.read_h5ad(path)
     except Exception as error:  # anndata raises errors of its own kinds for what is damaged

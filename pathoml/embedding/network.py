@@ -5,6 +5,7 @@ vector a tile out.
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pathoml.encoders.of_timm import timm
 from pathoml.errors import EncoderError
 from pathoml.store.files import sha256_of_file
 from pathoml.store.foreign import TORCH_FAULTS
+from pathoml.store.inflated import refuse_inflated
 from pathoml.store.refusals import raise_refusal
 from pathoml.types import Encoder
 
@@ -49,6 +51,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise EncoderError(
                 f"{path} is torn or no safetensors file ({error}). Copy or download it again."
             ) from error
+    if zipfile.is_zipfile(path):
+        refuse_inflated(path)
     try:
         with warnings.catch_warnings(
             action="ignore"

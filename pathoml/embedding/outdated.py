@@ -33,7 +33,7 @@ def set_aside_untiled(study: Study, cohort: Cohort) -> list[str]:
 
 
 def set_aside_unjoined(
-    study: Study, cohort: Cohort, joined: Collection[str], failures: Collection[str]
+    study: Study, cohort: Cohort, *, joined: Collection[str], failures: Collection[str]
 ) -> None:
     """Set aside joined features of slides that have none at one of two magnifications.
 

@@ -127,7 +127,7 @@ def _embed_scale(study: Study, shard: Shard | None, progress: Progress) -> Embed
     progress.heading(f"embed  {where}: {len(stale)} of {len(jobs)} slides to do{in_part(shard)}")
     if not stale:
         if shard is None:
-            settle_failures(folder)
+            settle_failures(folder, mended=[job.slide_id for job in jobs])
         return EmbeddedScale(folder=folder)
     # here, because loading torch takes seconds
     from pathoml.embedding.compiling import is_worth_compiling
@@ -234,5 +234,5 @@ def _join(study: Study, progress: Progress) -> JoinedScales:
         tiles, failures = magnifications.join_slides(
             stale, folder, on_slide=lambda done: bar(done, len(stale))
         )
-    set_aside_unjoined(study, cohort, [job.slide_id for job in jobs], failures)
+    set_aside_unjoined(study, cohort, joined=[job.slide_id for job in jobs], failures=failures)
     return JoinedScales(folder=folder, slides=len(stale), tiles=tiles, failures=failures)

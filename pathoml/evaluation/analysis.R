@@ -9,7 +9,7 @@ printed <- list()  # by path: numbers, texts, TRUE or FALSE
 failed <- character()  # why a section has no number here
 keep <- function(name, value) printed[name] <<- list(value)
 show <- function(name, value) {
-  if (in_sample && grepl("(^|\\.)(harrell_c|uno_c)", name) && !grepl("^(clinical|ridge_cox|vectors_)", name)) return(invisible())  # no C of patients from whom the models learned
+  if (in_sample && grepl("(^|\\.)(delta_)?(harrell_c|uno_c)", name) && !grepl("^(clinical|ridge_cox|vectors_)", name)) return(invisible())  # no C of patients from whom the models learned
   keep(name, as.numeric(value))
   cat(gsub("[[:space:]]", "_", name), sprintf("%.15g", as.numeric(value)), "\n")
 }

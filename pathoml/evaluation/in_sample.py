@@ -11,7 +11,7 @@ from pathoml.survival.not_estimable import not_estimable
 from pathoml.types import Json
 
 INSAMPLE = "insample"  # score type
-CONCORDANCES = re.compile(r"^(harrell_c|uno_c)")
+CONCORDANCES = re.compile(r"^(delta_)?(harrell_c|uno_c)")
 NOT_OF_THE_SCORE = re.compile(r"^(clinical|ridge_cox|vectors_)")
 WHY = "the models learned from these patients, which shows nothing of others"
 

@@ -207,18 +207,19 @@ def metrics(evidence: Evidence) -> Json:
         "flow": _flow(evidence),
         "pretraining": pretraining_section(study, cohort),
     }
+    first: list[Json] = []
+    if evidence.score_type == INSAMPLE:
+        first = [in_sample_alarm(content)]
+        content = without_concordance(content) | {"interval_note": first[0]["message"]}
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
     content["alarms"] = [
+        *first,
         *pretraining_alarms(content["pretraining"]),
         *timing_alarms(cohort, content["timing"]),
         *_alarms(content),
         *missing_alarms(content["missing"]),
         *shortcuts,
     ]
-    if evidence.score_type == INSAMPLE:
-        content = without_concordance(content)
-        content["alarms"] = [in_sample_alarm(content), *content["alarms"]]
-        content["interval_note"] = in_sample_alarm(content)["message"]
     content["heterogeneity"] = _heterogeneity(evidence)
     content |= offset_sections(evidence, read_offset(evidence), caveat)
     return content | endpoint_sections(evidence, read_endpoints(evidence), caveat)

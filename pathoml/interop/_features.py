@@ -109,7 +109,7 @@ def import_features(
         except (SlideError, StoreError) as error:
             row = rows.get(slide_id, {})
             failures[name] = by_id(
-                str(error), name, study.folder / row["path"] if row.get("path") else None
+                str(error), name, slide_path(study.folder, row["path"]) if row.get("path") else None
             )
     if not read and not failures:
         raise ConfigError(
@@ -234,7 +234,8 @@ def _slide_rows(study: Study) -> dict[str, dict[str, str]]:
 def _known_slide(study: Study, row: Mapping[str, str]) -> KnownSlide:
     slide_id = row["slide_id"]
     path = slide_path(study.folder, row["path"]) if row["path"] else None
-    path = path if path and is_there(path) else None
+    if path is not None and not is_there(path):
+        path = None
     stated = parse_number(row["mpp"]) if row.get("mpp") else None
     if path is not None:
         with open_slide(path) as reader:

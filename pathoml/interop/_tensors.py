@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import torch
 
 from pathoml.errors import StoreError
 from pathoml.store.foreign import TORCH_FAULTS
+from pathoml.store.inflated import refuse_inflated
 from pathoml.store.refusals import raise_refusal
+
+MOST_BYTES = 2**35  # of a tensor; one that is sparse, or repeats itself, may claim any size
 
 
 def read_tensors(path: Path, expected: str) -> Any:
@@ -24,6 +28,8 @@ def read_tensors(path: Path, expected: str) -> Any:
         StoreError: torn, or it holds something that would have to be run.
     """
     try:
+        if zipfile.is_zipfile(path):
+            refuse_inflated(path)
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except TORCH_FAULTS as error:
@@ -44,6 +50,8 @@ def as_array(tensor: torch.Tensor, path: Path) -> npt.NDArray[Any]:
     """
     try:
         plain = tensor.detach()
+        if plain.numel() * plain.element_size() > MOST_BYTES:
+            raise RuntimeError("it has more values than any slide")
         if plain.layout != torch.strided:
             plain = plain.to_dense()
         if plain.is_floating_point() and plain.dtype not in (torch.float64, torch.float16):

@@ -28,6 +28,7 @@ from pathoml.store.packs import is_stored, stored_paths
 from pathoml.store.tables import read_study_table
 from pathoml.study.layout import PLACELESS, VECTORS
 from pathoml.study.no_map import no_map_sentence
+from pathoml.study.slide_paths import slide_path
 from pathoml.types import Exchange, Recipe, TileGrid
 
 VECTORS_VERSION = 1  # raise it when the same vector comes out otherwise
@@ -143,7 +144,9 @@ def _known(study: Study, given: Iterable[str]) -> _Known:
     table = read_study_table(study, "slides")
     table.require(("slide_id", "patient_id"))
     slides_of: dict[str, list[str]] = defaultdict(list)
-    paths = {r["slide_id"]: study.folder / r["path"] for r in table.rows if r.get("path")}
+    paths = {
+        r["slide_id"]: slide_path(study.folder, r["path"]) for r in table.rows if r.get("path")
+    }
     for row in table.rows:
         slides_of[row["patient_id"]].append(row["slide_id"])
     return _Known(

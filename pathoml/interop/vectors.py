@@ -24,6 +24,7 @@ from pathoml.interop._vectors import ForeignVector, import_vectors, one_vector
 from pathoml.store.embeddings import read_embeddings
 from pathoml.store.files import atomic_path
 from pathoml.store.foreign import read_foreign
+from pathoml.store.inflated import refuse_inflated
 from pathoml.store.packs import stored_paths
 from pathoml.store.refusals import raise_refusal
 from pathoml.store.tables import parse_number, read_table, table_names, write_table
@@ -310,6 +311,8 @@ def _arrays(path: Path) -> tuple[Arrays, str]:
 
 
 def _npz(path: Path) -> Arrays:
+    if zipfile.is_zipfile(path):
+        refuse_inflated(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

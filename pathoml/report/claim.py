@@ -111,8 +111,8 @@ def _model(config: Any, ran: WhatRan | None) -> list[Item]:
     solved = ran.solved if ran and ran.solved is not None else head in SOLVED
     where = "bundle.json, MODEL_CARD.md" if origin == "predicted" else "splits.json, models/"
     parts = (
-        "locked on other patients"
-        if origin == "predicted"
+        f"locked on {ran.whom}"
+        if ran and origin == "predicted"
         else f"{_divided(config)}, by patient: all slides of a patient on one side"
     )
     return [
@@ -161,7 +161,9 @@ def _evaluation(metrics: Json, permutation: Json, ran: WhatRan | None) -> list[I
     origin = ran.origin if ran else "trained"
     flow = metrics.get("flow") or {}
     external = {
-        "predicted": "this page: a locked model on other patients",
+        "predicted": "none: the model learned from these very patients"
+        if ran and ran.bundle.get("in_sample")
+        else "this page: a locked model on other patients",
         "imported": "for the scores' owner to say",
     }
     return [

@@ -306,7 +306,7 @@ def _trained_how(ran: WhatRan | None, config: Any) -> tuple[str, str]:
         return "made by another program: for its owner to say", AUTHORS
     head = (ran.train if ran else {}).get("head") or config.train.head
     if ran and ran.origin == "predicted":
-        return f"{head}; locked before, on other patients", "bundle.json, MODEL_CARD.md"
+        return f"{head}; locked before, on {ran.whom}", "bundle.json, MODEL_CARD.md"
     splits = ran.splits if ran else {}
     scheme = str(splits.get("scheme") or config.splits.scheme)
     said = f"as in {splits.get('file')}" if scheme == "file" else scheme.replace("_", " ")
@@ -323,8 +323,8 @@ def _imbalance(ran: WhatRan | None, config: Any) -> str:
 
 
 def _apart(ran: WhatRan | None) -> tuple[str, str]:
-    if _origin(ran) == "predicted":
-        return "other patients: the model was locked before", "bundle.json"
+    if ran and ran.origin == "predicted":
+        return f"{ran.whom}: the model was locked before", "bundle.json"
     if _origin(ran) == "imported":
         return "for the scores' owner to say", AUTHORS
     loco = ran is not None and ran.score_type == "loco"

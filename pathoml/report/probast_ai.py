@@ -36,9 +36,9 @@ def probast_ai(
         *(
             _development(metrics, config, vectors=vectors)
             if origin == "trained"
-            else _made_elsewhere(origin)
+            else _made_elsewhere(origin, ran)
         ),
-        *_evaluation(metrics, permutation, config, origin, vectors=vectors),
+        *_evaluation(metrics, permutation, config, ran, vectors=vectors),
     ]
 
 
@@ -115,21 +115,22 @@ def _development(metrics: Json, config: Any, *, vectors: bool) -> list[Item]:
     ]
 
 
-def _made_elsewhere(origin: str) -> list[Item]:
+def _made_elsewhere(origin: str, ran: WhatRan | None) -> list[Item]:
     said = (
-        "the model was locked on other patients: its own run answers this part"
-        if origin == "predicted"
+        f"the model was locked on {ran.whom}: its own run answers this part"
+        if ran and origin == "predicted"
         else "the score was made by another program: for its owner to say"
     )
     return [written(f"{DEVELOPMENT}: all domains", "Quality of the development", said)]
 
 
 def _evaluation(
-    metrics: Json, permutation: Json, config: Any, origin: str, *, vectors: bool
+    metrics: Json, permutation: Json, config: Any, ran: WhatRan | None, *, vectors: bool
 ) -> list[Item]:
+    origin = ran.origin if ran else "trained"
     calibration = metrics.get("calibration") or {}
     fairness = (metrics.get("fairness") or {}).get("rows") or []
-    other = "other patients" if origin == "predicted" else "the same patients, out of fold"
+    other = ran.whom if ran and origin == "predicted" else "the same patients, out of fold"
     if origin == "imported":
         other = "for the scores' owner to say"
     return [

@@ -42,6 +42,11 @@ class WhatRan:
         return str(self.features.get("vector_of") or "")
 
     @property
+    def whom(self) -> str:
+        """On whom a locked model was, beside the patients whom it scored."""
+        return "these very patients" if self.bundle.get("in_sample") else "other patients"
+
+    @property
     def was_cross_validated(self) -> bool:
         """Whether each patient was scored by models of the other patients of this cohort."""
         return self.score_type in CROSS_VALIDATED

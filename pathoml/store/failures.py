@@ -4,6 +4,7 @@ left their own.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pathoml.store.files import atomic_path, sweep_temporaries
@@ -19,21 +20,28 @@ def failed_slides(folder: Path) -> dict[str, str]:
     }
 
 
-def settle_failures(folder: Path) -> bool:
-    """Leave one empty failures.csv where shards left theirs, a killed run none, or slides failed
-    that are as they were again: for when nothing of the batch is to do any more.
+def settle_failures(folder: Path, mended: Collection[str] = ()) -> bool:
+    """Leave one empty failures.csv where shards left theirs, or a killed run none: for when nothing
+    of the batch is to do any more.
+
+    Args:
+        mended: slides that are as they should be, whatever became of them before; other failures
+            of a whole batch are kept.
 
     Returns:
-        Whether it was not so before.
+        Whether a slide was taken off the list.
     """
     if not folder.is_dir():
         return False
     sweep_temporaries(folder)
-    settled = (folder / "failures.csv").exists() and not failed_slides(folder)
-    if settled and not any(folder.glob("failures.*-of-*.csv")):
+    failed = failed_slides(folder)
+    kept = {slide: reason for slide, reason in failed.items() if slide not in mended}
+    if any(folder.glob("failures.*-of-*.csv")) or not (folder / "failures.csv").exists():
+        kept = {}
+    elif kept == failed:
         return False
-    write_failures(folder, {})
-    return True
+    write_failures(folder, kept)
+    return kept != failed
 
 
 def write_failures(folder: Path, failures: dict[str, str], part: str = "") -> None:

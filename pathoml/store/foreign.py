@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pathoml.errors import StoreError
 from pathoml.store.files import proved_path
-from pathoml.store.hdf5 import HDF5_FAULTS, read_dataset, refuse_torn
+from pathoml.store.hdf5 import HDF5_FAULTS, open_h5, read_dataset, refuse_torn
 from pathoml.store.probe import Probe
 from pathoml.store.refusals import raise_refusal
 
@@ -73,7 +73,7 @@ def walk_hdf5(path: Path) -> str | None:
     None.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path, "r") as file:
             dict(file.attrs)
             file.visititems(lambda _, node: dict(node.attrs) and None)
     except HDF5_FAULTS as error:
@@ -96,7 +96,7 @@ def read_foreign(path: Path) -> ForeignFile:
     """
     refuse_deadly_hdf5(path)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path, "r") as file:
             names = [
                 name
                 for name in file
@@ -133,7 +133,7 @@ def write_foreign(path: Path, content: ForeignFile) -> None:
     """Write an HDF5 file in another tool's layout, atomically."""
     with (
         proved_path(path, lambda temporary: refuse_torn(temporary, content.arrays)) as temporary,
-        h5py.File(temporary, "w") as file,
+        open_h5(temporary, "w") as file,
     ):
         for name, array in content.arrays.items():
             file.create_dataset(name, data=array)

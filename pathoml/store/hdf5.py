@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -35,6 +35,7 @@ HDF5_FAULTS = (
     OverflowError,
     MemoryError,
 )  # of a damaged file
+INTERRUPTIONS = 20  # of one call, before it is given up
 AGAIN = "Delete it and rerun the step that writes it."
 ATTRS_SHA256 = "attrs_sha256"
 
@@ -76,6 +77,16 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+def open_h5(path: Path, mode: Literal["r", "w"]) -> h5py.File:
+    """Open an HDF5 file; where the system was interrupted while it did, again, as HDF5 does for
+    every other call.
+    """
+    for _ in range(INTERRUPTIONS):
+        with suppress(InterruptedError):
+            return h5py.File(path, mode, locking=False if mode == "r" else None)
+    return h5py.File(path, mode, locking=False if mode == "r" else None)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
     """Yield the HDF5 file, the file on disk that holds it (itself, or a pack), and the byte at
@@ -83,7 +94,7 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
     """
     packed = None if path.exists() else find_packed(path)
     if packed is None:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_h5(path, "r") as file:
             yield file, path, 0
     else:
         with packed.open() as section, h5py.File(section, "r") as file:
@@ -100,7 +111,7 @@ def write_h5(
     root = {**root, "content_sha256": sha256_of_arrays(arrays)}
     with (
         proved_path(path, lambda temporary: refuse_torn(temporary, arrays)) as temporary,
-        h5py.File(temporary, "w") as file,
+        open_h5(temporary, "w") as file,
     ):
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
@@ -117,7 +128,7 @@ def write_h5(
 
 def refuse_torn(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Raise an error if a file that was just written ends too early, or lacks one of the arrays."""
-    with h5py.File(path, "r", locking=False) as file:  # refuses one that ends too early
+    with open_h5(path, "r") as file:  # refuses one that ends too early
         for name, array in arrays.items():
             if file[name].shape != np.shape(array):
                 raise ValueError(f"the array {name!r} is not whole")

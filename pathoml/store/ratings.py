@@ -82,10 +82,13 @@ def is_rated(path: Path) -> bool:
     one was changed by somebody too.
     """
     try:
-        rows = read_own_table(path).rows
+        table = read_own_table(path)
     except (PathomlError, OSError, ValueError):  # a spreadsheet program's own format: their work
         return True
-    return any(row.get(column) for row in rows for column in FILLED_IN)
+    as_written = set(FILLED_IN) <= set(table.columns) and not table.words_for_missing
+    return not as_written or any(
+        row[column] or not row.get("item") for row in table.rows for column in FILLED_IN
+    )
 
 
 def current_sheet(features: Path) -> str:

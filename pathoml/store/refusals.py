@@ -21,6 +21,7 @@ REFUSALS = {
     errno.EPERM: NOT_YOURS,
     errno.EROFS: "may not be written, its disk is read-only: copy the study to another",
     errno.EIO: TRY_AGAIN,
+    errno.EINTR: TRY_AGAIN,
     errno.ESTALE: TRY_AGAIN,
     errno.ETIMEDOUT: TRY_AGAIN,
     errno.EHOSTDOWN: TRY_AGAIN,
@@ -31,6 +32,13 @@ REFUSALS = {
     errno.ENAMETOOLONG: (
         "has a name longer than this disk takes: shorten the slide_id or the folder"
     ),
+}
+REFUSALS_OF_SQLITE = {  # sqlite.org/rescode.html: READONLY, IOERR, FULL, CANTOPEN, NOMEM
+    8: errno.EROFS,
+    10: errno.EIO,
+    13: errno.ENOSPC,
+    14: errno.EACCES,
+    7: errno.ENOMEM,
 }
 TOO_LITTLE_MEMORY = (
     "This machine has too little memory for that: ask for more, or set compute.workers lower."
@@ -50,6 +58,9 @@ def refusal_number(error: BaseException) -> int:
     """
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return int(error.errno)
+    of_sqlite = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if of_sqlite in REFUSALS_OF_SQLITE:
+        return REFUSALS_OF_SQLITE[of_sqlite]
     told = re.search(r"\(os error (\d+)\)|errno = (\d+)", str(error))
     number = int(told[1] or told[2]) if told else 0
     if number in REFUSALS:

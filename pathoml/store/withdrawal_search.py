@@ -11,17 +11,16 @@ from pathlib import Path
 
 from pathoml.config import Study
 from pathoml.errors import StoreError
-from pathoml.store.files import read_json
+from pathoml.store.hdf5 import stored_attrs
+from pathoml.store.learned import BUNDLE, KINDS, learned_from_any
 from pathoml.store.mentions import STATIC_MARKER, Ids
 from pathoml.store.packs import PACKS, all_packs
-from pathoml.store.provenance import MODELS, MODELS_INDEX
 from pathoml.store.ratings import naming_sheets
 from pathoml.store.removal import PARTS_OF_A_RUN, is_of_people, is_run
 from pathoml.store.searching import UnsearchedError, name_holds, names_somebody
 from pathoml.store.tables import WITHDRAWING, table_names
 from pathoml.store.walk import walk
 
-BUNDLE = "bundle.json"
 STEMS = ("slides", "patients")  # of the study's tables
 OURS = ("tiles", "embeddings", "runs", "bundles", "readings", "slurm")  # of STUDY
 
@@ -86,10 +85,11 @@ def find_held(
             if kind == "files" and path.is_symlink():
                 unseen.append((path, f"a link; what it leads to is yours: {path.readlink()}"))
     found["listed"] |= {path for run in found["runs"] for path in _kept_and_naming(run, ids)}
+    prints = _prints(study, ids)
     found["bundles"] |= {
         path.parent
         for path in study.bundles_folder.glob(f"*/{BUNDLE}")
-        if trained_on(path.parent) & ids.patients
+        if learned_from_any(path.parent, ids.patients, prints)
     }
     for encoding in _children(study.all_embeddings):
         try:
@@ -137,16 +137,6 @@ def ratings(run: Path) -> list[Path]:
     return [path for sheet in naming_sheets(run / "features") for path in sheet.rated_files()]
 
 
-def trained_on(bundle: Path) -> set[str]:
-    """Return the patients from whom the models of a bundle have learned."""
-    index = bundle / MODELS / MODELS_INDEX
-    return (
-        {patient for entry in read_json(index)["models"] for patient in entry["train"]}
-        if index.exists()
-        else set()
-    )
-
-
 def _kept_and_naming(run: Path, ids: Ids) -> Iterator[Path]:
     for path in walk(run, enters=lambda _: False).files:
         if is_of_people(path, run):
@@ -172,6 +162,16 @@ def owner(name: str, ids: Ids) -> bool | None:
                 return False
         stem, _, _ = stem.rpartition(".")
     return None
+
+
+def _prints(study: Study, ids: Ids) -> dict[str, set[str]]:
+    """Return kind -> hashes of the slides, and of their features, that are stored."""
+    stored = [
+        stored_attrs(folder / f"{slide}.h5", tuple(KINDS.values()))
+        for folder in _children(study.all_embeddings)
+        for slide in ids.slides
+    ]
+    return {kind: {one[name] for one in stored} - {""} for kind, name in KINDS.items()}
 
 
 def _children(folder: Path) -> list[Path]:

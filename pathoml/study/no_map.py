@@ -9,6 +9,7 @@ from pathlib import Path
 from pathoml.config import Study
 from pathoml.errors import ConfigError, EncoderError
 from pathoml.store.embeddings import stored_rows
+from pathoml.store.hdf5 import stored_attr
 from pathoml.store.packs import is_stored
 from pathoml.store.scores import read_scores
 from pathoml.study.layout import embeddings_folder, vector_of
@@ -27,8 +28,9 @@ def no_map_sentence(of: str = "slide") -> str:
 
 def no_map(study: Study, cohort: Cohort) -> str:
     """Return why the study's maps cannot be drawn, "" if they can: its encoding has one vector of a
-    whole slide or patient, or every slide has a single tile, as vectors have that came in the
-    clothes of tiles.
+    whole slide or patient, or every slide's features came from elsewhere as those of a single tile,
+    as vectors have that came in the clothes of tiles. A slide so small that it has one tile here
+    has a map of one tile.
     """
     try:
         folder = embeddings_folder(study)
@@ -48,12 +50,14 @@ def why_without_maps(study: Study) -> str:
 
 
 def _single(folder: Path, cohort: Cohort) -> bool:
-    """Whether slides are stored and none has a second tile; ends at the first that has."""
+    """Whether slides are stored, all imported, and none has a second tile; ends at the first that
+    is otherwise.
+    """
     found = False
     for slide in cohort.slides:
         path = folder / f"{slide.slide_id}.h5"
         if is_stored(path):
-            if stored_rows(path) != 1:
+            if stored_rows(path) != 1 or not stored_attr(path, "imported_from"):
                 return False
             found = True
     return found

@@ -67,7 +67,7 @@ def delete_run(study: Study, name: str) -> Failed:
         for sheet in naming_sheets(folder / "features"):
             if sheet.rated_files():
                 state_codebook(sheet)
-        remove_run(folder, failed, kept=set(found.by_people))
+        remove_run(folder, failed, kept=set(_run_on_disk(folder).by_people))
     return failed
 
 

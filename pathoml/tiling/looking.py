@@ -17,31 +17,24 @@ TILE_S = 1e-3  # that each tile takes to be looked at closely, which is left out
 
 def look_at_job(job: TileJob) -> str:
     """Return "TILES SECONDS" of a slide: what `tile` will find, to a few per cent, and about how
-    long it will take on one core; "" of a slide that `tile` refuses, which is said elsewhere. A
-    child process says it so: an error would end it, with a traceback of its own.
+    long it will take on one core; "" where it cannot be tiled. A child process says it so, as it
+    says what is wrong with a file.
     """
-    begun = time.monotonic()
+    begun, path, slide_id = time.monotonic(), job.slide.path, job.slide.slide_id
+    if path is None:
+        return ""
     try:
-        tiles = _tiles_of(job)
+        with open_in_colour(path, slide_id, icc=job.tiles.icc) as reader:
+            mpp, _ = slide_mpp(reader, slide_id, row_mpp=job.slide.mpp, study_mpp=job.study_mpp)
+            mask = look_at(reader, mpp, slide_id, stated=stated_of(job)).mask
+            width, height = reader.size_l0
     except SlideError:
         return ""
-    return f"{tiles} {time.monotonic() - begun + TILE_S * tiles:.3f}" if tiles is not None else ""
-
-
-def _tiles_of(job: TileJob) -> int | None:
-    path = job.slide.path
-    if path is None:
-        return None
-    with open_in_colour(path, job.slide.slide_id, icc=job.tiles.icc) as reader:
-        mpp, _ = slide_mpp(
-            reader, job.slide.slide_id, row_mpp=job.slide.mpp, study_mpp=job.study_mpp
-        )
-        mask = look_at(reader, mpp, job.slide.slide_id, stated=stated_of(job)).mask
-        width, height = reader.size_l0
     side = job.tile_px * job.mpp / mpp  # level-0 pixels
     corners = np.stack(
         np.meshgrid(np.arange(int(width // side)), np.arange(int(height // side))), axis=-1
     ).reshape(-1, 2)  # (N, 2)
     scale = side / mask.downsample
     tissue = box_means(mask.mask, corners * scale, scale) if len(corners) else np.zeros(0)
-    return int((tissue >= job.tiles.min_tissue).sum())
+    tiles = int((tissue >= job.tiles.min_tissue).sum())
+    return f"{tiles} {time.monotonic() - begun + TILE_S * tiles:.3f}"

@@ -25,6 +25,7 @@ from pathoml.types import Bools, Floats
 
 FEWEST_CORNERS = 3
 FURTHEST_PX = 2**31  # no slide is so wide
+FURTHEST_DRAWN = 2**29  # pixels of a mask, which cv2 draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +82,9 @@ def excluded_mask(
         offset_l0: where the annotated picture begins in the slide: QuPath crops to
             `openslide.bounds-*`.
     """
-    areas = [(region, _area(region, shape, downsample, offset_l0)) for region in regions]
-    outside = _united([area for region, area in areas if region.is_excluded], shape)
-    lets_in = [area for region, area in areas if not region.is_excluded]
-    return outside | ~_united(lets_in, shape) if lets_in else outside
+    outside = _painted([r for r in regions if r.is_excluded], shape, downsample, offset_l0)
+    lets_in = [r for r in regions if not r.is_excluded]
+    return outside | ~_painted(lets_in, shape, downsample, offset_l0) if lets_in else outside
 
 
 def drawn_tissue(
@@ -97,24 +97,32 @@ def drawn_tissue(
     """Return (H, W) what a person drew as tissue; None if nobody did. Arguments as of
     `excluded_mask`.
     """
-    areas = [_area(r, shape, downsample, offset_l0) for r in regions if r.is_tissue]
-    return _united(areas, shape) if areas else None
+    drawn = [r for r in regions if r.is_tissue]
+    return _painted(drawn, shape, downsample, offset_l0) if drawn else None
 
 
-def _united(areas: list[Bools], shape: tuple[int, int]) -> Bools:
-    return np.asarray(np.logical_or.reduce([np.zeros(shape, bool), *areas]), bool)
-
-
-def _area(
-    region: Region, shape: tuple[int, int], downsample: float, offset_l0: tuple[int, int]
+def _painted(
+    regions: list[Region], shape: tuple[int, int], downsample: float, offset_l0: tuple[int, int]
 ) -> Bools:
-    area = np.zeros(shape, np.uint8)
-    for number, ring in enumerate(region.rings):
-        corners = np.round((ring + offset_l0) / downsample - 0.5).astype(
-            np.int32
-        )  # cv2 counts from the middle of a pixel
-        cv2.fillPoly(area, [corners], 0 if number else 1)
-    return area.astype(bool)
+    """Return (H, W) what lies in one of the regions; each is painted alone, where it lies, so that
+    thousands of small ones cost little.
+    """
+    united, width_height = np.zeros(shape, bool), shape[::-1]
+    for region in regions:
+        placed = [(ring + offset_l0) / downsample - 0.5 for ring in region.rings]
+        # cv2 counts from the middle of a pixel
+        rings = [np.clip(np.round(ring), -FURTHEST_DRAWN, FURTHEST_DRAWN) for ring in placed]
+        corners = np.concatenate(rings)
+        low, high = corners.min(axis=0).astype(int), corners.max(axis=0).astype(int) + 1
+        if (high <= 0).any() or (low >= width_height).any():  # beside the picture
+            continue
+        if (low < 0).any() or (high > width_height).any():  # cut by its edge, as cv2 cuts
+            low, high = np.zeros(2, int), np.array(width_height)
+        area = np.zeros((high - low)[::-1], np.uint8)
+        for number, ring in enumerate(rings):
+            cv2.fillPoly(area, [(ring - low).astype(np.int32)], 0 if number else 1)
+        united[low[1] : high[1], low[0] : high[0]] |= area.astype(bool)
+    return united
 
 
 def _is_excluded(name: str) -> bool:

@@ -166,7 +166,7 @@ def _tile_grid(
         progress.say(f"  {AWAY.format(slides=named(kept), count=len(kept))}")
     if not stale:
         if jobs and shard is None:
-            mended = settle_failures(folder)
+            mended = settle_failures(folder, mended=[job.slide.slide_id for job in jobs])
             if mended or sheet_is_behind(folder):  # shards did it
                 write_quality(folder, {})
         return TiledGrid(folder=folder, fresh=True, away=away)

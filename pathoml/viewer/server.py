@@ -279,6 +279,8 @@ class Viewer:
         shown = self._now(request)
         slide_id = self.desk.slide_of(key, visitor, shown)
         self.require_map(key, visitor)
+        if not shown.catalogue.slides[slide_id].has_map:  # or one of an earlier state of the run
+            raise Refused(404, "There is no map of this slide.")
         tile_map = read_map(self.study, slide_id)
         self.showing.require_still(shown)
         if index >= len(tile_map.xy_l0):

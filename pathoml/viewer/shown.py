@@ -25,7 +25,7 @@ from pathoml.viewer.reading_room import Item, reading_items
 from pathoml.viewer.requests import Refused
 
 STATE = "x-pathoml-state"  # in a request: what the page was drawn from; in an answer: what is now
-SHOWN_STEPS = ("tile", "embed", "train", "explain", "discover", "predict")
+SHOWN_STEPS = ("tile", "embed", "train", "import", "explain", "discover", "labels", "predict")
 DONE_AGAIN = (
     "The run was done again, or a table has changed, since this page was opened. Load the page"
     " again."

@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import shlex
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
-from support.browsing import draw_around, enter_reading_room, visit
+from support.browsing import draw_around, enter_reading_room, let_in, visit
 
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study
@@ -20,11 +25,12 @@ from pathoml.viewer.static_copy import write_static
 
 pytestmark = pytest.mark.ci
 PATIENTS = 9
+OPEN = r"open (http://127.0.0.1:\d+/\?token=\S+)"
 
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("demo") / "first-look"
+    folder = tmp_path_factory.mktemp("demo") / "a first look"
     command = [
         sys.executable,
         "-m",
@@ -56,6 +62,31 @@ def test_the_tiny_demo_writes_scores_maps_and_a_report_and_claims_nothing(
     assert list((run / "attention").glob("*.png"))
     assert "none of their figures is a claim" in text
     assert "the oracle" not in text
+
+
+def test_the_last_lines_are_commands_that_open_the_viewer_and_the_page(
+    said: tuple[Path, str],
+) -> None:
+    _, text = said
+    [page] = re.findall(r"report:  (.*)", text)
+    assert Path(shlex.split(page)[-1]).is_file()
+    [line] = re.findall(r"browser: pathoml (view .*)", text)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pathoml", *shlex.split(line), "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = next(found[1] for row in server.stdout if (found := re.search(OPEN, row)))
+        retrying = httpx.HTTPTransport(retries=6)  # the line is printed just before it listens
+        with httpx.Client(follow_redirects=True, transport=retrying) as client:
+            assert client.get(address).status_code == 200
+            study = client.get(f"http://127.0.0.1:{port}/api/study").json()
+        assert len(study["patients"]) == PATIENTS
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=30)
 
 
 def test_a_demo_with_too_few_patients_is_refused(
@@ -125,6 +156,7 @@ def test_two_raters_label_blind_and_both_are_in_the_csv(browser, page, address: 
         one.wait_for_selector("#after .bar")
     for context, *_ in rooms:
         context.close()
+    let_in(page.context, address)
     rows = list(csv.DictReader(io.StringIO(page.request.get(address + "/api/readings.csv").text())))
     assert {(r["rater"], r["presence"]) for r in rows} == {("D1", "2"), ("D2", "5")}
 

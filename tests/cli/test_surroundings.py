@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,16 @@ def test_a_terminal_without_the_letters_gets_them_spelled_out(study, environment
     assert done.returncode == 0, done.stderr.decode()
     assert b"\\u0141" in done.stdout
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("letters", ["C", "POSIX"])
+def test_a_folder_whose_name_the_locale_cannot_spell_is_a_study_too(study, tmp_path, letters):
+    folder = tmp_path / "Łódź 北"
+    shutil.copytree(study, folder)
+    environment = {"LC_ALL": letters, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for line in ("PATHOML check STUDY", "cd STUDY && PATHOML check", "PATHOML check STUDY >&-"):
+        done = shell(line, folder, **environment)
+        assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])

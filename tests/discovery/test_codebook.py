@@ -10,7 +10,9 @@ from support.tissues import regions, tissues
 
 from pathoml.discovery.codebook import _neighbourhoods, _offsets, learn_codebook, membership
 from pathoml.discovery.neighbourhood import PersistentAxes, neighbour_pairs
+from pathoml.errors import CohortError
 from pathoml.synthetic.truth import roc_auc
+from pathoml.types import Bag
 
 
 def test_phenotypes_are_kinds_of_tissue_and_not_the_stains_of_centres() -> None:
@@ -124,3 +126,29 @@ def test_the_codebook_knows_no_outcome_and_no_order_of_patients_names() -> None:
     assert np.array_equal(
         learn_codebook(bags, number=3).centres, learn_codebook(bags, number=3).centres
     )
+
+
+def of_few_tiles(patients: int, tiles: int) -> list[Bag]:
+    return [
+        replace(
+            bag,
+            features=bag.features[:tiles],
+            slide_index=bag.slide_index[:tiles],
+            xy_l0=bag.xy_l0[:tiles],
+        )
+        for bag in tissues(3, patients=patients)[0]
+    ]
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_patients_of_one_or_two_tiles_have_phenotypes_too(tiles):
+    found = learn_codebook(of_few_tiles(12, tiles))
+    assert len(found.centres) < 12 * tiles
+    assert ((found.stability >= 0) & (found.stability <= 1)).all()
+
+
+def test_fewer_tiles_than_phenotypes_are_a_sentence():
+    with pytest.raises(CohortError, match="2 tiles, too few"):
+        learn_codebook(of_few_tiles(2, 1))
+    with pytest.raises(CohortError, match="into 30 phenotypes"):
+        learn_codebook(of_few_tiles(12, 2), number=30)

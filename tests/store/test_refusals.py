@@ -80,6 +80,23 @@ def test_no_right_no_memory_and_a_failing_disk_are_no_torn_file(
     assert "Save it again" not in str(told.value)
 
 
+def test_an_interruption_while_a_file_is_opened_is_nothing_to_speak_of(
+    embeddings_path, monkeypatch
+):
+    real, refused = h5py.File, []
+
+    def interrupted(*arguments: object, **more: object) -> h5py.File:
+        if len(refused) % 4 < 3:
+            refused.append(1)
+            raise InterruptedError(errno.EINTR, "Interrupted system call")
+        refused.append(0)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(h5py, "File", interrupted)
+    assert read_embeddings(embeddings_path).features.shape == (3, 4)
+    assert len(refused) == 4
+
+
 def test_a_damaged_file_is_still_called_torn(embeddings_path):
     embeddings_path.write_bytes(embeddings_path.read_bytes()[:-200])
     with pytest.raises(StoreError, match=r"torn.*Delete it and rerun"):

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import tarfile
 import zipfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import h5py
@@ -116,10 +116,8 @@ def test_a_patient_who_is_called_5_is_found_and_a_fold_5_is_not(make, tmp_path: 
 def test_a_damaged_file_is_searched_as_bytes_or_said_not_to_be(make, tmp_path: Path) -> None:
     path = make(tmp_path, "5")
     path.write_bytes(path.read_bytes()[:40] + b"\xff patient 5")
-    try:
+    with suppress(UnsearchedError):
         assert names_somebody(path, ids("5")) in (True, False)
-    except UnsearchedError as error:
-        assert str(error)
 
 
 def test_what_cannot_be_read_is_not_called_empty(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@
  *   fsync   from the n-th fsync on: EIO
  *   rename  the n-th rename fails: EIO
  *   create  from the n-th file that is made on: ENOSPC
+ *   count   nothing fails
  *   kill    the process is killed at the n-th write, fsync, rename or file that is made
  */
 #define _GNU_SOURCE
@@ -26,7 +27,8 @@
 enum call { WRITE, SYNC, RENAME, CREATE };
 
 static char kind[16], below[4096];
-static long place, counted, failed;
+static long place, counted;
+long of_each[4]; /* how many calls of each kind there were, failed or not */
 
 #define REAL(name) \
     static __typeof__(name) *real; \
@@ -36,11 +38,9 @@ void faulty_calls(const char *what, long n, const char *folder) {
     strncpy(kind, what, sizeof kind - 1);
     strncpy(below, folder, sizeof below - 1);
     place = n;
-    counted = failed = 0;
+    counted = 0;
+    memset(of_each, 0, sizeof of_each);
 }
-
-long calls_counted(void) { return counted; }
-long calls_failed(void) { return failed; }
 
 static int is_below(const char *path) {
     return path && below[0] && !strncmp(path, below, strlen(below));
@@ -59,8 +59,10 @@ static int fd_is_below(int fd) {
 
 /* Returns what befalls this call: 0 nothing, an error number, or -1 for a short write. */
 static int befalls(enum call call) {
+    if (kind[0]) __atomic_add_fetch(&of_each[call], 1, __ATOMIC_SEQ_CST);
     int kills = !strcmp(kind, "kill");
-    int counts = kills || (call == WRITE && strchr("fose", kind[0]) && strcmp(kind, "fsync")) ||
+    int counts = kills || (call == WRITE && strcmp(kind, "fsync") && strcmp(kind, "rename") &&
+                          strcmp(kind, "create") && strcmp(kind, "count")) ||
                  (call == SYNC && (!strcmp(kind, "fsync") || !strcmp(kind, "eintr"))) ||
                  (call == RENAME && !strcmp(kind, "rename")) ||
                  (call == CREATE && (!strcmp(kind, "create") || !strcmp(kind, "eintr")));
@@ -74,7 +76,6 @@ static int befalls(enum call call) {
     else if (!strcmp(kind, "fsync")) now = n >= place ? EIO : 0;
     else if (!strcmp(kind, "rename")) now = n == place ? EIO : 0;
     else if (kills && n == place) kill(getpid(), SIGKILL);
-    if (now) __atomic_add_fetch(&failed, 1, __ATOMIC_SEQ_CST);
     return now;
 }
 

@@ -4,6 +4,7 @@ hazard.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +128,7 @@ def write_study(
                 size_l0=(900 * n + 900, 1000),
                 tissue_fraction=np.ones(n, np.float32),
                 flags=np.zeros(n, np.uint8),
-                slide_sha256=f"{slide_id:>064}",
+                slide_sha256=hashlib.sha256(bag.features[mine].tobytes()).hexdigest(),
             )
             write_embeddings(
                 embeddings_folder(study) / f"{slide_id}.h5",

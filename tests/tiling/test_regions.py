@@ -5,8 +5,11 @@ included.
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import shapely
@@ -16,7 +19,7 @@ from pathoml.config import TilesConfig
 from pathoml.errors import SlideError
 from pathoml.store.tiles import kept_tiles, read_tiles
 from pathoml.tiling.jobs import TileJob, stale_jobs
-from pathoml.tiling.regions import excluded_mask, read_regions
+from pathoml.tiling.regions import Region, excluded_mask, read_regions
 from pathoml.tiling.step import tile_one
 from pathoml.types import FLAGS, Slide
 
@@ -141,3 +144,31 @@ def test_what_is_no_area_is_refused_with_the_file_and_what_to_do(tmp_path, conte
     deep.write_text("[" * 100_000)
     with pytest.raises(SlideError, match="not GeoJSON"):
         read_regions(deep)
+
+
+def test_thousands_of_small_areas_are_painted_within_seconds_and_little_memory():
+    rng = np.random.default_rng(1)
+    middles = rng.uniform(500, 59_500, (20_000, 2))
+    corners = 100 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    regions = [Region(is_excluded=True, rings=(middle + corners,)) for middle in middles]
+    begun = time.process_time()
+    tracemalloc.start()
+    painted = excluded_mask(regions, (4000, 4000), 15.0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.process_time() - begun < 20
+    assert most < 100e6
+    there = np.floor(middles / 15).astype(int)
+    assert painted[there[:, 1], there[:, 0]].all()
+
+
+def test_an_area_painted_where_it_lies_is_the_area_painted_on_the_whole_picture():
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        middle = rng.uniform(-100, 800, 2)
+        rings = tuple(middle + rng.normal(0, 150 / k, (rng.integers(3, 9), 2)) for k in (1, 3))
+        whole = np.zeros((130, 170), np.uint8)
+        for number, ring in enumerate(rings):
+            cv2.fillPoly(whole, [np.round(ring / 4 - 0.5).astype(np.int32)], 0 if number else 1)
+        painted = excluded_mask([Region(is_excluded=True, rings=rings)], (130, 170), 4.0)
+        np.testing.assert_array_equal(painted, whole == 1)

@@ -46,7 +46,7 @@ function redraw({ study, sides, settings }) {
         settings.outline,
       );
   }
-  const shown = sides.find(({ raster }) => raster);
+  const shown = sides.find(({ raster }) => raster?.available().includes(settings.layer));
   if (shown) drawLegend(byId("legend"), settings, shown.raster, { phenotypes: study.phenotypes });
 }
 
@@ -160,6 +160,7 @@ async function start() {
   const names = [
     ...new Set(sides.flatMap(({ raster }) => (raster ? raster.available() : ["none"]))),
   ];
+  if (!names.includes(settings.layer)) settings.layer = names[0]; // no map: what tiles there are
   drawControls(byId("controls"), settings, names, () => redraw(page));
   // one shared scale is the point of this page
   byId("controls").querySelector(".choice.scale").remove();

@@ -28,7 +28,10 @@ function start() {
   byId("door").addEventListener("submit", (event) => {
     event.preventDefault();
     ask("/api/door", { token: tokenIn(token.value.trim()) })
-      .then(() => location.replace(location.pathname + withoutToken() + location.hash))
+      .then(() => {
+        history.replaceState(null, "", location.pathname + withoutToken() + location.hash);
+        location.reload(); // to go to the same address with a fragment would only scroll
+      })
       .catch((error) => announce(error.message, true));
   });
   token.focus();
