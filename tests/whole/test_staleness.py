@@ -132,6 +132,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "compute.compile": ("false", NOTHING),
     "compute.mlflow": ("true", NOTHING),
     "compute.log": ("false", NOTHING),
+    "compute.check_space": ("false", NOTHING),
     "run": ("another", TRAIN),
 }
 
