@@ -19,10 +19,12 @@ from pathoml.store.provenance import recipe_sha256
 from pathoml.store.tiles import RECIPE
 from pathoml.study.feature_recipes import (
     SHARED,
+    STATED,
     TILING_VERSION,
     embedding_recipe,
     is_in_precision,
     shared_settings,
+    stated_settings,
     stored_recipe,
     tiling_recipe,
 )
@@ -39,7 +41,7 @@ from pathoml.study.layout import (
 from pathoml.types import Cohort, Recipe, Slide
 
 OF_EMBEDDING = ("exclude", "icc", "stain", "version")  # what all slides have in common
-OF_SLIDE = ("row_mpp", "regions")  # of tiles, beside what all slides have in common
+OF_SLIDE = ("row_mpp", "regions", *STATED)  # of tiles, beside what all slides have in common
 ATTRS = (
     "recipe_sha256",
     "slide_sha256",
@@ -229,6 +231,7 @@ def _tiling(asked: _Asked, slide: Slide, slide_sha256: str) -> Recipe:
         tile_px=asked.tile_px,
         mpp=asked.mpp,
         regions=asked.regions.get(slide.slide_id),
+        stated=stated_settings(asked.study.config.tiles, slide.extras),
     )
 
 

@@ -78,12 +78,13 @@ def run(study: Study, console: Console, *, slides_too: bool = True) -> int:
             " not yours."
         )
     _say_endpoints(cohort, secondary, splits, console, divided_here=not config.splits.file)
+    odd = _say_widths(study, cohort, console)
     if slides_too:
         say_ahead(study, cohort, console)
     missing = say_missing(study, cohort.slides, console)
     twice = say_twice(study, cohort.slides, console, read=slides_too)
     unusable = look_into_slides(study, cohort, console) if slides_too else 0
-    return int(missing > 0 or twice or unusable > 0)
+    return int(odd > 0 or missing > 0 or twice or unusable > 0)
 
 
 def _say_tables(
@@ -125,6 +126,43 @@ def _say_flow(cohort: Cohort, console: Console) -> None:
         console.say(
             f"  left out, {reason}: {count} ({', '.join(ids[:5])}{', ...' if count > 5 else ''})"
         )
+
+
+def _say_widths(study: Study, cohort: Cohort, console: Console) -> int:
+    """Say which slides have features of another width than most, and warn where the encoder does
+    not give that width. Returns how many have another.
+    """
+    from pathoml.encoders.finding import find_encoder
+    from pathoml.errors import EncoderError
+    from pathoml.store.embeddings import stored_width
+    from pathoml.study.layout import embeddings_folder, scales, vector_of
+
+    if not cohort.slides:
+        return 0
+    folder, name = embeddings_folder(study), study.config.encoder
+    widths = {s.slide_id: stored_width(folder / f"{s.slide_id}.h5") for s in cohort.slides}
+    counts = Counter(width for width in widths.values() if width)
+    if not counts:
+        return 0
+    usual = counts.most_common(1)[0][0]
+    odd = [slide_id for slide_id, width in widths.items() if width not in (0, usual)]
+    if odd:
+        console.say(
+            f"  WIDTHS {len(odd)} slides have features of"
+            f" {' or '.join(str(w) for w in sorted(counts) if w != usual)} numbers, the others of"
+            f" {usual}: {', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''}. They are of another"
+            f" encoder: remove them from {folder} and embed or import them again."
+        )
+    try:
+        gives = find_encoder(name).dim * len(scales(study))
+    except EncoderError:  # its features were imported
+        return len(odd)
+    if gives != usual and not vector_of(folder.name):
+        console.say(
+            f"  WARNING the features in {folder} have {usual} numbers, {name} gives {gives}: they"
+            " are of another encoder. Name it in study.yaml, or embed the slides again."
+        )
+    return len(odd)
 
 
 def _say_pretraining(study: Study, cohort: Cohort, console: Console) -> None:

@@ -28,6 +28,7 @@ ERRORS = {
     "FAILED",
     "MISSING",
     "UNREADABLE",
+    "WIDTHS",
 }  # a line that begins so is an error in a log; another word in capitals is a warning
 
 

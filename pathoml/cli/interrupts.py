@@ -18,9 +18,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
-from pathoml.cli.console import Console, printable
+from pathoml.cli.console import Console, json_line, printable
 
 INTERRUPTED = 130  # as a shell names a command that SIGINT ended
 PATIENCE_S = 0.4  # for what Python does of its own to end: a pool, open files, threads
@@ -69,8 +70,10 @@ def say_interrupted(console: Console) -> int:
         console.interrupted = True
         with suppress(OSError, ValueError):  # nobody may be there to read it
             after = "\n" if sys.stderr.isatty() else ""  # the ^C that a terminal prints
-            text = printable(interrupted_text(console, sys.argv[1:]))
-            sys.stderr.write(f"{after}{text}\n")
+            text = interrupted_text(console, sys.argv[1:])
+            if console.as_json:
+                text = json_line(text, step=console.step, type="Interrupted")
+            sys.stderr.write(f"{after}{printable(text)}\n")
             sys.stderr.flush()
     return INTERRUPTED
 
@@ -148,10 +151,31 @@ def _watch(ears: socket.socket, console: Console) -> None:
     leave(console)
 
 
+def _being_started() -> list[int]:
+    """Return the children of this process on Linux, those too that are just being started, which
+    would complain that nobody tells them what to do; but for the one that cleans up after all.
+    """
+    tasks = list(Path("/proc/self/task").glob("*/children"))
+    if not tasks:
+        return []
+    from multiprocessing import resource_tracker  # here, because Windows has none
+
+    tracker = getattr(resource_tracker, "_resource_tracker", None)
+    spared = getattr(tracker, "_pid", None)
+    found: set[int] = set()
+    for path in tasks:
+        with suppress(OSError):
+            found |= {int(number) for number in path.read_text(encoding="ascii").split()}
+    return sorted(found - {spared})
+
+
 def leave(console: Console) -> None:
     """End the workers and this process, now."""
     for worker in multiprocessing.active_children():
         worker.kill()
+    for process in _being_started():
+        with suppress(OSError):  # it ended by itself
+            os.kill(process, signal.SIGKILL)
     if sys.stdout.isatty():
         os.write(sys.stdout.fileno(), SHOW_CURSOR.encode())
     if console.verb in SERVERS and not console.interrupted:

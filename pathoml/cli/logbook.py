@@ -39,6 +39,7 @@ class Logbook:
         self.options = typed_options(ctx)
         self.started = time.monotonic()
         self.error: BaseException | None = None
+        self._keeps: bool | None = None  # not asked yet
         self._ended = False
 
     def begin(self) -> None:
@@ -61,8 +62,14 @@ class Logbook:
         append_entry(self.folder, entry)
 
     def wanted(self) -> bool:
-        """Whether there is a study that keeps a log of this verb."""
-        return self.verb not in UNLOGGED and keeps_log(self.folder, self.settings)
+        """Whether there is a study that keeps a log of this verb; asked once, and again where
+        there was none yet, which `init` and `demo` make.
+        """
+        if self.verb in UNLOGGED or not (self.folder / "study.yaml").is_file():
+            return False
+        if self._keeps is None:
+            self._keeps = keeps_log(self.folder, self.settings)
+        return self._keeps
 
     def _entry(self, event: str) -> dict[str, Any]:
         return {

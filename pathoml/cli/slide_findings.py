@@ -54,9 +54,10 @@ def look_into_slides(study: Study, cohort: Cohort, console: Console) -> int:
     """
     from pathoml.engines.local import available_workers
     from pathoml.slides.identity import by_id, identifiers_left
+    from pathoml.slides.missing import is_there
     from pathoml.slides.probing import Prober, SlideFacts, probe_each
 
-    files = [(s.slide_id, s.path) for s in cohort.slides if s.path is not None and s.path.exists()]
+    files = [(s.slide_id, s.path) for s in cohort.slides if s.path is not None and is_there(s.path)]
     left: dict[str, list[str]] = {}
     facts: dict[str, SlideFacts] = {}
     unreadable: list[str] = []
@@ -150,10 +151,12 @@ def _say_identifiers(left: Mapping[str, Sequence[str]], cohort: Cohort, console:
             " neutral ids and keeps in KEYFILE, outside of it, whose they are."
         )
     if set(left) - set(IN_A_NAME):
-        console.say(
-            "  What stands inside the files is not read or copied by pathoml; remove it before"
-            " files leave the hospital."
+        inside = (
+            "Remove also what stands inside the files"
+            if speaking  # then what it names is in every file of the study
+            else "What stands inside the files is not read or copied by pathoml; remove it"
         )
+        console.say(f"  {inside} before they leave the hospital.")
 
 
 def _is_of(slide_id: str, path: Path) -> bool:
@@ -173,9 +176,10 @@ def say_twice(study: Study, slides: Sequence[Slide], console: Console, *, read: 
             one file of the disk.
     """
     from pathoml.slides.contents import SlideContents, mark_of, same_size
+    from pathoml.slides.missing import is_there
     from pathoml.study.layout import contents_folder
 
-    there = [(s, s.path) for s in slides if s.path is not None and s.path.exists()]
+    there = [(s, s.path) for s in slides if s.path is not None and is_there(s.path)]
     contents = SlideContents(contents_folder(study))
     alike = {path for group in same_size([path for _, path in there]) for path in group}
     found: dict[str, list[Slide]] = {}

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 
 from pathoml.compute.open_files import raise_open_files
 from pathoml.store.refusals import refusal_number
@@ -50,7 +50,8 @@ def prepared() -> Iterator[None]:
             with suppress(OSError, ValueError):  # something else lies under its number by now
                 stream.reconfigure(errors="backslashreplace")
     raise_open_files()
-    sys.unraisablehook = _say_unraisable
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook, sys.unraisablehook = _say_uncaught, _say_unraisable
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     for name, value in WAITING.items():
@@ -65,6 +66,7 @@ def prepared() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.excepthook, sys.unraisablehook = hooks
         for number, handler in handled.items():
             signal.signal(number, handler)
         if before is None:
@@ -73,10 +75,18 @@ def prepared() -> Iterator[None]:
             os.environ[SAFE_PATH] = before
 
 
-def _say_unraisable(said: sys.UnraisableHookArgs) -> None:
-    """Keep quiet of what the disk refused while Python tidied up: whoever closes the file, or reads
-    it back, is told.
+def _say_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Keep quiet of what the disk refused while Python tidied up (h5py's objects tell it so):
+    whoever closes the file, or reads it back, is told.
     """
+    if not refusal_number(error):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _say_unraisable(said: sys.UnraisableHookArgs) -> None:
+    """Keep quiet of the same, where Python itself tells it."""
     if said.exc_value is None or not refusal_number(said.exc_value):
         sys.__unraisablehook__(said)
 

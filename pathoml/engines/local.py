@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -77,27 +76,11 @@ def _submit(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item
 ) -> Future[Result]:
     try:
-        with _deaf_children():
-            return pool.submit(function, item)
+        return pool.submit(function, item)
     except BrokenProcessPool as error:  # a worker died before everything was handed out
         future: Future[Result] = Future()
         future.set_exception(error)
         return future
-
-
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Let processes that are started here not hear Ctrl-C, which a terminal sends to all of them:
-    the one that started them ends them, and no traceback of each is printed.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a child inherits it
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _attempt_alone(

@@ -6,7 +6,7 @@ not_repeated <- c(
   "^heterogeneity\\." = "needs the models and the embeddings",
   "^missing_covariates\\.clinical_harrell_c\\." = "needs clinical models out of fold, fitted to complete cases and to imputed sets",
   "^leaks\\.(centre_from_embeddings|rank_correlation\\.mpp)\\." = "needs the embeddings",
-  "^(included_excluded\\.|flow\\.patients$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
+  "^(included_excluded\\.|flow\\.patients$|flow\\.slides_left_out$|flow\\.excluded\\.)" = "patients who were left out are not in cohort.csv",
   "^acquisition\\." = "needs the slides",
   "^flow\\.by_centre\\..*\\.slides$" = "slides are not in cohort.csv",
   "(\\.planned|\\.exploratory|analysis_plan_sha256)$" = "rests on analysis_plan.yaml",

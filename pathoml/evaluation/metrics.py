@@ -710,7 +710,7 @@ class Metrics(TypedDict):
     score_associations: Associations
     acquisition: Acquisition | Note
     fairness: Fairness
-    flow: dict[str, Any]  # patients, analysed, slides, tiles, excluded, by_centre
+    flow: dict[str, Any]  # patients, analysed, slides, slides_left_out, tiles, excluded, by_centre
     pretraining: Pretraining
     leaks: Leaks
     alarms: list[Alarm]

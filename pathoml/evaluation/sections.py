@@ -212,6 +212,8 @@ def metrics(evidence: Evidence) -> Json:
         first = [in_sample_alarm(content)]
         content = without_concordance(content) | {"interval_note": first[0]["message"]}
     content["leaks"], shortcuts = leak_section(evidence, content["harrell_c"]["estimate"])
+    if first:
+        content["leaks"] = without_concordance(content["leaks"])
     content["alarms"] = [
         *first,
         *pretraining_alarms(content["pretraining"]),
@@ -304,6 +306,9 @@ def _flow(evidence: Evidence) -> Json:
         "patients": len(cohort.patients) + len(cohort.excluded),
         "analysed": len(cohort.patients),
         "slides": int(evidence.n_slides.sum()),
+        "slides_left_out": max(0, len(evidence.everyone.slides) - int(evidence.n_slides.sum()))
+        if evidence.n_slides.any()
+        else 0,
         "tiles": int(evidence.n_tiles.sum()),
         "excluded": [{"patient_id": p, "reason": reason} for p, reason in cohort.excluded],
         "by_centre": by_centre,

@@ -24,6 +24,7 @@ from pathoml.interop._widths import (
     why_other_width,
 )
 from pathoml.slides.identity import by_id
+from pathoml.slides.missing import is_there
 from pathoml.slides.reading import open_slide, slide_mpp
 from pathoml.store.embeddings import read_embeddings, write_embeddings
 from pathoml.store.files import sha256_of_file
@@ -233,7 +234,7 @@ def _slide_rows(study: Study) -> dict[str, dict[str, str]]:
 def _known_slide(study: Study, row: Mapping[str, str]) -> KnownSlide:
     slide_id = row["slide_id"]
     path = slide_path(study.folder, row["path"]) if row["path"] else None
-    if path is not None and not path.exists():
+    if path is not None and not is_there(path):
         path = None
     stated = parse_number(row["mpp"]) if row.get("mpp") else None
     if path is not None:

@@ -4,6 +4,7 @@ one of two.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,5 +99,5 @@ def _stems(cell: str, folder: Path) -> Iterable[str]:
     written = PureWindowsPath(cell) if "\\" in cell else PurePosixPath(cell)
     yield composed(written.stem)
     path = folder / cell
-    if path.is_symlink():
-        yield composed(path.resolve().stem)
+    if os.path.islink(path):
+        yield composed(Path(os.path.realpath(path)).stem)

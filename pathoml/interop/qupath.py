@@ -7,6 +7,7 @@ The tiles, their ids and their mark are those of the file that `explain` writes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 
 from pathoml.config import Study
-from pathoml.errors import SlideError, StoreError
+from pathoml.errors import ConfigError, SlideError, StoreError
 from pathoml.explanation.marks import NOT_CHECKED, UNFAITHFUL, class_mark, map_marks
 from pathoml.slides.identity import by_id
 from pathoml.slides.reading import open_slide
@@ -26,6 +27,7 @@ from pathoml.study.no_map import why_without_maps
 from pathoml.study.slide_paths import slide_path
 from pathoml.types import Assignments, AttentionMap, Exchange
 
+OURS, TOP = b'"pathoml"', 4096  # a key of our files, and the bytes in which it stands
 HOT_PERCENTILE = 90.0  # of a slide's contributions: what stands out enough to be looked at
 RAISES, LOWERS, HOT = (230, 138, 0), (0, 90, 200), (200, 0, 90)
 UNFAITHFUL_COLOUR = (
@@ -40,11 +42,13 @@ def export_to(study: Study, target: Path) -> Exchange:
 
     Raises:
         StoreError: there are no maps yet.
+        ConfigError: a file of that name is there which pathoml did not write.
     """
     run = current_run(study)
     maps = run.maps()
     if not maps:
         raise StoreError(run.outdated.get("explain") or why_without_maps(study))
+    _refuse_drawn_by_hand(target, [path.stem for path in maps])
     rows = read_study_table(study, "slides").rows
     paths = {
         row["slide_id"]: slide_path(study.folder, row["path"]) for row in rows if row.get("path")
@@ -72,6 +76,19 @@ def export_to(study: Study, target: Path) -> Exchange:
         " each file. Drag a file onto its slide."
     )
     return Exchange(files=tuple(files), failures=failures, notes=(note,))
+
+
+def _refuse_drawn_by_hand(target: Path, slide_ids: Sequence[str]) -> None:
+    """Raise ConfigError if a file that would be written over is not one of ours, such as the areas
+    that somebody drew on a slide.
+    """
+    for slide_id in slide_ids:
+        path = target / f"{slide_id}.geojson"
+        if path.is_file() and OURS not in path.read_bytes()[:TOP]:
+            raise ConfigError(
+                f"{path} was not written by pathoml, and is not written over: it may be drawn by"
+                " hand. Give --out another folder."
+            )
 
 
 def _bounds(path: Path | None) -> tuple[int, int]:

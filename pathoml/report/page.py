@@ -125,7 +125,7 @@ def report_page(study: Study) -> str:
     """
     folder = current_run(study)
     table = read_scores(folder.path)
-    vector_of = table.vector_of
+    vector_of = "" if folder.maps() else table.vector_of  # one tile a slide may be all there is
     scores, table_facts = _scored_patients(table)
     centre_of = _centres(study)
     scores = [replace(p, centre=centre_of.get(p.patient_id, p.centre)) for p in scores]

@@ -5,11 +5,13 @@ parts, the map and the macro photograph, of MRXS its folder.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 HAMAMATSU = (".vms", ".vmu")
 MIRAX = ".mrxs"
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 MOST_INDEX_BYTES = 1_000_000  # of a .vms, which is a page of text
 MACRO_KEY = "macroimage"
 ENTRY = re.compile(r"^\s*([^=;#\[\]]+?)\s*=\s*(.*?)\s*$", re.MULTILINE)
@@ -20,12 +22,24 @@ def hamamatsu_entries(path: Path) -> Mapping[str, str]:
 
     Source: openslide.org/formats/hamamatsu, the key file of VMS and VMU.
     """
+    return {key: value for key, value in ENTRY.findall(hamamatsu_text(path)) if value}
+
+
+def hamamatsu_text(path: Path) -> str:
+    """Return a .vms or .vmu as text, in whatever a Windows machine wrote it; "" if it cannot be
+    read.
+    """
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_INDEX_BYTES).decode("utf-8", "replace")
+            content = file.read(MOST_INDEX_BYTES)
     except OSError:
-        return {}
-    return {key: value for key, value in ENTRY.findall(text) if value}
+        return ""
+    for encoding in ("utf-16",) if content[:2] in UTF_16_MARKS else ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1")
 
 
 def companions(path: Path) -> dict[str, Path]:
@@ -34,12 +48,19 @@ def companions(path: Path) -> dict[str, Path]:
     """
     if path.suffix.lower() not in HAMAMATSU:
         return {}
+    entries = hamamatsu_entries(path)
+    beside = {_plain(p.name): p for p in path.parent.iterdir() if p.is_file()} if entries else {}
     found = {}
-    for key, value in hamamatsu_entries(path).items():
-        part = path.parent / value.replace("\\", "/").rsplit("/", 1)[-1]
-        if part.name and part.is_file() and part != path:
+    for key, value in entries.items():
+        part = beside.get(_plain(value.replace("\\", "/").rsplit("/", 1)[-1]))
+        if part is not None and part != path:
             found[key] = part
     return found
+
+
+def _plain(name: str) -> str:
+    """Return a file's name as Windows compares it."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def is_macro(key: str) -> bool:

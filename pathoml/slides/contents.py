@@ -71,13 +71,18 @@ def sha256_of_slide(path: Path) -> str:
     return sha256_of_json({_part(p, path): sha256_of_file(p) for p in files})
 
 
+def bytes_of(path: Path) -> int:
+    """Return how many bytes a slide's files have in all."""
+    return sum(p.stat().st_size for p in slide_files(path))
+
+
 def same_size(paths: Sequence[Path]) -> list[list[Path]]:
     """Return the groups of slides whose files are of equal size: only those can be copies of one
     another.
     """
     groups: dict[int, list[Path]] = {}
     for path in paths:
-        groups.setdefault(sum(p.stat().st_size for p in slide_files(path)), []).append(path)
+        groups.setdefault(bytes_of(path), []).append(path)
     return [group for group in groups.values() if len(group) > 1]
 
 

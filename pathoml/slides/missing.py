@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -10,6 +11,11 @@ from pathlib import Path
 DRIVE = re.compile(r"^[A-Za-z]:($|[\\/])")
 ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+:$")  # file: or s3:, before its slashes
 MOST_LOOKED_AT = 100_000  # names in a folder
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path leads to something now; a share that answers with an error is away."""
+    return os.path.exists(path)
 
 
 def why_missing(path: Path) -> str:
@@ -39,9 +45,9 @@ def why_missing(path: Path) -> str:
         return "~ is not understood in a table; write the path of the folder in full"
     if last != last.strip(" \"'\t\u00a0") or any(p.startswith(('"', "'")) for p in path.parts):
         return "it begins or ends with a blank or a quotation mark; remove it"
-    if path.is_symlink():
+    if os.path.islink(path):
         return "it is a link, and what it leads to is not there, as when its drive is not mounted"
-    if not path.parent.exists():
+    if not is_there(path.parent):
         return "the folder that it lies in is not there either, as when its drive is not mounted"
     return _beside(path)
 

@@ -19,7 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.errors import ConfigError
-from pathoml.slides.companions import HAMAMATSU, companions, data_folder, is_macro
+from pathoml.slides.companions import (
+    HAMAMATSU,
+    companions,
+    data_folder,
+    hamamatsu_text,
+    is_macro,
+)
 from pathoml.slides.finding import FoundSlide
 from pathoml.store.files import atomic_path
 from pathoml.store.tables import read_table
@@ -130,7 +136,7 @@ def _link_hamamatsu(path: Path, folder: Path) -> Path:
         named.setdefault(part, f"{len(named):03d}{part.suffix.lower()}")
     _folder_of_links(folder, [(name, part) for part, name in named.items()])
     lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in hamamatsu_text(path).splitlines():
         key = line.split("=", 1)[0].strip()
         if key in parts:
             lines.append(f"{key}={named[parts[key]]}")

@@ -19,7 +19,7 @@ import numpy as np
 
 from pathoml.errors import ConfigError, SlideError
 from pathoml.plugins import plugins_with
-from pathoml.slides.missing import missing_sentence
+from pathoml.slides.missing import is_there, missing_sentence
 from pathoml.types import Image
 
 PLAUSIBLE_MPP = (
@@ -178,7 +178,7 @@ def open_slide(path: Path) -> SlideReader:
         ConfigError: its reader lacks something that readers have.
     """
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise SlideError(missing_sentence(path, path.name))
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(

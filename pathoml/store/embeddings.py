@@ -145,12 +145,24 @@ def stored_rows(path: Path) -> int:
     Raises:
         StoreError: the machine does not let it be read now.
     """
+    return _stored_shape(path)[0]
+
+
+def stored_width(path: Path) -> int:
+    """Return how many numbers a vector of a file of embeddings has, without reading them; 0 if it
+    is absent or torn.
+    """
+    return _stored_shape(path)[1]
+
+
+def _stored_shape(path: Path) -> tuple[int, int]:
     try:
         with opened(path) as (file, _, _):
-            return int(file["features"].shape[0])
+            rows, width = file["features"].shape
+            return int(rows), int(width)
     except HDF5_FAULTS as error:
         raise_refusal(error, path)
-        return 0
+        return 0, 0
 
 
 def why_left_out(of: str) -> str:

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoml.errors import StoreError
-from pathoml.store.files import proved_path
-from pathoml.store.hdf5 import HDF5_FAULTS, open_h5, read_dataset, refuse_torn
+from pathoml.store.hdf5 import HDF5_FAULTS, open_h5, read_dataset, written_h5
 from pathoml.store.probe import Probe
 from pathoml.store.refusals import raise_refusal
 
@@ -73,7 +72,7 @@ def walk_hdf5(path: Path) -> str | None:
     None.
     """
     try:
-        with open_h5(path, "r") as file:
+        with open_h5(path) as file:
             dict(file.attrs)
             file.visititems(lambda _, node: dict(node.attrs) and None)
     except HDF5_FAULTS as error:
@@ -96,7 +95,7 @@ def read_foreign(path: Path) -> ForeignFile:
     """
     refuse_deadly_hdf5(path)
     try:
-        with open_h5(path, "r") as file:
+        with open_h5(path) as file:
             names = [
                 name
                 for name in file
@@ -131,10 +130,7 @@ def _as_text(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_foreign(path: Path, content: ForeignFile) -> None:
     """Write an HDF5 file in another tool's layout, atomically."""
-    with (
-        proved_path(path, lambda temporary: refuse_torn(temporary, content.arrays)) as temporary,
-        open_h5(temporary, "w") as file,
-    ):
+    with written_h5(path, content.arrays) as file:
         for name, array in content.arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(content.attrs.get(name, {}))

@@ -8,11 +8,12 @@ files know what the arrays mean.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
@@ -77,14 +78,14 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def open_h5(path: Path, mode: Literal["r", "w"]) -> h5py.File:
-    """Open an HDF5 file; where the system was interrupted while it did, again, as HDF5 does for
-    every other call.
+def open_h5(path: Path) -> h5py.File:
+    """Open an HDF5 file to read; where the system was interrupted while it did, again, as HDF5 does
+    for every other call.
     """
     for _ in range(INTERRUPTIONS):
         with suppress(InterruptedError):
-            return h5py.File(path, mode, locking=False if mode == "r" else None)
-    return h5py.File(path, mode, locking=False if mode == "r" else None)
+            return h5py.File(path, "r", locking=False)
+    return h5py.File(path, "r", locking=False)
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def opened(path: Path) -> Iterator[tuple[h5py.File, Path, int]]:
     """
     packed = None if path.exists() else find_packed(path)
     if packed is None:
-        with open_h5(path, "r") as file:
+        with open_h5(path) as file:
             yield file, path, 0
     else:
         with packed.open() as section, h5py.File(section, "r") as file:
@@ -109,10 +110,7 @@ def write_h5(
     attrs: Mapping[str, Mapping[str, Any]],
 ) -> None:
     root = {**root, "content_sha256": sha256_of_arrays(arrays)}
-    with (
-        proved_path(path, lambda temporary: refuse_torn(temporary, arrays)) as temporary,
-        open_h5(temporary, "w") as file,
-    ):
+    with written_h5(path, arrays) as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
             file[name].attrs.update(attrs.get(name, {}))
@@ -126,9 +124,21 @@ def write_h5(
         )
 
 
+@contextmanager
+def written_h5(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[h5py.File]:
+    """Yield an HDF5 file to fill with arrays and attributes; it is made in memory and then written
+    as a whole, for HDF5 on a full disk tells of it late, to nobody, or not at all.
+    """
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
+        yield file
+    with proved_path(path, lambda temporary: refuse_torn(temporary, arrays)) as temporary:
+        temporary.write_bytes(made.getbuffer())
+
+
 def refuse_torn(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Raise an error if a file that was just written ends too early, or lacks one of the arrays."""
-    with open_h5(path, "r") as file:  # refuses one that ends too early
+    with open_h5(path) as file:  # refuses one that ends too early
         for name, array in arrays.items():
             if file[name].shape != np.shape(array):
                 raise ValueError(f"the array {name!r} is not whole")

@@ -34,7 +34,7 @@ def refuse_inflated(path: Path) -> None:
                 unpacked = sum(part.file_size for part in archive.infolist())
             _refuse_packing(unpacked, path.stat().st_size)
         else:
-            with open_h5(path, "r") as file:
+            with open_h5(path) as file:
                 _refuse_group(file)
     except (zipfile.BadZipFile, NotImplementedError, *HDF5_FAULTS) as error:
         raise_refusal(error, path)

@@ -97,7 +97,12 @@ def name_holds(name: str, ids: Ids, *, words: bool = True) -> bool:
     stem = name
     while stem:
         plain = LONGEST_COPY.sub("", stem)
-        for one in (plain, plain.removesuffix("_tiles"), plain.removeprefix(".")):
+        for one in (
+            plain,
+            plain.removesuffix("_tiles"),
+            plain.removeprefix("."),
+            plain.removeprefix("._"),
+        ):
             if one in known or one in ids.stems or one in ids.items:
                 return True
         if stem in ids.other_slides or stem in ids.other_patients:  # S1.2 is another than S1

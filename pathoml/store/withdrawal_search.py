@@ -21,6 +21,7 @@ from pathoml.store.searching import UnsearchedError, name_holds, names_somebody
 from pathoml.store.tables import WITHDRAWING, table_names
 from pathoml.store.walk import walk
 
+BESIDE_OF_A_MAC = "._"  # begins the name of what a Mac keeps beside a file on a foreign disk
 STEMS = ("slides", "patients")  # of the study's tables
 OURS = ("tiles", "embeddings", "runs", "bundles", "readings", "slurm")  # of STUDY
 
@@ -150,12 +151,12 @@ def owner(name: str, ids: Ids) -> bool | None:
     killed job left of it; None where no slide that is known has it.
 
     >>> ids = Ids(patients=frozenset(), slides=frozenset({"S1"}), other_slides=frozenset({"S1.2"}))
-    >>> [owner(name, ids) for name in ("S1.h5", ".S1.h5.node-1.77.tmp", "S1.2.h5", "x.h5")]
-    [True, True, False, None]
+    >>> [owner(name, ids) for name in ("S1.h5", ".S1.h5.node-1.77.tmp", "._S1.h5", "S1.2.h5")]
+    [True, True, True, False]
     """
     stem = name
     while stem:
-        for one in (stem, stem.removeprefix(".")):
+        for one in (stem, stem.removeprefix("."), stem.removeprefix(BESIDE_OF_A_MAC)):
             if one in ids.slides:
                 return True
             if one in ids.other_slides:

@@ -22,6 +22,18 @@ PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # as files of embeddings h
 # what all slides of a study have in common in their tiles; the rest is of each slide
 SHARED = ("tile_px", "mpp", "min_tissue", "upsample", "icc", "version")
 
+STATED = ("glass", "density", "stain")  # of a slide, in slides.csv or for all in study.yaml
+
+
+def stated_settings(tiles: TilesConfig, cells: Mapping[str, str]) -> dict[str, object]:
+    """Return what people say of a slide's glass, tissue and stain, where they do.
+
+    Args:
+        cells: of the slide's row of slides.csv.
+    """
+    found = {name: cells.get(name) or getattr(tiles, name, None) for name in STATED}
+    return {name: value for name, value in found.items() if value}
+
 
 def tiling_recipe(
     tiles: TilesConfig,

@@ -11,6 +11,7 @@ GPU are an assumption, none was measured).
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ TILING_S = 3.0  # a core and slide
 TILES_FILE, TILES_FILE_EACH = 95_000, 100  # bytes of SLIDE.h5 and SLIDE.png, and a tile
 ROW = 24  # bytes of a tile's corner and flags beside its features
 EMBEDDING_FILE = 8_200  # bytes of a file without rows
+COMPILED, COMPILED_FILES, EVENTS = 60_000_000, 300, 1_000_000  # bytes, files, bytes
 # tiles a second times parameters, at 224 px in patches of 16: of a core, and of a GPU
 CORE_RATE, GPU_RATE = 1.0e8, 1.5e11
 READ_RATE = 150.0  # tiles a second that a core reads for a GPU
@@ -103,7 +105,25 @@ def needs_ahead(
                 tiles_of[slide_id] = max(tiles_of[slide_id], sized.of([slide_id]))
         needs += _joining(study, cohort, tiles_of)
     needs += run_needs(study, cohort, tiles_of, trains=trains)
-    return [need for need in needs if need.size]
+    needs = [need for need in needs if need.size]
+    return [*needs, _temporary(any(need.step == "embed" for need in needs))] if needs else []
+
+
+def _temporary(embeds: bool) -> Need:
+    """Return what lies in the system's folder for temporary files meanwhile: an encoder as code
+    compiled for the machine, and events of a training. What a step writes beside its files until
+    they are whole is counted with the step.
+    """
+    size, files = (COMPILED, COMPILED_FILES) if embeds else (EVENTS, 2)
+    return Need(
+        step="temporary",
+        what="while it runs",
+        folder=Path(tempfile.gettempdir()),
+        size=size,
+        files=files,
+        seconds=0.0,
+        stands_on="assumed",
+    )
 
 
 def _sizes(study: Study, cohort: Cohort, look: Look | None) -> _Sized:

@@ -20,11 +20,11 @@ from pathoml.types import Cohort
 SOLVED_HEADS = ("mean_extremes", "ridge_cox")  # known without torch; others are trained
 SLOWER = 10.0  # times, of a head that is trained
 BOOTSTRAP_S = 0.01
-MAP_FILE, MAP_EACH, MAP_FILES, MAP_S, MAP_TILE_S = 2_300_000, 600, 4, 1.0, 5e-4
-PHENOTYPES_FILE, PHENOTYPES_EACH, PHENOTYPES_S = 1_650_000, 200, 1.0
+MAP_FILE, MAP_EACH, MAP_FILES, MAP_S, MAP_TILE_S = 3_000_000, 600, 4, 1.0, 5e-4
+PHENOTYPES_FILE, PHENOTYPES_EACH, PHENOTYPES_S = 2_000_000, 200, 1.0
 # the sheets by which phenotypes are named: there are the more, the larger the cohort, to a limit
 SHEETS_ONCE, SHEETS_EACH, SHEETS_GROW = 4_000_000, 450_000, 75
-TABLES, TABLE_FILES, REPORT = 800_000, 15, 3_000_000  # of train and of evaluate; of the report
+TABLES, TABLE_FILES, REPORT = 800_000, 15, 4_000_000  # of train and of evaluate; of the report
 BEGIN_S = 5.0  # until torch is loaded
 PROJECTED = 64  # columns of a model's projection, if study.yaml does not say
 MODEL_S = 1.5 / (246 * 2_000 * 1_024)  # a solved model, by patient's tile and number of features

@@ -23,7 +23,7 @@ def slide_path(folder: Path, written: str) -> Path:
     """
     path = folder / written
     of_windows = "\\" in written or written[1:2] == ":"
-    if os.sep == "\\" or (written.isascii() and not of_windows) or path.exists():
+    if os.sep == "\\" or (written.isascii() and not of_windows) or os.path.exists(path):
         return path  # the system itself, or a name with a backslash
     if of_windows:
         cell = PureWindowsPath(written)
@@ -35,11 +35,11 @@ def _in_its_form(path: Path) -> Path | None:
     """Return the path whose parts are equal up to their form of Unicode, if it is there."""
     for form in ("NFC", "NFD"):
         other = Path(unicodedata.normalize(form, str(path)))
-        if other.exists():
+        if os.path.exists(other):
             return other
     there = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
-        if (there / part).exists():
+        if os.path.exists(there / part):
             there /= part
             continue
         if part.isascii() or not there.is_dir():

@@ -34,18 +34,22 @@ GREYEST, TINTED = 0.06, 0.16
 PINKS = (0.66, 0.99)  # of a circle of hues: violet to red
 LEAST_GLASS_UM2 = 15_000.0  # less tells no brightness
 LEAST_GLASS_SHARE = 0.005  # of what was scanned
-MOST_PLACES = 40_000  # by which the surface is fitted
+MOST_PLACES = 6_000  # by which the surface is fitted
 LEAST_OUTER = 0.2  # share of the glass-like places that reach the edge, to begin with them
 BENDS = 2  # greatest power of the surface: 1, y, y^2, x, xy, x^2
 SQUARES, CROSSED = (2, 5), 4  # of those
 UPPER = 0.9  # weight of places above the surface against 1 - UPPER below, at first
 # ridge penalty of the surface's slopes and bends, so that a strip of glass is not prolonged
 STIFF = 2e-3
+AS_BRIGHT = 0.97  # of what was scanned, that a surrounding is which stands for glass
+EVEN_GREYS = 0.8  # grey levels between the ends of a surface that is even
 PROLONGED = 0.02  # optical density that the surface may leave the range of the glass by
 NEAR = 0.012  # optical density within which a place is of the glass's surface
+COARSE_UM = 64.0  # micrometres a pixel of the surface
 NEAR_UM = 1500.0  # over which what the surface leaves is averaged
 FLAT_SHARE = 0.004  # of the picture; smaller parts of one colour are no area that was left out
 MOST_COLOURS = 6
+THIN_PX = 3  # every third pixel of every third row tells which colours are frequent
 BLACKEST, WHITEST = 3, 254  # grey levels
 BLUR_SHOWS = 128  # grey level; a darker area's blurred edge would be tissue
 SHORTEST_EDGE_UM = 100.0
@@ -104,7 +108,7 @@ def find_glass(image: Image, um_per_px: float, *, stated: float | None = None) -
     return Glass(
         is_scanned=is_scanned,
         level=(float(level[0]), float(level[1]), float(level[2])),
-        surface=surface,
+        surface=None if np.ptp(surface, axis=(0, 1)).max() <= EVEN_GREYS else surface,
         is_found=True,
     )
 
@@ -148,7 +152,7 @@ def is_bright_on_dark(image: Image, glass: Glass) -> bool:
     Args:
         image: (H, W, 3) the overview as it was scanned.
     """
-    brightest = image.max(axis=2)
+    brightest = _extremes(image)[0]
     seen = brightest[glass.is_scanned | (brightest <= BLACKEST)]  # black was taken for padding
     scanned = image[glass.is_scanned]  # (S, 3)
     if not len(scanned) or (seen < DARK_GROUND).mean() <= 0.5:
@@ -162,11 +166,18 @@ def never_scanned(image: Image, um_per_px: float) -> Bools:
     or are white and end at other glass.
     """
     block = np.ones((3, 3), np.uint8)
-    spread = cv2.subtract(cv2.dilate(image, block), cv2.erode(image, block)).max(axis=2)
+    spread = _extremes(
+        np.asarray(cv2.subtract(cv2.dilate(image, block), cv2.erode(image, block)), np.uint8)
+    )[0]
     is_flat = spread == 0  # (H, W)
     least = max(16.0, FLAT_SHARE * is_flat.size)
-    packed = image.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours, counts = np.unique(packed[is_flat], return_counts=True)
+    packed = (image[:, :, 0].astype(np.int32) << 16 | image[:, :, 1].astype(np.int32) << 8) | image[
+        :, :, 2
+    ]
+    colours, counts = np.unique(
+        packed[::THIN_PX, ::THIN_PX][is_flat[::THIN_PX, ::THIN_PX]], return_counts=True
+    )
+    counts = counts * THIN_PX**2
     usual = colours[counts >= least]
     usual = usual[np.argsort(-counts[counts >= least])][:MOST_COLOURS]
     none = np.zeros(is_flat.shape, bool)
@@ -186,13 +197,20 @@ def never_scanned(image: Image, um_per_px: float) -> Bools:
     return none
 
 
+def _extremes(image: Image) -> tuple[Image, Image]:
+    """Return (H, W) the brightest and the darkest of the channels."""
+    red, green, blue = (np.asarray(plane, np.uint8) for plane in cv2.split(image))
+    brightest, darkest = (of(of(red, green), blue) for of in (cv2.max, cv2.min))
+    return np.asarray(brightest, np.uint8), np.asarray(darkest, np.uint8)
+
+
 def _wider(part: Bools, by_px: int) -> Bools:
     """Return a part with what compression and resampling blurred around it."""
     side = 2 * by_px + 1
     return cv2.dilate(part.view(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
 
 
-def _of_colour(packed: npt.NDArray[np.uint32], is_flat: Bools, value: int) -> Bools:
+def _of_colour(packed: npt.NDArray[np.int32], is_flat: Bools, value: int) -> Bools:
     core = is_flat & (packed == value)
     return cv2.dilate(core.view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
 
@@ -250,7 +268,7 @@ def _ends_at_glass(image: Image, spread: Image, part: Bools, none: Bools) -> boo
 
 def _glass_like(image: Image, is_scanned: Bools) -> Bools:
     """Return (h, w) what is smooth, bright and nearly grey."""
-    brightest, darkest = image.max(axis=2), image.min(axis=2)
+    brightest, darkest = _extremes(image)
     window = (WINDOW_PX, WINDOW_PX)
     grey = image.mean(axis=2, dtype=np.float32)
     mean = cv2.blur(grey, window)
@@ -266,7 +284,7 @@ def _glass_like(image: Image, is_scanned: Bools) -> Bools:
     )
 
 
-def _terms(places: npt.NDArray[np.integer], shape: tuple[int, int]) -> Floats:
+def _terms(places: Floats | Ints, shape: tuple[int, int]) -> Floats:
     """Return (P, terms) powers of y and x up to BENDS in sum, from -1 to 1 over the longer side."""
     y, x = ((places + 0.5) / max(shape) * 2 - 1).T
     return np.stack([x**i * y**j for i in range(BENDS + 1) for j in range(BENDS + 1 - i)], axis=1)
@@ -355,24 +373,36 @@ def _surface(
     ends: Floats,
     um: float,
 ) -> npt.NDArray[np.float32]:
-    """Return (h, w, 3) brightness: the surface, and near glass what it leaves, averaged."""
-    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
-    every = np.stack([rows.ravel(), columns.ravel()], axis=1)
-    fitted = np.clip(_terms(every, shape) @ coefficients, *ends).reshape(*shape, 3)
-    sums = np.zeros((*shape, 4), np.float32)
-    sums[places[:, 0], places[:, 1], :3] = left
-    sums[places[:, 0], places[:, 1], 3] = 1
-    sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), NEAR_UM / um / 2), np.float32)
+    """Return (h, w, 3) brightness: the surface, and near glass what it leaves, averaged; about
+    COARSE_UM micrometres a pixel.
+    """
+    step = max(1, round(COARSE_UM / um))
+    coarse = (-(-shape[0] // step), -(-shape[1] // step))
+    rows, columns = ((np.arange(count) + 0.5) * step - 0.5 for count in coarse)
+    every = np.stack([axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij")], axis=1)
+    fitted = np.clip(_terms(every, shape) @ coefficients, *ends).reshape(*coarse, 3)
+    sums = np.zeros((*coarse, 4), np.float32)
+    ones = np.ones((len(left), 1))
+    np.add.at(sums, tuple((places // step).T), np.concatenate([left, ones], axis=1))
+    sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), NEAR_UM / um / step / 2), np.float32)
     near = sums[:, :, :3] / (sums[:, :, 3:] + 0.01)
-    return np.clip(10 ** (fitted + near), 1, 255).astype(np.float32)
+    brightness = np.clip(10 ** (fitted + near), 1, 255).astype(np.float32)
+    whole = (coarse[1] * step, coarse[0] * step)  # the last ones reach beyond the picture
+    if whole == (shape[1], shape[0]):
+        return brightness
+    grown = cv2.resize(brightness, whole, interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(grown[: shape[0], : shape[1]], np.float32)
 
 
 def _without_glass(image: Image, is_scanned: Bools) -> Glass:
     """Return glass of the brightness that slides have, or of what is brighter: none was seen."""
-    outside = image[~is_scanned]
-    bright = outside[(outside.min(axis=1) >= 200)] if len(outside) else outside
-    if len(bright):  # a picture that was cut out and laid on white
-        return _assumed(is_scanned, float(np.median(bright)))
+    greys = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    outside, inside = greys[~is_scanned], greys[is_scanned]
+    outside = outside[outside >= DIMMEST]
+    if outside.size:  # a picture that was cut out and laid on white, or glass without any noise
+        level_outside = float(np.median(outside))
+        if level_outside >= AS_BRIGHT * np.percentile(inside[::16], 98):
+            return _assumed(is_scanned, level_outside)
     level = [float(max(np.percentile(image[:, :, k][is_scanned][::16], 98), 200)) for k in range(3)]
     return Glass(
         is_scanned=is_scanned, level=(level[0], level[1], level[2]), surface=None, is_found=False

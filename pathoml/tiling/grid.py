@@ -32,7 +32,7 @@ from pathoml.tiling.glass import (
 from pathoml.tiling.jobs import Stated, TileJob
 from pathoml.tiling.quality import FLAG_COLOURS, STAINS
 from pathoml.tiling.scale import checked_scale, tile_side_l0
-from pathoml.tiling.staining import HE, Staining, seen_staining
+from pathoml.tiling.staining import HE, UNLIKE, Staining, seen_staining
 from pathoml.tiling.tissue import OVERVIEW_UM, optical_density, tissue_mask
 from pathoml.types import FLAGS, Bools, Floats, Image, Ints, SlideInfo, TileGrid, TissueMask
 
@@ -129,9 +129,10 @@ def notes_of(look: Look, grid: TileGrid, *, is_stated: bool) -> list[str]:
             " (say another in a column 'glass' of slides.csv)"
         )
     if not look.staining.is_stated and look.staining.name != HE.name:
+        seen = f" but like {look.staining.name}" if look.staining.name != UNLIKE else ""
         notes.append(
-            f"this does not look like H&E ({look.staining.name}): ink and bubbles are not looked"
-            " for by all of their colours (say the stain in a column 'stain' of slides.csv)"
+            f"this does not look like H&E{seen}: ink and bubbles are not looked for by all of their"
+            " colours (say the stain in a column 'stain' of slides.csv)"
         )
     beyond = share_beyond(look.mask, grid)
     if beyond >= BEYOND_SAID:

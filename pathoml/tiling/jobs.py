@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathoml.config import Study, TilesConfig
 from pathoml.errors import SlideError
-from pathoml.slides.contents import SlideContents
+from pathoml.slides.contents import SlideContents, bytes_of
 from pathoml.slides.whereabouts import whereabouts
 from pathoml.store.hdf5 import stored_attrs
 from pathoml.store.provenance import recipe_sha256
 from pathoml.store.tables import parse_number
-from pathoml.study.feature_recipes import tiling_recipe
+from pathoml.study.feature_recipes import stated_settings, tiling_recipe
 from pathoml.study.layout import (
+    contents_folder,
     drawn_regions,
     embeddings_folder,
     is_imported,
@@ -24,7 +26,7 @@ from pathoml.study.layout import (
 from pathoml.tiling.staining import Staining, stated_staining
 from pathoml.types import Cohort, Recipe, Slide
 
-STATED_COLUMNS = ("glass", "density", "stain")  # of slides.csv
+READ_BYTES = 2**31  # of slide files in all, to say how a study stands; more is left to `tile`
 GREY_LEVELS, DENSITIES = (50.0, 255.0), (0.003, 0.5)
 
 
@@ -109,11 +111,6 @@ def _number(job: TileJob, column: str, least: float, most: float, what: str) -> 
 
 def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
     """Return everything that decides the tiles of a slide."""
-    stated = {
-        name: value
-        for name in STATED_COLUMNS
-        if (value := job.slide.extras.get(name) or getattr(job.tiles, name, None))
-    }
     return tiling_recipe(
         job.tiles,
         slide_sha256=slide_sha256,
@@ -122,7 +119,7 @@ def tile_recipe(job: TileJob, slide_sha256: str) -> Recipe:
         tile_px=job.tile_px,
         mpp=job.mpp,
         regions=job.regions,
-        stated=stated,
+        stated=stated_settings(job.tiles, job.slide.extras),
     )
 
 
@@ -157,16 +154,25 @@ def is_away(job: TileJob) -> bool:
 
 
 def tiled_otherwise(study: Study, cohort: Cohort) -> list[TileJob]:
-    """Return the jobs, at one of the study's `scales`, whose tiles were made by other settings; no
-    slide is opened, so that a slide whose file changed is not among them.
+    """Return the jobs, at one of the study's `scales`, whose tiles were made by other settings or
+    of another slide file, or whose file is gone. Where much would have to be read to know whether
+    files are the same, they are taken to be.
 
     Raises:
         ConfigError: tiles.regions is not a folder.
     """
-    found = []
+    found, contents, left = [], SlideContents(contents_folder(study)), READ_BYTES
     for job in tile_jobs(study, cohort):
         stored, slide = stored_attrs(job.tiles_path, ("recipe_sha256", "slide_sha256")).values()
-        if stored and stored != recipe_sha256(tile_recipe(job, slide)):
+        path = job.slide.path
+        if not stored or path is None:
+            continue
+        place = whereabouts(path)
+        if place == "there":
+            with suppress(OSError):
+                left -= 0 if contents.is_known(path) else bytes_of(path)
+                slide = contents.sha256(path) if left >= 0 else slide
+        if place == "gone" or stored != recipe_sha256(tile_recipe(job, slide)):
             found.append(job)
     return found
 

@@ -71,6 +71,7 @@ class Staining:
 
 
 HE = Staining(name="H&E", pen_hues=(GREEN_TO_BLUE, *RED), has_bubbles=True, has_black_ink=True)
+UNLIKE = "not H&E"  # a stain that its colours do not tell
 OTHERS = {
     "IHC": Staining(name="IHC", pen_hues=(GREEN,), has_black_ink=True),
     "trichrome": Staining(name="trichrome"),
@@ -149,5 +150,5 @@ def seen_staining(image: Image, tissue: Bools, *, glass_level: float) -> Stainin
         return OTHERS["IHC"]
     green_to_blue = (hue >= GREEN_TO_BLUE[0]) & (hue <= BLUES[1])
     if share(green_to_blue) > UNLIKE_SHARE:
-        return Staining(name="not H&E")
+        return Staining(name=UNLIKE)
     return HE

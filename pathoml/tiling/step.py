@@ -17,6 +17,7 @@ from pathoml.plugins import load_plugin
 from pathoml.slides.colour import open_in_colour
 from pathoml.slides.contents import SlideContents, mark_of
 from pathoml.slides.identity import by_id
+from pathoml.slides.missing import why_missing
 from pathoml.slides.pictures import png_bytes
 from pathoml.slides.probing import Prober, probe_each
 from pathoml.store.failures import settle_failures, write_failures
@@ -61,9 +62,10 @@ AWAY = (
     " what was made of them before is used"
 )
 OUT_OF_REACH = (
-    "Slide {slide} is out of reach: the folder of its file is not there, or empty. Mount its disk,"
-    " or correct the column 'path' in slides.csv."
+    "Slide {slide} is out of reach: {why}. Mount its disk, or correct the column 'path' in"
+    " slides.csv."
 )
+EMPTY_PLACE = "the folder of its file is not there, or empty"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,9 +226,12 @@ def tile_slides(
     for folder in {job.folder for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
         sweep_temporaries(folder)
-    away = {job.slide.slide_id for job in jobs if is_away(job)}
-    for slide_id in away:
-        failures[slide_id] = OUT_OF_REACH.format(slide=slide_id)
+    paths = {job.slide.slide_id: job.slide.path for job in jobs if is_away(job)}
+    away = {slide_id: path for slide_id, path in paths.items() if path is not None}
+    for slide_id, path in away.items():
+        failures[slide_id] = OUT_OF_REACH.format(
+            slide=slide_id, why=why_missing(path) or EMPTY_PLACE
+        )
         on_slide(slide_id)
     reached = [job for job in jobs if job.slide.slide_id not in away]
     sound = [

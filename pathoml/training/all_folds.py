@@ -221,7 +221,8 @@ def train_all_folds(study: Study, cohort: Cohort, on_epoch: OnEpoch, *, folder: 
             settings=settings,
             ridge_cox=offset_ridge_folds(cohort, splits, means, score=offset.score),
         )
-    features = _features(study, slide.slide_id) | _vectors(bags, slide)
+    features = _features(study, slide.slide_id)
+    features |= _vectors(bags, slide, imported="imported_from" in features)
     if initial:
         tiles = initial.tiles_seen
     elif is_solved(config.train):
@@ -295,9 +296,11 @@ def _features(study: Study, slide_id: str) -> dict[str, object]:
     return {**tiles, "stain": study.config.stain.model_dump(mode="json")}
 
 
-def _vectors(bags: Sequence[Bag], slide: Embeddings) -> dict[str, object]:
-    """Return what the bags have one vector of, where they have no tiles."""
-    single = all(len(bag.features) == len(bag.slide_ids) for bag in bags)
+def _vectors(bags: Sequence[Bag], slide: Embeddings, *, imported: bool) -> dict[str, object]:
+    """Return what the bags have one vector of, where they have no tiles: a slide that has one tile
+    here is small, and one that was imported so is a vector in the clothes of a tile.
+    """
+    single = imported and all(len(bag.features) == len(bag.slide_ids) for bag in bags)
     of = slide.vector_of or ("slide" if single else "")
     return {"vector_of": of} if of else {}
 

@@ -395,6 +395,8 @@ def _scores(study: Study, problems: list[str]) -> tuple[dict[str, Row], str]:
         }
         for b, p in enumerate(table.patient_ids)
     }
+    if RunFolder(study.run_folder).maps():  # one tile a slide may be all there is
+        return found, ""
     return found, table.vector_of and (vector_of(study.config.encoder) or table.vector_of)
 
 

@@ -65,6 +65,7 @@ def test_the_estimate_of_a_whole_run_holds_within_a_factor_of_two(study: Path) -
         "explain",
         "discover",
         "report",
+        "temporary",
     }
     assert pathoml("run", str(study)) == 0
     for name in ("tiles", "embeddings", "runs"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from support.tiny_study import pathoml, tiny_study
 
 from pathoml.cli import guarded
 from pathoml.cli.console import Console
-from pathoml.cli.interrupts import interrupted_text
+from pathoml.cli.interrupts import interrupted_text, say_interrupted
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 1.5  # a second, and half of one for a machine with other work
@@ -173,3 +174,16 @@ def test_a_command_that_another_program_calls_returns_130(capsys) -> None:
     assert guarded(pressed) == 130
     assert capsys.readouterr().err.startswith("Interrupted")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_log_for_machines_gets_it_as_one_line_of_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console = Console()
+    console.as_json, console.step = True, "embed"
+    say_interrupted(console)
+    say_interrupted(console)  # whoever comes second finds it said
+    [line] = capsys.readouterr().err.splitlines()
+    entry = json.loads(line)
+    assert (entry["type"], entry["step"]) == ("Interrupted", "embed")
+    assert entry["message"].startswith("Interrupted in embed. Slides that were embedded are kept.")

@@ -153,3 +153,12 @@ def test_a_command_that_is_killed_leaves_that_it_began(study: Path) -> None:
     root = str(Path(__file__).parents[2])
     subprocess.run([sys.executable, "-c", program, study], env={"PYTHONPATH": root}, check=False)
     assert [entry["event"] for entry in read_entries(study)] == ["begin"]
+
+
+def test_a_study_that_is_made_by_the_command_keeps_a_log_from_then_on(
+    drawn: Path, tmp_path: Path
+) -> None:
+    assert pathoml("init", str(tmp_path / "new"), "--slides", str(drawn / "slides")) == 0
+    [entry] = read_entries(tmp_path / "new")
+    assert (entry["event"], entry["verb"], entry["options"]) == ("end", "init", ["--slides"])
+    assert str(drawn) not in log_path(tmp_path / "new").read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -60,9 +61,10 @@ def study(tmp_path) -> Path:
     )  # fmt: skip
 
 
-def test_what_tile_refuses_is_foretold_by_check_in_the_same_words(study, capsys):
+def test_what_tile_refuses_is_foretold_by_check_in_the_same_words(study, capfd):
     assert pathoml("check", study) == 1
-    said = capsys.readouterr().out
+    said, errors = capfd.readouterr()
+    assert "Traceback" not in errors
     assert pathoml("tile", study) == 1
     (failed,) = study.glob("tiles/*/failures.csv")
     reasons = {
@@ -72,11 +74,10 @@ def test_what_tile_refuses_is_foretold_by_check_in_the_same_words(study, capsys)
         "unsaid", "dpi", "coarse", "oblong", "small", "typed", "away", "drive",
     }  # fmt: skip
     for slide_id, reason in reasons.items():
-        if slide_id in ("away", "drive"):
-            why = reason.split(": ", 1)[1].removesuffix(" in slides.csv.")
-            assert f"MISSING slide {slide_id}: {why}." in said
-        else:
+        if slide_id not in ("away", "drive"):
             assert f"REFUSED by tile, slide {slide_id}: {reason}" in said
+    assert "1 slides (away): the folders of their files cannot be reached" in said
+    assert "Windows (drive C:)" in said
     assert "96 dots an inch" in reasons["dpi"]
     assert "512 x 60 micrometres, smaller than a tile of 64 micrometres" in reasons["small"]
     assert "drive is not mounted" in reasons["away"]
@@ -108,3 +109,33 @@ def test_a_scale_that_is_not_the_objectives_is_a_warning(tmp_path, capsys):
     assert "WARNING slide S1 states 0.23 micrometres per pixel, and an objective of 20x" in said
     assert pathoml("check", study_of(tmp_path, {"S1": "s.svs,0.5"})) == 0
     assert "WARNING slide S1" not in capsys.readouterr().out
+
+
+def test_a_drive_that_is_away_is_one_line(tmp_path, capsys):
+    study = study_of(tmp_path, {f"S{k}": f"share/{k}.tif," for k in range(8)})
+    assert pathoml("check", study) == 1
+    (said,) = [x for x in capsys.readouterr().out.splitlines() if "MISSING" in x]
+    assert "8 slides" in said
+    assert "drive is not mounted" in said
+
+
+def test_features_of_two_widths_are_told_before_anything_is_trained(tmp_path, capsys):
+    study = study_of(tmp_path, {f"S{k}": "," for k in range(4)})
+    folder = study / "embeddings" / "efficientnet_lite0@64px_1.0mpp"
+    folder.mkdir(parents=True)
+    for k, width in enumerate((1280, 1280, 512, 1280)):
+        with h5py.File(folder / f"S{k}.h5", "w") as file:
+            file["features"] = np.ones((2, width), np.float16)
+    assert pathoml("check", study) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "WIDTHS 1 slides have features of 512 numbers, the others of 1280: S2." in said
+    with h5py.File(folder / "S2.h5", "w") as file:
+        file["features"] = np.ones((2, 1280), np.float16)
+    assert pathoml("check", study) == 0
+    capsys.readouterr()
+    for k in range(4):
+        with h5py.File(folder / f"S{k}.h5", "w") as file:
+            file["features"] = np.ones((2, 1024), np.float16)
+    assert pathoml("check", study) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "have 1024 numbers, efficientnet_lite0 gives 1280" in said

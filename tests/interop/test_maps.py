@@ -14,6 +14,7 @@ import tifffile
 from shapely.geometry import Polygon, box, shape
 from shapely.ops import unary_union
 
+from pathoml.errors import ConfigError
 from pathoml.explanation.marks import UNFAITHFUL_SENTENCE, map_marks
 from pathoml.interop import qupath
 from pathoml.interop.h5ad import as_anndata
@@ -205,3 +206,12 @@ def test_the_marks_are_those_of_faithfulness_json(tmp_path: Path) -> None:
         "bad": UNFAITHFUL_SENTENCE,
     }
     assert map_marks(tmp_path / "nothing") == {}
+
+
+def test_areas_that_somebody_drew_are_not_written_over(tmp_path: Path) -> None:
+    ours = tmp_path / "S2.geojson"
+    ours.write_text(json.dumps({"type": "FeatureCollection", "pathoml": {"slide_id": "S2"}}))
+    qupath._refuse_drawn_by_hand(tmp_path, ["S1", "S2"])
+    (tmp_path / "S1.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    with pytest.raises(ConfigError, match="may be drawn by hand"):
+        qupath._refuse_drawn_by_hand(tmp_path, ["S1", "S2"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pathoml.slides.missing import missing_sentence, why_missing
+from pathoml.slides.missing import is_there, missing_sentence, why_missing
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,14 @@ def test_where_nothing_tells_the_cause_none_is_invented(tmp_path):
     assert missing_sentence(tmp_path / "S1.svs", "S1") == (
         "Slide S1 is missing. Correct the column 'path' in slides.csv."
     )
+
+
+def test_a_share_that_answers_with_an_error_is_away(tmp_path, monkeypatch):
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as away:
+        away.setattr("os.stat", stale)
+        there, why = is_there(tmp_path / "S1.svs"), why_missing(tmp_path / "S1.svs")
+    assert not there
+    assert "drive is not mounted" in why

@@ -40,7 +40,7 @@ def test_of_a_link_it_counts_where_it_leads(slides: Path, tmp_path: Path) -> Non
 def test_a_drive_that_does_not_answer_is_away(
     slides: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stale(self: Path) -> None:
+    def stale(_: Path) -> None:
         raise OSError(116, "Stale file handle")
 
     monkeypatch.setattr(Path, "stat", stale)

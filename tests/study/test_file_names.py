@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import PIL.Image
 import pytest
+from support.tiny_study import pathoml, tiny_study
 
 from pathoml.config import load_study
 from pathoml.errors import CohortError, ConfigError
@@ -118,3 +120,24 @@ def test_a_run_that_windows_cannot_hold_is_refused(tmp_path, run):
     (tmp_path / "study.yaml").write_text(f"{YAML}run: {run}\n")
     with pytest.raises(ConfigError, match="Windows does not take it"):
         load_study(tmp_path)
+
+
+@pytest.mark.ci
+def test_slides_called_like_files_of_ours_have_maps_of_their_own(tmp_path):
+    study = tiny_study(tmp_path / "study")
+    table = (study / "slides.csv").read_text(encoding="utf-8")
+    for old, new in (("P001_1,", "S1_tiles,"), ("P002_1,", "S1,"), ("P003_1,", "gallery,")):
+        table = table.replace(f"\n{old}", f"\n{new}", 1)
+    (study / "slides.csv").write_text(table, encoding="utf-8")
+    for verb in ("tile", "embed", "train", "explain"):
+        assert pathoml(verb, str(study)) == 0
+    attention = study / "runs" / "main" / "attention"
+    with PIL.Image.open(attention / "P004_1_tiles.png") as strip:
+        strips = strip.size
+    for name in ("S1_tiles", "S1", "gallery"):
+        with PIL.Image.open(attention / f"{name}.png") as picture:
+            assert picture.size != strips
+    for name in ("S1_tiles_", "S1_tiles_tiles", "gallery_tiles"):
+        with PIL.Image.open(attention / f"{name}.png") as picture:
+            assert picture.size == strips
+    assert (attention / "gallery_.png").is_file()

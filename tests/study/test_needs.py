@@ -114,7 +114,7 @@ def test_two_magnifications_are_made_and_joined(study: Study) -> None:
 
 
 def test_scores_from_elsewhere_are_evaluated_and_nothing_is_embedded(study: Study) -> None:
-    assert set(needs(study, trains=False)) == {"evaluate", "report"}
+    assert set(needs(study, trains=False)) == {"evaluate", "report", "temporary"}
 
 
 def test_features_that_were_imported_are_neither_tiled_nor_embedded(tmp_path: Path) -> None:

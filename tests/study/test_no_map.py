@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.learning import planted_cohort, write_study
+from support.tiny_study import SETTINGS, pathoml
 
 from pathoml import pipeline
 from pathoml.bundles.locking import lock
@@ -19,7 +20,10 @@ from pathoml.cli.status import run as say_status
 from pathoml.config import Study, load_study
 from pathoml.errors import ConfigError, StoreError
 from pathoml.interop import qupath, trident, vectors
+from pathoml.store.embeddings import stored_rows
 from pathoml.study.cohort import read_cohort
+from pathoml.study.layout import embeddings_folder
+from pathoml.synthetic.cohort import write_cohort
 from pathoml.viewer.catalogue import read_catalogue
 
 COHORT = planted_cohort(48)
@@ -109,3 +113,23 @@ def test_maps_of_models_of_tiles_do_not_outlive_a_training_on_vectors(ran):
     (stale / "S0a.h5").write_bytes(b"of other models")
     pipeline.run(study)
     assert not stale.exists()
+
+
+@pytest.mark.ci
+def test_slides_so_small_that_they_have_one_tile_here_are_no_vectors(tmp_path):
+    write_cohort(
+        tmp_path,
+        patients=14,
+        seed=4,
+        workers=1,
+        side_um=260.0,
+        textures=1,
+        settings={**SETTINGS, "tiles": {"mpp": 0.9}},
+    )
+    assert pathoml("run", str(tmp_path)) in (0, 1)  # 1: some slides have no tile at all
+    study = load_study(tmp_path)
+    run = study.run_folder
+    assert {stored_rows(path) for path in embeddings_folder(study).glob("*.h5")} == {1}
+    assert len(list((run / "attention").glob("*.geojson"))) >= 12
+    assert (run / "features" / "phenotypes.csv").is_file()
+    assert "one vector a slide" not in (run / "report.html").read_text(encoding="utf-8")

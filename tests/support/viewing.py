@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from pathoml.config import Study, load_study
 from pathoml.explanation.step import explain_study
+from pathoml.slides.contents import sha256_of_slide
 from pathoml.store.embeddings import write_embeddings
 from pathoml.store.tiles import write_tiles
 from pathoml.training.step import train_study
@@ -66,6 +67,7 @@ def write_jpeg_pyramid(
                 subsampling=(2, 2),
                 subfiletype=int(level > 0),
                 metadata=None,
+                description=path.stem,  # no two slides are the same file
                 **options,
             )
 
@@ -127,7 +129,7 @@ def write_slide_tiles(
     grid = TileGrid(
         slide_id=slide_id, xy_l0=xy, tile_l0=tile_l0, tile_px=TILE, mpp=MPP, level0_mpp=level0_mpp,
         size_l0=(side_l0, side_l0), tissue_fraction=np.ones(len(xy), np.float32), flags=flags,
-        slide_sha256=slide_id.encode().hex().ljust(64, "0"),
+        slide_sha256=sha256_of_slide(folder / "slides" / f"{slide_id}.tiff"),
     )  # fmt: skip
     mask = TissueMask(
         slide_id=slide_id,
@@ -136,7 +138,7 @@ def write_slide_tiles(
         method="made up",
         flags={},
     )
-    recipe = Recipe(step="test", inputs={"slide": slide_id})
+    recipe = Recipe(step="test", inputs={})  # as of an older version, which did not say
     write_tiles(folder / "tiles" / "128px_0.5mpp" / f"{slide_id}.h5", grid, mask, recipe=recipe)
     features = rng.normal(size=(len(xy), dim)).astype(np.float16)
     features[:, 0] += np.linspace(-1, 1, len(xy)) * (1 + number_of(slide_id) % 10) / 3

@@ -170,8 +170,10 @@ def test_one_broken_slide_costs_one_row_of_failures(make_job, workers):
         assert list(csv.reader(file)) == [["slide_id", "reason"], ["B", failures["B"]]]
     assert "Slide B " in failures["B"]
     assert sorted(p.name for p in jobs[0].folder.iterdir()) == [
+        "A.geojson",
         "A.h5",
         "A.png",
+        "C.geojson",
         "C.h5",
         "C.png",
         "failures.csv",
@@ -307,7 +309,7 @@ def test_slides_whose_drive_is_away_stay_finished_and_come_back_unchanged(
     before = {p.name: p.read_bytes() for p in (tmp_path / "tiles").rglob("*.h5")}
     (tmp_path / "share").rename(tmp_path / "unmounted")
     code, said = tile()
-    assert (code, "0 of 3 slides to do" in said, "AWAY the files of 3 slides" in said) == (
+    assert (code, "0 of 3 slides to do" in said, "AWAY 3 slides" in said) == (
         0,
         True,
         True,

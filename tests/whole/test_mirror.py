@@ -52,7 +52,11 @@ ELSEWHERE = {
     "slides/stains": ("slides/test_colour.py", "stains are found in the colours"),
     # files of the store that hold one thing for one step
     "store/foreign": ("contracts/test_interop.py", "files of other tools"),
+    "store/set_aside": ("embedding/test_outdated.py", "features are what is set aside"),
+    "study/feature_recipes": ("bags/test_origin.py", "features are held against their recipes"),
+    "evaluation/in_sample": ("bundles/test_learned_from.py", "a bundle says who was in its sample"),
     "store/hypotheses": ("evaluation/test_step.py", "q values count what was ever tested"),
+    "store/sheet_rows": ("store/test_workbooks.py", "a sheet is read through its workbook"),
     "store/probe": ("whole/test_faults.py", "a file that hangs or kills a C library"),
     "study/layout": ("embedding/test_loop.py", "where a step writes; else its own examples"),
     # the statistics: one table of cohorts, one script of R

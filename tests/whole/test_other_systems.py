@@ -47,6 +47,7 @@ if system == "win32":
             raise OSError(9, "Bad file descriptor")
         synced(file)
     os.open, os.fsync = open_file, sync
+    shutil._use_fd_functions = False  # it removes folders by their paths there
 if system != "linux":
     import pathlib
     stat = pathlib.Path.stat

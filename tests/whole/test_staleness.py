@@ -128,7 +128,7 @@ KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "compute.gpu_share": ("0.5", NOTHING),
     "compute.deterministic": ("auto", NOTHING),
     "compute.batch_size": ("4", NOTHING),
-    "compute.precision": ("bf16", NOTHING),
+    "compute.precision": ("bf16", EMBED),
     "compute.compile": ("false", NOTHING),
     "compute.mlflow": ("true", NOTHING),
     "compute.log": ("false", NOTHING),

@@ -91,14 +91,16 @@ function watch(state) {
 function say(sentence) {
   if (byId("state-notice")) return;
   const load = () => location.reload();
-  document.querySelector("header.shell").after(
-    make(
-      "div",
-      { id: "state-notice", role: "alert" },
-      make("span", {}, sentence),
-      make("button", { type: "button", onclick: load }, t("load_again")),
-    ),
-  );
+  document
+    .querySelector("header.shell")
+    .after(
+      make(
+        "div",
+        { id: "state-notice", role: "alert" },
+        make("span", {}, sentence),
+        make("button", { type: "button", onclick: load }, t("load_again")),
+      ),
+    );
 }
 
 export async function ask(address, body) {
