@@ -191,13 +191,17 @@ def say_twice(study: Study, slides: Sequence[Slide], console: Console, *, read: 
             except OSError:  # told as unreadable
                 continue
             found.setdefault(key, []).append(slide)
-    two_patients = False
+    two_patients, series = False, _same_series(there) if read else []
+    by_levels = [{slide.slide_id for slide in levels} for levels in series]
     for twins in found.values():
+        ids, files = {s.slide_id for s in twins}, {s.path.resolve() for s in twins if s.path}
+        if len(files) == len(twins) and any(ids <= levels for levels in by_levels):
+            continue  # a series is one content, whichever of its files is named
         if len(twins) > 1:
             two_patients |= _say_twins("the same file", twins, console)
-    for levels in _same_series(there) if read else ():
-        ids = {slide.slide_id for slide in levels}
-        if not any(ids <= {slide.slide_id for slide in twins} for twins in found.values()):
+    for levels in series:
+        one_file = len({s.path.resolve() for s in levels if s.path}) == 1
+        if not one_file:
             two_patients |= _say_twins("the same DICOM slide, by its levels", levels, console)
     return two_patients
 

@@ -58,14 +58,14 @@ from pathoml.tiling.regions import drawn_tissue, excluded_mask, read_regions
 from pathoml.types import SILENT, Cohort, Progress
 
 AWAY = (
-    "AWAY {count} slides ({slides}): the folders of their files cannot be reached, or are empty;"
+    "AWAY the files of {count} slides ({slides}): their folders cannot be reached, or are empty;"
     " what was made of them before is used"
 )
 OUT_OF_REACH = (
     "Slide {slide} is out of reach: {why}. Mount its disk, or correct the column 'path' in"
     " slides.csv."
 )
-EMPTY_PLACE = "the folder of its file is not there, or empty"
+EMPTY_PLACE = "the folder of its file is not there, or empty, as where a drive is not mounted"
 
 
 @dataclass(frozen=True, kw_only=True)
