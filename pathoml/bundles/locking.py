@@ -36,6 +36,7 @@ from pathoml.store.locks import at_work
 from pathoml.store.provenance import MODELS, file_hash, recorded_inputs
 from pathoml.store.publishing import new_folder
 from pathoml.study.cohort import read_cohort
+from pathoml.study.file_names import SAFE_ID
 from pathoml.study.inputs import changed_tables, named
 from pathoml.study.layout import embeddings_folder, stain_name
 from pathoml.study.public_cohorts import INITIAL, pretraining_alarms, pretraining_section
@@ -87,6 +88,11 @@ def lock(study: Study | Path | str, name: str, *, progress: Progress = SILENT) -
     refuse_unadjusted_winner(study)
     refuse_head_that_is_not_installed(study)
     folder = study.bundles_folder / name
+    if not SAFE_ID.fullmatch(folder.name) or folder.parent != study.bundles_folder:
+        raise ConfigError(
+            f"--name {name!r}: a bundle's name needs letters, digits, '.', '_' and '-' only, since"
+            " it names a folder."
+        )
     if (folder / BUNDLE).exists():
         raise ConfigError(
             f"{folder} exists already. A locked bundle is never changed: choose another --name."

@@ -92,7 +92,7 @@ def _say_refused(
     from pathoml.tiling.jobs import tile_jobs
     from pathoml.tiling.scale import checked_scale, scale_doubt
 
-    if vectors_encoding(study):
+    if not cohort.slides or vectors_encoding(study):
         return 0
     refused: dict[str, str] = {}
     doubtful: dict[str, str] = {}

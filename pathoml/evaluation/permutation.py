@@ -23,7 +23,7 @@ from pathoml.errors import CohortError
 from pathoml.evaluation.kept_blocks import in_blocks
 from pathoml.study.endpoints import SecondaryEndpoint
 from pathoml.survival.concordance import pooled_concordance
-from pathoml.survival.cox import fit_cox, likelihood_ratio_test
+from pathoml.survival.cox import NotIdentified, fit_cox, likelihood_ratio_test
 from pathoml.survival.design import fit_design
 from pathoml.survival.rare_levels import estimable_columns
 from pathoml.training.clinical_part import clinical_columns
@@ -109,6 +109,9 @@ def partitions_of(config: SignificanceConfig, patients: int, available: int) -> 
     return min(-(-ENOUGH_SCORES // max(patients, 1)), available)
 
 
+SLIGHT_RIDGE = 1e-3  # per squared log hazard ratio; on a coefficient of 10 it costs 0.05
+
+
 class ClinicalModel:
     """The model over which scores gain, fitted once; levels without a coefficient are as in
     survival/rare_levels.py.
@@ -135,11 +138,16 @@ class ClinicalModel:
         same for everybody.
 
         It is negative where the score enters with the wrong sign: a score that must be turned round
-        has gained nothing.
+        has gained nothing. Where few patients let a coefficient run to infinity, the likelihood
+        still has a limit, which a slight penalty comes near: the same for every permutation.
         """
         if np.ptp(score) == 0:
             return 0.0
-        full = fit_cox(np.column_stack([self._clinical, score]), *self._outcome, **self._shared)
+        columns = np.column_stack([self._clinical, score])
+        try:
+            full = fit_cox(columns, *self._outcome, **self._shared)
+        except NotIdentified:
+            full = fit_cox(columns, *self._outcome, ridge=SLIGHT_RIDGE, **self._shared)
         return (
             float(np.sign(full.coefficients[-1])) * likelihood_ratio_test(full, self._reduced).chi2
         )

@@ -51,6 +51,7 @@ FLAT_SHARE = 0.004  # of the picture; smaller parts of one colour are no area th
 MOST_COLOURS = 6
 THIN_PX = 3  # every third pixel of every third row tells which colours are frequent
 BLACKEST, WHITEST = 3, 254  # grey levels
+FILLING_TINT = 12  # between the channels of a filling; a bar of ink has a colour
 BLUR_SHOWS = 128  # grey level; a darker area's blurred edge would be tissue
 SHORTEST_EDGE_UM = 100.0
 BENT_UM, BENT_SHARE = 300.0, 0.04  # of an outline that may be in no straight line
@@ -162,8 +163,8 @@ def is_bright_on_dark(image: Image, glass: Glass) -> bool:
 
 
 def never_scanned(image: Image, um_per_px: float) -> Bools:
-    """Return (H, W) True on areas of exactly one colour that are black, or end in straight lines,
-    or are white and end at other glass.
+    """Return (H, W) True on areas of exactly one colour that are black, or grey and end in straight
+    lines, or are white and end at other glass.
     """
     block = np.ones((3, 3), np.uint8)
     spread = _extremes(
@@ -185,7 +186,8 @@ def never_scanned(image: Image, um_per_px: float) -> Bools:
         colour = np.array([value >> 16, value >> 8 & 255, value & 255])
         for part in _parts(_of_colour(packed, is_flat, int(value)), least):
             is_black = colour.max() <= BLACKEST
-            if is_black or _ends_straight(part, um_per_px):
+            is_grey = colour.max() - colour.min() <= FILLING_TINT
+            if is_black or (is_grey and _ends_straight(part, um_per_px)):
                 none |= part if colour.max() > BLUR_SHOWS else _wider(part, 2)
     for value in usual:
         colour = np.array([value >> 16, value >> 8 & 255, value & 255])

@@ -94,7 +94,8 @@ def test_resamples_in_one_stack_score_as_each_trained_alone(planted):
         alone = [raw_scores(*planted, [spec]) for spec in specs]  # a model a call
         folds = fold_scores(np.concatenate(alone), specs, planted[0].patient_ids)
         expected = scored(folds, pipeline.drawn[number])
-        assert one.score == pytest.approx(expected.score, abs=1e-4)
+        # sums of float32 in another order, grown by the epochs; scores are in SD
+        assert one.score == pytest.approx(expected.score, abs=5e-4)
         assert (one.is_high == expected.is_high).all()
 
 
@@ -190,7 +191,9 @@ def test_copies_of_a_patient_stay_in_one_inner_fold():
 
 def test_a_fold_without_events_after_many_draws_is_said(planted):
     cohort, bags = planted
-    seen = set(np.flatnonzero(cohort.event)[:3].tolist())
+    others = set(pipeline_of(cohort, bags, resamples=1).split.folds[0].train)
+    rows = [row for row in np.flatnonzero(cohort.event) if cohort.patient_ids[row] in others]
+    seen = set(rows[:2])  # both are drawn in hardly any resample of this fold
     few = replace(
         cohort,
         patients=tuple(replace(p, event=int(row in seen)) for row, p in enumerate(cohort.patients)),

@@ -65,7 +65,8 @@ def test_a_study_that_keeps_patients_without_slides_needs_no_slides_table(tmp_pa
 
 
 def test_a_spelling_of_missing_may_be_the_hospitals_own(tmp_path: Path) -> None:
-    assert read_cohort(small_study(tmp_path)).patients[4].covariates["age"] is None
+    ages = {p.patient_id: p.covariates["age"] for p in read_cohort(small_study(tmp_path)).patients}
+    assert [who for who, age in ages.items() if age is None] == ["P4"]
 
 
 def test_imported_scores_are_centred_and_in_units_of_their_sd(tmp_path: Path) -> None:
@@ -178,7 +179,8 @@ def test_the_unit_of_a_score_changes_nothing_but_the_log_risk(tmp_path, unit):
     rows = [f"P{k},{unit * (20 - k)!r}" for k in range(20)]
     path.write_text("\n".join(["patient_id,score", *rows]) + "\n")
     import_into(study, path)
-    scores = [float(row["score_sd"]) for row in read_rows(study.run_folder / "scores.csv")]
+    rows_of = {row["patient_id"]: row for row in read_rows(study.run_folder / "scores.csv")}
+    scores = [float(rows_of[f"P{k}"]["score_sd"]) for k in range(20)]
     expected = (np.arange(20, 0, -1) - 10.5) / np.std(np.arange(20), ddof=1)
     np.testing.assert_allclose(scores, expected, rtol=1e-8)
 
@@ -235,7 +237,7 @@ def test_ids_that_a_spreadsheet_would_run_or_change_go_through_a_whole_run(tmp_p
     assert exchange.failures == {}
     assert evaluate(study, Console()) == 0
     assert report(study, Console()) == 0
-    assert read_evidence(study).cohort.patient_ids[:10] == IDS
+    assert set(IDS) < set(read_evidence(study).cohort.patient_ids)
     run = study.run_folder
     cells = [cell for path in run.glob("*.csv") for row in read_rows(path) for cell in row.values()]
     assert [c for c in cells if c[:1] in ("=", "+", "@")] == []

@@ -309,7 +309,7 @@ def test_slides_whose_drive_is_away_stay_finished_and_come_back_unchanged(
     before = {p.name: p.read_bytes() for p in (tmp_path / "tiles").rglob("*.h5")}
     (tmp_path / "share").rename(tmp_path / "unmounted")
     code, said = tile()
-    assert (code, "0 of 3 slides to do" in said, "AWAY 3 slides" in said) == (
+    assert (code, "0 of 3 slides to do" in said, "AWAY the files of 3 slides" in said) == (
         0,
         True,
         True,

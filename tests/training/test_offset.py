@@ -107,15 +107,17 @@ def test_a_solved_head_that_is_told_is_ridge_cox_with_that_offset():
     [block] = fit_models(cohort, bags, specs, **about)
     means = mean_features(bags)
     for own, spec in zip(block.raw, specs):
-        train = np.isin(cohort.patient_ids, spec.train)
-        known = clinical_predictor(cohort, clinical_columns(cohort), train)
+        known = clinical_predictor(
+            cohort, clinical_columns(cohort), np.isin(cohort.patient_ids, spec.train)
+        )
+        rows = [cohort.patient_ids.index(who) for who in spec.train]
         model = fit_ridge_cox(
-            means[train],
-            cohort.time_months[train],
-            cohort.event[train],
+            means[rows],
+            cohort.time_months[rows],
+            cohort.event[rows],
             seed=1,
-            offset=known[train],
-            stratum=cohort.centre[train],
+            offset=known[rows],
+            stratum=cohort.centre[rows],
         )
         assert own == pytest.approx(model.predict(means), abs=1e-9)
 

@@ -68,7 +68,6 @@ ELSEWHERE = {
     "discovery/*": ("discovery/test_step.py", "the step writes what they return"),
     "evaluation/analysis_plan": ("evaluation/test_step.py", "a changed plan is refused"),
     "evaluation/nomogram": ("report/test_details.py", "the points on the page"),
-    "evaluation/permutation": ("evaluation/test_permutation_blocks.py", "one block or many, alike"),
     "evaluation/start_stop": ("study/test_timing.py", "rows from entry, treatment and exit"),
     "evaluation/*": ("evaluation/test_step.py", "sections of metrics.json of one study"),
     "explanation/marks": ("bundles/test_maps.py", "maps that were not found faithful are marked"),
