@@ -20,6 +20,7 @@ from pathoml.evaluation.leaks import (
     rank_correlation,
     share_between,
 )
+from pathoml.study.cohort import read_cohort
 
 
 def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concordance_within(
@@ -27,6 +28,7 @@ def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concorda
 ) -> None:
     cohort, bags, _ = planted_cohort(60, effect=0.0, centres=3)
     study = write_study(tmp_path, cohort, bags)
+    cohort = read_cohort(study)  # in the order in which it is read
     code = np.unique(cohort.centre, return_inverse=True)[1].astype(float)
     section, alarms = leak_section(evidence_of(study, code), 0.7)
     assert section["centre_from_score"]["share"] == pytest.approx(1)
@@ -37,6 +39,7 @@ def test_a_score_that_only_knows_the_centre_raises_the_alarm_and_has_no_concorda
 def test_a_score_of_patients_raises_nothing(tmp_path: Path) -> None:
     cohort, bags, _ = planted_cohort(60, effect=4.0, centres=3)
     study = write_study(tmp_path, cohort, bags)
+    cohort = read_cohort(study)  # in the order in which it is read
     honest = -np.log(cohort.time_months) + np.random.default_rng(0).normal(size=60)
     tiles = np.random.default_rng(1).permutation(60).astype(float)
     section, alarms = leak_section(evidence_of(study, honest, tiles), 0.7)
@@ -92,6 +95,7 @@ def test_a_copy_of_the_subtype_gains_nothing_over_it_and_a_score_of_its_own_does
     cohort, bags, _ = planted_cohort(80, effect=0.0)
     write_study(tmp_path, cohort, bags)
     study = load_study(tmp_path)
+    cohort = read_cohort(study)
 
     def p_value(score: np.ndarray, kind: str) -> float | None:
         evidence = replace(evidence_of(study, score), score_type=kind)

@@ -157,14 +157,14 @@ def test_an_offset_score_that_was_changed_makes_evaluation_stale(tmp_path):
     assert status(study)["evaluate"] == "to do again"
 
 
-def test_scores_of_other_patients_are_refused(tmp_path):
+def test_scores_of_which_patients_were_taken_out_are_refused(tmp_path):
     study = study_with_stage(tmp_path, [*OFFSET, "significance.permutations=0"])
     train_study(study)
     for name in ("scores.csv", "baselines.csv"):
         path = study.run_folder / "offset" / name
         header, _, *rows = path.read_text(encoding="utf-8").splitlines()
         path.write_text("\n".join([header, *rows]), encoding="utf-8")
-    with pytest.raises(StoreError, match=r"names other patients than scores\.csv"):
+    with pytest.raises(StoreError, match=r"2 files of offset/ were changed since"):
         evaluate_study(study)
 
 
