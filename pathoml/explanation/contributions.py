@@ -64,10 +64,14 @@ class BagExplanation:
         )
 
     def read(self, bag: Bag) -> Judge:
-        """Return a function: (N,) which tiles are kept -> (U,) centred risks of these alone."""
+        """Return a function: (N,) which tiles are kept -> (U,) centred risks of these alone; of
+        none at all, that of the average patient.
+        """
         features = np.asarray(bag.features)
 
         def risks(kept: npt.NDArray[np.bool_]) -> Array:
+            if not kept.any():
+                return np.zeros(len(self.group))
             raw = [
                 stack.read_bag(features[kept], models, centre=bag.centre).log_risk
                 for stack, models in self.models

@@ -28,10 +28,11 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture(scope="module")
 def unchecked(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study with one repeat and one seed: no second model could judge a map."""
+    """A study with one repeat and one seed of a trained head: no second model could judge a map."""
     folder = write_study(tmp_path_factory.mktemp("unchecked") / "study").folder
     (folder / "study.yaml").write_text(
-        STUDY_YAML.replace("repeats: 2", "repeats: 1"), encoding="utf-8"
+        STUDY_YAML.replace("repeats: 2", "repeats: 1").replace("train: {", "train: {head: abmil, "),
+        encoding="utf-8",
     )
     return trained(load_study(folder))
 
