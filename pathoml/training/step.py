@@ -42,7 +42,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
             f"{study.run_folder} holds scores that were not trained there (`pathoml"
             f" {source.step}`). Train in a run of its own: add --set run=trained."
         )
-    _say_unknown(refuse_other_features(study, cohort), progress)
+    unknown = refuse_other_features(study, cohort)
     if stopped := set(unfinished_steps(study.run_folder)) & {*ELSEWHERE}:
         raise StoreError(
             f"{study.run_folder}: `pathoml {stopped.pop()}` was stopped while its files changed"
@@ -59,6 +59,7 @@ def train_study(study: Study | Path | str, *, progress: Progress = SILENT) -> Tr
         f"train  runs/{config.run}: {config.train.head}, {config.splits.scheme}{repeats}"
     )
     say_why(progress, study.run_folder, recipe, outputs=TRAIN_OUTPUTS)
+    _say_unknown(unknown, progress)
     # here, because loading torch takes seconds
     from pathoml.training.all_folds import train_all_folds
     from pathoml.training.heads import is_solved

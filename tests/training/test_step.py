@@ -70,7 +70,9 @@ def test_what_is_up_to_date_is_not_trained_again_and_says_so(folder: Path) -> No
 def test_a_listener_hears_the_heading_before_the_work_and_the_bar_to_its_end(folder: Path) -> None:
     heard = Heard()
     train_study(load_study(folder, [*QUICK, "run=heard"]), progress=heard)
-    assert heard.lines == ["train  runs/heard: abmil, stratified, 1 repeats"]
+    heading, *notes = heard.lines
+    assert heading == "train  runs/heard: abmil, stratified, 1 repeats"
+    assert all(note.startswith("  ") for note in notes)
     assert heard.done == (3, 3)
 
 
