@@ -44,7 +44,7 @@ def picture_pages(file: tifffile.TiffFile) -> PicturePages:
     Raises:
         ValueError: its channels lie in pages of their own and are not red, green and blue.
     """
-    pages = [_whole(page) for page in file.pages[:MOST_PAGES]]
+    pages = _pages_of(file)
     largest = max(pages, key=lambda page: page.imagewidth * page.imagelength)
     alike = [page for page in pages if _is_alike(page, largest)]
     channels, depth = ome_channels(file)
@@ -71,8 +71,22 @@ def picture_pages(file: tifffile.TiffFile) -> PicturePages:
 def page_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
     """Return (x, y) micrometres a pixel by the page's own resolution tags."""
     unit_um = UNITS_UM.get(int(page.resolutionunit or 0))
-    x, y = page.get_resolution() if unit_um else (0.0, 0.0)
-    return (unit_um / x, unit_um / y) if unit_um and x > 0 and y > 0 else None
+    fractions = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
+    if not unit_um or not all(isinstance(one, tuple) and all(one[:2]) for one in fractions):
+        return None  # none, or one of nothing
+    x, y = (one[0] / one[1] for one in fractions)
+    return unit_um / x, unit_um / y
+
+
+def lacks_tiles(page: tifffile.TiffPage) -> bool:
+    """Return whether a page lists fewer tiles than its size needs: a wrong size would show tiles
+    in places that are not theirs.
+    """
+    if not page.is_tiled:
+        return False
+    across, down = -(-page.imagewidth // page.tilewidth), -(-page.imagelength // page.tilelength)
+    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    return bool(len(page.dataoffsets) < across * down * planes)
 
 
 def ome_channels(file: tifffile.TiffFile) -> tuple[list[str], int]:
@@ -95,6 +109,18 @@ def ome_channels(file: tifffile.TiffFile) -> tuple[list[str], int]:
 
 def _count(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 1
+
+
+def _pages_of(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """Return the pages up to the end of their chain, or to where it runs back into itself."""
+    found: list[tifffile.TiffPage] = []
+    try:
+        for number in range(MOST_PAGES):
+            found.append(_whole(file.pages[number]))
+    except IndexError:
+        if not found:
+            raise
+    return found
 
 
 def _whole(page: tifffile.TiffPage | tifffile.TiffFrame) -> tifffile.TiffPage:

@@ -18,7 +18,7 @@ from pathoml.slides.dicom import series_of
 from pathoml.slides.readers._colours import CIELAB, ICCLAB, SAMPLES
 from pathoml.slides.readers._levels import true_downsamples
 from pathoml.slides.readers._tiff_faults import TIFF_FAULTS
-from pathoml.slides.readers._tiff_pages import PicturePages, page_mpp, picture_pages
+from pathoml.slides.readers._tiff_pages import PicturePages, lacks_tiles, page_mpp, picture_pages
 from pathoml.slides.reading import Reader
 from pathoml.types import Image
 
@@ -98,6 +98,8 @@ def _of_tiff(path: Path, handle: openslide.OpenSlide) -> OfTiff:
                 return OfTiff(notes=_notes_of_scanner(file, size))
             pages = picture_pages(file)
             _refuse_misread(pages, size)
+            if lacks_tiles(pages.first):
+                raise ValueError("it lists fewer tiles than its size needs, and is damaged")
             whole = page_mpp(pages.first)
             coarser = {
                 (page.imagewidth, page.imagelength): (own[0] / whole[0], own[1] / whole[1])
