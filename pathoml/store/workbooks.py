@@ -9,7 +9,7 @@ import datetime as dt
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +33,8 @@ def read_workbook(path: Path, needs: Collection[str] = ()) -> RawTable:
     Raises:
         CohortError: it is damaged, or too large for a clinical table.
     """
-    import openpyxl
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
-        refuse_unpacked_too_large(path)
-        with contextlib.closing(
-            openpyxl.load_workbook(path, read_only=True, data_only=True)
-        ) as book:
-            return _best_sheet(book, needs)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        InvalidFileException,
-        *WORKBOOK_FAULTS,
-    ) as error:  # XML's errors are SyntaxErrors
-        if refused := refused_by_the_machine(error, path):
-            raise CohortError(refused) from error
-        raise CohortError(
-            f"{path.name} cannot be read as .xlsx ({type(error).__name__}: {str(error)[:80]}). Save"
-            " it again, or as CSV (UTF-8)."
-        ) from error
+    with _opened(path) as book:
+        return _best_sheet(book, needs)
 
 
 def read_sheets(path: Path) -> list[list[tuple[int, Sequence[str]]]]:
@@ -62,24 +43,31 @@ def read_sheets(path: Path) -> list[list[tuple[int, Sequence[str]]]]:
     Raises:
         CohortError: it is damaged, or too large for a clinical table.
     """
+    with _opened(path) as book:
+        return [_lines_of(sheet, None) for sheet in book.worksheets]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Yield a workbook, whatever its name ends with; damage is a sentence wherever it shows."""
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         refuse_unpacked_too_large(path)
         with (
-            path.open("rb") as handle,  # whatever its name ends with
+            path.open("rb") as handle,
             contextlib.closing(
                 openpyxl.load_workbook(handle, read_only=True, data_only=True)
             ) as book,
         ):
-            return [_lines_of(sheet, None) for sheet in book.worksheets]
+            yield book
     except (zipfile.BadZipFile, zlib.error, InvalidFileException, *WORKBOOK_FAULTS) as error:
         if refused := refused_by_the_machine(error, path):
             raise CohortError(refused) from error
         raise CohortError(
-            f"{path.name} cannot be read as .xlsx ({type(error).__name__}). Save it again, or as"
-            " CSV (UTF-8)."
+            f"{path.name} cannot be read as .xlsx ({type(error).__name__}: {str(error)[:80]}). Save"
+            " it again, or as CSV (UTF-8)."
         ) from error
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.dicom_files import write_dicom
 
-from pathoml.slides.dicom import read_header, series_of
+from pathoml.slides.dicom import DicomHeader, read_header, series_of
 
 PICTURE = np.full((64, 64, 3), 200, np.uint8)
 NAME = {(0x10, 0x10): ("PN", "KANARIENVOGEL^A"), (0x10, 0x20): ("LO", "^^")}
@@ -51,7 +51,7 @@ def test_noise_behind_the_mark_ends(tmp_path):
     for number in range(50):
         path = tmp_path / f"{number}.dcm"
         path.write_bytes(bytes(128) + b"DICM" + rng.bytes(3000))
-        read_header(path)
+        assert read_header(path) == DicomHeader(series="", kind="", flavour="", filled={})
 
 
 def test_files_are_sorted_into_slides_and_label_and_overview_are_none(tmp_path):

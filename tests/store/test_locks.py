@@ -53,7 +53,7 @@ def test_who_waits_gets_the_folder_when_the_other_ends(tmp_path):
         os.kill(child, signal.SIGSTOP)
         os.kill(child, signal.SIGKILL)
         with at_work(tmp_path, "evaluate", patience_s=5):
-            pass
+            assert json.loads((tmp_path / LOCK).read_text())["doing"] == "evaluate"
 
 
 def test_the_dead_keep_nothing(tmp_path):
@@ -102,4 +102,4 @@ def test_a_folder_that_may_not_be_written_is_not_locked(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", refused)
     with at_work(tmp_path, "run"):  # where all is up to date nothing is written
-        pass
+        assert not (tmp_path / LOCK).exists()

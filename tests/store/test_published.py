@@ -103,6 +103,7 @@ def test_a_copy_of_a_published_run_is_a_run_of_its_own(run: Path) -> None:
 def test_a_torn_bundle_does_not_end_an_ordinary_run(run: Path) -> None:
     (lock(run, "first") / "bundle.json").write_text("{")
     train(run, 2)
+    assert (run / "scores.csv").read_text() == "seed 2\n"
 
 
 def test_the_next_name_is_free(run: Path) -> None:

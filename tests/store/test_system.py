@@ -41,9 +41,11 @@ def test_a_folder_that_cannot_be_opened_is_left_to_the_system(
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    sync_folder(tmp_path)
     monkeypatch.setattr(os, "open", refuse)
+    asked = []
+    monkeypatch.setattr(os, "fsync", asked.append)
     sync_folder(tmp_path)
+    assert asked == []
 
 
 @pytest.mark.parametrize("way", ["pread", "seek"])
