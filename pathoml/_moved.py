@@ -21,7 +21,7 @@ MOVED = {
     "baseline_table": "evaluation.included_excluded",
     "baselines": "training.baselines",
     "batch_sizes": "embedding.batch_sizes",
-    "bundle": "bundles.locking",
+    "bundle": "bundles.locking bundles.opening",
     "cli.border": "cli.exit_codes",
     "cli.verbs": "cli.help",
     "cohort": "study.cohort",

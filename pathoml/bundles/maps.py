@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pathoml.bags.reading import read_bags
-from pathoml.bundles.locking import input_of, open_bundle, refuse_other_input
 from pathoml.bundles.new_centres import harmonise_new_centres
+from pathoml.bundles.opening import input_of, open_bundle, refuse_other_input
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study
 from pathoml.explanation.contributions import explain_features

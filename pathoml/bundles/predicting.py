@@ -18,7 +18,8 @@ from pathoml.bags.origin import read_origins, refuse_other_files
 from pathoml.bags.reading import read_bags
 from pathoml.bundles.drift import COLUMNS, drift_rows
 from pathoml.bundles.learned_from import seen_before
-from pathoml.bundles.locking import (
+from pathoml.bundles.new_centres import harmonise_new_centres
+from pathoml.bundles.opening import (
     bundle_models,
     ensemble_scores,
     input_of,
@@ -26,7 +27,6 @@ from pathoml.bundles.locking import (
     refuse_made_otherwise,
     refuse_other_input,
 )
-from pathoml.bundles.new_centres import harmonise_new_centres
 from pathoml.compute.devices import prepare_device
 from pathoml.config import Study, opened
 from pathoml.errors import ConfigError

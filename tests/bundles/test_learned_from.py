@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.locking import lock, open_bundle
+from pathoml.bundles.locking import lock
+from pathoml.bundles.opening import open_bundle
 from pathoml.bundles.predicting import Predicted, predict
 from pathoml.cli import guarded, main
 from pathoml.config import Study, load_study

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.locking import lock, open_bundle, refuse_unadjusted_winner
+from pathoml.bundles.locking import lock, refuse_unadjusted_winner
+from pathoml.bundles.opening import open_bundle
 from pathoml.bundles.predicting import predict
 from pathoml.config import StainConfig, Study, load_study
 from pathoml.errors import ConfigError, StoreError

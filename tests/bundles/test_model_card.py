@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.locking import lock, open_bundle
+from pathoml.bundles.locking import lock
+from pathoml.bundles.opening import open_bundle
 from pathoml.config import Study, load_study
 from pathoml.errors import StoreError
 from pathoml.store.files import write_json

@@ -27,7 +27,8 @@ import torch
 from support.foreign_features import YAML, clam_files, pt_files, stamp_file, trident_file
 from support.learning import planted_cohort, write_study
 
-from pathoml.bundles.locking import lock, open_bundle, refuse_other_input
+from pathoml.bundles.locking import lock
+from pathoml.bundles.opening import open_bundle, refuse_other_input
 from pathoml.config import load_study
 from pathoml.discovery.spots import read_spots
 from pathoml.embedding.network import read_weights

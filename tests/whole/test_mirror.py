@@ -29,6 +29,7 @@ ELSEWHERE = {
     "spawning": ("whole/test_code_of_a_study.py", "children are seen to import nothing of a study"),
     "errors": ("cli/test_help.py", "what a user reads when something is wrong"),
     "bundles/predicting": ("bundles/test_locking.py", "a bundle is worth what it predicts"),
+    "bundles/opening": ("bundles/test_locking.py", "what was locked, opened again and fed"),
     "store/withdrawal_search": ("store/test_withdrawal.py", "what is found goes or is listed"),
     # parts of one network or one loop
     "bags/projection": (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pathoml.bundles.locking import open_bundle
+from pathoml.bundles.opening import open_bundle
 from pathoml.cli import guarded, main
 from pathoml.config import load_study
 from pathoml.store.embeddings import read_embeddings
