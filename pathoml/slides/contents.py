@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +20,13 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from pathoml.slides.companions import companions, data_folder
+from pathoml.slides.dicom import read_header
 from pathoml.store.files import sha256_of_file, sha256_of_json, write_json
 
 SETTLED_SECONDS = 2.0  # two changes within one tick of a disk's clock look like one; exFAT has 2 s
 SAMPLE_BYTES = 2**16  # at the beginning, the middle and the end
 KNOWN = "known"  # the files of a folder that remembers
-HEADER_BYTES = 2**16  # of a DICOM file, in which its series stands
-SERIES = re.compile(rb"\x20\x00\x0e\x00(?:UI..|....)([0-9.]{1,64})", re.DOTALL)  # (0020,000E)
-LISTS = (".vms", ".vmu")  # of Hamamatsu: a text that names the files with the pixels
 
 
 def slide_files(path: Path) -> tuple[Path, ...]:
@@ -40,18 +37,13 @@ def slide_files(path: Path) -> tuple[Path, ...]:
     """
     if path.is_dir():
         return tuple(_files_in(path))
-    suffix = path.suffix.lower()
-    if suffix == ".mrxs":
-        beside = path.with_suffix("")
+    if beside := data_folder(path):
         others = [p for p in beside.rglob("*") if p.is_file()] if beside.is_dir() else []
-    elif suffix in LISTS:
-        others = _listed(path)
-    elif _is_dicom(path):
-        own = _series(path, *_stat(path))
-        others = [p for p in _files_in(path.parent) if p != path and _is_dicom(p)]
-        others = [p for p in others if not own or own & _series(p, *_stat(p))]
+    elif (own := _series(path)) is not None:
+        others = [p for p in _files_in(path.parent) if p != path]
+        others = [p for p in others if (of := _series(p)) is not None and (not own or of == own)]
     else:
-        others = []
+        others = list(set(companions(path).values()))
     return (path, *sorted(others))
 
 
@@ -66,7 +58,7 @@ def sha256_of_slide(path: Path) -> str:
         return sha256_of_json({p.name: sha256_of_file(p) for p in files})
     if len(files) == 1:
         return sha256_of_file(path)
-    if _is_dicom(path):
+    if _series(path) is not None:
         return sha256_of_json(sorted(sha256_of_file(p) for p in files))
     return sha256_of_json({_part(p, path): sha256_of_file(p) for p in files})
 
@@ -218,31 +210,13 @@ def _part(file: Path, path: Path) -> str:
     return file.relative_to(beside).as_posix() if beside in file.parents else file.name
 
 
-def _listed(path: Path) -> list[Path]:
-    """Return the files that a text of lines KEY=NAME names in its own folder."""
-    lines = path.read_text(encoding="latin-1").splitlines()
-    names = {line.partition("=")[2].strip() for line in lines}
-    beside = {path.parent / name for name in names if name and Path(name).name == name}
-    return [p for p in beside if p != path and p.is_file()]
-
-
-def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() not in (".dcm", ""):
-        return False
-    with path.open("rb") as file:
-        file.seek(128)
-        return file.read(4) == b"DICM"
-
-
-def _stat(path: Path) -> tuple[int, int, int]:
-    stat = os.stat(path)
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+def _series(path: Path) -> str | None:
+    """Return the series of a DICOM file, "" where it names none; None of any other file."""
+    stat = path.stat()
+    return _series_read(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
 @lru_cache(maxsize=2**16)
-def _series(path: Path, *_identity: int) -> frozenset[bytes]:
-    """Return the series that the header of a DICOM file names, its own and those that it refers
-    to.
-    """
-    with path.open("rb") as file:
-        return frozenset(SERIES.findall(file.read(HEADER_BYTES)))
+def _series_read(path: Path, _identity: tuple[int, int, int]) -> str | None:
+    header = read_header(path)
+    return header.series if header else None
